@@ -1,0 +1,35 @@
+"""Ordinary OpenAI-style awaits, sent through the Batch API at batch prices."""
+
+from importlib.metadata import version as _version
+
+from . import errors, events
+from .client.openai import BatchOpenAI
+from .errors import (
+    BatchEndedError,
+    BatchError,
+    BatchSubmissionError,
+    BatchTimeoutError,
+    BatchUnreachableError,
+    ClientClosedError,
+    EngineError,
+    UnbatchableRequestError,
+)
+from .upstream.providers import ProviderProfile
+
+__version__ = _version("autobatcher")
+
+__all__ = [
+    "BatchOpenAI",
+    "ProviderProfile",
+    "errors",
+    "events",
+    "BatchError",
+    "BatchEndedError",
+    "BatchSubmissionError",
+    "BatchTimeoutError",
+    "BatchUnreachableError",
+    "ClientClosedError",
+    "EngineError",
+    "UnbatchableRequestError",
+    "__version__",
+]

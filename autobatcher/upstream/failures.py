@@ -1,0 +1,88 @@
+"""What can go wrong with one HTTP call to the upstream, whichever HTTP library makes it."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import anyio
+import msgspec
+
+# Worth another try: the server was busy or broken, or gave up waiting. 409 is left out: it is an answer.
+_PASSING_STATUSES = frozenset({408, 425, 429})
+
+
+class UpstreamError(Exception):
+    """A call to the upstream failed.
+
+    Attributes:
+        status_code: what it answered; None if no (whole) answer came.
+        body: the answer's body; b"" if none came.
+        retry_after: how long it asks us to wait, in seconds; None if it does not say.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        status_code: int | None = None,
+        body: bytes = b"",
+        retry_after: float | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.status_code = status_code
+        self.body = body
+        self.retry_after = retry_after
+
+    @property
+    def is_passing(self) -> bool:
+        """Whether the same call may well succeed later."""
+        return self.status_code is None or self.status_code >= 500 or self.status_code in _PASSING_STATUSES
+
+    @property
+    def is_ambiguous(self) -> bool:
+        """Whether the upstream may have done what we asked although it did not say so."""
+        return self.status_code is None or self.status_code >= 500 or self.status_code == 408
+
+
+def refusal(operation: str, status_code: int, body: bytes, headers: Any) -> UpstreamError:
+    """The error for an answer that is not 2xx. Its message has the server's reason, never what we sent."""
+    return UpstreamError(
+        f"{operation} answered {status_code}: {reason_given(body)}",
+        status_code=status_code,
+        body=body,
+        retry_after=_seconds(headers.get("retry-after")),
+    )
+
+
+def reason_given(body: bytes) -> str:
+    """The reason inside an error body of any of the known shapes; a shortened text otherwise."""
+    try:
+        value = msgspec.json.decode(body)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        value = body.decode(errors="replace")
+    for key in ("error", "detail", "message"):
+        if isinstance(value, dict) and key in value:
+            value = value[key]
+    text = " ".join(str(value).split()) or "no reason given"
+    return text if len(text) <= 300 else text[:300] + "…"
+
+
+def _seconds(retry_after: str | None) -> float | None:
+    try:
+        return max(0.0, float(retry_after)) if retry_after else None
+    except ValueError:
+        return None  # an HTTP date: our own back-off will do
+
+
+def http_library(client_class: type) -> Any:
+    """The library, httpx or httpx2, whose `AsyncClient` this class is or derives from."""
+    base = next(base for base in client_class.__mro__ if base.__name__ == "AsyncClient")
+    return sys.modules[base.__module__.partition(".")[0]]
+
+
+def connection_errors(http: Any) -> tuple[type[Exception], ...]:
+    """What `http`, a client of either library, raises when a call does not come to its end."""
+    library = http_library(type(http))
+    # Below its own errors, either library has let these through (seen with cut connections and broken TLS).
+    return (library.RequestError, OSError, anyio.BrokenResourceError, anyio.ClosedResourceError, anyio.EndOfStream)

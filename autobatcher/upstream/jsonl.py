@@ -1,0 +1,223 @@
+"""Lines out and in, bytes to bytes: the input file, and what the output and error files say.
+
+A request's body is spliced into its line and a result's body is cut out of its line unparsed. Lines end at `\\n`
+alone: U+2028, U+0085 and `\\r` may stand inside JSON, so `splitlines()` must never be used here.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import msgspec
+
+_NULL = b"null"
+
+
+def input_line(custom_id: str, endpoint: str, body: bytes) -> bytes:
+    """One line of an input file. `body` must be valid JSON; `custom_id` and `endpoint` must need no escaping."""
+    if b"\n" in body or b"\r" in body:
+        # Strings hold line ends only in escaped form, so in valid JSON these are white space.
+        body = body.replace(b"\n", b" ").replace(b"\r", b" ")
+    head = f'{{"custom_id":"{custom_id}","method":"POST","url":"{endpoint}","body":'.encode()
+    return b"%b%b}\n" % (head, body)
+
+
+def input_line_size(endpoint: str, body: bytes) -> int:
+    """An upper bound, in bytes, of `len(input_line(...))` for custom_ids of up to 64 characters."""
+    return len(body) + len(endpoint) + 128
+
+
+class InputFile(io.RawIOBase):
+    """An input file that is read while it is being made: a seekable stream of lines, never whole in memory.
+
+    Args:
+        lines: gives the lines, the same ones each time it is iterated.
+        size: their length in bytes, for the upload's Content-Length.
+    """
+
+    def __init__(self, lines: Iterable[bytes], size: int) -> None:
+        super().__init__()
+        self._lines = lines
+        self._size = size
+        self._rewind()
+
+    def _rewind(self) -> None:
+        self._left: Iterator[bytes] = iter(self._lines)
+        self._buffer = b""
+        self._position = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._position
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        """To the beginning or the end only, which is all that an upload asks for."""
+        if whence == io.SEEK_END and offset == 0:
+            self._left, self._buffer, self._position = iter(()), b"", self._size
+        elif whence == io.SEEK_SET and offset == 0:
+            self._rewind()
+        elif not (whence == io.SEEK_SET and offset == self._position):
+            raise io.UnsupportedOperation("an input file goes to its beginning or its end only")
+        return self._position
+
+    def readinto(self, buffer: Any) -> int:
+        wanted = len(buffer)
+        parts, have = [self._buffer], len(self._buffer)
+        while have < wanted and (line := next(self._left, b"")):
+            parts.append(line)
+            have += len(line)
+        content = b"".join(parts)
+        chunk, self._buffer = content[:wanted], content[wanted:]
+        buffer[: len(chunk)] = chunk
+        self._position += len(chunk)
+        return len(chunk)
+
+
+class LineSplitter:
+    """Cuts a stream of chunks into lines at `\\n`; blank ones are left out."""
+
+    def __init__(self) -> None:
+        self._rest: list[bytes] = []
+
+    def feed(self, chunk: bytes) -> list[bytes]:
+        """The lines that `chunk` completes."""
+        head, newline, tail = chunk.partition(b"\n")
+        if not newline:
+            self._rest.append(chunk)
+            return []
+        first = b"".join([*self._rest, head])
+        *lines, last = tail.split(b"\n")
+        self._rest = [last]
+        return [line for line in (first, *lines) if line.strip()]
+
+    def rest(self) -> list[bytes]:
+        """What stood after the last `\\n`: a line that lacks its end, or was cut."""
+        last = b"".join(self._rest)
+        self._rest = []
+        return [last] if last.strip() else []
+
+
+class OutputLine(msgspec.Struct, frozen=True):
+    """What one line of an output or error file says of one request.
+
+    Either `status_code` and `body` are set (the upstream answered, well or badly), or `error` is (it did not).
+    """
+
+    custom_id: str
+    status_code: int | None = None
+    body: bytes = b""
+    request_id: str | None = None
+    error_code: str | None = None
+    error: str | None = None
+
+
+class _Response(msgspec.Struct):
+    status_code: int | None = None
+    request_id: str | None = None
+    body: msgspec.Raw = msgspec.Raw(_NULL)  # noqa: RUF009  (a msgspec default, immutable)
+
+
+class _Line(msgspec.Struct):
+    custom_id: str
+    response: _Response | None = None
+    error: msgspec.Raw = msgspec.Raw(_NULL)  # noqa: RUF009
+
+
+_decode_line = msgspec.json.Decoder(_Line).decode
+_decode_fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+_decode_any = msgspec.json.Decoder().decode
+
+
+def parse_output_line(line: bytes) -> OutputLine | None:
+    """Read one line of an output or error file; None for what is no result line of any known kind. Never raises.
+
+    Takes OpenAI's lines and the deviations of other servers: a body as JSON text (llama-stack), a failure's status
+    and body as JSON text inside `error.message` (Doubleword), `error` as a plain string and a null body (vLLM).
+    """
+    try:
+        parsed = _decode_line(line)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        parsed = _parse_leniently(line)
+        if parsed is None:
+            return None
+    if parsed.response is not None:
+        body = _body_bytes(parsed.response.body)
+        if body != _NULL:
+            status = parsed.response.status_code
+            return OutputLine(
+                parsed.custom_id, 200 if status is None else status, body, parsed.response.request_id
+            )
+    return _failure(parsed)
+
+
+def _parse_leniently(line: bytes) -> _Line | None:
+    """The same for lines whose fields have unusual types: what cannot be read counts as absent."""
+    try:
+        fields = _decode_fields(line)
+        custom_id = msgspec.json.decode(fields["custom_id"], type=str)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, KeyError):
+        return None
+    response = None
+    try:
+        inner = _decode_fields(fields.get("response", b"{}"))
+        status = _decode_any(inner.get("status_code", _NULL))
+        status_code = int(status) if str(status).isdecimal() else None
+        response = _Response(status_code=status_code, body=inner.get("body", msgspec.Raw(_NULL)))
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        pass
+    return _Line(custom_id, response, fields.get("error", msgspec.Raw(_NULL)))
+
+
+def _body_bytes(raw: msgspec.Raw) -> bytes:
+    """The body as JSON; one that was told as JSON text is unwrapped."""
+    body = bytes(raw)
+    if not body.startswith(b'"'):
+        return body
+    try:
+        inner = _decode_any(body)
+        _decode_fields(inner)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return body
+    return str(inner).encode()
+
+
+def _failure(line: _Line) -> OutputLine:
+    code, message = _code_and_message(line.error)
+    status = line.response.status_code if line.response is not None else None
+    if status is None and (nested := _nested_failure(message)) is not None:
+        return OutputLine(line.custom_id, *nested)
+    if status is not None and status >= 400:
+        body = msgspec.json.encode({"error": {"message": message, "code": code, "type": None, "param": None}})
+        request_id = line.response.request_id if line.response is not None else None
+        return OutputLine(line.custom_id, status, body, request_id)
+    return OutputLine(line.custom_id, error_code=code, error=message)
+
+
+def _code_and_message(error: msgspec.Raw) -> tuple[str | None, str]:
+    try:
+        value = _decode_any(error)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        value = None
+    if isinstance(value, dict):
+        code, message = value.get("code"), value.get("message")
+        return (None if code is None else str(code)), str(message or code or "no reason given")
+    return None, str(value or "no reason given")
+
+
+def _nested_failure(message: str) -> tuple[int, bytes] | None:
+    """Status and body that Doubleword tells as JSON text (fusillade, `FailureReason`)."""
+    try:
+        details = _decode_any(message)["details"]
+        status, body = details["status"], details["body"]
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, KeyError, TypeError, IndexError):
+        return None
+    if not isinstance(status, int) or not 400 <= status <= 599:
+        return None
+    return status, body.encode() if isinstance(body, str) else msgspec.json.encode(body)

@@ -1,0 +1,74 @@
+"""Both backends for every async test, on virtual time unless the test is marked `real_time`."""
+
+from __future__ import annotations
+
+import asyncio
+import selectors
+from collections.abc import Awaitable, Callable, Iterator
+from typing import Any
+
+import hypothesis
+import pytest
+from trio.testing import MockClock
+
+# Machines that run tests are slow at times; a test that is too slow meets pytest's own timeout.
+hypothesis.settings.register_profile(
+    "autobatcher",
+    deadline=None,
+    database=None,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow, hypothesis.HealthCheck.function_scoped_fixture],
+)
+hypothesis.settings.load_profile("autobatcher")
+
+
+class _JumpingSelector(selectors.DefaultSelector):
+    """When nothing is ready, time jumps to the next timer instead of passing."""
+
+    now = 0.0
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        ready = super().select(0 if timeout is not None else None)
+        if not ready and timeout:
+            self.now += timeout
+        return ready
+
+
+class VirtualTimeLoop(asyncio.SelectorEventLoop):
+    def __init__(self) -> None:
+        self._clock = _JumpingSelector()
+        super().__init__(self._clock)
+
+    def time(self) -> float:
+        return self._clock.now
+
+
+@pytest.fixture(params=["asyncio", "trio"])
+def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, Any]]:
+    """The clock is made here, one for each test: in `params=` it would be shared."""
+    name: str = request.param
+    if request.node.get_closest_marker("real_time") is not None:
+        return name, {}
+    if name == "trio":
+        return name, {"clock": MockClock(autojump_threshold=0)}
+    return name, {"loop_factory": VirtualTimeLoop}
+
+
+@pytest.fixture(autouse=True)
+def _no_platform_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The SDK asks for the platform's name in a thread, which virtual time takes for idleness and jumps."""
+
+    def in_place(function: Callable[[], Any]) -> Callable[[], Awaitable[Any]]:
+        async def call() -> Any:
+            return function()
+
+        return call
+
+    monkeypatch.setattr("openai._base_client.asyncify", in_place)
+
+
+@pytest.fixture(autouse=True)
+def _no_environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """What the developer's shell says about OpenAI must not reach a test."""
+    for name in ("OPENAI_API_KEY", "OPENAI_BASE_URL", "OPENAI_ORG_ID", "OPENAI_PROJECT_ID"):
+        monkeypatch.delenv(name, raising=False)
+    yield
