@@ -1,0 +1,204 @@
+"""`Batcher`: submit a request, get its answer. One coroutine, `run`, owns the nursery in which every batch lives."""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import anyio
+from anyio.abc import TaskGroup, TaskStatus
+
+from .. import events
+from ..errors import UnbatchableRequestError
+from ..upstream.batch_api import BatchAPI
+from . import outcomes
+from .batch import Batch
+from .request import Answer, ErrorFor, Request
+from .settings import Settings
+from .window import Windows
+
+logger = logging.getLogger("autobatcher")
+
+CONCURRENT_UPLOADS = 4
+"""Batches that upload at once: enough to fill a line, few enough that the first one is not slowed down by the last."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class BatcherStatistics:
+    """What an engine holds at one moment."""
+
+    queued_requests: int
+    waiting_requests: int
+    active_batch_ids: tuple[str, ...]
+
+
+class Batcher:
+    """Gathers requests into batches and gives each its own answer. For one event loop, and one `run`.
+
+    Args:
+        api: the wire. Owned by whoever made it.
+        wall_clock: the time of events, in Unix seconds; all waiting goes by the event loop's own clock.
+    """
+
+    def __init__(
+        self, settings: Settings, api: BatchAPI, *, wall_clock: Callable[[], float] = time.time
+    ) -> None:
+        self.settings = settings
+        self._api = api
+        self._wall_clock = wall_clock
+        self._windows = Windows(
+            batch_size=settings.batch_size, window_seconds=settings.batch_window_seconds
+        )
+        self._batches: set[Batch] = set()
+        self._must_stop = False
+        self._is_closed = False
+        self._wake: anyio.Event | None = None
+        self._ended = anyio.Event()
+
+    async def submit(self, request: Request) -> Answer:
+        """Give `request` to the next batch of its kind, wait, and return what the upstream answered to it.
+
+        The answer may be an HTTP failure; everything that is no answer is raised. Needs `run` to be running, or to
+        be started soon.
+
+        Raises:
+            UnbatchableRequestError: at once, if the provider takes no such request; nothing was sent.
+            BatchError: one of its subclasses, if the batch came to nothing for this request.
+
+        Cancelled: the request is withdrawn. Before its batch was uploaded it is never sent; after that its answer
+        is dropped, and a batch that nobody waits for any more is cancelled upstream.
+        """
+        _check_provider_takes(request)
+        if self._is_closed:
+            raise outcomes.closed_error(request, None)
+        if self._windows.add(request, anyio.current_time()) and self._wake is not None:
+            self._wake.set()
+        return await request.outcome()
+
+    async def run(self, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
+        """Run the engine until `stop` or cancellation; once. When it returns, nothing of it is alive any more.
+
+        Requests that wait get a `ClientClosedError`; active batches are cancelled upstream, or left alone, as
+        `settings` say, within `engine.batch.GOODBYE_SECONDS`. A defect of ours ends the engine but is not raised:
+        waiting requests get an `EngineError` instead, and the caller's nursery lives on.
+        """
+        try:
+            async with anyio.create_task_group() as nursery:
+                task_status.started()
+                try:
+                    await self._start_batches(nursery)
+                except Exception as defect:
+                    logger.exception("autobatcher: a defect stopped the engine")
+                    self._close(outcomes.defect_error_for(defect))
+                finally:
+                    self._close(outcomes.closed_error)
+                    nursery.cancel_scope.cancel()
+        finally:
+            for batch in self._batches:  # whose tasks never took their first step
+                batch.close()
+            self._ended.set()
+
+    def stop(self) -> None:
+        """Ask `run` to end. Synchronous; can be called again, and before `run`."""
+        self._must_stop = True
+        if self._wake is not None:
+            self._wake.set()
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether `run` is over."""
+        return self._ended.is_set()
+
+    async def wait_ended(self) -> None:
+        """Wait until `run` is over. Cancelled: it ends all the same."""
+        await self._ended.wait()
+
+    def statistics(self) -> BatcherStatistics:
+        """What the engine holds right now."""
+        return BatcherStatistics(
+            queued_requests=len(self._windows),
+            waiting_requests=len(self._windows) + sum(batch.waiting_count for batch in self._batches),
+            active_batch_ids=self._active_batch_ids(),
+        )
+
+    async def _start_batches(self, nursery: TaskGroup) -> None:
+        """Turn each window that is full, or whose time is up, into a batch with a task of its own."""
+        uploads = anyio.CapacityLimiter(CONCURRENT_UPLOADS)
+        while not self._must_stop:
+            self._wake = anyio.Event()  # before looking, so that nothing between looking and waiting is missed
+            for requests in self._windows.due(anyio.current_time()):
+                self._start_batch(nursery, requests, uploads)
+            with anyio.CancelScope(deadline=self._windows.next_due()):
+                await self._wake.wait()
+
+    def _start_batch(
+        self, nursery: TaskGroup, requests: list[Request], uploads: anyio.CapacityLimiter
+    ) -> None:
+        try:
+            batch = Batch(requests, api=self._api, settings=self.settings, emit=self._emit, uploads=uploads)
+        except Exception as defect:  # these requests are in nobody's hands now
+            logger.exception("autobatcher: a defect in the engine")
+            for request in requests:
+                request.settle(outcomes.defect_error_for(defect)(request, None))
+            return
+        self._batches.add(batch)
+        nursery.start_soon(self._live, batch)
+
+    async def _live(self, batch: Batch) -> None:
+        try:
+            await batch.run()
+        except Exception:  # of a goodbye; its callers have been told, and others must not suffer
+            logger.exception("autobatcher: a defect in leaving batch %s", batch.batch_id)
+        finally:
+            self._batches.discard(batch)
+
+    def _close(self, error_for: ErrorFor) -> None:
+        """Tell everyone who waits, before any goodbye to the upstream takes its time. The first call counts."""
+        if self._is_closed:
+            return
+        self._is_closed = True
+        self._emit(
+            events.ClientClosing,
+            pending_request_count=len(self._windows),
+            active_batch_ids=list(self._active_batch_ids()),
+            cancel_active_batches_on_close=self.settings.cancel_active_batches_on_close,
+        )
+        self._windows.fail_all(error_for)
+        for batch in self._batches:
+            batch.close()
+
+    def _active_batch_ids(self) -> tuple[str, ...]:
+        return tuple(b.batch_id for b in self._batches if b.is_active and b.batch_id is not None)
+
+    def _emit(self, kind: type[events.BatchEvent], /, **fields: Any) -> None:
+        if self.settings.batch_event_handler is None:
+            return
+        event = kind(ts=self._wall_clock(), **fields)
+        try:
+            self.settings.batch_event_handler(event.to_dict())
+        except Exception:
+            logger.warning("autobatcher: batch_event_handler raised at an event", exc_info=True)
+
+
+def _check_provider_takes(request: Request) -> None:
+    """Refuse what no batch of this provider can hold, before it can spoil a batch for others."""
+    provider = request.account.provider
+    if request.endpoint not in provider.endpoints:
+        raise UnbatchableRequestError(
+            f"The Batch API of provider {provider.name!r} does not take {request.endpoint}. Use an ordinary "
+            "openai client for this call, or name the right provider= if this one was guessed wrong."
+        )
+    most = min(provider.max_line_bytes or math.inf, provider.max_file_bytes)
+    if request.size > most:
+        raise UnbatchableRequestError(
+            f"This request has {len(request.body):,} bytes; provider {provider.name!r} takes {most:,} at most."
+        )
+    if request.embedding_inputs > (provider.max_embedding_inputs or math.inf):
+        raise UnbatchableRequestError(
+            f"This request has {request.embedding_inputs:,} embedding inputs; provider {provider.name!r} takes "
+            f"{provider.max_embedding_inputs:,} in a batch at most."
+        )

@@ -1,0 +1,184 @@
+"""Who runs the engine: a nursery of the caller's, or, for a client used bare, a background task of ours.
+
+The only file of the library that may name a backend. What the background task promises: it is started by the first
+call; nothing escapes it; it holds no reference that would keep the client from being collected; and however the
+program ends, short of being killed, it gets its bounded goodbye: both event loops cancel it and wait for it.
+"""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Callable
+from contextvars import Context
+from typing import TYPE_CHECKING, Any
+
+import anyio
+from anyio.abc import TaskStatus
+from anyio.lowlevel import EventLoopToken, current_token
+
+from ..errors import ClientClosedError
+from .batcher import Batcher
+from .request import Answer, Request
+
+if TYPE_CHECKING:
+    import asyncio
+
+logger = logging.getLogger("autobatcher")
+
+_running_tasks: set[asyncio.Task[None]] = set()
+"""asyncio itself keeps only weak references to tasks."""
+
+
+class Host:
+    """Sees to it that a `Batcher` runs whenever a request wants one, and that it ends.
+
+    A client and its copies share one host. A batcher runs once; a host used bare starts a new one when the event
+    loop of the old one is over (a second `asyncio.run`).
+    """
+
+    def __init__(self, make_batcher: Callable[[], Batcher]) -> None:
+        self._make_batcher = make_batcher
+        self._batcher: Batcher | None = None
+        self._token: EventLoopToken | None = None
+        self._is_in_background = False
+        self._is_closed = False
+
+    async def submit(self, request: Request) -> Answer:
+        """`Batcher.submit`, with a background task to run the engine if nothing else does.
+
+        Raises:
+            ClientClosedError: after `close`, or after the nursery that ran the engine has ended.
+            RuntimeError: if the engine runs in another event loop.
+        """
+        return await self._batcher_here().submit(request)
+
+    async def run(self, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
+        """Run the engine in the caller's own task, until `close` or cancellation. See `Batcher.run`.
+
+        Raises:
+            RuntimeError: if it is running already.
+            ClientClosedError: if the client was closed.
+        """
+        if self.is_running:
+            raise RuntimeError("the engine of this client is running already")
+        batcher = self._new_batcher(in_background=False)
+        try:
+            await batcher.run(task_status=task_status)
+        finally:
+            self._is_closed = True
+
+    async def close(self) -> None:
+        """Stop the engine and wait for its goodbye, which is bounded. Can be called again.
+
+        Cancelled: the engine stops all the same.
+        """
+        self._is_closed = True
+        if self.is_running:
+            assert self._batcher is not None
+            self.stop()
+            if self._is_here:
+                await self._batcher.wait_ended()
+
+    def stop(self) -> None:
+        """Ask the engine to stop, from any thread. Nothing can be submitted any more."""
+        self._is_closed = True
+        if self.is_running:
+            assert self._batcher is not None and self._token is not None
+            _call_soon(self._token, self._batcher.stop)
+
+    @property
+    def batcher(self) -> Batcher | None:
+        """The running (or last) engine, for its statistics."""
+        return self._batcher
+
+    @property
+    def is_running(self) -> bool:
+        return (
+            self._batcher is not None
+            and not self._batcher.has_ended
+            and self._token is not None
+            and _is_alive(self._token)
+        )
+
+    @property
+    def _is_here(self) -> bool:
+        """Whether the engine belongs to the event loop that runs now. (Equal tokens would do; this is the hot path.)"""
+        return self._token is not None and self._token.native_token is current_token().native_token
+
+    def __del__(self) -> None:
+        if self._is_in_background and self.is_running:
+            warnings.warn(
+                "a BatchOpenAI client was never closed: use `async with`, or `await client.close()`",
+                ResourceWarning,
+                stacklevel=2,
+                source=self,
+            )
+            self.stop()
+
+    def _batcher_here(self) -> Batcher:
+        if self._is_closed:
+            raise ClientClosedError("The client is closed, or the nursery that ran it has ended.")
+        if self._batcher is not None and not self._batcher.has_ended and self._is_here:
+            return self._batcher
+        if self.is_running:
+            raise RuntimeError(
+                "this client is in use in another event loop: make one client for each, or wait until that loop ends"
+            )
+        batcher = self._new_batcher(in_background=True)
+        _start_in_background(batcher)
+        return batcher
+
+    def _new_batcher(self, *, in_background: bool) -> Batcher:
+        if self._is_closed:
+            raise ClientClosedError("The client is closed.")
+        self._token = current_token()
+        self._is_in_background = in_background
+        self._batcher = self._make_batcher()
+        return self._batcher
+
+
+def _start_in_background(batcher: Batcher) -> None:
+    """Run the engine in a task that belongs to the event loop, with nothing of the caller's context."""
+    if _is_trio(current_token()):
+        import trio
+
+        trio.lowlevel.spawn_system_task(_run_to_the_end, batcher, name="autobatcher engine")
+    else:
+        import asyncio
+
+        run = _run_to_the_end(batcher)
+        task = asyncio.get_running_loop().create_task(run, name="autobatcher engine", context=Context())
+        _running_tasks.add(task)
+        task.add_done_callback(_running_tasks.discard)
+
+
+async def _run_to_the_end(batcher: Batcher) -> None:
+    try:
+        await batcher.run()
+    except Exception:
+        # Trio turns what escapes a system task into TrioInternalError, asyncio into noise at exit.
+        logger.exception("autobatcher: a defect escaped the engine")
+
+
+def _call_soon(token: EventLoopToken, call: Callable[[], None]) -> bool:
+    """Have the event loop of `token` make a call, from this thread or another one; False if that loop is over."""
+    native: Any = token.native_token
+    try:
+        # trio.RunFinishedError is a RuntimeError, like what a closed asyncio loop raises
+        (native.run_sync_soon if _is_trio(token) else native.call_soon_threadsafe)(call)
+    except RuntimeError:
+        return False
+    return True
+
+
+def _is_alive(token: EventLoopToken) -> bool:
+    return _call_soon(token, _nothing)
+
+
+def _is_trio(token: EventLoopToken) -> bool:
+    return type(token.native_token).__module__.partition(".")[0] == "trio"
+
+
+def _nothing() -> None:
+    pass

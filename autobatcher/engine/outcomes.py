@@ -1,0 +1,106 @@
+"""What a request's outcome is, given what happened to its line or its batch. Pure, and the only place of these words.
+
+The functions named `*_error_for` give an `ErrorFor`, which makes an error of its own for each caller.
+"""
+
+from __future__ import annotations
+
+from ..errors import (
+    BatchEndedError,
+    BatchError,
+    BatchSubmissionError,
+    BatchTimeoutError,
+    BatchUnreachableError,
+    ClientClosedError,
+    EngineError,
+)
+from ..upstream.batch_state import BatchState
+from ..upstream.failures import UpstreamError
+from ..upstream.jsonl import OutputLine
+from .request import Answer, ErrorFor, Request
+
+_REASONS_SHOWN = 3
+
+
+def line_outcome(line: OutputLine, batch_id: str) -> Answer | BatchError:
+    """An HTTP answer, good or bad, is an answer; a line that never got one is a typed error."""
+    if line.status_code is not None:
+        return Answer(line.status_code, line.body, line.request_id, batch_id, line.custom_id)
+    code = f" ({line.error_code})" if line.error_code else ""
+    return BatchEndedError(
+        f"Batch {batch_id} did not get an answer to this request: {line.error}{code}",
+        status="expired" if line.error_code == "batch_expired" else "failed",
+        batch_id=batch_id,
+        custom_id=line.custom_id,
+        body={"code": line.error_code, "message": line.error},
+    )
+
+
+def ended_error_for(state: BatchState) -> ErrorFor:
+    """For requests without a line in a batch that has ended."""
+    if state.status == "completed":
+        what = "completed, but this request is in neither its output nor its error file"
+    elif state.errors:
+        what = f"ended as {state.status}: {'; '.join(state.errors[:_REASONS_SHOWN])}"
+    else:
+        what = f"ended as {state.status} before this request was answered"
+    return lambda request, batch_id: BatchEndedError(
+        f"Batch {batch_id} {what}. The request can be sent again.",
+        status=state.status,
+        batch_id=batch_id,
+        custom_id=request.custom_id,
+        body={"errors": list(state.errors)},
+    )
+
+
+def unsubmitted_error_for(error: UpstreamError) -> ErrorFor:
+    """For requests whose batch the upstream did not take."""
+    return lambda request, batch_id: BatchSubmissionError(
+        f"The batch of this request could not be submitted: {error}",
+        status_code=error.status_code,
+        response_body=error.body or None,
+        batch_id=batch_id,
+        custom_id=request.custom_id,
+    )
+
+
+def unreachable_error_for(error: UpstreamError) -> ErrorFor:
+    """For requests whose batch exists but cannot be polled or read."""
+    return lambda request, batch_id: BatchUnreachableError(
+        f"Batch {batch_id} was submitted, but the upstream does not let us read it: {error}. "
+        "Check the key and the provider's dashboard; the batch may still run.",
+        batch_id=batch_id,
+        custom_id=request.custom_id,
+    )
+
+
+def overdue_error_for(seconds: float) -> ErrorFor:
+    """For requests whose batch does not come to an end."""
+    return lambda request, batch_id: BatchTimeoutError(
+        f"Batch {batch_id} did not end within {seconds:.0f} seconds, its completion window and a slack.",
+        batch_id=batch_id,
+        custom_id=request.custom_id,
+    )
+
+
+def closed_error(request: Request, batch_id: str | None) -> BatchError:
+    """For requests that wait while the engine stops."""
+    when = "before the request was submitted" if batch_id is None else f"before batch {batch_id} completed"
+    return ClientClosedError(
+        f"The client was closed {when}.", batch_id=batch_id, custom_id=request.custom_id or None
+    )
+
+
+def defect_error_for(cause: BaseException) -> ErrorFor:
+    """For requests that a defect of ours got in the way of."""
+
+    def error_for(request: Request, batch_id: str | None) -> BatchError:
+        error = EngineError(
+            f"A defect of autobatcher got in the way of this request ({type(cause).__name__}); please report it.",
+            batch_id=batch_id,
+            custom_id=request.custom_id or None,
+        )
+        error.__cause__ = cause
+        return error
+
+    return error_for

@@ -1,0 +1,104 @@
+"""One caller's request on its way to exactly one outcome."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+import anyio
+import msgspec
+
+from ..errors import BatchError
+from ..upstream.account import Account
+from ..upstream.jsonl import input_line_size
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """What the upstream answered to one request, well (2xx) or badly (4xx, 5xx).
+
+    Attributes:
+        body: JSON, as the upstream wrote it.
+        request_id: the upstream's id of this very call, if it gave one.
+    """
+
+    status_code: int
+    body: bytes
+    request_id: str | None
+    batch_id: str
+    custom_id: str
+
+
+class Place(Protocol):
+    """Where a request waits: a window first, a batch later."""
+
+    def withdraw(self, request: Request) -> None:
+        """The caller is gone. Synchronous, so that it can run while the caller is being cancelled."""
+
+
+class Request:
+    """One call that waits for its answer.
+
+    Args:
+        endpoint: such as "/v1/chat/completions".
+        body: the call's body, a JSON object as bytes.
+        model: what the body says of it; decides with whom the request may travel.
+        embedding_inputs: how many inputs an embeddings call has; 0 for any other call.
+    """
+
+    __slots__ = (
+        "_answered",
+        "_outcome",
+        "account",
+        "body",
+        "custom_id",
+        "embedding_inputs",
+        "endpoint",
+        "model",
+        "place",
+    )
+
+    def __init__(
+        self, *, account: Account, endpoint: str, body: bytes, model: str, embedding_inputs: int = 0
+    ) -> None:
+        self.account = account
+        self.endpoint = endpoint
+        self.body = body
+        self.model = model
+        self.embedding_inputs = embedding_inputs
+        self.custom_id = ""
+        self.place: Place | None = None
+        self._outcome: Answer | BatchError | None = None
+        self._answered = anyio.Event()
+
+    @property
+    def size(self) -> int:
+        """An upper bound of what the request adds to an input file, in bytes."""
+        return input_line_size(self.endpoint, self.body)
+
+    def settle(self, outcome: Answer | BatchError) -> None:
+        """Give the request its one outcome and wake its caller. A second outcome is a defect of ours."""
+        assert self._outcome is None, f"{self.custom_id} was settled twice"
+        self._outcome = outcome
+        self.place = None
+        self._answered.set()
+
+    async def outcome(self) -> Answer:
+        """Wait for the outcome and return it, or raise it.
+
+        Cancelled: the request is withdrawn. In a window it is never sent; in a batch its answer is dropped.
+        """
+        try:
+            await self._answered.wait()
+        finally:
+            if self.place is not None:
+                self.place.withdraw(self)
+                self.place = None
+        if isinstance(self._outcome, BatchError):
+            raise self._outcome
+        assert self._outcome is not None
+        return self._outcome
+
+
+ErrorFor = Callable[[Request, str | None], BatchError]
+"""Makes the error of one request in the batch of that id (None before there is one). Each caller gets an instance of
+its own: a raised exception collects tracebacks and must not be shared."""
