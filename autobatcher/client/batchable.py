@@ -1,0 +1,77 @@
+"""Which HTTP requests are batch requests, and what the engine needs to know of them. Pure."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from ..engine.request import Request
+from ..errors import UnbatchableRequestError
+from ..upstream.account import Account
+from ..upstream.providers import BATCHABLE_ENDPOINTS
+
+
+def batchable_endpoint(method: str, url_path: str, base_path: str) -> str | None:
+    """The endpoint of a batchable call, such as "/v1/embeddings"; None for a call that goes straight through.
+
+    Args:
+        url_path, base_path: the paths of the request's URL and of the account's base URL.
+    """
+    if method != "POST" or not url_path.startswith(base_path):
+        return None
+    endpoint = "/v1/" + url_path[len(base_path) :].strip("/")
+    return endpoint if endpoint in BATCHABLE_ENDPOINTS else None
+
+
+def batch_request(account: Account, endpoint: str, body: bytes, content_type: str) -> Request:
+    """Make the engine's request of a call's body, unparsed but for the few fields that decide about batching.
+
+    Raises:
+        UnbatchableRequestError: if the body cannot be a line of a batch: no JSON object, no model, streaming.
+    """
+    if not content_type.partition(";")[0].strip().lower().endswith("json"):
+        raise UnbatchableRequestError(
+            f"A batch takes JSON only: this call to {endpoint} has a body of type {content_type or 'unknown'}."
+        )
+    fields = _peek(endpoint, body)
+    if fields.stream:
+        raise UnbatchableRequestError(
+            f"A batch does not stream: call {endpoint} without stream=True."
+        )
+    return Request(
+        account=account,
+        endpoint=endpoint,
+        body=body,
+        model=fields.model,
+        embedding_inputs=_input_count(fields.input) if endpoint == "/v1/embeddings" else 0,
+    )
+
+
+class _Fields(msgspec.Struct):
+    model: str = ""
+    stream: bool | None = None
+    input: msgspec.Raw = msgspec.Raw()  # noqa: RUF009  (immutable)
+
+
+_decode_fields = msgspec.json.Decoder(_Fields).decode
+
+
+def _peek(endpoint: str, body: bytes) -> _Fields:
+    try:
+        fields = _decode_fields(body)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise UnbatchableRequestError(f"The body of this call to {endpoint} is not valid: {error}") from error
+    if not fields.model and endpoint != "/v1/moderations":
+        raise UnbatchableRequestError(f"This call to {endpoint} names no model.")
+    return fields
+
+
+def _input_count(raw: msgspec.Raw) -> int:
+    """How many inputs an embeddings call has: a list of texts or of token lists has one for each item."""
+    try:
+        value: Any = msgspec.json.decode(raw, type=list[msgspec.Raw])
+    except msgspec.MsgspecError:
+        return 1
+    is_one_list_of_tokens = bool(value) and bytes(value[0])[:1] not in (b'"', b"[")
+    return 1 if is_one_list_of_tokens else len(value)

@@ -1,0 +1,218 @@
+"""`BatchOpenAI`: `openai.AsyncOpenAI` whose batchable calls become lines of upstream batches.
+
+The SDK itself does all the building and parsing: its HTTP client is one whose transport hands batchable calls to the
+engine and everything else to the upstream. So every surface of the SDK works by itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any, Self
+
+import anyio
+import openai
+from anyio import AsyncContextManagerMixin
+from anyio.abc import TaskStatus
+
+from ..engine.batcher import Batcher, BatcherStatistics
+from ..engine.hosting import Host
+from ..engine.settings import Settings
+from ..errors import ClientClosedError
+from ..events import BatchEventHandler
+from ..upstream.account import Account
+from ..upstream.batch_api import BatchAPI
+from ..upstream.failures import http_library
+from ..upstream.providers import ProviderProfile, profile_for, profile_named
+from .transport import ACCOUNT_EXTENSION, make_transport
+
+CLOSE_SECONDS = 5.0
+"""How long closing the upstream's connections may take when the block is left by cancellation."""
+
+
+class _Engine:
+    """What a client and its copies share: the host of the batcher, and the HTTP client behind the SDK."""
+
+    def __init__(self, settings: Settings, upstream: Any) -> None:
+        api = BatchAPI(upstream)
+        self.host = Host(lambda: Batcher(settings, api))
+        self.transport = make_transport(http_library(openai.DefaultAsyncHttpxClient), self.host, upstream)
+        self.http_client = openai.DefaultAsyncHttpxClient(transport=self.transport, timeout=upstream.timeout)
+
+
+class BatchOpenAI(AsyncContextManagerMixin, openai.AsyncOpenAI):
+    """`AsyncOpenAI` at batch prices: ordinary awaits, gathered into batches, each caller given its own answer.
+
+    Three spellings of who owns the engine, the first one being the best:
+
+        async with BatchOpenAI() as client: ...           # this block
+        await nursery.start(client.run)                   # the caller's own nursery
+        client = BatchOpenAI(); ...; await client.close() # nobody: a background task, for drop-in use
+
+    Args:
+        api_key: as for `AsyncOpenAI`; falls back to `OPENAI_API_KEY`. An async function gives a fresh key each time.
+        base_url: falls back to `OPENAI_BASE_URL`, then to OpenAI's.
+        batch_size: submit when this many requests of a kind are queued.
+        batch_window_seconds: submit this long after the first request of a window.
+        poll_interval_seconds: how often a batch is polled.
+        completion_window: passed through to the upstream API.
+        batch_metadata: attached to every batch and every event; 16 pairs of 64 and 512 characters at most.
+        batch_event_handler: called with each lifecycle event, as a dict; see `autobatcher.events`.
+        cancel_active_batches_on_close: cancel upstream, as well as we can, what is active when the client closes.
+        cancel_abandoned_batches: cancel a batch upstream once every caller waiting for it is gone.
+        provider: a profile, or the name of one; None chooses by the base URL's host.
+        **openai_arguments: everything else `AsyncOpenAI` takes. `http_client` becomes the client that talks to the
+            upstream; an `httpx.AsyncClient` or an `httpx2.AsyncClient`. It is closed with this one.
+
+    Raises:
+        TypeError, ValueError: naming the parameter, at construction. Construction does no I/O and needs no event loop.
+
+    Cancelled: a call that raises `Cancelled` has been withdrawn. If its window was still open, it was never sent;
+    if its batch was already uploaded, its line may run and be billed, but when every caller of that batch is gone,
+    the batch is cancelled upstream.
+    """
+
+    _engine: _Engine
+
+    def __init__(
+        self,
+        *,
+        api_key: str | Callable[[], Awaitable[str]] | None = None,
+        base_url: Any = None,
+        batch_size: int = 1000,
+        batch_window_seconds: float = 10.0,
+        poll_interval_seconds: float = 5.0,
+        completion_window: str = "24h",
+        batch_metadata: Mapping[str, str] | None = None,
+        batch_event_handler: BatchEventHandler | None = None,
+        cancel_active_batches_on_close: bool = False,
+        cancel_abandoned_batches: bool = True,
+        provider: str | ProviderProfile | None = None,
+        _engine: _Engine | None = None,
+        **openai_arguments: Any,
+    ) -> None:
+        settings = Settings(
+            batch_size=batch_size,
+            batch_window_seconds=batch_window_seconds,
+            poll_interval_seconds=poll_interval_seconds,
+            completion_window=completion_window,
+            batch_metadata=batch_metadata or {},
+            batch_event_handler=batch_event_handler,
+            cancel_active_batches_on_close=cancel_active_batches_on_close,
+            cancel_abandoned_batches=cancel_abandoned_batches,
+        )
+        _refuse_other_credentials(openai_arguments)
+        self._profile = _checked_profile(provider)
+        self._is_copy = _engine is not None
+        self._is_closed = False
+        if _engine is None:
+            upstream = openai_arguments.pop("http_client", None) or openai.DefaultAsyncHttpxClient()
+            _engine = _Engine(settings, upstream)
+            openai_arguments["http_client"] = _engine.http_client
+        self._engine = _engine
+        super().__init__(api_key=api_key, base_url=base_url, **openai_arguments)
+        self._key = api_key if callable(api_key) else None
+        if not self._is_copy:
+            _engine.transport.default_account = self._account()
+
+    async def run(self, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
+        """Run the engine in a nursery of your own: `await nursery.start(client.run)`.
+
+        Ends when the client is closed or the nursery is cancelled; after that the client takes no calls.
+
+        Raises:
+            RuntimeError: if the engine is running already.
+        """
+        await self._engine.host.run(task_status=task_status)
+
+    async def close(self) -> None:
+        """Stop the engine, say goodbye to the upstream, close the connections. Can be called again.
+
+        Requests still waiting get a `ClientClosedError`. Active batches are cancelled upstream or left alone, as
+        `cancel_active_batches_on_close` says. Closing a copy leaves the engine to the client it was copied from.
+        """
+        self._is_closed = True
+        if not self._is_copy:
+            await self._engine.host.close()
+            await super().close()
+
+    def is_closed(self) -> bool:
+        """Whether `close` was called, or the `async with` block left."""
+        return self._is_closed or super().is_closed()
+
+    def batch_statistics(self) -> BatcherStatistics | None:
+        """How many requests are queued and waiting, and which batches are active; None before the first call."""
+        batcher = self._engine.host.batcher
+        return None if batcher is None else batcher.statistics()
+
+    @asynccontextmanager
+    async def __asynccontextmanager__(self) -> AsyncGenerator[Self]:
+        if self._is_copy or self._engine.host.is_running:
+            yield self  # somebody else owns the engine
+            await self.close()
+            return
+        failure: BaseException | None = None
+        try:
+            async with anyio.create_task_group() as nursery:
+                await nursery.start(self._engine.host.run)
+                try:
+                    yield self
+                except (Exception, KeyboardInterrupt, SystemExit) as error:
+                    failure = error  # raised below, outside the nursery, so that no group is wrapped around it
+                finally:
+                    self._engine.host.stop()
+        finally:
+            with anyio.move_on_after(CLOSE_SECONDS, shield=True):
+                await self.close()
+        if failure is not None:
+            try:
+                raise failure
+            finally:
+                failure = None  # a frame in a traceback must not hold that traceback
+
+    if not TYPE_CHECKING:
+        # Type checkers see the SDK's own signature.
+
+        def copy(self, *, _extra_kwargs: Mapping[str, Any] = {}, **changes: Any) -> Self:
+            """`AsyncOpenAI.copy`: other options, the same engine and the same queue."""
+            shared = {"_engine": self._engine, "provider": self._profile, **_extra_kwargs}
+            return super().copy(_extra_kwargs=shared, **changes)
+
+        with_options = copy
+
+    async def _prepare_request(self, request: Any) -> None:
+        """The SDK's hook between building and sending a request: the transport learns for whose account it is."""
+        if self.is_closed():
+            raise ClientClosedError("The client is closed.")
+        await super()._prepare_request(request)
+        request.extensions[ACCOUNT_EXTENSION] = self._account()
+
+    def _account(self) -> Account:
+        """Where calls of this client go, and who pays. Holds no reference to the client."""
+        base_url = str(self.base_url).rstrip("/")
+        headers = {
+            "OpenAI-Organization": self.organization,
+            "OpenAI-Project": self.project,
+            **self._custom_headers,
+        }
+        return Account(
+            base_url=base_url,
+            provider=self._profile or profile_for(base_url),
+            api_key=self._key or self.api_key or None,
+            headers=tuple((name, value) for name, value in headers.items() if isinstance(value, str)),
+            query=tuple((name, str(value)) for name, value in self._custom_query.items()),
+        )
+
+
+def _checked_profile(provider: object) -> ProviderProfile | None:
+    if isinstance(provider, str):
+        return profile_named(provider)
+    if provider is None or isinstance(provider, ProviderProfile):
+        return provider
+    raise TypeError(f"provider must be a ProviderProfile or the name of one, not {type(provider).__name__}")
+
+
+def _refuse_other_credentials(openai_arguments: Mapping[str, Any]) -> None:
+    """The engine authenticates its own calls, with a key; the SDK's exchanges of identities are not open to it."""
+    if openai_arguments.get("workload_identity") is not None:
+        raise TypeError("workload_identity cannot be used with batches: pass api_key=, a key or an async function")

@@ -1,0 +1,150 @@
+"""`BatchTransport`: an HTTP transport in whose hands a batchable POST becomes a line of a batch.
+
+HTTP request in, HTTP response out, for httpx and for httpx2 alike (openai 2.x uses the one, 3.x the other). What is
+not batchable passes through to the upstream as it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from types import ModuleType
+from typing import Any
+from urllib.parse import urlsplit
+
+import msgspec
+
+from ..engine.hosting import Host
+from ..engine.request import Answer
+from ..errors import BatchError, BatchSubmissionError
+from ..upstream.account import Account
+from .batchable import batch_request, batchable_endpoint
+
+ACCOUNT_EXTENSION = "autobatcher.account"
+"""The request extension in which a client says for whose account a request is."""
+
+# Set by the HTTP library for the outer request; the client that goes upstream makes its own.
+_HOP_HEADERS = frozenset({"host", "connection"})
+
+
+def make_transport(library: ModuleType, host: Host, upstream: Any) -> Any:
+    """A transport for the clients of `library` (httpx or httpx2).
+
+    Args:
+        host: runs the engine that batchable calls go to.
+        upstream: the client, of either library, that everything else goes through. Closed with the transport.
+    """
+    http: Any = library
+
+    class BatchTransport(http.AsyncBaseTransport):  # type: ignore[misc]  # the base class is the library's to name
+        default_account: Account  # of requests that come without the extension: somebody used the HTTP client itself
+
+        async def handle_async_request(self, request: Any) -> Any:
+            account = request.extensions.get(ACCOUNT_EXTENSION) or self.default_account
+            base_path = urlsplit(account.base_url).path
+            endpoint = batchable_endpoint(request.method, request.url.path, base_path)
+            if endpoint is None:
+                return await _pass_through(http, upstream, request)
+            return http.Response(**await _batched(host, account, endpoint, request))
+
+        async def aclose(self) -> None:
+            await upstream.aclose()
+
+    return BatchTransport()
+
+
+async def _batched(host: Host, account: Account, endpoint: str, request: Any) -> dict[str, Any]:
+    """The parts of the response to a batchable call; raises `BatchError`, which the SDK neither wraps nor retries."""
+    body = await request.aread()
+    with _request_in_errors(request):
+        try:
+            line = batch_request(account, endpoint, body, request.headers.get("content-type", ""))
+            answer = await host.submit(line)
+        except BatchSubmissionError as error:
+            if error.status_code is None:
+                raise
+            return refused_parts(error)
+    return answer_parts(answer)
+
+
+def answer_parts(answer: Answer) -> dict[str, Any]:
+    """Status, headers and content of the HTTP response that tells `answer`."""
+    headers = {
+        "content-type": "application/json",
+        "x-autobatcher-batch-id": answer.batch_id,
+        "x-autobatcher-custom-id": answer.custom_id,
+    }
+    if answer.request_id:
+        headers["x-request-id"] = answer.request_id
+    if answer.status_code >= 400:
+        headers["x-should-retry"] = "false"  # resubmitting is the engine's decision, not the SDK's
+    return {"status_code": answer.status_code, "headers": headers, "content": answer.body}
+
+
+def refused_parts(error: BatchSubmissionError) -> dict[str, Any]:
+    """The same for a batch that the upstream refused: its own status, so that the SDK raises its class for it."""
+    fields = {"message": error.message, "type": "batch_submission_error", "param": None, "code": None}
+    headers = {"content-type": "application/json", "x-should-retry": "false"}
+    content = msgspec.json.encode({"error": {**fields, **_upstream_fields(error.response_body)}})
+    return {"status_code": error.status_code, "headers": headers, "content": content}
+
+
+def _upstream_fields(body: bytes | None) -> dict[str, Any]:
+    """Type, param and code of the upstream's own error object, if it sent one."""
+    try:
+        error = msgspec.json.decode(body or b"null")["error"]
+        return {name: error[name] for name in ("type", "param", "code") if error.get(name) is not None}
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, TypeError, KeyError, AttributeError):
+        return {}
+
+
+@contextmanager
+def _request_in_errors(request: Any) -> Iterator[None]:
+    """`openai.APIError` promises a `request`; the engine that makes our errors has none."""
+    try:
+        yield
+    except BatchError as error:
+        error.request = request
+        raise
+
+
+async def _pass_through(http: Any, upstream: Any, request: Any) -> Any:
+    """Send a request upstream through another client, perhaps of the other library, and give its response back."""
+    headers = [(name, value) for name, value in request.headers.multi_items() if name not in _HOP_HEADERS]
+    has_body = "content-length" in request.headers or "transfer-encoding" in request.headers
+    outgoing = upstream.build_request(
+        request.method,
+        str(request.url),
+        headers=headers,
+        content=_chunks(request.stream) if has_body else None,
+        extensions={"timeout": request.extensions.get("timeout", {})},
+    )
+    incoming = await upstream.send(outgoing, stream=True)
+    return http.Response(
+        incoming.status_code,
+        headers=incoming.headers.multi_items(),
+        stream=_relayed(http, incoming),
+        extensions={"http_version": incoming.extensions.get("http_version", b"HTTP/1.1")},
+    )
+
+
+async def _chunks(stream: Any) -> AsyncIterator[bytes]:
+    """A request's body, whichever library's stream it is; as a plain iterator, either library takes it."""
+    async for chunk in stream:
+        yield chunk
+
+
+def _relayed(http: Any, incoming: Any) -> Any:
+    class RelayedStream(http.AsyncByteStream):  # type: ignore[misc]  # the base class is the library's to name
+        is_consumed = False
+
+        async def __aiter__(self) -> AsyncIterator[bytes]:
+            if not self.is_consumed:  # the SDK drains a stream again after its [DONE]
+                self.is_consumed = True
+                async for chunk in incoming.stream:  # still encoded, as the headers say
+                    yield chunk
+
+        async def aclose(self) -> None:
+            await incoming.aclose()
+
+    return RelayedStream()

@@ -1,0 +1,309 @@
+"""Who owns the engine, how it ends, and what is left of it."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import warnings
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import anyio
+import openai
+import pytest
+import trio
+from trio.testing import MockClock
+
+from autobatcher import BatchOpenAI, ClientClosedError, EngineError
+from tests.conftest import VirtualTimeLoop
+from tests.worlds import World, ask, open_world, wait_for_event
+
+Start = Callable[..., None]
+
+
+async def test_a_block_owns_the_engine() -> None:
+    async with open_world() as world:
+        async with world.client() as client:
+            assert "x" in await ask(client, "x")
+        assert client.is_closed()
+        with pytest.raises(ClientClosedError):
+            await ask(client, "x")
+
+
+async def test_a_nursery_of_the_callers_own_owns_the_engine() -> None:
+    async with open_world() as world:
+        client = world.client()
+        async with anyio.create_task_group() as nursery:
+            await nursery.start(client.run)
+            with pytest.raises(RuntimeError, match="running already"):
+                await client.run()
+            assert "x" in await ask(client, "x")
+            nursery.cancel_scope.cancel()
+        with pytest.raises(ClientClosedError):
+            await ask(client, "x")
+        await client.close()
+
+
+async def test_closing_the_client_ends_its_run() -> None:
+    async with open_world() as world:
+        client = world.client()
+        async with anyio.create_task_group() as nursery:
+            await nursery.start(client.run)
+            assert "x" in await ask(client, "x")
+            await client.close()  # or the nursery would never end
+
+
+async def test_a_bare_client_works_until_it_is_closed() -> None:
+    async with open_world() as world:
+        client = world.client()
+        assert "x" in await ask(client, "x")
+        await client.close()
+        await client.close()
+        assert client.is_closed()
+        with pytest.raises(ClientClosedError):
+            await ask(client, "x")
+
+
+async def test_a_client_that_was_never_used_closes() -> None:
+    async with open_world() as world:
+        await world.client().close()
+        async with world.client():
+            pass
+
+
+async def test_two_clients_in_one_program_keep_to_themselves() -> None:
+    async with open_world() as one, open_world() as two, one.client() as first, two.client() as second:
+        async with anyio.create_task_group() as callers:
+            callers.start_soon(ask, first, "one")
+            callers.start_soon(ask, second, "two")
+        for world, text in ((one, "one"), (two, "two")):
+            assert [body["messages"][0]["content"] for body in world.bodies_sent()] == [text]
+
+
+async def test_a_client_is_used_from_nested_task_groups() -> None:
+    async with open_world() as world, world.client() as client:
+
+        async def inner() -> None:
+            async with anyio.create_task_group() as callers:
+                callers.start_soon(ask, client, "a")
+                callers.start_soon(ask, client, "b")
+
+        async with anyio.create_task_group() as outer:
+            outer.start_soon(inner)
+            outer.start_soon(inner)
+        assert world.emulator.statistics().batches_created == 1
+
+
+async def test_copies_share_the_engine_and_the_queue() -> None:
+    async with open_world() as world, world.client() as client:
+        copies = [client.with_options(timeout=5), client.copy(max_retries=0), client.with_options().with_options()]
+        async with anyio.create_task_group() as callers:
+            for each in (client, *copies):
+                assert isinstance(each, BatchOpenAI)
+                callers.start_soon(ask, each, "x")
+        assert world.emulator.statistics().batches_created == 1
+        await copies[0].close()
+        async with copies[1]:
+            pass
+        assert copies[0].is_closed()
+        assert not client.is_closed()
+        assert "still here" in await ask(client, "still here")
+
+
+async def test_a_copy_with_the_clients_own_http_client_goes_on_batching() -> None:
+    """pydantic-ai makes copies this way."""
+    async with open_world() as world, world.client() as client:
+        copied = client.with_options(http_client=client._client, max_retries=1)
+        assert "x" in await ask(copied, "x")
+
+
+async def test_copies_with_another_key_share_the_engine_but_no_batch() -> None:
+    async with open_world() as world, world.client() as client:
+        other = client.with_options(api_key="other-key")
+        async with anyio.create_task_group() as callers:
+            callers.start_soon(ask, client, "x")
+            callers.start_soon(ask, other, "x")
+        assert world.emulator.statistics().batches_created == 2
+
+
+async def test_a_key_that_is_a_function_is_asked_anew_for_each_upstream_call() -> None:
+    keys = iter(f"key-{i}" for i in range(100))
+    asked: list[str] = []
+
+    async def fresh_key() -> str:
+        asked.append(next(keys))
+        return asked[-1]
+
+    async with open_world() as world, world.client(api_key=fresh_key) as client:
+        assert "x" in await ask(client, "x")
+    assert len(asked) >= 4  # the call, the upload, the creation, a poll, ...
+
+
+@pytest.mark.parametrize("raised", [ValueError("mine"), KeyboardInterrupt(), SystemExit(3), StopAsyncIteration()])
+async def test_an_exception_of_the_block_comes_out_as_it_is(raised: BaseException) -> None:
+    async with open_world() as world:
+        with pytest.raises(type(raised)) as caught:
+            async with world.client():
+                raise raised
+        assert caught.value is raised
+
+
+async def test_a_block_that_is_cancelled_ends_as_cancelled() -> None:
+    async with open_world() as world:
+        with anyio.move_on_after(1) as scope:
+            async with world.client() as client:
+                await ask(client, "x")
+        assert scope.cancelled_caught
+
+
+
+
+@pytest.mark.parametrize("asked_to_cancel", [True, False])
+async def test_closing_tells_every_waiting_caller_and_cancels_upstream_only_if_asked(asked_to_cancel: bool) -> None:
+    async with open_world(batch_seconds=500) as world:
+        errors: list[ClientClosedError] = []
+        client = world.client(cancel_active_batches_on_close=asked_to_cancel)
+
+        async def call(model: str) -> None:
+            with pytest.raises(ClientClosedError) as caught:
+                await ask(client, "x", model)
+            errors.append(caught.value)
+
+        async with anyio.create_task_group() as callers:
+            callers.start_soon(call, "a")
+            callers.start_soon(call, "a")
+            await wait_for_event(world, "batch_submitted")
+            callers.start_soon(call, "b")  # still queued when the client closes
+            await anyio.wait_all_tasks_blocked()
+            await client.close()
+        running = world.emulator.statistics().running_batch_ids
+        assert len(errors) == 3
+        batch_id = world.events_named("batch_submitted")[0]["batch_id"]
+        assert sorted(str(error.batch_id) for error in errors) == sorted([batch_id, batch_id, "None"])
+        assert running == (() if asked_to_cancel else (batch_id,))
+        assert len(world.events_named("batch_cancelled_upstream")) == int(asked_to_cancel)
+        (closing,) = world.events_named("client_closing")
+        assert closing["pending_request_count"] == 1
+        assert closing["active_batch_ids"] == [batch_id]
+        assert world.emulator.statistics().batches_created == 1  # the queued one was never sent
+
+
+async def test_a_creation_on_its_way_while_the_client_closes_is_not_left_behind() -> None:
+    from autobatcher.emulator import FaultPlan, HttpFault
+
+    slow = FaultPlan((HttpFault(operation="batches.create", delay_seconds=10),))
+    async with open_world(faults=slow, batch_seconds=500) as world:
+        client = world.client(cancel_active_batches_on_close=True)
+        async with anyio.create_task_group() as callers:
+
+            async def call() -> None:
+                with pytest.raises(ClientClosedError):
+                    await ask(client, "x")
+
+            callers.start_soon(call)
+            with anyio.fail_after(1000):
+                while world.emulator.statistics().http_calls.get("files.create", 0) == 0:
+                    await anyio.sleep(0.01)
+            await anyio.sleep(1)
+            await client.close()
+        assert world.emulator.statistics().batches_created == 1
+        assert world.emulator.statistics().running_batch_ids == ()
+
+
+def run_on(backend: str, main: Callable[[], Awaitable[Any]]) -> None:
+    """A whole program of its own, on virtual time."""
+    if backend == "trio":
+        trio.run(main, clock=MockClock(autojump_threshold=0))
+    else:
+        with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
+            runner.run(main())  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_a_program_that_returns_without_closing_still_cancels_upstream_if_it_asked_to(backend: str) -> None:
+    world = World(batch_seconds=500)
+
+    async def main() -> None:
+        client = world.client(cancel_active_batches_on_close=True)
+        with anyio.move_on_after(50):
+            async with anyio.create_task_group() as callers:
+                callers.start_soon(ask, client, "x")
+                await wait_for_event(world, "batch_submitted")
+                world.kept = client  # type: ignore[attr-defined]  # not collected before the loop ends
+                return
+
+    run_on(backend, main)
+    assert world.emulator.statistics().batches_created == 1
+    assert world.emulator.statistics().running_batch_ids == ()
+    world.emulator.close()
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_a_bare_client_can_be_used_again_in_a_second_event_loop(backend: str) -> None:
+    world = World()
+    client = world.client()
+
+    async def main() -> None:
+        assert "x" in await ask(client, "x")
+
+    run_on(backend, main)
+    run_on(backend, main)
+    assert world.emulator.statistics().batches_created == 2
+    world.emulator.close()
+
+
+async def test_a_bare_client_that_is_dropped_warns_and_ends_its_engine() -> None:
+    async with open_world() as world:
+        client = world.client()
+        await ask(client, "x")
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always", ResourceWarning)
+            del client
+            gc.collect()
+        assert any("never closed" in str(warning.message) for warning in caught)
+        await wait_for_event(world, "client_closing")
+
+
+async def test_the_background_engine_has_nothing_of_its_first_callers_context() -> None:
+    from contextvars import ContextVar
+
+    request_id: ContextVar[str] = ContextVar("request_id", default="nobody's")
+    seen: list[str] = []
+    async with open_world() as world:
+        client = world.client(batch_event_handler=lambda _: seen.append(request_id.get()))
+        request_id.set("the first caller's")
+        await ask(client, "x")
+        await client.close()
+    assert set(seen) == {"nobody's"}
+
+
+async def test_a_defect_of_ours_is_told_as_such_and_the_program_lives(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with open_world() as world, world.client() as client:
+        with monkeypatch.context() as patch:
+            patch.setattr("autobatcher.engine.batch.Batch._read_everything", broken)
+            with pytest.raises(EngineError, match="report") as caught:
+                await ask(client, "x")
+            assert isinstance(caught.value.__cause__, ZeroDivisionError)
+        assert "y" in await ask(client, "y")
+
+
+async def test_a_defect_before_a_batch_begins_leaves_no_waiter_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with open_world() as world, world.client() as client:
+        with monkeypatch.context() as patch:
+            patch.setattr("autobatcher.engine.batcher.Batch", broken)
+            with pytest.raises(EngineError):
+                await ask(client, "x")
+        assert "y" in await ask(client, "y")
+
+
+async def test_a_defect_that_stops_the_engine_leaves_no_waiter_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with open_world() as world, world.client() as client:
+        monkeypatch.setattr("autobatcher.engine.window.Windows.due", broken)
+        with pytest.raises(openai.APIError):
+            await ask(client, "x")
+        with pytest.raises(ClientClosedError):
+            await ask(client, "y")
+
+
+def broken(*args: object, **kwargs: object) -> None:
+    raise ZeroDivisionError("a bug")

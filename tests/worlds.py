@@ -1,0 +1,91 @@
+"""A small world for a test: an emulated upstream, clients that use it, and the events they told."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import anyio
+import openai
+
+from autobatcher import BatchOpenAI
+from autobatcher.emulator import Emulator
+from autobatcher.upstream.failures import http_library
+
+SDK_LIBRARY: str = http_library(openai.DefaultAsyncHttpxClient).__name__
+"""What this version of the SDK speaks HTTP with: "httpx" (2.x) or "httpx2" (3.x)."""
+
+MODEL = "m"
+
+
+class World:
+    """One emulator and everything that a test wants to know about it.
+
+    Args:
+        like: the provider that is emulated, and that the clients are told it is.
+    """
+
+    def __init__(self, like: str = "openai", **emulator: Any) -> None:
+        self.like = like
+        self.emulator = Emulator(like=like, **emulator)  # type: ignore[arg-type]
+        self.events: list[dict[str, Any]] = []
+        self.news: anyio.Event | None = None
+
+    def client(self, **settings: Any) -> BatchOpenAI:
+        """A client of the emulator that batches quickly and tells its events here."""
+        defaults: dict[str, Any] = {
+            "api_key": "test-key",
+            "base_url": "http://upstream.test/v1",
+            "provider": self.like,
+            "batch_window_seconds": 1.0,
+            "poll_interval_seconds": 2.0,
+            "batch_event_handler": self._take_event,
+        }
+        if "http_client" not in settings:
+            defaults["http_client"] = self.emulator.http_client(library=SDK_LIBRARY)
+        return BatchOpenAI(**{**defaults, **settings})
+
+    def _take_event(self, event: dict[str, Any]) -> None:
+        self.events.append(event)
+        if self.news is not None:
+            self.news.set()
+
+    def events_named(self, name: str) -> list[dict[str, Any]]:
+        return [event for event in self.events if event["event"] == name]
+
+    def bodies_sent(self) -> list[dict[str, Any]]:
+        """The body of every line in any batch, in the order they came."""
+        return [line.body for line in self.emulator.statistics().lines]
+
+    @property
+    def realtime_calls(self) -> int:
+        """How many batchable calls went upstream at full price. Must stay 0."""
+        return sum(self.emulator.statistics().realtime_calls.values())
+
+
+@asynccontextmanager
+async def open_world(like: str = "openai", **emulator: Any) -> AsyncGenerator[World]:
+    """A world whose emulator is closed at the end, and in which nothing batchable was paid in full."""
+    world = World(like, **emulator)
+    try:
+        yield world
+        assert world.realtime_calls == 0
+    finally:
+        world.emulator.close()
+
+
+async def ask(client: BatchOpenAI, text: str, model: str = MODEL) -> str:
+    """One chat call; the emulator's echo of `text`."""
+    completion = await client.chat.completions.create(
+        model=model, messages=[{"role": "user", "content": text}]
+    )
+    return completion.choices[0].message.content or ""
+
+
+async def wait_for_event(world: World, name: str, count: int = 1) -> None:
+    """Wait until the event was told `count` times."""
+    with anyio.fail_after(10_000):
+        while len(world.events_named(name)) < count:
+            world.news = anyio.Event()
+            await world.news.wait()
