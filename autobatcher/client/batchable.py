@@ -36,9 +36,7 @@ def batch_request(account: Account, endpoint: str, body: bytes, content_type: st
         )
     fields = _peek(endpoint, body)
     if fields.stream:
-        raise UnbatchableRequestError(
-            f"A batch does not stream: call {endpoint} without stream=True."
-        )
+        raise UnbatchableRequestError(f"A batch does not stream: call {endpoint} without stream=True.")
     return Request(
         account=account,
         endpoint=endpoint,

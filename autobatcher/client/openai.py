@@ -158,7 +158,9 @@ class BatchOpenAI(AsyncContextManagerMixin, openai.AsyncOpenAI):
                 try:
                     yield self
                 except (Exception, KeyboardInterrupt, SystemExit) as error:
-                    failure = error  # raised below, outside the nursery, so that no group is wrapped around it
+                    failure = (
+                        error  # raised below, outside the nursery, so that no group is wrapped around it
+                    )
                 finally:
                     self._engine.host.stop()
         finally:
@@ -215,4 +217,6 @@ def _checked_profile(provider: object) -> ProviderProfile | None:
 def _refuse_other_credentials(openai_arguments: Mapping[str, Any]) -> None:
     """The engine authenticates its own calls, with a key; the SDK's exchanges of identities are not open to it."""
     if openai_arguments.get("workload_identity") is not None:
-        raise TypeError("workload_identity cannot be used with batches: pass api_key=, a key or an async function")
+        raise TypeError(
+            "workload_identity cannot be used with batches: pass api_key=, a key or an async function"
+        )

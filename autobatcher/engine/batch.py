@@ -17,7 +17,7 @@ import anyio
 from .. import events
 from ..upstream.batch_api import BatchAPI
 from ..upstream.batch_state import BatchState
-from ..upstream.failures import UpstreamError
+from ..upstream.failures import UncertainCreationError, UpstreamError
 from ..upstream.jsonl import InputFile, input_line, parse_output_line
 from . import outcomes
 from .request import ErrorFor, Request
@@ -168,7 +168,7 @@ class Batch:
                 stamp=self.stamp,
             )
         except UpstreamError as error:
-            self._may_exist_unseen = error.is_ambiguous
+            self._may_exist_unseen = isinstance(error, UncertainCreationError)
             raise
         self._may_exist_unseen = False
         self._submitted_at = anyio.current_time()

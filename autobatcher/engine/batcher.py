@@ -50,9 +50,7 @@ class Batcher:
         self.settings = settings
         self._api = api
         self._wall_clock = wall_clock
-        self._windows = Windows(
-            batch_size=settings.batch_size, window_seconds=settings.batch_window_seconds
-        )
+        self._windows = Windows(batch_size=settings.batch_size, window_seconds=settings.batch_window_seconds)
         self._batches: set[Batch] = set()
         self._must_stop = False
         self._is_closed = False
@@ -129,7 +127,9 @@ class Batcher:
         """Turn each window that is full, or whose time is up, into a batch with a task of its own."""
         uploads = anyio.CapacityLimiter(CONCURRENT_UPLOADS)
         while not self._must_stop:
-            self._wake = anyio.Event()  # before looking, so that nothing between looking and waiting is missed
+            self._wake = (
+                anyio.Event()
+            )  # before looking, so that nothing between looking and waiting is missed
             for requests in self._windows.due(anyio.current_time()):
                 self._start_batch(nursery, requests, uploads)
             with anyio.CancelScope(deadline=self._windows.next_due()):

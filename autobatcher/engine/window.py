@@ -111,4 +111,3 @@ class Windows:
 
     def _all(self) -> list[Window]:
         return [*self._closed, *self._open.values()]
-

@@ -16,7 +16,7 @@ import msgspec
 
 from .account import Account
 from .batch_state import BatchState, parse_batch
-from .failures import UpstreamError, connection_errors, refusal
+from .failures import UncertainCreationError, UpstreamError, connection_errors, refusal
 from .jsonl import InputFile, LineSplitter
 
 STAMP_KEY = "autobatcher_stamp"
@@ -83,7 +83,10 @@ class BatchAPI:
         metadata: Mapping[str, str],
         stamp: str,
     ) -> BatchState:
-        """Create the batch, exactly once.
+        """Create the batch, once.
+
+        Raises:
+            UncertainCreationError: if it may exist although nobody said so, and it could not be looked up.
 
         Cancelled: while the request was on its way, it is awaited for up to `CREATE_SECONDS` under a shield; a
         native asyncio cancellation pierces that, and then only `find` can tell.
@@ -95,30 +98,41 @@ class BatchAPI:
             "metadata": {**metadata, STAMP_KEY: stamp} if len(metadata) < 16 else dict(metadata),
         }
 
+        may_exist = False
+
         async def attempt() -> BatchState:
-            try:
-                with anyio.CancelScope(shield=True):
-                    with anyio.fail_after(CREATE_SECONDS):
-                        return await self._create_once(account, body)
-            except (UpstreamError, TimeoutError) as error:
-                if isinstance(error, UpstreamError) and not error.is_ambiguous:
-                    raise
-                found = await self.find(account, stamp=stamp, input_file_id=input_file_id)
+            nonlocal may_exist
+            if may_exist:
+                # A lookup that fails is tried again like a creation; nothing is created without one that succeeded.
+                found = await self._find_once(account, stamp, input_file_id)
                 if found is not None:
                     return found
-                raise UpstreamError(f"POST /batches: {error or 'no answer'}") from error
+            try:
+                with anyio.CancelScope(shield=True), anyio.fail_after(CREATE_SECONDS):
+                    return _batch("POST /batches", await self._call(account, "POST", "/batches", json=body))
+            except TimeoutError as error:
+                may_exist = True
+                raise UpstreamError(f"POST /batches did not answer within {CREATE_SECONDS:.0f} s") from error
+            except UpstreamError as error:
+                may_exist = error.is_ambiguous
+                raise
 
-        return await _patiently(attempt)
-
-    async def _create_once(self, account: Account, body: Mapping[str, Any]) -> BatchState:
-        return _batch("POST /batches", await self._call(account, "POST", "/batches", json=body))
+        try:
+            return await _patiently(attempt)
+        except UpstreamError as error:
+            if may_exist:
+                raise UncertainCreationError(str(error)) from error
+            raise
 
     async def find(self, account: Account, *, stamp: str, input_file_id: str) -> BatchState | None:
         """The batch that carries `stamp` or runs our input file, if the upstream has one."""
+        return await _patiently(lambda: self._find_once(account, stamp, input_file_id))
+
+    async def _find_once(self, account: Account, stamp: str, input_file_id: str) -> BatchState | None:
         after: str | None = None
         for _ in range(LOOKUP_PAGES):
             params = {"limit": "100", **({"after": after} if after else {})}
-            page = _decoded("GET /batches", await self._patient_call(account, "GET", "/batches", params=params))
+            page = _decoded("GET /batches", await self._call(account, "GET", "/batches", params=params))
             items = page.get("data") if isinstance(page, dict) else None
             states = [state for item in items or () if (state := parse_batch(item)) is not None]
             for state in states:
@@ -178,7 +192,13 @@ class BatchAPI:
 
     @asynccontextmanager
     async def _open(
-        self, account: Account, method: str, path: str, *, params: Mapping[str, str] | None = None, **options: Any
+        self,
+        account: Account,
+        method: str,
+        path: str,
+        *,
+        params: Mapping[str, str] | None = None,
+        **options: Any,
     ) -> AsyncGenerator[Any]:
         """One HTTP exchange, open for reading; everything that breaks it becomes an `UpstreamError`."""
         operation = f"{method} {path}"

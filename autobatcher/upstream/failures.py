@@ -45,6 +45,10 @@ class UpstreamError(Exception):
         return self.status_code is None or self.status_code >= 500 or self.status_code == 408
 
 
+class UncertainCreationError(UpstreamError):
+    """A batch may have been created or not, and the upstream could not be asked which."""
+
+
 def refusal(operation: str, status_code: int, body: bytes, headers: Any) -> UpstreamError:
     """The error for an answer that is not 2xx. Its message has the server's reason, never what we sent."""
     return UpstreamError(
@@ -85,4 +89,10 @@ def connection_errors(http: Any) -> tuple[type[Exception], ...]:
     """What `http`, a client of either library, raises when a call does not come to its end."""
     library = http_library(type(http))
     # Below its own errors, either library has let these through (seen with cut connections and broken TLS).
-    return (library.RequestError, OSError, anyio.BrokenResourceError, anyio.ClosedResourceError, anyio.EndOfStream)
+    return (
+        library.RequestError,
+        OSError,
+        anyio.BrokenResourceError,
+        anyio.ClosedResourceError,
+        anyio.EndOfStream,
+    )

@@ -51,7 +51,10 @@ async def test_a_batch_goes_on_for_those_who_stay() -> None:
 
 @pytest.mark.parametrize("cancels", [True, False])
 async def test_a_batch_that_everyone_left_is_cancelled_upstream_unless_told_otherwise(cancels: bool) -> None:
-    async with open_world(batch_seconds=100) as world, world.client(cancel_abandoned_batches=cancels) as client:
+    async with (
+        open_world(batch_seconds=100) as world,
+        world.client(cancel_abandoned_batches=cancels) as client,
+    ):
         async with anyio.create_task_group() as callers:
             callers.start_soon(ask, client, "a")
             callers.start_soon(ask, client, "b")

@@ -96,7 +96,11 @@ async def test_a_client_is_used_from_nested_task_groups() -> None:
 
 async def test_copies_share_the_engine_and_the_queue() -> None:
     async with open_world() as world, world.client() as client:
-        copies = [client.with_options(timeout=5), client.copy(max_retries=0), client.with_options().with_options()]
+        copies = [
+            client.with_options(timeout=5),
+            client.copy(max_retries=0),
+            client.with_options().with_options(),
+        ]
         async with anyio.create_task_group() as callers:
             for each in (client, *copies):
                 assert isinstance(each, BatchOpenAI)
@@ -139,7 +143,9 @@ async def test_a_key_that_is_a_function_is_asked_anew_for_each_upstream_call() -
     assert len(asked) >= 4  # the call, the upload, the creation, a poll, ...
 
 
-@pytest.mark.parametrize("raised", [ValueError("mine"), KeyboardInterrupt(), SystemExit(3), StopAsyncIteration()])
+@pytest.mark.parametrize(
+    "raised", [ValueError("mine"), KeyboardInterrupt(), SystemExit(3), StopAsyncIteration()]
+)
 async def test_an_exception_of_the_block_comes_out_as_it_is(raised: BaseException) -> None:
     async with open_world() as world:
         with pytest.raises(type(raised)) as caught:
@@ -156,10 +162,10 @@ async def test_a_block_that_is_cancelled_ends_as_cancelled() -> None:
         assert scope.cancelled_caught
 
 
-
-
 @pytest.mark.parametrize("asked_to_cancel", [True, False])
-async def test_closing_tells_every_waiting_caller_and_cancels_upstream_only_if_asked(asked_to_cancel: bool) -> None:
+async def test_closing_tells_every_waiting_caller_and_cancels_upstream_only_if_asked(
+    asked_to_cancel: bool,
+) -> None:
     async with open_world(batch_seconds=500) as world:
         errors: list[ClientClosedError] = []
         client = world.client(cancel_active_batches_on_close=asked_to_cancel)
@@ -277,7 +283,9 @@ async def test_the_background_engine_has_nothing_of_its_first_callers_context() 
     assert set(seen) == {"nobody's"}
 
 
-async def test_a_defect_of_ours_is_told_as_such_and_the_program_lives(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_defect_of_ours_is_told_as_such_and_the_program_lives(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     async with open_world() as world, world.client() as client:
         with monkeypatch.context() as patch:
             patch.setattr("autobatcher.engine.batch.Batch._read_everything", broken)
@@ -287,7 +295,9 @@ async def test_a_defect_of_ours_is_told_as_such_and_the_program_lives(monkeypatc
         assert "y" in await ask(client, "y")
 
 
-async def test_a_defect_before_a_batch_begins_leaves_no_waiter_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_defect_before_a_batch_begins_leaves_no_waiter_behind(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     async with open_world() as world, world.client() as client:
         with monkeypatch.context() as patch:
             patch.setattr("autobatcher.engine.batcher.Batch", broken)
@@ -296,7 +306,9 @@ async def test_a_defect_before_a_batch_begins_leaves_no_waiter_behind(monkeypatc
         assert "y" in await ask(client, "y")
 
 
-async def test_a_defect_that_stops_the_engine_leaves_no_waiter_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_defect_that_stops_the_engine_leaves_no_waiter_behind(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     async with open_world() as world, world.client() as client:
         monkeypatch.setattr("autobatcher.engine.window.Windows.due", broken)
         with pytest.raises(openai.APIError):

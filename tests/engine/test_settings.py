@@ -49,7 +49,8 @@ def test_metadata_at_the_limits_is_taken_and_copied() -> None:
 
 
 @pytest.mark.parametrize(
-    ("window", "seconds"), [("24h", 86400), ("1h", 3600), ("7d", 604800), ("90 m", 5400), ("background", math.inf)]
+    ("window", "seconds"),
+    [("24h", 86400), ("1h", 3600), ("7d", 604800), ("90 m", 5400), ("background", math.inf)],
 )
 def test_a_completion_window_is_a_duration_where_it_can_be(window: str, seconds: float) -> None:
     assert completion_window_seconds(window) == seconds
