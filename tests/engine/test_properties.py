@@ -1,0 +1,171 @@
+"""Random arrivals, cancellations, closes and upstream faults; what must hold whatever they are.
+
+Exactly one outcome for each caller, the right answer for the right caller, no request in two batches, nothing alive
+after the close. Deterministic by default; `HYPOTHESIS_SEEDS=N` runs N examples of fresh randomness.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Literal
+
+import anyio
+import openai
+from anyio.lowlevel import current_token
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from autobatcher import BatchOpenAI, ClientClosedError
+from autobatcher.emulator import BatchFault, Fault, FaultPlan, HttpFault, LineFault
+from tests.worlds import SDK_LIBRARY, World, ask
+
+SEEDS = int(os.environ.get("HYPOTHESIS_SEEDS", "0"))
+EXAMPLES = settings(max_examples=SEEDS or 500, derandomize=not SEEDS)
+
+How = Literal["cancel scope", "native"]
+
+
+@dataclass(frozen=True)
+class Caller:
+    arrives_at: float
+    leaves_after: float | None
+    leaves_how: How
+    model: str
+
+
+@dataclass(frozen=True)
+class Plan:
+    like: str
+    batch_seconds: float
+    batch_size: int
+    window_seconds: float
+    cancel_on_close: bool
+    closes_at: float | None
+    callers: list[Caller]
+    faults: FaultPlan = field(repr=True)
+
+
+seconds = st.floats(0, 40, allow_nan=False)
+callers = st.builds(
+    Caller,
+    arrives_at=seconds,
+    leaves_after=st.none() | seconds,
+    leaves_how=st.sampled_from(["cancel scope", "native"]),
+    model=st.sampled_from(["a", "b"]),
+)
+passing = st.sampled_from(
+    [{"status": 500}, {"status": 429}, {"disconnect": True}, {"lose_answer": True}, {"delay_seconds": 5.0}]
+)
+http_faults = st.builds(
+    lambda operation, what, first: HttpFault(operation=operation, first=first, **what),
+    operation=st.sampled_from(["files.create", "batches.create", "batches.retrieve", "files.content"]),
+    what=passing | st.just({"status": 403}),
+    first=st.integers(1, 3),
+)
+batch_faults = st.builds(
+    BatchFault,
+    nth=st.just((1,)),
+    ends=st.sampled_from([None, "expired", "cancelled", "failed"]),
+    after=st.floats(0, 1),
+    cut_last_line=st.booleans(),
+    blank_lines=st.booleans(),
+)
+line_faults = st.builds(
+    LineFault,
+    kind=st.sampled_from(["fail", "drop", "duplicate", "unknown_custom_id", "null_custom_id", "text_body"]),
+    lines=st.lists(st.integers(1, 4), min_size=1, max_size=3).map(tuple),
+    status=st.sampled_from([400, 429, 500]),
+    in_output_file=st.booleans(),
+)
+faults: st.SearchStrategy[Fault] = st.one_of(http_faults, batch_faults, line_faults)
+plans = st.builds(
+    Plan,
+    like=st.sampled_from(["openai", "doubleword"]),
+    batch_seconds=st.sampled_from([0.0, 15.0]),
+    batch_size=st.integers(1, 6),
+    window_seconds=st.sampled_from([0.0, 2.0, 10.0]),
+    cancel_on_close=st.booleans(),
+    closes_at=st.none() | seconds,
+    callers=st.lists(callers, min_size=1, max_size=8),
+    faults=st.builds(FaultPlan, st.lists(faults, max_size=3).map(tuple)),
+)
+
+
+class Run:
+    """One plan carried out: what happened to each caller."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self.world = World(plan.like, batch_seconds=plan.batch_seconds, faults=plan.faults)
+        self.outcomes: list[str] = []
+        self.has_natives = type(current_token().native_token).__module__.startswith("tests.")
+
+    async def carry_out(self) -> None:
+        client = self.world.client(
+            batch_size=self.plan.batch_size,
+            batch_window_seconds=self.plan.window_seconds,
+            cancel_active_batches_on_close=self.plan.cancel_on_close,
+            http_client=self.world.emulator.http_client(library=SDK_LIBRARY),
+        )
+        with anyio.fail_after(200_000):  # nothing hangs
+            async with client, anyio.create_task_group() as nursery:
+                for number, caller in enumerate(self.plan.callers):
+                    nursery.start_soon(self._live, client, caller, number)
+                if self.plan.closes_at is not None:
+                    await anyio.sleep(self.plan.closes_at)
+                    await client.close()
+        self.statistics = client.batch_statistics()
+
+    async def _live(self, client: BatchOpenAI, caller: Caller, number: int) -> None:
+        await anyio.sleep(caller.arrives_at)
+        call = self._call(client, caller, number)
+        if caller.leaves_after is None:
+            await call
+        elif caller.leaves_how == "native" and self.has_natives:
+            task = asyncio.create_task(call)
+            await asyncio.wait([task], timeout=caller.leaves_after)
+            task.cancel()
+            await asyncio.wait([task])
+        else:
+            with anyio.move_on_after(caller.leaves_after):
+                await call
+
+    async def _call(self, client: BatchOpenAI, caller: Caller, number: int) -> None:
+        outcome = "cancelled"
+        try:
+            answer = await ask(client, f"caller-{number}.", caller.model)
+            outcome = "answered" if f"caller-{number}." in answer else f"wrong answer: {answer}"
+        except ClientClosedError:
+            outcome = "closed"
+        except openai.APIError:
+            outcome = "failed"
+        finally:
+            self.outcomes.append(outcome)
+
+
+@given(plans)
+@EXAMPLES
+async def test_whatever_happens_every_caller_has_one_outcome_and_nothing_is_sent_twice(plan: Plan) -> None:
+    run = Run(plan)
+    await run.carry_out()
+    emulated = run.world.emulator.statistics()
+    try:
+        assert len(run.outcomes) == len(plan.callers)
+        assert set(run.outcomes) <= {"answered", "failed", "closed", "cancelled"}
+        if plan.closes_at is None:
+            assert "closed" not in run.outcomes
+        sent = Counter(line.body["messages"][0]["content"] for line in emulated.lines)
+        assert not [text for text, count in sent.items() if count > 1]
+        assert all(count == 1 for count in emulated.billed.values())
+        assert sum(emulated.realtime_calls.values()) == 0
+        if plan.cancel_on_close:
+            assert emulated.running_batch_ids == ()
+        statistics = run.statistics
+        if statistics is not None:
+            assert (statistics.waiting_requests, statistics.active_batch_ids) == (0, ())
+        assert run.outcomes.count("answered") <= sum(line.billed for line in emulated.lines)
+    finally:
+        run.world.emulator.close()
