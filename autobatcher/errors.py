@@ -33,7 +33,7 @@ class BatchError(openai.APIError):
         body: object | None = None,
     ) -> None:
         # The HTTP request is known at the door only; the door fills it in before a caller sees the error.
-        openai.APIError.__init__(self, message, cast(Any, None), body=body)
+        openai.APIError.__init__(self, message, cast("Any", None), body=body)
         self.batch_id = batch_id
         self.custom_id = custom_id
 

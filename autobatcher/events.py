@@ -26,7 +26,8 @@ def parse(fields: dict[str, Any]) -> AnyBatchEvent:
     Raises:
         msgspec.ValidationError: if the dict is no event of ours.
     """
-    return msgspec.convert(fields, ANY_BATCH_EVENT)
+    event: AnyBatchEvent = msgspec.convert(fields, _ANY_BATCH_EVENT)
+    return event
 
 
 class RequestCounts(msgspec.Struct, frozen=True, kw_only=True):
@@ -137,4 +138,4 @@ AnyBatchEvent = (
     | BatchCancelFailed
     | ClientClosing
 )
-ANY_BATCH_EVENT: Any = AnyBatchEvent
+_ANY_BATCH_EVENT: Any = AnyBatchEvent

@@ -77,9 +77,7 @@ async def open_world(like: str = "openai", **emulator: Any) -> AsyncGenerator[Wo
 
 async def ask(client: BatchOpenAI, text: str, model: str = MODEL) -> str:
     """One chat call; the emulator's echo of `text`."""
-    completion = await client.chat.completions.create(
-        model=model, messages=[{"role": "user", "content": text}]
-    )
+    completion = await client.chat.completions.create(model=model, messages=[{"role": "user", "content": text}])
     return completion.choices[0].message.content or ""
 
 

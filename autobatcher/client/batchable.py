@@ -49,7 +49,7 @@ def batch_request(account: Account, endpoint: str, body: bytes, content_type: st
 class _Fields(msgspec.Struct):
     model: str = ""
     stream: bool | None = None
-    input: msgspec.Raw = msgspec.Raw()  # noqa: RUF009  (immutable)
+    input: msgspec.Raw = msgspec.Raw()
 
 
 _decode_fields = msgspec.json.Decoder(_Fields).decode

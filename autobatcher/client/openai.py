@@ -40,7 +40,7 @@ class _Engine:
         self.http_client = openai.DefaultAsyncHttpxClient(transport=self.transport, timeout=upstream.timeout)
 
 
-class BatchOpenAI(AsyncContextManagerMixin, openai.AsyncOpenAI):
+class BatchOpenAI(AsyncContextManagerMixin, openai.AsyncOpenAI):  # type: ignore[misc]  # __aexit__ may swallow
     """`AsyncOpenAI` at batch prices: ordinary awaits, gathered into batches, each caller given its own answer.
 
     Three spellings of who owns the engine, the first one being the best:
@@ -115,7 +115,7 @@ class BatchOpenAI(AsyncContextManagerMixin, openai.AsyncOpenAI):
         if not self._is_copy:
             _engine.transport.default_account = self._account()
 
-    async def run(self, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
+    async def run(self, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:  # noqa: ASYNC128  (passed on to the one that calls started())
         """Run the engine in a nursery of your own: `await nursery.start(client.run)`.
 
         Ends when the client is closed or the nursery is cancelled; after that the client takes no calls.
@@ -158,9 +158,7 @@ class BatchOpenAI(AsyncContextManagerMixin, openai.AsyncOpenAI):
                 try:
                     yield self
                 except (Exception, KeyboardInterrupt, SystemExit) as error:
-                    failure = (
-                        error  # raised below, outside the nursery, so that no group is wrapped around it
-                    )
+                    failure = error  # raised below, outside the nursery, so that no group is wrapped around it
                 finally:
                     self._engine.host.stop()
         finally:
@@ -217,6 +215,4 @@ def _checked_profile(provider: object) -> ProviderProfile | None:
 def _refuse_other_credentials(openai_arguments: Mapping[str, Any]) -> None:
     """The engine authenticates its own calls, with a key; the SDK's exchanges of identities are not open to it."""
     if openai_arguments.get("workload_identity") is not None:
-        raise TypeError(
-            "workload_identity cannot be used with batches: pass api_key=, a key or an async function"
-        )
+        raise TypeError("workload_identity cannot be used with batches: pass api_key=, a key or an async function")

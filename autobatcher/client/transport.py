@@ -37,9 +37,7 @@ def make_transport(library: ModuleType, host: Host, upstream: Any) -> Any:
     http: Any = library
 
     class BatchTransport(http.AsyncBaseTransport):  # type: ignore[misc]  # the base class is the library's to name
-        default_account: (
-            Account  # of requests that come without the extension: somebody used the HTTP client itself
-        )
+        default_account: Account  # of requests that come without the extension: somebody used the HTTP client itself
 
         async def handle_async_request(self, request: Any) -> Any:
             account = request.extensions.get(ACCOUNT_EXTENSION) or self.default_account

@@ -300,9 +300,7 @@ class Batch:
         """Cancel what may still run. A creation of unknown outcome is looked up first: it may run and cost, too."""
         try:
             if self._may_exist_unseen and self._input_file_id is not None:
-                self._state = await self._api.find(
-                    self._account, stamp=self.stamp, input_file_id=self._input_file_id
-                )
+                self._state = await self._api.find(self._account, stamp=self.stamp, input_file_id=self._input_file_id)
             if self._state is None or self._has_ended:
                 return
             self._emit(events.BatchCancelRequested, **self._batch_fields(self._state))

@@ -44,9 +44,7 @@ class Batcher:
         wall_clock: the time of events, in Unix seconds; all waiting goes by the event loop's own clock.
     """
 
-    def __init__(
-        self, settings: Settings, api: BatchAPI, *, wall_clock: Callable[[], float] = time.time
-    ) -> None:
+    def __init__(self, settings: Settings, api: BatchAPI, *, wall_clock: Callable[[], float] = time.time) -> None:
         self.settings = settings
         self._api = api
         self._wall_clock = wall_clock
@@ -127,17 +125,13 @@ class Batcher:
         """Turn each window that is full, or whose time is up, into a batch with a task of its own."""
         uploads = anyio.CapacityLimiter(CONCURRENT_UPLOADS)
         while not self._must_stop:
-            self._wake = (
-                anyio.Event()
-            )  # before looking, so that nothing between looking and waiting is missed
+            self._wake = anyio.Event()  # before looking, so that nothing between looking and waiting is missed
             for requests in self._windows.due(anyio.current_time()):
                 self._start_batch(nursery, requests, uploads)
             with anyio.CancelScope(deadline=self._windows.next_due()):
                 await self._wake.wait()
 
-    def _start_batch(
-        self, nursery: TaskGroup, requests: list[Request], uploads: anyio.CapacityLimiter
-    ) -> None:
+    def _start_batch(self, nursery: TaskGroup, requests: list[Request], uploads: anyio.CapacityLimiter) -> None:
         try:
             batch = Batch(requests, api=self._api, settings=self.settings, emit=self._emit, uploads=uploads)
         except Exception as defect:  # these requests are in nobody's hands now

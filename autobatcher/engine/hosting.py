@@ -53,7 +53,7 @@ class Host:
         """
         return await self._batcher_here().submit(request)
 
-    async def run(self, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
+    async def run(self, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:  # noqa: ASYNC128  (passed on to the one that calls started())
         """Run the engine in the caller's own task, until `close` or cancellation. See `Batcher.run`.
 
         Raises:
@@ -84,7 +84,8 @@ class Host:
         """Ask the engine to stop, from any thread. Nothing can be submitted any more."""
         self._is_closed = True
         if self.is_running:
-            assert self._batcher is not None and self._token is not None
+            assert self._batcher is not None
+            assert self._token is not None
             _call_soon(self._token, self._batcher.stop)
 
     @property

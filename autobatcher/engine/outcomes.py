@@ -86,9 +86,7 @@ def overdue_error_for(seconds: float) -> ErrorFor:
 def closed_error(request: Request, batch_id: str | None) -> BatchError:
     """For requests that wait while the engine stops."""
     when = "before the request was submitted" if batch_id is None else f"before batch {batch_id} completed"
-    return ClientClosedError(
-        f"The client was closed {when}.", batch_id=batch_id, custom_id=request.custom_id or None
-    )
+    return ClientClosedError(f"The client was closed {when}.", batch_id=batch_id, custom_id=request.custom_id or None)
 
 
 def defect_error_for(cause: BaseException) -> ErrorFor:

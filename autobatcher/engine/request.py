@@ -57,9 +57,7 @@ class Request:
         "place",
     )
 
-    def __init__(
-        self, *, account: Account, endpoint: str, body: bytes, model: str, embedding_inputs: int = 0
-    ) -> None:
+    def __init__(self, *, account: Account, endpoint: str, body: bytes, model: str, embedding_inputs: int = 0) -> None:
         self.account = account
         self.endpoint = endpoint
         self.body = body

@@ -108,7 +108,7 @@ class BatchAPI:
                 if found is not None:
                     return found
             try:
-                with anyio.CancelScope(shield=True), anyio.fail_after(CREATE_SECONDS):
+                with anyio.fail_after(CREATE_SECONDS, shield=True):
                     return _batch("POST /batches", await self._call(account, "POST", "/batches", json=body))
             except TimeoutError as error:
                 may_exist = True
@@ -156,9 +156,7 @@ class BatchAPI:
         """Delete a file of ours."""
         await self._patient_call(account, "DELETE", f"/files/{file_id}")
 
-    async def read_lines(
-        self, account: Account, file_id: str, each: Callable[[bytes], None], *, skip: int = 0
-    ) -> int:
+    async def read_lines(self, account: Account, file_id: str, each: Callable[[bytes], None], *, skip: int = 0) -> int:
         """Stream an output or error file, give each line to `each`, and return the next `skip`.
 
         Args:

@@ -121,13 +121,13 @@ class OutputLine(msgspec.Struct, frozen=True):
 class _Response(msgspec.Struct):
     status_code: int | None = None
     request_id: str | None = None
-    body: msgspec.Raw = msgspec.Raw(_NULL)  # noqa: RUF009  (a msgspec default, immutable)
+    body: msgspec.Raw = msgspec.Raw(_NULL)
 
 
 class _Line(msgspec.Struct):
     custom_id: str
     response: _Response | None = None
-    error: msgspec.Raw = msgspec.Raw(_NULL)  # noqa: RUF009
+    error: msgspec.Raw = msgspec.Raw(_NULL)
 
 
 _decode_line = msgspec.json.Decoder(_Line).decode
@@ -141,20 +141,22 @@ def parse_output_line(line: bytes) -> OutputLine | None:
     Takes OpenAI's lines and the deviations of other servers: a body as JSON text (llama-stack), a failure's status
     and body as JSON text inside `error.message` (Doubleword), `error` as a plain string and a null body (vLLM).
     """
-    try:
-        parsed = _decode_line(line)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        parsed = _parse_leniently(line)
-        if parsed is None:
-            return None
+    parsed = _parse(line)
+    if parsed is None:
+        return None
     if parsed.response is not None:
         body = _body_bytes(parsed.response.body)
         if body != _NULL:
             status = parsed.response.status_code
-            return OutputLine(
-                parsed.custom_id, 200 if status is None else status, body, parsed.response.request_id
-            )
+            return OutputLine(parsed.custom_id, 200 if status is None else status, body, parsed.response.request_id)
     return _failure(parsed)
+
+
+def _parse(line: bytes) -> _Line | None:
+    try:
+        return _decode_line(line)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return _parse_leniently(line)
 
 
 def _parse_leniently(line: bytes) -> _Line | None:

@@ -44,9 +44,7 @@ def test_a_bad_parameter_is_named_at_construction(name: str, value: object) -> N
 
 async def test_a_chat_call_returns_a_chat_completion_from_a_batch() -> None:
     async with open_world() as world, world.client() as client:
-        completion = await client.chat.completions.create(
-            model=MODEL, messages=[{"role": "user", "content": "hello"}]
-        )
+        completion = await client.chat.completions.create(model=MODEL, messages=[{"role": "user", "content": "hello"}])
         assert isinstance(completion, ChatCompletion)
         assert "hello" in (completion.choices[0].message.content or "")
         assert completion.usage is not None
@@ -193,7 +191,7 @@ async def test_a_failed_line_raises_the_sdks_own_exception_for_its_caller_only()
 
             async def bad() -> None:
                 with pytest.raises(openai.BadRequestError) as caught:
-                    await ask(client, "bad")  # noqa: B023
+                    await ask(client, "bad")
                 assert caught.value.status_code == 400
                 assert isinstance(caught.value.body, dict)
                 assert caught.value.body["message"]
@@ -223,7 +221,7 @@ async def test_a_batch_in_which_every_line_failed_gives_each_caller_its_own_erro
 
             async def call() -> None:
                 try:
-                    await ask(client, "x")  # noqa: B023
+                    await ask(client, "x")
                 except openai.NotFoundError as error:
                     failures.append(error)  # noqa: B023
 
@@ -236,9 +234,7 @@ async def test_a_batch_in_which_every_line_failed_gives_each_caller_its_own_erro
 async def test_streaming_is_refused_rather_than_paid_in_full() -> None:
     async with open_world() as world, world.client() as client:
         with pytest.raises(UnbatchableRequestError, match="stream"):
-            await client.chat.completions.create(
-                model=MODEL, messages=[{"role": "user", "content": "x"}], stream=True
-            )
+            await client.chat.completions.create(model=MODEL, messages=[{"role": "user", "content": "x"}], stream=True)
 
 
 async def test_multipart_is_refused_rather_than_paid_in_full() -> None:

@@ -52,9 +52,7 @@ def check_answers(outcomes: list[str | Exception]) -> None:
         HttpFault(operation="batches.create", nth=(1,), disconnect=True),
         HttpFault(operation="batches.create", nth=(1,), lose_answer=True),
         HttpFault(operation="batches.create", nth=(1,), status=502, after_processing=True),
-        HttpFault(
-            operation="batches.create", nth=(1,), status=200, body="<html>hello</html>", after_processing=True
-        ),
+        HttpFault(operation="batches.create", nth=(1,), status=200, body="<html>hello</html>", after_processing=True),
         HttpFault(operation="batches.create", nth=(1,), delay_seconds=300, after_processing=True),
         HttpFault(operation="batches.create", nth=(1,), status=429, headers={"retry-after": "60"}),
         HttpFault(operation="batches.retrieve", first=3, status=500),
@@ -89,9 +87,7 @@ async def test_passing_trouble_is_not_seen_by_anyone_and_paid_by_no_one(fault: H
     ids=repr,
 )
 @pytest.mark.parametrize("like", ["openai", "doubleword"])
-async def test_odd_lines_and_odd_batches_are_read_all_the_same(
-    fault: LineFault | BatchFault, like: str
-) -> None:
+async def test_odd_lines_and_odd_batches_are_read_all_the_same(fault: LineFault | BatchFault, like: str) -> None:
     async with open_world(like, faults=FaultPlan((fault,)), batch_seconds=30) as world:
         check_answers(await ask_many(world, 5))
         assert set(world.emulator.statistics().billed.values()) == {1}
@@ -132,9 +128,7 @@ async def test_a_batch_that_ends_half_done_delivers_the_half_that_was_paid_for(e
 
 
 async def test_a_batch_that_fails_validation_tells_its_callers_why() -> None:
-    plan = FaultPlan(
-        (BatchFault(ends="failed", error_code="model_not_found", error_message="no such model"),)
-    )
+    plan = FaultPlan((BatchFault(ends="failed", error_code="model_not_found", error_message="no such model"),))
     async with open_world(faults=plan) as world:
         (outcome,) = await ask_many(world, 1)
     assert isinstance(outcome, BatchEndedError)

@@ -38,7 +38,7 @@ async def _handler(fields: dict[str, Any]) -> None: ...
 )
 def test_a_value_that_cannot_work_is_refused_by_its_name(name: str, value: object) -> None:
     with pytest.raises((TypeError, ValueError), match=name):
-        Settings(**{name: value})
+        Settings(**{name: value})  # type: ignore[arg-type]
 
 
 def test_metadata_at_the_limits_is_taken_and_copied() -> None:

@@ -63,9 +63,7 @@ def test_an_input_file_tells_its_length_without_being_read() -> None:
 
 
 @given(st.lists(st.text("ab \u2028\x85\r", max_size=6)), st.data())
-def test_lines_are_cut_at_newlines_only_wherever_the_chunks_end(
-    texts: list[str], data: st.DataObject
-) -> None:
+def test_lines_are_cut_at_newlines_only_wherever_the_chunks_end(texts: list[str], data: st.DataObject) -> None:
     stream = "\n".join(texts).encode()
     cuts = sorted(data.draw(st.lists(st.integers(0, len(stream)), max_size=5)))
     splitter = LineSplitter()

@@ -1,0 +1,103 @@
+"""`nox` runs what a change must pass; `nox -s NAME` one of them. `nox --list` tells the rest."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import nox
+
+nox.options.default_venv_backend = "uv|virtualenv"
+nox.options.sessions = ["lint", "types", "tests", "package"]
+nox.options.error_on_missing_interpreters = False
+
+SOURCES = ("autobatcher", "tests", "benchmarks", "noxfile.py")
+PYTHONS = ("3.11", "3.12", "3.13", "3.14")
+"""Each one that is found here is tested."""
+OPENAI = {"2": "openai>=2.20,<3", "3": "openai>=3,<4"}
+
+
+def _found(python: str) -> bool:
+    """Whether that Python starts. (pyenv's shims exist for versions that do not.)"""
+    executable = f"python{python}"
+    if python == f"{sys.version_info.major}.{sys.version_info.minor}":
+        return True
+    path = shutil.which(executable)
+    if path is None:
+        return False
+    return subprocess.run([path, "--version"], capture_output=True, check=False).returncode == 0  # noqa: S603  (ours)
+
+
+# 106: `from anyio import X` is clear enough. 124: some functions are async because an interface asks for it. 127: httpx
+# is what openai 2.x runs on. 900, 910-913, all optional: see docs/architecture.md, "Tests".
+FLAKE8_ASYNC = (
+    "--disable=ASYNC106,ASYNC124,ASYNC127,ASYNC900,ASYNC910,ASYNC911,ASYNC912,ASYNC913",
+    "--startable-in-context-manager=run,serve_emulator,_serve",
+)
+
+FOUND = [python for python in PYTHONS if _found(python)]
+
+
+# Both majors of the SDK on the oldest Python found, the newer one on every other.
+COMBINATIONS = [(FOUND[0], "2"), *((python, "3") for python in FOUND)]
+
+
+@nox.session
+@nox.parametrize("python,openai", COMBINATIONS)
+def tests(session: nox.Session, openai: str) -> None:
+    """The test suite, on asyncio and trio, with openai 2.x and 3.x."""
+    session.install("-e", ".[test]", OPENAI[openai])
+    session.run("pytest", *session.posargs)
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """ruff, flake8-async, and the one-way imports of docs/architecture.md."""
+    session.install("-e", ".[lint]")
+    session.run("ruff", "check", *SOURCES)
+    session.run("ruff", "format", "--check", *SOURCES)
+    session.run("flake8-async", *FLAKE8_ASYNC, *map(str, Path("autobatcher").rglob("*.py")))
+    session.run("lint-imports")
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """mypy strict over everything, pyright over what users import."""
+    session.install(".[types]")
+    session.run("mypy")
+    session.run("pyright", "--verifytypes", "autobatcher", "--ignoreexternal")
+
+
+@nox.session
+def package(session: nox.Session) -> None:
+    """The wheel, built and installed alone in an empty environment."""
+    session.install("build")
+    shutil.rmtree("dist", ignore_errors=True)
+    session.run("python", "-m", "build", "--wheel", "--outdir", "dist", silent=True)
+    (wheel,) = Path("dist").glob("*.whl")
+    session.install("--force-reinstall", str(wheel))
+    session.run("python", "tests/check_wheel.py", str(wheel))
+
+
+@nox.session
+def seeds(session: nox.Session) -> None:
+    """The property tests with fresh randomness: 5,000 examples for each backend, or as many as you say."""
+    session.install("-e", ".[test]")
+    count = session.posargs[0] if session.posargs else "5000"
+    session.run("pytest", "tests/engine/test_properties.py", "--timeout=3600", env={"HYPOTHESIS_SEEDS": count})
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """The benchmarks; prints tables, changes nothing."""
+    session.install("-e", ".[test]")
+    session.run("python", "benchmarks/many_calls.py", *session.posargs)
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """Runs the examples of the README and the documents."""
+    session.install("-e", ".[test]")
+    session.run("pytest", "tests/docs")

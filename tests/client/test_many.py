@@ -1,0 +1,22 @@
+from __future__ import annotations
+
+import anyio
+
+from tests.worlds import ask, open_world
+
+COUNT = 10_000
+
+
+async def test_ten_thousand_calls_at_once_all_get_their_own_answers() -> None:
+    async with open_world() as world, world.client() as client:
+        right = 0
+
+        async def call(number: int) -> None:
+            nonlocal right
+            right += f"caller-{number}." in await ask(client, f"caller-{number}.")
+
+        async with anyio.create_task_group() as callers:
+            for number in range(COUNT):
+                callers.start_soon(call, number)
+        assert right == COUNT
+        assert world.emulator.statistics().batches_created == COUNT // 1000

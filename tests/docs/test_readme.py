@@ -1,0 +1,53 @@
+"""The README's examples are run as they stand, in processes of their own, against a real server."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+README = (Path(__file__).parents[2] / "README.md").read_text()
+EXAMPLES = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
+START_SECONDS = 30
+
+
+@pytest.fixture(scope="module")
+def upstream() -> Iterator[str]:
+    """The base URL of `autobatcher emulate`, as its first line tells it."""
+    command = [sys.executable, "-m", "autobatcher", "emulate", "--port", "0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+        assert process.stdout is not None
+        found = None
+        for line in process.stdout:
+            if found := re.search(r"http://[0-9.]+:\d+/v1", line):
+                break
+        assert found is not None, "the emulator told no URL"
+        yield found[0]
+        process.terminate()
+        assert process.wait(START_SECONDS) == 0
+
+
+def test_the_readme_has_examples() -> None:
+    assert len(EXAMPLES) >= 5
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda text: text.splitlines()[0])
+def test_an_example_of_the_readme_runs(example: str, upstream: str) -> None:
+    environment = {**os.environ, "OPENAI_BASE_URL": upstream, "OPENAI_API_KEY": "any"}
+    command = [sys.executable, "-W", "error", "-c", example]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=50)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip()
+    assert done.stderr == ""
+
+
+def test_the_readmes_test_command_is_the_one_of_ci() -> None:
+    ci = (Path(__file__).parents[2] / ".ci" / "run").read_text()
+    (command,) = re.findall(r"<!-- command: tests -->\n```bash\n(.*?)\n```", README)
+    assert command.endswith("nox --session tests")
+    assert '"$NOX" --session tests' in ci
