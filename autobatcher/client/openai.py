@@ -35,9 +35,9 @@ class _Engine:
 
     def __init__(self, settings: Settings, upstream: Any) -> None:
         api = BatchAPI(upstream)
-        self.host = Host(lambda: Batcher(settings, api))
-        self.transport = make_transport(http_library(openai.DefaultAsyncHttpxClient), self.host, upstream)
-        self.http_client = openai.DefaultAsyncHttpxClient(transport=self.transport, timeout=upstream.timeout)
+        self.host: Host = Host(lambda: Batcher(settings, api))
+        self.transport: Any = make_transport(http_library(openai.DefaultAsyncHttpxClient), self.host, upstream)
+        self.http_client: Any = openai.DefaultAsyncHttpxClient(transport=self.transport, timeout=upstream.timeout)
 
 
 class BatchOpenAI(AsyncContextManagerMixin, openai.AsyncOpenAI):  # type: ignore[misc]  # __aexit__ may swallow

@@ -23,7 +23,7 @@ from . import outcomes
 from .request import ErrorFor, Request
 from .settings import Settings
 
-logger = logging.getLogger("autobatcher")
+logger: logging.Logger = logging.getLogger("autobatcher")
 
 GOODBYE_SECONDS = 10.0
 """How long leaving may take: cancelling one batch upstream is one or two quick calls, and whoever closes a client or
@@ -63,8 +63,8 @@ class Batch:
         emit: Emit,
         uploads: anyio.CapacityLimiter,
     ) -> None:
-        self.stamp = uuid.uuid4().hex
-        self.endpoint = requests[0].endpoint
+        self.stamp: str = uuid.uuid4().hex
+        self.endpoint: str = requests[0].endpoint
         self._account = requests[0].account
         self._api = api
         self._settings = settings

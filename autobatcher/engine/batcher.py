@@ -21,7 +21,7 @@ from .request import Answer, ErrorFor, Request
 from .settings import Settings
 from .window import Windows
 
-logger = logging.getLogger("autobatcher")
+logger: logging.Logger = logging.getLogger("autobatcher")
 
 CONCURRENT_UPLOADS = 4
 """Batches that upload at once: enough to fill a line, few enough that the first one is not slowed down by the last."""

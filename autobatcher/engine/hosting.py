@@ -24,7 +24,7 @@ from .request import Answer, Request
 if TYPE_CHECKING:
     import asyncio
 
-logger = logging.getLogger("autobatcher")
+logger: logging.Logger = logging.getLogger("autobatcher")
 
 _running_tasks: set[asyncio.Task[None]] = set()
 """asyncio itself keeps only weak references to tasks."""

@@ -58,12 +58,12 @@ class Request:
     )
 
     def __init__(self, *, account: Account, endpoint: str, body: bytes, model: str, embedding_inputs: int = 0) -> None:
-        self.account = account
-        self.endpoint = endpoint
-        self.body = body
-        self.model = model
-        self.embedding_inputs = embedding_inputs
-        self.custom_id = ""
+        self.account: Account = account
+        self.endpoint: str = endpoint
+        self.body: bytes = body
+        self.model: str = model
+        self.embedding_inputs: int = embedding_inputs
+        self.custom_id: str = ""
         self.place: Place | None = None
         self._outcome: Answer | BatchError | None = None
         self._answered = anyio.Event()

@@ -23,8 +23,8 @@ class Window:
     """Requests that gather for one batch until it is full, or its time is up."""
 
     def __init__(self, provider: ProviderProfile, batch_size: int, closes_at: float) -> None:
-        self.closes_at = closes_at
-        self.is_full = False
+        self.closes_at: float = closes_at
+        self.is_full: bool = False
         self._provider = provider
         self._batch_size = min(batch_size, provider.max_requests)
         self._requests: dict[Request, None] = {}

@@ -1,0 +1,23 @@
+"""A Batch API server of our own, for the demo, for tests, and for people who run their own models."""
+
+from __future__ import annotations
+
+from .faults import BatchFault, Fault, FaultPlan, HttpFault, LineFault
+from .server import Emulator
+from .statistics import BatchView, LineView, Statistics
+from .wire import ConnectionLostError, Reply, Request
+
+__all__ = [
+    "Emulator",
+    "FaultPlan",
+    "Fault",
+    "HttpFault",
+    "BatchFault",
+    "LineFault",
+    "Statistics",
+    "BatchView",
+    "LineView",
+    "Request",
+    "Reply",
+    "ConnectionLostError",
+]

@@ -1,0 +1,213 @@
+"""How the emulator misbehaves on demand: which request, batch or line goes wrong, when, and how."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from random import Random
+from typing import Generic, Literal, TypeAlias, TypeVar
+
+import msgspec
+
+from .lines import Line
+
+
+class HttpFault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True,
+                tag_field="level", tag="http"):  # fmt: skip
+    """An HTTP request goes wrong.
+
+    `operation` is "files.create", "files.retrieve", "files.content", "files.delete", "files.list",
+    "batches.create", "batches.retrieve", "batches.cancel", "batches.list", "batches.delete", "models",
+    "realtime", "unknown", or "*" for any. Of those requests, counted from 1, the fault hits the `nth`, each
+    `every`-th, the `first` so many, or each with `probability`; with none of the four, all of them.
+
+    status, body, headers: this answer instead of the true one, by default before the request was processed.
+    refuse:          no connection at all (httpx.ConnectError).
+    disconnect:      the connection breaks before the request was processed (httpx.ReadError).
+    lose_answer:     the request is processed, then the connection breaks.
+    cut_after_bytes: the connection breaks after so many bytes of the answer's body.
+    delay_seconds:   the request waits before it is processed.
+    after_processing: `status` and `delay_seconds` take effect after the request was processed.
+    """
+
+    operation: str = "*"
+    nth: tuple[int, ...] = ()
+    every: int = 0
+    first: int = 0
+    probability: float = 0.0
+    status: int | None = None
+    body: str | None = None
+    headers: dict[str, str] = {}
+    refuse: bool = False
+    disconnect: bool = False
+    lose_answer: bool = False
+    cut_after_bytes: int | None = None
+    delay_seconds: float = 0.0
+    after_processing: bool = False
+
+
+class BatchFault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True,
+                 tag_field="level", tag="batch"):  # fmt: skip
+    """A whole batch goes wrong: the `nth` created (from 1), each `every`-th, the `first` so many, with
+    `probability`, or all.
+
+    ends:            the batch ends so, or stays "stuck" for ever, after the fraction `after` of its lines.
+    error_code, error_message: what `errors` of a failed batch says.
+    error_lines:     the line numbers (from 1) in it, one error each; without them one error without a line.
+    list_unfinished: an expired or cancelled batch names its unfinished lines in its error file.
+    status_text:     other words for a status, e.g. {"in_progress": "IN_PROGRESS"}.
+    hide_counts:     no `request_counts`.
+    text_timestamps: times as text, like "2025-01-29 13:05:05".
+    empty_file_ids:  "" instead of null for a file that is not there.
+    crlf:            the lines of the output and error files end with CRLF.
+    blank_lines:     an empty line follows each of their lines.
+    cut_last_line:   only half of their last line is there.
+    """
+
+    nth: tuple[int, ...] = ()
+    every: int = 0
+    first: int = 0
+    probability: float = 0.0
+    ends: Literal["expired", "cancelled", "failed", "stuck"] | None = None
+    after: float = 0.0
+    error_code: str | None = None
+    error_message: str = "The batch failed because its fault plan says so."
+    error_lines: tuple[int, ...] = ()
+    list_unfinished: bool = True
+    status_text: dict[str, str] = {}
+    hide_counts: bool = False
+    text_timestamps: bool = False
+    empty_file_ids: bool = False
+    crlf: bool = False
+    blank_lines: bool = False
+    cut_last_line: bool = False
+
+
+class LineFault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True,
+                tag_field="level", tag="line"):  # fmt: skip
+    """A line of a batch goes wrong: those with a number in `lines` (from 1), those `containing` a text in
+    their body, each with `probability`, or all; only in the batches with a number in `batches` (from 1), if
+    given.
+
+    kind "fail":     it fails with HTTP `status` and `body` (an OpenAI-shaped error by default), or, with
+                     `code`, with `response: null` and that error code; `in_output_file` puts it there.
+    kind "drop":     it is in neither file; `billed` says whether it was executed all the same.
+    kind "duplicate": its result comes twice.
+    kind "unknown_custom_id": an answer to a custom_id that nobody sent comes with its own.
+    kind "null_custom_id": its result says `custom_id: null`.
+    kind "text_body": the body of its response is JSON text instead of an object.
+    """
+
+    kind: Literal["fail", "drop", "duplicate", "unknown_custom_id", "null_custom_id", "text_body"]
+    lines: tuple[int, ...] = ()
+    containing: str = ""
+    probability: float = 0.0
+    batches: tuple[int, ...] = ()
+    status: int = 500
+    body: str | None = None
+    code: str | None = None
+    message: str = "The line failed because its fault plan says so."
+    in_output_file: bool = False
+    billed: bool = False
+
+
+Fault: TypeAlias = HttpFault | BatchFault | LineFault
+
+
+class FaultPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What goes wrong, and a seed for what goes wrong by chance: the same plan always does the same.
+
+    For each request, batch or line the first fault that hits it counts. The plan keeps no state: any number
+    of emulators can use it.
+    """
+
+    faults: tuple[Fault, ...] = ()
+    seed: int = 0
+
+    @classmethod
+    def from_json(cls, text: bytes | str) -> FaultPlan:
+        """Raises `msgspec.ValidationError`, naming the place, for what is not a plan."""
+        return msgspec.json.decode(text, type=cls)
+
+    @classmethod
+    def load(cls, path: str | Path) -> FaultPlan:
+        return cls.from_json(Path(path).read_bytes())
+
+    def to_json(self) -> bytes:
+        return msgspec.json.format(msgspec.json.encode(self))
+
+    def save(self, path: str | Path) -> None:
+        Path(path).write_bytes(self.to_json())
+
+
+F = TypeVar("F", bound=HttpFault | BatchFault)
+
+
+class FaultsAtWork:
+    """A plan being carried out by one emulator: it counts what it has seen."""
+
+    def __init__(self, plan: FaultPlan) -> None:
+        self._seed = plan.seed
+        self._http = _counted(plan, HttpFault)
+        self._batches = _counted(plan, BatchFault)
+        self._lines = [fault for fault in plan.faults if isinstance(fault, LineFault)]
+
+    def for_request(self, operation: str) -> HttpFault | None:
+        seen = [counted for counted in self._http if counted.fault.operation in ("*", operation)]
+        hits = [counted.fault for counted in seen if counted.hits()]
+        return hits[0] if hits else None
+
+    def for_batch(self) -> BatchFault | None:
+        hits = [counted.fault for counted in self._batches if counted.hits()]
+        return hits[0] if hits else None
+
+    def for_lines(self, batch_number: int, lines: Sequence[Line]) -> dict[int, LineFault]:
+        """The fault of each line that has one, by the line's number."""
+        found: dict[int, LineFault] = {}
+        for index, fault in enumerate(self._lines):
+            if fault.batches and batch_number not in fault.batches:
+                continue
+            random = Random(f"{self._seed}:line:{index}:{batch_number}")  # noqa: S311 - a test's dice
+            for line in lines:
+                if _hits_line(fault, line, random):
+                    found.setdefault(line.number, fault)
+        return found
+
+
+def _counted(plan: FaultPlan, kind: type[F]) -> list[_Counted[F]]:
+    return [_Counted(fault, plan.seed, index) for index, fault in enumerate(plan.faults) if isinstance(fault, kind)]
+
+
+class _Counted(Generic[F]):
+    """A fault, how often it could have struck, and its own dice."""
+
+    def __init__(self, fault: F, seed: int, index: int) -> None:
+        self.fault = fault
+        self._count = 0
+        self._random = Random(f"{seed}:{index}")  # noqa: S311 - a test's dice
+
+    def hits(self) -> bool:
+        self._count += 1
+        nth, every, first, probability = _when(self.fault)
+        if not (nth or every or first or probability):
+            return True
+        return (
+            self._count in nth
+            or bool(every and self._count % every == 0)
+            or self._count <= first
+            or bool(probability and self._random.random() < probability)
+        )
+
+
+def _when(fault: HttpFault | BatchFault) -> tuple[tuple[int, ...], int, int, float]:
+    return fault.nth, fault.every, fault.first, fault.probability
+
+
+def _hits_line(fault: LineFault, line: Line, random: Random) -> bool:
+    if not (fault.lines or fault.containing or fault.probability):
+        return True
+    return (
+        line.number in fault.lines
+        or bool(fault.containing and fault.containing.encode() in line.body)
+        or bool(fault.probability and random.random() < fault.probability)
+    )

@@ -1,0 +1,213 @@
+"""A real model behind the emulator: lines and real-time calls go to a server that speaks OpenAI's real-time
+API.
+
+Only here does the emulator need tasks: `Forwarder.run()` holds a fixed number of workers, each of which takes
+the next line of the oldest running batch, asks the server, and writes the answer down.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Mapping
+
+import anyio
+import httpx
+import msgspec
+from anyio.abc import TaskStatus
+
+from .answers import Answer
+from .batch import Batch
+from .lines import Line
+from .outcomes import as_json
+from .store import StoreFullError
+from .wire import RefusedError, Reply, Request, close_body, openai_error
+
+ATTEMPTS = 3  # OpenAI retries the lines of a batch itself, then gives up; so do we.
+LONGEST_PAUSE_SECONDS = 60.0
+# A model of one's own may think long; a server that is there at all accepts a connection soon.
+TIMEOUT = httpx.Timeout(3600.0, connect=10.0)
+CLOSE_SECONDS = 5.0  # closing a connection waits for nothing but the network's last words
+_PASSED_ON = ("content-type", "retry-after", "x-request-id")
+
+
+class ForwardedBatch(Batch):
+    """A batch whose progress is what the workers have done, not what the clock says."""
+
+    in_flight = 0
+
+    def next_line(self) -> Line | None:
+        """The next line to work on, if any is left and the batch still runs."""
+        if self.status != "in_progress" or self._is_late or self._done >= self._limit:
+            return None
+        line = self.lines[self._sequence[self._done]]
+        self._done += 1
+        self.in_flight += 1
+        return line
+
+    def line_done(self, line: Line, answer: Callable[[], Answer], now: float) -> None:
+        self.in_flight -= 1
+        if self.is_terminal:
+            return
+        self.outcomes.settle(line, answer)
+        try:
+            self.outcomes.flush()
+        except StoreFullError as error:
+            self.fail_for_want_of_room(error, now)
+        self.advance(now)
+
+    @property
+    def _limit(self) -> int:
+        fate = self.order.fate
+        return self.total if fate.ends is None else int(self.total * fate.after)
+
+    @property
+    def _is_late(self) -> bool:
+        return self.around.dialect.expires and self.overdue is not None
+
+    def _work(self, now: float) -> None:
+        if self.in_flight:
+            return
+        if self._done >= self._limit and self.order.fate.ends != "stuck":
+            self._leave_work(self.order.fate.ends or "finalizing", now)
+        elif self._is_late:
+            self._leave_work("expired", now)
+
+    def _is_at_rest(self, now: float) -> bool:
+        return self.in_flight == 0
+
+
+class Forwarder:
+    """Sends work to the server at `url` (ending in /v1), at most `concurrency` lines at a time.
+
+    key:       the bearer key for that server; without one, real-time calls keep the caller's own.
+    transport: an httpx transport to reach it by; None for the network.
+    clock:     the emulator's.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        key: str | None,
+        concurrency: int,
+        transport: httpx.AsyncBaseTransport | None,
+        clock: Callable[[], float],
+    ) -> None:
+        if concurrency < 1:
+            raise ValueError(f"forward_concurrency must be at least 1: {concurrency}")
+        self._url = url.rstrip("/")
+        self._key = key
+        self._concurrency = concurrency
+        self._transport = transport
+        self._clock = clock
+        self._batches: list[ForwardedBatch] = []
+        self._wake: anyio.Event | None = None
+        self._client: httpx.AsyncClient | None = None
+
+    async def run(self, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
+        """Works until it is cancelled; a line in flight is then lost."""
+        self._wake = anyio.Event()
+        async with httpx.AsyncClient(transport=self._transport, timeout=TIMEOUT) as client:
+            self._client = client
+            try:
+                async with anyio.create_task_group() as group:
+                    for _ in range(self._concurrency):
+                        group.start_soon(self._work, client)
+                    task_status.started()
+            finally:
+                self._client = None
+
+    def add(self, batch: Batch) -> None:
+        """Lets the workers begin with a batch that was just created."""
+        assert isinstance(batch, ForwardedBatch)
+        batch.advance(self._clock())
+        self._batches.append(batch)
+        if self._wake is not None:
+            self._wake.set()
+            self._wake = anyio.Event()
+
+    async def call(self, method: str, endpoint: str, request: Request) -> Reply:
+        """Passes a real-time call on, and its answer back as it comes. Raises `RefusedError` (502, 503)."""
+        if self._client is None:
+            raise RefusedError(503, "The emulator forwards calls only while Emulator.run() is running.")
+        headers = self._headers(request.headers.get("authorization"))
+        outgoing = self._client.build_request(method, self._target(endpoint), content=request.body, headers=headers)
+        try:
+            response = await self._client.send(outgoing, stream=True)
+        except httpx.TransportError as error:
+            raise RefusedError(502, f"The server at {self._url} cannot be reached: {error!r}") from error
+        passed = {name: response.headers[name] for name in _PASSED_ON if name in response.headers}
+        return Reply(response.status_code, passed, _PassedBody(response))
+
+    async def _work(self, client: httpx.AsyncClient) -> None:
+        assert self._wake is not None
+        while True:
+            wake, work = self._wake, self._next_line()
+            if work is None:
+                await wake.wait()
+                continue
+            batch, line = work
+            answer = await self._ask(client, line) if batch.outcomes.executes(line) else None
+            batch.line_done(line, lambda: answer or _unasked(), self._clock())  # noqa: B023 - called at once
+
+    def _next_line(self) -> tuple[ForwardedBatch, Line] | None:
+        for batch in list(self._batches):
+            batch.advance(self._clock())
+            line = batch.next_line()
+            if line is not None:
+                return batch, line
+            if batch.status != "validating":
+                self._batches.remove(batch)
+        return None
+
+    async def _ask(self, client: httpx.AsyncClient, line: Line) -> Answer:
+        for attempt in range(1, ATTEMPTS + 1):
+            answer, pause = await self._try(client, line, attempt)
+            if answer.status not in (408, 429) and answer.status < 500:
+                break
+            if attempt < ATTEMPTS:
+                await anyio.sleep(pause)
+        return answer
+
+    async def _try(self, client: httpx.AsyncClient, line: Line, attempt: int) -> tuple[Answer, float]:
+        """An answer, and how long to wait before the next attempt if it is no good."""
+        pause = 0.5 * 2**attempt
+        try:
+            response = await client.post(self._target(line.url), content=line.body, headers=self._headers(None))
+        except httpx.TransportError as error:
+            message = f"The server at {self._url} cannot be reached: {error!r}"
+            return Answer(502, msgspec.json.encode(openai_error(502, message))), pause
+        wanted = response.headers.get("retry-after", "")
+        if wanted.isdecimal():
+            pause = min(LONGEST_PAUSE_SECONDS, float(wanted))
+        return Answer(response.status_code, as_json(response.content)), pause
+
+    def _target(self, endpoint: str) -> str:
+        return self._url + endpoint.removeprefix("/v1")
+
+    def _headers(self, authorization: str | None) -> Mapping[str, str]:
+        headers = {"content-type": "application/json"}
+        if self._key is not None:
+            authorization = f"Bearer {self._key}"
+        return headers if authorization is None else {**headers, "authorization": authorization}
+
+
+def _unasked() -> Answer:
+    raise AssertionError("a line that is not executed has no answer")
+
+
+class _PassedBody:
+    """The body of another server's response; closing it closes the response, whether it was read or not."""
+
+    def __init__(self, response: httpx.Response) -> None:
+        self._response = response
+        self._chunks = response.aiter_bytes()
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self
+
+    async def __anext__(self) -> bytes:
+        return await anext(self._chunks)
+
+    async def aclose(self) -> None:
+        with anyio.move_on_after(CLOSE_SECONDS, shield=True):
+            await close_body(self._chunks)
+            await self._response.aclose()

@@ -1,0 +1,81 @@
+"""Lines of an input file: bytes in, parsed lines out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One request of a batch.
+
+    `number` counts from 1; `body` is the JSON of its body, `model` the model in it.
+    """
+
+    number: int
+    custom_id: str
+    url: str
+    model: str
+    body: bytes
+
+
+class RawLine(msgspec.Struct):
+    """A line as it came: any field may be missing or of a wrong type."""
+
+    custom_id: Any = None
+    method: Any = None
+    url: Any = None
+    body: msgspec.Raw = msgspec.Raw(b"")
+
+
+class BodyHead(msgspec.Struct):
+    """What a batch needs to know of a body; the rest of it is left alone."""
+
+    model: Any = None
+    stream: Any = None
+
+
+_decode_line = msgspec.json.Decoder(RawLine).decode
+_decode_head = msgspec.json.Decoder(BodyHead).decode
+
+
+def split_lines(content: bytes) -> list[bytes]:
+    """The lines, without their ends.
+
+    Only a line feed ends a line: U+2028 and U+0085 may stand raw inside one.
+    """
+    lines = content.split(b"\n")
+    if lines[-1] == b"":
+        lines.pop()
+    return [line.removesuffix(b"\r") for line in lines]
+
+
+def parse_line(text: bytes) -> RawLine | None:
+    """None if the line is not a JSON object."""
+    try:
+        return _decode_line(text)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None
+
+
+def parse_head(body: msgspec.Raw) -> BodyHead | None:
+    """None if the body is not a JSON object."""
+    try:
+        return _decode_head(body)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None
+
+
+class _EmbeddingInput(msgspec.Struct):
+    input: Any = None
+
+
+def count_embedding_inputs(body: bytes) -> int:
+    """How many texts an embeddings request asks for: a string is one, and so is a list of token numbers."""
+    content = msgspec.json.decode(body, type=_EmbeddingInput).input
+    if isinstance(content, list) and not all(isinstance(item, int) for item in content):
+        return len(content)
+    return 1

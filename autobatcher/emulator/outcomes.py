@@ -1,0 +1,129 @@
+"""The results of a batch's lines, true or as a fault has them, on their way into its two files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+import msgspec
+
+from .answers import Answer
+from .dialects import OpenAIDialect
+from .faults import BatchFault, LineFault
+from .lines import Line
+from .results import ResultFile, error_line, response_line
+from .store import Store
+from .wire import openai_error
+
+_MESSAGES = {
+    "expired": "This request could not be executed before the completion window expired.",
+    "cancelled": "This request was not executed because the batch was cancelled.",
+}
+
+
+class Outcomes:
+    """What has become of each line of a batch; every line is settled at most once."""
+
+    def __init__(self, batch_id: str, fate: BatchFault, dialect: OpenAIDialect, store: Store) -> None:
+        line_end = (b"\r\n" if fate.crlf else b"\n") * (2 if fate.blank_lines else 1)
+        self.output: ResultFile = ResultFile(store, line_end)
+        self.errors: ResultFile = ResultFile(store, line_end)
+        self.completed = 0
+        self.failed = 0
+        self.billed: set[int] = set()
+        """The numbers of the lines that were executed and answered with success, whoever hears of it."""
+        self.faults: dict[int, LineFault] = {}
+        self._batch_id = batch_id
+        self._dialect = dialect
+        self._cut_last_line = fate.cut_last_line
+
+    def settle(self, line: Line, answer: Callable[[], Answer]) -> None:
+        """Executes a line, unless its fault says otherwise, and writes its result down."""
+        fault = self.faults.get(line.number)
+        if fault is None:
+            self._record(line, answer(), line.custom_id)
+        elif fault.kind == "fail":
+            self._fail(line, fault)
+        elif fault.kind == "drop":
+            self._drop(line, fault)
+        else:
+            self._distort(line, answer(), fault)
+
+    def executes(self, line: Line) -> bool:
+        """Whether `settle()` will ask for the line's answer."""
+        fault = self.faults.get(line.number)
+        return fault is None or fault.kind not in ("fail", "drop")
+
+    def list_unfinished(self, lines: Iterable[Line], status: str) -> None:
+        """Names lines that will not be worked on in the error file."""
+        for line in lines:
+            self.errors.add(error_line(self._line_id(line), line.custom_id, f"batch_{status}", _MESSAGES[status]))
+
+    def flush(self) -> None:
+        """Raises `StoreFullError` when the lines do not fit."""
+        self.output.flush()
+        self.errors.flush()
+
+    def finish(self) -> None:
+        """Nothing comes after this. Raises `StoreFullError` when the lines do not fit."""
+        try:
+            self.flush()
+        finally:
+            self.output.finish(cut_last_line=self._cut_last_line)
+            self.errors.finish(cut_last_line=self._cut_last_line)
+
+    def _record(self, line: Line, answer: Answer, custom_id: str | None) -> None:
+        line_id = self._line_id(line)
+        if answer.status < 400:
+            self.billed.add(line.number)
+            self.completed += 1
+            write, file = self._dialect.success_line, self.output
+        else:
+            self.failed += 1
+            write, file = self._dialect.failed_line, self.errors
+        file.add(write(line_id, custom_id, _request_id(line_id), answer.status, answer.body))
+
+    def _fail(self, line: Line, fault: LineFault) -> None:
+        self.failed += 1
+        file = self.output if fault.in_output_file else self.errors
+        line_id = self._line_id(line)
+        if fault.code is not None:
+            file.add(error_line(line_id, line.custom_id, fault.code, fault.message))
+            return
+        write = response_line if fault.in_output_file else self._dialect.failed_line
+        file.add(write(line_id, line.custom_id, _request_id(line_id), fault.status, _failure_body(fault)))
+
+    def _drop(self, line: Line, fault: LineFault) -> None:
+        self.completed += 1
+        if fault.billed:
+            self.billed.add(line.number)
+
+    def _distort(self, line: Line, answer: Answer, fault: LineFault) -> None:
+        if fault.kind == "text_body":
+            answer = Answer(answer.status, msgspec.json.encode(answer.body.decode()))
+        self._record(line, answer, None if fault.kind == "null_custom_id" else line.custom_id)
+        if fault.kind in ("duplicate", "unknown_custom_id"):
+            file = self.output if answer.status < 400 else self.errors
+            custom_id = line.custom_id if fault.kind == "duplicate" else f"unknown-{line.number}"
+            file.add(response_line(f"{self._line_id(line)}x", custom_id, None, answer.status, answer.body))
+
+    def _line_id(self, line: Line) -> str:
+        return self._dialect.line_id(self._batch_id, line.number)
+
+
+def _request_id(line_id: str) -> str:
+    return "req_" + line_id.removeprefix("batch_req_")
+
+
+def _failure_body(fault: LineFault) -> bytes:
+    if fault.body is None:
+        return msgspec.json.encode(openai_error(fault.status, fault.message))
+    return as_json(fault.body.encode())
+
+
+def as_json(body: bytes) -> bytes:
+    """The body itself if it is JSON, else a JSON string of it."""
+    try:
+        msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return msgspec.json.encode(body.decode("utf-8", "replace"))
+    return body

@@ -1,0 +1,48 @@
+"""Which operation a request is for.
+
+Any prefix may stand before /v1: /v1/files, /ai/v1/files, /openai/v1/files.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from .wire import Request
+
+_ROUTES = (
+    ("POST", re.compile(r"/files"), "files.create"),
+    ("GET", re.compile(r"/files"), "files.list"),
+    ("GET", re.compile(r"/files/([^/]+)"), "files.retrieve"),
+    ("DELETE", re.compile(r"/files/([^/]+)"), "files.delete"),
+    ("GET", re.compile(r"/files/([^/]+)/content"), "files.content"),
+    ("POST", re.compile(r"/batches"), "batches.create"),
+    ("GET", re.compile(r"/batches"), "batches.list"),
+    ("GET", re.compile(r"/batches/([^/]+)"), "batches.retrieve"),
+    ("DELETE", re.compile(r"/batches/([^/]+)"), "batches.delete"),
+    ("POST", re.compile(r"/batches/([^/]+)/cancel"), "batches.cancel"),
+    ("GET", re.compile(r"/models"), "models"),
+    ("GET", re.compile(r"/models/(.+)"), "models"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """An operation, by the name fault plans use, and the id in the path; for "realtime", "/v1/..."."""
+
+    operation: str
+    item_id: str = ""
+
+
+def find_route(request: Request) -> Route:
+    _, found, rest = request.path.partition("/v1/")
+    if not found:
+        return Route("unknown")
+    path = "/" + rest.rstrip("/")
+    for method, pattern, operation in _ROUTES:
+        match = pattern.fullmatch(path)
+        if match and request.method == method:
+            return Route(operation, match[1] if match.groups() else "")
+    if request.method == "POST" and not path.startswith(("/files", "/batches", "/models")):
+        return Route("realtime", f"/v1{path}")
+    return Route("unknown")

@@ -1,0 +1,345 @@
+"""The emulator itself: one object that takes HTTP requests and gives HTTP replies, without a socket.
+
+    Emulator.handle(Request) -> Reply
+        routes.py          which operation a request is for
+        faults.py          what is to go wrong with it
+        files.py           /files
+        batches.py         /batches; batch.py is one of them
+        answers/           what a line, or a real-time call, is answered
+
+`transport.py` puts an httpx client in front of it, `app.py` a real web server, `forward.py` a real model
+behind it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from random import Random
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Literal, overload
+
+import anyio
+
+from .answers import answer
+from .batch import Surroundings
+from .batches import Batches
+from .dialects import DIALECTS
+from .faults import FaultPlan, FaultsAtWork, HttpFault
+from .files import Files
+from .realtime import answer_now
+from .routes import Route, find_route
+from .settings import Settings
+from .statistics import Statistics, count_billed, view_batch, view_lines
+from .store import Store
+from .wire import ConnectionLostError, CutBody, RefusedError, Reply, Request, close_body, json_reply
+
+if TYPE_CHECKING:
+    import httpx
+    from anyio.abc import TaskStatus
+
+    from .forward import Forwarder
+
+MAX_STORED_BYTES = 2_000_000_000
+MODELS = ("gpt-emulator", "text-embedding-emulator")
+
+
+class Emulator:
+    """A Batch API server in memory.
+
+    Unless it forwards, nothing runs in the background: where a batch stands is worked out when somebody asks.
+
+    Args:
+        like: "openai" or "doubleword": how it validates, words its errors and ends its batches.
+        batch_seconds: how long a batch is worked on; line i of n is ready after batch_seconds * (i + 1) / n.
+        validating_seconds: how long a batch is validated.
+        finalizing_seconds: how long it stays in "finalizing".
+        cancelling_seconds: how long it stays in "cancelling".
+        api_key: if given, a request with another bearer token gets a 401.
+        faults: how to misbehave.
+        forward_to: the URL (ending in /v1) of a server with OpenAI's real-time API, which answers instead of
+            the emulator itself; needs `run()`.
+        forward_key: the bearer key for that server.
+        forward_concurrency: how many lines that server gets at a time.
+        forward_transport: an httpx transport to reach it by; None for the network.
+        max_bytes: how much is kept in the temporary directory; the oldest files go first.
+        max_requests: how many lines an input file may have.
+        max_file_bytes: how large it may be.
+        max_embedding_inputs: how many texts a batch of embeddings may have (OpenAI only).
+        completion_windows: those allowed; () allows any; None means those of the provider.
+        clock: seconds that run the batches; by default the event loop's time.
+        wall_clock: seconds since 1970 that date them.
+        seed: the same seed gives the same ids and the same order of results.
+        shuffle: results come in a shuffled order, not in that of the input file.
+    """
+
+    def __init__(
+        self,
+        *,
+        like: Literal["openai", "doubleword"] = "openai",
+        batch_seconds: float = 0.0,
+        validating_seconds: float = 0.0,
+        finalizing_seconds: float = 0.0,
+        cancelling_seconds: float = 0.0,
+        api_key: str | None = None,
+        faults: FaultPlan | None = None,
+        forward_to: str | None = None,
+        forward_key: str | None = None,
+        forward_concurrency: int = 8,
+        forward_transport: httpx.AsyncBaseTransport | None = None,
+        max_bytes: int = MAX_STORED_BYTES,
+        max_requests: int = 50_000,
+        max_file_bytes: int = 200_000_000,
+        max_embedding_inputs: int = 50_000,
+        completion_windows: tuple[str, ...] | None = None,
+        clock: Callable[[], float] = anyio.current_time,
+        wall_clock: Callable[[], float] = time.time,
+        seed: int = 0,
+        shuffle: bool = True,
+    ) -> None:
+        if like not in DIALECTS:
+            raise ValueError(f"like must be one of {', '.join(DIALECTS)}: {like!r}")
+        self._dialect = DIALECTS[like]
+        windows = self._dialect.completion_windows if completion_windows is None else completion_windows
+        self._settings = Settings(
+            batch_seconds=batch_seconds,
+            validating_seconds=validating_seconds,
+            finalizing_seconds=finalizing_seconds,
+            cancelling_seconds=cancelling_seconds,
+            api_key=api_key,
+            max_requests=max_requests,
+            max_file_bytes=max_file_bytes,
+            max_embedding_inputs=max_embedding_inputs,
+            completion_windows=windows,
+            seed=seed,
+            shuffle=shuffle,
+        )
+        self._clock = clock
+        self._wall_clock = wall_clock
+        self._seen = 0.0
+        self._wall_offset: float | None = None
+        self._store = Store(max_bytes)
+        self._faults = FaultsAtWork(faults or FaultPlan())
+        random = Random(seed)  # noqa: S311 - ids, not secrets
+        self._files = Files(self._settings, self._dialect, self._store, random, self._wall)
+        around = Surroundings(
+            settings=self._settings, dialect=self._dialect, store=self._store, answer=answer, wall=self._wall
+        )
+        self._batches = Batches(around, self._files, self._faults, random)
+        self._forwarder: Forwarder | None = None
+        if forward_to is not None:
+            self._forward(forward_to, forward_key, forward_concurrency, forward_transport)
+        self._requests = 0
+        self._realtime_calls: Counter[str] = Counter()
+        self._http_calls: Counter[str] = Counter()
+        self._http_statuses: Counter[int] = Counter()
+        self._lost_connections = 0
+
+    async def run(self, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
+        """Holds the tasks of an emulator that forwards, until cancelled; returns at once from any other."""
+        if self._forwarder is None:
+            task_status.started()
+        else:
+            await self._forwarder.run(task_status=task_status)
+
+    def _forward(self, url: str, key: str | None, concurrency: int, transport: httpx.AsyncBaseTransport | None) -> None:
+        from .forward import ForwardedBatch, Forwarder
+
+        self._forwarder = Forwarder(url, key, concurrency, transport, self._now)
+        self._batches.batch_class = ForwardedBatch
+        self._batches.on_created = self._forwarder.add
+
+    # One request
+
+    async def handle(self, request: Request) -> Reply:
+        """Answers one request. Raises `ConnectionLostError` where the fault plan says so."""
+        route = find_route(request)
+        self._http_calls[route.operation] += 1
+        self._requests += 1
+        request_id = f"req_{self._requests:08x}"
+        fault = self._faults.for_request(route.operation)
+        try:
+            if fault is None:
+                reply = await self._process(route, request)
+            else:
+                reply = await self._misbehave(fault, route, request)
+        except ConnectionLostError:
+            self._lost_connections += 1
+            raise
+        self._http_statuses[reply.status] += 1
+        return replace(reply, headers={"x-request-id": request_id, **reply.headers})
+
+    async def _misbehave(self, fault: HttpFault, route: Route, request: Request) -> Reply:
+        if fault.refuse or fault.disconnect:
+            message = "The emulator loses this request, as its fault plan says."
+            raise ConnectionLostError(message, connected=not fault.refuse)
+        if fault.after_processing:
+            reply = await self._process(route, request)
+            await anyio.sleep(fault.delay_seconds)
+            return await self._distort(fault, reply)
+        await anyio.sleep(fault.delay_seconds)
+        if fault.status is not None:
+            return self._fated_reply(fault, fault.status)
+        return await self._distort(fault, await self._process(route, request))
+
+    async def _distort(self, fault: HttpFault, reply: Reply) -> Reply:
+        """What becomes of the answer to a request that was processed."""
+        if fault.lose_answer or fault.status is not None:
+            await close_body(reply.body)
+        if fault.lose_answer:
+            raise ConnectionLostError("The emulator loses this answer, as its fault plan says.")
+        if fault.status is not None:
+            return self._fated_reply(fault, fault.status)
+        if fault.cut_after_bytes is not None:
+            self._lost_connections += 1
+            return replace(reply, body=CutBody(reply.body, fault.cut_after_bytes))
+        return reply
+
+    async def _process(self, route: Route, request: Request) -> Reply:
+        try:
+            self._check_key(request)
+            return await self._dispatch(route, request)
+        except RefusedError as refused:
+            return self._dialect.refusal(refused)
+
+    async def _dispatch(self, route: Route, request: Request) -> Reply:
+        now = self._now()
+        match route.operation:
+            case "files.create":
+                return self._files.create(request, now)
+            case "files.list":
+                return self._files.list(request, now)
+            case "files.retrieve":
+                self._batches.advance(now)
+                return self._files.retrieve(route.item_id, now)
+            case "files.content":
+                self._batches.advance(now)
+                return self._files.content(route.item_id, request, now)
+            case "files.delete":
+                return self._delete_file(route.item_id, now)
+            case "batches.create":
+                return self._batches.create(request, now)
+            case "batches.list":
+                return self._batches.list(request, now)
+            case "batches.retrieve":
+                return self._batches.retrieve(route.item_id, now)
+            case "batches.cancel":
+                return self._batches.cancel(route.item_id, now)
+            case "batches.delete" if self._dialect.file_ids_from_the_start:
+                return self._batches.delete(route.item_id, now)
+            case "models":
+                return await self._models(route, request)
+            case "realtime":
+                return await self._answer_now(route.item_id, request)
+            case _:
+                raise RefusedError(404, f"Invalid URL ({request.method} {request.path})", code="unknown_url")
+
+    def _delete_file(self, file_id: str, now: float) -> Reply:
+        self._batches.advance(now)
+        reply = self._files.delete(file_id, now)
+        if self._dialect.file_ids_from_the_start:
+            self._batches.input_file_deleted(file_id, now)
+        return reply
+
+    async def _models(self, route: Route, request: Request) -> Reply:
+        if self._forwarder is not None:
+            path = f"/v1/models/{route.item_id}" if route.item_id else "/v1/models"
+            return await self._forwarder.call("GET", path, request)
+        if route.item_id:
+            return json_reply(200, _model(route.item_id))
+        return json_reply(200, {"object": "list", "data": [_model(name) for name in MODELS]})
+
+    async def _answer_now(self, endpoint: str, request: Request) -> Reply:
+        if self._forwarder is not None:
+            self._realtime_calls[endpoint] += 1
+            return await self._forwarder.call("POST", endpoint, request)
+        reply = answer_now(endpoint, request.body, int(self._wall(self._now())))
+        self._realtime_calls[endpoint] += 1
+        return reply
+
+    # What it needs
+
+    def _check_key(self, request: Request) -> None:
+        key = self._settings.api_key
+        if key is not None and request.headers.get("authorization") != f"Bearer {key}":
+            raise RefusedError(401, "Incorrect API key provided.", code="invalid_api_key")
+
+    def _fated_reply(self, fault: HttpFault, status: int) -> Reply:
+        reply = self._dialect.refusal(RefusedError(status, "The emulator's fault plan wants this answer."))
+        body = reply.body if fault.body is None else fault.body.encode()
+        headers = {name.lower(): value for name, value in fault.headers.items()}
+        return Reply(status, {**reply.headers, **headers}, body)
+
+    def _now(self) -> float:
+        """The clock's time; the last one seen when there is no event loop to ask."""
+        try:
+            self._seen = self._clock()
+        except RuntimeError:
+            return self._seen
+        if self._wall_offset is None:
+            self._wall_offset = self._wall_clock() - self._seen
+        return self._seen
+
+    def _wall(self, moment: float) -> float:
+        return moment + (self._wall_offset or 0.0)
+
+    # Looking at it
+
+    def statistics(self) -> Statistics:
+        """What has happened until now."""
+        self._batches.advance(self._now())
+        batches = self._batches.all.values()
+        lines = tuple(line for batch in batches for line in view_lines(batch))
+        return Statistics(
+            realtime_calls=dict(self._realtime_calls),
+            http_calls=dict(self._http_calls),
+            http_statuses=dict(self._http_statuses),
+            lost_connections=self._lost_connections,
+            uploads=self._files.uploads,
+            batches_created=len(batches),
+            batches=tuple(view_batch(batch) for batch in batches),
+            running_batch_ids=self._batches.running_ids,
+            file_ids=self._files.ids,
+            lines=lines,
+            billed=count_billed(lines),
+        )
+
+    # Doors
+
+    @overload
+    def transport(self, library: Literal["httpx"] = "httpx") -> httpx.AsyncBaseTransport: ...
+    @overload
+    def transport(self, library: str) -> Any: ...
+    def transport(self, library: str = "httpx") -> Any:
+        """An in-memory transport of `library`, "httpx" or "httpx2"."""
+        from .transport import make_transport
+
+        return make_transport(self, library)
+
+    @overload
+    def http_client(self, library: Literal["httpx"] = "httpx") -> httpx.AsyncClient: ...
+    @overload
+    def http_client(self, library: str) -> Any: ...
+    def http_client(self, library: str = "httpx") -> Any:
+        """An AsyncClient of `library` on that transport, without a timeout."""
+        from .transport import make_client
+
+        return make_client(self, library)
+
+    def close(self) -> None:
+        """Removes every file it holds, and the temporary directory. Closing twice is harmless."""
+        self._store.close()
+
+    def __enter__(self) -> Emulator:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def _model(name: str) -> Mapping[str, Any]:
+    return {"id": name, "object": "model", "created": 1_700_000_000, "owned_by": "autobatcher"}

@@ -1,0 +1,102 @@
+"""What an emulator has seen and done, for tests and for the demo: frozen, taken at one moment."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from .batch import Batch
+from .lines import Line
+
+
+@dataclass(frozen=True, slots=True)
+class LineView:
+    """A line of a batch.
+
+    `billed`: it was executed and answered with a 2xx, whether or not anybody was told.
+    """
+
+    batch_id: str
+    custom_id: str
+    url: str
+    model: str
+    raw_body: bytes
+    billed: bool
+
+    @property
+    def body(self) -> dict[str, Any]:
+        content: dict[str, Any] = msgspec.json.decode(self.raw_body)
+        return content
+
+
+@dataclass(frozen=True, slots=True)
+class BatchView:
+    """A batch. `custom_ids` are in the order of the input file, and empty until it was validated."""
+
+    id: str
+    status: str
+    endpoint: str
+    models: tuple[str, ...]
+    custom_ids: tuple[str, ...]
+    metadata: Mapping[str, str]
+    input_file_id: str
+    completion_window: str
+    completed: int
+    failed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Statistics:
+    """See the fields. Lines and custom_ids reach back over the last 256 MB of request bodies."""
+
+    realtime_calls: Mapping[str, int]
+    """Calls answered in real time, by endpoint."""
+    http_calls: Mapping[str, int]
+    """All calls, by operation: "files.create", "batches.retrieve", ..."""
+    http_statuses: Mapping[int, int]
+    """Answers given, by HTTP status."""
+    lost_connections: int
+    """Calls that ended without an answer, or with half of one."""
+    uploads: int
+    batches_created: int
+    batches: tuple[BatchView, ...]
+    """In the order of their creation."""
+    running_batch_ids: tuple[str, ...]
+    """Those that have not ended."""
+    file_ids: tuple[str, ...]
+    """The files held at this moment: input, output and error files."""
+    lines: tuple[LineView, ...]
+    billed: Mapping[str, int]
+    """How many times each custom_id was executed and billed."""
+
+
+def view_batch(batch: Batch) -> BatchView:
+    return BatchView(
+        id=batch.id,
+        status=batch.status,
+        endpoint=batch.order.endpoint,
+        models=batch.models,
+        custom_ids=tuple(line.custom_id for line in batch.lines),
+        metadata=dict(batch.order.metadata or {}),
+        input_file_id=batch.order.input_file_id,
+        completion_window=batch.order.completion_window,
+        completed=batch.outcomes.completed,
+        failed=batch.outcomes.failed,
+    )
+
+
+def view_lines(batch: Batch) -> list[LineView]:
+    return [_view_line(batch, line) for line in batch.lines]
+
+
+def _view_line(batch: Batch, line: Line) -> LineView:
+    billed = line.number in batch.outcomes.billed
+    return LineView(batch.id, line.custom_id, line.url, line.model, line.body, billed)
+
+
+def count_billed(lines: tuple[LineView, ...]) -> Mapping[str, int]:
+    return Counter(line.custom_id for line in lines if line.billed)

@@ -1,0 +1,99 @@
+"""The emulator on a real socket, under hypercorn, with the SDK and with a bare socket."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
+from urllib.parse import urlsplit
+
+import httpx
+import openai
+import pytest
+import trio
+
+from autobatcher.emulator import Emulator, FaultPlan, HttpFault
+from autobatcher.emulator.app import serve_emulator
+
+from .doors import as_file, chat_line, create_batch, echo_of, read_lines, read_until
+
+pytestmark = pytest.mark.real_time
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    """The web server runs on trio alone."""
+    return "trio"
+
+
+@asynccontextmanager
+async def serving(emulator: Emulator) -> AsyncIterator[str]:
+    """The URL of the emulator on a free port, while the block runs; the server must end after it."""
+    stop = trio.Event()
+    with trio.fail_after(60):
+        async with trio.open_nursery() as nursery:
+            with emulator:
+                url = await nursery.start(partial(serve_emulator, emulator, shutdown_trigger=stop.wait))
+                yield url
+                stop.set()
+
+
+async def test_the_sdk_runs_a_batch_over_a_real_socket() -> None:
+    async with (
+        serving(Emulator()) as url,
+        openai.AsyncOpenAI(api_key="k", base_url=f"{url}/v1", max_retries=0) as sdk,
+    ):
+        batch = await create_batch(sdk, [chat_line(f"r{i}", "x" * 1000) for i in range(200)])
+        done = await sdk.batches.retrieve(batch.id)
+        assert done.status == "completed"
+        assert len(await read_lines(sdk, done.output_file_id)) == 200
+        assert [each.id async for each in sdk.batches.list()] == [batch.id]
+        with pytest.raises(openai.NotFoundError):
+            await sdk.files.retrieve("file-unknown")
+
+
+async def test_an_upload_beyond_the_limits_of_web_servers_gets_through() -> None:
+    content = as_file(chat_line(f"r{i}", "x" * 10_000) for i in range(2000))
+    assert len(content) > 16 * 1024 * 1024
+    async with (
+        serving(Emulator()) as url,
+        openai.AsyncOpenAI(api_key="k", base_url=f"{url}/v1", max_retries=0) as sdk,
+    ):
+        file = await sdk.files.create(file=("in.jsonl", content), purpose="batch")
+        assert (await sdk.files.content(file.id)).content == content
+
+
+async def test_streams_go_out_over_a_real_socket() -> None:
+    async with serving(Emulator()) as url, httpx.AsyncClient() as http:
+        body = {"model": "m", "messages": [{"role": "user", "content": "hello"}], "stream": True}
+        told = await http.post(f"{url}/v1/chat/completions", json=body)
+        assert told.headers["content-type"].startswith("text/event-stream")
+        assert told.text.endswith("data: [DONE]\n\n")
+
+
+@pytest.mark.parametrize("fault", [HttpFault(lose_answer=True), HttpFault(disconnect=True), HttpFault(refuse=True)])
+async def test_a_lost_connection_ends_without_a_single_byte(fault: HttpFault) -> None:
+    async with serving(Emulator(faults=FaultPlan((fault,)))) as url:
+        address = urlsplit(url)
+        stream = await trio.open_tcp_stream(address.hostname or "", address.port or 0)
+        async with stream:
+            await stream.send_all(b"GET /v1/models HTTP/1.1\r\nhost: x\r\n\r\n")
+            assert [chunk async for chunk in stream] == []
+
+
+async def test_a_cut_download_is_cut_on_the_wire() -> None:
+    plan = FaultPlan((HttpFault(operation="files.content", first=1, cut_after_bytes=1000),))
+    async with (
+        serving(Emulator(faults=plan)) as url,
+        openai.AsyncOpenAI(api_key="k", base_url=f"{url}/v1", max_retries=0) as sdk,
+        httpx.AsyncClient() as http,
+    ):
+        batch = await create_batch(sdk, [chat_line(f"r{i}") for i in range(50)])
+        done = await sdk.batches.retrieve(batch.id)
+        async with http.stream("GET", f"{url}/v1/files/{done.output_file_id}/content") as response:
+            assert len(await read_until(response, httpx.RemoteProtocolError)) == 1000
+        whole = await http.get(f"{url}/v1/files/{done.output_file_id}/content")
+        assert sorted(echo_of(json.loads(line)) for line in whole.text.splitlines()) == sorted(
+            f"r{i}" for i in range(50)
+        )
