@@ -65,11 +65,11 @@ class Batch:
         self.id = batch_id
         self.number = number
         self.order: Order = order
-        self.status = "validating"
+        self.status: str = "validating"
         self.reached: dict[str, float] = {"created": created}
         """The clock's time at which each status was reached."""
         self.lines: list[Line] = []
-        self.total = 0
+        self.total: int = 0
         self.models: tuple[str, ...] = ()
         self.problems: list[Problem] = []
         self.outcomes: Outcomes = Outcomes(batch_id, order.fate, around.dialect, around.store)
@@ -136,7 +136,7 @@ class Batch:
     # The status machine
 
     def _enter(self, status: str, at: float) -> None:
-        self.status: str = status
+        self.status = status
         self.reached[status] = at
 
     def _validate(self, at: float) -> None:

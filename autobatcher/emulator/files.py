@@ -49,7 +49,7 @@ class Files:
         random: Random,
         wall: Callable[[float], float],
     ) -> None:
-        self.uploads = 0
+        self.uploads: int = 0
         self._settings = settings
         self._dialect = dialect
         self._store = store

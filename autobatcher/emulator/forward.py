@@ -32,7 +32,7 @@ _PASSED_ON = ("content-type", "retry-after", "x-request-id")
 class ForwardedBatch(Batch):
     """A batch whose progress is what the workers have done, not what the clock says."""
 
-    in_flight = 0
+    in_flight: int = 0
 
     def next_line(self) -> Line | None:
         """The next line to work on, if any is left and the batch still runs."""

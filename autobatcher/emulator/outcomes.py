@@ -27,8 +27,8 @@ class Outcomes:
         line_end = (b"\r\n" if fate.crlf else b"\n") * (2 if fate.blank_lines else 1)
         self.output: ResultFile = ResultFile(store, line_end)
         self.errors: ResultFile = ResultFile(store, line_end)
-        self.completed = 0
-        self.failed = 0
+        self.completed: int = 0
+        self.failed: int = 0
         self.billed: set[int] = set()
         """The numbers of the lines that were executed and answered with success, whoever hears of it."""
         self.faults: dict[int, LineFault] = {}

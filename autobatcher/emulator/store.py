@@ -77,8 +77,8 @@ class Blob:
     def __init__(self, store: Store, number: int, *, pinned: bool) -> None:
         self.number = number
         self.pinned = pinned
-        self.size = 0
-        self.gone = False
+        self.size: int = 0
+        self.gone: bool = False
         self._store = store
         self._memory: bytearray | None = bytearray()
 
@@ -123,7 +123,7 @@ class Blob:
     def remove(self) -> None:
         if not self.gone:
             self._empty()
-            self.gone: bool = True
+            self.gone = True
             self._store.forget(self)
 
     def _empty(self) -> None:
@@ -133,7 +133,7 @@ class Blob:
         else:
             self._path().unlink(missing_ok=True)
         self._memory = bytearray()
-        self.size: int = 0
+        self.size = 0
 
     def _fits_in_memory(self, more: int) -> bool:
         return self.size + more <= SMALL_BYTES and self._store.memory_bytes + more <= MEMORY_BYTES
