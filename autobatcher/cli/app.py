@@ -1,0 +1,62 @@
+"""The cyclopts app: which commands there are, and how a command's end becomes an exit code."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Sequence
+
+from cyclopts import App, CycloptsError
+from cyclopts.config import Env
+from cyclopts.help import DefaultFormatter, PanelSpec
+from rich.box import Box
+
+from .. import __version__
+from . import demo, emulate
+from .flags import UsageError
+
+HELP = "Ordinary OpenAI-style calls, sent through the Batch API at batch prices."
+
+EPILOGUE = "`autobatcher COMMAND --help` explains a command. Start with `autobatcher demo`: it costs nothing."
+
+ENVIRONMENT = Env("AUTOBATCHER_", command=False)
+"""Every flag that is not given is looked up in the environment, e.g. --batch-seconds as AUTOBATCHER_BATCH_SECONDS."""
+
+_NO_BOX = Box("\n".join(["    "] * 8), ascii=True)
+"""Help looks the same on a terminal and in a file."""
+
+
+def make_app() -> App:
+    """The app with all its commands."""
+    app = App(
+        name="autobatcher",
+        version=__version__,
+        help=HELP,
+        help_format="markdown",
+        help_formatter=DefaultFormatter(panel_spec=PanelSpec(box=_NO_BOX, padding=(0, 0))),
+        help_epilogue=EPILOGUE,
+        suppress_keyboard_interrupt=False,
+    )
+    # No environment for the demo: what is set for other commands must not make it cost money.
+    app.command(demo.demo, help_epilogue=demo.EXAMPLES)
+    app.command(emulate.emulate, help_epilogue=emulate.EXAMPLES, config=ENVIRONMENT)
+    return app
+
+
+def run(arguments: list[str]) -> int:
+    """Run one command; see `main` for the exit codes. Errors of usage are one line on stderr."""
+    try:
+        code = make_app()(arguments, exit_on_error=False, print_error=False, result_action="return_value")
+    except CycloptsError as error:
+        return _refuse(str(error), error.command_chain or ())
+    except UsageError as error:
+        return _refuse(str(error), arguments[:1])
+    except KeyboardInterrupt:
+        return 128 + signal.SIGINT
+    return code if isinstance(code, int) else 0
+
+
+def _refuse(reason: str, command: Sequence[str]) -> int:
+    name = " ".join(("autobatcher", *command))
+    print(f"{name}: {' '.join(reason.split())} (see {name} --help)", file=sys.stderr)
+    return 2

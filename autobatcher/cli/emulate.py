@@ -1,0 +1,142 @@
+"""`autobatcher emulate`: a Batch API server of one's own, for trying things out and for one's own models."""
+
+from __future__ import annotations
+
+import ipaddress
+import sys
+from functools import partial
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+import trio
+from cyclopts import Parameter
+
+from ..emulator import Emulator, FaultPlan
+from .flags import Count, Dialect, Port, Seconds, Url, UsageError
+from .signals import run_until_signalled
+
+EXAMPLES = """
+**Examples**
+
+    # a Batch API on a free port; batches take 10 seconds
+    autobatcher emulate --batch-seconds 10
+
+    # one that behaves like Doubleword's, on a port of your choice
+    autobatcher emulate --like doubleword --port 8000
+
+    # batches for your own vLLM, Ollama or llama.cpp
+    autobatcher emulate --forward-to http://localhost:11434/v1
+
+    # every tenth upload fails, if faults.json has this in it:
+    #   {"faults": [{"level": "http", "operation": "files.create",
+    #                "every": 10, "status": 503}]}
+    autobatcher emulate --faults faults.json
+"""
+
+
+OPEN_ACCOUNT_WARNING = (
+    "autobatcher emulate: warning: whoever reaches this server spends --forward-key's money; --api-key prevents it."
+)
+
+
+def emulate(
+    *,
+    host: str = "127.0.0.1",
+    port: Port = 0,
+    like: Dialect = "openai",
+    batch_seconds: Seconds = 0.0,
+    api_key: Annotated[str | None, Parameter(show_default=False)] = None,
+    faults: Path | None = None,
+    forward_to: Url | None = None,
+    forward_key: Annotated[str | None, Parameter(show_default=False)] = None,
+    forward_concurrency: Count = 8,
+) -> int:
+    """Run a Batch API server on this machine: files, batches, and the calls themselves in real time.
+
+    It answers every request itself, always in the same way: an echo with plausible token counts, embeddings that
+    depend on the input, JSON that satisfies a given schema. With --forward-to, a real model answers. It keeps
+    what it holds in a temporary directory of at most 2 GB, which is gone when it stops. Ctrl-C and SIGTERM stop
+    it; a second one stops it at once.
+
+    Args:
+        host: The address to listen on; 0.0.0.0 for all of this machine's.
+        port: The TCP port; 0 takes a free one.
+        like: Whose Batch API to resemble, in what it accepts, in its errors and in how batches end. Doubleword's
+            shows results while a batch is still running.
+        batch_seconds: How long a batch takes, in seconds, whatever its size. Not used with --forward-to.
+        api_key: Refuse requests that come with another key; without this flag, any key will do.
+        faults: A JSON file that says what is to go wrong, and when; see the last example and
+            autobatcher.emulator.FaultPlan.
+        forward_to: The base URL (ending in /v1) of an OpenAI-compatible real-time server that answers instead.
+        forward_key: The API key for that server.
+        forward_concurrency: How many lines of batches that server is given at a time.
+    """
+    if forward_key is not None and forward_to is None:
+        raise UsageError("--forward-key needs --forward-to, the URL of the server that it is for.")
+    plan = None if faults is None else load_faults(faults)
+    if forward_key is not None and api_key is None and not is_loopback(host):
+        print(OPEN_ACCOUNT_WARNING, file=sys.stderr)
+    with Emulator(
+        like=like,
+        batch_seconds=batch_seconds,
+        api_key=api_key,
+        faults=plan,
+        forward_to=forward_to,
+        forward_key=forward_key,
+        forward_concurrency=forward_concurrency,
+    ) as emulator:
+        return _serve_until_stopped(emulator, host, port, how_to_use(like, has_key=api_key is not None))
+
+
+def load_faults(path: Path) -> FaultPlan:
+    """The fault plan in a file. Raises `UsageError` for one that cannot be read or is no plan."""
+    try:
+        return FaultPlan.load(path)
+    except OSError as error:
+        raise UsageError(f"--faults: cannot read {path}: {error.strerror or error}.") from error
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise UsageError(f"--faults: {path} is not a fault plan: {error}.") from error
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach a server on `host`."""
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def how_to_use(like: str, *, has_key: bool) -> str:
+    """What is printed once the server is there; `{url}` is to be filled in. Never has the key in it."""
+    key = "'<the key you gave it>'" if has_key else "anything"
+    return (
+        f"Batch API emulator, like {like}: {{url}}/v1 (Ctrl-C stops it)\n"
+        "  export OPENAI_BASE_URL={url}/v1\n"
+        f"  export OPENAI_API_KEY={key}"
+    )
+
+
+def _serve_until_stopped(emulator: Emulator, host: str, port: int, announcement: str) -> int:
+    trio.run(run_until_signalled, partial(_serve, emulator, host, port, announcement))
+    return 0
+
+
+async def _serve(emulator: Emulator, host: str, port: int, announcement: str, stop: trio.Event) -> None:
+    from ..emulator.app import serve_emulator  # here, because it is slow to import
+
+    try:
+        async with trio.open_nursery() as nursery:
+            url = await nursery.start(partial(serve_emulator, emulator, host, port, shutdown_trigger=stop.wait))
+            print(announcement.format(url=url), flush=True)
+    except BaseExceptionGroup as group:
+        failure = _first_leaf(group)
+        if not isinstance(failure, OSError):
+            raise
+        raise UsageError(f"cannot listen on --host {host} --port {port}: {failure}.") from failure
+
+
+def _first_leaf(error: BaseException) -> BaseException:
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error

@@ -1,0 +1,40 @@
+"""Ctrl-C and SIGTERM: the first one asks politely, the second one hurries."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import AsyncIterator, Awaitable, Callable
+
+import trio
+
+
+async def run_until_signalled(work: Callable[[trio.Event], Awaitable[None]]) -> signal.Signals | None:
+    """Run `work(stop)` to its end. Gives the first signal that came meanwhile, or None.
+
+    The first SIGINT or SIGTERM sets `stop`, upon which `work` should come to its end by itself; the second one
+    cancels it. What `work` raises is raised as it is. Must be called in the main thread.
+    """
+    stop = trio.Event()
+    received: list[signal.Signals] = []
+    failure: Exception | None = None
+    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_watch, signals, received, stop, nursery.cancel_scope)
+            try:
+                await work(stop)
+            except Exception as error:
+                failure = error  # raised below, outside the nursery, so that no group is wrapped around it
+            nursery.cancel_scope.cancel()
+    if failure is not None:
+        raise failure
+    return received[0] if received else None
+
+
+async def _watch(
+    signals: AsyncIterator[int], received: list[signal.Signals], stop: trio.Event, scope: trio.CancelScope
+) -> None:
+    async for number in signals:
+        received.append(signal.Signals(number))
+        if stop.is_set():
+            scope.cancel()
+        stop.set()

@@ -1,0 +1,74 @@
+"""How the tests run the command line: as a process of its own, as a user does."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import IO
+
+COMMAND = [sys.executable, "-m", "autobatcher"]
+RUN_SECONDS = 40
+
+
+def environment(**variables: str) -> dict[str, str]:
+    """This process's, without what the developer's shell says about us, about OpenAI and about terminals."""
+    ours = ("AUTOBATCHER_", "OPENAI_", "NO_COLOR", "FORCE_COLOR", "TTY_", "PYTHONWARNINGS")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
+    return {
+        **kept,
+        "TERM": "xterm",
+        "COLUMNS": "100",
+        "LINES": "30",
+        "PYTHONWARNINGS": "error::ResourceWarning",
+        **variables,
+    }
+
+
+def run(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    """Run a command to its end, off a terminal."""
+    return subprocess.run(
+        [*COMMAND, *arguments],
+        env=environment(**variables),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=RUN_SECONDS,
+    )
+
+
+@contextmanager
+def started(*arguments: str, **variables: str) -> Iterator[subprocess.Popen[str]]:
+    """A command that runs while the block does, and is killed after it if it still does."""
+    with subprocess.Popen(
+        [*COMMAND, *arguments],
+        env=environment(**variables),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def read_until(process: subprocess.Popen[str], stream: str, wanted: str) -> str:
+    """What the process writes, up to and including the first line with `wanted` in it."""
+    lines: IO[str] = getattr(process, stream)
+    text = ""
+    for line in lines:
+        text += line
+        if wanted in line:
+            return text
+    raise AssertionError(f"{wanted!r} was never said; instead:\n{text}")
+
+
+def find_url(text: str) -> str:
+    found = re.search(r"http://127\.0\.0\.1:\d+/v1", text)
+    assert found is not None, text
+    return found[0]

@@ -1,0 +1,149 @@
+"""What all commands have in common: help, version, wrong values, missing packages, exit codes."""
+
+from __future__ import annotations
+
+import inspect
+import subprocess
+import sys
+from collections.abc import Callable
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import autobatcher
+from autobatcher.cli import REQUIRED, find_missing, main
+from autobatcher.cli.demo import demo
+from autobatcher.cli.emulate import emulate
+
+from .processes import environment, run
+
+pytestmark = pytest.mark.real_time
+
+BLOCKED = """
+import sys
+
+class Blocked:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in {names!r}:
+            raise ModuleNotFoundError(name)
+
+sys.meta_path.insert(0, Blocked())
+sys.argv[1:] = ["demo"]
+from autobatcher.cli import main
+sys.exit(main())
+"""
+
+
+def test_help_lists_the_commands_and_version_is_the_packages(capsys: pytest.CaptureFixture[str]) -> None:
+    told = run("--help")
+    assert told.returncode == 0
+    assert "emulate" in told.stdout
+    assert "demo" in told.stdout
+    assert told.stdout.isascii()  # no boxes
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out.strip() == autobatcher.__version__
+
+
+def test_the_console_script_is_main() -> None:
+    (script,) = entry_points(group="console_scripts", name="autobatcher")
+    assert script.load() is main
+
+
+@pytest.mark.parametrize("command", [demo, emulate])
+def test_the_help_of_a_command_explains_every_flag_and_has_examples(
+    command: Callable[..., Any], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "300")  # one line a flag
+    name = command.__name__
+    assert main([name, "--help"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    for parameter in inspect.signature(command).parameters:
+        flag = "--" + parameter.replace("_", "-")
+        explained = [line for line in lines if line.lstrip().startswith(flag + " ")]
+        assert len(explained) == 1, flag
+        assert len(explained[0].split()) >= 6, explained
+    assert sum(f"autobatcher {name}" in line for line in lines) >= 3
+    assert all(len(line) <= 80 for line in lines if line.startswith("     autobatcher"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["demo", "--requests", "0"], "--requests"),
+        (["demo", "--requests", "many"], "--requests"),
+        (["demo", "--batch-seconds", "nan"], "--batch-seconds"),
+        (["demo", "--batch-discount", "101"], "--batch-discount"),
+        (["demo", "--api-key", "sk-secret"], "--api-key needs --base-url"),
+        (["demo", "--base-url", "api.openai.com", "--model", "m"], "--base-url"),
+        (["demo", "--base-url", "https://x.test/v1", "--model", "m"], "OPENAI_API_KEY"),
+        (["demo", "--base-url", "https://x.test/v1", "--api-key", "sk-secret"], "--model is missing"),
+        (["demo", "--base-url", "https://x.test/v1", "--like", "openai"], "--like is for the emulator"),
+        (
+            ["demo", "--base-url", "https://x.test/v1", "--api-key", "k", "--model", "m", "--provider", "x"],
+            "--provider must be one of openai, doubleword",
+        ),
+        (["emulate", "--port", "65536"], "--port"),
+        (["emulate", "--like", "acme"], '"doubleword"'),
+        (["emulate", "--batch-seconds", "-1"], "--batch-seconds"),
+        (["emulate", "--forward-key", "sk-secret"], "--forward-key needs --forward-to"),
+        (["emulate", "--forward-to", "http://"], "--forward-to"),
+        (["emulate", "--faults", "/does/not/exist"], "/does/not/exist: No such file"),
+        (["emulate", "--prt", "8000"], "Did you mean --port"),
+        (["emulat"], "emulate"),
+    ],
+)
+def test_a_wrong_value_is_one_line_and_exit_code_2(
+    arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(arguments) == 2
+    out, error = capsys.readouterr()
+    assert out == ""
+    assert error.count("\n") == 1
+    assert error.isascii()
+    assert said in error
+    assert "sk-secret" not in error
+
+
+def test_a_process_that_was_called_wrongly_exits_with_2() -> None:
+    told = run("emulate", "--port", "x")
+    assert (told.returncode, told.stdout) == (2, "")
+    assert told.stderr.splitlines() == [told.stderr.rstrip("\n")]
+    assert "autobatcher emulate --help" in told.stderr
+
+
+def test_flags_are_read_from_the_environment_and_a_wrong_variable_is_named(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("AUTOBATCHER_PORT", "nonsense")
+    assert main(["emulate"]) == 2
+    assert "AUTOBATCHER_PORT" in capsys.readouterr().err
+
+
+def test_a_file_that_is_no_fault_plan_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for content in (b"not json", b'{"faults": [{"level": "http", "sttus": 503}]}', b"\xff"):
+        (tmp_path / "faults.json").write_bytes(content)
+        assert main(["emulate", "--faults", str(tmp_path / "faults.json")]) == 2
+        error = capsys.readouterr().err
+        assert "is not a fault plan" in error
+        assert error.count("\n") == 1
+
+
+def test_a_missing_extra_says_what_to_install() -> None:
+    told = subprocess.run(
+        [sys.executable, "-c", BLOCKED.format(names=REQUIRED)],
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=30,
+    )
+    assert (told.returncode, told.stdout) == (2, "")
+    assert told.stderr.count("\n") == 1
+    assert "pip install 'autobatcher[serve]'" in told.stderr
+    for name in REQUIRED:
+        assert name.replace("_", "-") in told.stderr
+
+
+def test_only_missing_packages_are_named() -> None:
+    assert find_missing(["json", "no_such_package_of_anybody", "trio"]) == ["no_such_package_of_anybody"]

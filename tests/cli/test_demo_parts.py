@@ -1,0 +1,199 @@
+"""The demo's pure parts: its calls, its plans, what is shown of its progress, and what it adds up to."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from autobatcher import events
+from autobatcher.cli.demo import emulated_plan, possible_kinds, real_plan
+from autobatcher.cli.flags import UsageError
+from autobatcher.cli.progress import SHOWN_BATCHES, Progress, live_picture, plain_line
+from autobatcher.cli.summary import Prices, Summary, dollars, summary_rows, summary_text
+from autobatcher.cli.workload import Models, Usage, count_kinds, mixed_calls
+from autobatcher.upstream.providers import DOUBLEWORD, GROQ
+
+
+def event(kind: type[Any], batch_id: str = "b1", completed: int = 0, failed: int = 0, **fields: Any) -> Any:
+    """An event of one batch of ten requests."""
+    if kind is not events.BatchSubmitted:
+        fields["counts"] = events.RequestCounts(completed=completed, failed=failed, total=10)
+        fields["elapsed_seconds"] = 3.0
+    return kind(
+        ts=0.0,
+        batch_id=batch_id,
+        endpoint="/v1/embeddings",
+        input_file_id="f",
+        request_count=10,
+        models=["m"],
+        completion_window="24h",
+        metadata={},
+        **fields,
+    )
+
+
+def painted(progress: Progress, *, queued: int = 0, now: float = 0.0) -> str:
+    console = Console(width=100, color_system=None, force_terminal=True)
+    with console.capture() as capture:
+        console.print(live_picture(progress, queued=queued, now=now))
+    return capture.get()
+
+
+# The calls
+
+
+def test_the_calls_are_mixed_distinct_and_always_the_same() -> None:
+    calls = mixed_calls(300)
+    assert count_kinds(calls) == "150 chat, 90 embedding, 60 response"
+    assert len({call.text for call in calls}) == 300
+    assert calls == mixed_calls(300)
+    assert len({call.kind for call in calls[:4]}) == 3
+
+
+def test_a_provider_is_sent_only_what_it_has_batches_and_we_have_models_for() -> None:
+    assert possible_kinds(DOUBLEWORD, has_embedding_model=True) == ["chat", "embedding", "response"]
+    assert possible_kinds(DOUBLEWORD, has_embedding_model=False) == ["chat", "response"]
+    assert possible_kinds(GROQ, has_embedding_model=True) == ["chat"]
+    assert count_kinds(mixed_calls(7, ["chat"])) == "7 chat"
+
+
+# The plans
+
+
+def test_what_the_user_chose_wins_over_the_demos_defaults() -> None:
+    plan = emulated_plan(300, "openai", 1.0, Models("c", "e"), {"batch_size": 7})
+    assert (plan.client["batch_size"], plan.client["batch_window_seconds"]) == (7, 1.0)
+    assert plan.client["provider"] == "openai"
+
+
+def test_a_real_plan_chooses_the_provider_by_the_host_and_shows_nothing_secret_of_the_url() -> None:
+    plan = real_plan(5, "https://user:pw@api.doubleword.ai/v1", "k", None, "m", None, {})
+    assert plan.client["provider"] is DOUBLEWORD
+    assert plan.upstream == "api.doubleword.ai"
+    assert plan.like is None
+    with pytest.raises(UsageError, match="--model is missing"):
+        real_plan(5, "https://api.doubleword.ai/v1", "k", None, None, None, {})
+
+
+# Progress
+
+
+def test_progress_is_folded_from_events() -> None:
+    progress = Progress(10)
+    progress.take(event(events.BatchSubmitted), 1.0)
+    progress.take(event(events.BatchProgress, completed=3, failed=1, status="in_progress"), 2.0)
+    batch = progress.batches["b1"]
+    assert (batch.number, batch.total, batch.done, batch.failed, batch.ended) == (1, 10, 4, 1, None)
+    progress.take(event(events.BatchTerminal, completed=5, status="expired"), 3.0)
+    assert (batch.status, batch.done, batch.ended) == ("expired", 5, 3.0)
+
+
+def test_an_event_of_an_unknown_batch_is_survived() -> None:
+    assert Progress(10).take(event(events.BatchCompleted, completed=10), 1.0) is None
+
+
+def test_answers_and_failures_add_up() -> None:
+    progress = Progress(3)
+    progress.answer(Usage(10, 5))
+    progress.answer(Usage(1))
+    progress.fail(ValueError("bad " * 100))
+    assert (progress.answered, progress.failed) == (2, 1)
+    assert (progress.input_tokens, progress.output_tokens) == (11, 5)
+    ((message, count),) = progress.errors.items()
+    assert count == 1
+    assert message.startswith("ValueError: bad bad")
+    assert len(message) < 250
+
+
+def test_plain_lines_tell_each_quarter_once() -> None:
+    progress = Progress(10)
+    told = [event(events.BatchSubmitted)]
+    told += [event(events.BatchProgress, completed=done, status="in_progress") for done in range(11)]
+    told += [event(events.BatchProgress, completed=10, status="completed")]
+    told += [event(events.BatchCompleted, completed=9, failed=1)]
+    lines = [plain_line(each, progress.take(each, 0.0)) for each in told]
+    assert [line for line in lines if line] == [
+        "batch 1: submitted, 10 requests (b1)",
+        "batch 1: in progress, 0 of 10 done",
+        "batch 1: in progress, 3 of 10 done",
+        "batch 1: in progress, 5 of 10 done",
+        "batch 1: in progress, 8 of 10 done",
+        "batch 1: in progress, 10 of 10 done",
+        "batch 1: completed after 3.0 s, 10 of 10 done, 1 of them failed",
+    ]
+
+
+def test_a_batch_that_could_not_be_cancelled_is_told_and_named() -> None:
+    failed = events.BatchCancelFailed(ts=0.0, batch_id="b7", endpoint="/v1/responses", error="timed out")
+    progress = Progress(10)
+    line = plain_line(failed, progress.take(failed, 0.0)) or ""
+    assert "b7" in line
+    assert "may still run and cost" in line
+    assert progress.cancelled_batches == 0
+
+
+def test_the_live_picture_has_the_queue_the_batches_and_the_answers() -> None:
+    progress = Progress(20)
+    progress.take(event(events.BatchSubmitted), 1.0)
+    progress.take(event(events.BatchProgress, completed=5, status="in_progress"), 2.0)
+    progress.answer(Usage())
+    first, second = painted(progress, queued=9, now=4.0).splitlines()
+    assert first.split() == [
+        "1",
+        "of",
+        "20",
+        "calls",
+        "answered",
+        "9",
+        "queued",
+        "1",
+        "batches,",
+        "1",
+        "running",
+        "4.0",
+        "s",
+    ]
+    assert second.startswith("batch 1")
+    assert second.split()[-5:] == ["5/10", "in", "progress", "3.0", "s"]
+
+
+def test_the_live_picture_stays_small() -> None:
+    progress = Progress(1000)
+    for number in range(100):
+        progress.take(event(events.BatchSubmitted, batch_id=f"b{number}"), 0.0)
+    picture = painted(progress)
+    assert len(picture.splitlines()) <= SHOWN_BATCHES + 2
+    assert "batch 100 " in picture
+    assert f"and {100 - SHOWN_BATCHES} before these" in picture
+
+
+# The table
+
+
+def test_costs_follow_from_the_stated_prices() -> None:
+    prices = Prices(2.0, 10.0, 50.0)
+    assert prices.singly(1_000_000, 100_000) == pytest.approx(3.0)
+    assert prices.as_batches(1_000_000, 100_000) == pytest.approx(1.5)
+    assert str(prices) == "$2.00 per million tokens in, $10.00 out, batches 50 % off"
+
+
+@pytest.mark.parametrize(
+    ("amount", "text"),
+    [(0, "$0.0000"), (0.00001, "< $0.0001"), (0.01234, "$0.0123"), (1, "$1.00"), (1234.5, "$1,234.50")],
+)
+def test_money_has_as_many_digits_as_matter(amount: float, text: str) -> None:
+    assert dollars(amount) == text
+
+
+def test_the_table_is_aligned_and_labels_its_prices_as_examples() -> None:
+    summary = Summary("here", 3000, 2999, 1, 4, 1_500_000, 2_000, 12.34)
+    table = dict(summary_rows(summary, Prices(1.0, 4.0, 50.0)))
+    assert table["requests"] == "3,000"
+    assert table["failed"] == "1"
+    assert table["wall time"] == "12.3 s"
+    assert table["cost singly"] == "$1.51"
+    assert table["at example prices"].startswith("$1.00 per million")
+    lines = summary_text(list(table.items())).plain.splitlines()
+    assert len({line.index(value) for line, value in zip(lines, table.values(), strict=True)}) == 1

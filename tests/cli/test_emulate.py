@@ -1,0 +1,118 @@
+"""`autobatcher emulate` as a process: its URL, the SDK and BatchOpenAI over real sockets, signals."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import time
+from collections.abc import Iterator
+
+import anyio
+import openai
+import pytest
+
+from autobatcher import BatchOpenAI
+from autobatcher.cli.emulate import how_to_use, is_loopback
+
+from .processes import find_url, read_until, run, started
+
+pytestmark = pytest.mark.real_time
+
+LAST_LINE = "OPENAI_API_KEY"
+
+
+@pytest.fixture(scope="module")
+def url() -> Iterator[str]:
+    with started("emulate", "--like", "doubleword", "--api-key", "the-key", AUTOBATCHER_BATCH_SECONDS="0.2") as process:
+        yield find_url(read_until(process, "stdout", LAST_LINE))
+        process.send_signal(signal.SIGTERM)
+        out, error = process.communicate(timeout=10)
+        assert (process.returncode, error) == (0, "")
+        assert "the-key" not in out
+
+
+def test_the_sdk_gets_an_answer_in_real_time(url: str) -> None:
+    with openai.OpenAI(api_key="the-key", base_url=url, max_retries=0) as sdk:
+        answer = sdk.chat.completions.create(model="m", messages=[{"role": "user", "content": "hello"}])
+        assert answer.choices[0].message.content == "hello"
+
+
+def test_another_server_answers_if_told_so(url: str) -> None:
+    with started("emulate", "--forward-to", url, "--forward-key", "the-key") as process:
+        forwarding = find_url(read_until(process, "stdout", LAST_LINE))
+        with openai.OpenAI(api_key="any", base_url=forwarding, max_retries=0) as sdk:
+            answer = sdk.chat.completions.create(model="m", messages=[{"role": "user", "content": "hello"}])
+            assert answer.choices[0].message.content == "hello"
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=10) == 0
+
+
+def test_another_key_is_refused(url: str) -> None:
+    with (
+        openai.OpenAI(api_key="another", base_url=url, max_retries=0) as sdk,
+        pytest.raises(openai.AuthenticationError),
+    ):
+        sdk.models.list()
+
+
+async def test_calls_become_batches_over_real_sockets(url: str) -> None:
+    answers: dict[int, str | None] = {}
+
+    async def ask(number: int) -> None:
+        answer = await client.chat.completions.create(
+            model="m", messages=[{"role": "user", "content": f"number {number}"}]
+        )
+        answers[number] = answer.choices[0].message.content
+
+    with anyio.fail_after(30):
+        async with (
+            BatchOpenAI(
+                api_key="the-key",
+                base_url=url,
+                provider="doubleword",
+                batch_window_seconds=0.1,
+                poll_interval_seconds=0.1,
+            ) as client,
+            anyio.create_task_group() as callers,
+        ):
+            for number in range(20):
+                callers.start_soon(ask, number)
+    assert answers == {number: f"number {number}" for number in range(20)}
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_it_quickly_with_exit_code_0_although_a_client_stays_connected(
+    number: signal.Signals,
+) -> None:
+    with started("emulate") as process:
+        url = find_url(read_until(process, "stdout", LAST_LINE))
+        with openai.OpenAI(api_key="k", base_url=url, max_retries=0) as sdk:
+            assert sdk.models.list().data
+            begun = time.monotonic()
+            process.send_signal(number)
+            out, error = process.communicate(timeout=20)
+            assert time.monotonic() - begun < 5
+        assert (process.returncode, out, error) == (0, "", "")
+
+
+def test_a_port_in_use_is_one_line() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        told = run("emulate", "--port", str(port), PYTHONWARNINGS="")  # hypercorn forgets the socket
+    assert (told.returncode, told.stdout) == (2, "")
+    assert told.stderr.count("\n") == 1
+    assert f"--port {port}" in told.stderr
+
+
+def test_what_is_printed_never_has_the_key_in_it() -> None:
+    assert how_to_use("openai", has_key=False).splitlines()[1:] == [
+        "  export OPENAI_BASE_URL={url}/v1",
+        "  export OPENAI_API_KEY=anything",
+    ]
+    assert "OPENAI_API_KEY='<the key you gave it>'" in how_to_use("openai", has_key=True)
+
+
+def test_only_this_machine_reaches_a_loopback_address() -> None:
+    assert [is_loopback(host) for host in ("127.0.0.1", "::1", "localhost", "0.0.0.0", "example.com")] == [
+        True, True, True, False, False,
+    ]  # fmt: skip

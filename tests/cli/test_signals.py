@@ -1,0 +1,56 @@
+"""Ctrl-C and SIGTERM for commands that run until they are told to stop, on the real clock and with real signals."""
+
+from __future__ import annotations
+
+import signal
+
+import pytest
+import trio
+
+from autobatcher.cli.signals import run_until_signalled
+
+pytestmark = pytest.mark.real_time
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_the_first_signal_asks_and_is_told(number: signal.Signals) -> None:
+    ended = []
+
+    async def work(stop: trio.Event) -> None:
+        signal.raise_signal(number)
+        with trio.fail_after(10):
+            await stop.wait()
+        await trio.sleep(0.01)  # not cancelled
+        ended.append("by itself")
+
+    assert trio.run(run_until_signalled, work) is number
+    assert ended == ["by itself"]
+
+
+def test_the_second_signal_cancels() -> None:
+    async def work(stop: trio.Event) -> None:
+        signal.raise_signal(signal.SIGTERM)
+        await stop.wait()
+        signal.raise_signal(signal.SIGINT)
+        with trio.fail_after(10):
+            await trio.sleep_forever()
+
+    assert trio.run(run_until_signalled, work) is signal.SIGTERM
+
+
+def test_without_a_signal_there_is_none_and_handlers_are_put_back() -> None:
+    before = signal.getsignal(signal.SIGTERM)
+
+    async def work(stop: trio.Event) -> None:
+        await trio.lowlevel.checkpoint()
+
+    assert trio.run(run_until_signalled, work) is None
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_a_failure_comes_out_as_it_is() -> None:
+    async def work(stop: trio.Event) -> None:
+        raise LookupError("nothing there")
+
+    with pytest.raises(LookupError, match="nothing there"):
+        trio.run(run_until_signalled, work)
