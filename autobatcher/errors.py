@@ -43,7 +43,14 @@ class UnbatchableRequestError(BatchError, ValueError):
 
     Raised for a body that is no JSON object, for a body larger than the provider allows in one line, and for an
     endpoint or a feature (multipart, streaming) that the provider has no batch for.
+
+    Attributes:
+        param: the field of the body that is to blame, or None.
     """
+
+    def __init__(self, message: str, *, param: str | None = None) -> None:
+        BatchError.__init__(self, message)
+        self.param = param
 
 
 class BatchSubmissionError(BatchError, openai.APIConnectionError):

@@ -36,7 +36,7 @@ def batch_request(account: Account, endpoint: str, body: bytes, content_type: st
         )
     fields = _peek(endpoint, body)
     if fields.stream:
-        raise UnbatchableRequestError(f"A batch does not stream: call {endpoint} without stream=True.")
+        raise UnbatchableRequestError(f"A batch does not stream: call {endpoint} without stream=True.", param="stream")
     return Request(
         account=account,
         endpoint=endpoint,
@@ -61,7 +61,7 @@ def _peek(endpoint: str, body: bytes) -> _Fields:
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise UnbatchableRequestError(f"The body of this call to {endpoint} is not valid: {error}") from error
     if not fields.model and endpoint != "/v1/moderations":
-        raise UnbatchableRequestError(f"This call to {endpoint} names no model.")
+        raise UnbatchableRequestError(f"This call to {endpoint} names no model.", param="model")
     return fields
 
 

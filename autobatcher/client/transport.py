@@ -12,13 +12,11 @@ from types import ModuleType
 from typing import Any
 from urllib.parse import urlsplit
 
-import msgspec
-
 from ..engine.hosting import Host
-from ..engine.request import Answer
 from ..errors import BatchError, BatchSubmissionError
 from ..upstream.account import Account
 from .batchable import batch_request, batchable_endpoint
+from .http_parts import HttpParts, answer_parts, error_parts
 
 ACCOUNT_EXTENSION = "autobatcher.account"
 """The request extension in which a client says for whose account a request is."""
@@ -53,7 +51,7 @@ def make_transport(library: ModuleType, host: Host, upstream: Any) -> Any:
     return BatchTransport()
 
 
-async def _batched(host: Host, account: Account, endpoint: str, request: Any) -> dict[str, Any]:
+async def _batched(host: Host, account: Account, endpoint: str, request: Any) -> HttpParts:
     """The parts of the response to a batchable call; raises `BatchError`, which the SDK neither wraps nor retries."""
     body = await request.aread()
     with _request_in_errors(request):
@@ -63,39 +61,8 @@ async def _batched(host: Host, account: Account, endpoint: str, request: Any) ->
         except BatchSubmissionError as error:
             if error.status_code is None:
                 raise
-            return refused_parts(error)
+            return error_parts(error)
     return answer_parts(answer)
-
-
-def answer_parts(answer: Answer) -> dict[str, Any]:
-    """Status, headers and content of the HTTP response that tells `answer`."""
-    headers = {
-        "content-type": "application/json",
-        "x-autobatcher-batch-id": answer.batch_id,
-        "x-autobatcher-custom-id": answer.custom_id,
-    }
-    if answer.request_id:
-        headers["x-request-id"] = answer.request_id
-    if answer.status_code >= 400:
-        headers["x-should-retry"] = "false"  # resubmitting is the engine's decision, not the SDK's
-    return {"status_code": answer.status_code, "headers": headers, "content": answer.body}
-
-
-def refused_parts(error: BatchSubmissionError) -> dict[str, Any]:
-    """The same for a batch that the upstream refused: its own status, so that the SDK raises its class for it."""
-    fields = {"message": error.message, "type": "batch_submission_error", "param": None, "code": None}
-    headers = {"content-type": "application/json", "x-should-retry": "false"}
-    content = msgspec.json.encode({"error": {**fields, **_upstream_fields(error.response_body)}})
-    return {"status_code": error.status_code, "headers": headers, "content": content}
-
-
-def _upstream_fields(body: bytes | None) -> dict[str, Any]:
-    """Type, param and code of the upstream's own error object, if it sent one."""
-    try:
-        error = msgspec.json.decode(body or b"null")["error"]
-        return {name: error[name] for name in ("type", "param", "code") if error.get(name) is not None}
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, TypeError, KeyError, AttributeError):
-        return {}
 
 
 @contextmanager

@@ -1,0 +1,87 @@
+"""How an outcome of the engine is told as an HTTP response: the parts, for whichever library makes the response."""
+
+from __future__ import annotations
+
+from typing import TypedDict
+
+import msgspec
+
+from ..engine.request import Answer
+from ..errors import (
+    BatchError,
+    BatchSubmissionError,
+    BatchTimeoutError,
+    ClientClosedError,
+    EngineError,
+    UnbatchableRequestError,
+)
+
+BATCH_ID_HEADER = "x-autobatcher-batch-id"
+CUSTOM_ID_HEADER = "x-autobatcher-custom-id"
+
+_STATUSES: tuple[tuple[type[BatchError], int], ...] = (
+    (UnbatchableRequestError, 400),
+    (ClientClosedError, 503),
+    (BatchTimeoutError, 504),
+    (EngineError, 500),
+)
+_BAD_GATEWAY = 502
+
+
+class HttpParts(TypedDict):
+    """Status, headers and content of an HTTP response."""
+
+    status_code: int
+    headers: dict[str, str]
+    content: bytes
+
+
+def answer_parts(answer: Answer) -> HttpParts:
+    """The response that tells what the upstream answered, well or badly."""
+    headers = {
+        "content-type": "application/json",
+        BATCH_ID_HEADER: answer.batch_id,
+        CUSTOM_ID_HEADER: answer.custom_id,
+    }
+    if answer.request_id:
+        headers["x-request-id"] = answer.request_id
+    if answer.status_code >= 400:
+        headers["x-should-retry"] = "false"  # resubmitting is the engine's decision, not the SDK's
+    return {"status_code": answer.status_code, "headers": headers, "content": answer.body}
+
+
+def error_parts(error: BatchError) -> HttpParts:
+    """The response that tells an error of ours, OpenAI-shaped, with what is known of the batch and the line."""
+    headers = {"content-type": "application/json", "x-should-retry": "false"}
+    if error.batch_id is not None:
+        headers[BATCH_ID_HEADER] = error.batch_id
+    if error.custom_id is not None:
+        headers[CUSTOM_ID_HEADER] = error.custom_id
+    fields = {"message": error.message, "type": _type_name(error), "param": error.param, "code": None}
+    if isinstance(error, BatchSubmissionError):
+        fields |= _upstream_fields(error.response_body)
+    content = msgspec.json.encode({"error": {**fields, "batch_id": error.batch_id, "custom_id": error.custom_id}})
+    return {"status_code": _status_of(error), "headers": headers, "content": content}
+
+
+def _status_of(error: BatchError) -> int:
+    if isinstance(error, BatchSubmissionError) and error.status_code is not None:
+        return error.status_code  # the upstream's own, so that a wrong key is a 401 here, too
+    return next((status for kind, status in _STATUSES if isinstance(error, kind)), _BAD_GATEWAY)
+
+
+def _type_name(error: BatchError) -> str:
+    """`BatchEndedError` as "batch_ended_error"; a bad request by the name OpenAI has for it."""
+    if isinstance(error, UnbatchableRequestError):
+        return "invalid_request_error"
+    name = type(error).__name__
+    return "".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in name).lstrip("_")
+
+
+def _upstream_fields(body: bytes | None) -> dict[str, str | None]:
+    """Type, param and code of the upstream's own error object, if it sent one."""
+    try:
+        error = msgspec.json.decode(body or b"null")["error"]
+        return {name: error[name] for name in ("type", "param", "code") if error.get(name) is not None}
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, TypeError, KeyError, AttributeError):
+        return {}
