@@ -37,6 +37,18 @@ class BatchError(openai.APIError):
         self.batch_id = batch_id
         self.custom_id = custom_id
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Errors travel between processes; the HTTP request, which does not, is left behind."""
+        fields = {name: value for name, value in self.__dict__.items() if name != "request"}
+        return _restored, (type(self), self.message, fields)
+
+
+def _restored(kind: type[BatchError], message: str, fields: dict[str, Any]) -> BatchError:
+    error = kind.__new__(kind, message)
+    BatchError.__init__(error, message)
+    error.__dict__.update(fields)
+    return error
+
 
 class UnbatchableRequestError(BatchError, ValueError):
     """The request cannot be put in a batch at all; nothing was sent.

@@ -17,23 +17,37 @@ def batchable_endpoint(method: str, url_path: str, base_path: str) -> str | None
 
     Args:
         url_path, base_path: the paths of the request's URL and of the account's base URL.
+
+    Raises:
+        UnbatchableRequestError: for a batchable call that lies elsewhere; it must not go through in real time.
     """
-    if method != "POST" or not url_path.startswith(base_path):
+    if method != "POST":
         return None
-    endpoint = "/v1/" + url_path[len(base_path) :].strip("/")
-    return endpoint if endpoint in BATCHABLE_ENDPOINTS else None
+    path, base = "/" + url_path.strip("/"), "/" + base_path.strip("/")
+    if path.startswith(base):
+        endpoint = "/v1/" + path[len(base) :].strip("/")
+        if endpoint in BATCHABLE_ENDPOINTS:
+            return endpoint
+    if path.endswith(tuple(BATCHABLE_ENDPOINTS)):
+        raise UnbatchableRequestError(f"{url_path} looks batchable, but does not lie below the base URL's {base_path}.")
+    return None
 
 
-def batch_request(account: Account, endpoint: str, body: bytes, content_type: str) -> Request:
+def check_content_type(endpoint: str, content_type: str) -> None:
+    """Refuse what is no JSON (multipart, say): a batch has no line for it. Raises `UnbatchableRequestError`."""
+    if not content_type.partition(";")[0].strip().lower().endswith("json"):
+        raise UnbatchableRequestError(
+            f"A batch takes JSON only: this call to {endpoint} has content-type {content_type or 'unknown'}.",
+            param="content-type",
+        )
+
+
+def batch_request(account: Account, endpoint: str, body: bytes) -> Request:
     """Make the engine's request of a call's body, unparsed but for the few fields that decide about batching.
 
     Raises:
         UnbatchableRequestError: if the body cannot be a line of a batch: no JSON object, no model, streaming.
     """
-    if not content_type.partition(";")[0].strip().lower().endswith("json"):
-        raise UnbatchableRequestError(
-            f"A batch takes JSON only: this call to {endpoint} has a body of type {content_type or 'unknown'}."
-        )
     fields = _peek(endpoint, body)
     if fields.stream:
         raise UnbatchableRequestError(f"A batch does not stream: call {endpoint} without stream=True.", param="stream")
@@ -44,6 +58,10 @@ def batch_request(account: Account, endpoint: str, body: bytes, content_type: st
         model=fields.model,
         embedding_inputs=_input_count(fields.input) if endpoint == "/v1/embeddings" else 0,
     )
+
+
+# The others have defaults of their own, or a stored prompt that names the model.
+_ALWAYS_WITH_MODEL = frozenset({"/v1/chat/completions", "/v1/completions", "/v1/embeddings"})
 
 
 class _Fields(msgspec.Struct):
@@ -60,7 +78,7 @@ def _peek(endpoint: str, body: bytes) -> _Fields:
         fields = _decode_fields(body)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise UnbatchableRequestError(f"The body of this call to {endpoint} is not valid: {error}") from error
-    if not fields.model and endpoint != "/v1/moderations":
+    if not fields.model and endpoint in _ALWAYS_WITH_MODEL:
         raise UnbatchableRequestError(f"This call to {endpoint} names no model.", param="model")
     return fields
 

@@ -38,13 +38,9 @@ class HttpParts(TypedDict):
 
 def answer_parts(answer: Answer) -> HttpParts:
     """The response that tells what the upstream answered, well or badly."""
-    headers = {
-        "content-type": "application/json",
-        BATCH_ID_HEADER: answer.batch_id,
-        CUSTOM_ID_HEADER: answer.custom_id,
-    }
-    if answer.request_id:
-        headers["x-request-id"] = answer.request_id
+    headers = {"content-type": "application/json"}
+    headers |= _known(BATCH_ID_HEADER, answer.batch_id) | _known(CUSTOM_ID_HEADER, answer.custom_id)
+    headers |= _known("x-request-id", answer.request_id)
     if answer.status_code >= 400:
         headers["x-should-retry"] = "false"  # resubmitting is the engine's decision, not the SDK's
     return {"status_code": answer.status_code, "headers": headers, "content": answer.body}
@@ -53,15 +49,17 @@ def answer_parts(answer: Answer) -> HttpParts:
 def error_parts(error: BatchError) -> HttpParts:
     """The response that tells an error of ours, OpenAI-shaped, with what is known of the batch and the line."""
     headers = {"content-type": "application/json", "x-should-retry": "false"}
-    if error.batch_id is not None:
-        headers[BATCH_ID_HEADER] = error.batch_id
-    if error.custom_id is not None:
-        headers[CUSTOM_ID_HEADER] = error.custom_id
+    headers |= _known(BATCH_ID_HEADER, error.batch_id) | _known(CUSTOM_ID_HEADER, error.custom_id)
     fields = {"message": error.message, "type": _type_name(error), "param": error.param, "code": None}
     if isinstance(error, BatchSubmissionError):
         fields |= _upstream_fields(error.response_body)
     content = msgspec.json.encode({"error": {**fields, "batch_id": error.batch_id, "custom_id": error.custom_id}})
     return {"status_code": _status_of(error), "headers": headers, "content": content}
+
+
+def _known(name: str, value: str | None) -> dict[str, str]:
+    """A header for an id that is known. Ids are the upstream's; one that no header can hold is left out."""
+    return {name: value} if value and value.isascii() and value.isprintable() else {}
 
 
 def _status_of(error: BatchError) -> int:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self
 
 import anyio
@@ -16,18 +17,20 @@ from anyio import AsyncContextManagerMixin
 from anyio.abc import TaskStatus
 
 from ..engine.batcher import Batcher, BatcherStatistics
-from ..engine.hosting import Host
+from ..engine.hosting import AT_END_SECONDS, Host
+from ..engine.request import Answer
 from ..engine.settings import Settings
 from ..errors import ClientClosedError
 from ..events import BatchEventHandler
-from ..upstream.account import Account
+from ..upstream.account import Account, fits_a_header
 from ..upstream.batch_api import BatchAPI
 from ..upstream.failures import http_library
 from ..upstream.providers import ProviderProfile, profile_for, profile_named
+from .batchable import batch_request
 from .transport import ACCOUNT_EXTENSION, make_transport
 
-CLOSE_SECONDS = 5.0
-"""How long closing the upstream's connections may take when the block is left by cancellation."""
+CREDENTIAL_HEADERS = ("authorization", "openai-organization", "openai-project", "api-key")
+"""What a single call may be paid with, through `extra_headers`."""
 
 
 class _Engine:
@@ -35,9 +38,27 @@ class _Engine:
 
     def __init__(self, settings: Settings, upstream: Any) -> None:
         api = BatchAPI(upstream)
-        self.host: Host = Host(lambda: Batcher(settings, api))
+        self.host: Host = Host(lambda: Batcher(settings, api), upstream.aclose)
         self.transport: Any = make_transport(http_library(openai.DefaultAsyncHttpxClient), self.host, upstream)
-        self.http_client: Any = openai.DefaultAsyncHttpxClient(transport=self.transport, timeout=upstream.timeout)
+        self.http_client: Any = _sdk_client(self.transport, upstream)
+
+    def through(self, upstream: Any) -> Any:
+        """Another HTTP client for the SDK: what is not batchable goes through `upstream`, the rest to this engine."""
+        library = http_library(openai.DefaultAsyncHttpxClient)
+        transport = make_transport(library, self.host, upstream, owns_upstream=False)
+        transport.default_account = self.transport.default_account
+        return _sdk_client(transport, upstream)
+
+    async def close(self) -> None:
+        """Stop the engine, wait for its goodbye, close the connections. Cancelled: the engine does the rest itself."""
+        await self.host.close()
+        if not self.host.is_running:
+            with anyio.move_on_after(AT_END_SECONDS, shield=True):
+                await self.http_client.aclose()
+
+
+def _sdk_client(transport: Any, upstream: Any) -> Any:
+    return openai.DefaultAsyncHttpxClient(transport=transport, timeout=upstream.timeout)
 
 
 class BatchOpenAI(AsyncContextManagerMixin, openai.AsyncOpenAI):  # type: ignore[misc]  # __aexit__ may swallow
@@ -111,6 +132,12 @@ class BatchOpenAI(AsyncContextManagerMixin, openai.AsyncOpenAI):  # type: ignore
             openai_arguments["http_client"] = _engine.http_client
         self._engine = _engine
         super().__init__(api_key=api_key, base_url=base_url, **openai_arguments)
+        if self.base_url.query:
+            raise ValueError(
+                f"base_url must have no query; give default_query= beside {self.base_url.copy_with(query=None)}"
+            )
+        if not fits_a_header(self.api_key):
+            raise ValueError("api_key has a line end, or another character that no HTTP header can hold")
         self._key = api_key if callable(api_key) else None
         if not self._is_copy:
             _engine.transport.default_account = self._account()
@@ -125,6 +152,17 @@ class BatchOpenAI(AsyncContextManagerMixin, openai.AsyncOpenAI):  # type: ignore
         """
         await self._engine.host.run(task_status=task_status)
 
+    async def answer(self, endpoint: str, body: bytes) -> Answer:
+        """The same as bytes: put a body into a batch of `endpoint` ("/v1/embeddings", say) and return what came back.
+
+        The answer may be an HTTP failure; see `Answer.status_code`.
+
+        Raises:
+            UnbatchableRequestError: at once, if `body` is no JSON object that names a model, or wants to be streamed.
+            BatchError: if the batch came to nothing for this request.
+        """
+        return await self._engine.host.submit(batch_request(self._account(), endpoint, body))
+
     async def close(self) -> None:
         """Stop the engine, say goodbye to the upstream, close the connections. Can be called again.
 
@@ -133,8 +171,7 @@ class BatchOpenAI(AsyncContextManagerMixin, openai.AsyncOpenAI):  # type: ignore
         """
         self._is_closed = True
         if not self._is_copy:
-            await self._engine.host.close()
-            await super().close()
+            await self._engine.close()
 
     def is_closed(self) -> bool:
         """Whether `close` was called, or the `async with` block left."""
@@ -147,9 +184,13 @@ class BatchOpenAI(AsyncContextManagerMixin, openai.AsyncOpenAI):  # type: ignore
 
     @asynccontextmanager
     async def __asynccontextmanager__(self) -> AsyncGenerator[Self]:
-        if self._is_copy or self._engine.host.is_running:
-            yield self  # somebody else owns the engine
-            await self.close()
+        if self.is_closed():
+            raise ClientClosedError("The client is closed: make a new one.")
+        if self._engine.host.is_running:  # a nursery, another block or a background task has it already
+            try:
+                yield self
+            finally:
+                await self.close()
             return
         failure: BaseException | None = None
         try:
@@ -157,13 +198,18 @@ class BatchOpenAI(AsyncContextManagerMixin, openai.AsyncOpenAI):  # type: ignore
                 await nursery.start(self._engine.host.run)
                 try:
                     yield self
-                except (Exception, KeyboardInterrupt, SystemExit) as error:
+                except BaseException as error:
+                    if _is_cancellation(error):
+                        raise
                     failure = error  # raised below, outside the nursery, so that no group is wrapped around it
                 finally:
                     self._engine.host.stop()
+        except anyio.get_cancelled_exc_class():  # noqa: ASYNC103  (the body's own exception wins, and is raised below)
+            if failure is None:
+                raise
         finally:
-            with anyio.move_on_after(CLOSE_SECONDS, shield=True):
-                await self.close()
+            self._is_closed = True
+            await self._engine.close()
         if failure is not None:
             try:
                 raise failure
@@ -176,6 +222,9 @@ class BatchOpenAI(AsyncContextManagerMixin, openai.AsyncOpenAI):  # type: ignore
         def copy(self, *, _extra_kwargs: Mapping[str, Any] = {}, **changes: Any) -> Self:
             """`AsyncOpenAI.copy`: other options, the same engine and the same queue."""
             shared = {"_engine": self._engine, "provider": self._profile, **_extra_kwargs}
+            http_client = changes.get("http_client")
+            if http_client is not None and http_client is not self._client:
+                changes["http_client"] = self._engine.through(http_client)
             return super().copy(_extra_kwargs=shared, **changes)
 
         with_options = copy
@@ -183,9 +232,26 @@ class BatchOpenAI(AsyncContextManagerMixin, openai.AsyncOpenAI):  # type: ignore
     async def _prepare_request(self, request: Any) -> None:
         """The SDK's hook between building and sending a request: the transport learns for whose account it is."""
         if self.is_closed():
-            raise ClientClosedError("The client is closed.")
+            error = ClientClosedError("The client is closed.")
+            error.request = request
+            raise error
         await super()._prepare_request(request)
-        request.extensions[ACCOUNT_EXTENSION] = self._account()
+        request.extensions[ACCOUNT_EXTENSION] = self._account_of(request)
+
+    def _account_of(self, request: Any) -> Account:
+        """The client's own account, unless this one call names other credentials in `extra_headers`."""
+        account = self._account()
+        given = {name: request.headers[name] for name in CREDENTIAL_HEADERS if name in request.headers}
+        if self._key is None and account.api_key is not None:
+            account_headers = {"authorization": f"Bearer {account.api_key}"}
+        else:
+            account_headers = {"authorization": given.get("authorization", "")}
+        account_headers |= {name.lower(): value for name, value in account.headers}
+        others = {name: value for name, value in given.items() if account_headers.get(name) != value}
+        if not others:
+            return account
+        headers = {name.lower(): value for name, value in account.headers} | others
+        return replace(account, headers=tuple(headers.items()))
 
     def _account(self) -> Account:
         """Where calls of this client go, and who pays. Holds no reference to the client."""
@@ -202,6 +268,14 @@ class BatchOpenAI(AsyncContextManagerMixin, openai.AsyncOpenAI):  # type: ignore
             headers=tuple((name, value) for name, value in headers.items() if isinstance(value, str)),
             query=tuple((name, str(value)) for name, value in self._custom_query.items()),
         )
+
+
+def _is_cancellation(error: BaseException) -> bool:
+    """Whether the nursery must see it: Cancelled itself, or a group with it inside."""
+    cancelled = anyio.get_cancelled_exc_class()
+    if isinstance(error, BaseExceptionGroup):
+        return error.subgroup(cancelled) is not None
+    return isinstance(error, cancelled | GeneratorExit)
 
 
 def _checked_profile(provider: object) -> ProviderProfile | None:

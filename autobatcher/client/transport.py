@@ -10,12 +10,13 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from types import ModuleType
 from typing import Any
-from urllib.parse import urlsplit
+
+import openai
 
 from ..engine.hosting import Host
-from ..errors import BatchError, BatchSubmissionError
+from ..errors import BatchError, BatchSubmissionError, EngineError
 from ..upstream.account import Account
-from .batchable import batch_request, batchable_endpoint
+from .batchable import batch_request, batchable_endpoint, check_content_type
 from .http_parts import HttpParts, answer_parts, error_parts
 
 ACCOUNT_EXTENSION = "autobatcher.account"
@@ -25,12 +26,13 @@ ACCOUNT_EXTENSION = "autobatcher.account"
 _HOP_HEADERS = frozenset({"host", "connection"})
 
 
-def make_transport(library: ModuleType, host: Host, upstream: Any) -> Any:
+def make_transport(library: ModuleType, host: Host, upstream: Any, *, owns_upstream: bool = True) -> Any:
     """A transport for the clients of `library` (httpx or httpx2).
 
     Args:
         host: runs the engine that batchable calls go to.
-        upstream: the client, of either library, that everything else goes through. Closed with the transport.
+        upstream: the client, of either library, that everything else goes through.
+        owns_upstream: whether `upstream` is closed with the transport.
     """
     http: Any = library
 
@@ -39,14 +41,17 @@ def make_transport(library: ModuleType, host: Host, upstream: Any) -> Any:
 
         async def handle_async_request(self, request: Any) -> Any:
             account = request.extensions.get(ACCOUNT_EXTENSION) or self.default_account
-            base_path = urlsplit(account.base_url).path
-            endpoint = batchable_endpoint(request.method, request.url.path, base_path)
-            if endpoint is None:
-                return await _pass_through(http, upstream, request)
-            return http.Response(**await _batched(host, account, endpoint, request))
+            # Both paths by the same class, so that it does not matter what is percent-encoded.
+            base_path = http.URL(account.base_url).path
+            with _request_in_errors(request):
+                endpoint = batchable_endpoint(request.method, request.url.path, base_path)
+                if endpoint is not None:
+                    return http.Response(**await _batched(host, account, endpoint, request))
+            return await _pass_through(http, upstream, request)
 
         async def aclose(self) -> None:
-            await upstream.aclose()
+            if owns_upstream:
+                await upstream.aclose()
 
     return BatchTransport()
 
@@ -54,15 +59,18 @@ def make_transport(library: ModuleType, host: Host, upstream: Any) -> Any:
 async def _batched(host: Host, account: Account, endpoint: str, request: Any) -> HttpParts:
     """The parts of the response to a batchable call; raises `BatchError`, which the SDK neither wraps nor retries."""
     body = await request.aread()
-    with _request_in_errors(request):
-        try:
-            line = batch_request(account, endpoint, body, request.headers.get("content-type", ""))
-            answer = await host.submit(line)
-        except BatchSubmissionError as error:
-            if error.status_code is None:
-                raise
-            return error_parts(error)
-    return answer_parts(answer)
+    try:
+        check_content_type(endpoint, request.headers.get("content-type", ""))
+        return answer_parts(await host.submit(batch_request(account, endpoint, body)))
+    except BatchSubmissionError as error:
+        if error.status_code is None:
+            raise
+        return error_parts(error)
+    except openai.OpenAIError:
+        raise
+    except Exception as error:
+        # openai 2.x takes whatever else a transport raises for a broken connection, and sends the call again.
+        raise EngineError(f"A defect of autobatcher ({type(error).__name__}); please report it.") from error
 
 
 @contextmanager

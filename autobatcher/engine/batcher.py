@@ -11,6 +11,7 @@ from typing import Any
 
 import anyio
 from anyio.abc import TaskGroup, TaskStatus
+from anyio.lowlevel import cancel_shielded_checkpoint
 
 from .. import events
 from ..errors import UnbatchableRequestError
@@ -79,7 +80,8 @@ class Batcher:
         """Run the engine until `stop` or cancellation; once. When it returns, nothing of it is alive any more.
 
         Requests that wait get a `ClientClosedError`; active batches are cancelled upstream, or left alone, as
-        `settings` say, within `engine.batch.GOODBYE_SECONDS`. A defect of ours ends the engine but is not raised:
+        `settings` say, within `engine.batch.GOODBYE_SECONDS`; a batch that is just being created is waited for first,
+        for up to `upstream.batch_api.CREATE_SECONDS`. A defect of ours ends the engine but is not raised:
         waiting requests get an `EngineError` instead, and the caller's nursery lives on.
         """
         try:
@@ -87,6 +89,9 @@ class Batcher:
                 task_status.started()
                 try:
                     await self._start_batches(nursery)
+                except anyio.get_cancelled_exc_class():
+                    await cancel_shielded_checkpoint()  # callers cancelled with us leave first: see Batch.run
+                    raise
                 except Exception as defect:
                     logger.exception("autobatcher: a defect stopped the engine")
                     self._close(outcomes.defect_error_for(defect))
@@ -94,15 +99,25 @@ class Batcher:
                     self._close(outcomes.closed_error)
                     nursery.cancel_scope.cancel()
         finally:
-            for batch in self._batches:  # whose tasks never took their first step
-                batch.close()
-            self._ended.set()
+            self.abandon()
+
+    def abandon(self) -> None:
+        """Settle whatever is left and count as ended: after `run`, or for a `run` that never took its first step."""
+        self._close(outcomes.closed_error)
+        for batch in self._batches:  # whose tasks never took their first step
+            batch.close()
+        self._ended.set()
 
     def stop(self) -> None:
         """Ask `run` to end. Synchronous; can be called again, and before `run`."""
         self._must_stop = True
         if self._wake is not None:
             self._wake.set()
+
+    @property
+    def was_stopped(self) -> bool:
+        """Whether `stop` was called."""
+        return self._must_stop
 
     @property
     def has_ended(self) -> bool:
@@ -117,7 +132,7 @@ class Batcher:
         """What the engine holds right now."""
         return BatcherStatistics(
             queued_requests=len(self._windows),
-            waiting_requests=len(self._windows) + sum(batch.waiting_count for batch in self._batches),
+            waiting_requests=len(self._windows) + sum(len(batch.waiting) for batch in self._batches),
             active_batch_ids=self._active_batch_ids(),
         )
 
@@ -155,15 +170,16 @@ class Batcher:
         if self._is_closed:
             return
         self._is_closed = True
-        self._emit(
-            events.ClientClosing,
-            pending_request_count=len(self._windows),
-            active_batch_ids=list(self._active_batch_ids()),
-            cancel_active_batches_on_close=self.settings.cancel_active_batches_on_close,
-        )
+        pending_request_count = len(self._windows)
         self._windows.fail_all(error_for)
         for batch in self._batches:
             batch.close()
+        self._emit(
+            events.ClientClosing,
+            pending_request_count=pending_request_count,
+            active_batch_ids=list(self._active_batch_ids()),
+            cancel_active_batches_on_close=self.settings.cancel_active_batches_on_close,
+        )
 
     def _active_batch_ids(self) -> tuple[str, ...]:
         return tuple(b.batch_id for b in self._batches if b.is_active and b.batch_id is not None)
@@ -174,7 +190,7 @@ class Batcher:
         event = kind(ts=self._wall_clock(), **fields)
         try:
             self.settings.batch_event_handler(event.to_dict())
-        except Exception:
+        except (Exception, anyio.get_cancelled_exc_class()):  # noqa: ASYNC103  (the handler's own: nothing here waits)
             logger.warning("autobatcher: batch_event_handler raised at an event", exc_info=True)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextvars import Context
 from typing import TYPE_CHECKING, Any
 
@@ -30,15 +30,26 @@ _running_tasks: set[asyncio.Task[None]] = set()
 """asyncio itself keeps only weak references to tasks."""
 
 
+AtEnd = Callable[[], Awaitable[None]]
+
+AT_END_SECONDS = 5.0
+"""How long closing the upstream's connections may take: it is a matter of milliseconds, but TLS may wait for peers."""
+
+
 class Host:
     """Sees to it that a `Batcher` runs whenever a request wants one, and that it ends.
 
     A client and its copies share one host. A batcher runs once; a host used bare starts a new one when the event
     loop of the old one is over (a second `asyncio.run`).
+
+    Args:
+        at_end: closes what the engine used; called once an engine that was told to stop has said its goodbye, by
+            whoever ran it, so that it happens also when the one who called `close` was cancelled.
     """
 
-    def __init__(self, make_batcher: Callable[[], Batcher]) -> None:
+    def __init__(self, make_batcher: Callable[[], Batcher], at_end: AtEnd) -> None:
         self._make_batcher = make_batcher
+        self._at_end = at_end
         self._batcher: Batcher | None = None
         self._token: EventLoopToken | None = None
         self._is_in_background = False
@@ -67,17 +78,19 @@ class Host:
             await batcher.run(task_status=task_status)
         finally:
             self._is_closed = True
+            with anyio.move_on_after(AT_END_SECONDS, shield=True):
+                await self._at_end()
 
     async def close(self) -> None:
         """Stop the engine and wait for its goodbye, which is bounded. Can be called again.
 
-        Cancelled: the engine stops all the same.
+        Cancelled: the engine stops all the same, and closes what it used itself.
         """
         self._is_closed = True
         if self.is_running:
             assert self._batcher is not None
             self.stop()
-            if self._is_here:
+            if self.is_here:
                 await self._batcher.wait_ended()
 
     def stop(self) -> None:
@@ -103,31 +116,31 @@ class Host:
         )
 
     @property
-    def _is_here(self) -> bool:
+    def is_here(self) -> bool:
         """Whether the engine belongs to the event loop that runs now. (Equal tokens would do; this is the hot path.)"""
         return self._token is not None and self._token.native_token is current_token().native_token
 
     def __del__(self) -> None:
         if self._is_in_background and self.is_running:
+            self.stop()
             warnings.warn(
                 "a BatchOpenAI client was never closed: use `async with`, or `await client.close()`",
                 ResourceWarning,
                 stacklevel=2,
                 source=self,
             )
-            self.stop()
 
     def _batcher_here(self) -> Batcher:
         if self._is_closed:
             raise ClientClosedError("The client is closed, or the nursery that ran it has ended.")
-        if self._batcher is not None and not self._batcher.has_ended and self._is_here:
+        if self._batcher is not None and not self._batcher.has_ended and self.is_here:
             return self._batcher
         if self.is_running:
             raise RuntimeError(
                 "this client is in use in another event loop: make one client for each, or wait until that loop ends"
             )
         batcher = self._new_batcher(in_background=True)
-        _start_in_background(batcher)
+        _start_in_background(batcher, self._at_end)
         return batcher
 
     def _new_batcher(self, *, in_background: bool) -> Batcher:
@@ -139,24 +152,30 @@ class Host:
         return self._batcher
 
 
-def _start_in_background(batcher: Batcher) -> None:
+def _start_in_background(batcher: Batcher, at_end: AtEnd) -> None:
     """Run the engine in a task that belongs to the event loop, with nothing of the caller's context."""
     if _is_trio(current_token()):
         import trio
 
-        trio.lowlevel.spawn_system_task(_run_to_the_end, batcher, name="autobatcher engine")
+        trio.lowlevel.spawn_system_task(_run_to_the_end, batcher, at_end, name="autobatcher engine")
     else:
         import asyncio
 
-        run = _run_to_the_end(batcher)
+        run = _run_to_the_end(batcher, at_end)
         task = asyncio.get_running_loop().create_task(run, name="autobatcher engine", context=Context())
         _running_tasks.add(task)
         task.add_done_callback(_running_tasks.discard)
+        task.add_done_callback(lambda _: batcher.abandon())  # a task cancelled before its first step runs nothing
 
 
-async def _run_to_the_end(batcher: Batcher) -> None:
+async def _run_to_the_end(batcher: Batcher, at_end: AtEnd) -> None:
     try:
-        await batcher.run()
+        try:
+            await batcher.run()
+        finally:
+            if batcher.was_stopped:  # and not merely cancelled with its event loop: then it may be used in another
+                with anyio.move_on_after(AT_END_SECONDS, shield=True):
+                    await at_end()
     except Exception:
         # Trio turns what escapes a system task into TrioInternalError, asyncio into noise at exit.
         logger.exception("autobatcher: a defect escaped the engine")

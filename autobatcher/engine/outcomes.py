@@ -15,7 +15,7 @@ from ..errors import (
     EngineError,
 )
 from ..upstream.batch_state import BatchState
-from ..upstream.failures import UpstreamError
+from ..upstream.failures import UncertainCreationError, UpstreamError
 from ..upstream.jsonl import OutputLine
 from .request import Answer, ErrorFor, Request
 
@@ -53,10 +53,17 @@ def ended_error_for(state: BatchState) -> ErrorFor:
     )
 
 
-def unsubmitted_error_for(error: UpstreamError) -> ErrorFor:
-    """For requests whose batch the upstream did not take."""
+def unsubmitted_error_for(error: UpstreamError, stamp: str) -> ErrorFor:
+    """For requests whose batch the upstream did not take, as far as it can be known."""
+    if isinstance(error, UncertainCreationError):
+        message = (
+            "The batch of this request may have been created or not: the upstream did not answer, and could not be "
+            f"asked ({error}). Before sending it again, look for a batch whose metadata has {stamp}."
+        )
+    else:
+        message = f"The batch of this request could not be submitted: {error}"
     return lambda request, batch_id: BatchSubmissionError(
-        f"The batch of this request could not be submitted: {error}",
+        message,
         status_code=error.status_code,
         response_body=error.body or None,
         batch_id=batch_id,
@@ -68,7 +75,7 @@ def unreachable_error_for(error: UpstreamError) -> ErrorFor:
     """For requests whose batch exists but cannot be polled or read."""
     return lambda request, batch_id: BatchUnreachableError(
         f"Batch {batch_id} was submitted, but the upstream does not let us read it: {error}. "
-        "Check the key and the provider's dashboard; the batch may still run.",
+        "Check the key and the provider's dashboard: the batch may still run, although we try to cancel it.",
         batch_id=batch_id,
         custom_id=request.custom_id,
     )

@@ -75,7 +75,8 @@ class Request:
 
     def settle(self, outcome: Answer | BatchError) -> None:
         """Give the request its one outcome and wake its caller. A second outcome is a defect of ours."""
-        assert self._outcome is None, f"{self.custom_id} was settled twice"
+        if self._outcome is not None:
+            raise AssertionError(f"{self.custom_id} was settled twice")
         self._outcome = outcome
         self.place = None
         self._answered.set()

@@ -96,5 +96,5 @@ def _check_handler(handler: object) -> None:
         return
     if not callable(handler):
         raise TypeError(f"batch_event_handler must be callable, not {handler!r}")
-    if inspect.iscoroutinefunction(handler):
+    if inspect.iscoroutinefunction(handler) or inspect.iscoroutinefunction(getattr(handler, "__call__", None)):  # noqa: B004
         raise TypeError("batch_event_handler must be a plain function: the engine does not await it")

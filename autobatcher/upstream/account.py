@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
+from .failures import UpstreamError
 from .providers import ProviderProfile
 
 
@@ -26,7 +27,31 @@ class Account:
     query: tuple[tuple[str, str], ...] = field(default=(), repr=False)
 
     async def request_headers(self) -> dict[str, str]:
-        """The headers that authenticate one HTTP call now. Raises whatever the user's own key function raises."""
-        key = await self.api_key() if callable(self.api_key) else self.api_key
+        """The headers that authenticate one HTTP call now.
+
+        Raises:
+            UpstreamError: if the user's key function raises; a passing failure, since the next call asks it again.
+        """
+        key = await _asked(self.api_key) if callable(self.api_key) else self.api_key
         bearer = {"authorization": f"Bearer {key}"} if key else {}
-        return {**bearer, **{name.lower(): value for name, value in self.headers}}
+        given = {name.lower(): value for name, value in self.headers}
+        return {**bearer, **{name: value for name, value in given.items() if name not in _BELONG_TO_THE_BODY}}
+
+
+# A user's defaults for these would contradict what a call really carries.
+_BELONG_TO_THE_BODY = frozenset({"accept", "content-length", "content-type", "transfer-encoding"})
+
+
+async def _asked(key_function: Callable[[], Awaitable[str]]) -> str:
+    try:
+        key = await key_function()
+    except Exception as error:
+        raise UpstreamError(f"the api_key function raised {type(error).__name__}") from error
+    if not fits_a_header(key):
+        raise UpstreamError("the api_key function gave a key that no HTTP header can hold", is_hopeless=True)
+    return key
+
+
+def fits_a_header(value: str) -> bool:
+    """Whether `value` can be sent in a header. What cannot be sent must not be tried: HTTP libraries log it."""
+    return value.isascii() and (value.isprintable() or not value)

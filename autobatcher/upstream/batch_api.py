@@ -7,16 +7,17 @@ tried again.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping
 from contextlib import aclosing, asynccontextmanager
 from typing import Any, TypeVar
+from urllib.parse import quote
 
 import anyio
 import msgspec
 
 from .account import Account
 from .batch_state import BatchState, parse_batch
-from .failures import UncertainCreationError, UpstreamError, connection_errors, refusal
+from .failures import UncertainCreationError, UpstreamError, broken_call, connection_errors, refusal
 from .jsonl import InputFile, LineSplitter
 
 STAMP_KEY = "autobatcher_stamp"
@@ -36,8 +37,17 @@ FIRST_DELAY_SECONDS = 0.5
 LONGEST_DELAY_SECONDS = 60.0
 """`Retry-After` is honoured up to this; a server that wants more is asked again after it."""
 
-LOOKUP_PAGES = 5
-"""Pages of 100 batches, newest first, that are searched for a stamp: more than anyone creates within a minute."""
+LOOKUP_DELAYS = (1.0, 4.0, 10.0, 30.0)
+"""Seconds before each lookup of a creation whose answer was lost: a gateway may give up while the server behind it is
+still at work. Together they are longer than `CREATE_SECONDS`."""
+
+LOOKUP_PAGES = 10
+"""Pages of 100 batches that are searched for a stamp. Servers list the newest first; if ours is not among so many, we
+cannot tell whether it exists."""
+
+MOST_METADATA = 16
+"""Pairs that the API takes. A user with that many of their own leaves no room for the stamp; then the input file's id
+must do."""
 
 T = TypeVar("T")
 
@@ -82,11 +92,16 @@ class BatchAPI:
         completion_window: str,
         metadata: Mapping[str, str],
         stamp: str,
-    ) -> BatchState:
-        """Create the batch, once.
+        is_wanted: Callable[[], bool],
+    ) -> BatchState | None:
+        """Create the batch, once. None if `is_wanted` said no before anything was created.
+
+        An ambiguous failure (a cut connection, a time-out, 5xx) is followed by lookups over `LOOKUP_DELAYS`; only if
+        all of them succeed and find nothing is the creation tried again. A server that takes longer than that to
+        make a batch known, after telling us that it failed, can still end up with two.
 
         Raises:
-            UncertainCreationError: if it may exist although nobody said so, and it could not be looked up.
+            UncertainCreationError: if the batch may exist although nobody said so, and it could not be looked up.
 
         Cancelled: while the request was on its way, it is awaited for up to `CREATE_SECONDS` under a shield; a
         native asyncio cancellation pierces that, and then only `find` can tell.
@@ -95,34 +110,42 @@ class BatchAPI:
             "input_file_id": input_file_id,
             "endpoint": endpoint,
             "completion_window": completion_window,
-            "metadata": {**metadata, STAMP_KEY: stamp} if len(metadata) < 16 else dict(metadata),
+            "metadata": {**metadata, STAMP_KEY: stamp} if len(metadata) < MOST_METADATA else dict(metadata),
         }
-
-        may_exist = False
-
-        async def attempt() -> BatchState:
-            nonlocal may_exist
-            if may_exist:
-                # A lookup that fails is tried again like a creation; nothing is created without one that succeeded.
-                found = await self._find_once(account, stamp, input_file_id)
+        delays = back_off()
+        while is_wanted():
+            try:
+                return await self._create_once(account, body)
+            except UpstreamError as error:
+                failure = error
+            if failure.is_ambiguous:
+                found = await self._look_repeatedly(account, stamp, input_file_id)
                 if found is not None:
                     return found
-            try:
-                with anyio.fail_after(CREATE_SECONDS, shield=True):
-                    return _batch("POST /batches", await self._call(account, "POST", "/batches", json=body))
-            except TimeoutError as error:
-                may_exist = True
-                raise UpstreamError(f"POST /batches did not answer within {CREATE_SECONDS:.0f} s") from error
-            except UpstreamError as error:
-                may_exist = error.is_ambiguous
-                raise
+            delay = next(delays, None)
+            if delay is None or not failure.is_passing:
+                raise failure
+            await anyio.sleep(wait_of(failure, delay))
+        return None
 
+    async def _create_once(self, account: Account, body: Mapping[str, Any]) -> BatchState:
+        operation = "POST /batches"
         try:
-            return await _patiently(attempt)
-        except UpstreamError as error:
-            if may_exist:
-                raise UncertainCreationError(str(error)) from error
-            raise
+            with anyio.fail_after(CREATE_SECONDS, shield=True):
+                return _batch(operation, await self._call(account, "POST", "/batches", json=body))
+        except TimeoutError as error:
+            raise UpstreamError(f"{operation} did not answer within {CREATE_SECONDS:.0f} s") from error
+
+    async def _look_repeatedly(self, account: Account, stamp: str, input_file_id: str) -> BatchState | None:
+        for delay in LOOKUP_DELAYS:
+            await anyio.sleep(delay)
+            try:
+                found = await self.find(account, stamp=stamp, input_file_id=input_file_id)
+            except UpstreamError as error:
+                raise UncertainCreationError(str(error), summary=error.summary) from error
+            if found is not None:
+                return found
+        return None
 
     async def find(self, account: Account, *, stamp: str, input_file_id: str) -> BatchState | None:
         """The batch that carries `stamp` or runs our input file, if the upstream has one."""
@@ -133,28 +156,27 @@ class BatchAPI:
         for _ in range(LOOKUP_PAGES):
             params = {"limit": "100", **({"after": after} if after else {})}
             page = _decoded("GET /batches", await self._call(account, "GET", "/batches", params=params))
-            items = page.get("data") if isinstance(page, dict) else None
-            states = [state for item in items or () if (state := parse_batch(item)) is not None]
+            states = _batches_listed(page)
             for state in states:
                 if state.metadata.get(STAMP_KEY) == stamp or state.input_file_id == input_file_id:
                     return state
-            if not states or not page.get("has_more"):
-                break
+            if not states or not isinstance(page, dict) or not page.get("has_more"):
+                return None
             after = states[-1].id
-        return None
+        raise UpstreamError(f"GET /batches goes on for more than {LOOKUP_PAGES} pages", is_hopeless=True)
 
     async def retrieve(self, account: Account, batch_id: str) -> BatchState:
         """Poll once, without a second try: the next poll is that."""
-        return _batch("GET /batches/{id}", await self._call(account, "GET", f"/batches/{batch_id}"))
+        return _batch("GET /batches/{id}", await self._call(account, "GET", f"/batches/{_quoted(batch_id)}"))
 
     async def cancel(self, account: Account, batch_id: str) -> BatchState:
         """Ask the upstream to stop the batch; repeating this is harmless. What already ran is still billed."""
-        path = f"/batches/{batch_id}/cancel"
+        path = f"/batches/{_quoted(batch_id)}/cancel"
         return _batch("POST /batches/{id}/cancel", await self._patient_call(account, "POST", path))
 
     async def delete_file(self, account: Account, file_id: str) -> None:
         """Delete a file of ours."""
-        await self._patient_call(account, "DELETE", f"/files/{file_id}")
+        await self._patient_call(account, "DELETE", f"/files/{_quoted(file_id)}")
 
     async def read_lines(self, account: Account, file_id: str, each: Callable[[bytes], None], *, skip: int = 0) -> int:
         """Stream an output or error file, give each line to `each`, and return the next `skip`.
@@ -168,7 +190,7 @@ class BatchAPI:
         # "offset" is what Doubleword's `skip` was called before November 2025; servers ignore the one they don't know.
         params = {"skip": str(skip), "offset": str(skip)} if account.provider.partial_output else {}
         lines, count = LineSplitter(), 0
-        async with self._open(account, "GET", f"/files/{file_id}/content", params=params) as response:
+        async with self._open(account, "GET", f"/files/{_quoted(file_id)}/content", params=params) as response:
             async with aclosing(response.aiter_bytes()) as chunks:
                 async for chunk in chunks:
                     for line in lines.feed(chunk):
@@ -215,22 +237,39 @@ class BatchAPI:
                     raise refusal(operation, response.status_code, await response.aread(), response.headers)
                 yield response
         except self._connection_errors as error:
-            raise UpstreamError(f"{operation}: {type(error).__name__}: {error}") from error
+            raise broken_call(operation, error) from error
+        except RuntimeError as error:
+            if not self._http.is_closed:
+                raise
+            raise broken_call(operation, error) from error
+
+
+def back_off() -> Iterator[float]:
+    """The seconds to wait between the tries of one call."""
+    return (FIRST_DELAY_SECONDS * 2**n for n in range(ATTEMPTS - 1))
+
+
+def wait_of(error: UpstreamError, delay: float) -> float:
+    """How long to wait after `error`: `delay`, or longer if the server asks for it, within reason."""
+    return min(max(delay, error.retry_after or 0.0), LONGEST_DELAY_SECONDS)
 
 
 async def _patiently(attempt: Callable[[], Awaitable[T]]) -> T:
     """Repeat `attempt` while its failure is a passing one, with growing delays."""
-    delay = FIRST_DELAY_SECONDS
-    for tries_left in reversed(range(ATTEMPTS)):
+    for delay in back_off():
         try:
             return await attempt()
         except UpstreamError as error:
-            if tries_left == 0 or not error.is_passing:
+            if not error.is_passing:
                 raise
-            wait = max(delay, error.retry_after or 0.0)
-        await anyio.sleep(min(wait, LONGEST_DELAY_SECONDS))
-        delay *= 2
-    raise AssertionError("unreachable: the last try returns or raises")
+            wait = wait_of(error, delay)
+        await anyio.sleep(wait)
+    return await attempt()
+
+
+def _quoted(identifier: str) -> str:
+    """An id as one segment of a path; ids are the server's, and may have anything in them."""
+    return quote(identifier, safe="")
 
 
 def _decoded(operation: str, content: bytes) -> Any:
@@ -239,6 +278,14 @@ def _decoded(operation: str, content: bytes) -> Any:
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         # A 200 with a page of HTML is a proxy's doing: nothing that the API answered.
         raise UpstreamError(f"{operation} answered something that is not JSON") from error
+
+
+def _batches_listed(page: Any) -> list[BatchState]:
+    """The batches of a page of the list. What is no list of batches is no answer, least of all an empty one."""
+    items = page.get("data") if isinstance(page, dict) else page or None
+    if not isinstance(items, list):
+        raise UpstreamError("GET /batches answered no list")
+    return [state for item in items if (state := parse_batch(item)) is not None]
 
 
 def _batch(operation: str, content: bytes) -> BatchState:

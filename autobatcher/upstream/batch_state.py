@@ -45,6 +45,8 @@ def parse_batch(fields: Any) -> BatchState | None:
         fields = fields.get("job")
     if not isinstance(fields, dict) or not isinstance(fields.get("id"), str | int):
         return None
+    if not str(fields["id"]).strip():
+        return None
     metadata = fields.get("metadata")
     return BatchState(
         id=str(fields["id"]),

@@ -11,6 +11,12 @@ import msgspec
 # Worth another try: the server was busy or broken, or gave up waiting. 409 is left out: it is an answer.
 _PASSING_STATUSES = frozenset({408, 425, 429})
 
+# Errors of the HTTP libraries for which we, not the network, are to blame: trying again is no use, and their text may
+# quote a header, so it is never told.
+_OWN_FAULTS = frozenset(
+    {"LocalProtocolError", "InvalidURL", "UnsupportedProtocol", "RuntimeError", "UnicodeEncodeError"}
+)
+
 
 class UpstreamError(Exception):
     """A call to the upstream failed.
@@ -19,30 +25,37 @@ class UpstreamError(Exception):
         status_code: what it answered; None if no (whole) answer came.
         body: the answer's body; b"" if none came.
         retry_after: how long it asks us to wait, in seconds; None if it does not say.
+        summary: the message without the server's own words, which may quote what we sent; for events and logs.
     """
 
     def __init__(
         self,
         message: str,
         *,
+        summary: str | None = None,
         status_code: int | None = None,
         body: bytes = b"",
         retry_after: float | None = None,
+        is_hopeless: bool = False,
     ) -> None:
         super().__init__(message)
+        self.summary: str = summary or message
         self.status_code = status_code
         self.body = body
         self.retry_after = retry_after
+        self._is_hopeless = is_hopeless
 
     @property
     def is_passing(self) -> bool:
         """Whether the same call may well succeed later."""
-        return self.status_code is None or self.status_code >= 500 or self.status_code in _PASSING_STATUSES
+        if self.status_code is None:
+            return not self._is_hopeless
+        return self.status_code >= 500 or self.status_code in _PASSING_STATUSES
 
     @property
     def is_ambiguous(self) -> bool:
         """Whether the upstream may have done what we asked although it did not say so."""
-        return self.status_code is None or self.status_code >= 500 or self.status_code == 408
+        return self.status_code == 409 or (self.is_passing and self.status_code != 429)
 
 
 class UncertainCreationError(UpstreamError):
@@ -50,13 +63,23 @@ class UncertainCreationError(UpstreamError):
 
 
 def refusal(operation: str, status_code: int, body: bytes, headers: Any) -> UpstreamError:
-    """The error for an answer that is not 2xx. Its message has the server's reason, never what we sent."""
+    """The error for an answer that is not 2xx. Its message has the server's reason."""
     return UpstreamError(
         f"{operation} answered {status_code}: {reason_given(body)}",
+        summary=f"{operation} answered {status_code}",
         status_code=status_code,
         body=body,
         retry_after=_seconds(headers.get("retry-after")),
     )
+
+
+def broken_call(operation: str, error: Exception) -> UpstreamError:
+    """The error for a call that the HTTP library, or what is below it, could not bring to its end."""
+    name = type(error).__name__
+    if name in _OWN_FAULTS:
+        hint = "is there a line end in the key or in a header, or is the HTTP client closed?"
+        return UpstreamError(f"{operation} could not be sent ({name}): {hint}", is_hopeless=True)
+    return UpstreamError(f"{operation}: {name}")
 
 
 def reason_given(body: bytes) -> str:
@@ -89,10 +112,5 @@ def connection_errors(http: Any) -> tuple[type[Exception], ...]:
     """What `http`, a client of either library, raises when a call does not come to its end."""
     library = http_library(type(http))
     # Below its own errors, either library has let these through (seen with cut connections and broken TLS).
-    return (
-        library.RequestError,
-        OSError,
-        anyio.BrokenResourceError,
-        anyio.ClosedResourceError,
-        anyio.EndOfStream,
-    )
+    below = (OSError, anyio.BrokenResourceError, anyio.ClosedResourceError, anyio.EndOfStream, UnicodeEncodeError)
+    return (library.RequestError, library.InvalidURL, *below)

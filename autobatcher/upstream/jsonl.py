@@ -170,7 +170,7 @@ def _parse_leniently(line: bytes) -> _Line | None:
     try:
         inner = _decode_fields(fields.get("response", b"{}"))
         status = _decode_any(inner.get("status_code", _NULL))
-        status_code = int(status) if str(status).isdecimal() else None
+        status_code = int(status) if str(status).isdecimal() and len(str(status)) == 3 else None
         response = _Response(status_code=status_code, body=inner.get("body", msgspec.Raw(_NULL)))
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         pass

@@ -281,7 +281,7 @@ async def test_a_defect_of_ours_is_told_as_such_and_the_program_lives(
 ) -> None:
     async with open_world() as world, world.client() as client:
         with monkeypatch.context() as patch:
-            patch.setattr("autobatcher.engine.batch.Batch._read_everything", broken)
+            patch.setattr("autobatcher.engine.reading.ResultReader.read_everything", broken)
             with pytest.raises(EngineError, match="report") as caught:
                 await ask(client, "x")
             assert isinstance(caught.value.__cause__, ZeroDivisionError)

@@ -1,0 +1,88 @@
+"""Reading a batch's results: while it runs, where the provider allows it, and patiently to the end."""
+
+from __future__ import annotations
+
+import logging
+
+import anyio
+
+from ..upstream.account import Account
+from ..upstream.batch_api import BatchAPI
+from ..upstream.batch_state import BatchState
+from ..upstream.failures import UpstreamError
+from ..upstream.jsonl import parse_output_line
+from .waiting import Waiting
+
+logger: logging.Logger = logging.getLogger("autobatcher")
+
+REFUSED_SECONDS = 600.0
+"""How long an upstream may refuse us a file or a batch (404, 403, ...) that it has told us of, before we believe it.
+Files and batches are not visible everywhere at once, and keys get rotated."""
+
+FIRST_DELAY_SECONDS = 2.0
+LONGEST_DELAY_SECONDS = 60.0
+
+
+class ResultReader:
+    """Reads output and error files, and hands each line to whoever waits for it.
+
+    Args:
+        waiting: once it is empty, nothing more is read.
+    """
+
+    def __init__(self, api: BatchAPI, account: Account, waiting: Waiting) -> None:
+        self._api = api
+        self._account = account
+        self._waiting = waiting
+        self._lines_read: dict[str, int] = {}
+
+    async def read_new_lines(self, state: BatchState) -> None:
+        """Read on where the last reading stopped. What cannot be read now is read at the end."""
+        for file_id in _file_ids(state):
+            if self._waiting:
+                try:
+                    await self._read(state.id, file_id, self._lines_read.get(file_id, 0))
+                except UpstreamError as error:
+                    logger.info("autobatcher: batch %s: no partial output now: %s", state.id, error.summary)
+
+    async def read_everything(self, state: BatchState) -> UpstreamError | None:
+        """Read both files to their end; the error if one cannot be read while somebody still waits.
+
+        First from where partial reading stopped, then, while somebody still waits, from the beginning: where lines
+        are ordered by a clock, a late one may stand before those that were read already.
+
+        Passing trouble is waited out for as long as the caller's cancel scope allows.
+        """
+        failure = None
+        for file_id in _file_ids(state):
+            last_stop = self._lines_read.get(file_id, 0)
+            for skip in (last_stop, 0) if last_stop else (0,):
+                if self._waiting:
+                    failure = await self._read_patiently(state.id, file_id, skip) or failure
+        return failure if self._waiting else None
+
+    async def _read_patiently(self, batch_id: str, file_id: str, skip: int) -> UpstreamError | None:
+        delay, begun = FIRST_DELAY_SECONDS, anyio.current_time()
+        while True:
+            try:
+                await self._read(batch_id, file_id, skip)
+            except UpstreamError as error:
+                if not error.is_passing and anyio.current_time() - begun > REFUSED_SECONDS:
+                    return error
+                wait = max(delay, error.retry_after or 0.0)
+            else:
+                return None
+            await anyio.sleep(min(wait, LONGEST_DELAY_SECONDS))
+            delay *= 2
+
+    async def _read(self, batch_id: str, file_id: str, skip: int) -> None:
+        def take(line: bytes) -> None:
+            result = parse_output_line(line)
+            if result is not None:
+                self._waiting.take_line(result, batch_id)
+
+        self._lines_read[file_id] = await self._api.read_lines(self._account, file_id, take, skip=skip)
+
+
+def _file_ids(state: BatchState) -> tuple[str, ...]:
+    return tuple(file_id for file_id in (state.output_file_id, state.error_file_id) if file_id is not None)

@@ -1,0 +1,61 @@
+"""The requests of one batch that have no outcome yet: the one place where they are settled. Synchronous."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import anyio
+
+from ..errors import BatchError
+from ..upstream.jsonl import OutputLine
+from . import outcomes
+from .request import Answer, ErrorFor, Request
+
+
+class Waiting:
+    """Who still waits for a line of a batch.
+
+    Each request in here gets its outcome by being taken out, so that no request can get two.
+
+    Attributes:
+        deserted: set once nobody waits any more, although lines of callers who left may still run.
+    """
+
+    def __init__(self, requests: dict[str, Request]) -> None:
+        self.deserted: anyio.Event = anyio.Event()
+        self._requests = requests
+        self._has_lost_callers = False
+        for custom_id, request in requests.items():
+            request.custom_id = custom_id
+            request.place = self
+
+    def __len__(self) -> int:
+        return len(self._requests)
+
+    def requests(self) -> Iterable[tuple[str, Request]]:
+        """A copy of what is in here now: custom_ids and requests."""
+        return tuple(self._requests.items())
+
+    def withdraw(self, request: Request) -> None:
+        """A caller is gone; its line, if it was sent, is nobody's."""
+        del self._requests[request.custom_id]
+        self._has_lost_callers = True
+        self._notice_desertion()
+
+    def take_line(self, line: OutputLine, batch_id: str) -> None:
+        """Hand a line to the caller it belongs to. Unknown and repeated lines belong to nobody."""
+        if line.custom_id in self._requests:
+            self._settle(line.custom_id, outcomes.line_outcome(line, batch_id))
+
+    def fail_all(self, error_for: ErrorFor, batch_id: str | None) -> None:
+        """Give everyone who still waits an error of their own."""
+        for custom_id, request in self.requests():
+            self._settle(custom_id, error_for(request, batch_id))
+
+    def _settle(self, custom_id: str, outcome: Answer | BatchError) -> None:
+        self._requests.pop(custom_id).settle(outcome)
+        self._notice_desertion()
+
+    def _notice_desertion(self) -> None:
+        if self._has_lost_callers and not self._requests:
+            self.deserted.set()
