@@ -49,7 +49,7 @@ COMBINATIONS = [(FOUND[0], "2"), *((python, "3") for python in FOUND)]
 def tests(session: nox.Session, openai: str) -> None:
     """The test suite, on asyncio and trio, with openai 2.x and 3.x."""
     session.install("-e", ".[test]", OPENAI[openai])
-    session.run("pytest", *session.posargs)
+    session.run("pytest", "-n", "2", *session.posargs)
 
 
 @nox.session

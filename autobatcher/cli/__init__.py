@@ -4,6 +4,7 @@ __init__.py   main(): is everything installed that the commands need?
 app.py        which commands there are; exit codes
 emulate.py    `autobatcher emulate`
 demo.py       `autobatcher demo`; workload.py, progress.py, summary.py are its parts
+serve.py      `autobatcher serve`; run.py: `autobatcher run`; proxy_flags.py, event_lines.py: what they share
 flags.py      what the commands' flags have in common
 signals.py    Ctrl-C and SIGTERM, for commands that run until they are told to stop
 """

@@ -6,13 +6,14 @@ import signal
 import sys
 from collections.abc import Sequence
 
-from cyclopts import App, CycloptsError
-from cyclopts.config import Env
+from cyclopts import App, ArgumentCollection, CycloptsError
+from cyclopts.config import Env, Toml
 from cyclopts.help import DefaultFormatter, PanelSpec
 from rich.box import Box
 
 from .. import __version__
-from . import demo, emulate
+from . import demo, emulate, serve
+from . import run as run_
 from .flags import UsageError
 
 HELP = "Ordinary OpenAI-style calls, sent through the Batch API at batch prices."
@@ -21,6 +22,19 @@ EPILOGUE = "`autobatcher COMMAND --help` explains a command. Start with `autobat
 
 ENVIRONMENT = Env("AUTOBATCHER_", command=False)
 """Every flag that is not given is looked up in the environment, e.g. --batch-seconds as AUTOBATCHER_BATCH_SECONDS."""
+
+
+def proxy_config(app: App, commands: tuple[str, ...], arguments: ArgumentCollection) -> None:
+    """What the proxy's flags are where they are not given: the environment first, then the file of --config."""
+    ENVIRONMENT(app, commands, arguments)
+    given = arguments.get("--config")
+    if given is not None and given.tokens:
+        path = given.tokens[0].value
+        try:
+            Toml(path, must_exist=True, use_commands_as_keys=False)(app, commands, arguments)
+        except (OSError, ValueError) as error:
+            raise UsageError(f"--config: cannot read {path}: {error}.") from error
+
 
 _NO_BOX = Box("\n".join(["    "] * 8), ascii=True)
 """Help looks the same on a terminal and in a file."""
@@ -40,6 +54,8 @@ def make_app() -> App:
     # No environment for the demo: what is set for other commands must not make it cost money.
     app.command(demo.demo, help_epilogue=demo.EXAMPLES)
     app.command(emulate.emulate, help_epilogue=emulate.EXAMPLES, config=ENVIRONMENT)
+    app.command(serve.serve, help_epilogue=serve.EXAMPLES, config=proxy_config)
+    app.command(run_.run, help_epilogue=run_.EXAMPLES, config=proxy_config)
     return app
 
 

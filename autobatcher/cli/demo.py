@@ -274,7 +274,7 @@ def summarise(plan: Plan, outcome: Outcome) -> Summary:
     progress = outcome.progress
     return Summary(
         upstream=plan.upstream,
-        requests=progress.requests,
+        requests=len(plan.calls),
         answered=progress.answered,
         failed=progress.failed,
         batches=len(progress.batches),

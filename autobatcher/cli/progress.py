@@ -69,11 +69,11 @@ class Progress:
     """One run. Times are seconds since it began.
 
     Attributes:
-        requests: how many calls there will be.
+        requests: how many calls there will be; None if nobody knows.
         errors: what failed calls said, and how often each was said.
     """
 
-    requests: int
+    requests: int | None
     answered: int = 0
     failed: int = 0
     input_tokens: int = 0
@@ -167,7 +167,7 @@ def live_picture(progress: Progress, *, queued: int, now: float) -> RenderableTy
 def _headline(progress: Progress, queued: int, now: float) -> Text:
     text = Text.assemble(
         (f"{progress.answered}", "bold green"),
-        f" of {progress.requests} calls answered   ",
+        " calls answered   " if progress.requests is None else f" of {progress.requests} calls answered   ",
         (f"{queued}", "bold"),
         " queued   ",
     )

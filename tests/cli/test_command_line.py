@@ -73,7 +73,7 @@ def test_the_help_of_a_command_explains_every_flag_and_has_examples(
     [
         (["demo", "--requests", "0"], "--requests"),
         (["demo", "--requests", "many"], "--requests"),
-        (["demo", "--batch-seconds", "nan"], "--batch-seconds"),
+        (["demo", "--batch-seconds", "inf"], "--batch-seconds"),
         (["demo", "--batch-discount", "101"], "--batch-discount"),
         (["demo", "--api-key", "sk-secret"], "--api-key needs --base-url"),
         (["demo", "--base-url", "api.openai.com", "--model", "m"], "--base-url"),

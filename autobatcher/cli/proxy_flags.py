@@ -1,0 +1,96 @@
+"""The flags that `serve` and `run` share, and what they make: a client and an app."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import openai
+from cyclopts import Parameter
+
+from .. import BatchOpenAI
+from .flags import Count, PositiveSeconds, Seconds, Url, UsageError
+
+LogLevel = Literal["debug", "info", "warning", "error"]
+Secret = Annotated[str | None, Parameter(show_default=False)]
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class ProxyFlags:
+    """How the proxy batches, and for whom.
+
+    Attributes
+    ----------
+    base_url:
+        The upstream's base URL, ending in /v1. Default: the environment's OPENAI_BASE_URL, then OpenAI's.
+    api_key:
+        The upstream's key. Default: the environment's OPENAI_API_KEY. It never appears in any output.
+    batch_size:
+        Submit a batch when this many requests of a kind wait.
+    batch_window:
+        Submit a batch this many seconds after its first request came.
+    poll_interval:
+        Ask how a batch is doing every so many seconds.
+    completion_window:
+        Passed through to the upstream, e.g. 24h or 1h.
+    batch_metadata:
+        KEY=VALUE, attached to every batch and every event; can be given again.
+    keep_active_batches_on_close:
+        Leave batches that still run alone when the proxy stops; by default they are cancelled upstream.
+    provider:
+        Whose rules the batches follow: doubleword, openai, azure, groq, ... Default: by the host of --base-url.
+    max_body_bytes:
+        Refuse larger requests, in bytes, with a 413.
+    log_level:
+        How much is logged to stderr: debug, info, warning or error.
+    config:
+        A TOML file with these flags, under their names (batch-size = 500). Flags and AUTOBATCHER_* variables win.
+    """
+
+    base_url: Url | None = None
+    api_key: Secret = None
+    batch_size: Count = 1000
+    batch_window: Seconds = 10.0
+    poll_interval: PositiveSeconds = 5.0
+    completion_window: str = "24h"
+    batch_metadata: Annotated[list[str], Parameter(negative=())] = field(default_factory=list)
+    keep_active_batches_on_close: Annotated[bool, Parameter(negative=())] = False
+    provider: str | None = None
+    max_body_bytes: Count = 64_000_000
+    log_level: LogLevel = "warning"
+    config: Path | None = None
+
+    def make_client(self, on_event: Callable[[dict[str, Any]], None]) -> BatchOpenAI:
+        """The client that the proxy feeds. Raises `UsageError` for flags that cannot work."""
+        try:
+            return BatchOpenAI(
+                base_url=self.base_url,
+                api_key=self.api_key or os.environ.get("OPENAI_API_KEY"),
+                batch_size=self.batch_size,
+                batch_window_seconds=self.batch_window,
+                poll_interval_seconds=self.poll_interval,
+                completion_window=self.completion_window,
+                batch_metadata=parse_metadata(self.batch_metadata),
+                batch_event_handler=on_event,
+                cancel_active_batches_on_close=not self.keep_active_batches_on_close,
+                provider=self.provider,
+            )
+        except openai.OpenAIError as error:
+            raise UsageError("the upstream's key is missing: give --api-key, or set OPENAI_API_KEY.") from error
+        except (TypeError, ValueError) as error:
+            raise UsageError(str(error)) from error
+
+
+def parse_metadata(items: list[str]) -> dict[str, str]:
+    """KEY=VALUE texts as a dict. Raises `UsageError` for one that is none."""
+    pairs = {}
+    for item in items:
+        key, equals, value = item.partition("=")
+        if not equals or not key:
+            raise UsageError(f"--batch-metadata: expected KEY=VALUE, not {item!r}.")
+        pairs[key] = value
+    return pairs

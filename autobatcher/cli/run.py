@@ -1,0 +1,153 @@
+"""`autobatcher run -- COMMAND`: the proxy for one command, which cleans up after it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import signal
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any, TextIO
+
+import trio
+from cyclopts import Parameter
+
+from .. import BatchOpenAI, events
+from .event_lines import EventLines, event_lines
+from .flags import UsageError
+from .progress import Progress
+from .proxy_flags import ProxyFlags
+from .serve import listen_or_refuse, start_logging
+
+EXAMPLES = """
+**Examples**
+
+    # one command at batch prices; its exit code is this command's exit code
+    autobatcher run --base-url https://api.doubleword.ai/v1 --api-key "$DOUBLEWORD_API_KEY" -- pytest evals/
+
+    # with every batch's life on record
+    autobatcher run --events events.jsonl --batch-metadata ci_job="$CI_JOB_ID" -- python evaluate.py
+"""
+
+PASSED_ON = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2)
+"""Signals that are the command's business, not ours: we end when it does."""
+
+GRACE_SECONDS = 5.0
+"""How long after a signal the command may still use its batches. CI systems kill outright some ten seconds after they
+asked, and by then nothing paid for may be left running, whether or not the command took the hint."""
+
+NOT_FOUND, NOT_EXECUTABLE = 127, 126
+"""What shells exit with for a command that cannot be started."""
+
+
+def run(
+    *command: Annotated[str, Parameter(allow_leading_hyphen=True, show=False)],
+    events: Path | None = None,
+    flags: ProxyFlags | None = None,
+) -> int:
+    """Run one command with a proxy of its own, and cancel upstream what it leaves behind.
+
+    Everything after -- is the command. It gets OPENAI_BASE_URL and OPENAI_API_KEY of a proxy on a free loopback port
+    that accepts no other key, and its own stdin, stdout and stderr. Signals are passed on to it. When it ends, batches
+    that still run are cancelled upstream (unless --keep-active-batches-on-close), a summary goes to stderr, and its
+    exit code is ours (128+n if it died of signal n). Every flag can be set as AUTOBATCHER_FLAG_NAME, too.
+
+    Args:
+        events: Write lifecycle events to this file, one JSON object a line.
+    """
+    if not command:
+        raise UsageError("the command is missing: autobatcher run [flags] -- COMMAND ARGS...")
+    flags = flags or ProxyFlags()
+    start_logging(flags.log_level)
+    with contextlib.ExitStack() as stack:
+        lines = None
+        if events is not None:
+            lines = stack.enter_context(event_lines(stack.enter_context(_open_record(events))))
+        progress = Progress(requests=None)
+        client = flags.make_client(partial(_take_event, progress, lines))
+        return trio.run(_run, list(command), client, flags, progress)
+
+
+def _open_record(path: Path) -> TextIO:
+    try:
+        return path.open("a")
+    except OSError as error:
+        raise UsageError(f"--events: cannot write {path}: {error.strerror or error}.") from error
+
+
+def _take_event(progress: Progress, lines: EventLines | None, fields: dict[str, Any]) -> None:
+    if lines is not None:
+        lines.write(fields)
+    progress.take(events.parse(fields), trio.current_time())
+
+
+async def _run(command: list[str], client: BatchOpenAI, flags: ProxyFlags, progress: Progress) -> int:
+    from ..server import Tally, create_app, serve
+
+    sockets = listen_or_refuse("127.0.0.1", 0)
+    key, tally, stop = secrets.token_urlsafe(32), Tally(), trio.Event()
+    app = create_app(client, proxy_key=key, max_body_bytes=flags.max_body_bytes, tally=tally)
+    environment = {
+        **os.environ,
+        "OPENAI_BASE_URL": f"http://127.0.0.1:{sockets[0].getsockname()[1]}/v1",
+        "OPENAI_API_KEY": key,
+    }
+    begun = trio.current_time()
+    # Around everything: a signal that comes while the proxy starts or says goodbye must not end us before it is done.
+    with trio.open_signal_receiver(*PASSED_ON) as signals:
+        async with trio.open_nursery() as nursery:
+            await nursery.start(partial(serve, client, app, sockets, stop=stop))
+            code = await _run_command(command, environment, partial(_pass_on, signals, stop))
+            stop.set()
+    print(summary(tally, progress, trio.current_time() - begun), file=sys.stderr, flush=True)
+    return code
+
+
+async def _run_command(
+    command: list[str], environment: dict[str, str], watch: Callable[[trio.Process], Awaitable[None]]
+) -> int:
+    """Run the command to its end, and `watch` meanwhile; its exit code, as a shell would tell it."""
+    code = 0
+    async with trio.open_nursery() as nursery:
+        try:
+            # Its stdin, stdout and stderr are its own.
+            process = await trio.lowlevel.open_process(command, env=environment)
+        except OSError as error:
+            print(f"autobatcher run: cannot start {command[0]}: {error.strerror or error}", file=sys.stderr)
+            return NOT_FOUND if isinstance(error, FileNotFoundError) else NOT_EXECUTABLE
+        nursery.start_soon(watch, process)
+        await process.wait()
+        code = process.returncode or 0
+        nursery.cancel_scope.cancel()
+    return 128 - code if code < 0 else code
+
+
+async def _pass_on(signals: AsyncIterator[int], stop: trio.Event, process: trio.Process) -> None:
+    """Give the command each signal that comes; one that asks it to end also sets a limit to its batches."""
+    async with trio.open_nursery() as nursery:
+        async for number in signals:
+            # A terminal's Ctrl-C goes to the whole foreground group: the command has had it already.
+            if not (number in (signal.SIGINT, signal.SIGQUIT) and sys.stdin is not None and sys.stdin.isatty()):
+                with contextlib.suppress(ProcessLookupError):
+                    process.send_signal(number)
+            if number not in (signal.SIGUSR1, signal.SIGUSR2):
+                nursery.start_soon(_set_later, stop)
+
+
+async def _set_later(stop: trio.Event) -> None:
+    await trio.sleep(GRACE_SECONDS)
+    stop.set()
+
+
+def summary(tally: Any, progress: Progress, seconds: float) -> str:
+    """What the command did with its proxy, on one screen."""
+    rows = [
+        ("requests", f"{tally.requests:,} ({tally.answered:,} answered, {tally.failed:,} failed)"),
+        ("batches", f"{len(progress.batches):,} ({progress.cancelled_batches:,} cancelled at the end)"),
+        ("tokens", f"{tally.input_tokens:,} in, {tally.output_tokens:,} out"),
+        ("time", f"{seconds:.1f} s"),
+    ]
+    return "\n".join(f"autobatcher run: {name:9} {value}" for name, value in rows)

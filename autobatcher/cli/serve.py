@@ -1,0 +1,146 @@
+"""`autobatcher serve`: a local proxy that gives any program batch prices."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import socket
+import sys
+from functools import partial
+from typing import Any
+from urllib.parse import urlsplit
+
+import trio
+from rich.console import Console
+
+from .. import events
+from .emulate import is_loopback
+from .event_lines import EventLines, event_lines
+from .flags import Port, UsageError
+from .progress import Progress, Screen, live_picture, show
+from .proxy_flags import ProxyFlags, Secret
+from .signals import run_until_signalled
+
+EXAMPLES = """
+**Examples**
+
+    # any tool with a base URL setting gets batch prices
+    autobatcher serve --base-url https://api.doubleword.ai/v1 --api-key "$DOUBLEWORD_API_KEY"
+    export OPENAI_BASE_URL=http://127.0.0.1:8080/v1 OPENAI_API_KEY=dummy
+
+    # larger batches, found again in the provider's dashboard
+    autobatcher serve --batch-size 5000 --batch-window 60 \\
+      --batch-metadata benchmark_id=bench-2026-04-14 --batch-metadata k8s_job=perf-1234
+
+    # for other machines, with a key of its own
+    AUTOBATCHER_PROXY_KEY=... autobatcher serve --host 0.0.0.0
+"""
+
+OPEN_PROXY_WARNING = (
+    "autobatcher serve: WARNING: whoever reaches this port spends your upstream key's money. "
+    "Set --proxy-key (or AUTOBATCHER_PROXY_KEY), or listen on 127.0.0.1."
+)
+
+
+def serve(
+    *,
+    host: str = "127.0.0.1",
+    port: Port = 8080,
+    proxy_key: Secret = None,
+    flags: ProxyFlags | None = None,
+) -> int:
+    """Run a local OpenAI-compatible proxy whose requests travel in batches.
+
+    POST /v1/chat/completions, /v1/embeddings, /v1/responses and the other batchable endpoints are gathered into
+    upstream batches, and each client gets its own answer; stream=true is told as a stream once the answer is there.
+    GET /v1/models is passed through; GET /health says ok. Lifecycle events go to stdout, one JSON object a line;
+    logs and, on a terminal, a live status go to stderr. Ctrl-C and SIGTERM answer what waits with a 503, cancel
+    active batches upstream and exit 0; a second one hurries. Every flag can be set as AUTOBATCHER_FLAG_NAME, too.
+
+    Args:
+        host: The address to listen on.
+        port: The TCP port; 0 takes a free one.
+        proxy_key: Demand this bearer token on every /v1 route.
+    """
+    flags = flags or ProxyFlags()
+    start_logging(flags.log_level)
+    with event_lines(sys.stdout) as lines:
+        return _serve_until_signalled(host, port, proxy_key, flags, lines)
+
+
+def _serve_until_signalled(host: str, port: int, proxy_key: str | None, flags: ProxyFlags, lines: EventLines) -> int:
+    progress = Progress(requests=None)
+    client = flags.make_client(partial(_tell, progress, lines))
+    sockets = listen_or_refuse(host, port)
+    with contextlib.ExitStack() as stack:
+        for each in sockets:
+            stack.enter_context(each)
+        bound = sockets[0].getsockname()[1]
+        refuse_own_address(str(client.base_url), bound)
+        if not is_loopback(host) and proxy_key is None:
+            print(OPEN_PROXY_WARNING, file=sys.stderr, flush=True)
+        from ..server import Tally, create_app  # here, because they are slow to import
+
+        tally = Tally()
+        app = create_app(client, proxy_key=proxy_key, max_body_bytes=flags.max_body_bytes, tally=tally)
+        print(f"autobatcher serve: http://{_shown(host)}:{bound}/v1 -> {client.base_url}", file=sys.stderr, flush=True)
+        trio.run(run_until_signalled, partial(_serve, client, app, sockets, progress, tally))
+    return 0
+
+
+def start_logging(level: str) -> None:
+    """Ordinary logs go to stderr, ours from `level` on."""
+    logging.basicConfig(stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s")
+    logging.getLogger("autobatcher").setLevel(level.upper())
+
+
+def listen_or_refuse(host: str, port: int) -> list[socket.socket]:
+    """Listening sockets. Raises `UsageError` where nobody can listen."""
+    from ..server.worker import listen
+
+    try:
+        return listen(host, port)
+    except OSError as error:
+        reason = error.strerror or error
+        raise UsageError(f"cannot listen on --host {host} --port {port}: {reason}.") from error
+
+
+def refuse_own_address(base_url: str, port: int) -> None:
+    """A proxy whose upstream is itself would batch its own batches for ever."""
+    upstream = urlsplit(base_url)
+    if upstream.port == port and _is_this_machine(upstream.hostname or ""):
+        raise UsageError(f"--base-url {base_url} is this proxy itself; it must be the provider's.")
+
+
+def _is_this_machine(host: str) -> bool:
+    if is_loopback(host) or host in ("0.0.0.0", "::", socket.gethostname()):  # noqa: S104  (compared, not bound)
+        return True
+    with contextlib.suppress(OSError):
+        return is_loopback(socket.gethostbyname(host))
+    return False
+
+
+def _tell(progress: Progress, lines: EventLines, fields: dict[str, Any]) -> None:
+    """One event: a line on stdout, and news for the live status."""
+    lines.write(fields)
+    progress.take(events.parse(fields), trio.current_time())
+
+
+async def _serve(
+    client: Any, app: Any, sockets: list[socket.socket], progress: Progress, tally: Any, stop: trio.Event
+) -> None:
+    from ..server import serve as serve_app
+
+    def picture() -> Any:
+        statistics = client.batch_statistics()
+        progress.answered, progress.failed = tally.answered, tally.failed
+        queued = 0 if statistics is None else statistics.queued_requests
+        return live_picture(progress, queued=queued, now=trio.current_time())
+
+    console = Console(stderr=True)
+    async with show(Screen(console, is_live=console.is_terminal), picture):
+        await serve_app(client, app, sockets, stop=stop)
+
+
+def _shown(host: str) -> str:
+    return f"[{host}]" if ":" in host else host

@@ -1,0 +1,52 @@
+"""/v1/responses: the response begun, each item of its output with the events inside it, the response as it ended."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+
+from .answer import Fields, fields_of, list_in, text_in
+from .items import Event, item_events
+
+_BEFORE: dict[str, Any] = {
+    "status": "in_progress",
+    "completed_at": None,
+    "error": None,
+    "incomplete_details": None,
+    "output": [],
+    "output_text": "",
+    "usage": None,
+}
+"""The fields that say how a response ended, as they are before it has."""
+
+_ENDS = {
+    "incomplete": "response.incomplete",
+    "failed": "response.failed",
+    "cancelled": "response.failed",  # there is no event for a response that was cancelled
+    "queued": "response.queued",
+    "in_progress": "response.in_progress",
+}
+"""The last event by status; `response.completed` for all others. A response in the background may not be done."""
+
+
+def response_events(body: bytes) -> list[Event]:
+    """The events of a response, numbered, with the whole of it in the last one."""
+    msgspec.json.decode(body, type=_WithOutput)
+    events = _events(fields_of(body), body)
+    return [{"type": event.pop("type"), "sequence_number": number, **event} for number, event in enumerate(events)]
+
+
+class _WithOutput(msgspec.Struct):
+    output: list[msgspec.Raw] | None
+
+
+def _events(response: Fields, body: bytes) -> Iterator[Event]:
+    begun = {**response, **{name: value for name, value in _BEFORE.items() if name in response}}
+    yield {"type": "response.created", "response": begun}
+    yield {"type": "response.in_progress", "response": begun}
+    for index, item in enumerate(list_in(response, "output")):
+        yield from item_events(index, item)
+    end = _ENDS.get(text_in(response, "status"), "response.completed")
+    yield {"type": end, "response": msgspec.Raw(body)}

@@ -1,0 +1,33 @@
+"""Server-sent events: the bytes of one frame.
+
+Source: https://html.spec.whatwg.org/multipage/server-sent-events.html#parsing-an-event-stream
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+DONE = b"data: [DONE]\n\n"
+"""How streams of chunks end. Streams of responses end with their last event."""
+
+_ESCAPES = {"\u0085": rb"\u0085", "\u2028": rb"\u2028", "\u2029": rb"\u2029"}
+"""Only \\r and \\n end a line of an event, but clients that read lines with `str.splitlines` (httpx's `iter_lines`)
+break at these too. In JSON they can stand in strings only, where an escape means the same."""
+
+
+def frame(message: Mapping[str, Any], name: str | None = None) -> bytes:
+    """One event with `message` as its JSON, of that name if it has one."""
+    event = b"" if name is None else b"event: %b\n" % name.encode()
+    return b"%bdata: %b\n\n" % (event, _one_line(msgspec.json.encode(message)))
+
+
+def _one_line(encoded: bytes) -> bytes:
+    """The same JSON without what ends a line: raw parts of an answer may be indented."""
+    for newline in (b"\n", b"\r"):
+        encoded = encoded.replace(newline, b" ")
+    for character, escape in _ESCAPES.items():
+        encoded = encoded.replace(character.encode(), escape)
+    return encoded

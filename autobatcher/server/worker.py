@@ -1,0 +1,135 @@
+"""hypercorn's trio worker, made safe against its clients.
+
+hypercorn 0.18 ends the whole process when one connection meets an exception that is no OSError; clients can cause
+that (a disconnect with HTTP/2 streams in flight, floods of PRIORITY frames, too many streams). Its own `serve` has no
+place for another connection class, so this is a worker of ours, made of hypercorn's parts.
+"""
+
+from __future__ import annotations
+
+import logging
+import socket
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Any
+
+import trio
+from hypercorn.config import Config
+from hypercorn.trio.lifespan import Lifespan
+from hypercorn.trio.tcp_server import TCPServer
+from hypercorn.trio.worker_context import WorkerContext
+from hypercorn.typing import ConnectionState, LifespanState
+from hypercorn.utils import wrap_app
+from quart.asgi import ASGIHTTPConnection
+from quart_trio.asgi import TrioASGIHTTPConnection
+
+logger: logging.Logger = logging.getLogger("autobatcher")
+
+BACKLOG = 4096
+"""Connections that may wait to be accepted: with hypercorn's 100, five thousand at once do not get in."""
+
+KEEP_ALIVE_SECONDS = 75.0
+"""Longer than the idle time after which pooled clients (httpx: 5 s, nginx: 60 s) close a connection themselves, so
+that none of them sends into a connection that we are closing."""
+
+GRACEFUL_SECONDS = 5.0
+"""What connections get to finish once waiting requests have been answered; idle ones are closed at once."""
+
+MAX_H2_STREAMS = 500
+"""Requests waiting on one HTTP/2 connection; from 1,000 on, hypercorn's priority tree raises."""
+
+
+def make_config(*, log_level: str = "WARNING") -> Config:
+    """hypercorn's settings for requests that wait for hours."""
+    config = Config()
+    config.keep_alive_timeout = KEEP_ALIVE_SECONDS
+    config.keep_alive_max_requests = 10**9
+    config.h2_max_concurrent_streams = MAX_H2_STREAMS
+    config.graceful_timeout = GRACEFUL_SECONDS
+    config.read_timeout = None  # it would cover the silent wait for a batch
+    config.accesslog = None
+    config.loglevel = log_level
+    return config
+
+
+def listen(host: str, port: int) -> list[socket.socket]:
+    """Sockets that listen on `host`; port 0 takes a free one. Raises OSError if that cannot be done."""
+    family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+    listener = socket.create_server(address[:2], family=family, backlog=BACKLOG)
+    # hypercorn never looks whether a silent peer is still there; the kernel does, and accepted sockets inherit this.
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    listener.setblocking(False)
+    return [listener]
+
+
+async def run_worker(
+    app: Any,
+    config: Config,
+    sockets: list[socket.socket],
+    *,
+    stop: Callable[[], Awaitable[None]],
+    task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Serve `app` until `stop` returns; then finish what is going on, within `config.graceful_timeout`."""
+    wrapped = wrap_app(app, config.wsgi_max_body_size, "asgi")
+    state: LifespanState = {}
+    lifespan = Lifespan(wrapped, config, state)
+    context = WorkerContext(None)
+    async with trio.open_nursery() as lifespan_nursery:
+        await lifespan_nursery.start(lifespan.handle_lifespan)
+        await lifespan.wait_for_startup()
+        async with trio.open_nursery() as connections:
+            serve_connection = partial(_Connection, wrapped, config, context, ConnectionState(state.copy()))
+            listeners = [trio.SocketListener(trio.socket.from_stdlib_socket(each)) for each in sockets]
+            try:
+                async with trio.open_nursery() as accepting:
+                    await accepting.start(
+                        partial(trio.serve_listeners, serve_connection, listeners, handler_nursery=connections)
+                    )
+                    task_status.started()
+                    await stop()
+                    accepting.cancel_scope.cancel()
+            finally:
+                await context.terminated.set()
+                connections.cancel_scope.deadline = trio.current_time() + config.graceful_timeout
+        await lifespan.wait_for_shutdown()
+        lifespan_nursery.cancel_scope.cancel()
+
+
+class _Connection(TCPServer):
+    """One connection, whose failure is its own."""
+
+    async def run(self) -> None:
+        try:
+            await super().run()
+        except* Exception as failures:
+            # A client's doing, most likely: known ones are KeyError, BusyResourceError and TooManyStreamsError.
+            kinds = sorted({type(failure).__name__ for failure in _leaves(failures)})
+            logger.warning("autobatcher: a connection failed and was dropped: %s", ", ".join(kinds))
+
+
+def _leaves(group: BaseExceptionGroup[Any]) -> list[BaseException]:
+    leaves: list[BaseException] = []
+    for error in group.exceptions:
+        leaves += _leaves(error) if isinstance(error, BaseExceptionGroup) else [error]
+    return leaves
+
+
+class HttpConnection(TrioASGIHTTPConnection):
+    """Quart-Trio's handling of one request, without its cancelling of handlers that are answering.
+
+    After a response, hypercorn tells of the disconnect from within the handler's own `send`. Quart-Trio cancels the
+    handler there, so that hypercorn's next step is lost: the keep-alive timer is never set again, and a graceful
+    shutdown waits its whole time for idle connections.
+    """
+
+    _is_answering = False
+
+    async def handle_messages(self, nursery: trio.Nursery, request: Any, receive: Any) -> None:  # type: ignore[override]
+        await ASGIHTTPConnection.handle_messages(self, request, receive)
+        if not self._is_answering:
+            nursery.cancel_scope.cancel()
+
+    async def _send_response(self, send: Any, response: Any) -> None:
+        self._is_answering = True
+        await super()._send_response(send, response)

@@ -1,0 +1,125 @@
+"""`autobatcher run -- COMMAND` as a process, as CI uses it."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.cli.processes import COMMAND, environment, read_until, run, started
+from tests.cli.test_serve import END_SECONDS, QUICK, emulator, statuses
+
+ASK = (
+    "import openai, sys\n"
+    "client = openai.OpenAI(max_retries=0)\n"
+    "completion = client.chat.completions.create(model='m', messages=[{'role': 'user', 'content': sys.argv[1]}])\n"
+    "print(completion.choices[0].message.content)\n"
+)
+
+
+def flags(upstream: str) -> tuple[str, ...]:
+    return ("run", "--base-url", upstream, "--api-key", "sk-secret", *QUICK)
+
+
+def test_a_command_gets_batch_prices_and_its_output_is_its_own(tmp_path: Path) -> None:
+    record = tmp_path / "events.jsonl"
+    with emulator() as upstream:
+        done = run(*flags(upstream), "--events", str(record), "--", sys.executable, "-c", ASK, "hello there")
+    assert done.returncode == 0, done.stderr
+    assert "hello there" in done.stdout
+    assert "1 answered" in done.stderr
+    names = [json.loads(line)["event"] for line in record.read_text().splitlines()]
+    assert names[0] == "batch_submitted"
+    assert "sk-secret" not in done.stdout + done.stderr + record.read_text()
+
+
+@pytest.mark.parametrize(
+    ("script", "code"),
+    [("raise SystemExit(7)", 7), ("import os; os.kill(os.getpid(), 9)", 137), ("pass", 0)],
+)
+def test_the_commands_exit_code_is_ours(script: str, code: int) -> None:
+    done = run("run", "--api-key", "k", "--", sys.executable, "-c", script)
+    assert done.returncode == code
+
+
+def test_a_command_that_cannot_be_started_is_told_as_a_shell_would(tmp_path: Path) -> None:
+    done = run("run", "--api-key", "k", "--", "no-such-command-anywhere")
+    assert done.returncode == 127
+    assert "no-such-command-anywhere" in done.stderr
+    plain_file = tmp_path / "plain"
+    plain_file.write_text("")
+    assert run("run", "--api-key", "k", "--", str(plain_file)).returncode == 126
+
+
+def test_a_missing_command_is_a_usage_error() -> None:
+    done = run("run", "--api-key", "k")
+    assert done.returncode == 2
+    assert "COMMAND" in done.stderr
+
+
+def test_the_commands_stdin_is_its_own() -> None:
+    done = subprocess.run(
+        [*COMMAND, "run", "--api-key", "k", "--", "cat"],
+        input="to be echoed",
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=40,
+    )
+    assert done.stdout == "to be echoed"
+
+
+def test_only_the_one_time_key_is_accepted() -> None:
+    script = (
+        "import os, httpx\n"
+        "url = os.environ['OPENAI_BASE_URL']\n"
+        "assert os.environ['OPENAI_API_KEY'] != 'sk-secret'\n"
+        "print(httpx.get(url + '/models').status_code)\n"
+    )
+    with emulator() as upstream:
+        assert run(*flags(upstream), "--", sys.executable, "-c", script).stdout.strip() == "401"
+
+
+def test_what_the_command_leaves_behind_is_cancelled() -> None:
+    script = (
+        "import os, httpx, time\n"
+        "try:\n"
+        "    httpx.post(os.environ['OPENAI_BASE_URL'] + '/chat/completions', timeout=1.5, json={'model': 'm'},\n"
+        "               headers={'authorization': 'Bearer ' + os.environ['OPENAI_API_KEY']})\n"
+        "except httpx.TimeoutException:\n"
+        "    pass\n"
+    )
+    with emulator("--batch-seconds", "100") as upstream:
+        assert run(*flags(upstream), "--", sys.executable, "-c", script).returncode == 0
+        assert statuses(upstream) in (["cancelled"], ["cancelling"])
+
+
+@pytest.mark.parametrize("stubborn", [False, True])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_ci_that_kills_the_job_leaves_nothing_running(number: signal.Signals, stubborn: bool) -> None:
+    """A stubborn command ignores the signal; its batches end after a grace all the same."""
+    ignore = f"import signal; signal.signal({int(number)}, signal.SIG_IGN)\n" if stubborn else ""
+    with (
+        emulator("--batch-seconds", "100") as upstream,
+        started(*flags(upstream), "--events", "/dev/stderr", "--", sys.executable, "-c", ignore + ASK, "x") as process,
+    ):
+        read_until(process, "stderr", "batch_submitted")
+        process.send_signal(number)
+        code = process.wait(END_SECONDS)
+        assert statuses(upstream) in (["cancelled"], ["cancelling"])
+        # A stubborn one meets the 503 that its request is answered with.
+        assert code == (1 if stubborn else 128 + number)
+
+
+def test_a_signal_while_the_proxy_starts_is_not_lost() -> None:
+    with emulator() as upstream:
+        for delay in (0.7, 1.0, 1.3):
+            with started(*flags(upstream), "--", "sleep", "30") as process:
+                time.sleep(delay)
+                process.terminate()
+                assert process.wait(END_SECONDS) in (128 + signal.SIGTERM, -signal.SIGTERM)

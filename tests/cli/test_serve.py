@@ -1,0 +1,203 @@
+"""`autobatcher serve` as a process: flags, events, signals, and what it leaves behind upstream."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from autobatcher.cli import main
+from tests.cli.processes import find_url, read_until, started
+
+END_SECONDS = 20
+QUICK = ("--batch-window", "0.2", "--poll-interval", "0.2")
+CHAT = {"model": "m", "messages": [{"role": "user", "content": "hello"}]}
+
+
+@contextmanager
+def emulator(*flags: str) -> Iterator[str]:
+    with started("emulate", *flags) as process:
+        yield find_url(read_until(process, "stdout", "/v1"))
+
+
+@contextmanager
+def proxy(upstream: str, *flags: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    with started("serve", "--port", "0", "--base-url", upstream, "--api-key", "sk-secret", *QUICK, *flags) as process:
+        text = read_until(process, "stderr", "/v1 ->")
+        yield process, find_url(text).removesuffix("/v1")
+
+
+def still_running(upstream: str) -> list[str]:
+    return [status for status in statuses(upstream) if status in ("validating", "in_progress", "finalizing")]
+
+
+def statuses(upstream: str) -> list[str]:
+    page = httpx.get(f"{upstream}/batches", params={"limit": 100}, timeout=10).json()
+    return [batch["status"] for batch in page["data"]]
+
+
+@contextmanager
+def ask_in_background(url: str, count: int) -> Iterator[list[Any]]:
+    """`count` clients that wait, each in a thread of its own, while the block runs; what they got is appended."""
+    results: list[Any] = []
+    client = httpx.Client(timeout=60, limits=httpx.Limits(max_connections=None))
+
+    def ask() -> None:
+        try:
+            results.append(client.post(f"{url}/v1/chat/completions", json=CHAT))
+        except httpx.HTTPError as error:
+            results.append(error)
+
+    threads = [threading.Thread(target=ask, daemon=True) for _ in range(count)]
+    with client:
+        for thread in threads:
+            thread.start()
+        yield results
+        for thread in threads:
+            thread.join(END_SECONDS)
+            assert not thread.is_alive(), "a client hangs"
+
+
+def test_serve_answers_and_tells_events_as_sorted_json_lines() -> None:
+    with emulator() as upstream, proxy(upstream, "--batch-metadata", "job=a=b") as (process, url):
+        assert httpx.get(f"{url}/health").text == "ok"
+        answer = httpx.post(f"{url}/v1/chat/completions", json=CHAT, timeout=30)
+        assert "hello" in answer.json()["choices"][0]["message"]["content"]
+        process.send_signal(signal.SIGTERM)
+        out, err = process.communicate(timeout=END_SECONDS)
+        assert process.returncode == 0
+    events = [json.loads(line) for line in out.splitlines()]
+    assert out.splitlines() == [json.dumps(event, sort_keys=True) for event in events]
+    names = [event["event"] for event in events]
+    assert names[0] == "batch_submitted"
+    assert names[-1] == "client_closing"
+    assert events[0]["metadata"] == {"job": "a=b"}
+    assert "sk-secret" not in out + err
+
+
+@pytest.mark.parametrize("second_signal", [False, True])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_answers_what_waits_cancels_upstream_and_exits_0(number: signal.Signals, second_signal: bool) -> None:
+    with emulator("--batch-seconds", "100") as upstream, proxy(upstream) as (process, url):
+        with ask_in_background(url, 20) as results:
+            read_until(process, "stdout", "batch_submitted")
+            process.send_signal(number)
+            if second_signal:
+                process.send_signal(number)
+            assert process.wait(END_SECONDS) == 0
+        assert not still_running(upstream)
+        if not second_signal:
+            assert {result.status_code for result in results if isinstance(result, httpx.Response)} == {503}
+
+
+def test_batches_are_left_running_if_so_told() -> None:
+    with (
+        emulator("--batch-seconds", "100") as upstream,
+        proxy(upstream, "--keep-active-batches-on-close") as (process, url),
+    ):
+        with ask_in_background(url, 3):
+            read_until(process, "stdout", "batch_submitted")
+            process.terminate()
+            assert process.wait(END_SECONDS) == 0
+        assert still_running(upstream)
+
+
+@pytest.mark.parametrize("moment", range(10))
+def test_sigterm_at_any_moment_leaves_no_batch_running_and_no_client_hanging(moment: int) -> None:
+    """200 clients wait; the moments go from before their first request to after their last answer."""
+    with emulator("--batch-seconds", "1") as upstream, proxy(upstream, "--batch-size", "50") as (process, url):
+        with ask_in_background(url, 200) as results:
+            time.sleep(moment * 0.25)  # any moment will do: what must hold does not depend on it
+            process.terminate()
+            assert process.wait(END_SECONDS) == 0
+        assert len(results) == 200
+        assert not still_running(upstream)
+        assert {result.status_code for result in results if isinstance(result, httpx.Response)} <= {200, 503}
+
+
+def test_a_reader_of_events_that_stalls_stalls_nobody_else() -> None:
+    """Nobody reads the events here; a pipe holds 64 KB of them."""
+    metadata = [part for i in range(16) for part in ("--batch-metadata", f"k{i}={'x' * 500}")]
+    with emulator() as upstream, proxy(upstream, "--batch-size", "1", *metadata) as (process, url):
+        with ask_in_background(url, 20) as results:
+            pass
+        assert {result.status_code for result in results} == {200}
+        process.terminate()
+        assert process.wait(END_SECONDS) == 0
+
+
+def test_a_signal_during_start_up_ends_it_cleanly() -> None:
+    with emulator() as upstream:
+        for delay in (0.9, 1.1, 1.3):
+            with started("serve", "--port", "0", "--base-url", upstream, "--api-key", "k") as process:
+                read_until(process, "stderr", "/v1 ->") if delay > 1.2 else time.sleep(delay)
+                process.terminate()
+                assert process.wait(END_SECONDS) in (0, -signal.SIGTERM)  # before Python has even begun: killed
+
+
+def test_a_wrong_value_is_one_line_and_exit_code_2(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "k")
+    broken = tmp_path / "broken.toml"
+    broken.write_text("batch-size = [")
+    unknown = tmp_path / "unknown.toml"
+    unknown.write_text("batch-sice = 5")
+    for flags in (
+        ("--batch-size", "0"),
+        ("--batch-window", "soon"),
+        ("--batch-metadata", "novalue"),
+        ("--provider", "nobody"),
+        ("--base-url", "nonsense"),
+        ("--port", "70000"),
+        ("--config", str(tmp_path / "absent.toml")),
+        ("--config", str(broken)),
+        ("--config", str(unknown)),
+        ("--no-such-flag",),
+    ):
+        assert main(["serve", *flags]) == 2, flags
+        told = capsys.readouterr()
+        assert len(told.err.strip().splitlines()) == 1, (flags, told.err)
+        assert told.out == ""
+
+
+def test_a_missing_key_says_how_to_give_one(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["serve", "--port", "0"]) == 2
+    assert "--api-key" in capsys.readouterr().err
+
+
+def test_a_base_url_that_is_the_proxy_itself_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    with started("serve", "--port", "0", "--base-url", "http://example.test/v1", "--api-key", "k") as process:
+        port = re.findall(r":(\d+)/v1 ->", read_until(process, "stderr", "/v1 ->"))[0]
+    for host in ("127.0.0.1", "localhost", "0.0.0.0"):
+        assert main(["serve", "--port", port, "--base-url", f"http://{host}:{port}/v1", "--api-key", "k"]) == 2
+        assert "itself" in capsys.readouterr().err
+
+
+def test_a_port_in_use_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    with emulator() as upstream:
+        port = upstream.split(":")[2].split("/")[0]
+        assert main(["serve", "--port", port, "--api-key", "k", "--base-url", "http://example.test/v1"]) == 2
+        assert f"--port {port}" in capsys.readouterr().err
+
+
+def test_an_open_proxy_warns_and_a_key_calms(tmp_path: Path) -> None:
+    config = tmp_path / "proxy.toml"
+    config.write_text('base-url = "http://example.test/v1"\napi-key = "k"\nbatch-size = 7\n')
+    flags = ("serve", "--port", "0", "--host", "0.0.0.0", "--config", str(config))
+    with started(*flags) as process:
+        assert "WARNING" in read_until(process, "stderr", "/v1 ->")
+    with started(*flags, AUTOBATCHER_PROXY_KEY="sesame", AUTOBATCHER_BASE_URL="http://other.test/v1") as process:
+        text = read_until(process, "stderr", "/v1 ->")
+        assert "WARNING" not in text
+        assert "http://other.test/v1" in text  # the environment wins over the file

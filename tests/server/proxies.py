@@ -1,0 +1,63 @@
+"""A proxy on a real socket, in front of an emulated upstream."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import httpx
+import openai
+import pytest
+import trio
+
+from autobatcher.server import create_app, serve
+from autobatcher.server.worker import listen
+from tests.worlds import World, open_world
+
+START_SECONDS = 10
+
+on_real_trio = [pytest.mark.real_time, pytest.mark.parametrize("anyio_backend", ["trio"], indirect=True)]
+"""The proxy is trio's, and sockets keep real time."""
+
+
+@dataclass
+class Proxy:
+    world: World
+    port: int
+    stop: trio.Event
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def http(self, **options: Any) -> httpx.AsyncClient:
+        return httpx.AsyncClient(base_url=self.url, timeout=20, **options)
+
+    def openai(self, **options: Any) -> openai.AsyncOpenAI:
+        return openai.AsyncOpenAI(base_url=f"{self.url}/v1", api_key="dummy", max_retries=0, **options)
+
+
+@asynccontextmanager
+async def open_proxy(
+    like: str = "openai",
+    *,
+    emulator: dict[str, Any] | None = None,
+    app: dict[str, Any] | None = None,
+    **settings: Any,
+) -> AsyncGenerator[Proxy]:
+    """A proxy that batches within a blink; on the way out it is stopped as a signal would stop it."""
+    quick = {"batch_window_seconds": 0.05, "poll_interval_seconds": 0.05, "cancel_active_batches_on_close": True}
+    async with open_world(like, **(emulator or {})) as world:
+        client = world.client(**{**quick, **settings})
+        sockets = listen("127.0.0.1", 0)
+        proxy = Proxy(world, sockets[0].getsockname()[1], trio.Event())
+        async with trio.open_nursery() as nursery:
+            with trio.fail_after(START_SECONDS):
+                await nursery.start(partial(serve, client, create_app(client, **(app or {})), sockets, stop=proxy.stop))
+            try:
+                yield proxy
+            finally:
+                proxy.stop.set()
