@@ -277,7 +277,7 @@ def summarise(plan: Plan, outcome: Outcome) -> Summary:
         requests=len(plan.calls),
         answered=progress.answered,
         failed=progress.failed,
-        batches=len(progress.batches),
+        batches=progress.submitted_batches,
         input_tokens=progress.input_tokens,
         output_tokens=progress.output_tokens,
         seconds=outcome.seconds,

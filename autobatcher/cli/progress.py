@@ -6,6 +6,7 @@ that writes.
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
@@ -23,6 +24,7 @@ from .. import events
 from .workload import Usage
 
 REPAINT_SECONDS = 0.1
+REMEMBERED_BATCHES = 200
 SHOWN_BATCHES = 12
 """How many batches the live picture has room for; the newest ones are shown."""
 
@@ -80,7 +82,14 @@ class Progress:
     output_tokens: int = 0
     errors: Counter[str] = field(default_factory=Counter)
     batches: dict[str, BatchProgress] = field(default_factory=dict)
+    submitted_batches: int = 0
     cancelled_batches: int = 0
+    started_at: float = field(default_factory=time.monotonic)
+
+    @property
+    def seconds(self) -> float:
+        """How long ago this was made."""
+        return time.monotonic() - self.started_at
 
     def answer(self, usage: Usage) -> None:
         """A call was answered."""
@@ -97,14 +106,22 @@ class Progress:
         """A lifecycle event happened; gives the batch that it moved, if it moved one."""
         match event:
             case events.BatchSubmitted():
-                batch = BatchProgress(len(self.batches) + 1, event.batch_id, event.request_count, now)
+                self.submitted_batches += 1
+                batch = BatchProgress(self.submitted_batches, event.batch_id, event.request_count, now)
                 self.batches[event.batch_id] = batch
+                self._forget_old_ones()
                 return batch
             case events.BatchProgress() | events.BatchCompleted() | events.BatchTerminal():
                 return self._move(event, now)
             case events.BatchCancelledUpstream():
                 self.cancelled_batches += 1
         return None
+
+    def _forget_old_ones(self) -> None:
+        """A proxy runs for months; what ended long ago is not shown any more."""
+        ended = [batch.id for batch in self.batches.values() if batch.ended is not None]
+        for batch_id in ended[: max(len(self.batches) - REMEMBERED_BATCHES, 0)]:
+            del self.batches[batch_id]
 
     def _move(
         self, event: events.BatchProgress | events.BatchCompleted | events.BatchTerminal, now: float
@@ -174,7 +191,7 @@ def _headline(progress: Progress, queued: int, now: float) -> Text:
     if progress.failed:
         text.append(f"{progress.failed} failed   ", "bold red")
     running = sum(batch.ended is None for batch in progress.batches.values())
-    return text.append(f"{len(progress.batches)} batches, {running} running   {now:.1f} s", "dim")
+    return text.append(f"{progress.submitted_batches} batches, {running} running   {now:.1f} s", "dim")
 
 
 def _batch_table(progress: Progress, now: float) -> Table:
@@ -184,8 +201,8 @@ def _batch_table(progress: Progress, now: float) -> Table:
     batches = list(progress.batches.values())
     for batch in batches[-SHOWN_BATCHES:]:
         table.add_row(*_batch_row(batch, now))
-    if len(batches) > SHOWN_BATCHES:
-        table.add_row("", Text(f"and {len(batches) - SHOWN_BATCHES} before these", "dim"))
+    if progress.submitted_batches > SHOWN_BATCHES:
+        table.add_row("", Text(f"and {progress.submitted_batches - SHOWN_BATCHES} before these", "dim"))
     return table
 
 

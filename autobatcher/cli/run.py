@@ -81,7 +81,7 @@ def _open_record(path: Path) -> TextIO:
 def _take_event(progress: Progress, lines: EventLines | None, fields: dict[str, Any]) -> None:
     if lines is not None:
         lines.write(fields)
-    progress.take(events.parse(fields), trio.current_time())
+    progress.take(events.parse(fields), progress.seconds)
 
 
 async def _run(command: list[str], client: BatchOpenAI, flags: ProxyFlags, progress: Progress) -> int:
@@ -95,14 +95,13 @@ async def _run(command: list[str], client: BatchOpenAI, flags: ProxyFlags, progr
         "OPENAI_BASE_URL": f"http://127.0.0.1:{sockets[0].getsockname()[1]}/v1",
         "OPENAI_API_KEY": key,
     }
-    begun = trio.current_time()
     # Around everything: a signal that comes while the proxy starts or says goodbye must not end us before it is done.
     with trio.open_signal_receiver(*PASSED_ON) as signals:
         async with trio.open_nursery() as nursery:
             await nursery.start(partial(serve, client, app, sockets, stop=stop))
             code = await _run_command(command, environment, partial(_pass_on, signals, stop))
             stop.set()
-    print(summary(tally, progress, trio.current_time() - begun), file=sys.stderr, flush=True)
+    print(summary(tally, progress), file=sys.stderr, flush=True)
     return code
 
 
@@ -142,12 +141,12 @@ async def _set_later(stop: trio.Event) -> None:
     stop.set()
 
 
-def summary(tally: Any, progress: Progress, seconds: float) -> str:
+def summary(tally: Any, progress: Progress) -> str:
     """What the command did with its proxy, on one screen."""
     rows = [
         ("requests", f"{tally.requests:,} ({tally.answered:,} answered, {tally.failed:,} failed)"),
-        ("batches", f"{len(progress.batches):,} ({progress.cancelled_batches:,} cancelled at the end)"),
+        ("batches", f"{progress.submitted_batches:,} ({progress.cancelled_batches:,} cancelled at the end)"),
         ("tokens", f"{tally.input_tokens:,} in, {tally.output_tokens:,} out"),
-        ("time", f"{seconds:.1f} s"),
+        ("time", f"{progress.seconds:.1f} s"),
     ]
     return "\n".join(f"autobatcher run: {name:9} {value}" for name, value in rows)

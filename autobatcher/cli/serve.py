@@ -53,9 +53,10 @@ def serve(
 
     POST /v1/chat/completions, /v1/embeddings, /v1/responses and the other batchable endpoints are gathered into
     upstream batches, and each client gets its own answer; stream=true is told as a stream once the answer is there.
-    GET /v1/models is passed through; GET /health says ok. Lifecycle events go to stdout, one JSON object a line;
-    logs and, on a terminal, a live status go to stderr. Ctrl-C and SIGTERM answer what waits with a 503, cancel
-    active batches upstream and exit 0; a second one hurries. Every flag can be set as AUTOBATCHER_FLAG_NAME, too.
+    GET /v1/models is passed through; GET /health says ok. Lifecycle events go to stdout, one JSON object a line,
+    unless it is a terminal; logs and, on a terminal, a live status go to stderr. Ctrl-C and SIGTERM answer what
+    waits with a 503, cancel active batches upstream and exit 0; a second one hurries. Every flag can be set as
+    AUTOBATCHER_FLAG_NAME, too.
 
     Args:
         host: The address to listen on.
@@ -64,11 +65,15 @@ def serve(
     """
     flags = flags or ProxyFlags()
     start_logging(flags.log_level)
-    with event_lines(sys.stdout) as lines:
+    with contextlib.ExitStack() as stack:
+        # A person at a terminal has the live status; JSON lines are for whatever stdout is piped into.
+        lines = None if sys.stdout.isatty() else stack.enter_context(event_lines(sys.stdout))
         return _serve_until_signalled(host, port, proxy_key, flags, lines)
 
 
-def _serve_until_signalled(host: str, port: int, proxy_key: str | None, flags: ProxyFlags, lines: EventLines) -> int:
+def _serve_until_signalled(
+    host: str, port: int, proxy_key: str | None, flags: ProxyFlags, lines: EventLines | None
+) -> int:
     progress = Progress(requests=None)
     client = flags.make_client(partial(_tell, progress, lines))
     sockets = listen_or_refuse(host, port)
@@ -120,10 +125,11 @@ def _is_this_machine(host: str) -> bool:
     return False
 
 
-def _tell(progress: Progress, lines: EventLines, fields: dict[str, Any]) -> None:
+def _tell(progress: Progress, lines: EventLines | None, fields: dict[str, Any]) -> None:
     """One event: a line on stdout, and news for the live status."""
-    lines.write(fields)
-    progress.take(events.parse(fields), trio.current_time())
+    if lines is not None:
+        lines.write(fields)
+    progress.take(events.parse(fields), progress.seconds)
 
 
 async def _serve(
@@ -135,7 +141,7 @@ async def _serve(
         statistics = client.batch_statistics()
         progress.answered, progress.failed = tally.answered, tally.failed
         queued = 0 if statistics is None else statistics.queued_requests
-        return live_picture(progress, queued=queued, now=trio.current_time())
+        return live_picture(progress, queued=queued, now=progress.seconds)
 
     console = Console(stderr=True)
     async with show(Screen(console, is_live=console.is_terminal), picture):

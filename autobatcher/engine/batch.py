@@ -256,9 +256,18 @@ class Batch:
                 await self._api.cancel(self._account, batch_id)
                 return
             except UpstreamError as error:
-                if not error.is_passing:
-                    raise
+                refused = None if error.is_passing else error
+            if refused is not None:
+                await self._check_that_it_goes(batch_id, refused)
+                return
             await anyio.sleep(self._settings.poll_interval_seconds)
+
+    async def _check_that_it_goes(self, batch_id: str, refused: UpstreamError) -> None:
+        """Our cancellation was refused: fine if an earlier one, whose answer we did not hear, was taken."""
+        state = await self._api.retrieve(self._account, batch_id)
+        if state.status not in ("cancelling", "cancelled"):
+            reason = f"{refused.summary}, and the batch is {state.status}"
+            raise UpstreamError(reason, summary=reason) from refused
 
     def _tell_if_it_may_still_run(self) -> None:
         """Somebody wanted it gone, and the time for that ran out."""

@@ -46,6 +46,31 @@ def test_an_example_of_the_readme_runs(example: str, upstream: str) -> None:
     assert done.stderr == ""
 
 
+def test_the_readmes_serve_section_serves(upstream: str) -> None:
+    (command,) = re.findall(r"<!-- command: serve -->\n```bash\n(.*?)\n```", README, flags=re.DOTALL)
+    assert "--base-url https://api.doubleword.ai/v1" in command
+    here = command.replace("https://api.doubleword.ai/v1", upstream).replace("--port 8080", "--port 0")
+    quick = here.replace("--batch-window 60", "--batch-window 0.2").replace("--poll-interval 10", "--poll-interval 0.2")
+    script = "exec " + quick.replace("autobatcher ", f"{sys.executable} -m autobatcher ", 1)
+    environment = {**os.environ, "DOUBLEWORD_API_KEY": "any"}
+    with subprocess.Popen(
+        ["bash", "-c", script], env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stderr is not None
+        (url,) = re.findall(r"(http://\S+/v1) ->", process.stderr.readline())
+        exported = {**os.environ, "OPENAI_BASE_URL": url, "OPENAI_API_KEY": "dummy"}
+        ask = (
+            "import openai; print(openai.OpenAI().chat.completions.create(model='m', "
+            "messages=[{'role': 'user', 'content': 'through the proxy'}]).choices[0].message.content)"
+        )
+        done = subprocess.run([sys.executable, "-c", ask], env=exported, capture_output=True, text=True, timeout=40)
+        process.terminate()
+        events, _ = process.communicate(timeout=START_SECONDS)
+        assert process.returncode == 0
+    assert "through the proxy" in done.stdout, done.stderr
+    assert '"benchmark_id": "bench-2026-04-14"' in events
+
+
 def test_the_readmes_test_command_is_the_one_of_ci() -> None:
     ci = (Path(__file__).parents[2] / ".ci" / "run").read_text()
     (command,) = re.findall(r"<!-- command: tests -->\n```bash\n(.*?)\n```", README)

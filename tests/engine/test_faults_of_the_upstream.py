@@ -13,7 +13,7 @@ from autobatcher import (
     BatchUnreachableError,
 )
 from autobatcher.emulator import BatchFault, FaultPlan, HttpFault, LineFault
-from tests.worlds import World, ask, open_world
+from tests.worlds import World, ask, open_world, wait_for_event
 
 DAY = 86_400
 
@@ -207,3 +207,14 @@ async def test_results_that_cannot_be_read_are_a_typed_error() -> None:
     async with open_world(faults=plan) as world:
         (outcome,) = await ask_many(world, 1)
     assert isinstance(outcome, BatchUnreachableError)
+
+
+async def test_a_cancellation_whose_answer_was_lost_is_not_told_as_failed() -> None:
+    plan = FaultPlan((HttpFault(operation="batches.cancel", nth=(1,), lose_answer=True),))
+    async with open_world(faults=plan, batch_seconds=500) as world:
+        async with world.client() as client:
+            with anyio.move_on_after(50):
+                await ask(client, "x")
+            await wait_for_event(world, "batch_cancelled_upstream")
+        assert world.events_named("batch_cancel_failed") == []
+        assert world.emulator.statistics().running_batch_ids == ()
