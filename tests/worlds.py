@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -87,3 +87,33 @@ async def wait_for_event(world: World, name: str, count: int = 1) -> None:
         while len(world.events_named(name)) < count:
             world.news = anyio.Event()
             await world.news.wait()
+
+
+async def outcome_of(call: Awaitable[Any]) -> Any:
+    """What the call gave, or the exception it raised."""
+    try:
+        return await call
+    except Exception as error:
+        return error
+
+
+HTTP: Any = http_library(openai.DefaultAsyncHttpxClient)
+"""The HTTP library itself, for tests that make its requests and responses."""
+
+Send = Callable[[Any], Awaitable[Any]]
+
+
+class Between(HTTP.AsyncBaseTransport):  # type: ignore[misc]  # the library is known at run time only
+    """Stands between the engine and the emulator: `answer(request, send)` gives the response to each request."""
+
+    def __init__(self, world: World, answer: Callable[[Any, Send], Awaitable[Any]]) -> None:
+        self._send: Send = world.emulator.transport(SDK_LIBRARY).handle_async_request
+        self._answer = answer
+
+    async def handle_async_request(self, request: Any) -> Any:
+        return await self._answer(request, self._send)
+
+
+def between(world: World, answer: Callable[[Any, Send], Awaitable[Any]], **options: Any) -> Any:
+    """An HTTP client, for a client's `http_client`, that goes through a `Between`."""
+    return HTTP.AsyncClient(transport=Between(world, answer), **options)

@@ -109,18 +109,16 @@ async def _run_command(
     command: list[str], environment: dict[str, str], watch: Callable[[trio.Process], Awaitable[None]]
 ) -> int:
     """Run the command to its end, and `watch` meanwhile; its exit code, as a shell would tell it."""
-    code = 0
+    try:
+        process = await trio.lowlevel.open_process(command, env=environment)  # its stdin, stdout, stderr are its own
+    except OSError as error:
+        print(f"autobatcher run: cannot start {command[0]}: {error.strerror or error}", file=sys.stderr)
+        return NOT_FOUND if isinstance(error, FileNotFoundError) else NOT_EXECUTABLE
     async with trio.open_nursery() as nursery:
-        try:
-            # Its stdin, stdout and stderr are its own.
-            process = await trio.lowlevel.open_process(command, env=environment)
-        except OSError as error:
-            print(f"autobatcher run: cannot start {command[0]}: {error.strerror or error}", file=sys.stderr)
-            return NOT_FOUND if isinstance(error, FileNotFoundError) else NOT_EXECUTABLE
         nursery.start_soon(watch, process)
         await process.wait()
-        code = process.returncode or 0
         nursery.cancel_scope.cancel()
+    code = process.returncode or 0
     return 128 - code if code < 0 else code
 
 

@@ -16,6 +16,7 @@ import openai
 from anyio import AsyncContextManagerMixin
 from anyio.abc import TaskStatus
 
+from ..engine.batch import GOODBYE_SECONDS
 from ..engine.batcher import Batcher, BatcherStatistics
 from ..engine.hosting import AT_END_SECONDS, Host
 from ..engine.request import Answer
@@ -23,7 +24,7 @@ from ..engine.settings import Settings
 from ..errors import ClientClosedError
 from ..events import BatchEventHandler
 from ..upstream.account import Account, fits_a_header
-from ..upstream.batch_api import BatchAPI
+from ..upstream.batch_api import CREATE_SECONDS, BatchAPI
 from ..upstream.failures import http_library
 from ..upstream.providers import ProviderProfile, profile_for, profile_named
 from .batchable import batch_request
@@ -31,6 +32,10 @@ from .transport import ACCOUNT_EXTENSION, make_transport
 
 CREDENTIAL_HEADERS = ("authorization", "openai-organization", "openai-project", "api-key")
 """What a single call may be paid with, through `extra_headers`."""
+
+
+CLOSE_SECONDS = CREATE_SECONDS + GOODBYE_SECONDS + AT_END_SECONDS
+"""How long leaving the block may take, all its own limits together."""
 
 
 class _Engine:
@@ -190,7 +195,8 @@ class BatchOpenAI(AsyncContextManagerMixin, openai.AsyncOpenAI):  # type: ignore
             try:
                 yield self
             finally:
-                await self.close()
+                with anyio.move_on_after(CLOSE_SECONDS, shield=True):
+                    await self.close()
             return
         failure: BaseException | None = None
         try:
@@ -198,8 +204,10 @@ class BatchOpenAI(AsyncContextManagerMixin, openai.AsyncOpenAI):  # type: ignore
                 await nursery.start(self._engine.host.run)
                 try:
                     yield self
-                except BaseException as error:
-                    if _is_cancellation(error):
+                except anyio.get_cancelled_exc_class():
+                    raise
+                except BaseException as error:  # noqa: ASYNC103  (raised again below)
+                    if _holds_cancellation(error):
                         raise
                     failure = error  # raised below, outside the nursery, so that no group is wrapped around it
                 finally:
@@ -209,7 +217,8 @@ class BatchOpenAI(AsyncContextManagerMixin, openai.AsyncOpenAI):  # type: ignore
                 raise
         finally:
             self._is_closed = True
-            await self._engine.close()
+            with anyio.move_on_after(CLOSE_SECONDS, shield=True):
+                await self._engine.close()
         if failure is not None:
             try:
                 raise failure
@@ -270,12 +279,11 @@ class BatchOpenAI(AsyncContextManagerMixin, openai.AsyncOpenAI):  # type: ignore
         )
 
 
-def _is_cancellation(error: BaseException) -> bool:
-    """Whether the nursery must see it: Cancelled itself, or a group with it inside."""
-    cancelled = anyio.get_cancelled_exc_class()
+def _holds_cancellation(error: BaseException) -> bool:
+    """Whether the nursery must see it, since there is a Cancelled inside."""
     if isinstance(error, BaseExceptionGroup):
-        return error.subgroup(cancelled) is not None
-    return isinstance(error, cancelled | GeneratorExit)
+        return error.subgroup(anyio.get_cancelled_exc_class()) is not None
+    return isinstance(error, GeneratorExit)
 
 
 def _checked_profile(provider: object) -> ProviderProfile | None:

@@ -67,7 +67,7 @@ async def serve_emulator(
         task_status.started(binds[0])
 
 
-async def _serve(
+async def _serve(  # noqa: ASYNC128  (passed on to the one that calls started())
     nursery: trio.Nursery,
     app: QuartTrio,
     config: Config,

@@ -35,6 +35,9 @@ that none of them sends into a connection that we are closing."""
 GRACEFUL_SECONDS = 5.0
 """What connections get to finish once waiting requests have been answered; idle ones are closed at once."""
 
+TELL_SECONDS = 1.0
+"""For setting hypercorn's own event, which waits for nothing; only its interface is asynchronous."""
+
 MAX_H2_STREAMS = 500
 """Requests waiting on one HTTP/2 connection; from 1,000 on, hypercorn's priority tree raises."""
 
@@ -90,7 +93,8 @@ async def run_worker(
                     await stop()
                     accepting.cancel_scope.cancel()
             finally:
-                await context.terminated.set()
+                with trio.move_on_after(TELL_SECONDS, shield=True):
+                    await context.terminated.set()
                 connections.cancel_scope.deadline = trio.current_time() + config.graceful_timeout
         await lifespan.wait_for_shutdown()
         lifespan_nursery.cancel_scope.cancel()

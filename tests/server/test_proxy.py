@@ -203,7 +203,7 @@ async def test_health_needs_no_key_and_everything_else_does() -> None:
             health = await client.get("/health")
             assert (health.status_code, health.text) == (200, "ok")
             for headers in ({}, {"authorization": "Bearer wrong"}, {"authorization": "Bearer ü"}):
-                encoded = {name: value.encode() for name, value in headers.items()}
+                encoded = {name.encode(): value.encode() for name, value in headers.items()}
                 refused = await client.post("/v1/chat/completions", json=CHAT, headers=encoded)
                 assert refused.status_code == 401
                 assert refused.json()["error"]["code"] == "invalid_api_key"

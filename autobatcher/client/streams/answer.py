@@ -5,7 +5,7 @@ Whatever decodes here raises `msgspec.MsgspecError`, `UnicodeDecodeError` or `Re
 
 from __future__ import annotations
 
-from collections.abc import Container
+from collections.abc import Callable, Container
 
 import msgspec
 from msgspec import Raw
@@ -15,7 +15,7 @@ Fields = dict[str, Raw]
 
 NULL = Raw(b"null")
 
-fields_of = msgspec.json.Decoder(Fields).decode
+fields_of: Callable[[bytes], Fields] = msgspec.json.Decoder(Fields).decode
 """The fields of a JSON object."""
 
 _EMPTY = (b"null", b'""', b"[]", b"{}")
