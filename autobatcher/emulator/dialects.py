@@ -66,7 +66,7 @@ class DoublewordDialect(OpenAIDialect):
 
     created_status = 201
     endpoints = DOUBLEWORD_ENDPOINTS
-    completion_windows = ("24h", "1h")
+    completion_windows: tuple[str, ...] = ("24h", "1h")
     validates_at_upload = True
     file_ids_from_the_start = True
     serves_partial_output = True
