@@ -5,6 +5,8 @@ from __future__ import annotations
 import gc
 import json
 import logging
+import socket
+import struct
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -13,7 +15,9 @@ import h2.config
 import h2.connection
 import pytest
 import trio
+from hypercorn.trio.tcp_server import TCPServer
 from hyperframe.frame import PriorityFrame
+from priority.priority import TooManyStreamsError
 
 from autobatcher.server.worker import GRACEFUL_SECONDS
 from tests.server.proxies import Proxy, on_real_trio, open_proxy
@@ -60,14 +64,39 @@ async def check_alive(proxy: Proxy) -> None:
 async def test_an_http2_client_that_disconnects_with_streams_in_flight_harms_nobody(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
+    """The connection is reset at moments all over the time in which its ten answers are being written."""
     with trio.fail_after(LIMIT), caplog.at_level(logging.WARNING):
-        async with open_proxy(emulator={"batch_seconds": 0.5}) as proxy:
-            for _ in range(5):
+        async with open_proxy(emulator={"batch_seconds": 0.2}) as proxy:
+            for moment in range(10):
                 async with http2(proxy) as (connection, stream):
                     ask(connection, 10)
                     await stream.send_all(connection.data_to_send())
-                    await trio.sleep(0.3)
+                    await trio.sleep(0.2 + 0.015 * moment)
+                    stream.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             await check_alive(proxy)
+
+
+@pytest.mark.parametrize("failure", [KeyError(213), trio.BusyResourceError(), TooManyStreamsError()])
+async def test_whatever_breaks_in_one_connection_breaks_only_that_one(
+    failure: Exception, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What clients were seen to cause inside hypercorn, provoked for certain."""
+    whole = TCPServer._read_data
+
+    async def broken(self: TCPServer) -> None:
+        if b"break me" in await self.stream.receive_some():
+            raise failure
+        await whole(self)
+
+    with trio.fail_after(LIMIT), caplog.at_level(logging.WARNING):
+        async with open_proxy() as proxy:
+            with monkeypatch.context() as patch:
+                patch.setattr(TCPServer, "_read_data", broken)
+                async with await trio.open_tcp_stream("127.0.0.1", proxy.port) as stream:
+                    await stream.send_all(b"break me")
+                    assert await stream.receive_some() == b""
+            await check_alive(proxy)
+    assert type(failure).__name__ in caplog.text
 
 
 async def test_a_flood_of_priority_frames_ends_its_own_connection_only(caplog: pytest.LogCaptureFixture) -> None:
