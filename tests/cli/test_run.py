@@ -99,8 +99,10 @@ def test_what_the_command_leaves_behind_is_cancelled() -> None:
         assert statuses(upstream) in (["cancelled"], ["cancelling"])
 
 
-@pytest.mark.parametrize("stubborn", [False, True])
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+@pytest.mark.parametrize(
+    ("number", "stubborn"),
+    [(signal.SIGTERM, False), (signal.SIGINT, False), (signal.SIGHUP, False), (signal.SIGTERM, True)],
+)
 def test_ci_that_kills_the_job_leaves_nothing_running(number: signal.Signals, stubborn: bool) -> None:
     """A stubborn command ignores the signal; its batches end after a grace all the same."""
     ignore = f"import signal; signal.signal({int(number)}, signal.SIG_IGN)\n" if stubborn else ""

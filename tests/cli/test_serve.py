@@ -30,6 +30,20 @@ def emulator(*flags: str) -> Iterator[str]:
         yield find_url(read_until(process, "stdout", "/v1"))
 
 
+@pytest.fixture(scope="module")
+def slow_upstream() -> Iterator[str]:
+    """Its batches take longer than any test. Shared, since each process takes a second to start."""
+    with emulator("--batch-seconds", "1000") as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def quick_upstream() -> Iterator[str]:
+    """Its batches take a second."""
+    with emulator("--batch-seconds", "1") as url:
+        yield url
+
+
 @contextmanager
 def proxy(upstream: str, *flags: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
     with started("serve", "--port", "0", "--base-url", upstream, "--api-key", "sk-secret", *QUICK, *flags) as process:
@@ -87,15 +101,17 @@ def test_serve_answers_and_tells_events_as_sorted_json_lines() -> None:
 
 @pytest.mark.parametrize("second_signal", [False, True])
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_answers_what_waits_cancels_upstream_and_exits_0(number: signal.Signals, second_signal: bool) -> None:
-    with emulator("--batch-seconds", "100") as upstream, proxy(upstream) as (process, url):
+def test_a_signal_answers_what_waits_cancels_upstream_and_exits_0(
+    number: signal.Signals, second_signal: bool, slow_upstream: str
+) -> None:
+    with proxy(slow_upstream) as (process, url):
         with ask_in_background(url, 20) as results:
             read_until(process, "stdout", "batch_submitted")
             process.send_signal(number)
             if second_signal:
                 process.send_signal(number)
             assert process.wait(END_SECONDS) == 0
-        assert not still_running(upstream)
+        assert not still_running(slow_upstream)
         if not second_signal:
             assert {result.status_code for result in results if isinstance(result, httpx.Response)} == {503}
 
@@ -113,15 +129,15 @@ def test_batches_are_left_running_if_so_told() -> None:
 
 
 @pytest.mark.parametrize("moment", range(10))
-def test_sigterm_at_any_moment_leaves_no_batch_running_and_no_client_hanging(moment: int) -> None:
+def test_sigterm_at_any_moment_leaves_no_batch_running_and_no_client_hanging(moment: int, quick_upstream: str) -> None:
     """200 clients wait; the moments go from before their first request to after their last answer."""
-    with emulator("--batch-seconds", "1") as upstream, proxy(upstream, "--batch-size", "50") as (process, url):
+    with proxy(quick_upstream, "--batch-size", "50") as (process, url):
         with ask_in_background(url, 200) as results:
             time.sleep(moment * 0.25)  # any moment will do: what must hold does not depend on it
             process.terminate()
             assert process.wait(END_SECONDS) == 0
         assert len(results) == 200
-        assert not still_running(upstream)
+        assert not still_running(quick_upstream)
         assert {result.status_code for result in results if isinstance(result, httpx.Response)} <= {200, 503}
 
 
