@@ -16,7 +16,7 @@ from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 from ..client.batchable import check_content_type
 from ..client.http_parts import HttpParts, answer_parts, error_parts
 from ..client.openai import BatchOpenAI
-from ..client.streams import stream_events, without_streaming
+from ..client.streams import UnstreamableAnswerError, stream_events, without_streaming
 from ..errors import BatchError
 from ..upstream.providers import BATCHABLE_ENDPOINTS
 from .tally import Tally
@@ -61,6 +61,7 @@ def create_app(
     app.add_url_rule("/health", "health", _health, methods=["GET"])
     app.register_error_handler(HTTPException, _refused)
     app.register_error_handler(BatchError, _failed)
+    app.register_error_handler(UnstreamableAnswerError, _unstreamable)
     app.register_error_handler(openai.APIError, _not_passed_through)
     app.register_error_handler(Exception, _defect)
     return app
@@ -131,6 +132,10 @@ async def _refused(error: HTTPException) -> Response:
 
 async def _failed(error: BatchError) -> Response:
     return _response(error_parts(error))
+
+
+async def _unstreamable(error: UnstreamableAnswerError) -> Response:
+    return _error(502, str(error), kind="server_error")
 
 
 async def _not_passed_through(error: openai.APIError) -> Response:

@@ -13,6 +13,7 @@ import trio
 from openai.types.chat import ChatCompletion
 from pydantic import BaseModel
 
+from autobatcher.client.streams import UnstreamableAnswerError
 from autobatcher.emulator import FaultPlan, HttpFault, LineFault
 from tests.server.proxies import on_real_trio, open_proxy
 from tests.worlds import wait_for_event
@@ -134,6 +135,18 @@ async def test_a_failed_line_keeps_its_status(stream: bool) -> None:
             assert answer.headers["x-should-retry"] == "false"
             assert answer.headers["x-autobatcher-batch-id"]
             assert answer.json()["error"]["message"]
+
+
+async def test_an_answer_that_cannot_be_told_as_a_stream_is_a_bad_gateway(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(endpoint: str, body: bytes, *, include_usage: bool) -> None:
+        raise UnstreamableAnswerError("The upstream's answer cannot be told as a stream")
+
+    monkeypatch.setattr("autobatcher.server.app.stream_events", refuse)
+    with trio.fail_after(LIMIT):
+        async with open_proxy() as proxy, proxy.http() as client:
+            answer = await client.post("/v1/chat/completions", json={**CHAT, "stream": True})
+            assert answer.status_code == 502
+            assert "stream" in answer.json()["error"]["message"]
 
 
 async def test_a_wrong_upstream_key_is_a_401_that_does_not_tell_the_key() -> None:
