@@ -20,7 +20,7 @@ from ..client.streams import UnstreamableAnswerError, stream_events, without_str
 from ..errors import BatchError
 from ..upstream.providers import BATCHABLE_ENDPOINTS
 from .tally import Tally
-from .worker import HttpConnection
+from .worker import without_late_disconnects
 
 logger: logging.Logger = logging.getLogger("autobatcher")
 
@@ -50,7 +50,7 @@ def create_app(
     """
     tally = Tally() if tally is None else tally
     app = QuartTrio("autobatcher", static_folder=None)
-    app.asgi_http_class = HttpConnection
+    app.asgi_app = without_late_disconnects(app.asgi_app)  # type: ignore[method-assign]  # Quart's way to add middleware
     app.config.update(MAX_CONTENT_LENGTH=max_body_bytes, BODY_TIMEOUT=BODY_SECONDS, RESPONSE_TIMEOUT=None)
     if proxy_key is not None:
         app.before_request(_key_check(proxy_key))

@@ -20,8 +20,6 @@ from hypercorn.trio.tcp_server import TCPServer
 from hypercorn.trio.worker_context import WorkerContext
 from hypercorn.typing import ConnectionState, LifespanState
 from hypercorn.utils import wrap_app
-from quart.asgi import ASGIHTTPConnection
-from quart_trio.asgi import TrioASGIHTTPConnection
 
 logger: logging.Logger = logging.getLogger("autobatcher")
 
@@ -119,21 +117,31 @@ def _leaves(group: BaseExceptionGroup[Any]) -> list[BaseException]:
     return leaves
 
 
-class HttpConnection(TrioASGIHTTPConnection):
-    """Quart-Trio's handling of one request, without its cancelling of handlers that are answering.
+def without_late_disconnects(app: Any) -> Any:
+    """ASGI middleware: a handler that has begun to answer is not told of a disconnect, and comes to its own end.
 
     After a response, hypercorn tells of the disconnect from within the handler's own `send`. Quart-Trio cancels the
     handler there, so that hypercorn's next step is lost: the keep-alive timer is never set again, and a graceful
     shutdown waits its whole time for idle connections.
     """
 
-    _is_answering = False
+    async def wrapped(scope: Any, receive: Any, send: Any) -> None:
+        is_answering = False
 
-    async def handle_messages(self, nursery: trio.Nursery, request: Any, receive: Any) -> None:  # type: ignore[override]
-        await ASGIHTTPConnection.handle_messages(self, request, receive)
-        if not self._is_answering:
-            nursery.cancel_scope.cancel()
+        async def noted_send(event: Any) -> None:
+            nonlocal is_answering
+            is_answering = True
+            await send(event)
 
-    async def _send_response(self, send: Any, response: Any) -> None:
-        self._is_answering = True
-        await super()._send_response(send, response)
+        async def early_receive() -> Any:
+            event = await receive()
+            if event["type"] == "http.disconnect" and is_answering:
+                await trio.sleep_forever()  # until the handler is done, and the nursery around both cancelled
+            return event
+
+        if scope["type"] == "http":
+            await app(scope, early_receive, noted_send)
+        else:
+            await app(scope, receive, send)
+
+    return wrapped
