@@ -109,6 +109,7 @@ class BatchCancelledUpstream(BatchEvent, frozen=True, kw_only=True, tag="batch_c
 
     batch_id: str
     endpoint: str
+    metadata: dict[str, str]
 
 
 class BatchCancelFailed(BatchEvent, frozen=True, kw_only=True, tag="batch_cancel_failed"):
@@ -116,6 +117,7 @@ class BatchCancelFailed(BatchEvent, frozen=True, kw_only=True, tag="batch_cancel
 
     batch_id: str
     endpoint: str
+    metadata: dict[str, str]
     error: str
 
 
@@ -125,6 +127,7 @@ class ClientClosing(BatchEvent, frozen=True, kw_only=True, tag="client_closing")
     pending_request_count: int
     active_batch_ids: list[str]
     cancel_active_batches_on_close: bool
+    metadata: dict[str, str]
 
 
 AnyBatchEvent = (

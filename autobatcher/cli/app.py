@@ -55,7 +55,7 @@ def make_app() -> App:
     app.command(demo.demo, help_epilogue=demo.EXAMPLES)
     app.command(emulate.emulate, help_epilogue=emulate.EXAMPLES, config=ENVIRONMENT)
     app.command(serve.serve, help_epilogue=serve.EXAMPLES, config=proxy_config)
-    app.command(run_.run, help_epilogue=run_.EXAMPLES, config=proxy_config)
+    app.command(run_.run, usage=run_.USAGE, help_epilogue=run_.EXAMPLES, config=proxy_config)
     return app
 
 

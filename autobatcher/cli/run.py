@@ -32,6 +32,8 @@ EXAMPLES = """
     autobatcher run --events events.jsonl --batch-metadata ci_job="$CI_JOB_ID" -- python evaluate.py
 """
 
+USAGE = "Usage: autobatcher run [OPTIONS] -- COMMAND ARGS..."
+
 PASSED_ON = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2)
 """Signals that are the command's business, not ours: we end when it does."""
 
@@ -56,7 +58,7 @@ def run(
     exit code is ours (128+n if it died of signal n). Every flag can be set as AUTOBATCHER_FLAG_NAME, too.
 
     Args:
-        events: Write lifecycle events to this file, one JSON object a line.
+        events: Append lifecycle events to this file, one JSON object a line.
     """
     if not command:
         raise UsageError("the command is missing: autobatcher run [flags] -- COMMAND ARGS...")
@@ -141,8 +143,9 @@ async def _set_later(stop: trio.Event) -> None:
 
 def summary(tally: Any, progress: Progress) -> str:
     """What the command did with its proxy, on one screen."""
+    left = tally.requests - tally.answered - tally.failed
     rows = [
-        ("requests", f"{tally.requests:,} ({tally.answered:,} answered, {tally.failed:,} failed)"),
+        ("requests", f"{tally.requests:,} ({tally.answered:,} answered, {tally.failed:,} failed, {left:,} withdrawn)"),
         ("batches", f"{progress.submitted_batches:,} ({progress.cancelled_batches:,} cancelled at the end)"),
         ("tokens", f"{tally.input_tokens:,} in, {tally.output_tokens:,} out"),
         ("time", f"{progress.seconds:.1f} s"),

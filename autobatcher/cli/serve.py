@@ -14,6 +14,7 @@ import trio
 from rich.console import Console
 
 from .. import events
+from ..upstream.providers import profile_for
 from .emulate import is_loopback
 from .event_lines import EventLines, event_lines
 from .flags import Port, UsageError
@@ -88,7 +89,9 @@ def _serve_until_signalled(
 
         tally = Tally()
         app = create_app(client, proxy_key=proxy_key, max_body_bytes=flags.max_body_bytes, tally=tally)
-        print(f"autobatcher serve: http://{_shown(host)}:{bound}/v1 -> {client.base_url}", file=sys.stderr, flush=True)
+        rules = flags.provider or profile_for(str(client.base_url)).name
+        address = f"http://{_shown(host)}:{bound}/v1"
+        print(f"autobatcher serve: {address} -> {client.base_url} (rules: {rules})", file=sys.stderr, flush=True)
         trio.run(run_until_signalled, partial(_serve, client, app, sockets, progress, tally))
     return 0
 

@@ -132,6 +132,7 @@ class Batch:
                 self._input_file_id = await self._upload()
             await self._create(self._input_file_id)
         except UpstreamError as error:
+            logger.warning("autobatcher: %d requests not submitted: %s", self._request_count, error.summary)
             self._emit(events.BatchSubmissionFailed, **self._request_fields(), error=error.summary)
             self.waiting.fail_all(outcomes.unsubmitted_error_for(error, self.stamp), None)
 
@@ -165,6 +166,7 @@ class Batch:
         self._may_exist_unseen = False
         self._submitted_at = anyio.current_time()
         if self._state is not None:
+            logger.info("autobatcher: batch %s submitted, %d requests", self._state.id, self._request_count)
             self._emit(events.BatchSubmitted, **self._batch_fields(self._state))
 
     async def _watch(self, created: BatchState) -> None:
@@ -203,6 +205,7 @@ class Batch:
     async def _finish(self, state: BatchState) -> None:
         """The batch has ended: read both files, settle by custom_id, then settle the rest by status."""
         self._has_ended = True
+        logger.info("autobatcher: batch %s %s", state.id, state.status)
         unreadable = await self._reader.read_everything(state)
         if unreadable is not None:
             self.waiting.fail_all(outcomes.unreachable_error_for(unreadable), state.id)
@@ -247,7 +250,8 @@ class Batch:
         except UpstreamError as error:
             self._tell_cancel_failed(error.summary)
         else:
-            self._emit(events.BatchCancelledUpstream, batch_id=self._state.id, endpoint=self._endpoint)
+            fields = {"endpoint": self._endpoint, "metadata": dict(self._settings.batch_metadata)}
+            self._emit(events.BatchCancelledUpstream, batch_id=self._state.id, **fields)
         self._has_ended, self._may_exist_unseen = True, False
 
     async def _cancel_patiently(self, batch_id: str) -> None:
@@ -276,7 +280,9 @@ class Batch:
 
     def _tell_cancel_failed(self, reason: str) -> None:
         batch_id = self.batch_id or f"unknown (its metadata has {self.stamp})"
-        self._emit(events.BatchCancelFailed, batch_id=batch_id, endpoint=self._endpoint, error=reason)
+        logger.warning("autobatcher: batch %s may still run: %s", batch_id, reason)
+        fields = {"endpoint": self._endpoint, "metadata": dict(self._settings.batch_metadata)}
+        self._emit(events.BatchCancelFailed, batch_id=batch_id, error=reason, **fields)
 
     # ---- the fields of events ----
 

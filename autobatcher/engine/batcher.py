@@ -179,6 +179,7 @@ class Batcher:
             pending_request_count=pending_request_count,
             active_batch_ids=list(self._active_batch_ids()),
             cancel_active_batches_on_close=self.settings.cancel_active_batches_on_close,
+            metadata=dict(self.settings.batch_metadata),
         )
 
     def _active_batch_ids(self) -> tuple[str, ...]:

@@ -79,7 +79,8 @@ def broken_call(operation: str, error: Exception) -> UpstreamError:
     if name in _OWN_FAULTS:
         hint = "is there a line end in the key or in a header, or is the HTTP client closed?"
         return UpstreamError(f"{operation} could not be sent ({name}): {hint}", is_hopeless=True)
-    return UpstreamError(f"{operation}: {name}")
+    reason = f" ({error})" if name == "ConnectError" and str(error) else ""  # its text is the system's, not ours
+    return UpstreamError(f"{operation}: {name}{reason}")
 
 
 def reason_given(body: bytes) -> str:

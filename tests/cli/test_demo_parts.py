@@ -126,7 +126,7 @@ def test_plain_lines_tell_each_quarter_once() -> None:
 
 
 def test_a_batch_that_could_not_be_cancelled_is_told_and_named() -> None:
-    failed = events.BatchCancelFailed(ts=0.0, batch_id="b7", endpoint="/v1/responses", error="timed out")
+    failed = events.BatchCancelFailed(ts=0.0, batch_id="b7", endpoint="/v1/responses", metadata={}, error="timed out")
     progress = Progress(10)
     line = plain_line(failed, progress.take(failed, 0.0)) or ""
     assert "b7" in line

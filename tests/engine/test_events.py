@@ -90,3 +90,21 @@ async def test_a_handler_that_raises_hurts_nobody(caplog: pytest.LogCaptureFixtu
     async with open_world() as world, world.client(batch_event_handler=broken) as client:
         assert "x" in await ask(client, "x")
     assert "batch_event_handler raised" in caplog.text
+
+
+async def test_every_event_carries_the_users_metadata() -> None:
+    async with open_world(batch_seconds=500) as world:
+        async with world.client(batch_metadata=METADATA, cancel_active_batches_on_close=True) as client:
+            with anyio.move_on_after(50):
+                await ask(client, "x")
+            await wait_for_event(world, "batch_cancelled_upstream")
+        assert {event["event"]: event["metadata"] for event in world.events} == {
+            name: METADATA
+            for name in (
+                "batch_submitted",
+                "batch_progress",
+                "batch_cancel_requested",
+                "batch_cancelled_upstream",
+                "client_closing",
+            )
+        }
