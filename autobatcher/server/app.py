@@ -18,6 +18,7 @@ from ..client.http_parts import HttpParts, answer_parts, error_parts
 from ..client.openai import BatchOpenAI
 from ..client.streams import UnstreamableAnswerError, stream_events, without_streaming
 from ..errors import BatchError
+from ..upstream.failures import without_secret
 from ..upstream.providers import BATCHABLE_ENDPOINTS
 from .tally import Tally
 from .worker import without_late_disconnects
@@ -62,7 +63,7 @@ def create_app(
     app.register_error_handler(HTTPException, _refused)
     app.register_error_handler(BatchError, _failed)
     app.register_error_handler(UnstreamableAnswerError, _unstreamable)
-    app.register_error_handler(openai.APIError, _not_passed_through)
+    app.register_error_handler(openai.APIError, _not_passed_through(client))
     app.register_error_handler(Exception, _defect)
     return app
 
@@ -138,10 +139,15 @@ async def _unstreamable(error: UnstreamableAnswerError) -> Response:
     return _error(502, str(error), kind="server_error")
 
 
-async def _not_passed_through(error: openai.APIError) -> Response:
-    if isinstance(error, openai.APIStatusError):
-        return _relayed(error.response)
-    return _error(502, f"The upstream cannot be reached: {type(error).__name__}", kind="api_connection_error")
+def _not_passed_through(client: BatchOpenAI) -> Callable[[openai.APIError], Awaitable[Response]]:
+    async def not_passed_through(error: openai.APIError) -> Response:
+        if not isinstance(error, openai.APIStatusError):
+            return _error(502, f"The upstream cannot be reached: {type(error).__name__}", kind="api_connection_error")
+        response = _relayed(error.response)
+        response.set_data(without_secret(error.response.content, client.api_key))
+        return response
+
+    return not_passed_through
 
 
 async def _defect(error: Exception) -> Response:

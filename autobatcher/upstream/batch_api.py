@@ -17,7 +17,7 @@ import msgspec
 
 from .account import Account
 from .batch_state import BatchState, parse_batch
-from .failures import UncertainCreationError, UpstreamError, broken_call, connection_errors, refusal
+from .failures import UncertainCreationError, UpstreamError, broken_call, connection_errors, refusal, without_secret
 from .jsonl import InputFile, LineSplitter
 
 STAMP_KEY = "autobatcher_stamp"
@@ -48,6 +48,8 @@ cannot tell whether it exists."""
 MOST_METADATA = 16
 """Pairs that the API takes. A user with that many of their own leaves no room for the stamp; then the input file's id
 must do."""
+
+SECRET_HEADERS = ("authorization", "api-key")
 
 T = TypeVar("T")
 
@@ -234,7 +236,10 @@ class BatchAPI:
                 **options,
             ) as response:
                 if not 200 <= response.status_code < 300:
-                    raise refusal(operation, response.status_code, await response.aread(), response.headers)
+                    said: bytes = await response.aread()
+                    for name in SECRET_HEADERS:
+                        said = without_secret(said, headers.get(name, ""))
+                    raise refusal(operation, response.status_code, said, response.headers)
                 yield response
         except self._connection_errors as error:
             raise broken_call(operation, error) from error

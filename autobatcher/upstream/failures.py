@@ -83,6 +83,16 @@ def broken_call(operation: str, error: Exception) -> UpstreamError:
     return UpstreamError(f"{operation}: {name}{reason}")
 
 
+SHORTEST_SECRET = 8
+"""Characters; what is shorter is no real key, and would be found inside ordinary words."""
+
+
+def without_secret(body: bytes, secret: str) -> bytes:
+    """An upstream's own words, with our key taken out: servers have been seen to quote the key they refuse."""
+    key = secret.removeprefix("Bearer ").encode()
+    return body.replace(key, b"***") if len(key) >= SHORTEST_SECRET else body
+
+
 def reason_given(body: bytes) -> str:
     """The reason inside an error body of any of the known shapes; a shortened text otherwise."""
     try:

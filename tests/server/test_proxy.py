@@ -158,6 +158,16 @@ async def test_a_wrong_upstream_key_is_a_401_that_does_not_tell_the_key() -> Non
             assert (await client.get("/v1/models")).status_code == 401
 
 
+async def test_an_upstream_that_quotes_our_key_does_not_give_it_away() -> None:
+    plan = FaultPlan((HttpFault(status=401, body='{"error": {"message": "Bad key: sk-quoted-key"}}'),))
+    with trio.fail_after(LIMIT):
+        async with open_proxy(emulator={"faults": plan}, api_key="sk-quoted-key") as proxy, proxy.http() as client:
+            for answer in (await client.post("/v1/chat/completions", json=CHAT), await client.get("/v1/models")):
+                assert answer.status_code == 401
+                assert "Bad key: ***" in answer.text
+                assert "sk-quoted-key" not in answer.text
+
+
 async def test_an_upstream_out_of_reach_is_a_bad_gateway() -> None:
     plan = FaultPlan((HttpFault(refuse=True),))
     with trio.fail_after(60):
