@@ -141,6 +141,18 @@ def test_sigterm_at_any_moment_leaves_no_batch_running_and_no_client_hanging(mom
         assert {result.status_code for result in results if isinstance(result, httpx.Response)} <= {200, 503}
 
 
+def test_a_signal_during_an_upload_leaves_nothing_behind(tmp_path: Path) -> None:
+    faults = tmp_path / "faults.json"
+    faults.write_text('{"faults": [{"level": "http", "operation": "files.create", "delay_seconds": 3}]}')
+    with emulator("--faults", str(faults)) as upstream, proxy(upstream) as (process, url):
+        with ask_in_background(url, 5) as results:
+            time.sleep(1.5)  # the window closed after 0.2 s; the upload is on its way until 3.2 s
+            process.terminate()
+            assert process.wait(END_SECONDS) == 0
+        assert {result.status_code for result in results if isinstance(result, httpx.Response)} == {503}
+        assert statuses(upstream) == []
+
+
 def test_a_reader_of_events_that_stalls_stalls_nobody_else() -> None:
     """Nobody reads the events here; a pipe holds 64 KB of them."""
     metadata = [part for i in range(16) for part in ("--batch-metadata", f"k{i}={'x' * 500}")]
