@@ -11,6 +11,10 @@ import hypothesis
 import pytest
 from trio.testing import MockClock
 
+from tests.recording import pytest_addoption, pytest_collection_modifyitems, pytest_configure
+
+__all__ = ["pytest_addoption", "pytest_collection_modifyitems", "pytest_configure"]
+
 # Machines that run tests are slow at times; a test that is too slow meets pytest's own timeout.
 hypothesis.settings.register_profile(
     "autobatcher",
