@@ -4,6 +4,8 @@ from importlib.metadata import version as _version
 
 from . import errors, events
 from .client.openai import BatchOpenAI
+from .client.openai_sync import BatchOpenAISync
+from .client.transport import BatchTransport
 from .errors import (
     BatchEndedError,
     BatchError,
@@ -20,6 +22,8 @@ __version__ = _version("autobatcher")
 
 __all__ = [
     "BatchOpenAI",
+    "BatchOpenAISync",
+    "BatchTransport",
     "ProviderProfile",
     "errors",
     "events",

@@ -10,6 +10,7 @@ from ..engine.request import Request
 from ..errors import UnbatchableRequestError
 from ..upstream.account import Account
 from ..upstream.providers import BATCHABLE_ENDPOINTS
+from .call import SDK_MAX_RETRIES
 
 
 def batchable_endpoint(method: str, url_path: str, base_path: str) -> str | None:
@@ -33,6 +34,22 @@ def batchable_endpoint(method: str, url_path: str, base_path: str) -> str | None
     return None
 
 
+def base_url_of(url: str, url_path: str) -> str:
+    """The base URL that a call was built from, judging by the endpoint at its end: all before it, with /v1 or not.
+
+    A URL that ends with no batchable endpoint comes back as it is.
+    """
+    for endpoint in _ENDPOINTS_LONGEST_FIRST:
+        tail = endpoint.removeprefix("/v1")
+        if url_path.rstrip("/").endswith(tail):
+            return url.rstrip("/")[: -len(tail)]
+    return url
+
+
+# "/chat/completions" ends with "/completions", too.
+_ENDPOINTS_LONGEST_FIRST = sorted(BATCHABLE_ENDPOINTS, key=len, reverse=True)
+
+
 def check_content_type(endpoint: str, content_type: str) -> None:
     """Refuse what is no JSON (multipart, say): a batch has no line for it. Raises `UnbatchableRequestError`."""
     if not content_type.partition(";")[0].strip().lower().endswith("json"):
@@ -42,7 +59,7 @@ def check_content_type(endpoint: str, content_type: str) -> None:
         )
 
 
-def batch_request(account: Account, endpoint: str, body: bytes) -> Request:
+def batch_request(account: Account, endpoint: str, body: bytes, *, max_retries: int = SDK_MAX_RETRIES) -> Request:
     """Make the engine's request of a call's body, unparsed but for the few fields that decide about batching.
 
     Raises:
@@ -57,6 +74,7 @@ def batch_request(account: Account, endpoint: str, body: bytes) -> Request:
         body=body,
         model=fields.model,
         embedding_inputs=_input_count(fields.input) if endpoint == "/v1/embeddings" else 0,
+        max_retries=max_retries,
     )
 
 

@@ -15,6 +15,7 @@ from ..errors import (
     EngineError,
     UnbatchableRequestError,
 )
+from .streams import CONTENT_TYPE
 
 BATCH_ID_HEADER = "x-autobatcher-batch-id"
 CUSTOM_ID_HEADER = "x-autobatcher-custom-id"
@@ -44,6 +45,13 @@ def answer_parts(answer: Answer) -> HttpParts:
     if answer.status_code >= 400:
         headers["x-should-retry"] = "false"  # resubmitting is the engine's decision, not the SDK's
     return {"status_code": answer.status_code, "headers": headers, "content": answer.body}
+
+
+def streamed_parts(answer: Answer, frames: bytes) -> HttpParts:
+    """The response that tells an answer as server-sent events, all at once: they are there by now."""
+    parts = answer_parts(answer)
+    headers = {**parts["headers"], "content-type": CONTENT_TYPE, "cache-control": "no-cache"}
+    return {**parts, "headers": headers, "content": frames}
 
 
 def error_parts(error: BatchError) -> HttpParts:

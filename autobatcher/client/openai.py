@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Self
 
 import anyio
@@ -17,22 +17,25 @@ from anyio import AsyncContextManagerMixin
 from anyio.abc import TaskStatus
 
 from ..engine.batch import GOODBYE_SECONDS
-from ..engine.batcher import Batcher, BatcherStatistics
+from ..engine.batcher import BatcherStatistics
 from ..engine.hosting import AT_END_SECONDS, Host
 from ..engine.request import Answer
 from ..engine.settings import Settings
 from ..errors import ClientClosedError
 from ..events import BatchEventHandler
-from ..upstream.account import Account, fits_a_header
-from ..upstream.batch_api import CREATE_SECONDS, BatchAPI
-from ..upstream.failures import http_library
-from ..upstream.providers import ProviderProfile, profile_for, profile_named
+from ..upstream.batch_api import CREATE_SECONDS
+from ..upstream.providers import ProviderProfile
+from . import resources
 from .batchable import batch_request
-from .transport import ACCOUNT_EXTENSION, make_transport
-
-CREDENTIAL_HEADERS = ("authorization", "openai-organization", "openai-project", "api-key")
-"""What a single call may be paid with, through `extra_headers`."""
-
+from .sdk import (
+    CALL_EXTENSION,
+    CopiesShareTheEngine,
+    check_client,
+    checked_profile,
+    refuse_other_credentials,
+    same_account,
+)
+from .transport import TransportToBatches, close_host, make_host
 
 CLOSE_SECONDS = CREATE_SECONDS + GOODBYE_SECONDS + AT_END_SECONDS
 """How long leaving the block may take, all its own limits together."""
@@ -41,32 +44,32 @@ CLOSE_SECONDS = CREATE_SECONDS + GOODBYE_SECONDS + AT_END_SECONDS
 class _Engine:
     """What a client and its copies share: the host of the batcher, and the HTTP client behind the SDK."""
 
-    def __init__(self, settings: Settings, upstream: Any) -> None:
-        api = BatchAPI(upstream)
-        self.host: Host = Host(lambda: Batcher(settings, api), upstream.aclose)
-        self.transport: Any = make_transport(http_library(openai.DefaultAsyncHttpxClient), self.host, upstream)
-        self.http_client: Any = _sdk_client(self.transport, upstream)
+    def __init__(self, settings: Settings, upstream: Any, *, ignore_timeouts: bool) -> None:
+        self.upstream = upstream
+        self._ignore_timeouts = ignore_timeouts
+        self.host: Host = make_host(settings, upstream)
+        self.transport: Any = TransportToBatches(self.host, upstream, ignore_timeouts=ignore_timeouts)
+        self.http_client: Any = _sdk_client(self.transport)
 
     def through(self, upstream: Any) -> Any:
         """Another HTTP client for the SDK: what is not batchable goes through `upstream`, the rest to this engine."""
-        library = http_library(openai.DefaultAsyncHttpxClient)
-        transport = make_transport(library, self.host, upstream, owns_upstream=False)
-        transport.default_account = self.transport.default_account
-        return _sdk_client(transport, upstream)
+        transport: Any = TransportToBatches(self.host, upstream, ignore_timeouts=self._ignore_timeouts)
+        transport.default_call = self.transport.default_call
+        return _sdk_client(transport)
 
     async def close(self) -> None:
-        """Stop the engine, wait for its goodbye, close the connections. Cancelled: the engine does the rest itself."""
-        await self.host.close()
+        """See `close_host`."""
+        await close_host(self.host, self.upstream)
         if not self.host.is_running:
             with anyio.move_on_after(AT_END_SECONDS, shield=True):
                 await self.http_client.aclose()
 
 
-def _sdk_client(transport: Any, upstream: Any) -> Any:
-    return openai.DefaultAsyncHttpxClient(transport=transport, timeout=upstream.timeout)
+def _sdk_client(transport: Any) -> Any:
+    return openai.DefaultAsyncHttpxClient(transport=transport)
 
 
-class BatchOpenAI(AsyncContextManagerMixin, openai.AsyncOpenAI):  # type: ignore[misc]  # __aexit__ may swallow
+class BatchOpenAI(CopiesShareTheEngine, AsyncContextManagerMixin, openai.AsyncOpenAI):  # type: ignore[misc]  # __aexit__ may swallow
     """`AsyncOpenAI` at batch prices: ordinary awaits, gathered into batches, each caller given its own answer.
 
     Three spellings of who owns the engine, the first one being the best:
@@ -87,8 +90,14 @@ class BatchOpenAI(AsyncContextManagerMixin, openai.AsyncOpenAI):  # type: ignore
         cancel_active_batches_on_close: cancel upstream, as well as we can, what is active when the client closes.
         cancel_abandoned_batches: cancel a batch upstream once every caller waiting for it is gone.
         provider: a profile, or the name of one; None chooses by the base URL's host.
+        ignore_timeouts: a `timeout` of the client or of a call does not limit the wait for a batch. For frameworks
+            that pass one each time.
         **openai_arguments: everything else `AsyncOpenAI` takes. `http_client` becomes the client that talks to the
-            upstream; an `httpx.AsyncClient` or an `httpx2.AsyncClient`. It is closed with this one.
+            upstream; an `httpx.AsyncClient` or an `httpx2.AsyncClient`. It is closed with this one. `timeout` limits
+            the whole wait of a call, from its start to its answer: then it raises `BatchTimeoutError`, which is an
+            `openai.APITimeoutError`, and is withdrawn. Without it a call waits for as long as its batch takes.
+            `max_retries` is how many more batches a line may travel in after one that failed it in passing (408, 409,
+            429, 5xx, expired, lost).
 
     Raises:
         TypeError, ValueError: naming the parameter, at construction. Construction does no I/O and needs no event loop.
@@ -114,6 +123,7 @@ class BatchOpenAI(AsyncContextManagerMixin, openai.AsyncOpenAI):  # type: ignore
         cancel_active_batches_on_close: bool = False,
         cancel_abandoned_batches: bool = True,
         provider: str | ProviderProfile | None = None,
+        ignore_timeouts: bool = False,
         _engine: _Engine | None = None,
         **openai_arguments: Any,
     ) -> None:
@@ -127,25 +137,20 @@ class BatchOpenAI(AsyncContextManagerMixin, openai.AsyncOpenAI):  # type: ignore
             cancel_active_batches_on_close=cancel_active_batches_on_close,
             cancel_abandoned_batches=cancel_abandoned_batches,
         )
-        _refuse_other_credentials(openai_arguments)
-        self._profile = _checked_profile(provider)
+        refuse_other_credentials(openai_arguments)
+        self._profile = checked_profile(provider)
         self._is_copy = _engine is not None
         self._is_closed = False
         if _engine is None:
             upstream = openai_arguments.pop("http_client", None) or openai.DefaultAsyncHttpxClient()
-            _engine = _Engine(settings, upstream)
+            _engine = _Engine(settings, upstream, ignore_timeouts=ignore_timeouts)
             openai_arguments["http_client"] = _engine.http_client
         self._engine = _engine
         super().__init__(api_key=api_key, base_url=base_url, **openai_arguments)
-        if self.base_url.query:
-            raise ValueError(
-                f"base_url must have no query; give default_query= beside {self.base_url.copy_with(query=None)}"
-            )
-        if not fits_a_header(self.api_key):
-            raise ValueError("api_key has a line end, or another character that no HTTP header can hold")
+        check_client(self)
         self._key = api_key if callable(api_key) else None
         if not self._is_copy:
-            _engine.transport.default_account = self._account()
+            _engine.transport.default_call = self._call()
 
     async def run(self, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:  # noqa: ASYNC128  (passed on to the one that calls started())
         """Run the engine in a nursery of your own: `await nursery.start(client.run)`.
@@ -166,7 +171,17 @@ class BatchOpenAI(AsyncContextManagerMixin, openai.AsyncOpenAI):  # type: ignore
             UnbatchableRequestError: at once, if `body` is no JSON object that names a model, or wants to be streamed.
             BatchError: if the batch came to nothing for this request.
         """
-        return await self._engine.host.submit(batch_request(self._account(), endpoint, body))
+        call = self._call()
+        request = batch_request(call.account, endpoint, body, max_retries=call.max_retries)
+        return await self._engine.host.submit(request)
+
+    @cached_property
+    def unbatched(self) -> openai.AsyncOpenAI:
+        """The same client at full price, at once, for the calls that cannot wait.
+
+        It goes through this client's connections, and ends with them; closing it alone does nothing.
+        """
+        return _Unbatched(**same_account(self, self._key), http_client=self._engine.upstream)
 
     async def close(self) -> None:
         """Stop the engine, say goodbye to the upstream, close the connections. Can be called again.
@@ -177,10 +192,6 @@ class BatchOpenAI(AsyncContextManagerMixin, openai.AsyncOpenAI):  # type: ignore
         self._is_closed = True
         if not self._is_copy:
             await self._engine.close()
-
-    def is_closed(self) -> bool:
-        """Whether `close` was called, or the `async with` block left."""
-        return self._is_closed or super().is_closed()
 
     def batch_statistics(self) -> BatcherStatistics | None:
         """How many requests are queued and waiting, and which batches are active; None before the first call."""
@@ -228,55 +239,40 @@ class BatchOpenAI(AsyncContextManagerMixin, openai.AsyncOpenAI):  # type: ignore
     if not TYPE_CHECKING:
         # Type checkers see the SDK's own signature.
 
-        def copy(self, *, _extra_kwargs: Mapping[str, Any] = {}, **changes: Any) -> Self:
-            """`AsyncOpenAI.copy`: other options, the same engine and the same queue."""
-            shared = {"_engine": self._engine, "provider": self._profile, **_extra_kwargs}
-            http_client = changes.get("http_client")
-            if http_client is not None and http_client is not self._client:
-                changes["http_client"] = self._engine.through(http_client)
-            return super().copy(_extra_kwargs=shared, **changes)
+        # The SDK's own, but for `create` and its kind, which are coroutine functions here.
 
-        with_options = copy
+        @cached_property
+        def chat(self):
+            return resources.BatchChat(self)
+
+        @cached_property
+        def completions(self):
+            return resources.BatchCompletions(self)
+
+        @cached_property
+        def images(self):
+            return resources.BatchImages(self)
+
+        @cached_property
+        def responses(self):
+            return resources.BatchResponses(self)
+
+        @cached_property
+        def beta(self):
+            return resources.BatchBeta(self)
 
     async def _prepare_request(self, request: Any) -> None:
-        """The SDK's hook between building and sending a request: the transport learns for whose account it is."""
-        if self.is_closed():
-            error = ClientClosedError("The client is closed.")
-            error.request = request
-            raise error
+        """The SDK's hook between building and sending a request: the transport learns what the call wants."""
+        self._check_open(request)
         await super()._prepare_request(request)
-        request.extensions[ACCOUNT_EXTENSION] = self._account_of(request)
+        request.extensions[CALL_EXTENSION] = self._call()
 
-    def _account_of(self, request: Any) -> Account:
-        """The client's own account, unless this one call names other credentials in `extra_headers`."""
-        account = self._account()
-        given = {name: request.headers[name] for name in CREDENTIAL_HEADERS if name in request.headers}
-        if self._key is None and account.api_key is not None:
-            account_headers = {"authorization": f"Bearer {account.api_key}"}
-        else:
-            account_headers = {"authorization": given.get("authorization", "")}
-        account_headers |= {name.lower(): value for name, value in account.headers}
-        others = {name: value for name, value in given.items() if account_headers.get(name) != value}
-        if not others:
-            return account
-        headers = {name.lower(): value for name, value in account.headers} | others
-        return replace(account, headers=tuple(headers.items()))
 
-    def _account(self) -> Account:
-        """Where calls of this client go, and who pays. Holds no reference to the client."""
-        base_url = str(self.base_url).rstrip("/")
-        headers = {
-            "OpenAI-Organization": self.organization,
-            "OpenAI-Project": self.project,
-            **self._custom_headers,
-        }
-        return Account(
-            base_url=base_url,
-            provider=self._profile or profile_for(base_url),
-            api_key=self._key or self.api_key or None,
-            headers=tuple((name, value) for name, value in headers.items() if isinstance(value, str)),
-            query=tuple((name, str(value)) for name, value in self._custom_query.items()),
-        )
+class _Unbatched(openai.AsyncOpenAI):
+    """Leaves the connections to the client they belong to."""
+
+    async def close(self) -> None:
+        """Nothing: see `BatchOpenAI.unbatched`."""
 
 
 def _holds_cancellation(error: BaseException) -> bool:
@@ -284,17 +280,3 @@ def _holds_cancellation(error: BaseException) -> bool:
     if isinstance(error, BaseExceptionGroup):
         return error.subgroup(anyio.get_cancelled_exc_class()) is not None
     return isinstance(error, GeneratorExit)
-
-
-def _checked_profile(provider: object) -> ProviderProfile | None:
-    if isinstance(provider, str):
-        return profile_named(provider)
-    if provider is None or isinstance(provider, ProviderProfile):
-        return provider
-    raise TypeError(f"provider must be a ProviderProfile or the name of one, not {type(provider).__name__}")
-
-
-def _refuse_other_credentials(openai_arguments: Mapping[str, Any]) -> None:
-    """The engine authenticates its own calls, with a key; the SDK's exchanges of identities are not open to it."""
-    if openai_arguments.get("workload_identity") is not None:
-        raise TypeError("workload_identity cannot be used with batches: pass api_key=, a key or an async function")

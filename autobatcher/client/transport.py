@@ -1,125 +1,183 @@
-"""`BatchTransport`: an HTTP transport in whose hands a batchable POST becomes a line of a batch.
+"""An HTTP transport in whose hands a batchable POST becomes a line of a batch: HTTP request in, HTTP response out.
 
-HTTP request in, HTTP response out, for httpx and for httpx2 alike (openai 2.x uses the one, 3.x the other). What is
-not batchable passes through to the upstream as it is.
+What is not batchable passes through to the upstream as it is. One transport serves the clients of httpx and of httpx2
+(openai 2.x uses the one, 3.x the other): a request is answered in the library it came in.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+import sys
+from collections.abc import Iterator
 from contextlib import contextmanager
-from types import ModuleType
+from functools import cache
 from typing import Any
 
-import openai
+import anyio
+import httpx
+from anyio.abc import TaskStatus
 
-from ..engine.hosting import Host
-from ..errors import BatchError, BatchSubmissionError, EngineError
+from ..engine.batcher import Batcher
+from ..engine.hosting import AT_END_SECONDS, Host
+from ..engine.settings import Settings
+from ..errors import BatchError
 from ..upstream.account import Account
-from .batchable import batch_request, batchable_endpoint, check_content_type
-from .http_parts import HttpParts, answer_parts, error_parts
+from ..upstream.batch_api import BatchAPI
+from ..upstream.providers import ProviderProfile, profile_for
+from .batchable import base_url_of, batchable_endpoint
+from .batched_call import batched
+from .call import SDK_MAX_RETRIES, Call, is_ignored_header
+from .http_parts import HttpParts, error_parts
+from .pass_through import pass_through
+from .sdk import CALL_EXTENSION, checked_profile, with_own_wishes
 
-ACCOUNT_EXTENSION = "autobatcher.account"
-"""The request extension in which a client says for whose account a request is."""
 
-# Set by the HTTP library for the outer request; the client that goes upstream makes its own.
-_HOP_HEADERS = frozenset({"host", "connection"})
-
-
-def make_transport(library: ModuleType, host: Host, upstream: Any, *, owns_upstream: bool = True) -> Any:
-    """A transport for the clients of `library` (httpx or httpx2).
+class TransportToBatches(httpx.AsyncBaseTransport):
+    """Batchable calls go to the engine of `host`, everything else through `upstream`.
 
     Args:
-        host: runs the engine that batchable calls go to.
-        upstream: the client, of either library, that everything else goes through.
-        owns_upstream: whether `upstream` is closed with the transport.
+        upstream: a client of either library; owned by whoever made it.
+        ignore_timeouts: a request's timeout does not limit its wait.
+
+    Attributes:
+        default_call: for requests without the extension: somebody used the HTTP client itself.
     """
-    http: Any = library
 
-    class BatchTransport(http.AsyncBaseTransport):  # type: ignore[misc]  # the base class is the library's to name
-        default_account: Account  # of requests that come without the extension: somebody used the HTTP client itself
+    default_call: Call
 
-        async def handle_async_request(self, request: Any) -> Any:
-            account = request.extensions.get(ACCOUNT_EXTENSION) or self.default_account
-            # Both paths by the same class, so that it does not matter what is percent-encoded.
-            base_path = http.URL(account.base_url).path
-            with _request_in_errors(request):
-                endpoint = batchable_endpoint(request.method, request.url.path, base_path)
-                if endpoint is not None:
-                    return http.Response(**await _batched(host, account, endpoint, request))
-            return await _pass_through(http, upstream, request)
+    def __init__(self, host: Host, upstream: Any, *, ignore_timeouts: bool = False) -> None:
+        self._host = host
+        self._upstream = upstream
+        self._ignore_timeouts = ignore_timeouts
 
-        async def aclose(self) -> None:
-            if owns_upstream:
-                await upstream.aclose()
+    async def handle_async_request(self, request: Any) -> Any:
+        """The response, which for a batched call may take hours. Raises `BatchError`, or what `upstream` raises."""
+        http = library_of(request)
+        with request_in_errors(request):
+            call = self._call_of(request)
+            endpoint = batchable_endpoint(request.method, request.url.path, path_of(call.account.base_url))
+            if endpoint is not None:
+                call = self._with_own_wishes(call, request)
+                return http.Response(**await self._batched(call, endpoint, request))
+        return await pass_through(http, self._upstream, request)
 
-    return BatchTransport()
+    def _with_own_wishes(self, call: Call, request: Any) -> Call:
+        return with_own_wishes(call, request, ignore_timeouts=self._ignore_timeouts)
+
+    async def _batched(self, call: Call, endpoint: str, request: Any) -> HttpParts:
+        content_type = request.headers.get("content-type", "")
+        return await batched(self._host, call, endpoint, content_type, await request.aread())
+
+    def _call_of(self, request: Any) -> Call:
+        call: Call = request.extensions.get(CALL_EXTENSION) or self.default_call
+        return call
 
 
-async def _batched(host: Host, account: Account, endpoint: str, request: Any) -> HttpParts:
-    """The parts of the response to a batchable call; raises `BatchError`, which the SDK neither wraps nor retries."""
-    body = await request.aread()
-    try:
-        check_content_type(endpoint, request.headers.get("content-type", ""))
-        return answer_parts(await host.submit(batch_request(account, endpoint, body)))
-    except BatchSubmissionError as error:
-        if error.status_code is None:
-            raise
-        return error_parts(error)
-    except openai.OpenAIError:
-        raise
-    except Exception as error:
-        # openai 2.x takes whatever else a transport raises for a broken connection, and sends the call again.
-        raise EngineError(f"A defect of autobatcher ({type(error).__name__}); please report it.") from error
+class BatchTransport(TransportToBatches):
+    """A transport for any `httpx.AsyncClient`, so that other SDKs of the same wire format batch, too.
+
+        client = AsyncGroq(http_client=httpx.AsyncClient(transport=BatchTransport()))
+
+    Where a batch goes and who pays for it is read off each request: the base URL is what stands before the endpoint,
+    credentials and query are the request's own, and so are all other headers but those that SDKs, HTTP libraries and
+    tracers always send. Requests that differ in these share no batch. What only a batch can meet is told as an HTTP
+    error that the SDK is asked not to retry. The HTTP client's own timeout, meant for servers that answer at once, does
+    not limit the wait. An `httpx2.AsyncClient` takes this transport as well.
+
+    The engine runs in a background task from the first call until the HTTP client, or the transport, is closed; or in
+    a nursery of yours: `await nursery.start(transport.run)`.
+
+    Args:
+        http_client: talks to the upstream; an `httpx.AsyncClient` of the usual kind by default. Closed with this.
+        provider: a profile, or the name of one; None chooses by each request's host.
+        max_retries: how many more batches a line may travel in after one that failed it in passing.
+        max_wait_seconds: how long a call waits before it raises `BatchTimeoutError`; None for as long as it takes.
+        **settings: `batch_size`, `batch_window_seconds`, ..., as for `BatchOpenAI`.
+
+    Raises:
+        TypeError, ValueError: naming the parameter, at construction.
+
+    Cancelled: as for `BatchOpenAI`.
+    """
+
+    def __init__(
+        self,
+        *,
+        http_client: Any = None,
+        provider: str | ProviderProfile | None = None,
+        max_retries: int = SDK_MAX_RETRIES,
+        max_wait_seconds: float | None = None,
+        **settings: Any,
+    ) -> None:
+        self._profile = checked_profile(provider)
+        self._max_retries = max_retries
+        self._max_wait_seconds = max_wait_seconds
+        upstream = http_client or httpx.AsyncClient(timeout=UPSTREAM_SECONDS)
+        super().__init__(make_host(Settings(**settings), upstream), upstream)
+
+    async def run(self, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:  # noqa: ASYNC128  (passed on to the one that calls started())
+        """Run the engine in a nursery of your own: `await nursery.start(transport.run)`."""
+        await self._host.run(task_status=task_status)
+
+    async def aclose(self) -> None:
+        """Stop the engine and wait for its goodbye; see `BatchOpenAI.close`."""
+        await close_host(self._host, self._upstream)
+
+    def _with_own_wishes(self, call: Call, request: Any) -> Call:
+        return call
+
+    async def _batched(self, call: Call, endpoint: str, request: Any) -> HttpParts:
+        try:
+            return await super()._batched(call, endpoint, request)
+        except BatchError as error:  # other SDKs know nothing of it, and would send the call again
+            return error_parts(error)
+
+    def _call_of(self, request: Any) -> Call:
+        url = str(request.url.copy_with(query=None, fragment=None))
+        base_url = base_url_of(url, request.url.path)
+        kept = {name: value for name, value in request.headers.items() if not is_ignored_header(name)}
+        account = Account(
+            base_url=base_url,
+            provider=self._profile or profile_for(base_url),
+            headers=tuple(kept.items()),
+            query=tuple(request.url.params.multi_items()),
+        )
+        return Call(account, self._max_wait_seconds, self._max_retries)
+
+
+UPSTREAM_SECONDS = 600.0
+"""The SDK's default, for calls that pass through. The engine's own calls have limits of their own."""
+
+
+def make_host(settings: Settings, upstream: Any) -> Host:
+    """An engine that talks to the upstream through that client, and closes it when it was told to stop."""
+    api = BatchAPI(upstream)
+    return Host(lambda: Batcher(settings, api), upstream.aclose)
+
+
+async def close_host(host: Host, upstream: Any) -> None:
+    """Stop the engine, wait for its goodbye, close the connections. Cancelled: the engine does the rest itself."""
+    await host.close()
+    if not host.is_running:
+        with anyio.move_on_after(AT_END_SECONDS, shield=True):
+            await upstream.aclose()
+
+
+def library_of(request: Any) -> Any:
+    """The module, httpx or httpx2, whose request this is."""
+    return sys.modules[type(request).__module__.partition(".")[0]]
+
+
+@cache
+def path_of(base_url: str) -> str:
+    """A base URL's path. By the class that requests use, so that it does not matter what is percent-encoded."""
+    return httpx.URL(base_url).path
 
 
 @contextmanager
-def _request_in_errors(request: Any) -> Iterator[None]:
+def request_in_errors(request: Any) -> Iterator[None]:
     """`openai.APIError` promises a `request`; the engine that makes our errors has none."""
     try:
         yield
     except BatchError as error:
         error.request = request
         raise
-
-
-async def _pass_through(http: Any, upstream: Any, request: Any) -> Any:
-    """Send a request upstream through another client, perhaps of the other library, and give its response back."""
-    headers = [(name, value) for name, value in request.headers.multi_items() if name not in _HOP_HEADERS]
-    has_body = "content-length" in request.headers or "transfer-encoding" in request.headers
-    outgoing = upstream.build_request(
-        request.method,
-        str(request.url),
-        headers=headers,
-        content=_chunks(request.stream) if has_body else None,
-        extensions={"timeout": request.extensions.get("timeout", {})},
-    )
-    incoming = await upstream.send(outgoing, stream=True)
-    return http.Response(
-        incoming.status_code,
-        headers=incoming.headers.multi_items(),
-        stream=_relayed(http, incoming),
-        extensions={"http_version": incoming.extensions.get("http_version", b"HTTP/1.1")},
-    )
-
-
-async def _chunks(stream: Any) -> AsyncIterator[bytes]:
-    """A request's body, whichever library's stream it is; as a plain iterator, either library takes it."""
-    async for chunk in stream:
-        yield chunk
-
-
-def _relayed(http: Any, incoming: Any) -> Any:
-    class RelayedStream(http.AsyncByteStream):  # type: ignore[misc]  # the base class is the library's to name
-        is_consumed = False
-
-        async def __aiter__(self) -> AsyncIterator[bytes]:
-            if not self.is_consumed:  # the SDK drains a stream again after its [DONE]
-                self.is_consumed = True
-                async for chunk in incoming.stream:  # still encoded, as the headers say
-                    yield chunk
-
-        async def aclose(self) -> None:
-            await incoming.aclose()
-
-    return RelayedStream()

@@ -20,7 +20,7 @@ from . import outcomes
 from .reading import REFUSED_SECONDS, ResultReader
 from .request import Request
 from .settings import Settings
-from .waiting import Waiting
+from .waiting import Resubmit, Waiting
 
 logger: logging.Logger = logging.getLogger("autobatcher")
 
@@ -47,6 +47,7 @@ class Batch:
     Args:
         requests: at least one, all of one account and of kinds that may travel together.
         uploads: bounds how many batches upload at once.
+        resubmit: see `Waiting`.
     """
 
     def __init__(
@@ -57,9 +58,10 @@ class Batch:
         settings: Settings,
         emit: Emit,
         uploads: anyio.CapacityLimiter,
+        resubmit: Resubmit,
     ) -> None:
         self.stamp: str = uuid.uuid4().hex
-        self.waiting: Waiting = Waiting(dict(zip(_custom_ids(self.stamp), requests, strict=False)))
+        self.waiting: Waiting = Waiting(dict(zip(_custom_ids(self.stamp), requests, strict=False)), resubmit)
         self._endpoint = requests[0].endpoint
         self._account = requests[0].account
         self._api = api

@@ -72,8 +72,7 @@ class Batcher:
         _check_provider_takes(request)
         if self._is_closed:
             raise outcomes.closed_error(request, None)
-        if self._windows.add(request, anyio.current_time()) and self._wake is not None:
-            self._wake.set()
+        self._add(request)
         return await request.outcome()
 
     async def run(self, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
@@ -136,6 +135,10 @@ class Batcher:
             active_batch_ids=self._active_batch_ids(),
         )
 
+    def _add(self, request: Request) -> None:
+        if self._windows.add(request, anyio.current_time()) and self._wake is not None:
+            self._wake.set()
+
     async def _start_batches(self, nursery: TaskGroup) -> None:
         """Turn each window that is full, or whose time is up, into a batch with a task of its own."""
         uploads = anyio.CapacityLimiter(CONCURRENT_UPLOADS)
@@ -148,7 +151,14 @@ class Batcher:
 
     def _start_batch(self, nursery: TaskGroup, requests: list[Request], uploads: anyio.CapacityLimiter) -> None:
         try:
-            batch = Batch(requests, api=self._api, settings=self.settings, emit=self._emit, uploads=uploads)
+            batch = Batch(
+                requests,
+                api=self._api,
+                settings=self.settings,
+                emit=self._emit,
+                uploads=uploads,
+                resubmit=self._resubmit,
+            )
         except Exception as defect:  # these requests are in nobody's hands now
             logger.exception("autobatcher: a defect in the engine")
             for request in requests:
@@ -156,6 +166,15 @@ class Batcher:
             return
         self._batches.add(batch)
         nursery.start_soon(self._live, batch)
+
+    def _resubmit(self, request: Request) -> bool:
+        """Take a request that failed in passing into the next batch of its kind; False if its tries are used up."""
+        if self._must_stop or self._is_closed or request.retries_left == 0:
+            return False
+        request.retries_left -= 1
+        request.custom_id = ""
+        self._add(request)
+        return True
 
     async def _live(self, batch: Batch) -> None:
         try:

@@ -36,6 +36,29 @@ def line_outcome(line: OutputLine, batch_id: str) -> Answer | BatchError:
     )
 
 
+_PASSING_STATUSES = frozenset({408, 409, 429, *range(500, 600)})
+
+_PASSING_ENDS = frozenset({"completed", "expired", "cancelled"})
+"""Ends of a batch that say nothing against a line that got no answer in it. (A batch that "failed" may say a lot.)"""
+
+_PASSING_CODES = frozenset(
+    {"batch_expired", "batch_cancelled", "NetworkError", "Timeout", "TaskTerminated", "BatchTerminated"}
+)
+"""Codes of lines that were not executed, or not to their end: OpenAI's and llm-d's, then those of Doubleword's
+fusillade."""
+
+
+def is_passing(outcome: Answer | BatchError) -> bool:
+    """Whether the same request may well fare better in a later batch: it was not refused, but got no real answer."""
+    if isinstance(outcome, Answer):
+        return outcome.status_code in _PASSING_STATUSES
+    if not isinstance(outcome, BatchEndedError):
+        return False
+    return outcome.status in _PASSING_ENDS or (
+        isinstance(outcome.body, dict) and outcome.body.get("code") in _PASSING_CODES
+    )
+
+
 def ended_error_for(state: BatchState) -> ErrorFor:
     """For requests without a line in a batch that has ended."""
     if state.status == "completed":

@@ -43,6 +43,7 @@ class Request:
         body: the call's body, a JSON object as bytes.
         model: what the body says of it; decides with whom the request may travel.
         embedding_inputs: how many inputs an embeddings call has; 0 for any other call.
+        max_retries: how many more batches the request may travel in after one that failed it in passing.
     """
 
     __slots__ = (
@@ -55,14 +56,25 @@ class Request:
         "endpoint",
         "model",
         "place",
+        "retries_left",
     )
 
-    def __init__(self, *, account: Account, endpoint: str, body: bytes, model: str, embedding_inputs: int = 0) -> None:
+    def __init__(
+        self,
+        *,
+        account: Account,
+        endpoint: str,
+        body: bytes,
+        model: str,
+        embedding_inputs: int = 0,
+        max_retries: int = 0,
+    ) -> None:
         self.account: Account = account
         self.endpoint: str = endpoint
         self.body: bytes = body
         self.model: str = model
         self.embedding_inputs: int = embedding_inputs
+        self.retries_left: int = max_retries
         self.custom_id: str = ""
         self.place: Place | None = None
         self._outcome: Answer | BatchError | None = None

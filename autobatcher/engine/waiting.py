@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import anyio
 
@@ -11,19 +11,25 @@ from ..upstream.jsonl import OutputLine
 from . import outcomes
 from .request import Answer, ErrorFor, Request
 
+Resubmit = Callable[[Request], bool]
+
 
 class Waiting:
     """Who still waits for a line of a batch.
 
     Each request in here gets its outcome by being taken out, so that no request can get two.
 
+    Args:
+        resubmit: takes a request that failed in passing into a later batch; False if it may not, or there is none.
+
     Attributes:
         deserted: set once nobody waits any more, although lines of callers who left may still run.
     """
 
-    def __init__(self, requests: dict[str, Request]) -> None:
+    def __init__(self, requests: dict[str, Request], resubmit: Resubmit) -> None:
         self.deserted: anyio.Event = anyio.Event()
         self._requests = requests
+        self._resubmit = resubmit
         self._has_lost_callers = False
         for custom_id, request in requests.items():
             request.custom_id = custom_id
@@ -53,7 +59,9 @@ class Waiting:
             self._settle(custom_id, error_for(request, batch_id))
 
     def _settle(self, custom_id: str, outcome: Answer | BatchError) -> None:
-        self._requests.pop(custom_id).settle(outcome)
+        request = self._requests.pop(custom_id)
+        if not (outcomes.is_passing(outcome) and self._resubmit(request)):
+            request.settle(outcome)
         self._notice_desertion()
 
     def _notice_desertion(self) -> None:

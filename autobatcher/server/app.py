@@ -16,7 +16,7 @@ from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 from ..client.batchable import check_content_type
 from ..client.http_parts import HttpParts, answer_parts, error_parts
 from ..client.openai import BatchOpenAI
-from ..client.streams import UnstreamableAnswerError, stream_events, without_streaming
+from ..client.streams import CONTENT_TYPE, STREAMED_ENDPOINTS, UnstreamableAnswerError, stream_events, without_streaming
 from ..errors import BatchError
 from ..upstream.failures import without_secret
 from ..upstream.providers import BATCHABLE_ENDPOINTS
@@ -28,8 +28,6 @@ logger: logging.Logger = logging.getLogger("autobatcher")
 MAX_BODY_BYTES = 64_000_000
 BODY_SECONDS = 300.0
 """How long a client may take to send a body: 64 MB at 2 Mbit/s."""
-
-STREAMED_ENDPOINTS = frozenset({"/v1/chat/completions", "/v1/completions", "/v1/responses"})
 
 
 def create_app(
@@ -167,7 +165,7 @@ def _streamed(parts: HttpParts, frames: Iterable[bytes]) -> Response:
         for frame in frames:
             yield frame
 
-    headers = {**parts["headers"], "content-type": "text/event-stream; charset=utf-8", "cache-control": "no-cache"}
+    headers = {**parts["headers"], "content-type": CONTENT_TYPE, "cache-control": "no-cache"}
     return Response(body(), parts["status_code"], headers)
 
 

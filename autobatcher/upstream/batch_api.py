@@ -229,7 +229,7 @@ class BatchAPI:
             async with self._http.stream(
                 method,
                 account.base_url + path,
-                params={**dict(account.query), **(params or {})} or None,
+                params=[*account.query, *(params or {}).items()] or None,
                 headers=headers,
                 timeout=CALL_SECONDS,
                 follow_redirects=True,

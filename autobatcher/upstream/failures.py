@@ -114,8 +114,8 @@ def _seconds(retry_after: str | None) -> float | None:
 
 
 def http_library(client_class: type) -> Any:
-    """The library, httpx or httpx2, whose `AsyncClient` this class is or derives from."""
-    base = next(base for base in client_class.__mro__ if base.__name__ == "AsyncClient")
+    """The library, httpx or httpx2, whose `AsyncClient` or `Client` this class is or derives from."""
+    base = next(base for base in client_class.__mro__ if base.__name__ in ("AsyncClient", "Client"))
     return sys.modules[base.__module__.partition(".")[0]]
 
 

@@ -195,6 +195,7 @@ def _failure(line: _Line) -> OutputLine:
     status = line.response.status_code if line.response is not None else None
     if status is None and (nested := _nested_failure(message)) is not None:
         return OutputLine(line.custom_id, *nested)
+    code = code or _nested_type(message)
     if status is not None and status >= 400:
         body = msgspec.json.encode({"error": {"message": message, "code": code, "type": None, "param": None}})
         request_id = line.response.request_id if line.response is not None else None
@@ -223,3 +224,12 @@ def _nested_failure(message: str) -> tuple[int, bytes] | None:
     if not isinstance(status, int) or not 400 <= status <= 599:
         return None
     return status, body.encode() if isinstance(body, str) else msgspec.json.encode(body)
+
+
+def _nested_type(message: str) -> str | None:
+    """What Doubleword calls a failure that has no HTTP status, such as "NetworkError"."""
+    try:
+        kind = _decode_any(message)["type"]
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, KeyError, TypeError, IndexError):
+        return None
+    return kind if isinstance(kind, str) else None

@@ -87,7 +87,6 @@ DOORS_TO_A_BATCH: dict[str, Door] = {
     "a copy with another HTTP client": another_http_client,
     "raw response": lambda c, _: c.chat.completions.with_raw_response.create(model=MODEL, messages=MESSAGES),
     "beta parse": lambda c, _: c.beta.chat.completions.parse(model=MODEL, messages=MESSAGES),
-    "extra_query": lambda c, _: c.chat.completions.create(model=MODEL, messages=MESSAGES, extra_query={"a": "b"}),
     "responses.parse": lambda c, _: c.responses.parse(model=MODEL, input="x"),
     "responses in the background": lambda c, _: c.responses.create(model=MODEL, input="x", background=True),
     "post": post("/chat/completions"),
@@ -110,23 +109,12 @@ def v1_in_the_path(client: BatchOpenAI, world: World) -> Awaitable[Any]:
     return post("/v1/chat/completions")(client.with_options(base_url="http://upstream.test"), world)
 
 
-async def chat_stream(client: BatchOpenAI, world: World) -> None:
-    async with client.chat.completions.stream(model=MODEL, messages=MESSAGES) as stream:
-        await stream.until_done()
-
-
-async def responses_stream(client: BatchOpenAI, world: World) -> None:
-    async with client.responses.stream(model=MODEL, input="x") as stream:
-        await stream.until_done()
-
-
 REFUSED_DOORS: dict[str, Door] = {
-    "stream in extra_body": lambda c, _: c.chat.completions.create(
-        model=MODEL, messages=MESSAGES, extra_body={"stream": True}
-    ),
+    "extra_query": lambda c, _: c.chat.completions.create(model=MODEL, messages=MESSAGES, extra_query={"a": "b"}),
+    "extra_headers": lambda c, _: c.chat.completions.create(model=MODEL, messages=MESSAGES, extra_headers={"X-A": "b"}),
+    "streamed images": lambda c, _: c.images.generate(model=MODEL, prompt="x", stream=True),
+    "beta.responses, which add a query": lambda c, _: c.beta.responses.create(model=MODEL, input="x"),
     "a path outside the base URL": v1_in_the_path,
-    "chat.completions.stream": chat_stream,
-    "responses.stream": responses_stream,
 }
 
 

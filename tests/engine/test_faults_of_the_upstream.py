@@ -120,7 +120,7 @@ async def test_a_line_cut_at_the_end_of_a_file_fails_its_caller_and_no_other() -
 async def test_a_batch_that_ends_half_done_delivers_the_half_that_was_paid_for(ends: str) -> None:
     plan = FaultPlan((BatchFault(ends=ends, after=0.5),))  # type: ignore[arg-type]
     async with open_world(faults=plan, batch_seconds=20) as world:
-        outcomes = await ask_many(world, 6)
+        outcomes = await ask_many(world, 6, max_retries=0)
         assert sum(isinstance(outcome, str) for outcome in outcomes) == 3
         failures = [outcome for outcome in outcomes if isinstance(outcome, BatchEndedError)]
         assert len(failures) == 3

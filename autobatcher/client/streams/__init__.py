@@ -21,7 +21,14 @@ from .request import StreamRequest, without_streaming
 from .responses import response_events
 from .sse import DONE, frame
 
-__all__ = ["stream_events", "without_streaming", "StreamRequest", "UnstreamableAnswerError", "CONTENT_TYPE"]
+__all__ = [
+    "stream_events",
+    "without_streaming",
+    "StreamRequest",
+    "UnstreamableAnswerError",
+    "CONTENT_TYPE",
+    "STREAMED_ENDPOINTS",
+]
 
 CONTENT_TYPE = "text/event-stream; charset=utf-8"
 """The content type of a response made of these frames."""
@@ -62,6 +69,10 @@ _MESSAGES: dict[str, Callable[[bytes, bool], list[dict[str, Any]]]] = {
     "/v1/completions": completion_chunks,
     "/v1/responses": lambda body, include_usage: response_events(body),
 }
+
+
+STREAMED_ENDPOINTS = frozenset(_MESSAGES)
+"""Where `stream` means something; it is not for us to take it out of other bodies."""
 
 
 def _frames(chunks: list[dict[str, Any]]) -> Iterator[bytes]:

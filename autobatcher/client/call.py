@@ -1,0 +1,94 @@
+"""What an HTTP request wants beside its body: who pays, how long it waits, how often it is tried. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ..errors import UnbatchableRequestError
+from ..upstream.account import Account
+
+CREDENTIAL_HEADERS = ("authorization", "openai-organization", "openai-project", "api-key")
+"""What says who pays. A batch is paid by one account, so calls with other credentials travel in other batches."""
+
+SDK_MAX_RETRIES = 2
+"""The SDK's default (openai/_constants.py), for calls that come without an SDK, too."""
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """How a request is to be batched.
+
+    Attributes:
+        wait_seconds: how long its caller waits for the answer; None for as long as it takes.
+        max_retries: how many more batches it may travel in after one that failed it in passing.
+    """
+
+    account: Account
+    wait_seconds: float | None = None
+    max_retries: int = SDK_MAX_RETRIES
+
+
+def refuse_headers_of_one_call(headers: Iterable[str]) -> None:
+    """A line of a batch has no headers: refuse those that somebody gave to one call.
+
+    Ignored are those that SDKs and HTTP libraries always send (user-agent, x-stainless-*, cookies of earlier answers,
+    ...) and those of tracers (traceparent, ...); they say nothing to a model.
+
+    Raises:
+        UnbatchableRequestError: naming the header.
+    """
+    for name in headers:
+        if not is_ignored_header(name):
+            raise UnbatchableRequestError(
+                f"A line of a batch has no headers, so {name!r} cannot be sent with this one call. Give it to the "
+                "whole client as default_headers=, or make this call with client.unbatched.",
+                param="extra_headers",
+            )
+
+
+def refuse_query_of_one_call(names: Iterable[str]) -> None:
+    """The same for query parameters. Raises `UnbatchableRequestError`, naming the parameter."""
+    for name in names:
+        raise UnbatchableRequestError(
+            f"A line of a batch has no query, so {name!r} cannot be sent with this one call. Give it to the whole "
+            "client as default_query=, or make this call with client.unbatched.",
+            param="extra_query",
+        )
+
+
+def is_ignored_header(name: str) -> bool:
+    """Whether a header, in lower case, means nothing to a batch."""
+    return name in _ALWAYS_SENT or name in _OF_TRACERS or name.startswith(_IGNORED_PREFIXES)
+
+
+_ALWAYS_SENT = frozenset(
+    {
+        "accept",
+        "accept-encoding",
+        "accept-language",
+        "connection",
+        "content-encoding",
+        "content-length",
+        "content-type",
+        "cookie",
+        "host",
+        "transfer-encoding",
+        "user-agent",
+    }
+)
+_OF_TRACERS = frozenset(
+    {"b3", "baggage", "sentry-trace", "traceparent", "tracestate", "x-amzn-trace-id", "x-cloud-trace-context"}
+)
+_IGNORED_PREFIXES = ("x-stainless-", "x-b3-", "x-datadog-")
+
+
+def wait_seconds(timeout: Mapping[str, Any], default: Mapping[str, Any]) -> float | None:
+    """The limit that a caller set to their wait: the read timeout, which is the one for silence.
+
+    Args:
+        timeout: a request's extension of that name (connect, read, write and pool, in seconds or None).
+        default: the SDK's own, which was made for servers that answer at once and sets no limit to a batch.
+    """
+    return None if timeout == default else timeout.get("read")

@@ -1,0 +1,130 @@
+"""A thread with an event loop of its own, in which one engine works for all threads of a program."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import threading
+import warnings
+from collections.abc import Awaitable, Callable
+from concurrent.futures import Future
+from typing import TypeVar
+from weakref import WeakSet
+
+import anyio
+from anyio.from_thread import BlockingPortal
+
+from ..engine.batch import GOODBYE_SECONDS
+from ..engine.hosting import AT_END_SECONDS, Host
+from ..errors import ClientClosedError
+from ..upstream.batch_api import CREATE_SECONDS
+
+T = TypeVar("T")
+
+STOP_SECONDS = CREATE_SECONDS + GOODBYE_SECONDS + 2 * AT_END_SECONDS
+"""How long a program waits for the engine's goodbye: all its own limits together."""
+
+
+class EngineThread:
+    """Starts with the first call, and anew in a process that was forked from one in which it ran.
+
+    Args:
+        make_host: makes the engine's host, in the thread.
+    """
+
+    def __init__(self, make_host: Callable[[], Host]) -> None:
+        self._make_host = make_host
+        self._lock = threading.Lock()  # around the start alone
+        self._pid = 0
+        self._portal: BlockingPortal | None = None
+        self._host: Host | None = None
+        self._thread: threading.Thread | None = None
+        self._is_closed = False
+        _running.add(self)
+
+    @property
+    def host(self) -> Host | None:
+        """The engine's host; None before the first call."""
+        return self._host
+
+    def call(self, function: Callable[[Host], Awaitable[T]]) -> T:
+        """Await `function` of the engine's host in the thread; its result, or what it raised.
+
+        Interrupted (Ctrl-C): `function` is cancelled there.
+
+        Raises:
+            ClientClosedError: after `close`, or when the thread has ended.
+            RuntimeError: in the engine's own thread, where an event handler runs: it would wait for itself.
+        """
+        portal, host = self._started()
+        try:
+            future: Future[T] = portal.start_task_soon(function, host)
+        except RuntimeError as error:
+            if self._thread is threading.current_thread():
+                raise
+            raise ClientClosedError("The client is closed.") from error
+        try:
+            return future.result()
+        except BaseException:
+            future.cancel()
+            raise
+
+    def stop(self) -> None:
+        """Ask the engine to stop, from any thread, and do not wait for it."""
+        self._is_closed = True
+        if self._host is not None and self._pid == os.getpid():
+            self._host.stop()
+
+    def close(self) -> None:
+        """Stop the engine and wait for its goodbye, which is bounded. Can be called again."""
+        self.stop()
+        thread = self._thread
+        if thread is not None and self._pid == os.getpid() and thread is not threading.current_thread():
+            thread.join(STOP_SECONDS)
+
+    def _started(self) -> tuple[BlockingPortal, Host]:
+        if self._is_closed:
+            raise ClientClosedError("The client is closed.")
+        with self._lock:
+            if self._pid != os.getpid():
+                self._start()
+        assert self._portal is not None
+        assert self._host is not None
+        return self._portal, self._host
+
+    def _start(self) -> None:
+        is_up: Future[None] = Future()
+        self._thread = threading.Thread(target=anyio.run, args=(self._main, is_up), name="autobatcher", daemon=True)
+        self._thread.start()
+        is_up.result()
+        self._pid = os.getpid()
+
+    async def _main(self, is_up: Future[None]) -> None:
+        """The portal stays open until the engine has ended, and until every call in it has been told so."""
+        try:
+            async with BlockingPortal() as portal, anyio.create_task_group() as nursery:
+                self._host, self._portal = self._make_host(), portal
+                await nursery.start(self._host.run)
+                is_up.set_result(None)
+        except BaseException as error:
+            if is_up.done():
+                raise
+            is_up.set_exception(error)  # for the thread that wants to start this one
+
+
+def dropped(thread: EngineThread) -> None:
+    """For a client that was collected without being closed: end its engine, and say so."""
+    if thread.host is not None and not thread._is_closed:
+        thread.stop()
+        message = "a BatchOpenAISync client was never closed: use `with`, or `client.close()`"
+        warnings.warn(message, ResourceWarning, stacklevel=2)
+
+
+_running: WeakSet[EngineThread] = WeakSet()
+
+
+@atexit.register
+def _say_goodbye() -> None:
+    """Threads of this kind do not keep a program alive; their engines still get their bounded goodbye."""
+    for thread in tuple(_running):
+        thread.close()

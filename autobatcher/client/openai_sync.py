@@ -1,0 +1,219 @@
+"""`BatchOpenAISync`: `openai.OpenAI` whose batchable calls become lines of upstream batches; for threads and notebooks.
+
+One engine, in a thread of its own, works for all threads that use a client or its copies.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Mapping
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import openai
+
+from ..engine.batcher import BatcherStatistics
+from ..engine.hosting import Host
+from ..engine.settings import Settings
+from ..events import BatchEventHandler
+from ..upstream.providers import ProviderProfile
+from . import resources
+from .batchable import batchable_endpoint
+from .batched_call import batched
+from .call import Call
+from .engine_thread import EngineThread, dropped
+from .http_parts import HttpParts
+from .pass_through import pass_through_sync
+from .sdk import (
+    CALL_EXTENSION,
+    CopiesShareTheEngine,
+    check_client,
+    checked_profile,
+    refuse_other_credentials,
+    same_account,
+    with_own_wishes,
+)
+from .threaded_client import threaded_client
+from .transport import library_of, make_host, path_of, request_in_errors
+
+
+class BatchOpenAISync(CopiesShareTheEngine, openai.OpenAI):
+    """`OpenAI` at batch prices: calls from many threads, gathered into batches, each thread given its own answer.
+
+        with BatchOpenAISync() as client, ThreadPoolExecutor(100) as threads:
+            answers = threads.map(lambda text: client.responses.create(model=..., input=text), texts)
+
+    A call blocks its thread until its batch has the answer, so it takes as many threads as calls are to travel
+    together; in async code, `BatchOpenAI` takes none. Safe to use from any number of threads.
+
+    Without `with` or `close()` the engine gets its goodbye when the program ends.
+
+    Args:
+        http_client: talks to the upstream, an `httpx.Client` or `httpx2.Client`, also for the engine. Closed with this.
+        Everything else as for `BatchOpenAI`; `api_key` may be a plain function.
+
+    Raises:
+        TypeError, ValueError: naming the parameter, at construction. Construction does no I/O and starts no thread.
+
+    Interrupted: a call in which Ctrl-C raises KeyboardInterrupt is withdrawn, like a cancelled one of `BatchOpenAI`.
+    """
+
+    _engine: _Engine
+
+    def __init__(
+        self,
+        *,
+        api_key: str | Callable[[], str] | None = None,
+        base_url: Any = None,
+        batch_size: int = 1000,
+        batch_window_seconds: float = 10.0,
+        poll_interval_seconds: float = 5.0,
+        completion_window: str = "24h",
+        batch_metadata: Mapping[str, str] | None = None,
+        batch_event_handler: BatchEventHandler | None = None,
+        cancel_active_batches_on_close: bool = False,
+        cancel_abandoned_batches: bool = True,
+        provider: str | ProviderProfile | None = None,
+        ignore_timeouts: bool = False,
+        _engine: _Engine | None = None,
+        **openai_arguments: Any,
+    ) -> None:
+        settings = Settings(
+            batch_size=batch_size,
+            batch_window_seconds=batch_window_seconds,
+            poll_interval_seconds=poll_interval_seconds,
+            completion_window=completion_window,
+            batch_metadata=batch_metadata or {},
+            batch_event_handler=batch_event_handler,
+            cancel_active_batches_on_close=cancel_active_batches_on_close,
+            cancel_abandoned_batches=cancel_abandoned_batches,
+        )
+        refuse_other_credentials(openai_arguments)
+        self._profile = checked_profile(provider)
+        self._is_copy = _engine is not None
+        self._is_closed = False
+        if _engine is None:
+            _engine = _Engine(settings, openai_arguments.pop("http_client", None), ignore_timeouts=ignore_timeouts)
+            openai_arguments["http_client"] = _engine.http_client
+        self._engine = _engine
+        super().__init__(api_key=api_key, base_url=base_url, **openai_arguments)
+        check_client(self)
+        self._plain_key = api_key if callable(api_key) else None
+        self._key = self._engine.async_key(api_key) if callable(api_key) else None
+        if not self._is_copy:
+            _engine.transport.default_call = self._call()
+
+    @cached_property
+    def unbatched(self) -> openai.OpenAI:
+        """The same client at full price, at once, for the calls that cannot wait.
+
+        It goes through this client's connections, and ends with them; closing it alone does nothing.
+        """
+        return _Unbatched(**same_account(self, self._plain_key), http_client=self._engine.upstream)
+
+    def close(self) -> None:
+        """Stop the engine, wait for its goodbye to the upstream, close the connections. Can be called again.
+
+        Threads that still wait get a `ClientClosedError`. Closing a copy leaves the engine to the client it was copied
+        from.
+        """
+        self._is_closed = True
+        if not self._is_copy:
+            self._engine.close()
+
+    def batch_statistics(self) -> BatcherStatistics | None:
+        """How many requests are queued and waiting, and which batches are active; None before the first call."""
+        host = self._engine.thread.host
+        return None if host is None or host.batcher is None else host.batcher.statistics()
+
+    if not TYPE_CHECKING:
+
+        @cached_property
+        def responses(self):
+            """The SDK's own, but for what would go past every batch."""
+            return resources.BatchResponsesSync(self)
+
+    def _prepare_request(self, request: Any) -> None:
+        """The SDK's hook between building and sending a request: the transport learns what the call wants."""
+        self._check_open(request)
+        super()._prepare_request(request)
+        request.extensions[CALL_EXTENSION] = self._call()
+
+
+class _Unbatched(openai.OpenAI):
+    """Leaves the connections to the client they belong to."""
+
+    def close(self) -> None:
+        """Nothing: see `BatchOpenAISync.unbatched`."""
+
+
+class _Engine:
+    """What a client and its copies share: the engine's thread, and the HTTP client behind the SDK."""
+
+    def __init__(self, settings: Settings, upstream: Any, *, ignore_timeouts: bool) -> None:
+        self.upstream = openai.DefaultHttpxClient() if upstream is None else upstream
+        self._ignore_timeouts = ignore_timeouts
+
+        def for_the_engine() -> Any:
+            return openai.DefaultAsyncHttpxClient() if upstream is None else threaded_client(upstream)
+
+        self.thread: EngineThread = EngineThread(lambda: make_host(settings, for_the_engine()))
+        self.transport: Any = self._transport(self.upstream)
+        self.http_client: Any = _sdk_client(self.transport)
+        weakref.finalize(self, dropped, self.thread).atexit = False
+
+    def through(self, upstream: Any) -> Any:
+        """Another HTTP client for the SDK: what is not batchable goes through `upstream`, the rest to this engine."""
+        transport: Any = self._transport(upstream)
+        transport.default_call = self.transport.default_call
+        return _sdk_client(transport)
+
+    def async_key(self, key: Callable[[], str]) -> Any:
+        """The user's key function, for the engine. Asked in its event loop's thread."""
+
+        async def ask() -> str:
+            return key()
+
+        return ask
+
+    def close(self) -> None:
+        self.thread.close()
+        self.http_client.close()
+        self.upstream.close()
+
+    def _transport(self, upstream: Any) -> _SyncTransport:
+        return _SyncTransport(self.thread, upstream, ignore_timeouts=self._ignore_timeouts)
+
+
+def _sdk_client(transport: Any) -> Any:
+    return openai.DefaultHttpxClient(transport=transport)
+
+
+class _SyncTransport(httpx.BaseTransport):
+    """Batchable calls go to the engine in its thread, everything else through `upstream`."""
+
+    default_call: Call  # of requests without the extension: somebody used the HTTP client itself
+
+    def __init__(self, thread: EngineThread, upstream: Any, *, ignore_timeouts: bool) -> None:
+        self._thread = thread
+        self._upstream = upstream
+        self._ignore_timeouts = ignore_timeouts
+
+    def handle_request(self, request: Any) -> Any:
+        http = library_of(request)
+        call: Call = request.extensions.get(CALL_EXTENSION) or self.default_call
+        with request_in_errors(request):
+            endpoint = batchable_endpoint(request.method, request.url.path, path_of(call.account.base_url))
+            if endpoint is not None:
+                call = with_own_wishes(call, request, ignore_timeouts=self._ignore_timeouts)
+                return http.Response(**self._batched(call, endpoint, request))
+        return pass_through_sync(http, self._upstream, request)
+
+    def _batched(self, call: Call, endpoint: str, request: Any) -> HttpParts:
+        content_type, body = request.headers.get("content-type", ""), request.read()
+
+        async def in_the_thread(host: Host) -> HttpParts:
+            return await batched(host, call, endpoint, content_type, body)
+
+        return self._thread.call(in_the_thread)

@@ -1,0 +1,92 @@
+"""Calls that are not batchable: sent upstream as they are, their answers given back as they come."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from functools import cache
+from typing import Any
+
+import openai
+
+# Set by the HTTP library for the outer request; the client that goes upstream makes its own.
+_HOP_HEADERS = frozenset({"host", "connection"})
+
+
+async def pass_through(http: Any, upstream: Any, request: Any) -> Any:
+    """Send a request upstream through another client, perhaps of the other library, and give its response back."""
+    incoming = await upstream.send(_outgoing(upstream, request, _chunks(request.stream)), stream=True)
+    return _answered(http, incoming, _relayed_stream(http)(incoming))
+
+
+def pass_through_sync(http: Any, upstream: Any, request: Any) -> Any:
+    """The same between clients that are not async."""
+    incoming = upstream.send(_outgoing(upstream, request, iter(request.stream)), stream=True)
+    return _answered(http, incoming, _relayed_sync_stream(http)(incoming))
+
+
+def _outgoing(upstream: Any, request: Any, content: Any) -> Any:
+    headers = [(name, value) for name, value in request.headers.multi_items() if name not in _HOP_HEADERS]
+    has_body = "content-length" in request.headers or "transfer-encoding" in request.headers
+    options = {"headers": headers, "content": content if has_body else None, **_timeout(request)}
+    return upstream.build_request(request.method, str(request.url), **options)
+
+
+def _answered(http: Any, incoming: Any, stream: Any) -> Any:
+    return http.Response(
+        incoming.status_code,
+        headers=incoming.headers.multi_items(),
+        stream=stream,
+        extensions={"http_version": incoming.extensions.get("http_version", b"HTTP/1.1")},
+    )
+
+
+_SDK_TIMEOUT = openai.DEFAULT_TIMEOUT.as_dict()
+
+
+def _timeout(request: Any) -> dict[str, Any]:
+    """The caller's timeout; nothing for the SDK's own, so that what `upstream` was made with applies."""
+    timeout = request.extensions.get("timeout", _SDK_TIMEOUT)
+    return {} if timeout == _SDK_TIMEOUT else {"extensions": {"timeout": timeout}}
+
+
+async def _chunks(stream: Any) -> AsyncIterator[bytes]:
+    """A request's body, whichever library's stream it is; as a plain iterator, either library takes it."""
+    async for chunk in stream:
+        yield chunk
+
+
+@cache
+def _relayed_stream(http: Any) -> Any:
+    class RelayedStream(http.AsyncByteStream):  # type: ignore[misc]  # the base class is the library's to name
+        def __init__(self, incoming: Any) -> None:
+            self._incoming = incoming
+            self._is_consumed = False
+
+        async def __aiter__(self) -> AsyncIterator[bytes]:
+            if not self._is_consumed:  # the SDK drains a stream again after its [DONE]
+                self._is_consumed = True
+                async for chunk in self._incoming.stream:  # still encoded, as the headers say
+                    yield chunk
+
+        async def aclose(self) -> None:
+            await self._incoming.aclose()
+
+    return RelayedStream
+
+
+@cache
+def _relayed_sync_stream(http: Any) -> Any:
+    class RelayedSyncStream(http.SyncByteStream):  # type: ignore[misc]  # the base class is the library's to name
+        def __init__(self, incoming: Any) -> None:
+            self._incoming = incoming
+            self._is_consumed = False
+
+        def __iter__(self) -> Iterator[bytes]:
+            if not self._is_consumed:
+                self._is_consumed = True
+                yield from self._incoming.stream
+
+        def close(self) -> None:
+            self._incoming.close()
+
+    return RelayedSyncStream

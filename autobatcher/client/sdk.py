@@ -1,0 +1,146 @@
+"""How an SDK client, of either kind, and the requests it builds are read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Self
+from urllib.parse import parse_qsl
+
+import openai
+
+from ..errors import ClientClosedError
+from ..upstream.account import Account, fits_a_header
+from ..upstream.providers import ProviderProfile, profile_for, profile_named
+from .call import CREDENTIAL_HEADERS, Call, refuse_headers_of_one_call, refuse_query_of_one_call, wait_seconds
+
+CALL_EXTENSION = "autobatcher.call"
+"""The request extension in which a client tells the transport of the `Call`."""
+
+_SDK_TIMEOUT: dict[str, Any] = openai.DEFAULT_TIMEOUT.as_dict()
+
+
+def with_own_wishes(call: Call, request: Any, *, ignore_timeouts: bool) -> Call:
+    """What one request of an SDK client wants beside its body, where that differs from what the client wants.
+
+    Raises:
+        UnbatchableRequestError: if it has headers or query parameters of its own. Credentials may be.
+    """
+    account = call.account
+    given = {name: value for name, value in request.headers.items() if not _is_of(account, name, value)}
+    credentials = {name: given.pop(name) for name in CREDENTIAL_HEADERS if name in given}
+    refuse_headers_of_one_call(given)
+    query = request.url.params.multi_items() if request.url.query else ()
+    refuse_query_of_one_call(name for name, value in query if (name, value) not in account.query)
+    if credentials:
+        headers = {name.lower(): value for name, value in account.headers} | credentials
+        account = replace(account, headers=tuple(headers.items()))
+    timeout = {} if ignore_timeouts else request.extensions.get("timeout", {})
+    return Call(account, wait_seconds(timeout, _SDK_TIMEOUT), call.max_retries)
+
+
+def _is_of(account: Account, name: str, value: str) -> bool:
+    """Whether the whole client sends that header with that value."""
+    for known, its_value in reversed(account.headers):
+        if known.lower() == name:
+            return its_value == value
+    return name == "authorization" and (callable(account.api_key) or value == f"Bearer {account.api_key}")
+
+
+class CopiesShareTheEngine:
+    """What both clients do alike: their copies go on batching, in the same queue; nothing goes out after the close."""
+
+    _engine: Any
+    _profile: ProviderProfile | None
+    _key: Any
+    _is_closed: bool
+    max_retries: int
+
+    def is_closed(self) -> bool:
+        """Whether `close` was called, or the block left."""
+        return self._is_closed or bool(super().is_closed())  # type: ignore[misc]  # the SDK client's
+
+    if not TYPE_CHECKING:
+        # Type checkers see the SDK's own signature.
+
+        def copy(self, *, _extra_kwargs: Mapping[str, Any] = {}, **changes: Any) -> Self:
+            """The SDK's `copy`: other options, the same engine and the same queue."""
+            shared = {"_engine": self._engine, "provider": self._profile, **_extra_kwargs}
+            http_client = changes.get("http_client")
+            if http_client is not None and http_client is not self._client:
+                changes["http_client"] = self._engine.through(http_client)
+            return super().copy(_extra_kwargs=shared, **changes)
+
+        with_options = copy
+
+    def _check_open(self, request: Any) -> None:
+        if self.is_closed():
+            error = ClientClosedError("The client is closed.")
+            error.request = request
+            raise error
+
+    def _call(self) -> Call:
+        """What all calls of this client want."""
+        return Call(account_of(self, self._profile, self._key), max_retries=self.max_retries)
+
+
+def same_account(client: Any, key: Any) -> dict[str, Any]:
+    """The arguments for an SDK client that calls as this one does."""
+    return {
+        "api_key": key or client.api_key,
+        "organization": client.organization,
+        "project": client.project,
+        "base_url": client.base_url,
+        "timeout": client.timeout,
+        "max_retries": client.max_retries,
+        "default_headers": client._custom_headers,
+        "default_query": client._custom_query,
+    }
+
+
+def account_of(client: Any, profile: ProviderProfile | None, key: Any) -> Account:
+    """Where calls of an SDK client go, and who pays. Holds no reference to the client.
+
+    Args:
+        profile: what the provider takes; None chooses by the base URL.
+        key: the async function that gives keys; None if the client has a key itself.
+    """
+    base_url = str(client.base_url).rstrip("/")
+    headers = {
+        "OpenAI-Organization": client.organization,
+        "OpenAI-Project": client.project,
+        **client._custom_headers,
+    }
+    query = parse_qsl(client.qs.stringify(dict(client._custom_query)), keep_blank_values=True)
+    return Account(
+        base_url=base_url,
+        provider=profile or profile_for(base_url),
+        api_key=key or client.api_key or None,
+        headers=tuple((name, value) for name, value in headers.items() if isinstance(value, str)),
+        query=tuple(query),
+    )
+
+
+def checked_profile(provider: object) -> ProviderProfile | None:
+    """The profile that a `provider=` argument means. Raises `TypeError` or `ValueError`, naming it."""
+    if isinstance(provider, str):
+        return profile_named(provider)
+    if provider is None or isinstance(provider, ProviderProfile):
+        return provider
+    raise TypeError(f"provider must be a ProviderProfile or the name of one, not {type(provider).__name__}")
+
+
+def refuse_other_credentials(openai_arguments: Mapping[str, Any]) -> None:
+    """The engine authenticates its own calls, with a key; the SDK's exchanges of identities are not open to it."""
+    if openai_arguments.get("workload_identity") is not None:
+        raise TypeError("workload_identity cannot be used with batches: pass api_key=, a key or a function")
+
+
+def check_client(client: Any) -> None:
+    """What an SDK client takes at construction and no batch can use. Raises `ValueError`, naming the parameter."""
+    if client.base_url.query:
+        raise ValueError(
+            f"base_url must have no query; give default_query= beside {client.base_url.copy_with(query=None)}"
+        )
+    if not fits_a_header(client.api_key):
+        raise ValueError("api_key has a line end, or another character that no HTTP header can hold")
