@@ -1,0 +1,287 @@
+"""What a call says beside its body: timeouts, retries, headers, queries; and who else looks at a call."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+import anyio
+import openai
+import pytest
+
+from autobatcher import BatchOpenAI, BatchTimeoutError, UnbatchableRequestError
+from autobatcher.emulator import FaultPlan, HttpFault, LineFault
+from tests.worlds import HTTP, MODEL, SDK_LIBRARY, World, ask, open_world, outcome_of
+
+MESSAGES: Any = [{"role": "user", "content": "x"}]
+
+
+async def chat(client: Any, **options: Any) -> Any:
+    return await client.chat.completions.create(**{"model": MODEL, "messages": MESSAGES, **options})
+
+
+# ---- timeouts ----
+
+
+@pytest.mark.parametrize("said", ["call", "with_options", "client", "httpx.Timeout"])
+async def test_a_timeout_bounds_the_whole_wait_and_is_never_sent_again(said: str) -> None:
+    limit: Any = HTTP.Timeout(30) if said == "httpx.Timeout" else 30
+    async with open_world(batch_seconds=500) as world:
+        async with world.client(**({"timeout": limit} if said == "client" else {})) as client:
+            begun = anyio.current_time()
+            if said == "with_options":
+                call = chat(client.with_options(timeout=limit))
+            else:
+                call = chat(client, **({} if said == "client" else {"timeout": limit}))
+            error = await outcome_of(call)
+            assert isinstance(error, openai.APITimeoutError)
+            assert isinstance(error, BatchTimeoutError)
+            assert error.request.url.path == "/v1/chat/completions"
+            assert "30 seconds" in str(error)
+            assert anyio.current_time() - begun == pytest.approx(30, abs=0.1)
+        assert world.emulator.statistics().batches_created == 1
+        assert world.emulator.statistics().running_batch_ids == ()  # nobody waits for it any more
+
+
+@pytest.mark.parametrize("options", [{}, {"timeout": None}])
+async def test_the_sdks_own_timeout_does_not_apply(options: dict[str, Any]) -> None:
+    async with open_world(batch_seconds=5_000) as world, world.client() as client:
+        assert (await chat(client, **options)).choices
+
+
+async def test_an_http_clients_timeout_is_for_its_connections_and_not_for_the_wait() -> None:
+    async with open_world(batch_seconds=5_000) as world:
+        http = HTTP.AsyncClient(transport=world.emulator.transport(SDK_LIBRARY), timeout=7)
+        async with world.client(http_client=http) as client:
+            assert (await chat(client)).choices
+
+
+async def test_timeouts_of_calls_can_be_ignored_for_the_whole_client() -> None:
+    async with open_world(batch_seconds=5_000) as world, world.client(ignore_timeouts=True) as client:
+        assert (await chat(client.with_options(timeout=3), timeout=30)).choices
+
+
+async def test_a_timeout_of_one_caller_leaves_the_others_alone() -> None:
+    async with open_world(batch_seconds=100) as world, world.client() as client:
+        outcomes: list[Any] = []
+
+        async def call(**options: Any) -> None:
+            outcomes.append(await outcome_of(chat(client, **options)))
+
+        async with anyio.create_task_group() as callers:
+            callers.start_soon(call)
+            callers.start_soon(lambda: call(timeout=10))
+        impatient, patient = outcomes
+        assert isinstance(impatient, openai.APITimeoutError)
+        assert patient.choices
+        assert world.emulator.statistics().batches_created == 1
+
+
+# ---- retries ----
+
+
+@pytest.mark.parametrize("status", [408, 409, 429, 500, 503])
+@pytest.mark.parametrize("like", ["openai", "doubleword"])
+async def test_a_line_that_failed_in_passing_travels_in_a_later_batch_alone(status: int, like: str) -> None:
+    plan = FaultPlan((LineFault(kind="fail", status=status, containing="unlucky", batches=(1,)),))
+    async with open_world(like, faults=plan) as world, world.client() as client:
+        answers: list[str] = []
+
+        async def call(text: str) -> None:
+            answers.append(await ask(client, text))
+
+        async with anyio.create_task_group() as callers:
+            for text in ("one", "unlucky", "three"):
+                callers.start_soon(call, text)
+        assert sorted(answers) == ["one", "three", "unlucky"]
+        assert [len(batch.custom_ids) for batch in world.emulator.statistics().batches] == [3, 1]
+        assert all(count == 1 for count in world.emulator.statistics().billed.values())
+
+
+@pytest.mark.parametrize(("options", "batches"), [({}, 3), ({"max_retries": 0}, 1), ({"max_retries": 4}, 5)])
+async def test_max_retries_counts_resubmissions_and_the_sdk_adds_none(options: dict[str, int], batches: int) -> None:
+    plan = FaultPlan((LineFault(kind="fail", status=500),))
+    async with open_world(faults=plan) as world, world.client() as client:
+        with pytest.raises(openai.InternalServerError):
+            await chat(client.with_options(**options))
+        assert world.emulator.statistics().batches_created == batches
+
+
+async def test_a_refused_line_is_not_sent_again() -> None:
+    plan = FaultPlan((LineFault(kind="fail", status=400),))
+    async with open_world(faults=plan) as world, world.client() as client:
+        with pytest.raises(openai.BadRequestError):
+            await chat(client)
+        assert world.emulator.statistics().batches_created == 1
+
+
+async def test_a_retried_line_whose_caller_leaves_is_not_sent() -> None:
+    plan = FaultPlan((LineFault(kind="fail", status=500),))
+    async with open_world(faults=plan) as world, world.client(batch_window_seconds=50) as client:
+        with anyio.move_on_after(80):  # the first window takes 50 s, the second one is still open
+            await chat(client)
+        await anyio.sleep(500)
+        assert world.emulator.statistics().batches_created == 1
+        assert client.batch_statistics().waiting_requests == 0  # type: ignore[union-attr]
+
+
+# ---- headers and queries ----
+
+
+@pytest.mark.parametrize("name", ["X-Custom", "Idempotency-Key", "OpenAI-Beta", "x-client-request-id"])
+async def test_a_header_of_one_call_is_refused_by_its_name(name: str) -> None:
+    async with open_world() as world, world.client() as client:
+        with pytest.raises(UnbatchableRequestError, match=name.lower()) as caught:
+            await chat(client, extra_headers={name: "1"})
+        assert caught.value.param == "extra_headers"
+        assert "default_headers" in str(caught.value)
+        assert world.emulator.statistics().http_calls == {}
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"User-Agent": "framework/1"},
+        {"traceparent": "00-1-2-03", "baggage": "a=b"},
+        {"x-stainless-foo": "1"},
+        {"Cookie": "a=b"},
+    ],
+    ids=str,
+)
+async def test_headers_that_say_nothing_to_a_model_are_ignored(headers: dict[str, str]) -> None:
+    async with open_world() as world, world.client() as client:
+        assert (await chat(client, extra_headers=headers)).choices
+
+
+async def test_headers_and_query_of_the_whole_client_go_with_each_upstream_call() -> None:
+    client_options = {"default_headers": {"X-Team": "a"}, "default_query": {"api-version": "7", "tags": ["x", "y"]}}
+    async with open_world() as world, world.client(**client_options) as client:
+        assert (await chat(client, extra_headers={"X-Team": "a"})).choices
+        with pytest.raises(UnbatchableRequestError, match="x-team"):
+            await chat(client, extra_headers={"X-Team": "b"})
+        with pytest.raises(UnbatchableRequestError, match="api-version") as caught:
+            await chat(client, extra_query={"api-version": "8"})
+        assert caught.value.param == "extra_query"
+
+
+async def test_calls_that_are_not_batchable_take_headers_and_queries_of_their_own() -> None:
+    async with open_world() as world, world.client() as client:
+        assert [model.id async for model in client.models.list(extra_headers={"x-a": "b"}, extra_query={"c": "d"})]
+
+
+# ---- full price ----
+
+
+async def test_the_unbatched_client_answers_at_once_and_at_full_price() -> None:
+    world = World(batch_seconds=500)
+    async with world.client(default_headers={"x-team": "a"}) as client:
+        begun = anyio.current_time()
+        assert (await chat(client.unbatched, extra_headers={"x-own": "1"})).choices
+        assert anyio.current_time() - begun < 1
+        assert not isinstance(client.unbatched, BatchOpenAI)
+        assert (client.unbatched.api_key, client.unbatched.base_url) == (client.api_key, client.base_url)
+        await client.unbatched.close()
+        assert (await chat(client)).choices
+    assert world.realtime_calls == 1
+    assert world.emulator.statistics().batches_created == 1
+    world.emulator.close()
+
+
+async def test_responses_over_a_websocket_are_refused_rather_than_paid_in_full() -> None:
+    async with open_world() as world, world.client() as client:
+        if not hasattr(openai.resources.responses.AsyncResponses, "connect"):
+            pytest.skip("this openai has none")
+        with pytest.raises(UnbatchableRequestError, match="unbatched"):
+            client.responses.connect()
+
+
+# ---- tracers and wrappers ----
+
+
+async def test_a_tracer_that_patches_the_clients_request_sees_every_call() -> None:
+    """logfire does it this way."""
+    seen: list[str] = []
+    async with open_world() as world, world.client() as client:
+        original = client.request
+
+        async def request(cast_to: Any, options: Any, **rest: Any) -> Any:
+            seen.append(options.url)
+            return await original(cast_to, options, **rest)
+
+        client.request = request  # type: ignore[method-assign, assignment]
+        await chat(client)
+        await client.embeddings.create(model=MODEL, input="x")
+        await client.responses.create(model=MODEL, input="x")
+    assert seen == ["/chat/completions", "/embeddings", "/responses"]
+
+
+async def test_a_tracer_that_wraps_the_class_sees_every_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    """openinference does it this way, and opentelemetry wraps `AsyncCompletions.create`."""
+    seen: list[str] = []
+    original, original_create = openai.AsyncOpenAI.request, openai.resources.chat.AsyncCompletions.create
+
+    async def request(self: Any, *args: Any, **options: Any) -> Any:
+        seen.append("request")
+        return await original(self, *args, **options)
+
+    async def create(self: Any, *args: Any, **options: Any) -> Any:
+        seen.append("create")
+        return await original_create(self, *args, **options)
+
+    monkeypatch.setattr(openai.AsyncOpenAI, "request", request)
+    monkeypatch.setattr(openai.resources.chat.AsyncCompletions, "create", create)
+    async with open_world() as world, world.client() as client:
+        await chat(client)
+    assert seen == ["create", "request"]
+
+
+async def test_a_wrapper_that_replaces_create_is_called() -> None:
+    """langsmith does it this way."""
+    seen: list[str] = []
+    async with open_world() as world, world.client() as client:
+        original = client.chat.completions.create
+
+        async def create(**options: Any) -> Any:
+            seen.append(options["model"])
+            return await original(**options)
+
+        client.chat.completions.create = create  # type: ignore[method-assign, assignment]
+        await chat(client)
+    assert seen == [MODEL]
+
+
+COROUTINE_FUNCTIONS = (
+    "chat.completions.create",
+    "chat.completions.parse",
+    "beta.chat.completions.create",
+    "completions.create",
+    "embeddings.create",
+    "responses.create",
+    "responses.parse",
+    "moderations.create",
+    "images.generate",
+)
+
+
+@pytest.mark.parametrize("name", COROUTINE_FUNCTIONS)
+def test_what_is_awaited_is_a_coroutine_function_with_the_sdks_signature(name: str) -> None:
+    """ragas asks, and others read the signature."""
+    ours, official = (
+        eval(f"client.{name}", {"client": kind(api_key="k")}) for kind in (BatchOpenAI, openai.AsyncOpenAI)
+    )
+    assert inspect.iscoroutinefunction(ours)
+    assert inspect.signature(ours) == inspect.signature(official)
+    assert ours.__doc__ == official.__doc__
+
+
+async def test_a_call_without_what_it_needs_is_told_so_as_by_the_sdk() -> None:
+    async with open_world() as world, world.client() as client:
+        with pytest.raises(TypeError, match="Missing required arguments"):
+            await client.chat.completions.create(model="m")  # type: ignore[call-overload]
+
+
+async def test_an_ambiguous_failure_of_a_passed_through_call_is_retried_by_the_sdk_as_always() -> None:
+    plan = FaultPlan((HttpFault(operation="models", nth=(1,), status=500),))
+    async with open_world(faults=plan) as world, world.client() as client:
+        assert [model.id async for model in client.models.list()]
+        assert world.emulator.statistics().http_calls["models"] == 2
