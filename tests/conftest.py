@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import selectors
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
 import hypothesis
 import pytest
 from trio.testing import MockClock
 
+from autobatcher.emulator import Emulator
+from autobatcher.upstream.providers import BATCHABLE_ENDPOINTS
 from tests.recording import pytest_addoption, pytest_collection_modifyitems, pytest_configure
 
 __all__ = ["pytest_addoption", "pytest_collection_modifyitems", "pytest_configure"]
@@ -75,3 +77,19 @@ def _no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """What the developer's shell says about OpenAI must not reach a test."""
     for name in ("OPENAI_API_KEY", "OPENAI_BASE_URL", "OPENAI_ORG_ID", "OPENAI_PROJECT_ID"):
         monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture(autouse=True)
+def _nothing_at_full_price(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """No test may make an emulator answer a batchable call in real time, unless it is marked `full_price`."""
+    paid: list[str] = []
+    answer_now = Emulator._answer_now
+
+    async def noted(self: Emulator, endpoint: str, sent: Any) -> Any:
+        paid.append(endpoint)
+        return await answer_now(self, endpoint, sent)
+
+    monkeypatch.setattr(Emulator, "_answer_now", noted)
+    yield
+    if request.node.get_closest_marker("full_price") is None:
+        assert not [endpoint for endpoint in paid if endpoint in BATCHABLE_ENDPOINTS]

@@ -172,6 +172,7 @@ async def test_calls_that_are_not_batchable_take_headers_and_queries_of_their_ow
 # ---- full price ----
 
 
+@pytest.mark.full_price
 async def test_the_unbatched_client_answers_at_once_and_at_full_price() -> None:
     world = World(batch_seconds=500)
     async with world.client(default_headers={"x-team": "a"}) as client:

@@ -256,6 +256,7 @@ def comparable(value: Any) -> Any:
 
 
 @STREAMS
+@pytest.mark.full_price  # the official client's calls; those of ours are checked by `open_world`
 @pytest.mark.proves("surfaces", "{surface}")
 @pytest.mark.parametrize("surface", SURFACES)
 async def test_a_surface_gives_what_the_official_client_gives(surface: str) -> None:

@@ -128,6 +128,7 @@ SURFACES: dict[str, Any] = {
 }
 
 
+@pytest.mark.full_price  # the official client's call
 @pytest.mark.proves("surfaces", "BatchOpenAISync: {surface}")
 @pytest.mark.parametrize("surface", SURFACES)
 def test_a_surface_gives_what_the_official_client_gives(surface: str) -> None:
@@ -198,6 +199,7 @@ def test_copies_share_the_engine_and_the_queue() -> None:
         assert chat(client).choices
 
 
+@pytest.mark.full_price
 def test_the_unbatched_client_answers_at_once_and_at_full_price() -> None:
     with open_client() as (emulator, client):
         assert chat(client.unbatched).choices
