@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import sys
@@ -17,6 +18,18 @@ SOURCES = ("autobatcher", "tests", "benchmarks", "noxfile.py")
 PYTHONS = ("3.11", "3.12", "3.13", "3.14")
 """Each one that is found here is tested."""
 OPENAI = {"2": "openai>=2.20,<3", "3": "openai>=3,<4"}
+FRAMEWORKS = {
+    "langchain": ("langchain-openai>=1.7",),
+    "pydantic_ai": ("pydantic-ai-slim[openai]>=2.68",),
+    "instructor": ("instructor>=1.17",),
+    "openai_agents": ("openai-agents>=0.24",),
+    "litellm": ("litellm>=1.106",),
+    "llama_index": ("llama-index-llms-openai-like>=0.8", "llama-index-embeddings-openai-like>=0.4"),
+    "dspy": ("dspy>=3.4",),
+    "inspect_ai": ("inspect-ai>=0.3.285",),
+    "ragas": ("ragas>=0.4.3", "langchain-community<0.4"),  # ragas imports what is gone from later ones
+}
+"""Each in an environment of its own: they do not agree about openai 2.x and 3.x."""
 
 
 def _found(python: str) -> bool:
@@ -50,6 +63,29 @@ def tests(session: nox.Session, openai: str) -> None:
     """The test suite, on asyncio and trio, with openai 2.x and 3.x."""
     session.install("-e", ".[test]", OPENAI[openai])
     session.run("pytest", "-n", "2", *session.posargs)
+
+
+@nox.session
+@nox.parametrize("framework", [nox.param(name, id=name) for name in FRAMEWORKS])
+def frameworks(session: nox.Session, framework: str) -> None:
+    """The tests of docs/frameworks.md, each framework as it is released."""
+    session.install("-e", ".[test]", *FRAMEWORKS[framework])
+    session.run("pytest", f"tests/frameworks/test_{framework}.py", *session.posargs)
+
+
+@nox.session
+def tables(session: nox.Session) -> None:
+    """Makes the tables in docs/ anew, from runs of the tests behind them: minutes, and all frameworks."""
+    records = Path(session.create_tmp()).resolve()
+    for major, requirement in OPENAI.items():
+        session.install("-e", ".[test]", requirement)
+        session.run("pytest", "-n", "2", "-m", "proves", "--record", str(records / f"openai-{major}.json"))
+    session.install("nox")
+    for name, requirements in FRAMEWORKS.items():
+        packages = ",".join(re.split(r"[\[<>=]", requirement)[0] for requirement in requirements)
+        record = ("--record", str(records / f"{name}.json"), "--record-packages", packages)
+        session.run("nox", "--session", f"frameworks({name})", "--", *record)
+    session.run("python", "tests/tables.py", *map(str, sorted(records.glob("*.json"))))
 
 
 @nox.session

@@ -19,8 +19,10 @@ class BatchError(openai.APIError):
     Attributes:
         batch_id: the upstream batch, or None if there was none yet.
         custom_id: the line of the batch, or None if the request never became one.
+        status_code: the HTTP status that says it best, for programs that look for one; the proxy answers with it.
     """
 
+    status_code: int | None = 502
     batch_id: str | None
     custom_id: str | None
 
@@ -59,6 +61,8 @@ class UnbatchableRequestError(BatchError, ValueError):
     Attributes:
         param: the field of the body that is to blame, or None.
     """
+
+    status_code: int | None = 400
 
     def __init__(self, message: str, *, param: str | None = None) -> None:
         BatchError.__init__(self, message)
@@ -117,12 +121,18 @@ class BatchUnreachableError(BatchError, openai.APIConnectionError):
 
 
 class BatchTimeoutError(BatchError, openai.APITimeoutError):
-    """The batch did not end within its completion window and the slack after it."""
+    """The call waited as long as its `timeout` said, or its batch did not end within its window and the slack."""
+
+    status_code: int | None = 504
 
 
 class ClientClosedError(BatchError, openai.APIConnectionError):
     """The client was closed, or the nursery that ran it ended, before the request was answered."""
 
+    status_code: int | None = 503
+
 
 class EngineError(BatchError):
     """A defect of autobatcher itself; `__cause__` has the original error. Please report it."""
+
+    status_code: int | None = 500

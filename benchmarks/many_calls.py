@@ -66,7 +66,7 @@ async def through_the_sdk(client: BatchOpenAI, count: int) -> None:
 
 
 async def through_the_engine(client: BatchOpenAI, count: int) -> None:
-    account = client._account()
+    account = client._call().account
 
     async def call(number: int) -> None:
         body = msgspec.json.encode({"model": MODEL, "messages": messages(number)})

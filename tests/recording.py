@@ -20,13 +20,15 @@ _PROPERTY = "proves"
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--record", metavar="FILE", help="write down how the tests behind rows of docs/ tables went")
+    parser.addoption("--record-packages", default="", metavar="A,B", help="... and the versions of these packages")
 
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "proves(table, row): the test stands behind that row of that table in docs/")
     path = config.getoption("--record")
     if path and not hasattr(config, "workerinput"):  # with xdist, the workers' reports come to the main process
-        config.pluginmanager.register(Recorder(Path(path)), "recorder")
+        packages = [name for name in config.getoption("--record-packages").split(",") if name]
+        config.pluginmanager.register(Recorder(Path(path), packages), "recorder")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -50,8 +52,9 @@ def _place(item: pytest.Item) -> dict[str, str]:
 class Recorder:
     """Collects reports, and writes them to `path` as JSON when the session ends."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, packages: list[str]) -> None:
         self._path = path
+        self._packages = packages
         self._results: list[dict[str, str]] = []
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
@@ -61,7 +64,8 @@ class Recorder:
 
     def pytest_sessionfinish(self) -> None:
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        head = {"openai": version("openai"), "python": platform.python_version()}
+        packages = {name: version(name) for name in self._packages}
+        head = {"openai": version("openai"), "python": platform.python_version(), "packages": packages}
         self._path.write_text(json.dumps({**head, "results": self._results}, indent=1))
 
 

@@ -48,7 +48,8 @@ async def batched(host: Host, call: Call, endpoint: str, content_type: str, body
 
 def _waited_long_enough(seconds: float | None, custom_id: str) -> BatchTimeoutError:
     return BatchTimeoutError(
-        f"No answer within the timeout of {seconds:g} seconds that was set for this call; it has been withdrawn. A "
-        "batch takes minutes to hours: leave the timeout out, or have it ignored with ignore_timeouts=True.",
+        f"Request timed out: no answer within the timeout of {seconds:g} seconds that was set for this call; it has "
+        "been withdrawn. A batch takes minutes to hours: leave the timeout out, or have all of them ignored with "
+        "ignore_timeouts=True.",
         custom_id=custom_id or None,
     )

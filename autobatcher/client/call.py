@@ -60,7 +60,7 @@ def refuse_query_of_one_call(names: Iterable[str]) -> None:
 
 def is_ignored_header(name: str) -> bool:
     """Whether a header, in lower case, means nothing to a batch."""
-    return name in _ALWAYS_SENT or name in _OF_TRACERS or name.startswith(_IGNORED_PREFIXES)
+    return name in _IGNORED or name.startswith(_IGNORED_PREFIXES)
 
 
 _ALWAYS_SENT = frozenset(
@@ -81,7 +81,13 @@ _ALWAYS_SENT = frozenset(
 _OF_TRACERS = frozenset(
     {"b3", "baggage", "sentry-trace", "traceparent", "tracestate", "x-amzn-trace-id", "x-cloud-trace-context"}
 )
+_OF_FRAMEWORKS = frozenset({"x-irid"})  # inspect-ai numbers its calls, to find them in its own logs
+_IGNORED = _ALWAYS_SENT | _OF_TRACERS | _OF_FRAMEWORKS
 _IGNORED_PREFIXES = ("x-stainless-", "x-b3-", "x-datadog-")
+
+CALL_IDS = frozenset({"idempotency-key", "x-client-request-id", "x-correlation-id", "x-request-id"})
+"""What tells one call from another. Refused where somebody gave it to one call; where nobody can tell who did, it must
+not give each call a batch of its own."""
 
 
 def wait_seconds(timeout: Mapping[str, Any], default: Mapping[str, Any]) -> float | None:

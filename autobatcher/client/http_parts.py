@@ -7,25 +7,12 @@ from typing import TypedDict
 import msgspec
 
 from ..engine.request import Answer
-from ..errors import (
-    BatchError,
-    BatchSubmissionError,
-    BatchTimeoutError,
-    ClientClosedError,
-    EngineError,
-    UnbatchableRequestError,
-)
+from ..errors import BatchError, BatchSubmissionError, UnbatchableRequestError
 from .streams import CONTENT_TYPE
 
 BATCH_ID_HEADER = "x-autobatcher-batch-id"
 CUSTOM_ID_HEADER = "x-autobatcher-custom-id"
 
-_STATUSES: tuple[tuple[type[BatchError], int], ...] = (
-    (UnbatchableRequestError, 400),
-    (ClientClosedError, 503),
-    (BatchTimeoutError, 504),
-    (EngineError, 500),
-)
 _BAD_GATEWAY = 502
 
 
@@ -62,18 +49,12 @@ def error_parts(error: BatchError) -> HttpParts:
     if isinstance(error, BatchSubmissionError):
         fields |= _upstream_fields(error.response_body)
     content = msgspec.json.encode({"error": {**fields, "batch_id": error.batch_id, "custom_id": error.custom_id}})
-    return {"status_code": _status_of(error), "headers": headers, "content": content}
+    return {"status_code": error.status_code or _BAD_GATEWAY, "headers": headers, "content": content}
 
 
 def _known(name: str, value: str | None) -> dict[str, str]:
     """A header for an id that is known. Ids are the upstream's; one that no header can hold is left out."""
     return {name: value} if value and value.isascii() and value.isprintable() else {}
-
-
-def _status_of(error: BatchError) -> int:
-    if isinstance(error, BatchSubmissionError) and error.status_code is not None:
-        return error.status_code  # the upstream's own, so that a wrong key is a 401 here, too
-    return next((status for kind, status in _STATUSES if isinstance(error, kind)), _BAD_GATEWAY)
 
 
 def _type_name(error: BatchError) -> str:

@@ -15,11 +15,12 @@ import openai
 
 from ..engine.batcher import BatcherStatistics
 from ..engine.hosting import Host
+from ..engine.request import Answer
 from ..engine.settings import Settings
 from ..events import BatchEventHandler
 from ..upstream.providers import ProviderProfile
 from . import resources
-from .batchable import batchable_endpoint
+from .batchable import batch_request, batchable_endpoint
 from .batched_call import batched
 from .call import Call
 from .engine_thread import EngineThread, dropped
@@ -103,6 +104,12 @@ class BatchOpenAISync(CopiesShareTheEngine, openai.OpenAI):
         self._key = self._engine.async_key(api_key) if callable(api_key) else None
         if not self._is_copy:
             _engine.transport.default_call = self._call()
+
+    def answer(self, endpoint: str, body: bytes) -> Answer:
+        """The same as bytes; see `BatchOpenAI.answer`."""
+        call = self._call()
+        request = batch_request(call.account, endpoint, body, max_retries=call.max_retries)
+        return self._engine.thread.call(lambda host: host.submit(request))
 
     @cached_property
     def unbatched(self) -> openai.OpenAI:

@@ -25,7 +25,7 @@ from ..upstream.batch_api import BatchAPI
 from ..upstream.providers import ProviderProfile, profile_for
 from .batchable import base_url_of, batchable_endpoint
 from .batched_call import batched
-from .call import SDK_MAX_RETRIES, Call, is_ignored_header
+from .call import CALL_IDS, SDK_MAX_RETRIES, Call, is_ignored_header
 from .http_parts import HttpParts, error_parts
 from .pass_through import pass_through
 from .sdk import CALL_EXTENSION, checked_profile, with_own_wishes
@@ -79,9 +79,9 @@ class BatchTransport(TransportToBatches):
 
     Where a batch goes and who pays for it is read off each request: the base URL is what stands before the endpoint,
     credentials and query are the request's own, and so are all other headers but those that SDKs, HTTP libraries and
-    tracers always send. Requests that differ in these share no batch. What only a batch can meet is told as an HTTP
-    error that the SDK is asked not to retry. The HTTP client's own timeout, meant for servers that answer at once, does
-    not limit the wait. An `httpx2.AsyncClient` takes this transport as well.
+    tracers always send, and ids of calls. Requests that differ in these share no batch. What only a batch can meet is
+    told as an HTTP error that the SDK is asked not to retry. The HTTP client's own timeout, meant for servers that
+    answer at once, does not limit the wait. An `httpx2.AsyncClient` takes this transport as well.
 
     The engine runs in a background task from the first call until the HTTP client, or the transport, is closed; or in
     a nursery of yours: `await nursery.start(transport.run)`.
@@ -134,7 +134,11 @@ class BatchTransport(TransportToBatches):
     def _call_of(self, request: Any) -> Call:
         url = str(request.url.copy_with(query=None, fragment=None))
         base_url = base_url_of(url, request.url.path)
-        kept = {name: value for name, value in request.headers.items() if not is_ignored_header(name)}
+        kept = {
+            name: value
+            for name, value in request.headers.items()
+            if not is_ignored_header(name) and name not in CALL_IDS
+        }
         account = Account(
             base_url=base_url,
             provider=self._profile or profile_for(base_url),

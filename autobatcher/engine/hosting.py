@@ -47,12 +47,13 @@ class Host:
             whoever ran it, so that it happens also when the one who called `close` was cancelled.
     """
 
+    _is_in_background = False  # also for `__del__` of one that was never made to its end, by deepcopy say
+
     def __init__(self, make_batcher: Callable[[], Batcher], at_end: AtEnd) -> None:
         self._make_batcher = make_batcher
         self._at_end = at_end
         self._batcher: Batcher | None = None
         self._token: EventLoopToken | None = None
-        self._is_in_background = False
         self._is_closed = False
 
     async def submit(self, request: Request) -> Answer:

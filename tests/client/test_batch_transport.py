@@ -55,9 +55,9 @@ async def test_calls_of_any_http_client_travel_together_and_each_has_its_own_ans
 @pytest.mark.proves("surfaces", "BatchTransport under the official AsyncOpenAI")
 async def test_the_official_client_batches_through_the_transport() -> None:
     async with open_world() as world:
-        http = httpx.AsyncClient(transport=transport_of(world))
+        http: Any = httpx.AsyncClient(transport=transport_of(world))
         async with openai.AsyncOpenAI(api_key="key", base_url=URL, http_client=http) as client:
-            completion = await client.chat.completions.create(**body("hello"))  # type: ignore[call-overload]
+            completion = await client.chat.completions.create(**body("hello"))
             assert "hello" in completion.choices[0].message.content
             assert [model.id async for model in client.models.list()]
         assert world.emulator.statistics().batches_created == 1
@@ -81,7 +81,12 @@ async def test_requests_of_different_callers_share_no_batch() -> None:
         upstream = world.emulator.http_client(library="httpx")
         upstream.event_hooks["request"].append(spy)
         async with http_client(world, http_client=upstream) as http, anyio.create_task_group() as callers:
-            for headers in ({}, {"authorization": "Bearer other"}, {"x-team": "a"}, {"user-agent": "who"}):
+            for headers in (
+                {},
+                {"authorization": "Bearer other"},
+                {"x-team": "a"},
+                {"user-agent": "who", "x-request-id": "1"},
+            ):
 
                 async def call(headers: dict[str, str]) -> None:
                     assert (await http.post("/chat/completions", json=body(), headers=headers)).status_code == 200

@@ -99,7 +99,7 @@ async def test_a_line_that_failed_in_passing_travels_in_a_later_batch_alone(stat
 
 
 @pytest.mark.parametrize(("options", "batches"), [({}, 3), ({"max_retries": 0}, 1), ({"max_retries": 4}, 5)])
-async def test_max_retries_counts_resubmissions_and_the_sdk_adds_none(options: dict[str, int], batches: int) -> None:
+async def test_max_retries_counts_resubmissions_and_the_sdk_adds_none(options: dict[str, Any], batches: int) -> None:
     plan = FaultPlan((LineFault(kind="fail", status=500),))
     async with open_world(faults=plan) as world, world.client() as client:
         with pytest.raises(openai.InternalServerError):
@@ -209,7 +209,7 @@ async def test_a_tracer_that_patches_the_clients_request_sees_every_call() -> No
             seen.append(options.url)
             return await original(cast_to, options, **rest)
 
-        client.request = request  # type: ignore[method-assign, assignment]
+        client.request = request  # type: ignore[method-assign]
         await chat(client)
         await client.embeddings.create(model=MODEL, input="x")
         await client.responses.create(model=MODEL, input="x")
@@ -246,7 +246,7 @@ async def test_a_wrapper_that_replaces_create_is_called() -> None:
             seen.append(options["model"])
             return await original(**options)
 
-        client.chat.completions.create = create  # type: ignore[method-assign, assignment]
+        client.chat.completions.create = create  # type: ignore[method-assign]
         await chat(client)
     assert seen == [MODEL]
 

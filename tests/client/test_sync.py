@@ -160,6 +160,13 @@ def test_the_engine_reaches_the_upstream_through_the_users_own_client_off_its_ev
         assert "autobatcher" not in door.threads
 
 
+def test_bytes_are_answered_with_bytes() -> None:
+    with open_client() as (_, client):
+        answer = client.answer("/v1/embeddings", b'{"model": "m", "input": "x"}')
+        assert answer.status_code == 200
+        assert b'"embedding"' in answer.body
+
+
 def test_a_failed_line_raises_the_sdks_own_exception() -> None:
     emulator = Emulator(clock=time.monotonic, faults=FaultPlan((LineFault(kind="fail", status=400),)))
     with open_client(emulator) as (_, client):

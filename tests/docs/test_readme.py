@@ -11,6 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.client.test_like_the_sdk import SURFACES as LIKE_THE_SDK
+from tests.client.test_sync import SURFACES as SYNC
+
 README = (Path(__file__).parents[2] / "README.md").read_text()
 EXAMPLES = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
 START_SECONDS = 30
@@ -39,7 +42,8 @@ def test_the_readme_has_examples() -> None:
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda text: text.splitlines()[0])
 def test_an_example_of_the_readme_runs(example: str, upstream: str) -> None:
     environment = {**os.environ, "OPENAI_BASE_URL": upstream, "OPENAI_API_KEY": "any"}
-    command = [sys.executable, "-W", "error", "-c", example]
+    here = example.replace("https://api.groq.com/openai/v1", upstream)
+    command = [sys.executable, "-W", "error", "-c", here]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=50)
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip()
@@ -76,3 +80,9 @@ def test_the_readmes_test_command_is_the_one_of_ci() -> None:
     (command,) = re.findall(r"<!-- command: tests -->\n```bash\n(.*?)\n```", README)
     assert command.endswith("nox --session tests")
     assert '"$NOX" --session tests' in ci
+
+
+def test_the_table_of_surfaces_has_a_row_for_each_that_is_tested() -> None:
+    table = (Path(__file__).parents[2] / "docs" / "surfaces.md").read_text()
+    for surface in (*LIKE_THE_SDK, *(f"BatchOpenAISync: {surface}" for surface in SYNC)):
+        assert f"| `{surface}` |" in table, "run `nox -s tables`"

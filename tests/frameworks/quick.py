@@ -1,0 +1,71 @@
+"""What the frameworks' tests share: a framework that may be missing, and a world that batches within a second."""
+
+from __future__ import annotations
+
+import atexit
+import functools
+import importlib
+import importlib.util
+import os
+import shutil
+import tempfile
+import warnings
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+
+from autobatcher import BatchOpenAI, BatchTransport
+from tests.worlds import HTTP, SDK_LIBRARY, World, open_world
+
+QUICK: dict[str, Any] = {"batch_window_seconds": 0.2, "poll_interval_seconds": 0.05}
+
+
+def framework(module: str, **environment: str) -> Any:
+    """The module, whatever it warns about; the test file that asks for it is skipped where it is not installed.
+
+    Unlike `pytest.importorskip`, a framework that is there and cannot be imported is a failure.
+
+    Args:
+        environment: what must be set before the import; "{scratch}" in it is a directory that goes away at the end.
+    """
+    if importlib.util.find_spec(module.partition(".")[0]) is None:
+        pytest.skip(f"{module} is not installed", allow_module_level=True)
+    os.environ.update({name: value.format(scratch=_scratch()) for name, value in environment.items()})
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return importlib.import_module(module)
+
+
+@functools.cache
+def _scratch() -> str:
+    directory = tempfile.mkdtemp(prefix="frameworks-")
+    atexit.register(shutil.rmtree, directory, ignore_errors=True)
+    return directory
+
+
+@asynccontextmanager
+async def quick_world(**settings: Any) -> AsyncGenerator[tuple[World, BatchOpenAI]]:
+    """An emulated upstream, and a client of it that waits for fractions of a second of real time.
+
+    At the end nothing was paid in full: see `open_world`.
+    """
+    async with open_world() as world, world.client(**QUICK, **settings) as client:
+        yield world, client
+
+
+@asynccontextmanager
+async def quick_http_client() -> AsyncGenerator[tuple[World, Any]]:
+    """The same with an HTTP client that batches, of the library that the SDK uses."""
+    async with open_world() as world:
+        transport = BatchTransport(
+            http_client=world.emulator.http_client(library=SDK_LIBRARY), provider=world.like, **QUICK
+        )
+        async with HTTP.AsyncClient(transport=transport) as http_client:
+            yield world, http_client
+
+
+def batches(world: World) -> list[int]:
+    """How many lines each batch had that was created so far."""
+    return [len(batch.custom_ids) for batch in world.emulator.statistics().batches]
