@@ -55,7 +55,7 @@ def surfaces(records: Records) -> str:
             passed[result["row"]].add((record["openai"], result["backend"]))
     columns = [(version, backend) for version in sorted(versions) for backend in ("asyncio", "trio")]
     head = ["surface", *(f"{version}, {backend}" for version, backend in columns)]
-    rows = [[f"`{row}`", *(_mark(passed[row], column) for column in columns)] for row in passed]
+    rows = [[f"`{row}`", *(_mark(passed[row], column) for column in columns)] for row in sorted(passed)]
     return _markdown(head, rows)
 
 
@@ -81,7 +81,7 @@ def faults(records: Records) -> str:
     for record in records:
         for result in _of("faults", record):
             runs[result["row"]][result["test"].removeprefix("tests/")] += 1
-    rows = [[row, "<br>".join(f"`{test}` ({count})" for test, count in tests.items())] for row, tests in runs.items()]
+    rows = [[row, "<br>".join(f"`{test}` ({count})" for test, count in tests.items())] for row, tests in sorted(runs.items())]
     return _markdown(["fault", "tests that passed"], rows)
 
 
