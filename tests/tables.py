@@ -81,8 +81,8 @@ def faults(records: Records) -> str:
     for record in records:
         for result in _of("faults", record):
             runs[result["row"]][result["test"].removeprefix("tests/")] += 1
-    rows = [[row, "<br>".join(f"`{test}` ({count})" for test, count in tests.items())] for row, tests in sorted(runs.items())]
-    return _markdown(["fault", "tests that passed"], rows)
+    rows = [[row, "<br>".join(f"`{test}` ({n})" for test, n in sorted(tests.items()))] for row, tests in runs.items()]
+    return _markdown(["fault", "tests that passed"], sorted(rows))
 
 
 TABLES = {"surfaces": surfaces, "frameworks": frameworks, "faults": faults}
