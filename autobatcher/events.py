@@ -100,6 +100,18 @@ class BatchTerminal(_OfOneBatch, frozen=True, kw_only=True, tag="batch_terminal"
     elapsed_seconds: float
 
 
+class RequestsResubmitted(BatchEvent, frozen=True, kw_only=True, tag="requests_resubmitted"):
+    """So many requests of a batch go into another one; their callers just go on waiting."""
+
+    batch_id: str | None
+    endpoint: str
+    request_count: int
+    models: list[str]
+    completion_window: str
+    metadata: dict[str, str]
+    reason: str
+
+
 class BatchCancelRequested(_OfOneBatch, frozen=True, kw_only=True, tag="batch_cancel_requested"):
     """We are about to cancel the batch upstream."""
 
@@ -136,6 +148,7 @@ AnyBatchEvent = (
     | BatchProgress
     | BatchCompleted
     | BatchTerminal
+    | RequestsResubmitted
     | BatchCancelRequested
     | BatchCancelledUpstream
     | BatchCancelFailed

@@ -73,6 +73,12 @@ def _no_platform_thread(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(autouse=True)
+def _no_dice(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Delays are as long as they say, so that virtual time is the same in every run."""
+    monkeypatch.setattr("autobatcher.upstream.batch_api.JITTER", 0.0)
+
+
+@pytest.fixture(autouse=True)
 def _no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """What the developer's shell says about OpenAI must not reach a test."""
     for name in ("OPENAI_API_KEY", "OPENAI_BASE_URL", "OPENAI_ORG_ID", "OPENAI_PROJECT_ID"):

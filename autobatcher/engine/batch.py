@@ -1,44 +1,71 @@
-"""One upstream batch inside one task: submit, watch, finish, and a bounded goodbye on the way out."""
+"""One batch inside one task: submit, watch, finish, and a bounded goodbye on the way out."""
 
 from __future__ import annotations
 
 import itertools
 import logging
 import uuid
-from collections.abc import Iterator
-from typing import Any, Protocol
+from collections.abc import Hashable, Iterator
+from typing import Protocol
 
 import anyio
 from anyio.lowlevel import cancel_shielded_checkpoint
 
 from .. import events
 from ..upstream.batch_api import BatchAPI, wait_of
-from ..upstream.batch_state import BatchState
-from ..upstream.failures import UncertainCreationError, UpstreamError
-from ..upstream.jsonl import InputFile, input_line
+from ..upstream.batch_state import BatchState, Problem
+from ..upstream.failures import UpstreamError
 from . import outcomes
+from .polling import Schedule
 from .reading import REFUSED_SECONDS, ResultReader
-from .request import Request
+from .request import ErrorFor, Request
 from .settings import Settings
-from .waiting import Resubmit, Waiting
+from .upstream_batch import Emit, UpstreamBatch
+from .waiting import Waiting
+from .window import travel_key
 
 logger: logging.Logger = logging.getLogger("autobatcher")
 
 GOODBYE_SECONDS = 10.0
-"""How long cancelling upstream may take while the engine stops: it is one or two quick calls, and whoever closes a
-client or stops a process waits for it. A creation on its way is awaited first: see `CREATE_SECONDS`."""
+"""How long cancelling upstream may take while the engine stops: it is a few quick calls, and whoever closes a client or
+stops a process waits for it. A creation on its way is awaited first: see `CREATE_SECONDS`."""
 
 CANCEL_PATIENCE_SECONDS = 3600.0
 """How long an abandoned batch is tried to be cancelled upstream while the engine runs on."""
 
+CLEAN_UP_SECONDS = 60.0
+"""How long files of a finished batch are tried to be deleted while the engine runs on; they expire anyway."""
+
 UNSEEN_SECONDS = 86_400.0
 """How long polls may fail in passing (5xx, no connection) before the batch counts as out of reach."""
 
+LATE_FILE_SECONDS = 60.0
+"""How long a completed batch may not name its output file, although it counts answers."""
 
-class Emit(Protocol):
-    """Hands an event of this kind, with the time added, to whoever listens. Never raises."""
 
-    def __call__(self, kind: type[events.BatchEvent], /, **fields: Any) -> None: ...
+class Engine(Protocol):
+    """What a batch needs of the engine it lives in; see `Batcher`."""
+
+    api: BatchAPI
+    settings: Settings
+    uploads: anyio.CapacityLimiter
+    polls: anyio.CapacityLimiter
+
+    @property
+    def emit(self) -> Emit: ...
+
+    @property
+    def batch_count(self) -> int: ...
+
+    def next_creation(self, account_of: Request) -> float: ...
+
+    def resubmit(self, request: Request) -> bool: ...
+
+    def put_back(self, requests: list[Request], key: Hashable) -> None: ...
+
+    def pressed(self, requests: list[Request], key: Hashable, asked_seconds: float, give_up: ErrorFor) -> None: ...
+
+    def taken(self, requests: int, key: Hashable) -> None: ...
 
 
 class Batch:
@@ -46,48 +73,23 @@ class Batch:
 
     Args:
         requests: at least one, all of one account and of kinds that may travel together.
-        uploads: bounds how many batches upload at once.
-        resubmit: see `Waiting`.
     """
 
-    def __init__(
-        self,
-        requests: list[Request],
-        *,
-        api: BatchAPI,
-        settings: Settings,
-        emit: Emit,
-        uploads: anyio.CapacityLimiter,
-        resubmit: Resubmit,
-    ) -> None:
-        self.stamp: str = uuid.uuid4().hex
-        self.waiting: Waiting = Waiting(dict(zip(_custom_ids(self.stamp), requests, strict=False)), resubmit)
-        self._endpoint = requests[0].endpoint
-        self._account = requests[0].account
-        self._api = api
-        self._settings = settings
-        self._emit = emit
-        self._uploads = uploads
-        self._reader = ResultReader(api, self._account, self.waiting)
-        self._request_count = 0
-        self._models: list[str] = []
-        self._input_file_id: str | None = None
-        self._state: BatchState | None = None
-        self._submitted_at = 0.0
-        self._may_exist_unseen = False
-        self._has_ended = False
+    def __init__(self, requests: list[Request], engine: Engine) -> None:
+        stamp = uuid.uuid4().hex
+        first = requests[0]
+        self.key: Hashable = travel_key(first)
+        self.waiting: Waiting = Waiting(dict(zip(_custom_ids(stamp), requests, strict=False)), engine.resubmit)
+        self.upstream: UpstreamBatch = UpstreamBatch(
+            first.account, first.endpoint, stamp, api=engine.api, settings=engine.settings, emit=engine.emit
+        )
+        self._first = first
+        self._engine = engine
+        self._reader = ResultReader(engine.api, first.account, self.waiting)
+        self._lines: list[str] = []  # custom_ids in the order of the input file
+        self._is_overdue = False
         self._is_closed = False
         self._was_deserted = False
-
-    @property
-    def batch_id(self) -> str | None:
-        """The upstream's id; None until the batch is created."""
-        return None if self._state is None else self._state.id
-
-    @property
-    def is_active(self) -> bool:
-        """Whether the upstream works on it, as far as we know."""
-        return self._state is not None and not self._has_ended
 
     # ---- the main flow ----
 
@@ -95,9 +97,11 @@ class Batch:
         """Live the batch's whole life. Raises nothing but Cancelled, which means: the engine stops, say goodbye."""
         try:
             await self._submit_and_watch()
-            if self._settings.cancel_abandoned_batches:
+            if self._engine.settings.cancel_abandoned_batches or self._is_overdue:
                 with anyio.move_on_after(CANCEL_PATIENCE_SECONDS):
-                    await self._cancel_upstream()
+                    await self.upstream.cancel()
+            with anyio.move_on_after(CLEAN_UP_SECONDS):
+                await self.upstream.clean_up()
         except anyio.get_cancelled_exc_class():
             # Callers that were cancelled together with us get to leave first, so that it does not depend on the order
             # of tasks whether this batch counts as abandoned.
@@ -105,117 +109,163 @@ class Batch:
             raise
         finally:
             self.close()
-            if self._must_not_outlive_us():
-                with anyio.move_on_after(GOODBYE_SECONDS, shield=True):
-                    await self._cancel_upstream()
+            with anyio.move_on_after(GOODBYE_SECONDS, shield=True):
+                if self._must_not_outlive_us():
+                    await self.upstream.cancel()
+                await self.upstream.clean_up()
             self._tell_if_it_may_still_run()
 
     async def _submit_and_watch(self) -> None:
         """The life of a batch that is not cut short. What fails in here fails the callers, not the engine."""
-        deadline = self._settings.batch_deadline_seconds
+        deadline = self._engine.settings.batch_deadline_seconds
         try:
-            await self._submit()
-            if self._state is not None:
+            if await self._submit():
                 with anyio.move_on_after(deadline) as scope:
-                    await self._watch(self._state)
+                    await self._watch()
                 if scope.cancelled_caught:
-                    self.waiting.fail_all(outcomes.overdue_error_for(deadline), self.batch_id)
+                    self._is_overdue = True
+                    self.waiting.fail_all(outcomes.overdue_error_for(deadline), self.upstream.batch_id)
         except UpstreamError as error:
-            self.waiting.fail_all(outcomes.unreachable_error_for(error), self.batch_id)
+            self.waiting.fail_all(outcomes.unreachable_error_for(error), self.upstream.batch_id)
         except Exception as error:
-            logger.exception("autobatcher: a defect in the engine, batch %s", self.batch_id)
-            self.waiting.fail_all(outcomes.defect_error_for(error), self.batch_id)
+            logger.exception("autobatcher: a defect in the engine, batch %s", self.upstream.batch_id)
+            self.waiting.fail_all(outcomes.defect_error_for(error), self.upstream.batch_id)
 
-    async def _submit(self) -> None:
+    async def _submit(self) -> bool:
+        """Upload and create; False if there is no batch to watch."""
         try:
-            async with self._uploads:
+            async with self._engine.uploads:
                 if not self.waiting:
-                    return
-                self._input_file_id = await self._upload()
-            await self._create(self._input_file_id)
+                    return False
+                lines = list(self.waiting.requests())
+                self._lines = [custom_id for custom_id, _ in lines]
+                await self.upstream.upload(lines)
+            for _, request in lines:
+                request.unqueue()
+            if await self._is_abandoned_within(self._engine.next_creation(self._first) - anyio.current_time()):
+                return False
+            return await self.upstream.create(lambda: bool(self.waiting))
         except UpstreamError as error:
-            logger.warning("autobatcher: %d requests not submitted: %s", self._request_count, error.summary)
-            self._emit(events.BatchSubmissionFailed, **self._request_fields(), error=error.summary)
-            self.waiting.fail_all(outcomes.unsubmitted_error_for(error, self.stamp), None)
+            self._not_submitted(error)
+            return False
 
-    async def _upload(self) -> str:
-        lines = self.waiting.requests()
-        self._request_count = len(self.waiting)
-        self._models = sorted({request.model for _, request in lines})
+    def _not_submitted(self, error: UpstreamError) -> None:
+        """The upstream did not take the file or the batch: a want of room, some bad lines, or for good."""
+        give_up = outcomes.unsubmitted_error_for(error, self.upstream.stamp)
+        if error.is_pressure:
+            self._wait_for_room(error.summary, error.retry_after or 0.0, give_up)
+            return
+        self.upstream.tell_not_submitted(error.summary)
+        if not self._refuse_lines(outcomes.problems_in(error)):
+            self.waiting.fail_all(give_up, None)
 
-        def encoded() -> Iterator[bytes]:
-            return (input_line(custom_id, r.endpoint, r.body) for custom_id, r in lines)
-
-        size = sum(map(len, encoded()))
-        name = f"autobatcher-{self.stamp}.jsonl"
-        return await self._api.upload(self._account, lambda: InputFile(encoded(), size), name)
-
-    async def _create(self, input_file_id: str) -> None:
-        self._may_exist_unseen = True
-        try:
-            self._state = await self._api.create(
-                self._account,
-                input_file_id=input_file_id,
-                endpoint=self._endpoint,
-                completion_window=self._settings.completion_window,
-                metadata=self._settings.batch_metadata,
-                stamp=self.stamp,
-                is_wanted=lambda: bool(self.waiting),
-            )
-        except UpstreamError as error:
-            self._may_exist_unseen = isinstance(error, UncertainCreationError)
-            raise
-        self._may_exist_unseen = False
-        self._submitted_at = anyio.current_time()
-        if self._state is not None:
-            logger.info("autobatcher: batch %s submitted, %d requests", self._state.id, self._request_count)
-            self._emit(events.BatchSubmitted, **self._batch_fields(self._state))
-
-    async def _watch(self, created: BatchState) -> None:
+    async def _watch(self) -> None:
         """Poll until the batch ends, or until it is abandoned; read results as soon as they can be read."""
-        interval = wait = self._settings.poll_interval_seconds
-        last_seen = anyio.current_time()
+        schedule = Schedule(self._engine.settings.poll_interval_seconds)
+        last_seen, asked_wait = anyio.current_time(), 0.0
         last_told: tuple[object, ...] = ()
-        while not await self._is_abandoned_within(wait):
+        while not await self._is_abandoned_within(max(schedule.next_wait(self._engine.batch_count), asked_wait)):
             try:
-                state = await self._api.retrieve(self._account, created.id)
+                state = await self._poll()
             except UpstreamError as error:
                 if anyio.current_time() - last_seen > (UNSEEN_SECONDS if error.is_passing else REFUSED_SECONDS):
                     raise
-                wait = max(interval, wait_of(error, interval))
+                asked_wait = wait_of(error, 0.0)
                 continue
-            self._state, last_seen, wait = state, anyio.current_time(), interval
+            last_seen, asked_wait = anyio.current_time(), 0.0
             has_moved = last_told != (state.status, state.counts)
             last_told = (state.status, state.counts)
             if has_moved:
-                self._emit(events.BatchProgress, **self._counted_fields(state), status=state.status)
+                self._moved(state)
             if state.is_terminal:
                 await self._finish(state)
                 return
-            if has_moved and self._account.provider.partial_output:
+            (schedule.moved if has_moved else schedule.unmoved)()
+            if has_moved and self._first.account.provider.partial_output:
                 await self._reader.read_new_lines(state)
+                self._tell_resubmitted()
+
+    async def _poll(self) -> BatchState:
+        assert self.upstream.state is not None
+        async with self._engine.polls:
+            state = await self._engine.api.retrieve(self._first.account, self.upstream.state.id)
+        self.upstream.state = state
+        return state
+
+    def _moved(self, state: BatchState) -> None:
+        self.upstream.tell_counted(events.BatchProgress, status=state.status)
+        if state.status in ("in_progress", "finalizing", "completed"):
+            self._engine.taken(len(self._lines), self.key)
 
     async def _is_abandoned_within(self, seconds: float) -> bool:
-        """Wait until it is time to poll; True as soon as nobody waits any more and the batch should go, too."""
-        if not self._settings.cancel_abandoned_batches:
-            await anyio.sleep(seconds)
+        """Wait so long; True as soon as nobody waits any more and the batch should go, too."""
+        if not self._engine.settings.cancel_abandoned_batches:
+            await anyio.sleep(max(0.0, seconds))
             return False
         with anyio.move_on_after(seconds):
             await self.waiting.deserted.wait()
         return self.waiting.deserted.is_set()
 
     async def _finish(self, state: BatchState) -> None:
-        """The batch has ended: read both files, settle by custom_id, then settle the rest by status."""
-        self._has_ended = True
+        """The batch has ended: read both files, settle by custom_id, then settle the rest by what the status says."""
+        self.upstream.has_ended = True
         logger.info("autobatcher: batch %s %s", state.id, state.status)
-        unreadable = await self._reader.read_everything(state)
+        unreadable = await self._reader.read_everything(await self._with_its_files(state))
         if unreadable is not None:
             self.waiting.fail_all(outcomes.unreachable_error_for(unreadable), state.id)
+        elif state.status == "failed":
+            self._settle_failed(state)
         self.waiting.fail_all(outcomes.ended_error_for(state), state.id)
+        self._tell_resubmitted()
         if state.status == "completed":
-            self._emit(events.BatchCompleted, **self._counted_fields(state))
+            self.upstream.tell_counted(events.BatchCompleted)
         else:
-            self._emit(events.BatchTerminal, **self._counted_fields(state), status=state.status)
+            self.upstream.tell_counted(events.BatchTerminal, status=state.status)
+
+    async def _with_its_files(self, state: BatchState) -> BatchState:
+        """The state once it names its output file, if its counts say that there must be one."""
+        begun = anyio.current_time()
+        schedule = Schedule(self._engine.settings.poll_interval_seconds)
+        while state.lacks_output_file and anyio.current_time() - begun < LATE_FILE_SECONDS:
+            await anyio.sleep(schedule.next_wait(self._engine.batch_count))
+            try:
+                state = await self._poll()
+            except UpstreamError as error:
+                logger.info("autobatcher: batch %s: %s", state.id, error.summary)
+        return state
+
+    def _settle_failed(self, state: BatchState) -> None:
+        """A batch that failed as a whole: for want of room, because of single lines, or for all."""
+        if outcomes.is_pressure(state):
+            self._wait_for_room(str(state.problems[0].code), 0.0, outcomes.ended_error_for(state))
+        else:
+            self._refuse_lines(state.problems)
+
+    # ---- requests that go into another batch ----
+
+    def _wait_for_room(self, reason: str, asked_seconds: float, give_up: ErrorFor) -> None:
+        """Everyone goes back to the queue until the upstream has room; that is no failure, and no retry."""
+        requests = self.waiting.take_all()
+        self.upstream.tell_resubmitted(len(requests), reason)
+        self._engine.pressed(requests, self.key, asked_seconds, give_up)
+
+    def _refuse_lines(self, problems: tuple[Problem, ...]) -> bool:
+        """Fail the lines that are to blame, and put the others back at once; False if no line of ours is to blame."""
+        to_blame = {self._lines[p.line - 1]: p for p in problems if p.line and 0 < p.line <= len(self._lines)}
+        if not to_blame:
+            return False
+        for custom_id, problem in to_blame.items():
+            self.waiting.refuse(custom_id, problem, self.upstream.batch_id)
+        requests = self.waiting.take_all()
+        if requests:
+            self.upstream.tell_resubmitted(len(requests), "other lines of their batch were refused")
+            self._engine.put_back(requests, self.key)
+        return True
+
+    def _tell_resubmitted(self) -> None:
+        count = self.waiting.count_resubmitted()
+        if count:
+            self.upstream.tell_resubmitted(count, "they failed in passing")
 
     # ---- leaving ----
 
@@ -224,94 +274,21 @@ class Batch:
         if not self._is_closed:
             self._is_closed = True
             self._was_deserted = self.waiting.deserted.is_set()
-            self.waiting.fail_all(outcomes.closed_error, self.batch_id)
+            self.waiting.fail_all(outcomes.closed_error, self.upstream.batch_id)
 
     def _must_not_outlive_us(self) -> bool:
+        settings = self._engine.settings
         return (
-            self._may_exist_unseen
-            or self._settings.cancel_active_batches_on_close
-            or (self._was_deserted and self._settings.cancel_abandoned_batches)
+            self.upstream.may_exist_unseen
+            or self._is_overdue
+            or settings.cancel_active_batches_on_close
+            or (self._was_deserted and settings.cancel_abandoned_batches)
         )
-
-    async def _cancel_upstream(self) -> None:
-        """Cancel what may still run, trying until the upstream says yes or no, or the caller's time is up.
-
-        A creation of unknown outcome is looked up first: it may run and cost, too.
-        """
-        try:
-            if self._may_exist_unseen and self._input_file_id is not None:
-                find = self._api.find
-                self._state = await find(self._account, stamp=self.stamp, input_file_id=self._input_file_id)
-                self._may_exist_unseen = False
-                if self._state is None:
-                    self._tell_cancel_failed("its creation was cut off; it may yet appear")
-            if self._state is None or self._has_ended:
-                return
-            self._emit(events.BatchCancelRequested, **self._batch_fields(self._state))
-            await self._cancel_patiently(self._state.id)
-        except UpstreamError as error:
-            self._tell_cancel_failed(error.summary)
-        else:
-            fields = {"endpoint": self._endpoint, "metadata": dict(self._settings.batch_metadata)}
-            self._emit(events.BatchCancelledUpstream, batch_id=self._state.id, **fields)
-        self._has_ended, self._may_exist_unseen = True, False
-
-    async def _cancel_patiently(self, batch_id: str) -> None:
-        while True:
-            try:
-                await self._api.cancel(self._account, batch_id)
-                return
-            except UpstreamError as error:
-                refused = None if error.is_passing else error
-            if refused is not None:
-                await self._check_that_it_goes(batch_id, refused)
-                return
-            await anyio.sleep(self._settings.poll_interval_seconds)
-
-    async def _check_that_it_goes(self, batch_id: str, refused: UpstreamError) -> None:
-        """Our cancellation was refused: fine if an earlier one, whose answer we did not hear, was taken."""
-        state = await self._api.retrieve(self._account, batch_id)
-        if state.status not in ("cancelling", "cancelled"):
-            reason = f"{refused.summary}, and the batch is {state.status}"
-            raise UpstreamError(reason, summary=reason) from refused
 
     def _tell_if_it_may_still_run(self) -> None:
         """Somebody wanted it gone, and the time for that ran out."""
-        if self._must_not_outlive_us() and (self._may_exist_unseen or self.is_active):
-            self._tell_cancel_failed("no answer in time")
-
-    def _tell_cancel_failed(self, reason: str) -> None:
-        batch_id = self.batch_id or f"unknown (its metadata has {self.stamp})"
-        logger.warning("autobatcher: batch %s may still run: %s", batch_id, reason)
-        fields = {"endpoint": self._endpoint, "metadata": dict(self._settings.batch_metadata)}
-        self._emit(events.BatchCancelFailed, batch_id=batch_id, error=reason, **fields)
-
-    # ---- the fields of events ----
-
-    def _request_fields(self) -> dict[str, Any]:
-        return {
-            "endpoint": self._endpoint,
-            "request_count": self._request_count,
-            "models": self._models,
-            "completion_window": self._settings.completion_window,
-            "metadata": dict(self._settings.batch_metadata),
-        }
-
-    def _batch_fields(self, state: BatchState) -> dict[str, Any]:
-        return {
-            **self._request_fields(),
-            "batch_id": state.id,
-            "input_file_id": self._input_file_id,
-            "output_file_id": state.output_file_id,
-            "error_file_id": state.error_file_id,
-        }
-
-    def _counted_fields(self, state: BatchState) -> dict[str, Any]:
-        return {
-            **self._batch_fields(state),
-            "counts": state.counts or events.RequestCounts(),
-            "elapsed_seconds": round(anyio.current_time() - self._submitted_at, 3),
-        }
+        if self._must_not_outlive_us() and (self.upstream.may_exist_unseen or self.upstream.is_active):
+            self.upstream.tell_cancel_failed("no answer in time")
 
 
 def _custom_ids(stamp: str) -> Iterator[str]:

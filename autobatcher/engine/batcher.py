@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,11 +18,16 @@ from ..errors import UnbatchableRequestError
 from ..upstream.batch_api import BatchAPI
 from . import outcomes
 from .batch import Batch
+from .gate import Gate
+from .pace import Pace
 from .request import Answer, ErrorFor, Request
 from .settings import Settings
 from .window import Windows
 
 logger: logging.Logger = logging.getLogger("autobatcher")
+
+CONCURRENT_POLLS = 8
+"""Polls under way at once: enough that a slow one holds up nobody, few enough for any server."""
 
 CONCURRENT_UPLOADS = 4
 """Batches that upload at once: enough to fill a line, few enough that the first one is not slowed down by the last."""
@@ -46,9 +51,13 @@ class Batcher:
     """
 
     def __init__(self, settings: Settings, api: BatchAPI, *, wall_clock: Callable[[], float] = time.time) -> None:
-        self.settings = settings
-        self._api = api
+        self.settings: Settings = settings
+        self.api: BatchAPI = api
+        self.uploads: anyio.CapacityLimiter = anyio.CapacityLimiter(CONCURRENT_UPLOADS)
+        self.polls: anyio.CapacityLimiter = anyio.CapacityLimiter(CONCURRENT_POLLS)
         self._wall_clock = wall_clock
+        self._gate = Gate(settings.max_queued_bytes)
+        self._paces: dict[str, Pace] = {}
         self._windows = Windows(batch_size=settings.batch_size, window_seconds=settings.batch_window_seconds)
         self._batches: set[Batch] = set()
         self._must_stop = False
@@ -60,7 +69,7 @@ class Batcher:
         """Give `request` to the next batch of its kind, wait, and return what the upstream answered to it.
 
         The answer may be an HTTP failure; everything that is no answer is raised. Needs `run` to be running, or to
-        be started soon.
+        be started soon. Waits in turn, before the request is even queued, while `max_queued_bytes` are queued.
 
         Raises:
             UnbatchableRequestError: at once, if the provider takes no such request; nothing was sent.
@@ -70,7 +79,10 @@ class Batcher:
         is dropped, and a batch that nobody waits for any more is cancelled upstream.
         """
         _check_provider_takes(request)
+        if not self._is_closed:
+            await request.enter(self._gate)
         if self._is_closed:
+            request.unqueue()
             raise outcomes.closed_error(request, None)
         self._add(request)
         return await request.outcome()
@@ -110,8 +122,7 @@ class Batcher:
     def stop(self) -> None:
         """Ask `run` to end. Synchronous; can be called again, and before `run`."""
         self._must_stop = True
-        if self._wake is not None:
-            self._wake.set()
+        self._wake_up()
 
     @property
     def was_stopped(self) -> bool:
@@ -135,54 +146,114 @@ class Batcher:
             active_batch_ids=self._active_batch_ids(),
         )
 
-    def _add(self, request: Request) -> None:
-        if self._windows.add(request, anyio.current_time()) and self._wake is not None:
-            self._wake.set()
+    # ---- what batches need of their engine ----
 
-    async def _start_batches(self, nursery: TaskGroup) -> None:
-        """Turn each window that is full, or whose time is up, into a batch with a task of its own."""
-        uploads = anyio.CapacityLimiter(CONCURRENT_UPLOADS)
-        while not self._must_stop:
-            self._wake = anyio.Event()  # before looking, so that nothing between looking and waiting is missed
-            for requests in self._windows.due(anyio.current_time()):
-                self._start_batch(nursery, requests, uploads)
-            with anyio.CancelScope(deadline=self._windows.next_due()):
-                await self._wake.wait()
+    @property
+    def batch_count(self) -> int:
+        """How many batches are alive."""
+        return len(self._batches)
 
-    def _start_batch(self, nursery: TaskGroup, requests: list[Request], uploads: anyio.CapacityLimiter) -> None:
-        try:
-            batch = Batch(
-                requests,
-                api=self._api,
-                settings=self.settings,
-                emit=self._emit,
-                uploads=uploads,
-                resubmit=self._resubmit,
-            )
-        except Exception as defect:  # these requests are in nobody's hands now
-            logger.exception("autobatcher: a defect in the engine")
-            for request in requests:
-                request.settle(outcomes.defect_error_for(defect)(request, None))
-            return
-        self._batches.add(batch)
-        nursery.start_soon(self._live, batch)
+    def next_creation(self, request: Request) -> float:
+        """When the next batch may be created at this request's upstream; that moment is taken."""
+        account, now = request.account, anyio.current_time()
+        if account.provider.max_batches_per_hour is None:
+            return now
+        pace = self._paces.setdefault(account.base_url, Pace(account.provider.max_batches_per_hour))
+        return pace.next_moment(now)
 
-    def _resubmit(self, request: Request) -> bool:
+    def resubmit(self, request: Request) -> bool:
         """Take a request that failed in passing into the next batch of its kind; False if its tries are used up."""
         if self._must_stop or self._is_closed or request.retries_left == 0:
             return False
         request.retries_left -= 1
+        request.pressed_since = None
         request.custom_id = ""
         self._add(request)
         return True
+
+    def put_back(self, requests: list[Request], key: Hashable) -> None:
+        """Take requests of a batch that came to nothing into another one at once. That is no retry of theirs."""
+        if self._is_closed:
+            for request in requests:
+                request.settle(outcomes.closed_error(request, None))
+        elif requests:
+            for request in requests:
+                request.custom_id = ""
+            self._windows.put_back(requests, key)
+            self._wake_up()
+
+    def pressed(self, requests: list[Request], key: Hashable, asked_seconds: float, give_up: ErrorFor) -> None:
+        """The upstream has no room for these now: they wait, and travel in smaller batches.
+
+        Those that have waited for a whole batch's time get the error of `give_up`.
+        """
+        now, kept = anyio.current_time(), []
+        for request in requests:
+            request.pressed_since = now if request.pressed_since is None else request.pressed_since
+            if now - request.pressed_since > self.settings.batch_deadline_seconds:
+                request.settle(give_up(request, None))
+            else:
+                kept.append(request)
+        if requests:
+            self._windows.pressure(key).refused(len(requests), now, asked_seconds=asked_seconds)
+        self.put_back(kept, key)
+
+    def taken(self, requests: int, key: Hashable) -> None:
+        """The upstream works on a batch of so many requests."""
+        self._windows.taken(key, requests, anyio.current_time())
+
+    def emit(self, kind: type[events.BatchEvent], /, **fields: Any) -> None:
+        """Hand an event to the user's handler. Never raises."""
+        if self.settings.batch_event_handler is None:
+            return
+        event = kind(ts=self._wall_clock(), **fields)
+        try:
+            self.settings.batch_event_handler(event.to_dict())
+        except (Exception, anyio.get_cancelled_exc_class()):  # noqa: ASYNC103  (the handler's own: nothing here waits)
+            logger.warning("autobatcher: batch_event_handler raised at an event", exc_info=True)
+
+    # ---- starting batches ----
+
+    def _add(self, request: Request) -> None:
+        if self._windows.add(request, anyio.current_time()):
+            self._wake_up()
+
+    def _wake_up(self) -> None:
+        if self._wake is not None:
+            self._wake.set()
+
+    async def _start_batches(self, nursery: TaskGroup) -> None:
+        """Turn each window that is full, or whose time is up, into a batch with a task of its own."""
+        while not self._must_stop:
+            self._wake = anyio.Event()  # before looking, so that nothing between looking and waiting is missed
+            room = self.settings.max_active_batches - len(self._batches)
+            for requests in self._windows.due(anyio.current_time(), room):
+                self._start_batch(nursery, requests)
+            has_room = len(self._batches) < self.settings.max_active_batches
+            with anyio.CancelScope(deadline=self._windows.next_due() if has_room else math.inf):
+                await self._wake.wait()
+
+    def _start_batch(self, nursery: TaskGroup, requests: list[Request]) -> None:
+        try:
+            batch = Batch(requests, self)
+        except Exception as defect:  # these requests are in nobody's hands now
+            logger.exception("autobatcher: a defect in the engine")
+            for request in requests:
+                request.settle(outcomes.defect_error_for(defect)(request, None))
+            self._wake_up()  # other windows may wait for the place that this one did not take
+            return
+        self._batches.add(batch)
+        nursery.start_soon(self._live, batch)
 
     async def _live(self, batch: Batch) -> None:
         try:
             await batch.run()
         except Exception:  # of a goodbye; its callers have been told, and others must not suffer
-            logger.exception("autobatcher: a defect in leaving batch %s", batch.batch_id)
+            logger.exception("autobatcher: a defect in leaving batch %s", batch.upstream.batch_id)
         finally:
             self._batches.discard(batch)
+            self._windows.eased(batch.key, anyio.current_time())
+            self._wake_up()
 
     def _close(self, error_for: ErrorFor) -> None:
         """Tell everyone who waits, before any goodbye to the upstream takes its time. The first call counts."""
@@ -193,7 +264,8 @@ class Batcher:
         self._windows.fail_all(error_for)
         for batch in self._batches:
             batch.close()
-        self._emit(
+        self._gate.open()
+        self.emit(
             events.ClientClosing,
             pending_request_count=pending_request_count,
             active_batch_ids=list(self._active_batch_ids()),
@@ -202,16 +274,7 @@ class Batcher:
         )
 
     def _active_batch_ids(self) -> tuple[str, ...]:
-        return tuple(b.batch_id for b in self._batches if b.is_active and b.batch_id is not None)
-
-    def _emit(self, kind: type[events.BatchEvent], /, **fields: Any) -> None:
-        if self.settings.batch_event_handler is None:
-            return
-        event = kind(ts=self._wall_clock(), **fields)
-        try:
-            self.settings.batch_event_handler(event.to_dict())
-        except (Exception, anyio.get_cancelled_exc_class()):  # noqa: ASYNC103  (the handler's own: nothing here waits)
-            logger.warning("autobatcher: batch_event_handler raised at an event", exc_info=True)
+        return tuple(b.upstream.batch_id for b in self._batches if b.upstream.is_active and b.upstream.batch_id)
 
 
 def _check_provider_takes(request: Request) -> None:

@@ -5,6 +5,10 @@ The functions named `*_error_for` give an `ErrorFor`, which makes an error of it
 
 from __future__ import annotations
 
+import re
+
+import msgspec
+
 from ..errors import (
     BatchEndedError,
     BatchError,
@@ -14,8 +18,8 @@ from ..errors import (
     ClientClosedError,
     EngineError,
 )
-from ..upstream.batch_state import BatchState
-from ..upstream.failures import UncertainCreationError, UpstreamError
+from ..upstream.batch_state import BatchState, Problem
+from ..upstream.failures import UncertainCreationError, UpstreamError, reason_given
 from ..upstream.jsonl import OutputLine
 from .request import Answer, ErrorFor, Request
 
@@ -38,14 +42,20 @@ def line_outcome(line: OutputLine, batch_id: str) -> Answer | BatchError:
 
 _PASSING_STATUSES = frozenset({408, 409, 429, *range(500, 600)})
 
-_PASSING_ENDS = frozenset({"completed", "expired", "cancelled"})
-"""Ends of a batch that say nothing against a line that got no answer in it. (A batch that "failed" may say a lot.)"""
+_PASSING_ENDS = frozenset({"completed", "expired"})
+"""Ends of a batch that say nothing against a line that got no answer in it. A batch that "failed" may say a lot; and
+who cancels a batch wants it to stop."""
 
-_PASSING_CODES = frozenset(
-    {"batch_expired", "batch_cancelled", "NetworkError", "Timeout", "TaskTerminated", "BatchTerminated"}
+_PASSING_CODES = frozenset({"batch_expired", "NetworkError", "Timeout", "TaskTerminated"})
+"""Codes of lines that were not executed, or not to their end: OpenAI's, then those of Doubleword's fusillade."""
+
+_NO_ROOM = re.compile(
+    "token_limit_exceeded|enqueued|quota_exceeded|too_many_batches|rate_limit|capacity", re.IGNORECASE
 )
-"""Codes of lines that were not executed, or not to their end: OpenAI's and llm-d's, then those of Doubleword's
-fusillade."""
+"""Codes with which batches fail whose upstream has no room for them now: OpenAI's and Azure's token_limit_exceeded
+("Enqueued token limit reached ..."), and what others call it."""
+
+_LINE = re.compile(r"\bline (\d+)\b", re.IGNORECASE)
 
 
 def is_passing(outcome: Answer | BatchError) -> bool:
@@ -59,12 +69,32 @@ def is_passing(outcome: Answer | BatchError) -> bool:
     )
 
 
+def is_pressure(state: BatchState) -> bool:
+    """Whether a batch failed only because the upstream has no room for it now."""
+    return bool(state.problems) and all(p.line is None and _NO_ROOM.search(p.code) for p in state.problems)
+
+
+def problems_in(error: UpstreamError) -> tuple[Problem, ...]:
+    """The lines that a refused upload names, as Doubleword's does ("Line 3: ...")."""
+    if error.status_code is None or not 400 <= error.status_code < 500:
+        return ()
+    found = _LINE.search(reason_given(error.body))
+    return (Problem(message=reason_given(error.body), line=int(found[1])),) if found else ()
+
+
+def refused_line(problem: Problem, custom_id: str, batch_id: str | None) -> Answer:
+    """The answer to a request that no batch will have: a bad request, as a real-time call's would be."""
+    error = {"message": problem.message, "type": "invalid_request_error", "param": None, "code": problem.code or None}
+    body = msgspec.json.encode({"error": error})
+    return Answer(400, body, None, batch_id or "", custom_id)
+
+
 def ended_error_for(state: BatchState) -> ErrorFor:
     """For requests without a line in a batch that has ended."""
     if state.status == "completed":
         what = "completed, but this request is in neither its output nor its error file"
-    elif state.errors:
-        what = f"ended as {state.status}: {'; '.join(state.errors[:_REASONS_SHOWN])}"
+    elif state.problems:
+        what = f"ended as {state.status}: {'; '.join(map(str, state.problems[:_REASONS_SHOWN]))}"
     else:
         what = f"ended as {state.status} before this request was answered"
     return lambda request, batch_id: BatchEndedError(
@@ -72,7 +102,7 @@ def ended_error_for(state: BatchState) -> ErrorFor:
         status=state.status,
         batch_id=batch_id,
         custom_id=request.custom_id,
-        body={"errors": list(state.errors)},
+        body={"errors": [str(problem) for problem in state.problems]},
     )
 
 

@@ -11,6 +11,7 @@ import msgspec
 from ..errors import BatchError
 from ..upstream.account import Account
 from ..upstream.jsonl import input_line_size
+from .gate import Gate
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -44,10 +45,14 @@ class Request:
         model: what the body says of it; decides with whom the request may travel.
         embedding_inputs: how many inputs an embeddings call has; 0 for any other call.
         max_retries: how many more batches the request may travel in after one that failed it in passing.
+
+    Attributes:
+        pressed_since: when it was first sent back for want of room upstream; None if it was not.
     """
 
     __slots__ = (
         "_answered",
+        "_gate",
         "_outcome",
         "account",
         "body",
@@ -56,6 +61,7 @@ class Request:
         "endpoint",
         "model",
         "place",
+        "pressed_since",
         "retries_left",
     )
 
@@ -77,6 +83,8 @@ class Request:
         self.retries_left: int = max_retries
         self.custom_id: str = ""
         self.place: Place | None = None
+        self.pressed_since: float | None = None
+        self._gate: Gate | None = None
         self._outcome: Answer | BatchError | None = None
         self._answered = anyio.Event()
 
@@ -85,12 +93,24 @@ class Request:
         """An upper bound of what the request adds to an input file, in bytes."""
         return input_line_size(self.endpoint, self.body)
 
+    async def enter(self, gate: Gate) -> None:
+        """Wait until `gate` lets the request into the queue. Cancelled: it is not in there."""
+        await gate.enter(len(self.body))
+        self._gate = gate
+
+    def unqueue(self) -> None:
+        """The request is uploaded, or gone: it takes up no room in the queue any more. Can be called again."""
+        if self._gate is not None:
+            self._gate.leave(len(self.body))
+            self._gate = None
+
     def settle(self, outcome: Answer | BatchError) -> None:
         """Give the request its one outcome and wake its caller. A second outcome is a defect of ours."""
         if self._outcome is not None:
             raise AssertionError(f"{self.custom_id} was settled twice")
         self._outcome = outcome
         self.place = None
+        self.unqueue()
         self._answered.set()
 
     async def outcome(self) -> Answer:
@@ -104,6 +124,7 @@ class Request:
             if self.place is not None:
                 self.place.withdraw(self)
                 self.place = None
+                self.unqueue()
         if isinstance(self._outcome, BatchError):
             raise self._outcome
         assert self._outcome is not None

@@ -15,6 +15,9 @@ _MAX_PAIRS, _MAX_KEY, _MAX_VALUE = 16, 64, 512
 DEADLINE_SLACK_SECONDS = 3600.0
 """How long after its completion window a batch may still be on its way to an end: providers overrun by minutes."""
 
+DAY = 86_400.0
+_LEAST_EXPIRY, _MOST_EXPIRY = 3600, 30 * 86_400  # what `expires_after` takes, at OpenAI and at Doubleword
+
 _DURATION = re.compile(r"(\d+)\s*([smhd])")
 _UNIT_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
@@ -35,23 +38,34 @@ class Settings:
     batch_event_handler: BatchEventHandler | None = None
     cancel_active_batches_on_close: bool = False
     cancel_abandoned_batches: bool = True
+    delete_input_files: bool = True
+    deadline_slack_seconds: float = DEADLINE_SLACK_SECONDS
+    max_active_batches: int = 200
+    max_queued_bytes: int = 1_000_000_000
 
     def __post_init__(self) -> None:
-        _check_batch_size(self.batch_size)
+        for name in ("batch_size", "max_active_batches", "max_queued_bytes"):
+            _check_count(name, getattr(self, name))
         _check_seconds("batch_window_seconds", self.batch_window_seconds, least=0.0)
         _check_seconds("poll_interval_seconds", self.poll_interval_seconds, least=0.001)
+        _check_seconds("deadline_slack_seconds", self.deadline_slack_seconds, least=0.0)
         if not isinstance(self.completion_window, str) or not self.completion_window.strip():
             raise ValueError(f'completion_window must be text such as "24h", not {self.completion_window!r}')
         object.__setattr__(self, "batch_metadata", checked_metadata(self.batch_metadata))
         _check_handler(self.batch_event_handler)
-        for name in ("cancel_active_batches_on_close", "cancel_abandoned_batches"):
+        for name in ("cancel_active_batches_on_close", "cancel_abandoned_batches", "delete_input_files"):
             if not isinstance(getattr(self, name), bool):
                 raise TypeError(f"{name} must be True or False, not {getattr(self, name)!r}")
 
     @property
     def batch_deadline_seconds(self) -> float:
         """How long after its creation a batch is given up; infinite for a window that is no duration."""
-        return completion_window_seconds(self.completion_window) + DEADLINE_SLACK_SECONDS
+        return completion_window_seconds(self.completion_window) + self.deadline_slack_seconds
+
+    @property
+    def file_expiry_seconds(self) -> int:
+        """After how long an upstream may delete an input file: after its batch's end, within the API's limits."""
+        return int(min(max(self.batch_deadline_seconds + DAY, _LEAST_EXPIRY), _MOST_EXPIRY))
 
 
 def completion_window_seconds(window: str) -> float:
@@ -77,11 +91,11 @@ def checked_metadata(metadata: Mapping[str, str] | None) -> dict[str, str]:
     return pairs
 
 
-def _check_batch_size(value: object) -> None:
+def _check_count(name: str, value: object) -> None:
     if isinstance(value, bool) or not isinstance(value, int):
-        raise TypeError(f"batch_size must be a whole number, not {value!r}")
+        raise TypeError(f"{name} must be a whole number, not {value!r}")
     if value < 1:
-        raise ValueError(f"batch_size must be at least 1, not {value}")
+        raise ValueError(f"{name} must be at least 1, not {value}")
 
 
 def _check_seconds(name: str, value: object, *, least: float) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 import anyio
 
 from ..errors import BatchError
+from ..upstream.batch_state import Problem
 from ..upstream.jsonl import OutputLine
 from . import outcomes
 from .request import Answer, ErrorFor, Request
@@ -31,6 +32,7 @@ class Waiting:
         self._requests = requests
         self._resubmit = resubmit
         self._has_lost_callers = False
+        self._resubmitted = 0
         for custom_id, request in requests.items():
             request.custom_id = custom_id
             request.place = self
@@ -53,6 +55,23 @@ class Waiting:
         if line.custom_id in self._requests:
             self._settle(line.custom_id, outcomes.line_outcome(line, batch_id))
 
+    def refuse(self, custom_id: str, problem: Problem, batch_id: str | None) -> None:
+        """The upstream will not have this line. (Its caller may have left.)"""
+        if custom_id in self._requests:
+            self._settle(custom_id, outcomes.refused_line(problem, custom_id, batch_id))
+
+    def take_all(self) -> list[Request]:
+        """Take out everyone who still waits: they go into another batch."""
+        requests = list(self._requests.values())
+        self._requests.clear()
+        self._notice_desertion()
+        return requests
+
+    def count_resubmitted(self) -> int:
+        """How many requests were taken into a later batch since this was last asked."""
+        count, self._resubmitted = self._resubmitted, 0
+        return count
+
     def fail_all(self, error_for: ErrorFor, batch_id: str | None) -> None:
         """Give everyone who still waits an error of their own."""
         for custom_id, request in self.requests():
@@ -60,7 +79,9 @@ class Waiting:
 
     def _settle(self, custom_id: str, outcome: Answer | BatchError) -> None:
         request = self._requests.pop(custom_id)
-        if not (outcomes.is_passing(outcome) and self._resubmit(request)):
+        if outcomes.is_passing(outcome) and self._resubmit(request):
+            self._resubmitted += 1
+        else:
             request.settle(outcome)
         self._notice_desertion()
 

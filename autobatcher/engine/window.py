@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Hashable, Iterator
 
 from ..upstream.providers import ProviderProfile
+from .pressure import Pressure
 from .request import ErrorFor, Request
 
 
@@ -61,13 +63,15 @@ class Window:
 
 
 class Windows:
-    """All open windows, at most one for each kind of requests that may share a batch."""
+    """All windows: the open ones, at most one for each kind of requests that may share a batch, and those that are full
+    or late and wait for room: here for a free place among the active batches, or upstream."""
 
     def __init__(self, *, batch_size: int, window_seconds: float) -> None:
         self._batch_size = batch_size
         self._window_seconds = window_seconds
         self._open: dict[Hashable, Window] = {}
-        self._closed: list[Window] = []
+        self._closed: deque[tuple[Hashable, Window]] = deque()
+        self._pressures: dict[Hashable, Pressure] = {}
 
     def __len__(self) -> int:
         """How many requests wait here."""
@@ -78,36 +82,89 @@ class Windows:
         key = travel_key(request)
         window = self._open.get(key)
         if window is not None and not window.fits(request):
-            self._closed.append(self._open.pop(key))
+            self._close(key)
             window = None
         is_first = window is None or len(window) == 0
         if window is None:
-            window = Window(request.account.provider, self._batch_size, now)
+            window = self._new_window(request, now)
             self._open[key] = window
         if is_first:
             window.closes_at = now + self._window_seconds
         window.add(request)
         if window.is_full:
-            self._closed.append(self._open.pop(key))
+            self._close(key)
         return is_first or window.is_full
 
-    def due(self, now: float) -> list[list[Request]]:
-        """Take out the requests of every window that is full or whose time is up, a list for each."""
-        late = [key for key, window in self._open.items() if window.closes_at <= now]
-        closed = [*self._closed, *(self._open.pop(key) for key in late)]
-        self._closed = []
-        return [list(window) for window in closed if len(window) > 0]
+    def put_back(self, requests: list[Request], key: Hashable) -> None:
+        """Take back the requests of a batch that came to nothing, before all others, in a window that is closed."""
+        self._closed.appendleft((key, self._filled(requests)))
+
+    def due(self, now: float, most: float = math.inf) -> list[list[Request]]:
+        """Take out the requests of every window that is full or late, a list for each batch; `most` batches at most."""
+        for key in [key for key, window in self._open.items() if window.closes_at <= now]:
+            self._close(key)
+        batches: list[list[Request]] = []
+        for _ in range(len(self._closed)):
+            key, window = self._closed.popleft()
+            if len(window) and (len(batches) == most or self._is_held(key, now)):
+                self._closed.append((key, window))
+            elif len(window):
+                batches.append(self._taken_out(key, window, now))
+        return batches
 
     def next_due(self) -> float:
-        """When the next window's time is up; infinite while there is none."""
-        return min((window.closes_at for window in self._open.values()), default=math.inf)
+        """When the next window's time is up, or the upstream may have room for one; infinite while there is none."""
+        late = (window.closes_at for window in self._open.values())
+        held = (self._pressures[key].ready_at for key, _ in self._closed if key in self._pressures)
+        return min((*late, *held), default=math.inf)
+
+    def pressure(self, key: Hashable) -> Pressure:
+        """What is known of the upstream's want of room for requests of that kind."""
+        return self._pressures.setdefault(key, Pressure())
+
+    def taken(self, key: Hashable, requests: int, now: float) -> None:
+        """The upstream works on a batch of so many requests of that kind."""
+        if key in self._pressures:
+            self._pressures[key].taken(requests, now)
+
+    def eased(self, key: Hashable, now: float) -> None:
+        """A batch of that kind has ended."""
+        if key in self._pressures:
+            self._pressures[key].eased(now)
 
     def fail_all(self, error_for: ErrorFor) -> None:
         """Empty every window and give each request the error that `error_for` makes for it."""
         requests = [request for window in self._all() for request in window]
-        self._open, self._closed = {}, []
+        self._open, self._closed = {}, deque()
         for request in requests:
             request.settle(error_for(request, None))
 
+    def _is_held(self, key: Hashable, now: float) -> bool:
+        return key in self._pressures and now < self._pressures[key].ready_at
+
+    def _taken_out(self, key: Hashable, window: Window, now: float) -> list[Request]:
+        """The requests of a window; no more than the upstream has room for, the others wait on."""
+        requests = list(window)
+        pressure = self._pressures.get(key)
+        if pressure is None:
+            return requests
+        most = int(min(pressure.most_requests, len(requests)))
+        pressure.submitted(now)
+        if most < len(requests):
+            self._closed.append((key, self._filled(requests[most:])))
+        return requests[:most]
+
+    def _close(self, key: Hashable) -> None:
+        self._closed.append((key, self._open.pop(key)))
+
+    def _new_window(self, request: Request, now: float) -> Window:
+        return Window(request.account.provider, self._batch_size, now)
+
+    def _filled(self, requests: list[Request]) -> Window:
+        window = self._new_window(requests[0], -math.inf)
+        for request in requests:
+            window.add(request)
+        return window
+
     def _all(self) -> list[Window]:
-        return [*self._closed, *self._open.values()]
+        return [*(window for _, window in self._closed), *self._open.values()]

@@ -7,6 +7,8 @@ tried again.
 
 from __future__ import annotations
 
+import itertools
+import random
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping
 from contextlib import aclosing, asynccontextmanager
 from typing import Any, TypeVar
@@ -30,12 +32,24 @@ CREATE_SECONDS = 30.0
 """How long a `POST /batches` on its way is shielded from cancellation: cutting it off would leave a batch that may
 or may not run and cost. Twice what a slow server was seen to take."""
 
-ATTEMPTS = 5
-"""Tries of one safe call; with the back-off below they span about eight seconds of trouble."""
+PATIENCE_SECONDS = 600.0
+"""How long a call is tried again while it fails in passing: outages of some minutes are ordinary, and whoever waits
+for a batch waits for longer than that anyway."""
+
+FIRST_CONTACT_SECONDS = 10.0
+"""The same for a server that never answered anything: a typing error in base_url should not take ten minutes."""
 
 FIRST_DELAY_SECONDS = 0.5
 LONGEST_DELAY_SECONDS = 60.0
+LONGEST_ASKED_SECONDS = 300.0
 """`Retry-After` is honoured up to this; a server that wants more is asked again after it."""
+
+JITTER = 0.2
+"""The part of a delay that is left to chance, so that many clients do not come back at once."""
+
+NEW_FILE_SECONDS = 60.0
+"""How long a server may not know a file that it has just taken: it is not visible everywhere at once, and Azure
+works on it first."""
 
 LOOKUP_DELAYS = (1.0, 4.0, 10.0, 30.0)
 """Seconds before each lookup of a creation whose answer was lost: a gateway may give up while the server behind it is
@@ -66,24 +80,32 @@ class BatchAPI:
     def __init__(self, http: Any) -> None:
         self._http = http
         self._connection_errors = connection_errors(http)
+        self._answering: set[str] = set()  # base URLs of servers that have answered something
 
-    async def upload(self, account: Account, input_file: Callable[[], InputFile], name: str) -> str:
+    async def upload(
+        self, account: Account, input_file: Callable[[], InputFile], name: str, *, expires_seconds: int
+    ) -> str:
         """Upload an input file; give its id. `input_file` is called anew for each try.
 
-        Cancelled: the file may be there or not; it costs nothing and can be deleted or left to expire.
+        Args:
+            expires_seconds: when the upstream may delete the file by itself, where it knows of that.
+
+        Cancelled: the file may be there or not; it costs nothing, and `delete_files_named` finds it.
         """
+        expiry = {"expires_after[anchor]": "created_at", "expires_after[seconds]": str(expires_seconds)}
+        purpose = {"purpose": account.provider.file_purpose}
 
         async def attempt() -> str:
             content = await self._call(
                 account,
                 "POST",
                 "/files",
-                data={"purpose": account.provider.file_purpose},
+                data=purpose | (expiry if account.provider.files_expire else {}),
                 files={"file": (name, input_file(), "application/jsonl")},
             )
             return _object_id("POST /files", content)
 
-        return await _patiently(attempt)
+        return await self._patiently(account, attempt)
 
     async def create(
         self,
@@ -114,20 +136,24 @@ class BatchAPI:
             "completion_window": completion_window,
             "metadata": {**metadata, STAMP_KEY: stamp} if len(metadata) < MOST_METADATA else dict(metadata),
         }
-        delays = back_off()
+        delays, begun = back_off(), anyio.current_time()
         while is_wanted():
+            found: BatchState | None = None
             try:
                 return await self._create_once(account, body)
             except UpstreamError as error:
                 failure = error
             if failure.is_ambiguous:
                 found = await self._look_repeatedly(account, stamp, input_file_id)
-                if found is not None:
-                    return found
-            delay = next(delays, None)
-            if delay is None or not failure.is_passing:
+            elif failure.is_pressure:
+                found = await self._look_once(account, stamp, input_file_id)
+            if found is not None:
+                return found
+            tried_for = anyio.current_time() - begun
+            is_early = _misses_the_file(failure, input_file_id) and tried_for < NEW_FILE_SECONDS
+            if tried_for > PATIENCE_SECONDS or not (failure.is_passing or is_early):
                 raise failure
-            await anyio.sleep(wait_of(failure, delay))
+            await anyio.sleep(wait_of(failure, next(delays)))
         return None
 
     async def _create_once(self, account: Account, body: Mapping[str, Any]) -> BatchState:
@@ -137,6 +163,13 @@ class BatchAPI:
                 return _batch(operation, await self._call(account, "POST", "/batches", json=body))
         except TimeoutError as error:
             raise UpstreamError(f"{operation} did not answer within {CREATE_SECONDS:.0f} s") from error
+
+    async def _look_once(self, account: Account, stamp: str, input_file_id: str) -> BatchState | None:
+        """After a 429, which is a clear refusal, but may be that of a gateway in front of a success."""
+        try:
+            return await self._find_once(account, stamp, input_file_id)
+        except UpstreamError:
+            return None
 
     async def _look_repeatedly(self, account: Account, stamp: str, input_file_id: str) -> BatchState | None:
         for delay in LOOKUP_DELAYS:
@@ -151,7 +184,7 @@ class BatchAPI:
 
     async def find(self, account: Account, *, stamp: str, input_file_id: str) -> BatchState | None:
         """The batch that carries `stamp` or runs our input file, if the upstream has one."""
-        return await _patiently(lambda: self._find_once(account, stamp, input_file_id))
+        return await self._patiently(account, lambda: self._find_once(account, stamp, input_file_id))
 
     async def _find_once(self, account: Account, stamp: str, input_file_id: str) -> BatchState | None:
         after: str | None = None
@@ -177,8 +210,20 @@ class BatchAPI:
         return _batch("POST /batches/{id}/cancel", await self._patient_call(account, "POST", path))
 
     async def delete_file(self, account: Account, file_id: str) -> None:
-        """Delete a file of ours."""
-        await self._patient_call(account, "DELETE", f"/files/{_quoted(file_id)}")
+        """Delete a file of ours; one that is gone already is fine."""
+        try:
+            await self._patient_call(account, "DELETE", f"/files/{_quoted(file_id)}")
+        except UpstreamError as error:
+            if error.status_code not in (404, 410):
+                raise
+
+    async def delete_files_named(self, account: Account, name: str) -> None:
+        """Delete what uploads of that name left behind whose answers, and so the files' ids, were lost."""
+        params = {"purpose": account.provider.file_purpose, "limit": "100", "order": "desc"}
+        page = _decoded("GET /files", await self._patient_call(account, "GET", "/files", params=params))
+        for file in page.get("data", ()) if isinstance(page, dict) else ():
+            if isinstance(file, dict) and file.get("filename") == name:
+                await self.delete_file(account, str(file.get("id")))
 
     async def read_lines(self, account: Account, file_id: str, each: Callable[[bytes], None], *, skip: int = 0) -> int:
         """Stream an output or error file, give each line to `each`, and return the next `skip`.
@@ -205,7 +250,20 @@ class BatchAPI:
             return int(last_line) if last_line.isdecimal() else skip + count
 
     async def _patient_call(self, account: Account, method: str, path: str, **options: Any) -> bytes:
-        return await _patiently(lambda: self._call(account, method, path, **options))
+        return await self._patiently(account, lambda: self._call(account, method, path, **options))
+
+    async def _patiently(self, account: Account, attempt: Callable[[], Awaitable[T]]) -> T:
+        """Repeat `attempt` while its failure is a passing one, with growing delays."""
+        delays, begun = back_off(), anyio.current_time()
+        while True:
+            try:
+                return await attempt()
+            except UpstreamError as error:
+                patience = PATIENCE_SECONDS if account.base_url in self._answering else FIRST_CONTACT_SECONDS
+                if not error.is_passing or anyio.current_time() - begun > patience:
+                    raise
+                wait = wait_of(error, next(delays))
+            await anyio.sleep(wait)
 
     async def _call(self, account: Account, method: str, path: str, **options: Any) -> bytes:
         async with self._open(account, method, path, **options) as response:
@@ -235,6 +293,7 @@ class BatchAPI:
                 follow_redirects=True,
                 **options,
             ) as response:
+                self._answering.add(account.base_url)
                 if not 200 <= response.status_code < 300:
                     said: bytes = await response.aread()
                     for name in SECRET_HEADERS:
@@ -250,26 +309,26 @@ class BatchAPI:
 
 
 def back_off() -> Iterator[float]:
-    """The seconds to wait between the tries of one call."""
-    return (FIRST_DELAY_SECONDS * 2**n for n in range(ATTEMPTS - 1))
+    """The seconds to wait between the tries of one call: growing, and no two clients' alike."""
+    for n in itertools.count():
+        yield jittered(min(FIRST_DELAY_SECONDS * 2 ** min(n, 10), LONGEST_DELAY_SECONDS))
+
+
+def jittered(seconds: float) -> float:
+    """About so many seconds."""
+    return seconds * random.uniform(1 - JITTER, 1 + JITTER)  # noqa: S311  (no secret)
 
 
 def wait_of(error: UpstreamError, delay: float) -> float:
     """How long to wait after `error`: `delay`, or longer if the server asks for it, within reason."""
-    return min(max(delay, error.retry_after or 0.0), LONGEST_DELAY_SECONDS)
+    return max(delay, min(error.retry_after or 0.0, LONGEST_ASKED_SECONDS))
 
 
-async def _patiently(attempt: Callable[[], Awaitable[T]]) -> T:
-    """Repeat `attempt` while its failure is a passing one, with growing delays."""
-    for delay in back_off():
-        try:
-            return await attempt()
-        except UpstreamError as error:
-            if not error.is_passing:
-                raise
-            wait = wait_of(error, delay)
-        await anyio.sleep(wait)
-    return await attempt()
+def _misses_the_file(error: UpstreamError, input_file_id: str) -> bool:
+    """Whether the upstream says that it does not know, or is not done with, the file it has just taken."""
+    if error.status_code == 404:
+        return True
+    return error.status_code == 400 and (input_file_id.encode() in error.body or b"input_file" in error.body)
 
 
 def _quoted(identifier: str) -> str:

@@ -11,6 +11,23 @@ from ..events import RequestCounts
 TERMINAL_STATUSES = frozenset({"completed", "failed", "expired", "cancelled"})
 
 
+class Problem(msgspec.Struct, frozen=True, kw_only=True):
+    """One reason why a whole batch failed.
+
+    Attributes:
+        line: the line of the input file that is to blame, from 1; None if no single one is.
+        code: the server's word for it, "" if it has none.
+    """
+
+    message: str
+    code: str = ""
+    line: int | None = None
+
+    def __str__(self) -> str:
+        place = f"line {self.line}: " if self.line is not None else ""
+        return f"{place}{self.message}{f' ({self.code})' if self.code else ''}"
+
+
 class BatchState(msgspec.Struct, frozen=True, kw_only=True):
     """What one poll said.
 
@@ -18,7 +35,7 @@ class BatchState(msgspec.Struct, frozen=True, kw_only=True):
         status: in lower case, "canceled" spelled "cancelled"; a status nobody knows counts as still running.
         output_file_id, error_file_id: None while absent; some servers say "" for that.
         counts: None where the server tells none.
-        errors: why the whole batch failed, as the server's own messages.
+        problems: why the whole batch failed.
     """
 
     id: str
@@ -27,12 +44,18 @@ class BatchState(msgspec.Struct, frozen=True, kw_only=True):
     error_file_id: str | None = None
     input_file_id: str | None = None
     counts: RequestCounts | None = None
-    errors: tuple[str, ...] = ()
+    problems: tuple[Problem, ...] = ()
     metadata: dict[str, Any] = {}
 
     @property
     def is_terminal(self) -> bool:
+        """Whether nothing more will happen to it."""
         return self.status in TERMINAL_STATUSES
+
+    @property
+    def lacks_output_file(self) -> bool:
+        """Whether it counts answers and names no file with them: not yet."""
+        return self.output_file_id is None and self.counts is not None and self.counts.completed > 0
 
 
 def parse_batch(fields: Any) -> BatchState | None:
@@ -55,7 +78,7 @@ def parse_batch(fields: Any) -> BatchState | None:
         error_file_id=_file_id(fields.get("error_file_id")),
         input_file_id=_file_id(fields.get("input_file_id")),
         counts=_counts(fields.get("request_counts")),
-        errors=_errors(fields.get("errors")),
+        problems=_problems(fields.get("errors")),
         metadata=metadata if isinstance(metadata, dict) else {},
     )
 
@@ -76,18 +99,22 @@ def _counts(value: object) -> RequestCounts | None:
     return RequestCounts(**{name: n for name, n in numbers.items() if isinstance(n, int)})
 
 
-def _errors(value: object) -> tuple[str, ...]:
+def _problems(value: object) -> tuple[Problem, ...]:
     items = value.get("data") if isinstance(value, dict) else value
     if isinstance(items, str):
-        return (items,)
+        return (Problem(message=items),)
     if not isinstance(items, list):
         return ()
-    return tuple(_error_text(item) for item in items)
+    return tuple(_problem(item) for item in items)
 
 
-def _error_text(item: object) -> str:
+def _problem(item: object) -> Problem:
     if not isinstance(item, dict):
-        return str(item)
-    place = f"line {item['line']}: " if item.get("line") is not None else ""
-    code = f" ({item['code']})" if item.get("code") else ""
-    return f"{place}{item.get('message') or 'no message'}{code}"
+        return Problem(message=str(item))
+    line = item.get("line")
+    is_number = isinstance(line, int) and not isinstance(line, bool)
+    return Problem(
+        message=str(item.get("message") or "no message"),
+        code=str(item.get("code") or ""),
+        line=line if is_number else None,
+    )

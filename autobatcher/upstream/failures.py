@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import errno
+import re
+import ssl
 import sys
+from email.utils import parsedate_to_datetime
 from typing import Any
 
 import anyio
@@ -16,6 +20,10 @@ _PASSING_STATUSES = frozenset({408, 425, 429})
 _OWN_FAULTS = frozenset(
     {"LocalProtocolError", "InvalidURL", "UnsupportedProtocol", "RuntimeError", "UnicodeEncodeError"}
 )
+
+
+_NO_CREDIT = re.compile(rb"insufficient_quota|insufficient balance|billing", re.IGNORECASE)
+"""In a 429: OpenAI answers so when an account has no money left, and no waiting helps."""
 
 
 class UpstreamError(Exception):
@@ -50,7 +58,14 @@ class UpstreamError(Exception):
         """Whether the same call may well succeed later."""
         if self.status_code is None:
             return not self._is_hopeless
+        if self.status_code == 429:
+            return self.is_pressure
         return self.status_code >= 500 or self.status_code in _PASSING_STATUSES
+
+    @property
+    def is_pressure(self) -> bool:
+        """Whether the upstream has no room for it now: a rate, a quota of work under way; not a want of credit."""
+        return self.status_code == 429 and not _NO_CREDIT.search(self.body)
 
     @property
     def is_ambiguous(self) -> bool:
@@ -69,7 +84,7 @@ def refusal(operation: str, status_code: int, body: bytes, headers: Any) -> Upst
         summary=f"{operation} answered {status_code}",
         status_code=status_code,
         body=body,
-        retry_after=_seconds(headers.get("retry-after")),
+        retry_after=_seconds(headers.get("retry-after"), headers.get("date")),
     )
 
 
@@ -79,8 +94,21 @@ def broken_call(operation: str, error: Exception) -> UpstreamError:
     if name in _OWN_FAULTS:
         hint = "is there a line end in the key or in a header, or is the HTTP client closed?"
         return UpstreamError(f"{operation} could not be sent ({name}): {hint}", is_hopeless=True)
+    if (lasting := _lasting_reason(error)) is not None:
+        return UpstreamError(f"{operation}: {name}: {lasting}", is_hopeless=True)
     reason = f" ({error})" if name == "ConnectError" and str(error) else ""  # its text is the system's, not ours
     return UpstreamError(f"{operation}: {name}{reason}")
+
+
+def _lasting_reason(error: BaseException | None) -> str | None:
+    """What no second try would change, somewhere among the causes of a broken call: a certificate, a full disk."""
+    while error is not None:
+        if isinstance(error, ssl.SSLCertVerificationError) or "CERTIFICATE_VERIFY_FAILED" in str(error):
+            return "the server's certificate is not trusted; see http_client= for certificates of your own"
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return "the disk is full"
+        error = error.__cause__ or error.__context__
+    return None
 
 
 SHORTEST_SECRET = 8
@@ -106,11 +134,19 @@ def reason_given(body: bytes) -> str:
     return text if len(text) <= 300 else text[:300] + "…"
 
 
-def _seconds(retry_after: str | None) -> float | None:
+def _seconds(retry_after: str | None, date: str | None) -> float | None:
+    """A Retry-After in seconds. One that is a date counts from the answer's own date: our clock may be another."""
+    if not retry_after:
+        return None
     try:
-        return max(0.0, float(retry_after)) if retry_after else None
+        return max(0.0, float(retry_after))
     except ValueError:
-        return None  # an HTTP date: our own back-off will do
+        pass
+    try:
+        until = parsedate_to_datetime(retry_after)
+        return max(0.0, (until - parsedate_to_datetime(date or "")).total_seconds())
+    except (ValueError, TypeError):
+        return None
 
 
 def http_library(client_class: type) -> Any:

@@ -43,6 +43,9 @@ class ProviderProfile:
         max_embedding_inputs: inputs of /v1/embeddings, summed over one input file; None if unlimited.
         partial_output: whether output and error files can be read, with `skip=`, while the batch runs.
         file_purpose: the `purpose` that an input file is uploaded with.
+        files_expire: whether an upload takes `expires_after`.
+        batches_outlive_files: whether a batch, and its results, stay when its input file is deleted.
+        max_batches_per_hour: how many batches may be created in an hour; None if unlimited.
     """
 
     name: str
@@ -56,9 +59,18 @@ class ProviderProfile:
     max_embedding_inputs: int | None = 50_000
     partial_output: bool = False
     file_purpose: str = "batch"
+    files_expire: bool = False
+    batches_outlive_files: bool = True
+    max_batches_per_hour: int | None = None
 
 
-OPENAI = ProviderProfile(name="openai", hosts=("openai.com",), max_file_bytes=200_000_000 - _MARGIN_BYTES)
+OPENAI = ProviderProfile(
+    name="openai",
+    hosts=("openai.com",),
+    max_file_bytes=200_000_000 - _MARGIN_BYTES,
+    files_expire=True,
+    max_batches_per_hour=2_000,
+)
 """50,000 requests, 200 MB (decimal, to be safe), 50,000 embedding inputs, one endpoint and one model a file."""
 
 DOUBLEWORD = ProviderProfile(
@@ -71,8 +83,11 @@ DOUBLEWORD = ProviderProfile(
     max_line_bytes=10 * 2**20,
     max_embedding_inputs=None,
     partial_output=True,
+    files_expire=True,
+    batches_outlive_files=False,
 )
-"""Limits are the defaults of its open source server; output can be read while a batch runs."""
+"""Limits are the defaults of its open source server; output can be read while a batch runs. Deleting a file deletes
+its batches there, with results and costs, so input files are left to expire."""
 
 AZURE = ProviderProfile(
     name="azure",

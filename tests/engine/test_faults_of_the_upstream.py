@@ -174,7 +174,7 @@ async def test_a_creation_that_never_gets_through_leaves_nothing_running() -> No
     plan = FaultPlan(
         (
             HttpFault(operation="batches.create", lose_answer=True),
-            HttpFault(operation="batches.list", first=5, status=500),
+            HttpFault(operation="batches.list", first=25, status=500),  # longer than one lookup tries
         )
     )
     async with open_world(faults=plan, batch_seconds=500) as world:

@@ -1,0 +1,230 @@
+"""What exists upstream of one batch, an input file and a batch object, from upload to removal; and its events."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from typing import Any, Protocol
+
+import anyio
+
+from .. import events
+from ..upstream.account import Account
+from ..upstream.batch_api import BatchAPI
+from ..upstream.batch_state import BatchState
+from ..upstream.failures import UncertainCreationError, UpstreamError
+from ..upstream.jsonl import InputFile, input_line
+from .request import Request
+from .settings import Settings
+
+logger: logging.Logger = logging.getLogger("autobatcher")
+
+
+class Emit(Protocol):
+    """Hands an event of this kind, with the time added, to whoever listens. Never raises."""
+
+    def __call__(self, kind: type[events.BatchEvent], /, **fields: Any) -> None: ...
+
+
+class UpstreamBatch:
+    """One upload, one creation, and what becomes of both.
+
+    Args:
+        stamp: by which the upstream's batch is recognised, and its file by name.
+
+    Attributes:
+        state: what the upstream last said of the batch; None before it is created.
+        may_exist_unseen: a creation was on its way, and nobody knows whether it succeeded.
+        has_ended: it needs no cancelling: it ended, or was cancelled, or we have given up on that.
+    """
+
+    def __init__(
+        self, account: Account, endpoint: str, stamp: str, *, api: BatchAPI, settings: Settings, emit: Emit
+    ) -> None:
+        self.stamp: str = stamp
+        self.state: BatchState | None = None
+        self.may_exist_unseen: bool = False
+        self.has_ended: bool = False
+        self._account = account
+        self._endpoint = endpoint
+        self._api = api
+        self._settings = settings
+        self._emit = emit
+        self._file_name = f"autobatcher-{stamp}.jsonl"
+        self._file_id: str | None = None
+        self._may_have_strays = False  # files of this batch whose ids we do not know: the answer was lost
+        self._request_count = 0
+        self._models: list[str] = []
+        self._submitted_at = 0.0
+
+    @property
+    def batch_id(self) -> str | None:
+        """The upstream's id; None until the batch is created."""
+        return None if self.state is None else self.state.id
+
+    @property
+    def is_active(self) -> bool:
+        """Whether the upstream works on it, as far as we know."""
+        return self.state is not None and not self.has_ended
+
+    # ---- making it ----
+
+    async def upload(self, lines: list[tuple[str, Request]]) -> None:
+        """Upload the input file: custom_ids and requests. Raises `UpstreamError`.
+
+        Cancelled: the file may be there; `clean_up` finds it.
+        """
+        self._request_count = len(lines)
+        self._models = sorted({request.model for _, request in lines})
+
+        def encoded() -> Iterator[bytes]:
+            return (input_line(custom_id, r.endpoint, r.body) for custom_id, r in lines)
+
+        size = sum(map(len, encoded()))
+
+        tries = 0
+
+        def input_file() -> InputFile:
+            nonlocal tries
+            tries += 1
+            return InputFile(encoded(), size)
+
+        expires = self._settings.file_expiry_seconds
+        self._may_have_strays = True
+        try:
+            self._file_id = await self._api.upload(self._account, input_file, self._file_name, expires_seconds=expires)
+            self._may_have_strays = tries > 1
+        except UpstreamError as error:
+            self._may_have_strays = tries > 1 or error.is_ambiguous
+            raise
+
+    async def create(self, is_wanted: Callable[[], bool]) -> bool:
+        """Create the batch, once; False if nobody wanted it any more. Raises `UpstreamError`."""
+        assert self._file_id is not None
+        self.may_exist_unseen = True
+        try:
+            self.state = await self._api.create(
+                self._account,
+                input_file_id=self._file_id,
+                endpoint=self._endpoint,
+                completion_window=self._settings.completion_window,
+                metadata=self._settings.batch_metadata,
+                stamp=self.stamp,
+                is_wanted=is_wanted,
+            )
+        except UpstreamError as error:
+            self.may_exist_unseen = isinstance(error, UncertainCreationError)
+            raise
+        self.may_exist_unseen = False
+        self._submitted_at = anyio.current_time()
+        if self.state is None:
+            return False
+        logger.info("autobatcher: batch %s submitted, %d requests", self.state.id, self._request_count)
+        self.tell(events.BatchSubmitted)
+        return True
+
+    # ---- unmaking it ----
+
+    async def cancel(self) -> None:
+        """Cancel what may still run, trying until the upstream says yes or no, or the caller's time is up.
+
+        A creation of unknown outcome is looked up first: it may run and cost, too.
+        """
+        try:
+            if self.may_exist_unseen and self._file_id is not None:
+                self.state = await self._api.find(self._account, stamp=self.stamp, input_file_id=self._file_id)
+                self.may_exist_unseen = False
+                if self.state is None:
+                    self.tell_cancel_failed("its creation was cut off; it may yet appear")
+            if self.state is None or self.has_ended:
+                return
+            self.tell(events.BatchCancelRequested)
+            await self._cancel_patiently(self.state.id)
+        except UpstreamError as error:
+            self.tell_cancel_failed(error.summary)
+        else:
+            fields = {"endpoint": self._endpoint, "metadata": dict(self._settings.batch_metadata)}
+            self._emit(events.BatchCancelledUpstream, batch_id=self.state.id, **fields)
+        self.has_ended, self.may_exist_unseen = True, False
+
+    async def _cancel_patiently(self, batch_id: str) -> None:
+        while True:
+            try:
+                await self._api.cancel(self._account, batch_id)
+                return
+            except UpstreamError as error:
+                refused = None if error.is_passing else error
+            if refused is not None:
+                await self._check_that_it_goes(batch_id, refused)
+                return
+            await anyio.sleep(self._settings.poll_interval_seconds)
+
+    async def _check_that_it_goes(self, batch_id: str, refused: UpstreamError) -> None:
+        """Our cancellation was refused: fine if it has ended, or if an earlier one, unheard of, was taken."""
+        state = await self._api.retrieve(self._account, batch_id)
+        if state.status != "cancelling" and not state.is_terminal:
+            reason = f"{refused.summary}, and the batch is {state.status}"
+            raise UpstreamError(reason, summary=reason) from refused
+
+    async def clean_up(self) -> None:
+        """Delete input files of ours that no batch needs any more. What cannot be deleted is left to expire."""
+        if not self._settings.delete_input_files or self.is_active or self.may_exist_unseen:
+            return
+        try:
+            if self._file_id is not None and (self.state is None or self._account.provider.batches_outlive_files):
+                await self._api.delete_file(self._account, self._file_id)
+                self._file_id = None
+            if self._may_have_strays and (self.state is None or self._account.provider.batches_outlive_files):
+                await self._api.delete_files_named(self._account, self._file_name)
+                self._may_have_strays = False
+        except UpstreamError as error:
+            logger.info("autobatcher: an input file of batch %s was not deleted: %s", self.batch_id, error.summary)
+
+    # ---- telling of it ----
+
+    def tell(self, kind: type[events.BatchEvent], **fields: Any) -> None:
+        """An event about the batch as it stands."""
+        self._emit(kind, **self._batch_fields(), **fields)
+
+    def tell_counted(self, kind: type[events.BatchEvent], **fields: Any) -> None:
+        """The same with how far it is."""
+        counts = (self.state and self.state.counts) or events.RequestCounts()
+        elapsed = round(anyio.current_time() - self._submitted_at, 3)
+        self.tell(kind, counts=counts, elapsed_seconds=elapsed, **fields)
+
+    def tell_not_submitted(self, reason: str) -> None:
+        """The batch could not be handed over."""
+        logger.warning("autobatcher: %d requests not submitted: %s", self._request_count, reason)
+        self._emit(events.BatchSubmissionFailed, **self._request_fields(), error=reason)
+
+    def tell_resubmitted(self, request_count: int, reason: str) -> None:
+        """Requests of this batch go into another one."""
+        logger.info("autobatcher: %d requests of batch %s go into another: %s", request_count, self.batch_id, reason)
+        fields = {**self._request_fields(), "request_count": request_count, "batch_id": self.batch_id}
+        self._emit(events.RequestsResubmitted, **fields, reason=reason)
+
+    def tell_cancel_failed(self, reason: str) -> None:
+        """Somebody wanted it gone, and it may run on."""
+        batch_id = self.batch_id or f"unknown (its metadata has {self.stamp})"
+        logger.warning("autobatcher: batch %s may still run: %s", batch_id, reason)
+        fields = {"endpoint": self._endpoint, "metadata": dict(self._settings.batch_metadata)}
+        self._emit(events.BatchCancelFailed, batch_id=batch_id, error=reason, **fields)
+
+    def _request_fields(self) -> dict[str, Any]:
+        return {
+            "endpoint": self._endpoint,
+            "request_count": self._request_count,
+            "models": self._models,
+            "completion_window": self._settings.completion_window,
+            "metadata": dict(self._settings.batch_metadata),
+        }
+
+    def _batch_fields(self) -> dict[str, Any]:
+        assert self.state is not None
+        return {
+            **self._request_fields(),
+            "batch_id": self.state.id,
+            "input_file_id": self._file_id or self.state.input_file_id,
+            "output_file_id": self.state.output_file_id,
+            "error_file_id": self.state.error_file_id,
+        }
