@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import openai
-from cyclopts import Parameter
+from cyclopts import Parameter, validators
 
 from .. import BatchOpenAI
 from .flags import Count, PositiveSeconds, Seconds, Url, UsageError
@@ -41,6 +41,16 @@ class ProxyFlags:
         KEY=VALUE, attached to every batch and every event; can be given again.
     keep_active_batches_on_close:
         Leave batches that still run alone when the proxy stops; by default they are cancelled upstream.
+    max_retries:
+        How many more batches a line may travel in after one that failed it with 408, 409, 429 or 5xx, or lost it.
+    keep_input_files:
+        Leave input files upstream; by default they are deleted once their batch has been read.
+    deadline_slack:
+        Give a batch up so many seconds after the end of its completion window.
+    max_active_batches:
+        Have at most so many batches under way; further ones wait.
+    max_queued_bytes:
+        Hold at most so many bytes of requests that wait to be uploaded; further requests wait.
     provider:
         Whose rules the batches follow: doubleword, openai, azure, groq, ... Default: by the host of --base-url.
     max_body_bytes:
@@ -59,6 +69,11 @@ class ProxyFlags:
     completion_window: str = "24h"
     batch_metadata: Annotated[list[str], Parameter(negative=())] = field(default_factory=list)
     keep_active_batches_on_close: Annotated[bool, Parameter(negative=())] = False
+    max_retries: Annotated[int, Parameter(validator=validators.Number(gte=0))] = 2
+    keep_input_files: Annotated[bool, Parameter(negative=())] = False
+    deadline_slack: Seconds = 3600.0
+    max_active_batches: Count = 200
+    max_queued_bytes: Count = 1_000_000_000
     provider: str | None = None
     max_body_bytes: Count = 64_000_000
     log_level: LogLevel = "warning"
@@ -77,6 +92,11 @@ class ProxyFlags:
                 batch_metadata=parse_metadata(self.batch_metadata),
                 batch_event_handler=on_event,
                 cancel_active_batches_on_close=not self.keep_active_batches_on_close,
+                max_retries=self.max_retries,
+                delete_input_files=not self.keep_input_files,
+                deadline_slack_seconds=self.deadline_slack,
+                max_active_batches=self.max_active_batches,
+                max_queued_bytes=self.max_queued_bytes,
                 provider=self.provider,
             )
         except openai.OpenAIError as error:

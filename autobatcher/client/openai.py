@@ -20,7 +20,7 @@ from ..engine.batch import GOODBYE_SECONDS
 from ..engine.batcher import BatcherStatistics
 from ..engine.hosting import AT_END_SECONDS, Host
 from ..engine.request import Answer
-from ..engine.settings import Settings
+from ..engine.settings import DEADLINE_SLACK_SECONDS, Settings
 from ..errors import ClientClosedError
 from ..events import BatchEventHandler
 from ..upstream.batch_api import CREATE_SECONDS
@@ -89,6 +89,12 @@ class BatchOpenAI(CopiesShareTheEngine, AsyncContextManagerMixin, openai.AsyncOp
         batch_event_handler: called with each lifecycle event, as a dict; see `autobatcher.events`.
         cancel_active_batches_on_close: cancel upstream, as well as we can, what is active when the client closes.
         cancel_abandoned_batches: cancel a batch upstream once every caller waiting for it is gone.
+        delete_input_files: delete an input file upstream once its batch has been read. (Not where that would delete the
+            batch, as at Doubleword: there it expires.)
+        deadline_slack_seconds: how long after its completion window a batch may still be on its way to an end; then its
+            callers get a `BatchTimeoutError`, and it is cancelled upstream.
+        max_active_batches: how many batches may be under way; further ones wait.
+        max_queued_bytes: how many bytes of bodies may wait to be uploaded; further calls wait before they are queued.
         provider: a profile, or the name of one; None chooses by the base URL's host.
         ignore_timeouts: a `timeout` of the client or of a call does not limit the wait for a batch. For frameworks
             that pass one each time.
@@ -122,6 +128,10 @@ class BatchOpenAI(CopiesShareTheEngine, AsyncContextManagerMixin, openai.AsyncOp
         batch_event_handler: BatchEventHandler | None = None,
         cancel_active_batches_on_close: bool = False,
         cancel_abandoned_batches: bool = True,
+        delete_input_files: bool = True,
+        deadline_slack_seconds: float = DEADLINE_SLACK_SECONDS,
+        max_active_batches: int = 200,
+        max_queued_bytes: int = 1_000_000_000,
         provider: str | ProviderProfile | None = None,
         ignore_timeouts: bool = False,
         _engine: _Engine | None = None,
@@ -136,6 +146,10 @@ class BatchOpenAI(CopiesShareTheEngine, AsyncContextManagerMixin, openai.AsyncOp
             batch_event_handler=batch_event_handler,
             cancel_active_batches_on_close=cancel_active_batches_on_close,
             cancel_abandoned_batches=cancel_abandoned_batches,
+            delete_input_files=delete_input_files,
+            deadline_slack_seconds=deadline_slack_seconds,
+            max_active_batches=max_active_batches,
+            max_queued_bytes=max_queued_bytes,
         )
         refuse_other_credentials(openai_arguments)
         self._profile = checked_profile(provider)

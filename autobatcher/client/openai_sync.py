@@ -16,7 +16,7 @@ import openai
 from ..engine.batcher import BatcherStatistics
 from ..engine.hosting import Host
 from ..engine.request import Answer
-from ..engine.settings import Settings
+from ..engine.settings import DEADLINE_SLACK_SECONDS, Settings
 from ..events import BatchEventHandler
 from ..upstream.providers import ProviderProfile
 from . import resources
@@ -75,6 +75,10 @@ class BatchOpenAISync(CopiesShareTheEngine, openai.OpenAI):
         batch_event_handler: BatchEventHandler | None = None,
         cancel_active_batches_on_close: bool = False,
         cancel_abandoned_batches: bool = True,
+        delete_input_files: bool = True,
+        deadline_slack_seconds: float = DEADLINE_SLACK_SECONDS,
+        max_active_batches: int = 200,
+        max_queued_bytes: int = 1_000_000_000,
         provider: str | ProviderProfile | None = None,
         ignore_timeouts: bool = False,
         _engine: _Engine | None = None,
@@ -89,6 +93,10 @@ class BatchOpenAISync(CopiesShareTheEngine, openai.OpenAI):
             batch_event_handler=batch_event_handler,
             cancel_active_batches_on_close=cancel_active_batches_on_close,
             cancel_abandoned_batches=cancel_abandoned_batches,
+            delete_input_files=delete_input_files,
+            deadline_slack_seconds=deadline_slack_seconds,
+            max_active_batches=max_active_batches,
+            max_queued_bytes=max_queued_bytes,
         )
         refuse_other_credentials(openai_arguments)
         self._profile = checked_profile(provider)

@@ -11,7 +11,7 @@ from .batch import Batch, Order, Surroundings
 from .faults import BatchFault, FaultsAtWork
 from .files import Files, StoredFile
 from .paging import page
-from .validation import Checked, check_doubleword, check_openai
+from .validation import Checked, Problem, check_doubleword, check_openai
 from .wire import RefusedError, Reply, Request, decode_object, json_reply
 
 # What is kept of batches that have ended, for statistics(); beyond it the oldest lines are forgotten.
@@ -36,6 +36,7 @@ class Batches:
         self._ended: list[Batch] = []
         self._result_files: dict[str, tuple[StoredFile | None, StoredFile | None]] = {}
         self._deleted: set[str] = set()
+        files.refused_lines = lambda lines: faults.refused_lines(len(self.all) + 1, lines)
 
     def advance(self, now: float) -> None:
         """Brings every batch to where it stands at `now`."""
@@ -58,6 +59,7 @@ class Batches:
     def create(self, request: Request, now: float) -> Reply:
         dialect = self._around.dialect
         number = len(self.all) + 1
+        self._check_rate(now)
         order = self._read_order(decode_object(request.body), number, now)
         batch_id = dialect.new_batch_id(self._random)
         batch = self.batch_class(batch_id, number, order, now, self._around)
@@ -75,6 +77,8 @@ class Batches:
 
     def retrieve(self, batch_id: str, now: float) -> Reply:
         batch = self._find(batch_id)
+        if self._around.settings.max_enqueued_requests is not None:
+            self.advance(now)  # others may have made room
         self.bring_up_to_date(batch, now)
         return json_reply(200, self._as_dict(batch))
 
@@ -122,12 +126,15 @@ class Batches:
         if source.purpose != "batch":
             raise RefusedError(400, "The input file must have the purpose 'batch'.", param="input_file_id")
         content = source.blob.read()
+        if self._around.dialect.validates_at_upload:
+            for problem in self._room(content.count(b"\n")):
+                raise RefusedError(429, problem.message)
         return Order(
             endpoint=endpoint,
             completion_window=window,
             metadata=self._around.dialect.metadata(metadata),
             input_file_id=source.id,
-            check=lambda: self._check(content, endpoint),
+            check=lambda: self._check(content, endpoint, number),
             find_faults=lambda lines: self._faults.for_lines(number, lines),
             fate=self._faults.for_batch() or BatchFault(),
         )
@@ -140,16 +147,34 @@ class Batches:
             message = f"Invalid value: {window!r}. Supported values are: {', '.join(allowed)}."
             raise RefusedError(400, message, param="completion_window")
 
-    def _check(self, content: bytes, endpoint: str) -> Checked:
+    def _check_rate(self, now: float) -> None:
+        most = self._around.settings.max_batches_per_hour
+        lately = sum(batch.reached["created"] > now - 3600 for batch in self.all.values())
+        if most is not None and lately >= most:
+            raise RefusedError(429, f"At most {most} batches may be created in an hour.", code="rate_limit_exceeded")
+
+    def _room(self, lines: int) -> tuple[Problem, ...]:
+        """The want of room for so many more lines, if there is one."""
+        most = self._around.settings.max_enqueued_requests
+        under_way = sum(batch.total for batch in self._running.values())
+        if most is None or under_way + lines <= most:
+            return ()
+        message = f"Enqueued token limit reached in organization org-emulator. Limit: {most} enqueued requests."
+        return (Problem("token_limit_exceeded", message),)
+
+    def _check(self, content: bytes, endpoint: str, number: int) -> Checked:
         settings = self._around.settings
         if self._around.dialect.validates_at_upload:
             return check_doubleword(content, max_requests=settings.max_requests)
-        return check_openai(
+        checked = check_openai(
             content,
             endpoint=endpoint,
             max_requests=settings.max_requests,
             max_embedding_inputs=settings.max_embedding_inputs,
         )
+        refused = self._faults.refused_lines(number, checked.lines)
+        checked.problems.extend(Problem("invalid_request", fault.message, line.number) for line, fault in refused)
+        return checked if checked.problems else Checked(checked.lines, [*self._room(len(checked.lines))])
 
     def _show(self, batch: Batch, kind: str) -> StoredFile:
         """Puts the output or error file of a batch where GET /files/{id} finds it."""

@@ -92,13 +92,14 @@ class LineFault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     kind "fail":     it fails with HTTP `status` and `body` (an OpenAI-shaped error by default), or, with
                      `code`, with `response: null` and that error code; `in_output_file` puts it there.
     kind "drop":     it is in neither file; `billed` says whether it was executed all the same.
+    kind "refuse":   it is refused at validation, by its number: the whole batch fails (Doubleword: the upload).
     kind "duplicate": its result comes twice.
     kind "unknown_custom_id": an answer to a custom_id that nobody sent comes with its own.
     kind "null_custom_id": its result says `custom_id: null`.
     kind "text_body": the body of its response is JSON text instead of an object.
     """
 
-    kind: Literal["fail", "drop", "duplicate", "unknown_custom_id", "null_custom_id", "text_body"]
+    kind: Literal["fail", "drop", "refuse", "duplicate", "unknown_custom_id", "null_custom_id", "text_body"]
     lines: tuple[int, ...] = ()
     containing: str = ""
     probability: float = 0.0
@@ -160,6 +161,13 @@ class FaultsAtWork:
     def for_batch(self) -> BatchFault | None:
         hits = [counted.fault for counted in self._batches if counted.hits()]
         return hits[0] if hits else None
+
+    def refused_lines(self, batch_number: int, lines: Sequence[Line]) -> list[tuple[Line, LineFault]]:
+        """The lines of an input file that are refused at validation."""
+        found = self.for_lines(batch_number, lines)
+        return [
+            (line, found[line.number]) for line in lines if line.number in found and found[line.number].kind == "refuse"
+        ]
 
     def for_lines(self, batch_number: int, lines: Sequence[Line]) -> dict[int, LineFault]:
         """The fault of each line that has one, by the line's number."""

@@ -9,7 +9,8 @@ from random import Random
 from typing import Any
 
 from .dialects import OpenAIDialect
-from .lines import parse_line
+from .faults import LineFault
+from .lines import Line, parse_line
 from .multipart import Part, parse_form
 from .paging import page
 from .results import ResultFile
@@ -50,12 +51,17 @@ class Files:
         wall: Callable[[float], float],
     ) -> None:
         self.uploads: int = 0
+        self.refused_lines: Callable[[list[Line]], list[tuple[Line, LineFault]]] = lambda lines: []
         self._settings = settings
         self._dialect = dialect
         self._store = store
         self._random = random
         self._wall = wall
         self._files: dict[str, StoredFile] = {}
+
+    @property
+    def input_ids(self) -> tuple[str, ...]:
+        return tuple(file.id for file in self._files.values() if file.purpose == "batch" and not file.blob.gone)
 
     @property
     def ids(self) -> tuple[str, ...]:
@@ -141,6 +147,8 @@ class Files:
             checked = check_doubleword(part.content, max_requests=self._settings.max_requests)
             if checked.problems:
                 raise RefusedError(400, checked.problems[0].message)
+            for line, fault in self.refused_lines(checked.lines):
+                raise RefusedError(400, f"Line {line.number}: {fault.message}")
 
     def _as_dict(self, file: StoredFile) -> dict[str, Any]:
         expires = None if math.isinf(file.expires) else int(self._wall(file.expires))

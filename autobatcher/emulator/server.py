@@ -68,6 +68,9 @@ class Emulator:
         max_requests: how many lines an input file may have.
         max_file_bytes: how large it may be.
         max_embedding_inputs: how many texts a batch of embeddings may have (OpenAI only).
+        max_enqueued_requests: how many lines may be under way in all batches; one batch more fails with
+            token_limit_exceeded, or (Doubleword) is answered with a 429. None for any number.
+        max_batches_per_hour: further creations are answered with a 429. None for any number.
         completion_windows: those allowed; () allows any; None means those of the provider.
         clock: seconds that run the batches; by default the event loop's time.
         wall_clock: seconds since 1970 that date them.
@@ -93,6 +96,8 @@ class Emulator:
         max_requests: int = 50_000,
         max_file_bytes: int = 200_000_000,
         max_embedding_inputs: int = 50_000,
+        max_enqueued_requests: int | None = None,
+        max_batches_per_hour: int | None = None,
         completion_windows: tuple[str, ...] | None = None,
         clock: Callable[[], float] = anyio.current_time,
         wall_clock: Callable[[], float] = time.time,
@@ -112,6 +117,8 @@ class Emulator:
             max_requests=max_requests,
             max_file_bytes=max_file_bytes,
             max_embedding_inputs=max_embedding_inputs,
+            max_enqueued_requests=max_enqueued_requests,
+            max_batches_per_hour=max_batches_per_hour,
             completion_windows=windows,
             seed=seed,
             shuffle=shuffle,
@@ -302,6 +309,7 @@ class Emulator:
             batches=tuple(view_batch(batch) for batch in batches),
             running_batch_ids=self._batches.running_ids,
             file_ids=self._files.ids,
+            input_file_ids=self._files.input_ids,
             lines=lines,
             billed=count_billed(lines),
         )

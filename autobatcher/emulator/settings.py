@@ -20,6 +20,8 @@ class Settings:
     max_requests: int
     max_file_bytes: int
     max_embedding_inputs: int
+    max_enqueued_requests: int | None
+    max_batches_per_hour: int | None
     completion_windows: tuple[str, ...]
     seed: int
     shuffle: bool

@@ -69,6 +69,8 @@ class Statistics:
     """Those that have not ended."""
     file_ids: tuple[str, ...]
     """The files held at this moment: input, output and error files."""
+    input_file_ids: tuple[str, ...]
+    """Those of them that were uploaded for a batch."""
     lines: tuple[LineView, ...]
     billed: Mapping[str, int]
     """How many times each custom_id was executed and billed."""
