@@ -41,6 +41,7 @@ def check_answers(outcomes: list[str | Exception]) -> None:
         assert f"text-{i}." in outcome
 
 
+@pytest.mark.proves("faults", "429/5xx/cut connection/HTML on upload, poll, download; download cut half-way")
 @pytest.mark.parametrize(
     "fault",
     [
@@ -73,6 +74,7 @@ async def test_passing_trouble_is_not_seen_by_anyone_and_paid_by_no_one(fault: H
         assert set(statistics.billed.values()) == {1}
 
 
+@pytest.mark.proves("faults", "unknown statuses, upper case, missing counts, timestamps as text, empty file ids, 201")
 @pytest.mark.parametrize(
     "fault",
     [
@@ -127,6 +129,7 @@ async def test_a_batch_that_ends_half_done_delivers_the_half_that_was_paid_for(e
         assert len(world.events_named("batch_terminal")) == 1
 
 
+@pytest.mark.proves("faults", "a batch failed at validation, without line numbers")
 async def test_a_batch_that_fails_validation_tells_its_callers_why() -> None:
     plan = FaultPlan((BatchFault(ends="failed", error_code="model_not_found", error_message="no such model"),))
     async with open_world(faults=plan) as world:
@@ -193,6 +196,7 @@ async def test_a_batch_out_of_reach_is_given_up_after_some_polls() -> None:
         assert world.emulator.statistics().running_batch_ids == ()
 
 
+@pytest.mark.proves("faults", "a batch that never moves; a poll that answers 404 for good")
 async def test_a_batch_that_never_ends_times_out_and_is_cancelled_upstream() -> None:
     async with open_world("doubleword", faults=FaultPlan((BatchFault(ends="stuck"),))) as world:
         (outcome,) = await ask_many(world, 1, completion_window="24h", poll_interval_seconds=600)

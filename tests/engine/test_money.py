@@ -72,6 +72,7 @@ async def test_a_list_that_never_ends_is_no_lookup_that_found_nothing() -> None:
         assert world.emulator.statistics().batches_created == 1
 
 
+@pytest.mark.proves("faults", "the answer to POST /batches is lost")
 async def test_a_creation_that_outlasts_its_gateway_is_found_and_not_repeated() -> None:
     async with open_world(batch_seconds=50) as world, anyio.create_task_group() as server:
         creations: list[Any] = []
@@ -129,6 +130,7 @@ async def test_a_closed_http_client_is_told_as_such_and_is_no_defect_of_ours() -
 # ---- reading: all that was paid for ----
 
 
+@pytest.mark.proves("faults", "429/5xx/cut connection/HTML on upload, poll, download; download cut half-way")
 async def test_an_outage_of_two_minutes_at_reading_loses_no_answer() -> None:
     asked_at: list[float] = []
 
