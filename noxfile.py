@@ -17,7 +17,7 @@ nox.options.error_on_missing_interpreters = False
 SOURCES = ("autobatcher", "tests", "benchmarks", "noxfile.py")
 PYTHONS = ("3.11", "3.12", "3.13", "3.14")
 """Each one that is found here is tested."""
-OPENAI = {"2": "openai>=2.20,<3", "3": "openai>=3,<4"}
+OPENAI = {"2": "openai>=2.33,<3", "3": "openai>=3,<4"}
 FRAMEWORKS = {
     "langchain": ("langchain-openai>=1.7",),
     "pydantic_ai": ("pydantic-ai-slim[openai]>=2.68",),

@@ -15,6 +15,7 @@ from .errors import (
     ClientClosedError,
     EngineError,
     UnbatchableRequestError,
+    WrongEventLoopError,
 )
 from .upstream.providers import ProviderProfile
 
@@ -35,5 +36,6 @@ __all__ = [
     "ClientClosedError",
     "EngineError",
     "UnbatchableRequestError",
+    "WrongEventLoopError",
     "__version__",
 ]

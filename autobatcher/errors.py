@@ -132,6 +132,12 @@ class ClientClosedError(BatchError, openai.APIConnectionError):
     status_code: int | None = 503
 
 
+class WrongEventLoopError(BatchError, RuntimeError):
+    """The client is in use in another event loop: make one client for each, or wait until that loop ends."""
+
+    status_code: int | None = 500
+
+
 class EngineError(BatchError):
     """A defect of autobatcher itself; `__cause__` has the original error. Please report it."""
 

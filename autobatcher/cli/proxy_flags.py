@@ -42,7 +42,7 @@ class ProxyFlags:
     keep_active_batches_on_close:
         Leave batches that still run alone when the proxy stops; by default they are cancelled upstream.
     max_retries:
-        How many more batches a line may travel in after one that failed it with 408, 409, 429 or 5xx, or lost it.
+        How many more batches a line may travel in after one that failed it with 408, 409, 429 or 5xx, or expired.
     keep_input_files:
         Leave input files upstream; by default they are deleted once their batch has been read.
     deadline_slack:

@@ -13,11 +13,12 @@ from ..upstream.providers import BATCHABLE_ENDPOINTS
 from .call import SDK_MAX_RETRIES
 
 
-def batchable_endpoint(method: str, url_path: str, base_path: str) -> str | None:
+def batchable_endpoint(method: str, url_path: str, base_path: str, *, is_elsewhere: bool = False) -> str | None:
     """The endpoint of a batchable call, such as "/v1/embeddings"; None for a call that goes straight through.
 
     Args:
         url_path, base_path: the paths of the request's URL and of the account's base URL.
+        is_elsewhere: whether their hosts are not the same.
 
     Raises:
         UnbatchableRequestError: for a batchable call that lies elsewhere; it must not go through in real time.
@@ -25,12 +26,15 @@ def batchable_endpoint(method: str, url_path: str, base_path: str) -> str | None
     if method != "POST":
         return None
     path, base = "/" + url_path.strip("/"), "/" + base_path.strip("/")
-    if path.startswith(base):
+    if path.startswith(base) and not is_elsewhere:
         endpoint = "/v1/" + path[len(base) :].strip("/")
         if endpoint in BATCHABLE_ENDPOINTS:
             return endpoint
-    if path.endswith(tuple(BATCHABLE_ENDPOINTS)):
-        raise UnbatchableRequestError(f"{url_path} looks batchable, but does not lie below the base URL's {base_path}.")
+    if path.endswith(_TAILS):
+        raise UnbatchableRequestError(
+            f"{url_path} looks batchable, but does not lie below the base URL's {base_path}, at the same host. At full "
+            "price it goes through client.unbatched."
+        )
     return None
 
 
@@ -41,11 +45,12 @@ def base_url_of(url: str, url_path: str) -> str:
     """
     for endpoint in _ENDPOINTS_LONGEST_FIRST:
         tail = endpoint.removeprefix("/v1")
-        if url_path.rstrip("/").endswith(tail):
+        if url_path.rstrip("/").endswith(tail) and url.rstrip("/").endswith(tail):
             return url.rstrip("/")[: -len(tail)]
     return url
 
 
+_TAILS = tuple(endpoint.removeprefix("/v1") for endpoint in BATCHABLE_ENDPOINTS)
 # "/chat/completions" ends with "/completions", too.
 _ENDPOINTS_LONGEST_FIRST = sorted(BATCHABLE_ENDPOINTS, key=len, reverse=True)
 

@@ -6,6 +6,7 @@ import anyio
 import openai
 
 from ..engine.hosting import Host
+from ..engine.request import Request
 from ..errors import BatchEndedError, BatchSubmissionError, BatchTimeoutError, EngineError
 from .batchable import batch_request, check_content_type
 from .call import Call
@@ -27,8 +28,8 @@ async def batched(host: Host, call: Call, endpoint: str, content_type: str, body
             request = batch_request(call.account, endpoint, asked.body, max_retries=call.max_retries)
             answer = await host.submit(request)
         if limit.cancelled_caught:
-            raise _waited_long_enough(call.wait_seconds, request.custom_id)
-        if not asked.wants_stream or answer.status_code >= 400:
+            raise _waited_long_enough(call.wait_seconds, request)
+        if not asked.wants_stream or not 200 <= answer.status_code < 300:
             return answer_parts(answer)
         frames = stream_events(endpoint, answer.body, include_usage=asked.include_usage)
         return streamed_parts(answer, b"".join(frames))
@@ -46,10 +47,11 @@ async def batched(host: Host, call: Call, endpoint: str, content_type: str, body
         raise EngineError(f"A defect of autobatcher ({type(error).__name__}); please report it.") from error
 
 
-def _waited_long_enough(seconds: float | None, custom_id: str) -> BatchTimeoutError:
+def _waited_long_enough(seconds: float | None, request: Request) -> BatchTimeoutError:
     return BatchTimeoutError(
         f"Request timed out: no answer within the timeout of {seconds:g} seconds that was set for this call; it has "
         "been withdrawn. A batch takes minutes to hours: leave the timeout out, or have all of them ignored with "
         "ignore_timeouts=True.",
-        custom_id=custom_id or None,
+        batch_id=request.left_batch_id,
+        custom_id=request.custom_id or None,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -21,11 +22,13 @@ class Call:
     """How a request is to be batched.
 
     Attributes:
+        bearer: the key that the client itself would use now; None if it has none.
         wait_seconds: how long its caller waits for the answer; None for as long as it takes.
         max_retries: how many more batches it may travel in after one that failed it in passing.
     """
 
     account: Account
+    bearer: str | None = None
     wait_seconds: float | None = None
     max_retries: int = SDK_MAX_RETRIES
 
@@ -68,6 +71,7 @@ _ALWAYS_SENT = frozenset(
         "accept",
         "accept-encoding",
         "accept-language",
+        "cache-control",
         "connection",
         "content-encoding",
         "content-length",
@@ -79,11 +83,25 @@ _ALWAYS_SENT = frozenset(
     }
 )
 _OF_TRACERS = frozenset(
-    {"b3", "baggage", "sentry-trace", "traceparent", "tracestate", "x-amzn-trace-id", "x-cloud-trace-context"}
+    {
+        "b3",
+        "baggage",
+        "correlation-context",
+        "elastic-apm-traceparent",
+        "newrelic",
+        "request-context",
+        "request-id",
+        "sentry-trace",
+        "traceparent",
+        "tracestate",
+        "uber-trace-id",
+        "x-amzn-trace-id",
+        "x-cloud-trace-context",
+    }
 )
 _OF_FRAMEWORKS = frozenset({"x-irid"})  # inspect-ai numbers its calls, to find them in its own logs
 _IGNORED = _ALWAYS_SENT | _OF_TRACERS | _OF_FRAMEWORKS
-_IGNORED_PREFIXES = ("x-stainless-", "x-b3-", "x-datadog-")
+_IGNORED_PREFIXES = ("x-stainless-", "x-b3-", "x-datadog-", "x-newrelic-", "ot-tracer-", "uberctx-")
 
 CALL_IDS = frozenset({"idempotency-key", "x-client-request-id", "x-correlation-id", "x-request-id"})
 """What tells one call from another. Refused where somebody gave it to one call; where nobody can tell who did, it must
@@ -96,5 +114,11 @@ def wait_seconds(timeout: Mapping[str, Any], default: Mapping[str, Any]) -> floa
     Args:
         timeout: a request's extension of that name (connect, read, write and pool, in seconds or None).
         default: the SDK's own, which was made for servers that answer at once and sets no limit to a batch.
+
+    Raises:
+        UnbatchableRequestError: for not-a-number.
     """
-    return None if timeout == default else timeout.get("read")
+    seconds: float | None = None if timeout == default else timeout.get("read")
+    if seconds is not None and math.isnan(seconds):
+        raise UnbatchableRequestError("The timeout of this call is no number.", param="timeout")
+    return seconds

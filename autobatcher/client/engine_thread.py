@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import atexit
+import concurrent.futures.thread  # noqa: F401  (its hook for the end must be there before ours: the last runs first)
 import os
 import threading
 import warnings
 from collections.abc import Awaitable, Callable
-from concurrent.futures import Future
+from concurrent.futures import CancelledError, Future
 from typing import TypeVar
 from weakref import WeakSet
 
@@ -30,10 +31,12 @@ class EngineThread:
 
     Args:
         make_host: makes the engine's host, in the thread.
+        at_end: called once, when the engine has said its goodbye, or will never have to.
     """
 
-    def __init__(self, make_host: Callable[[], Host]) -> None:
+    def __init__(self, make_host: Callable[[], Host], at_end: Callable[[], None]) -> None:
         self._make_host = make_host
+        self._at_end = at_end
         self._lock = threading.Lock()  # around the start alone
         self._pid = 0
         self._portal: BlockingPortal | None = None
@@ -46,6 +49,10 @@ class EngineThread:
     def host(self) -> Host | None:
         """The engine's host; None before the first call."""
         return self._host
+
+    @property
+    def is_closed(self) -> bool:
+        return self._is_closed
 
     def call(self, function: Callable[[Host], Awaitable[T]]) -> T:
         """Await `function` of the engine's host in the thread; its result, or what it raised.
@@ -65,28 +72,44 @@ class EngineThread:
             raise ClientClosedError("The client is closed.") from error
         try:
             return future.result()
+        except CancelledError as error:  # nobody here cancelled it: the engine's thread came to a sudden end
+            raise ClientClosedError("The engine's thread has ended.") from error
         except BaseException:
             future.cancel()
             raise
 
     def stop(self) -> None:
         """Ask the engine to stop, from any thread, and do not wait for it."""
-        self._is_closed = True
-        if self._host is not None and self._pid == os.getpid():
+        with self._lock:
+            was_closed, self._is_closed = self._is_closed, True
+        if self._has_run_here:
+            assert self._host is not None
             self._host.stop()
+        elif not was_closed:
+            self._at_end()
 
     def close(self) -> None:
-        """Stop the engine and wait for its goodbye, which is bounded. Can be called again."""
+        """Stop the engine and wait for its goodbye, which is bounded. Can be called again.
+
+        In the engine's own thread, where an event handler runs, it does not wait.
+        """
         self.stop()
-        thread = self._thread
-        if thread is not None and self._pid == os.getpid() and thread is not threading.current_thread():
-            thread.join(STOP_SECONDS)
+        if self._has_run_here and self._thread is not None and self._thread is not threading.current_thread():
+            self._thread.join(STOP_SECONDS)
+
+    def forget_locks(self) -> None:
+        """In a forked process: whoever held the lock is not here."""
+        self._lock = threading.Lock()
+
+    @property
+    def _has_run_here(self) -> bool:
+        return self._pid == os.getpid()
 
     def _started(self) -> tuple[BlockingPortal, Host]:
-        if self._is_closed:
-            raise ClientClosedError("The client is closed.")
         with self._lock:
-            if self._pid != os.getpid():
+            if self._is_closed:
+                raise ClientClosedError("The client is closed.")
+            if not self._has_run_here:
                 self._start()
         assert self._portal is not None
         assert self._host is not None
@@ -94,10 +117,16 @@ class EngineThread:
 
     def _start(self) -> None:
         is_up: Future[None] = Future()
-        self._thread = threading.Thread(target=anyio.run, args=(self._main, is_up), name="autobatcher", daemon=True)
+        self._thread = threading.Thread(target=self._run, args=(is_up,), name="autobatcher", daemon=True)
         self._thread.start()
         is_up.result()
         self._pid = os.getpid()
+
+    def _run(self, is_up: Future[None]) -> None:
+        try:
+            anyio.run(self._main, is_up)
+        finally:
+            self._at_end()
 
     async def _main(self, is_up: Future[None]) -> None:
         """The portal stays open until the engine has ended, and until every call in it has been told so."""
@@ -114,7 +143,7 @@ class EngineThread:
 
 def dropped(thread: EngineThread) -> None:
     """For a client that was collected without being closed: end its engine, and say so."""
-    if thread.host is not None and not thread._is_closed:
+    if thread.host is not None and not thread.is_closed:
         thread.stop()
         message = "a BatchOpenAISync client was never closed: use `with`, or `client.close()`"
         warnings.warn(message, ResourceWarning, stacklevel=2)
@@ -123,8 +152,22 @@ def dropped(thread: EngineThread) -> None:
 _running: WeakSet[EngineThread] = WeakSet()
 
 
-@atexit.register
 def _say_goodbye() -> None:
-    """Threads of this kind do not keep a program alive; their engines still get their bounded goodbye."""
-    for thread in tuple(_running):
+    """Threads of this kind do not keep a program alive; their engines still get their bounded goodbye, all at once."""
+    threads = tuple(_running)
+    for thread in threads:
+        thread.stop()
+    for thread in threads:
         thread.close()
+
+
+def _forget_locks() -> None:
+    for thread in tuple(_running):
+        thread.forget_locks()
+
+
+# Before concurrent.futures ends its threads, which a goodbye needs to look up host names: the same hook that it uses
+# (CPython 3.9 to 3.14), or, should that go away, the one after it.
+getattr(threading, "_register_atexit", atexit.register)(_say_goodbye)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_locks)

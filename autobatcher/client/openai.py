@@ -29,11 +29,13 @@ from . import resources
 from .batchable import batch_request
 from .sdk import (
     CALL_EXTENSION,
+    AnyAsyncClient,
     CopiesShareTheEngine,
     check_client,
+    check_http_client,
     checked_profile,
     refuse_other_credentials,
-    same_account,
+    same_client,
 )
 from .transport import TransportToBatches, close_host, make_host
 
@@ -103,7 +105,7 @@ class BatchOpenAI(CopiesShareTheEngine, AsyncContextManagerMixin, openai.AsyncOp
             the whole wait of a call, from its start to its answer: then it raises `BatchTimeoutError`, which is an
             `openai.APITimeoutError`, and is withdrawn. Without it a call waits for as long as its batch takes.
             `max_retries` is how many more batches a line may travel in after one that failed it in passing (408, 409,
-            429, 5xx, expired, lost).
+            429, 5xx, expired).
 
     Raises:
         TypeError, ValueError: naming the parameter, at construction. Construction does no I/O and needs no event loop.
@@ -135,6 +137,7 @@ class BatchOpenAI(CopiesShareTheEngine, AsyncContextManagerMixin, openai.AsyncOp
         provider: str | ProviderProfile | None = None,
         ignore_timeouts: bool = False,
         _engine: _Engine | None = None,
+        _upstream: Any = None,
         **openai_arguments: Any,
     ) -> None:
         settings = Settings(
@@ -156,11 +159,15 @@ class BatchOpenAI(CopiesShareTheEngine, AsyncContextManagerMixin, openai.AsyncOp
         self._is_copy = _engine is not None
         self._is_closed = False
         if _engine is None:
-            upstream = openai_arguments.pop("http_client", None) or openai.DefaultAsyncHttpxClient()
+            given = openai_arguments.pop("http_client", None)
+            upstream = openai.DefaultAsyncHttpxClient() if given is None else check_http_client(given, AnyAsyncClient)
             _engine = _Engine(settings, upstream, ignore_timeouts=ignore_timeouts)
             openai_arguments["http_client"] = _engine.http_client
         self._engine = _engine
-        super().__init__(api_key=api_key, base_url=base_url, **openai_arguments)
+        self._upstream: Any = _upstream or _engine.upstream
+        if base_url is not None:
+            openai_arguments["base_url"] = base_url
+        super().__init__(api_key=api_key, **openai_arguments)
         check_client(self)
         self._key = api_key if callable(api_key) else None
         if not self._is_copy:
@@ -189,13 +196,13 @@ class BatchOpenAI(CopiesShareTheEngine, AsyncContextManagerMixin, openai.AsyncOp
         request = batch_request(call.account, endpoint, body, max_retries=call.max_retries)
         return await self._engine.host.submit(request)
 
-    @cached_property
+    @property
     def unbatched(self) -> openai.AsyncOpenAI:
         """The same client at full price, at once, for the calls that cannot wait.
 
         It goes through this client's connections, and ends with them; closing it alone does nothing.
         """
-        return _Unbatched(**same_account(self, self._key), http_client=self._engine.upstream)
+        return _Unbatched(**same_client(self, self._key), http_client=self._upstream)
 
     async def close(self) -> None:
         """Stop the engine, say goodbye to the upstream, close the connections. Can be called again.

@@ -5,6 +5,8 @@ One engine, in a thread of its own, works for all threads that use a client or i
 
 from __future__ import annotations
 
+import inspect
+import time
 import weakref
 from collections.abc import Callable, Mapping
 from functools import cached_property
@@ -12,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 import openai
+from anyio import to_thread
 
 from ..engine.batcher import BatcherStatistics
 from ..engine.hosting import Host
@@ -20,7 +23,7 @@ from ..engine.settings import DEADLINE_SLACK_SECONDS, Settings
 from ..events import BatchEventHandler
 from ..upstream.providers import ProviderProfile
 from . import resources
-from .batchable import batch_request, batchable_endpoint
+from .batchable import batch_request
 from .batched_call import batched
 from .call import Call
 from .engine_thread import EngineThread, dropped
@@ -28,22 +31,26 @@ from .http_parts import HttpParts
 from .pass_through import pass_through_sync
 from .sdk import (
     CALL_EXTENSION,
+    AnyClient,
     CopiesShareTheEngine,
     check_client,
+    check_http_client,
     checked_profile,
     refuse_other_credentials,
-    same_account,
+    same_client,
     with_own_wishes,
 )
 from .threaded_client import threaded_client
-from .transport import library_of, make_host, path_of, request_in_errors
+from .transport import endpoint_of, library_of, make_host, request_in_errors, response_of
 
 
 class BatchOpenAISync(CopiesShareTheEngine, openai.OpenAI):
     """`OpenAI` at batch prices: calls from many threads, gathered into batches, each thread given its own answer.
 
-        with BatchOpenAISync() as client, ThreadPoolExecutor(100) as threads:
-            answers = threads.map(lambda text: client.responses.create(model=..., input=text), texts)
+        with ThreadPoolExecutor(100) as threads, BatchOpenAISync() as client:
+            answers = list(threads.map(lambda text: client.responses.create(model=..., input=text), texts))
+
+    (In this order Ctrl-C closes the client first, and the threads need not wait for its batch.)
 
     A call blocks its thread until its batch has the answer, so it takes as many threads as calls are to travel
     together; in async code, `BatchOpenAI` takes none. Safe to use from any number of threads.
@@ -82,6 +89,7 @@ class BatchOpenAISync(CopiesShareTheEngine, openai.OpenAI):
         provider: str | ProviderProfile | None = None,
         ignore_timeouts: bool = False,
         _engine: _Engine | None = None,
+        _upstream: Any = None,
         **openai_arguments: Any,
     ) -> None:
         settings = Settings(
@@ -99,14 +107,22 @@ class BatchOpenAISync(CopiesShareTheEngine, openai.OpenAI):
             max_queued_bytes=max_queued_bytes,
         )
         refuse_other_credentials(openai_arguments)
+        if inspect.iscoroutinefunction(api_key):
+            raise TypeError("api_key must be a key or a plain function here; BatchOpenAI takes async functions")
         self._profile = checked_profile(provider)
         self._is_copy = _engine is not None
         self._is_closed = False
         if _engine is None:
-            _engine = _Engine(settings, openai_arguments.pop("http_client", None), ignore_timeouts=ignore_timeouts)
+            upstream = openai_arguments.pop("http_client", None)
+            if upstream is not None:
+                check_http_client(upstream, AnyClient)
+            _engine = _Engine(settings, upstream, ignore_timeouts=ignore_timeouts)
             openai_arguments["http_client"] = _engine.http_client
         self._engine = _engine
-        super().__init__(api_key=api_key, base_url=base_url, **openai_arguments)
+        self._upstream: Any = _upstream or _engine.upstream
+        if base_url is not None:
+            openai_arguments["base_url"] = base_url
+        super().__init__(api_key=api_key, **openai_arguments)
         check_client(self)
         self._plain_key = api_key if callable(api_key) else None
         self._key = self._engine.async_key(api_key) if callable(api_key) else None
@@ -119,13 +135,13 @@ class BatchOpenAISync(CopiesShareTheEngine, openai.OpenAI):
         request = batch_request(call.account, endpoint, body, max_retries=call.max_retries)
         return self._engine.thread.call(lambda host: host.submit(request))
 
-    @cached_property
+    @property
     def unbatched(self) -> openai.OpenAI:
         """The same client at full price, at once, for the calls that cannot wait.
 
         It goes through this client's connections, and ends with them; closing it alone does nothing.
         """
-        return _Unbatched(**same_account(self, self._plain_key), http_client=self._engine.upstream)
+        return _Unbatched(**same_client(self, self._plain_key), http_client=self._upstream)
 
     def close(self) -> None:
         """Stop the engine, wait for its goodbye to the upstream, close the connections. Can be called again.
@@ -138,9 +154,18 @@ class BatchOpenAISync(CopiesShareTheEngine, openai.OpenAI):
             self._engine.close()
 
     def batch_statistics(self) -> BatcherStatistics | None:
-        """How many requests are queued and waiting, and which batches are active; None before the first call."""
-        host = self._engine.thread.host
-        return None if host is None or host.batcher is None else host.batcher.statistics()
+        """How many requests are queued and waiting, and which batches are active; None before the first call.
+
+        Raises:
+            ClientClosedError: once the client is closed.
+        """
+        if self._engine.thread.host is None:
+            return None
+
+        async def in_the_thread(host: Host) -> BatcherStatistics | None:
+            return None if host.batcher is None else host.batcher.statistics()
+
+        return self._engine.thread.call(in_the_thread)
 
     if not TYPE_CHECKING:
 
@@ -148,6 +173,11 @@ class BatchOpenAISync(CopiesShareTheEngine, openai.OpenAI):
         def responses(self):
             """The SDK's own, but for what would go past every batch."""
             return resources.BatchResponsesSync(self)
+
+        @cached_property
+        def beta(self):
+            """The same."""
+            return resources.BatchBetaSync(self)
 
     def _prepare_request(self, request: Any) -> None:
         """The SDK's hook between building and sending a request: the transport learns what the call wants."""
@@ -173,7 +203,7 @@ class _Engine:
         def for_the_engine() -> Any:
             return openai.DefaultAsyncHttpxClient() if upstream is None else threaded_client(upstream)
 
-        self.thread: EngineThread = EngineThread(lambda: make_host(settings, for_the_engine()))
+        self.thread: EngineThread = EngineThread(lambda: make_host(settings, for_the_engine()), self.upstream.close)
         self.transport: Any = self._transport(self.upstream)
         self.http_client: Any = _sdk_client(self.transport)
         weakref.finalize(self, dropped, self.thread).atexit = False
@@ -185,17 +215,16 @@ class _Engine:
         return _sdk_client(transport)
 
     def async_key(self, key: Callable[[], str]) -> Any:
-        """The user's key function, for the engine. Asked in its event loop's thread."""
+        """The user's key function, for the engine; asked off its event loop."""
 
         async def ask() -> str:
-            return key()
+            return await to_thread.run_sync(key)
 
         return ask
 
     def close(self) -> None:
         self.thread.close()
         self.http_client.close()
-        self.upstream.close()
 
     def _transport(self, upstream: Any) -> _SyncTransport:
         return _SyncTransport(self.thread, upstream, ignore_timeouts=self._ignore_timeouts)
@@ -219,10 +248,11 @@ class _SyncTransport(httpx.BaseTransport):
         http = library_of(request)
         call: Call = request.extensions.get(CALL_EXTENSION) or self.default_call
         with request_in_errors(request):
-            endpoint = batchable_endpoint(request.method, request.url.path, path_of(call.account.base_url))
+            endpoint = endpoint_of(request, call.account.base_url)
             if endpoint is not None:
+                begun = time.monotonic()
                 call = with_own_wishes(call, request, ignore_timeouts=self._ignore_timeouts)
-                return http.Response(**self._batched(call, endpoint, request))
+                return response_of(http, self._batched(call, endpoint, request), time.monotonic() - begun)
         return pass_through_sync(http, self._upstream, request)
 
     def _batched(self, call: Call, endpoint: str, request: Any) -> HttpParts:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from functools import cached_property, wraps
 from typing import TYPE_CHECKING, Any
 
-from openai.resources.beta import AsyncBeta
+from openai.resources.beta import AsyncBeta, Beta
 from openai.resources.chat import AsyncChat
 from openai.resources.chat import AsyncCompletions as AsyncChatCompletions
 from openai.resources.completions import AsyncCompletions
@@ -18,6 +18,12 @@ from openai.resources.images import AsyncImages
 from openai.resources.responses import AsyncResponses, Responses
 
 from ..errors import UnbatchableRequestError
+
+
+def refuse_websocket(*_: Any, **__: Any) -> Any:
+    """A WebSocket is at full price. Raises `UnbatchableRequestError`."""
+    raise UnbatchableRequestError(_NO_WEBSOCKET)
+
 
 if not TYPE_CHECKING:  # type checkers see the SDK's own, whose signatures these have
 
@@ -46,19 +52,29 @@ if not TYPE_CHECKING:  # type checkers see the SDK's own, whose signatures these
             return await super().edit(*args, **kwargs)
 
     class BatchResponses(AsyncResponses):
-        def connect(self, *args: Any, **kwargs: Any) -> Any:
-            """A WebSocket is at full price. Raises `UnbatchableRequestError`."""
-            raise UnbatchableRequestError(_NO_WEBSOCKET)
+        connect = refuse_websocket
 
     class BatchBeta(AsyncBeta):
         @cached_property
         def chat(self) -> BatchChat:
             return BatchChat(self._client)
 
+        @cached_property
+        def responses(self) -> Any:
+            return _without_websocket(super().responses)
+
     class BatchResponsesSync(Responses):
-        def connect(self, *args: Any, **kwargs: Any) -> Any:
-            """A WebSocket is at full price. Raises `UnbatchableRequestError`."""
-            raise UnbatchableRequestError(_NO_WEBSOCKET)
+        connect = refuse_websocket
+
+    class BatchBetaSync(Beta):
+        @cached_property
+        def responses(self) -> Any:
+            return _without_websocket(super().responses)
+
+
+def _without_websocket(responses: Any) -> Any:
+    responses.connect = refuse_websocket
+    return responses
 
 
 _NO_WEBSOCKET = (

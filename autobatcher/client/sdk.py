@@ -27,7 +27,7 @@ def with_own_wishes(call: Call, request: Any, *, ignore_timeouts: bool) -> Call:
         UnbatchableRequestError: if it has headers or query parameters of its own. Credentials may be.
     """
     account = call.account
-    given = {name: value for name, value in request.headers.items() if not _is_of(account, name, value)}
+    given = {name: value for name, value in request.headers.items() if not _is_of(call, name, value)}
     credentials = {name: given.pop(name) for name in CREDENTIAL_HEADERS if name in given}
     refuse_headers_of_one_call(given)
     query = request.url.params.multi_items() if request.url.query else ()
@@ -36,15 +36,19 @@ def with_own_wishes(call: Call, request: Any, *, ignore_timeouts: bool) -> Call:
         headers = {name.lower(): value for name, value in account.headers} | credentials
         account = replace(account, headers=tuple(headers.items()))
     timeout = {} if ignore_timeouts else request.extensions.get("timeout", {})
-    return Call(account, wait_seconds(timeout, _SDK_TIMEOUT), call.max_retries)
+    return replace(call, account=account, wait_seconds=wait_seconds(timeout, _SDK_TIMEOUT))
 
 
-def _is_of(account: Account, name: str, value: str) -> bool:
+def _is_of(call: Call, name: str, value: str) -> bool:
     """Whether the whole client sends that header with that value."""
-    for known, its_value in reversed(account.headers):
+    for known, its_value in reversed(call.account.headers):
         if known.lower() == name:
             return its_value == value
-    return name == "authorization" and (callable(account.api_key) or value == f"Bearer {account.api_key}")
+    return name == "authorization" and value == f"Bearer {call.bearer}"
+
+
+AnyAsyncClient: type = openai.DefaultAsyncHttpxClient
+AnyClient: type = openai.DefaultHttpxClient
 
 
 class CopiesShareTheEngine:
@@ -54,6 +58,7 @@ class CopiesShareTheEngine:
     _profile: ProviderProfile | None
     _key: Any
     _is_closed: bool
+    api_key: str
     max_retries: int
 
     def is_closed(self) -> bool:
@@ -65,9 +70,10 @@ class CopiesShareTheEngine:
 
         def copy(self, *, _extra_kwargs: Mapping[str, Any] = {}, **changes: Any) -> Self:
             """The SDK's `copy`: other options, the same engine and the same queue."""
-            shared = {"_engine": self._engine, "provider": self._profile, **_extra_kwargs}
+            shared = {"_engine": self._engine, "_upstream": self._upstream, "provider": self._profile, **_extra_kwargs}
             http_client = changes.get("http_client")
             if http_client is not None and http_client is not self._client:
+                shared["_upstream"] = check_http_client(http_client, type(self._client))
                 changes["http_client"] = self._engine.through(http_client)
             return super().copy(_extra_kwargs=shared, **changes)
 
@@ -81,12 +87,15 @@ class CopiesShareTheEngine:
 
     def _call(self) -> Call:
         """What all calls of this client want."""
-        return Call(account_of(self, self._profile, self._key), max_retries=self.max_retries)
+        account = account_of(self, self._profile, self._key)
+        return Call(account, bearer=self.api_key or None, max_retries=self.max_retries)
 
 
-def same_account(client: Any, key: Any) -> dict[str, Any]:
-    """The arguments for an SDK client that calls as this one does."""
+def same_client(client: Any, key: Any) -> dict[str, Any]:
+    """The arguments for an SDK client that is like this one in everything but where its calls go."""
+    optional = ("webhook_secret", "websocket_base_url", "admin_api_key", "_strict_response_validation")
     return {
+        **{name: getattr(client, name) for name in optional if getattr(client, name, None)},
         "api_key": key or client.api_key,
         "organization": client.organization,
         "project": client.project,
@@ -119,6 +128,19 @@ def account_of(client: Any, profile: ProviderProfile | None, key: Any) -> Accoun
         headers=tuple((name, value) for name, value in headers.items() if isinstance(value, str)),
         query=tuple(query),
     )
+
+
+def check_http_client(http_client: Any, kind: type) -> Any:
+    """The client itself, if it is one of that kind (`Client` or `AsyncClient`) of httpx or httpx2.
+
+    Raises:
+        TypeError: naming the parameter, as the SDK does.
+    """
+    wanted = next(base.__name__ for base in kind.__mro__ if base.__name__ in ("AsyncClient", "Client"))
+    for base in type(http_client).__mro__:
+        if base.__name__ == wanted and base.__module__.partition(".")[0] in ("httpx", "httpx2"):
+            return http_client
+    raise TypeError(f"http_client must be an httpx.{wanted} or httpx2.{wanted}, not {type(http_client).__name__}")
 
 
 def checked_profile(provider: object) -> ProviderProfile | None:

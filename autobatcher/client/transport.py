@@ -9,7 +9,8 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import cache
+from datetime import timedelta
+from functools import lru_cache
 from typing import Any
 
 import anyio
@@ -28,7 +29,7 @@ from .batched_call import batched
 from .call import CALL_IDS, SDK_MAX_RETRIES, Call, is_ignored_header
 from .http_parts import HttpParts, error_parts
 from .pass_through import pass_through
-from .sdk import CALL_EXTENSION, checked_profile, with_own_wishes
+from .sdk import CALL_EXTENSION, check_http_client, checked_profile, with_own_wishes
 
 
 class TransportToBatches(httpx.AsyncBaseTransport):
@@ -54,10 +55,12 @@ class TransportToBatches(httpx.AsyncBaseTransport):
         http = library_of(request)
         with request_in_errors(request):
             call = self._call_of(request)
-            endpoint = batchable_endpoint(request.method, request.url.path, path_of(call.account.base_url))
+            endpoint = endpoint_of(request, call.account.base_url)
             if endpoint is not None:
+                begun = anyio.current_time()
                 call = self._with_own_wishes(call, request)
-                return http.Response(**await self._batched(call, endpoint, request))
+                parts = await self._batched(call, endpoint, request)
+                return response_of(http, parts, anyio.current_time() - begun)
         return await pass_through(http, self._upstream, request)
 
     def _with_own_wishes(self, call: Call, request: Any) -> Call:
@@ -83,6 +86,9 @@ class BatchTransport(TransportToBatches):
     told as an HTTP error that the SDK is asked not to retry. The HTTP client's own timeout, meant for servers that
     answer at once, does not limit the wait. An `httpx2.AsyncClient` takes this transport as well.
 
+    A proxy or a certificate belongs to our own `http_client`: an outer client with `proxy=` or `mounts=` goes past its
+    transport.
+
     The engine runs in a background task from the first call until the HTTP client, or the transport, is closed; or in
     a nursery of yours: `await nursery.start(transport.run)`.
 
@@ -90,7 +96,7 @@ class BatchTransport(TransportToBatches):
         http_client: talks to the upstream; an `httpx.AsyncClient` of the usual kind by default. Closed with this.
         provider: a profile, or the name of one; None chooses by each request's host.
         max_retries: how many more batches a line may travel in after one that failed it in passing.
-        max_wait_seconds: how long a call waits before it raises `BatchTimeoutError`; None for as long as it takes.
+        max_wait_seconds: how long a call waits before it is answered with a 504; None for as long as it takes.
         **settings: `batch_size`, `batch_window_seconds`, ..., as for `BatchOpenAI`.
 
     Raises:
@@ -108,6 +114,12 @@ class BatchTransport(TransportToBatches):
         max_wait_seconds: float | None = None,
         **settings: Any,
     ) -> None:
+        if isinstance(max_retries, bool) or not isinstance(max_retries, int) or max_retries < 0:
+            raise ValueError(f"max_retries must be a whole number of at least 0, not {max_retries!r}")
+        if max_wait_seconds is not None and not max_wait_seconds > 0:
+            raise ValueError(f"max_wait_seconds must be a positive number of seconds or None, not {max_wait_seconds!r}")
+        if http_client is not None:
+            check_http_client(http_client, httpx.AsyncClient)
         self._profile = checked_profile(provider)
         self._max_retries = max_retries
         self._max_wait_seconds = max_wait_seconds
@@ -125,11 +137,12 @@ class BatchTransport(TransportToBatches):
     def _with_own_wishes(self, call: Call, request: Any) -> Call:
         return call
 
-    async def _batched(self, call: Call, endpoint: str, request: Any) -> HttpParts:
+    async def handle_async_request(self, request: Any) -> Any:
+        """The response, which for a batched call may take hours. Raises what `http_client` does."""
         try:
-            return await super()._batched(call, endpoint, request)
+            return await super().handle_async_request(request)
         except BatchError as error:  # other SDKs know nothing of it, and would send the call again
-            return error_parts(error)
+            return library_of(request).Response(**error_parts(error))
 
     def _call_of(self, request: Any) -> Call:
         url = str(request.url.copy_with(query=None, fragment=None))
@@ -145,7 +158,7 @@ class BatchTransport(TransportToBatches):
             headers=tuple(kept.items()),
             query=tuple(request.url.params.multi_items()),
         )
-        return Call(account, self._max_wait_seconds, self._max_retries)
+        return Call(account, wait_seconds=self._max_wait_seconds, max_retries=self._max_retries)
 
 
 UPSTREAM_SECONDS = 600.0
@@ -171,10 +184,25 @@ def library_of(request: Any) -> Any:
     return sys.modules[type(request).__module__.partition(".")[0]]
 
 
-@cache
-def path_of(base_url: str) -> str:
-    """A base URL's path. By the class that requests use, so that it does not matter what is percent-encoded."""
-    return httpx.URL(base_url).path
+def endpoint_of(request: Any, base_url: str) -> str | None:
+    """The endpoint of a batchable call; None for one that passes through. See `batchable_endpoint`."""
+    base = _parsed(base_url)
+    origin = (request.url.scheme, request.url.host, request.url.port)
+    is_elsewhere = origin != (base.scheme, base.host, base.port)
+    return batchable_endpoint(request.method, request.url.path, base.path, is_elsewhere=is_elsewhere)
+
+
+def response_of(http: Any, parts: HttpParts, seconds: float) -> Any:
+    """The response of these parts, which took so long. (The SDK's raw responses have `elapsed`.)"""
+    response = http.Response(**parts)
+    response.elapsed = timedelta(seconds=seconds)
+    return response
+
+
+@lru_cache(maxsize=256)
+def _parsed(base_url: str) -> httpx.URL:
+    """By a class like that of requests, so that it does not matter what is percent-encoded."""
+    return httpx.URL(base_url)
 
 
 @contextmanager

@@ -144,7 +144,9 @@ class Batch:
                 request.unqueue()
             if await self._is_abandoned_within(self._engine.next_creation(self._first) - anyio.current_time()):
                 return False
-            return await self.upstream.create(lambda: bool(self.waiting))
+            was_created = await self.upstream.create(lambda: bool(self.waiting))
+            self.waiting.batch_id = self.upstream.batch_id
+            return was_created
         except UpstreamError as error:
             self._not_submitted(error)
             return False

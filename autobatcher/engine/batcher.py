@@ -163,7 +163,7 @@ class Batcher:
 
     def resubmit(self, request: Request) -> bool:
         """Take a request that failed in passing into the next batch of its kind; False if its tries are used up."""
-        if self._must_stop or self._is_closed or request.retries_left == 0:
+        if self._must_stop or self._is_closed or request.retries_left <= 0:
             return False
         request.retries_left -= 1
         request.pressed_since = None
@@ -209,7 +209,7 @@ class Batcher:
         event = kind(ts=self._wall_clock(), **fields)
         try:
             self.settings.batch_event_handler(event.to_dict())
-        except (Exception, anyio.get_cancelled_exc_class()):  # noqa: ASYNC103  (the handler's own: nothing here waits)
+        except (Exception, SystemExit, anyio.get_cancelled_exc_class()):  # noqa: ASYNC103  (the handler's own: nothing here waits)
             logger.warning("autobatcher: batch_event_handler raised at an event", exc_info=True)
 
     # ---- starting batches ----
@@ -250,6 +250,7 @@ class Batcher:
             await batch.run()
         except Exception:  # of a goodbye; its callers have been told, and others must not suffer
             logger.exception("autobatcher: a defect in leaving batch %s", batch.upstream.batch_id)
+            batch.upstream.tell_cancel_failed("a defect of autobatcher in leaving it")
         finally:
             self._batches.discard(batch)
             self._windows.eased(batch.key, anyio.current_time())
@@ -284,6 +285,10 @@ def _check_provider_takes(request: Request) -> None:
         raise UnbatchableRequestError(
             f"The Batch API of provider {provider.name!r} does not take {request.endpoint}. Use an ordinary "
             "openai client for this call, or name the right provider= if this one was guessed wrong."
+        )
+    if provider.needs_model and not request.model:
+        raise UnbatchableRequestError(
+            f"Provider {provider.name!r} takes no line without a model: name one.", param="model"
         )
     most = min(provider.max_line_bytes or math.inf, provider.max_file_bytes)
     if request.size > most:

@@ -17,7 +17,7 @@ import anyio
 from anyio.abc import TaskStatus
 from anyio.lowlevel import EventLoopToken, current_token
 
-from ..errors import ClientClosedError
+from ..errors import ClientClosedError, WrongEventLoopError
 from .batcher import Batcher
 from .request import Answer, Request
 
@@ -61,7 +61,7 @@ class Host:
 
         Raises:
             ClientClosedError: after `close`, or after the nursery that ran the engine has ended.
-            RuntimeError: if the engine runs in another event loop.
+            WrongEventLoopError: if the engine runs in another event loop.
         """
         return await self._batcher_here().submit(request)
 
@@ -137,8 +137,8 @@ class Host:
         if self._batcher is not None and not self._batcher.has_ended and self.is_here:
             return self._batcher
         if self.is_running:
-            raise RuntimeError(
-                "this client is in use in another event loop: make one client for each, or wait until that loop ends"
+            raise WrongEventLoopError(
+                "This client is in use in another event loop: make one client for each, or wait until that loop ends."
             )
         batcher = self._new_batcher(in_background=True)
         _start_in_background(batcher, self._at_end)

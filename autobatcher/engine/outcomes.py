@@ -42,11 +42,13 @@ def line_outcome(line: OutputLine, batch_id: str) -> Answer | BatchError:
 
 _PASSING_STATUSES = frozenset({408, 409, 429, *range(500, 600)})
 
-_PASSING_ENDS = frozenset({"completed", "expired"})
-"""Ends of a batch that say nothing against a line that got no answer in it. A batch that "failed" may say a lot; and
-who cancels a batch wants it to stop."""
+_NOT_EXECUTED = "not_executed"
 
-_PASSING_CODES = frozenset({"batch_expired", "NetworkError", "Timeout", "TaskTerminated"})
+_PASSING_ENDS = frozenset({"expired"})
+"""Ends of a batch that say nothing against a line that got no answer in it. A batch that "failed" may say a lot; who
+cancels a batch wants it to stop; and what a completed batch counts as done was paid for, wherever it is."""
+
+_PASSING_CODES = frozenset({_NOT_EXECUTED, "batch_expired", "NetworkError", "Timeout", "TaskTerminated"})
 """Codes of lines that were not executed, or not to their end: OpenAI's, then those of Doubleword's fusillade."""
 
 _NO_ROOM = re.compile(
@@ -97,13 +99,18 @@ def ended_error_for(state: BatchState) -> ErrorFor:
         what = f"ended as {state.status}: {'; '.join(map(str, state.problems[:_REASONS_SHOWN]))}"
     else:
         what = f"ended as {state.status} before this request was answered"
+    code = _NOT_EXECUTED if state.status == "completed" and _counts_less_than_all(state) else None
     return lambda request, batch_id: BatchEndedError(
         f"Batch {batch_id} {what}. The request can be sent again.",
         status=state.status,
         batch_id=batch_id,
         custom_id=request.custom_id,
-        body={"errors": [str(problem) for problem in state.problems]},
+        body={"code": code, "errors": [str(problem) for problem in state.problems]},
     )
+
+
+def _counts_less_than_all(state: BatchState) -> bool:
+    return state.counts is not None and state.counts.completed + state.counts.failed < state.counts.total
 
 
 def unsubmitted_error_for(error: UpstreamError, stamp: str) -> ErrorFor:

@@ -32,6 +32,10 @@ class Answer(msgspec.Struct, frozen=True):
 class Place(Protocol):
     """Where a request waits: a window first, a batch later."""
 
+    @property
+    def batch_id(self) -> str | None:
+        """The upstream batch that it waits in, if it does."""
+
     def withdraw(self, request: Request) -> None:
         """The caller is gone. Synchronous, so that it can run while the caller is being cancelled."""
 
@@ -47,6 +51,7 @@ class Request:
         max_retries: how many more batches the request may travel in after one that failed it in passing.
 
     Attributes:
+        left_batch_id: the batch that its caller left.
         pressed_since: when it was first sent back for want of room upstream; None if it was not.
     """
 
@@ -59,6 +64,7 @@ class Request:
         "custom_id",
         "embedding_inputs",
         "endpoint",
+        "left_batch_id",
         "model",
         "place",
         "pressed_since",
@@ -83,6 +89,7 @@ class Request:
         self.retries_left: int = max_retries
         self.custom_id: str = ""
         self.place: Place | None = None
+        self.left_batch_id: str | None = None
         self.pressed_since: float | None = None
         self._gate: Gate | None = None
         self._outcome: Answer | BatchError | None = None
@@ -122,6 +129,7 @@ class Request:
             await self._answered.wait()
         finally:
             if self.place is not None:
+                self.left_batch_id = self.place.batch_id
                 self.place.withdraw(self)
                 self.place = None
                 self.unqueue()

@@ -24,11 +24,13 @@ class Waiting:
         resubmit: takes a request that failed in passing into a later batch; False if it may not, or there is none.
 
     Attributes:
+        batch_id: the upstream's; None until there is one.
         deserted: set once nobody waits any more, although lines of callers who left may still run.
     """
 
     def __init__(self, requests: dict[str, Request], resubmit: Resubmit) -> None:
         self.deserted: anyio.Event = anyio.Event()
+        self.batch_id: str | None = None
         self._requests = requests
         self._resubmit = resubmit
         self._has_lost_callers = False
@@ -78,10 +80,12 @@ class Waiting:
             self._settle(custom_id, error_for(request, batch_id))
 
     def _settle(self, custom_id: str, outcome: Answer | BatchError) -> None:
-        request = self._requests.pop(custom_id)
+        request = self._requests[custom_id]
         if outcomes.is_passing(outcome) and self._resubmit(request):
             self._resubmitted += 1
+            del self._requests[custom_id]
         else:
+            del self._requests[custom_id]
             request.settle(outcome)
         self._notice_desertion()
 

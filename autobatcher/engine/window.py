@@ -24,6 +24,8 @@ def travel_key(request: Request) -> Hashable:
 class Window:
     """Requests that gather for one batch until it is full, or its time is up."""
 
+    batch_id: None = None
+
     def __init__(self, provider: ProviderProfile, batch_size: int, closes_at: float) -> None:
         self.closes_at: float = closes_at
         self.is_full: bool = False

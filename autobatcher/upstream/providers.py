@@ -37,6 +37,7 @@ class ProviderProfile:
         endpoints: what a line's `url` may be.
         mixes_endpoints: whether one input file may hold lines of different endpoints.
         mixes_models: whether one input file may hold lines of different models.
+        needs_model: whether each line must name a model, also where the endpoint has a default.
         max_requests: lines in one input file.
         max_file_bytes: size of one input file.
         max_line_bytes: size of one line's body; None if only the file's size limits it.
@@ -53,6 +54,7 @@ class ProviderProfile:
     endpoints: frozenset[str] = field(default=BATCHABLE_ENDPOINTS, repr=False)
     mixes_endpoints: bool = False
     mixes_models: bool = False
+    needs_model: bool = False
     max_requests: int = 50_000
     max_file_bytes: int = 100_000_000 - _MARGIN_BYTES
     max_line_bytes: int | None = None
@@ -79,6 +81,7 @@ DOUBLEWORD = ProviderProfile(
     endpoints=frozenset({"/v1/chat/completions", "/v1/completions", "/v1/embeddings", "/v1/responses"}),
     mixes_endpoints=True,
     mixes_models=True,
+    needs_model=True,
     max_file_bytes=100 * 2**20 - _MARGIN_BYTES,
     max_line_bytes=10 * 2**20,
     max_embedding_inputs=None,

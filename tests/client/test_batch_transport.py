@@ -129,6 +129,20 @@ async def test_a_nursery_of_the_callers_own_runs_the_engine() -> None:
                 assert (await http.post("/embeddings", json={"model": MODEL, "input": "x"})).status_code == 200
 
 
+async def test_a_path_that_is_encoded_oddly_is_a_400() -> None:
+    async with open_world() as world, http_client(world) as http:
+        assert (await http.post("http://upstream.test/v1/chat%2Fcompletions", json=body())).status_code == 400
+        assert world.emulator.statistics().http_calls == {}
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("max_retries", -1), ("max_retries", "2"), ("max_wait_seconds", 0), ("http_client", 5)]
+)
+def test_a_parameter_of_its_own_is_checked(name: str, value: Any) -> None:
+    with pytest.raises((TypeError, ValueError), match=name):
+        BatchTransport(**{name: value})
+
+
 def test_a_bad_parameter_is_named_at_construction() -> None:
     with pytest.raises(ValueError, match="batch_size"):
         BatchTransport(batch_size=0)

@@ -11,7 +11,7 @@ import pytest
 
 from autobatcher import BatchOpenAI, BatchTimeoutError, UnbatchableRequestError
 from autobatcher.emulator import FaultPlan, HttpFault, LineFault
-from tests.worlds import HTTP, MODEL, SDK_LIBRARY, World, ask, open_world, outcome_of
+from tests.worlds import HTTP, MODEL, SDK_LIBRARY, Send, World, ask, between, open_world, outcome_of
 
 MESSAGES: Any = [{"role": "user", "content": "x"}]
 
@@ -144,13 +144,32 @@ async def test_a_header_of_one_call_is_refused_by_its_name(name: str) -> None:
         {"User-Agent": "framework/1"},
         {"traceparent": "00-1-2-03", "baggage": "a=b"},
         {"x-stainless-foo": "1"},
-        {"Cookie": "a=b"},
+        {"Cookie": "a=b", "newrelic": "x", "uber-trace-id": "1:2:3:4"},
     ],
     ids=str,
 )
 async def test_headers_that_say_nothing_to_a_model_are_ignored(headers: dict[str, str]) -> None:
     async with open_world() as world, world.client() as client:
         assert (await chat(client, extra_headers=headers)).choices
+
+
+async def test_credentials_of_one_call_pay_for_it_also_when_the_key_is_a_function() -> None:
+    paid: list[str] = []
+
+    async def answer(request: Any, send: Send) -> Any:
+        if request.method == "POST":
+            paid.append(request.headers["authorization"])
+        return await send(request)
+
+    async def key() -> str:
+        return "the-clients"
+
+    async with open_world() as world, world.client(api_key=key, http_client=between(world, answer)) as client:
+        await chat(client, extra_headers={"Authorization": "Bearer the-calls"})
+        assert set(paid) == {"Bearer the-calls"}
+        paid.clear()
+        await chat(client)
+        assert set(paid) == {"Bearer the-clients"}
 
 
 async def test_headers_and_query_of_the_whole_client_go_with_each_upstream_call() -> None:
@@ -194,6 +213,96 @@ async def test_responses_over_a_websocket_are_refused_rather_than_paid_in_full()
             pytest.skip("this openai has none")
         with pytest.raises(UnbatchableRequestError, match="unbatched"):
             client.responses.connect()
+
+
+@pytest.mark.parametrize("where", ["responses", "beta"])
+async def test_no_websocket_of_any_kind_is_opened(where: str) -> None:
+    async with open_world() as world, world.client() as client:
+        try:
+            door: Any = client.responses if where == "responses" else client.beta.responses
+        except AttributeError:
+            pytest.skip("this openai has none")
+        with pytest.raises(UnbatchableRequestError, match="unbatched"):
+            door.connect()
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://elsewhere.test/v1/chat/completions",
+        "http://elsewhere.test/api/chat/completions",
+        "http://upstream.test/openai/deployments/x/chat/completions",
+        "http://upstream.test:81/v1/chat/completions",
+        "https://upstream.test/v1/chat/completions",
+        "/../v2/chat/completions",
+    ],
+)
+async def test_a_batchable_call_to_somewhere_else_is_refused(url: str) -> None:
+    async with open_world() as world, world.client() as client:
+        with pytest.raises(UnbatchableRequestError, match="looks batchable"):
+            await client.post(url, body={"model": MODEL, "messages": MESSAGES}, cast_to=object)
+        assert world.emulator.statistics().http_calls == {}
+
+
+async def test_a_request_without_a_model_spoils_no_batch_of_others() -> None:
+    async with open_world("doubleword") as world, world.client() as client:
+        answers: list[Any] = []
+
+        async def good() -> None:
+            answers.append(await chat(client))
+
+        async with anyio.create_task_group() as callers:
+            callers.start_soon(good)
+            await anyio.wait_all_tasks_blocked()
+            with pytest.raises(UnbatchableRequestError, match="model"):
+                await client.responses.create(input="x")
+        assert answers[0].choices
+
+
+async def test_a_copy_with_another_http_client_sends_through_it_what_is_not_batched() -> None:
+    world, other = World(), World()
+    http = other.emulator.http_client(library=SDK_LIBRARY)
+    async with world.client() as client:
+        copied = client.copy(http_client=http)
+        assert (await chat(copied)).choices
+        assert [model.id async for model in copied.models.list()]
+        with pytest.raises(TypeError, match="http_client"):
+            client.copy(http_client=object())  # type: ignore[arg-type]
+    assert world.emulator.statistics().batches_created == 1
+    assert list(other.emulator.statistics().http_calls) == ["models"]
+    await http.aclose()
+    world.emulator.close()
+    other.emulator.close()
+
+
+async def test_the_unbatched_client_is_like_the_client() -> None:
+    client = BatchOpenAI(api_key="k", webhook_secret="w", organization="o", timeout=7, max_retries=5)
+    client.api_key = "changed"
+    plain = client.unbatched
+    assert (plain.webhook_secret, plain.organization, plain.timeout, plain.max_retries) == ("w", "o", 7, 5)
+    assert plain.api_key == "changed"
+    await client.close()
+
+
+async def test_raw_responses_tell_how_long_it_took() -> None:
+    async with open_world(batch_seconds=50) as world, world.client() as client:
+        raw = await client.chat.completions.with_raw_response.create(model=MODEL, messages=MESSAGES)
+        assert 50 < raw.elapsed.total_seconds() < 200
+
+
+async def test_the_error_of_a_timeout_names_the_batch_and_the_line() -> None:
+    async with open_world(batch_seconds=500) as world, world.client() as client:
+        error = await outcome_of(chat(client, timeout=30))
+        (batch,) = world.emulator.statistics().batches
+        assert error.batch_id == batch.id
+        assert error.custom_id in batch.custom_ids
+
+
+async def test_a_timeout_that_is_no_number_is_refused_by_its_name() -> None:
+    async with open_world() as world, world.client() as client:
+        with pytest.raises(UnbatchableRequestError) as caught:
+            await chat(client, timeout=float("nan"))
+        assert caught.value.param == "timeout"
 
 
 # ---- tracers and wrappers ----

@@ -35,7 +35,13 @@ def test_constructing_needs_no_event_loop_and_falls_back_to_the_environment(
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("provider", "nobody"), ("provider", 3), ("batch_size", 0), ("workload_identity", object())],
+    [
+        ("provider", "nobody"),
+        ("provider", 3),
+        ("batch_size", 0),
+        ("workload_identity", object()),
+        ("http_client", "foo"),
+    ],
 )
 def test_a_bad_parameter_is_named_at_construction(name: str, value: object) -> None:
     with pytest.raises((TypeError, ValueError), match=name):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gc
+import os
+import re
 import subprocess
 import sys
 import threading
@@ -70,6 +72,16 @@ def open_client(emulator: Emulator | None = None, **settings: Any) -> Iterator[t
     with BatchOpenAISync(**{**defaults, **settings}) as client:
         yield emulator, client
     emulator.close()
+
+
+@contextmanager
+def emulate(*flags: str) -> Iterator[str]:
+    """The base URL of `autobatcher emulate`, in a process of its own."""
+    command = [sys.executable, "-m", "autobatcher", "emulate", "--port", "0", *flags]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
+        assert process.stdout is not None
+        yield next(found[0] for line in process.stdout if (found := re.search(r"http://[0-9.]+:\d+/v1", line)))
+        process.terminate()
 
 
 def chat(client: Any, text: str = "x", **options: Any) -> Any:
@@ -243,6 +255,108 @@ def test_an_event_handler_that_calls_the_client_is_told_so_instead_of_waiting_fo
         clients.append(client)
         assert chat(client).choices
     assert "event loop thread" in str(outcomes[0].__cause__ or outcomes[0])
+
+
+def test_an_event_handler_may_close_the_client_and_the_goodbye_is_still_said() -> None:
+    emulator = Emulator(clock=time.monotonic, batch_seconds=100)
+    clients: list[BatchOpenAISync] = []
+    events: list[str] = []
+
+    def handler(event: dict[str, Any]) -> None:
+        events.append(event["event"])
+        if event["event"] == "batch_submitted":
+            clients[0].close()
+
+    with open_client(emulator, batch_event_handler=handler, cancel_active_batches_on_close=True) as (_, client):
+        clients.append(client)
+        with pytest.raises(ClientClosedError):
+            chat(client)
+    assert "batch_cancelled_upstream" in events
+    assert emulator.statistics().running_batch_ids == ()
+
+
+def test_a_handler_that_exits_kills_no_engine() -> None:
+    def handler(event: dict[str, Any]) -> None:
+        raise SystemExit(3)
+
+    with open_client(batch_event_handler=handler) as (_, client):
+        assert chat(client).choices
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_a_forked_process_starts_an_engine_of_its_own() -> None:
+    done = subprocess.run([sys.executable, "-c", FORKED], capture_output=True, text=True, timeout=40)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == ["parent", "child"]
+
+
+def test_statistics_can_be_asked_from_any_thread() -> None:
+    with open_client() as (_, client):
+        assert client.batch_statistics() is None
+        chat(client)
+        assert client.batch_statistics().waiting_requests == 0  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(
+    "arguments", [{"http_client": "foo"}, {"http_client": HTTP.AsyncClient()}, {"api_key": anyio.sleep}]
+)
+def test_arguments_of_the_wrong_kind_are_refused_by_their_name(arguments: dict[str, Any]) -> None:
+    with pytest.raises(TypeError, match=next(iter(arguments))):
+        BatchOpenAISync(**{"api_key": "k", **arguments})
+
+
+FORKED = """
+import os, time
+from tests.client.test_sync import ToEmulator, HTTP, chat
+from autobatcher import BatchOpenAISync
+from autobatcher.emulator import Emulator
+
+emulator = Emulator(clock=time.monotonic)
+client = BatchOpenAISync(
+    api_key="k", base_url="http://upstream.test/v1", batch_window_seconds=0.05, poll_interval_seconds=0.05,
+    http_client=HTTP.Client(transport=ToEmulator(emulator)),
+)
+chat(client)
+print("parent", flush=True)
+child = os.fork()
+if child == 0:
+    chat(client)
+    print("child", flush=True)
+    os._exit(0)
+assert os.waitpid(child, 0)[1] == 0
+client.close()
+"""
+
+
+def test_the_goodbye_at_exit_can_look_up_host_names() -> None:
+    """The connection is gone by then, and so is asyncio's executor, if nobody cares."""
+    with emulate("--batch-seconds", "100") as url:
+        program = AT_EXIT.replace("URL", url.replace("127.0.0.1", "localhost"))
+        done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=40)
+    assert done.returncode == 0, done.stderr
+    assert "batch_cancelled_upstream" in done.stdout, done.stderr
+
+
+AT_EXIT = """
+import threading, time
+from autobatcher import BatchOpenAISync
+
+submitted = threading.Event()
+def handler(event):
+    print(event["event"], flush=True)
+    if event["event"] == "batch_submitted":
+        submitted.set()
+
+client = BatchOpenAISync(
+    api_key="k", base_url="URL", batch_window_seconds=0.05, poll_interval_seconds=30,
+    cancel_active_batches_on_close=True, batch_event_handler=handler,
+)
+threading.Thread(
+    target=lambda: client.responses.create(model="m", input="x"), daemon=True
+).start()
+submitted.wait(20)
+time.sleep(6)  # kept-alive connections are dropped after five seconds
+"""
 
 
 def test_a_client_that_is_dropped_warns_and_ends_its_engine() -> None:
