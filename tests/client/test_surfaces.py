@@ -121,6 +121,8 @@ REFUSED_DOORS: dict[str, Door] = {
 @pytest.mark.parametrize("name", REFUSED_DOORS)
 async def test_what_cannot_go_into_a_batch_is_refused_before_anything_is_sent(name: str) -> None:
     async with open_world() as world, world.client() as client:
+        if name.startswith("beta.responses") and not hasattr(client.beta, "responses"):
+            pytest.skip("this openai has none")
         with pytest.raises(UnbatchableRequestError):
             await REFUSED_DOORS[name](client, world)
         assert world.emulator.statistics().http_calls == {}
