@@ -23,10 +23,11 @@ from rich.console import Console, RenderableType
 
 from .. import BatchOpenAI, events
 from ..emulator import Emulator
+from ..progress import Progress
 from ..upstream.failures import http_library
 from ..upstream.providers import KNOWN_PROFILES, ProviderProfile, profile_for, profile_named
 from .flags import Count, Dialect, Dollars, Percent, PositiveSeconds, Seconds, Url, UsageError
-from .progress import Progress, Screen, live_picture, plain_line, show
+from .progress import Screen, live_picture, plain_line, show
 from .signals import run_until_signalled
 from .summary import Prices, Summary, summary_rows, summary_text
 from .workload import ENDPOINTS, Call, Kind, Models, count_kinds, make_call, mixed_calls
@@ -333,7 +334,8 @@ class _Run:
 
     async def _make_call(self, call: Call) -> None:
         try:
-            self.progress.answer(await make_call(self.client, call, self.plan.models))
+            usage = await make_call(self.client, call, self.plan.models)
+            self.progress.answer(usage.input_tokens, usage.output_tokens)
         except openai.OpenAIError as error:
             self.progress.fail(error)
 

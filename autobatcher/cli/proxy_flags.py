@@ -53,6 +53,13 @@ class ProxyFlags:
         Hold at most so many bytes of requests that wait to be uploaded; further requests wait.
     provider:
         Whose rules the batches follow: doubleword, openai, azure, groq, ... Default: by the host of --base-url.
+    heartbeat:
+        The longest silence, in seconds, that a client has to bear: then it gets a sign of life (white space, or a
+        comment in a stream), again and again. Earlier where the client says that it gives up earlier. 0: none.
+    grace:
+        Keep the request of a client that went away for so many seconds, in case it comes back.
+    max_waiting:
+        Let so many requests wait; further ones are answered with a 503.
     max_body_bytes:
         Refuse larger requests, in bytes, with a 413.
     log_level:
@@ -75,9 +82,23 @@ class ProxyFlags:
     max_active_batches: Count = 200
     max_queued_bytes: Count = 1_000_000_000
     provider: str | None = None
+    heartbeat: Seconds = 50.0
+    grace: Seconds = 300.0
+    max_waiting: Count = 20_000
     max_body_bytes: Count = 64_000_000
     log_level: LogLevel = "warning"
     config: Path | None = None
+
+    def limits(self) -> Any:
+        """The proxy's `CallLimits`."""
+        from ..server import CallLimits  # here, because it is slow to import
+
+        return CallLimits(
+            heartbeat_seconds=self.heartbeat,
+            grace_seconds=self.grace,
+            max_waiting=self.max_waiting,
+            max_body_bytes=self.max_body_bytes,
+        )
 
     def make_client(self, on_event: Callable[[dict[str, Any]], None]) -> BatchOpenAI:
         """The client that the proxy feeds. Raises `UsageError` for flags that cannot work."""

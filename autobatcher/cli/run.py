@@ -16,9 +16,9 @@ import trio
 from cyclopts import Parameter
 
 from .. import BatchOpenAI, events
+from ..progress import Progress
 from .event_lines import EventLines, event_lines
 from .flags import UsageError
-from .progress import Progress
 from .proxy_flags import ProxyFlags
 from .serve import listen_or_refuse, start_logging
 
@@ -87,11 +87,11 @@ def _take_event(progress: Progress, lines: EventLines | None, fields: dict[str, 
 
 
 async def _run(command: list[str], client: BatchOpenAI, flags: ProxyFlags, progress: Progress) -> int:
-    from ..server import Tally, create_app, serve
+    from ..server import Report, create_app, serve
 
     sockets = listen_or_refuse("127.0.0.1", 0)
-    key, tally, stop = secrets.token_urlsafe(32), Tally(), trio.Event()
-    app = create_app(client, proxy_key=key, max_body_bytes=flags.max_body_bytes, tally=tally)
+    key, report, stop = secrets.token_urlsafe(32), Report(), trio.Event()
+    app = create_app(client, proxy_key=key, limits=flags.limits(), report=report)
     environment = {
         **os.environ,
         "OPENAI_BASE_URL": f"http://127.0.0.1:{sockets[0].getsockname()[1]}/v1",
@@ -103,7 +103,7 @@ async def _run(command: list[str], client: BatchOpenAI, flags: ProxyFlags, progr
             await nursery.start(partial(serve, client, app, sockets, stop=stop))
             code = await _run_command(command, environment, partial(_pass_on, signals, stop))
             stop.set()
-    print(summary(tally, progress), file=sys.stderr, flush=True)
+    print(summary(report.tally, progress), file=sys.stderr, flush=True)
     return code
 
 

@@ -6,19 +6,21 @@ import contextlib
 import logging
 import socket
 import sys
+from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Annotated, Any
 from urllib.parse import urlsplit
 
 import trio
+from cyclopts import Parameter
+from cyclopts.validators import Number
 from rich.console import Console
 
-from .. import events
 from ..upstream.providers import profile_for
 from .emulate import is_loopback
 from .event_lines import EventLines, event_lines
-from .flags import Port, UsageError
-from .progress import Progress, Screen, live_picture, show
+from .flags import Dollars, Port, UsageError
+from .progress import Screen, live_picture, show
 from .proxy_flags import ProxyFlags, Secret
 from .signals import run_until_signalled
 
@@ -48,51 +50,78 @@ def serve(
     host: str = "127.0.0.1",
     port: Port = 8080,
     proxy_key: Secret = None,
+    forward_keys: Annotated[bool, Parameter(negative=())] = False,
+    input_price: Dollars | None = None,
+    output_price: Dollars | None = None,
+    saving: Annotated[float, Parameter(validator=Number(gte=0, lte=1))] = 0.5,
     flags: ProxyFlags | None = None,
 ) -> int:
     """Run a local OpenAI-compatible proxy whose requests travel in batches.
 
     POST /v1/chat/completions, /v1/embeddings, /v1/responses and the other batchable endpoints are gathered into
     upstream batches, and each client gets its own answer; stream=true is told as a stream once the answer is there.
-    GET /v1/models is passed through; GET /health says ok. Lifecycle events go to stdout, one JSON object a line,
-    unless it is a terminal; logs and, on a terminal, a live status go to stderr. Ctrl-C and SIGTERM answer what
-    waits with a 503, cancel active batches upstream and exit 0; a second one hurries. Every flag can be set as
-    AUTOBATCHER_FLAG_NAME, too.
+    A client that gives up and sends its request again gets its place back. GET /v1/models is passed through; GET / is
+    a live page, /metrics is for Prometheus, /ready tells whether the upstream accepts the key, /health says ok.
+
+    Lifecycle events go to stdout, one JSON object a line, unless it is a terminal; logs and, on a terminal, a live
+    status go to stderr. Ctrl-C and SIGTERM answer what waits with a 503, cancel active batches upstream and exit 0; a
+    second one hurries. Every flag can be set as AUTOBATCHER_FLAG_NAME, too.
 
     Args:
         host: The address to listen on.
         port: The TCP port; 0 takes a free one.
         proxy_key: Demand this bearer token on every /v1 route.
+        forward_keys: Use each caller's own bearer token upstream; batches never mix keys. Not with --proxy-key.
+        input_price: What a million input tokens cost in real time, in dollars: for the saving on the page.
+        output_price: The same for output tokens.
+        saving: Which part of that a batch saves.
     """
     flags = flags or ProxyFlags()
+    if forward_keys and proxy_key is not None:
+        raise UsageError("--forward-keys and --proxy-key exclude each other: a caller has one bearer token to send.")
+    door = Door(host, port, proxy_key, forward_keys, (input_price, output_price, saving))
     start_logging(flags.log_level)
     with contextlib.ExitStack() as stack:
         # A person at a terminal has the live status; JSON lines are for whatever stdout is piped into.
         lines = None if sys.stdout.isatty() else stack.enter_context(event_lines(sys.stdout))
-        return _serve_until_signalled(host, port, proxy_key, flags, lines)
+        return _serve_until_signalled(door, flags, lines)
 
 
-def _serve_until_signalled(
-    host: str, port: int, proxy_key: str | None, flags: ProxyFlags, lines: EventLines | None
-) -> int:
-    progress = Progress(requests=None)
-    client = flags.make_client(partial(_tell, progress, lines))
-    sockets = listen_or_refuse(host, port)
+@dataclass(frozen=True)
+class Door:
+    """Where the proxy listens, whom it lets in, and the prices on its page."""
+
+    host: str
+    port: int
+    proxy_key: str | None
+    forward_keys: bool
+    prices: tuple[float | None, float | None, float]
+
+
+def _serve_until_signalled(door: Door, flags: ProxyFlags, lines: EventLines | None) -> int:
+    from ..server import Prices, Report, create_app  # here, because they are slow to import
+
+    report = Report(Prices(input=door.prices[0], output=door.prices[1], saving=door.prices[2]))
+    client = flags.make_client(partial(_tell, report, lines))
+    sockets = listen_or_refuse(door.host, door.port)
     with contextlib.ExitStack() as stack:
         for each in sockets:
             stack.enter_context(each)
         bound = sockets[0].getsockname()[1]
         refuse_own_address(str(client.base_url), bound)
-        if not is_loopback(host) and proxy_key is None:
+        if not is_loopback(door.host) and door.proxy_key is None and not door.forward_keys:
             print(OPEN_PROXY_WARNING, file=sys.stderr, flush=True)
-        from ..server import Tally, create_app  # here, because they are slow to import
-
-        tally = Tally()
-        app = create_app(client, proxy_key=proxy_key, max_body_bytes=flags.max_body_bytes, tally=tally)
+        app = create_app(
+            client,
+            proxy_key=door.proxy_key,
+            forward_keys=door.forward_keys,
+            limits=flags.limits(),
+            report=report,
+        )
         rules = flags.provider or profile_for(str(client.base_url)).name
-        address = f"http://{_shown(host)}:{bound}/v1"
+        address = f"http://{_shown(door.host)}:{bound}/v1"
         print(f"autobatcher serve: {address} -> {client.base_url} (rules: {rules})", file=sys.stderr, flush=True)
-        trio.run(run_until_signalled, partial(_serve, client, app, sockets, progress, tally))
+        trio.run(run_until_signalled, partial(_serve, client, app, sockets, report))
     return 0
 
 
@@ -128,21 +157,19 @@ def _is_this_machine(host: str) -> bool:
     return False
 
 
-def _tell(progress: Progress, lines: EventLines | None, fields: dict[str, Any]) -> None:
-    """One event: a line on stdout, and news for the live status."""
+def _tell(report: Any, lines: EventLines | None, fields: dict[str, Any]) -> None:
+    """One event: a line on stdout, and news for the live status and the page."""
     if lines is not None:
         lines.write(fields)
-    progress.take(events.parse(fields), progress.seconds)
+    report.take_event(fields)
 
 
-async def _serve(
-    client: Any, app: Any, sockets: list[socket.socket], progress: Progress, tally: Any, stop: trio.Event
-) -> None:
+async def _serve(client: Any, app: Any, sockets: list[socket.socket], report: Any, stop: trio.Event) -> None:
     from ..server import serve as serve_app
 
     def picture() -> Any:
-        statistics = client.batch_statistics()
-        progress.answered, progress.failed = tally.answered, tally.failed
+        statistics, progress = client.batch_statistics(), report.progress
+        progress.answered, progress.failed = report.tally.answered, report.tally.failed
         queued = 0 if statistics is None else statistics.queued_requests
         return live_picture(progress, queued=queued, now=progress.seconds)
 

@@ -98,6 +98,8 @@ _decode_fields = msgspec.json.Decoder(_Fields).decode
 
 def _peek(endpoint: str, body: bytes) -> _Fields:
     try:
+        if not body.isascii():
+            body.decode()  # what msgspec passes over, it does not check; one bad byte would spoil a batch for others
         fields = _decode_fields(body)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise UnbatchableRequestError(f"The body of this call to {endpoint} is not valid: {error}") from error

@@ -19,7 +19,7 @@ from anyio.abc import TaskStatus
 from ..engine.batch import GOODBYE_SECONDS
 from ..engine.batcher import BatcherStatistics
 from ..engine.hosting import AT_END_SECONDS, Host
-from ..engine.request import Answer
+from ..engine.request import Answer, Request
 from ..engine.settings import DEADLINE_SLACK_SECONDS, Settings
 from ..errors import ClientClosedError
 from ..events import BatchEventHandler
@@ -36,6 +36,7 @@ from .sdk import (
     checked_profile,
     refuse_other_credentials,
     same_client,
+    with_key,
 )
 from .transport import TransportToBatches, close_host, make_host
 
@@ -192,9 +193,28 @@ class BatchOpenAI(CopiesShareTheEngine, AsyncContextManagerMixin, openai.AsyncOp
             UnbatchableRequestError: at once, if `body` is no JSON object that names a model, or wants to be streamed.
             BatchError: if the batch came to nothing for this request.
         """
+        return await self._engine.host.submit(self._request(endpoint, body))
+
+    def submit_nowait(self, endpoint: str, body: bytes, *, api_key: str | None = None) -> Request:
+        """The first half of `answer`, for servers whose callers come and go: the request, queued, whoever waits for it.
+
+        See `Request.notify`, `Request.result`, and `Request.withdraw` for when nobody wants it any more.
+
+        Args:
+            api_key: who pays, if not this client's own key. Requests of different keys share no batch.
+
+        Raises:
+            anyio.WouldBlock: if `max_queued_bytes` are queued.
+            BatchError: as `answer`.
+        """
+        request = self._request(endpoint, body, api_key)
+        self._engine.host.submit_nowait(request)
+        return request
+
+    def _request(self, endpoint: str, body: bytes, api_key: str | None = None) -> Request:
         call = self._call()
-        request = batch_request(call.account, endpoint, body, max_retries=call.max_retries)
-        return await self._engine.host.submit(request)
+        account = call.account if api_key is None else with_key(call.account, api_key)
+        return batch_request(account, endpoint, body, max_retries=call.max_retries)
 
     @property
     def unbatched(self) -> openai.AsyncOpenAI:
@@ -213,6 +233,12 @@ class BatchOpenAI(CopiesShareTheEngine, AsyncContextManagerMixin, openai.AsyncOp
         self._is_closed = True
         if not self._is_copy:
             await self._engine.close()
+
+    @property
+    def event_hooks(self) -> dict[str, list[Any]]:
+        """The hooks of the HTTP client that talks to the upstream: functions of each request and response."""
+        hooks: dict[str, list[Any]] = self._upstream.event_hooks
+        return hooks
 
     def batch_statistics(self) -> BatcherStatistics | None:
         """How many requests are queued and waiting, and which batches are active; None before the first call."""

@@ -9,7 +9,7 @@ from urllib.parse import parse_qsl
 
 import openai
 
-from ..errors import ClientClosedError
+from ..errors import ClientClosedError, UnbatchableRequestError
 from ..upstream.account import Account, fits_a_header
 from ..upstream.providers import ProviderProfile, profile_for, profile_named
 from .call import CREDENTIAL_HEADERS, Call, refuse_headers_of_one_call, refuse_query_of_one_call, wait_seconds
@@ -141,6 +141,16 @@ def check_http_client(http_client: Any, kind: type) -> Any:
         if base.__name__ == wanted and base.__module__.partition(".")[0] in ("httpx", "httpx2"):
             return http_client
     raise TypeError(f"http_client must be an httpx.{wanted} or httpx2.{wanted}, not {type(http_client).__name__}")
+
+
+def with_key(account: Account, api_key: str) -> Account:
+    """The same account, paid with another key. Raises `UnbatchableRequestError` for a key that no header can hold."""
+    if not fits_a_header(api_key):
+        raise UnbatchableRequestError("The key has a character that no HTTP header can hold.")
+    headers = tuple(
+        (name, value) for name, value in account.headers if name.lower() not in ("authorization", "api-key")
+    )
+    return replace(account, api_key=api_key, headers=headers)
 
 
 def checked_profile(provider: object) -> ProviderProfile | None:

@@ -87,6 +87,19 @@ class Batcher:
         self._add(request)
         return await request.outcome()
 
+    def submit_nowait(self, request: Request) -> None:
+        """Give `request` to the next batch of its kind, and leave the waiting to the caller: see `Request.notify`.
+
+        Raises:
+            anyio.WouldBlock: if `max_queued_bytes` are queued.
+            UnbatchableRequestError, ClientClosedError: as `submit`.
+        """
+        _check_provider_takes(request)
+        if self._is_closed:
+            raise outcomes.closed_error(request, None)
+        request.enter_nowait(self._gate)
+        self._add(request)
+
     async def run(self, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
         """Run the engine until `stop` or cancellation; once. When it returns, nothing of it is alive any more.
 

@@ -35,6 +35,12 @@ class Gate:
                 self._let_in()
             raise
 
+    def enter_nowait(self, size: int) -> None:
+        """The same without waiting. Raises `anyio.WouldBlock` if there is no room, or others wait."""
+        if self._waiting or not self._has_room(size):
+            raise anyio.WouldBlock
+        self._inside += size
+
     def leave(self, size: int) -> None:
         """`size` bytes are queued no more. Synchronous."""
         self._inside -= size

@@ -65,6 +65,10 @@ class Host:
         """
         return await self._batcher_here().submit(request)
 
+    def submit_nowait(self, request: Request) -> None:
+        """`Batcher.submit_nowait`, in the same way; in an event loop only. Raises as `submit` does."""
+        self._batcher_here().submit_nowait(request)
+
     async def run(self, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:  # noqa: ASYNC128  (passed on to the one that calls started())
         """Run the engine in the caller's own task, until `close` or cancellation. See `Batcher.run`.
 

@@ -58,6 +58,7 @@ class Request:
     __slots__ = (
         "_answered",
         "_gate",
+        "_on_outcome",
         "_outcome",
         "account",
         "body",
@@ -92,6 +93,7 @@ class Request:
         self.left_batch_id: str | None = None
         self.pressed_since: float | None = None
         self._gate: Gate | None = None
+        self._on_outcome: Callable[[], None] | None = None
         self._outcome: Answer | BatchError | None = None
         self._answered = anyio.Event()
 
@@ -103,6 +105,11 @@ class Request:
     async def enter(self, gate: Gate) -> None:
         """Wait until `gate` lets the request into the queue. Cancelled: it is not in there."""
         await gate.enter(len(self.body))
+        self._gate = gate
+
+    def enter_nowait(self, gate: Gate) -> None:
+        """The same without waiting. Raises `anyio.WouldBlock`."""
+        gate.enter_nowait(len(self.body))
         self._gate = gate
 
     def unqueue(self) -> None:
@@ -119,6 +126,8 @@ class Request:
         self.place = None
         self.unqueue()
         self._answered.set()
+        if self._on_outcome is not None:
+            self._on_outcome()
 
     async def outcome(self) -> Answer:
         """Wait for the outcome and return it, or raise it.
@@ -128,15 +137,34 @@ class Request:
         try:
             await self._answered.wait()
         finally:
-            if self.place is not None:
-                self.left_batch_id = self.place.batch_id
-                self.place.withdraw(self)
-                self.place = None
-                self.unqueue()
+            self.withdraw()
+        return self.result()
+
+    def notify(self, on_outcome: Callable[[], None]) -> None:
+        """Have `on_outcome` called when there is an outcome; now, if there is one. The last one given counts."""
+        self._on_outcome = on_outcome
+        if self.is_settled:
+            on_outcome()
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether there is an outcome."""
+        return self._outcome is not None
+
+    def result(self) -> Answer:
+        """The outcome, returned or raised. There must be one."""
         if isinstance(self._outcome, BatchError):
             raise self._outcome
         assert self._outcome is not None
         return self._outcome
+
+    def withdraw(self) -> None:
+        """Nobody wants an answer any more. Synchronous; can be called again, and when there is an outcome."""
+        if self.place is not None:
+            self.left_batch_id = self.place.batch_id
+            self.place.withdraw(self)
+            self.place = None
+            self.unqueue()
 
 
 ErrorFor = Callable[[Request, str | None], BatchError]

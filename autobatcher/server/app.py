@@ -1,97 +1,136 @@
-"""`create_app`: what the proxy serves. A body goes through as bytes; an answer is not parsed at all."""
+"""`create_app`: what the proxy serves. Batchable calls are raw ASGI (calls.py); everything else is Quart's."""
 
 from __future__ import annotations
 
 import hmac
 import logging
 from collections.abc import Awaitable, Callable, Iterable
+from importlib.resources import files
 from typing import Any
 
+import anyio
 import msgspec
 import openai
+import trio
 from quart import Response, request
 from quart_trio import QuartTrio
-from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
+from werkzeug.exceptions import HTTPException
 
-from ..client.batchable import check_content_type
-from ..client.http_parts import HttpParts, answer_parts, error_parts
 from ..client.openai import BatchOpenAI
-from ..client.streams import CONTENT_TYPE, STREAMED_ENDPOINTS, UnstreamableAnswerError, stream_events, without_streaming
-from ..errors import BatchError
 from ..upstream.failures import without_secret
 from ..upstream.providers import BATCHABLE_ENDPOINTS
-from .tally import Tally
+from .calls import BatchedCalls, CallLimits, refusal_parts
+from .description import description
+from .exchange import Exchange, Receive, RefusedError, Scope, Send
+from .metrics import Metrics
+from .report import Report
+from .waiting_room import WaitingRoom
 from .worker import without_late_disconnects
 
 logger: logging.Logger = logging.getLogger("autobatcher")
 
-MAX_BODY_BYTES = 64_000_000
-BODY_SECONDS = 300.0
-"""How long a client may take to send a body: 64 MB at 2 Mbit/s."""
+READY_SECONDS = 10.0
+"""How long an answer of the upstream about our key is believed, and how long it may take."""
 
 
 def create_app(
     client: BatchOpenAI,
     *,
     proxy_key: str | None = None,
-    max_body_bytes: int = MAX_BODY_BYTES,
-    tally: Tally | None = None,
+    forward_keys: bool = False,
+    limits: CallLimits | None = None,
+    report: Report | None = None,
 ) -> QuartTrio:
     """An OpenAI-compatible proxy: batchable calls go into batches of `client`, models are passed through.
 
-    The client must be running while the app serves: open it around the server. A request whose connection ends is
-    withdrawn, like a cancelled call of the library.
+    The client must be running while the app serves: open it around the server. The request of a client that goes away
+    is kept for a while, in case it comes back: see `CallLimits`.
 
     Args:
         proxy_key: the bearer token that every /v1 route demands; None for none.
-        max_body_bytes: larger bodies get a 413.
-        tally: counts what goes through.
+        forward_keys: each caller's own bearer token is used upstream, and batches never mix keys.
+        report: counts what goes through, for `/`, `/status` and `/metrics`. Give its `take_event` the client's events.
+
+    Raises:
+        ValueError: for a `proxy_key` together with `forward_keys`: there is one header for both.
     """
-    tally = Tally() if tally is None else tally
+    if proxy_key is not None and forward_keys:
+        raise ValueError("proxy_key and forward_keys exclude each other: callers have one bearer token to send")
+    limits, report = limits or CallLimits(), report or Report()
+    room = WaitingRoom(grace_seconds=limits.grace_seconds, most=limits.max_waiting)
+    report.watch(client, room)
+    calls = BatchedCalls(client, room, report.tally, limits, forward_keys=forward_keys)
     app = QuartTrio("autobatcher", static_folder=None)
-    app.asgi_app = without_late_disconnects(app.asgi_app)  # type: ignore[method-assign]  # Quart's way to add middleware
-    app.config.update(MAX_CONTENT_LENGTH=max_body_bytes, BODY_TIMEOUT=BODY_SECONDS, RESPONSE_TIMEOUT=None)
+    quart = without_late_disconnects(app.asgi_app)
+    app.asgi_app = _Routes(calls, quart, room, proxy_key)  # type: ignore[method-assign, assignment]  # Quart's own way
+    app.config.update(RESPONSE_TIMEOUT=None)
     if proxy_key is not None:
         app.before_request(_key_check(proxy_key))
-    for endpoint in sorted(BATCHABLE_ENDPOINTS):
-        app.add_url_rule(endpoint, endpoint, _batched(client, endpoint, tally), methods=["POST"])
-    app.add_url_rule("/v1/models", "models", _models(client), methods=["GET"])
-    app.add_url_rule("/v1/models/<path:model>", "model", _models(client), methods=["GET"])
-    app.add_url_rule("/health", "health", _health, methods=["GET"])
-    app.register_error_handler(HTTPException, _refused)
-    app.register_error_handler(BatchError, _failed)
-    app.register_error_handler(UnstreamableAnswerError, _unstreamable)
-    app.register_error_handler(openai.APIError, _not_passed_through(client))
-    app.register_error_handler(Exception, _defect)
+    _add_routes(app, client, report, forward_keys)
     return app
 
 
-def _batched(client: BatchOpenAI, endpoint: str, tally: Tally) -> Callable[[], Awaitable[Response]]:
-    async def batched() -> Response:
-        body: Any = await request.get_data(cache=False, as_text=False)
-        check_content_type(endpoint, request.mimetype or "")
-        wants_stream = include_usage = False
-        if endpoint in STREAMED_ENDPOINTS:
-            body, wants_stream, include_usage = without_streaming(body)
-        tally.requests += 1
+class _Routes:
+    """Batchable calls straight to their own app, everything else to Quart; the waiting room is swept meanwhile."""
+
+    def __init__(self, calls: BatchedCalls, quart: Any, room: WaitingRoom, proxy_key: str | None) -> None:
+        self._calls = calls
+        self._quart = quart
+        self._room = room
+        self._proxy_key = proxy_key
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            async with trio.open_nursery() as nursery:
+                await nursery.start(self._room.run)
+                await self._quart(scope, receive, send)
+                nursery.cancel_scope.cancel()
+        elif scope["type"] == "http" and scope["method"] == "POST" and scope["path"] in BATCHABLE_ENDPOINTS:
+            await self._call(scope, receive, send)
+        else:
+            await self._quart(scope, receive, send)
+
+    async def _call(self, scope: Scope, receive: Receive, send: Send) -> None:
+        exchange = Exchange(scope, receive, send)
+        if self._proxy_key is not None and not _is_key(exchange.headers.get("authorization", ""), self._proxy_key):
+            await exchange.respond(refusal_parts(_WRONG_KEY))
+            return
         try:
-            answer = await client.answer(endpoint, body)
-        except BatchError:
-            tally.failed += 1
-            raise
-        tally.take(answer)
-        parts = answer_parts(answer)
-        if wants_stream and answer.status_code < 400:
-            return _streamed(parts, stream_events(endpoint, answer.body, include_usage=include_usage))
-        return _response(parts)
-
-    return batched
+            await self._calls(exchange)
+        except Exception as error:
+            logger.error("autobatcher: a defect in the proxy at %s", exchange.path, exc_info=error)
+            if not exchange.has_begun:
+                await exchange.respond(refusal_parts(_DEFECT, kind="server_error"))
 
 
-def _models(client: BatchOpenAI) -> Callable[..., Awaitable[Response]]:
+def _add_routes(app: QuartTrio, client: BatchOpenAI, report: Report, forward_keys: bool) -> None:
+    models = _models(client, forward_keys)
+    metrics = Metrics(report)
+    routes: Iterable[tuple[str, Callable[..., Awaitable[Response]]]] = (
+        ("/v1/models", models),
+        ("/v1/models/<path:model>", models),
+        ("/health", _health),
+        ("/ready", _ready(client)),
+        ("/metrics", _always(metrics.text, "text/plain; version=0.0.4; charset=utf-8")),
+        ("/status", _always(lambda: msgspec.json.encode(report.status()), "application/json")),
+        ("/openapi.json", _always(lambda: msgspec.json.encode(description()), "application/json")),
+        ("/", _always(_page, "text/html; charset=utf-8")),
+    )
+    for path, view in routes:
+        app.add_url_rule(path, path, view, methods=["GET"])
+    app.register_error_handler(HTTPException, _refused)
+    app.register_error_handler(openai.APIError, _not_passed_through(client))
+    app.register_error_handler(Exception, _defect)
+
+
+def _models(client: BatchOpenAI, forward_keys: bool) -> Callable[..., Awaitable[Response]]:
     async def models(model: str | None = None) -> Response:
+        key = request.headers.get("authorization", "")
+        headers = {"Authorization": key} if forward_keys else {}
         raw = client.models.with_raw_response
-        answer = await (raw.list() if model is None else raw.retrieve(model))
+        answer = await (
+            raw.list(extra_headers=headers) if model is None else raw.retrieve(model, extra_headers=headers)
+        )
         return _relayed(answer.http_response)
 
     return models
@@ -101,46 +140,82 @@ async def _health() -> Response:
     return Response("ok", content_type="text/plain; charset=utf-8")
 
 
-def _key_check(proxy_key: str) -> Callable[[], Awaitable[Response | None]]:
-    expected = f"Bearer {proxy_key}".encode()
+def _ready(client: BatchOpenAI) -> Callable[[], Awaitable[Response]]:
+    """Whether the upstream accepts our key. Asked at most every `READY_SECONDS`, whoever asks us."""
+    last_asked, last_said = float("-inf"), ""
 
+    async def ready() -> Response:
+        nonlocal last_asked, last_said
+        if anyio.current_time() - last_asked > READY_SECONDS:
+            last_asked, last_said = anyio.current_time(), await _why_not_ready(client)
+        content = msgspec.json.encode({"ready": not last_said, "reason": last_said or None})
+        return Response(content, 503 if last_said else 200, content_type="application/json")
+
+    return ready
+
+
+async def _why_not_ready(client: BatchOpenAI) -> str:
+    """ "" if the upstream takes our key."""
+    try:
+        with anyio.fail_after(READY_SECONDS):
+            await client.with_options(max_retries=0).batches.list(limit=1)
+    except openai.APIStatusError as error:
+        return f"the upstream answered {error.status_code}"
+    except (openai.APIError, TimeoutError) as error:
+        return f"the upstream cannot be reached: {type(error).__name__}"
+    return ""
+
+
+def _page() -> bytes:
+    return files("autobatcher.server").joinpath("page.html").read_bytes()
+
+
+def _always(content: Callable[[], bytes], content_type: str) -> Callable[[], Awaitable[Response]]:
+    async def view() -> Response:
+        return Response(content(), headers={"content-type": content_type, "cache-control": "no-store"})
+
+    return view
+
+
+# ---- keys and errors ----
+
+_WRONG_KEY = RefusedError(
+    401,
+    "This proxy demands a key of its own: set OPENAI_API_KEY to what its --proxy-key was.",
+    code="invalid_api_key",
+)
+_DEFECT = RefusedError(500, "A defect of autobatcher; its log says more. Please report it.")
+
+
+def _is_key(authorization: str, key: str) -> bool:
+    return hmac.compare_digest(authorization.encode("utf-8", "surrogateescape"), f"Bearer {key}".encode())
+
+
+def _key_check(proxy_key: str) -> Callable[[], Awaitable[Response | None]]:
     async def check_key() -> Response | None:
-        given = request.headers.get("authorization", "").encode("utf-8", "surrogateescape")
-        if not request.path.startswith("/v1/") or hmac.compare_digest(given, expected):
+        if not request.path.startswith("/v1/") or _is_key(request.headers.get("authorization", ""), proxy_key):
             return None
-        message = "This proxy demands a key of its own: set OPENAI_API_KEY to what its --proxy-key was."
-        return _error(401, message, kind="authentication_error", code="invalid_api_key")
+        return _refusal(_WRONG_KEY)
 
     return check_key
 
 
-# ---- errors ----
-
-
 async def _refused(error: HTTPException) -> Response:
-    """What Quart itself refuses: unknown routes, wrong methods, bodies that are too large."""
+    """What Quart itself refuses: unknown routes and wrong methods."""
     status = error.code or 500
-    if isinstance(error, RequestEntityTooLarge):
-        return _error(status, "The request is larger than this proxy takes (--max-body-bytes).")
     if status in (404, 405):
         served = ", ".join(f"POST {endpoint}" for endpoint in sorted(BATCHABLE_ENDPOINTS))
         message = f"{request.method} {request.path} is not served here. This proxy serves {served}, "
-        return _error(404, message + "GET /v1/models, GET /v1/models/{id} and GET /health.", code="unknown_url")
-    return _error(status, error.description or error.name)
-
-
-async def _failed(error: BatchError) -> Response:
-    return _response(error_parts(error))
-
-
-async def _unstreamable(error: UnstreamableAnswerError) -> Response:
-    return _error(502, str(error), kind="server_error")
+        others = "GET /v1/models, /v1/models/{id}, /health, /ready, /metrics, /status, /openapi.json and /."
+        return _refusal(RefusedError(404, message + others, code="unknown_url"))
+    return _refusal(RefusedError(status, error.description or error.name))
 
 
 def _not_passed_through(client: BatchOpenAI) -> Callable[[openai.APIError], Awaitable[Response]]:
     async def not_passed_through(error: openai.APIError) -> Response:
         if not isinstance(error, openai.APIStatusError):
-            return _error(502, f"The upstream cannot be reached: {type(error).__name__}", kind="api_connection_error")
+            reason = f"The upstream cannot be reached: {type(error).__name__}"
+            return _refusal(RefusedError(502, reason), kind="api_connection_error")
         response = _relayed(error.response)
         response.set_data(without_secret(error.response.content, client.api_key))
         return response
@@ -150,23 +225,7 @@ def _not_passed_through(client: BatchOpenAI) -> Callable[[openai.APIError], Awai
 
 async def _defect(error: Exception) -> Response:
     logger.error("autobatcher: a defect in the proxy at %s", request.path, exc_info=error)
-    return _error(500, "A defect of autobatcher; its log says more. Please report it.", kind="server_error")
-
-
-# ---- responses ----
-
-
-def _response(parts: HttpParts) -> Response:
-    return Response(parts["content"], parts["status_code"], parts["headers"])
-
-
-def _streamed(parts: HttpParts, frames: Iterable[bytes]) -> Response:
-    async def body() -> Any:
-        for frame in frames:
-            yield frame
-
-    headers = {**parts["headers"], "content-type": CONTENT_TYPE, "cache-control": "no-cache"}
-    return Response(body(), parts["status_code"], headers)
+    return _refusal(_DEFECT, kind="server_error")
 
 
 def _relayed(answer: Any) -> Response:
@@ -175,7 +234,6 @@ def _relayed(answer: Any) -> Response:
     return Response(answer.content, answer.status_code, kept)
 
 
-def _error(status: int, message: str, *, kind: str = "invalid_request_error", code: str | None = None) -> Response:
-    content = msgspec.json.encode({"error": {"message": message, "type": kind, "param": None, "code": code}})
-    headers = {"content-type": "application/json", "x-should-retry": "false"}
-    return Response(content, status, headers)
+def _refusal(refused: RefusedError, *, kind: str | None = None) -> Response:
+    parts = refusal_parts(refused, kind=kind)
+    return Response(parts["content"], parts["status_code"], parts["headers"])

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, field
 
 import msgspec
 
-from ..engine.request import Answer
+from ..engine.request import Answer, Request
+from ..errors import BatchError
 
 
 class _Usage(msgspec.Struct):
@@ -22,26 +24,52 @@ class _Body(msgspec.Struct):
 
 _decode_usage = msgspec.json.Decoder(_Body).decode
 
+LATENCY_BUCKETS = (1.0, 10.0, 60.0, 300.0, 900.0, 3600.0, 10_800.0, 43_200.0, 86_400.0)
+"""Seconds that a request waited: from a blink to a day."""
+
 
 @dataclass
 class Tally:
-    """Counts of batchable requests, by how they ended, and of the tokens that were told in their answers."""
+    """Counts of batchable requests, by how they ended, and of the tokens that were told in their answers.
+
+    Attributes:
+        reattached: how often a client came back to the place it had left.
+        statuses: outcomes by HTTP status; 0 for those that no batch answered.
+        waited: outcomes by the least of `LATENCY_BUCKETS` that they took no longer than; infinity for the others.
+        seconds: how long all of them waited together.
+    """
 
     requests: int = 0
     answered: int = 0
     failed: int = 0
+    reattached: int = 0
     input_tokens: int = 0
     output_tokens: int = 0
+    seconds: float = 0.0
+    statuses: Counter[int] = field(default_factory=Counter)
+    waited: Counter[float] = field(default_factory=Counter)
 
-    def take(self, answer: Answer) -> None:
-        """The upstream answered, well or badly."""
+    def take(self, request: Request, seconds: float) -> None:
+        """A request has its outcome, so many seconds after it came."""
+        self.seconds += seconds
+        self.waited[next((bucket for bucket in LATENCY_BUCKETS if seconds <= bucket), float("inf"))] += 1
+        try:
+            answer = request.result()
+        except BatchError:
+            self.failed += 1
+            self.statuses[0] += 1
+            return
+        self.statuses[answer.status_code] += 1
+        self._take_answer(answer)
+
+    def _take_answer(self, answer: Answer) -> None:
         if answer.status_code >= 400:
             self.failed += 1
             return
         self.answered += 1
         try:
             usage = _decode_usage(answer.body).usage
-        except msgspec.MsgspecError:
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             return
         if usage is not None:
             self.input_tokens += usage.prompt_tokens or usage.input_tokens or 0

@@ -36,6 +36,9 @@ GRACEFUL_SECONDS = 5.0
 TELL_SECONDS = 1.0
 """For setting hypercorn's own event, which waits for nothing; only its interface is asynchronous."""
 
+KEEP_ALIVE_PROBES = {"TCP_KEEPIDLE": 60, "TCP_KEEPINTVL": 15, "TCP_KEEPCNT": 4}
+"""A peer that vanished without a word is noticed two minutes later; the kernel's own default is two hours."""
+
 MAX_H2_STREAMS = 500
 """Requests waiting on one HTTP/2 connection; from 1,000 on, hypercorn's priority tree raises."""
 
@@ -59,6 +62,9 @@ def listen(host: str, port: int) -> list[socket.socket]:
     listener = socket.create_server(address[:2], family=family, backlog=BACKLOG)
     # hypercorn never looks whether a silent peer is still there; the kernel does, and accepted sockets inherit this.
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, value in KEEP_ALIVE_PROBES.items():
+        if hasattr(socket, name):
+            listener.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
     listener.setblocking(False)
     return [listener]
 

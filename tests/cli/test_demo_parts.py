@@ -10,7 +10,8 @@ from rich.console import Console
 from autobatcher import events
 from autobatcher.cli.demo import emulated_plan, possible_kinds, real_plan
 from autobatcher.cli.flags import UsageError
-from autobatcher.cli.progress import SHOWN_BATCHES, Progress, live_picture, plain_line
+from autobatcher.cli.progress import SHOWN_BATCHES, live_picture, plain_line
+from autobatcher.progress import Progress
 from autobatcher.cli.summary import Prices, Summary, dollars, summary_rows, summary_text
 from autobatcher.cli.workload import Models, Usage, count_kinds, mixed_calls
 from autobatcher.upstream.providers import DOUBLEWORD, GROQ
@@ -96,8 +97,8 @@ def test_an_event_of_an_unknown_batch_is_survived() -> None:
 
 def test_answers_and_failures_add_up() -> None:
     progress = Progress(3)
-    progress.answer(Usage(10, 5))
-    progress.answer(Usage(1))
+    progress.answer(10, 5)
+    progress.answer(1, 0)
     progress.fail(ValueError("bad " * 100))
     assert (progress.answered, progress.failed) == (2, 1)
     assert (progress.input_tokens, progress.output_tokens) == (11, 5)
@@ -138,7 +139,7 @@ def test_the_live_picture_has_the_queue_the_batches_and_the_answers() -> None:
     progress = Progress(20)
     progress.take(event(events.BatchSubmitted), 1.0)
     progress.take(event(events.BatchProgress, completed=5, status="in_progress"), 2.0)
-    progress.answer(Usage())
+    progress.answer(0, 0)
     first, second = painted(progress, queued=9, now=4.0).splitlines()
     assert first.split() == [
         "1",

@@ -13,6 +13,7 @@ import openai
 import pytest
 import trio
 
+from autobatcher import BatchOpenAI
 from autobatcher.server import create_app, serve
 from autobatcher.server.worker import listen
 from tests.worlds import World, open_world
@@ -26,6 +27,7 @@ on_real_trio = [pytest.mark.real_time, pytest.mark.parametrize("anyio_backend", 
 @dataclass
 class Proxy:
     world: World
+    client: BatchOpenAI
     port: int
     stop: trio.Event
 
@@ -53,7 +55,7 @@ async def open_proxy(
     async with open_world(like, **(emulator or {})) as world:
         client = world.client(**{**quick, **settings})
         sockets = listen("127.0.0.1", 0)
-        proxy = Proxy(world, sockets[0].getsockname()[1], trio.Event())
+        proxy = Proxy(world, client, sockets[0].getsockname()[1], trio.Event())
         async with trio.open_nursery() as nursery:
             with trio.fail_after(START_SECONDS):
                 await nursery.start(partial(serve, client, create_app(client, **(app or {})), sockets, stop=proxy.stop))

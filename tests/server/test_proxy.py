@@ -15,6 +15,7 @@ from pydantic import BaseModel
 
 from autobatcher.client.streams import UnstreamableAnswerError
 from autobatcher.emulator import FaultPlan, HttpFault, LineFault
+from autobatcher.server import CallLimits
 from tests.server.proxies import on_real_trio, open_proxy
 from tests.worlds import wait_for_event
 
@@ -141,7 +142,7 @@ async def test_an_answer_that_cannot_be_told_as_a_stream_is_a_bad_gateway(monkey
     def refuse(endpoint: str, body: bytes, *, include_usage: bool) -> None:
         raise UnstreamableAnswerError("The upstream's answer cannot be told as a stream")
 
-    monkeypatch.setattr("autobatcher.server.app.stream_events", refuse)
+    monkeypatch.setattr("autobatcher.server.calls.stream_events", refuse)
     with trio.fail_after(LIMIT):
         async with open_proxy() as proxy, proxy.http() as client:
             answer = await client.post("/v1/chat/completions", json={**CHAT, "stream": True})
@@ -204,7 +205,7 @@ async def test_a_bad_request_is_refused_at_once_naming_the_field(name: str) -> N
 
 async def test_too_large_a_request_is_a_413() -> None:
     with trio.fail_after(LIMIT):
-        async with open_proxy(app={"max_body_bytes": 1000}) as proxy, proxy.http() as client:
+        async with open_proxy(app={"limits": CallLimits(max_body_bytes=1000)}) as proxy, proxy.http() as client:
             large = {**CHAT, "user": "x" * 2000}
             answer = await client.post("/v1/chat/completions", json=large)
             assert answer.status_code == 413
@@ -235,9 +236,10 @@ async def test_health_needs_no_key_and_everything_else_does() -> None:
             assert (await client.post("/v1/chat/completions", json=CHAT, headers=right)).status_code == 200
 
 
-async def test_a_client_that_disconnects_is_a_caller_that_left() -> None:
+async def test_a_client_that_does_not_come_back_is_a_caller_that_left() -> None:
     with trio.fail_after(LIMIT):
-        async with open_proxy(emulator={"batch_seconds": 60}) as proxy, proxy.http() as client:
+        limits = CallLimits(grace_seconds=0.3)
+        async with open_proxy(emulator={"batch_seconds": 60}, app={"limits": limits}) as proxy, proxy.http() as client:
             with trio.move_on_after(0.5):
                 await client.post("/v1/chat/completions", json=CHAT)
             await wait_for_event(proxy.world, "batch_cancelled_upstream")

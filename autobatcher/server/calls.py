@@ -1,0 +1,226 @@
+"""The batchable calls of the proxy: raw ASGI, one task for each that waits.
+
+A call gets a place in the waiting room, perhaps the one it had before; then it waits for whichever comes first: its
+answer, the client's disconnect, or the time for a sign of life. With the first sign of life the response has begun as a
+200; what fails after that cannot be told as a status any more. So a plain response is cut off without its end, for the
+client to send the request again: then it gets the stored error at once. A stream ends with an error event.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from dataclasses import dataclass
+from typing import Any
+
+import anyio
+import msgspec
+
+from ..client.batchable import check_content_type
+from ..client.http_parts import HttpParts, answer_parts, error_parts, streamed_parts
+from ..client.openai import BatchOpenAI
+from ..client.streams import (
+    CONTENT_TYPE,
+    STREAMED_ENDPOINTS,
+    StreamRequest,
+    UnstreamableAnswerError,
+    stream_events,
+    without_streaming,
+)
+from ..errors import BatchError
+from .exchange import ClientGoneError, Exchange, RefusedError
+from .heartbeat import HEARTBEAT_SECONDS, heartbeat_seconds
+from .tally import Tally
+from .waiting_room import GRACE_SECONDS, Place, WaitingRoom
+
+logger: logging.Logger = logging.getLogger("autobatcher")
+
+MAX_BODY_BYTES = 64_000_000
+BODY_SECONDS = 300.0
+"""How long a client may take to send a body: 64 MB at 2 Mbit/s."""
+
+BUSY_SECONDS = 10
+"""After how long a client may try again that found no room."""
+
+COMMENT, WHITE_SPACE = b": ping\n\n", b"\n"
+"""Signs of life: what a reader of events passes over, and what may stand before any JSON."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CallLimits:
+    """What the proxy takes, and how it treats clients that wait.
+
+    Attributes:
+        heartbeat_seconds: the longest silence that any client has to bear; 0 for no signs of life.
+        grace_seconds: how long the request of a client that went away is kept for it.
+        max_waiting: requests that may wait; further ones are answered with a 503.
+        max_body_bytes, body_seconds: how large a body may be, and how long it may take to arrive.
+    """
+
+    heartbeat_seconds: float = HEARTBEAT_SECONDS
+    grace_seconds: float = GRACE_SECONDS
+    max_waiting: int = 20_000
+    max_body_bytes: int = MAX_BODY_BYTES
+    body_seconds: float = BODY_SECONDS
+
+
+class BatchedCalls:
+    """Answers POST requests to batchable endpoints.
+
+    Args:
+        forward_keys: a caller's own bearer token pays for its requests.
+    """
+
+    def __init__(
+        self, client: BatchOpenAI, room: WaitingRoom, tally: Tally, limits: CallLimits, *, forward_keys: bool
+    ) -> None:
+        self._client = client
+        self._room = room
+        self._tally = tally
+        self._limits = limits
+        self._forward_keys = forward_keys
+
+    async def __call__(self, exchange: Exchange) -> None:
+        """Answer one request, or leave its place behind if its client goes away."""
+        try:
+            endpoint = exchange.path
+            asked = await self._asked(endpoint, exchange)
+            place = self._place(endpoint, asked, exchange)
+        except ClientGoneError:
+            return
+        except RefusedError as refused:
+            await exchange.respond(refusal_parts(refused))
+        except BatchError as error:
+            await exchange.respond(error_parts(error))
+        else:
+            await self._serve(place, asked, exchange)
+
+    async def _asked(self, endpoint: str, exchange: Exchange) -> StreamRequest:
+        limits = self._limits
+        body = await exchange.read_body(most_bytes=limits.max_body_bytes, most_seconds=limits.body_seconds)
+        check_content_type(endpoint, exchange.headers.get("content-type", ""))
+        if endpoint in STREAMED_ENDPOINTS:
+            return without_streaming(body)
+        return StreamRequest(body, wants_stream=False, include_usage=False)
+
+    def _place(self, endpoint: str, asked: StreamRequest, exchange: Exchange) -> Place:
+        """The place that this call had before, or a new one."""
+        key = _bearer(exchange) if self._forward_keys else None
+        caller = hashlib.sha256(exchange.headers.get("authorization", "").encode()).hexdigest()
+        place = self._room.take_back(endpoint, asked.body, caller)
+        if place is not None:
+            self._tally.reattached += 1
+            return place
+        try:
+            if self._room.is_full:
+                raise anyio.WouldBlock
+            request = self._client.submit_nowait(endpoint, asked.body, api_key=key)
+        except anyio.WouldBlock:
+            message = "This proxy has no room for more requests that wait: try again later."
+            raise RefusedError(503, message, code="no_room", retry_after=BUSY_SECONDS) from None
+        self._tally.requests += 1
+        place, begun = self._room.enter(request, caller), anyio.current_time()
+
+        def on_outcome() -> None:
+            self._tally.take(request, anyio.current_time() - begun)
+            place.wake()
+
+        request.notify(on_outcome)
+        return place
+
+    async def _serve(self, place: Place, asked: StreamRequest, exchange: Exchange) -> None:
+        """Wait at a place, and answer. Whoever goes away leaves the place behind, and may come back to it."""
+        is_delivered = False
+        try:
+            await self._wait(place, asked, exchange)
+            is_delivered = await _deliver(_outcome_parts(place, asked), asked, exchange)
+        except ClientGoneError:
+            pass
+        finally:
+            if is_delivered:
+                self._room.clear(place)
+            else:
+                self._room.leave(place)
+
+    async def _wait(self, place: Place, asked: StreamRequest, exchange: Exchange) -> None:
+        """Until there is an outcome; meanwhile signs of life. Raises `ClientGoneError`."""
+        silence = heartbeat_seconds(exchange.headers, self._limits.heartbeat_seconds)
+        if silence is None or exchange.is_http_1_0:  # HTTP/1.0 has no way to say that a response is cut off
+            silence = float("inf")
+        while True:
+            with anyio.move_on_after(silence) as place.wait_scope:
+                if place.request.is_settled:
+                    return
+                await exchange.wait_until_gone()
+                raise ClientGoneError
+            if place.request.is_settled:
+                return
+            if not exchange.has_begun:
+                await exchange.begin(200, _BEGUN_STREAM if asked.wants_stream else _BEGUN_JSON)
+            await exchange.write(COMMENT if asked.wants_stream else WHITE_SPACE)
+
+
+# "no" to buffering: nginx would keep signs of life for itself.
+_BEGUN_JSON = {"content-type": "application/json", "cache-control": "no-store", "x-accel-buffering": "no"}
+_BEGUN_STREAM = {**_BEGUN_JSON, "content-type": CONTENT_TYPE}
+
+
+async def _deliver(parts: HttpParts, asked: StreamRequest, exchange: Exchange) -> bool:
+    """Tell the outcome; whether that could be done."""
+    has_failed = not 200 <= parts["status_code"] < 300
+    if not exchange.has_begun:
+        await exchange.respond(parts)
+    elif not has_failed:
+        await exchange.end(parts["content"])
+    elif asked.wants_stream:
+        await exchange.end(_error_event(parts["content"], exchange.path))
+    else:
+        return False  # the server cuts off a response that was not ended
+    return True
+
+
+def _outcome_parts(place: Place, asked: StreamRequest) -> HttpParts:
+    try:
+        answer = place.request.result()
+        if not asked.wants_stream or not 200 <= answer.status_code < 300:
+            return answer_parts(answer)
+        frames = stream_events(place.request.endpoint, answer.body, include_usage=asked.include_usage)
+        return streamed_parts(answer, b"".join(frames))
+    except BatchError as error:
+        return error_parts(error)
+    except UnstreamableAnswerError as error:
+        return refusal_parts(RefusedError(502, str(error)), kind="server_error")
+
+
+def _error_event(content: bytes, endpoint: str) -> bytes:
+    """An error inside a stream, as the SDKs of either language raise it."""
+    try:
+        error: Any = msgspec.json.decode(content)["error"]
+    except (msgspec.MsgspecError, UnicodeDecodeError, KeyError, TypeError):
+        error = {"message": content.decode(errors="replace")[:1000], "type": "server_error"}
+    if endpoint == "/v1/responses":
+        fields = error if isinstance(error, dict) else {"message": str(error)}
+        event = {**fields, "type": "error", "sequence_number": 0}
+        return b"event: error\ndata: %b\n\n" % msgspec.json.encode({**event, "error": error})
+    return b"data: %b\n\n" % msgspec.json.encode({"error": error})
+
+
+def _bearer(exchange: Exchange) -> str:
+    kind, _, key = exchange.headers.get("authorization", "").partition(" ")
+    if kind.lower() != "bearer" or not key.strip():
+        message = "This proxy forwards its callers' own keys: send yours as a bearer token (OPENAI_API_KEY)."
+        raise RefusedError(401, message, code="missing_api_key")
+    return key.strip()
+
+
+def refusal_parts(refused: RefusedError, *, kind: str | None = None) -> HttpParts:
+    """The response that tells a refusal, OpenAI-shaped."""
+    kind = kind or ("authentication_error" if refused.status_code == 401 else "invalid_request_error")
+    fields = {"message": refused.message, "type": kind, "param": None, "code": refused.code}
+    headers = {"content-type": "application/json"}
+    if refused.retry_after is None:
+        headers["x-should-retry"] = "false"
+    else:
+        headers["retry-after"] = str(refused.retry_after)
+    content = msgspec.json.encode({"error": fields})
+    return {"status_code": refused.status_code, "headers": headers, "content": content}

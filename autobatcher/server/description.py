@@ -1,0 +1,59 @@
+"""The proxy's OpenAPI description: enough for tools and tests; what is in the bodies is OpenAI's to say. Pure."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..upstream.providers import BATCHABLE_ENDPOINTS
+
+_ERROR = {
+    "type": "object",
+    "required": ["error"],
+    "properties": {"error": {"type": "object", "required": ["message"], "properties": {"message": {"type": "string"}}}},
+}
+
+_REQUESTS: dict[str, dict[str, Any]] = {
+    "/v1/chat/completions": {"messages": {"type": "array", "items": {"type": "object"}}},
+    "/v1/completions": {"prompt": {"type": "string"}},
+    "/v1/embeddings": {"input": {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}},
+    "/v1/images/edits": {"prompt": {"type": "string"}},
+    "/v1/images/generations": {"prompt": {"type": "string"}},
+    "/v1/moderations": {"input": {"type": "string"}},
+    "/v1/responses": {"input": {"type": "string"}},
+}
+
+
+def description() -> dict[str, Any]:
+    """An OpenAPI 3.1 document."""
+    paths: dict[str, Any] = {endpoint: {"post": _batched(endpoint)} for endpoint in sorted(BATCHABLE_ENDPOINTS)}
+    paths["/v1/models"] = {"get": _read("The upstream's models.")}
+    paths["/v1/models/{model}"] = {
+        "get": _read("One of them.")
+        | {"parameters": [{"name": "model", "in": "path", "required": True, "schema": {"type": "string"}}]}
+    }
+    for path, what in {
+        "/health": "Says ok.",
+        "/ready": "Whether the upstream accepts the key.",
+        "/metrics": "For Prometheus.",
+        "/status": "What is going on, as JSON.",
+        "/": "What is going on, as a page.",
+    }.items():
+        paths[path] = {"get": _read(what)}
+    return {"openapi": "3.1.0", "info": {"title": "autobatcher serve", "version": "1"}, "paths": paths}
+
+
+def _batched(endpoint: str) -> dict[str, Any]:
+    fields = {"model": {"type": "string"}, "stream": {"type": "boolean"}, **_REQUESTS[endpoint]}
+    schema = {"type": "object", "required": ["model", *_REQUESTS[endpoint]], "properties": fields}
+    return {
+        "summary": "Answered through a batch; takes as long as a batch takes.",
+        "requestBody": {"required": True, "content": {"application/json": {"schema": schema}}},
+        "responses": {
+            "200": {"description": "As OpenAI answers.", "content": {"application/json": {}, "text/event-stream": {}}},
+            "default": {"description": "An error.", "content": {"application/json": {"schema": _ERROR}}},
+        },
+    }
+
+
+def _read(what: str) -> dict[str, Any]:
+    return {"summary": what, "responses": {"200": {"description": what}, "default": {"description": "An error."}}}

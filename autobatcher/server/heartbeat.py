@@ -1,0 +1,45 @@
+"""How long a client of the proxy bears silence, and how often it therefore gets a sign of life. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+HEARTBEAT_SECONDS = 50.0
+"""Between signs of life where nobody asks for more: load balancers cut connections after 60 seconds of silence."""
+
+NODE_SECONDS = 300.0
+"""Node's fetch (undici) gives up when no headers came for so long, whatever the SDK's timeout says."""
+
+EARLY_SECONDS = 10.0
+"""How long before a client would give up it gets its sign of life; half of its patience, if that is short."""
+
+PATIENCE_HEADERS = ("x-stainless-read-timeout", "x-stainless-timeout")
+"""What the official SDKs say, in seconds: Python's its read timeout, Node's the timeout of the call, if it has one."""
+
+_OF_NODE = ("node", "undici", "openai/js")
+
+
+def heartbeat_seconds(headers: Mapping[str, str], default: float) -> float | None:
+    """The seconds of silence after which a client gets a sign of life, again and again; None for never.
+
+    Args:
+        headers: of its request, names in lower case.
+        default: the longest silence for anyone; 0 for no signs of life at all.
+    """
+    if default <= 0:
+        return None
+    return min(default, max(_patience(headers) - EARLY_SECONDS, _patience(headers) / 2))
+
+
+def _patience(headers: Mapping[str, str]) -> float:
+    agent = headers.get("user-agent", "").lower()
+    by_agent = NODE_SECONDS if agent.startswith(_OF_NODE) else float("inf")
+    return min(by_agent, *(_seconds(headers.get(name, "")) for name in PATIENCE_HEADERS))
+
+
+def _seconds(told: str) -> float:
+    try:
+        seconds = float(told)
+    except ValueError:
+        return float("inf")
+    return seconds if seconds > 0 else float("inf")

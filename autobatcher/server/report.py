@@ -1,0 +1,122 @@
+"""What is going on in a proxy: what its page shows and its metrics tell. No prompt, answer or key is in it."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter, deque
+from dataclasses import dataclass
+from typing import Any
+
+from .. import events
+from ..client.openai import BatchOpenAI
+from ..progress import Progress
+from .tally import Tally
+from .waiting_room import WaitingRoom
+
+REMEMBERED_ERRORS = 20
+SHOWN_BATCHES = 50
+
+_OPERATIONS = (("/files", "files"), ("/batches", "batches"), ("/cancel", "cancel"), ("/content", "content"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prices:
+    """What tokens cost in real time, in dollars for a million, and which part of it a batch saves.
+
+    Attributes:
+        input, output: None if nobody said; then only the part is shown.
+    """
+
+    input: float | None = None
+    output: float | None = None
+    saving: float = 0.5
+
+    def saved(self, tally: Tally) -> float | None:
+        """The dollars that were not spent."""
+        if self.input is None and self.output is None:
+            return None
+        full = tally.input_tokens * (self.input or 0.0) + tally.output_tokens * (self.output or 0.0)
+        return full / 1e6 * self.saving
+
+
+class Report:
+    """Folded from lifecycle events, the tally, and the upstream's answers.
+
+    Give `take_event` each event of the client (`batch_event_handler`), or no batches are shown.
+    """
+
+    def __init__(self, prices: Prices | None = None) -> None:
+        self.progress: Progress = Progress(requests=None)
+        self.tally: Tally = Tally()
+        self.upstream_calls: Counter[tuple[str, int]] = Counter()
+        self.batch_ends: Counter[str] = Counter()
+        self._prices = prices or Prices()
+        self._errors: deque[dict[str, Any]] = deque(maxlen=REMEMBERED_ERRORS)
+        self._client: BatchOpenAI | None = None
+        self._room: WaitingRoom | None = None
+
+    def watch(self, client: BatchOpenAI, room: WaitingRoom) -> None:
+        """Look at these from now on, and at what the upstream answers to that client."""
+        self._client, self._room = client, room
+        client.event_hooks["response"].append(self._take_response)
+
+    async def _take_response(self, response: Any) -> None:
+        path = response.request.url.path
+        one = "file" if "/files/" in path else "batch" if "/batches/" in path else "other"
+        name = next((name for ending, name in _OPERATIONS if path.endswith(ending)), one)
+        self.upstream_calls[(f"{response.request.method} {name}", response.status_code)] += 1
+
+    def take_event(self, fields: dict[str, Any]) -> None:
+        """A lifecycle event of the client happened."""
+        event = events.parse(fields)
+        self.progress.take(event, self.progress.seconds)
+        match event:
+            case events.BatchSubmissionFailed() | events.BatchCancelFailed():
+                self._error(event.ts, event.error)
+            case events.RequestsResubmitted():
+                self._error(event.ts, f"{event.request_count} requests go into another batch: {event.reason}")
+            case events.BatchTerminal():
+                self.batch_ends[event.status] += 1
+                self._error(event.ts, f"batch {event.batch_id} {event.status}")
+            case events.BatchCompleted():
+                self.batch_ends["completed"] += 1
+            case events.BatchCancelledUpstream():
+                self.batch_ends["cancelled by us"] += 1
+
+    def status(self) -> dict[str, Any]:
+        """The whole picture as JSON types."""
+        now, tally = self.progress.seconds, self.tally
+        statistics = self._client.batch_statistics() if self._client is not None else None
+        return {
+            "seconds": round(now, 1),
+            "upstream": str(self._client.base_url) if self._client is not None else None,
+            "queued": 0 if statistics is None else statistics.queued_requests,
+            "waiting": 0 if statistics is None else statistics.waiting_requests,
+            "active_batches": 0 if statistics is None else len(statistics.active_batch_ids),
+            "clients_away": 0 if self._room is None else self._room.unattended,
+            "requests": tally.requests,
+            "answered": tally.answered,
+            "failed": tally.failed,
+            "reattached": tally.reattached,
+            "input_tokens": tally.input_tokens,
+            "output_tokens": tally.output_tokens,
+            "saving": self._prices.saving,
+            "saved_dollars": self._prices.saved(tally),
+            "batches": [self._batch(batch, now) for batch in reversed(self.progress.batches.values())][:SHOWN_BATCHES],
+            "errors": list(reversed(self._errors)),
+        }
+
+    def _batch(self, batch: Any, now: float) -> dict[str, Any]:
+        age = (now if batch.ended is None else batch.ended) - batch.begun
+        return {
+            "id": batch.id,
+            "status": batch.status,
+            "total": batch.total,
+            "done": batch.done,
+            "failed": batch.failed,
+            "age_seconds": round(age, 1),
+            "has_ended": batch.ended is not None,
+        }
+
+    def _error(self, ts: float, text: str) -> None:
+        self._errors.append({"time": time.strftime("%H:%M:%S", time.gmtime(ts)) + " UTC", "text": text})

@@ -1,0 +1,135 @@
+"""Requests of the proxy that wait, or have waited, for their answer, whether or not their client is still there.
+
+A batch takes longer than many a client waits. A client that went away, for whatever reason, sends the same request
+again: then it gets its place back, in the batch that runs or with the answer that is there. Only places that nobody
+waits at can be taken, so that n equal requests of n clients stay n.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections import defaultdict, deque
+
+import anyio
+import msgspec
+from anyio.abc import TaskStatus
+
+from ..engine.request import Request
+
+GRACE_SECONDS = 300.0
+"""How long a place is kept for a client that went away: those that come back do so within seconds or a few minutes."""
+
+
+class Place:
+    """One request in the engine, and who asked."""
+
+    __slots__ = ("_digest", "caller", "given_up_at", "request", "wait_scope")
+
+    def __init__(self, request: Request, caller: str) -> None:
+        self.request: Request = request
+        self.caller: str = caller
+        self.given_up_at: float = math.inf  # infinite while somebody waits here
+        self.wait_scope: anyio.CancelScope | None = None  # in which whoever waits here waits
+        self._digest: bytes | None = None
+
+    def wake(self) -> None:
+        """There is an outcome."""
+        if self.wait_scope is not None:
+            self.wait_scope.cancel()
+
+    @property
+    def digest(self) -> bytes:
+        """By which the same request is recognised: endpoint, canonical body, and caller."""
+        if self._digest is None:
+            self._digest = digest_of(self.request.endpoint, self.request.body, self.caller)
+        return self._digest
+
+
+class WaitingRoom:
+    """All places of a proxy.
+
+    Args:
+        grace_seconds: how long a place without a client is kept.
+        most: how many places there may be.
+    """
+
+    def __init__(self, *, grace_seconds: float = GRACE_SECONDS, most: int) -> None:
+        self._grace_seconds = grace_seconds
+        self._most = most
+        self._count = 0
+        self._left: defaultdict[bytes, deque[Place]] = defaultdict(deque)
+        self._leavings: deque[tuple[float, Place]] = deque()  # in order of time: grace is the same for all
+        self._wake = anyio.Event()
+
+    def __len__(self) -> int:
+        return self._count
+
+    @property
+    def is_full(self) -> bool:
+        """Whether nobody new can come in."""
+        return self._count >= self._most
+
+    @property
+    def unattended(self) -> int:
+        """At how many places nobody waits."""
+        return sum(len(places) for places in self._left.values())
+
+    def take_back(self, endpoint: str, body: bytes, caller: str) -> Place | None:
+        """The place of a client that went away and has sent the same request again; None if there is none."""
+        if not self._left:
+            return None
+        digest = digest_of(endpoint, body, caller)
+        if digest not in self._left:
+            return None
+        place = self._left[digest].popleft()
+        if not self._left[digest]:
+            del self._left[digest]
+        place.given_up_at = math.inf
+        return place
+
+    def enter(self, request: Request, caller: str) -> Place:
+        """A place for a request that is in the engine by now."""
+        self._count += 1
+        return Place(request, caller)
+
+    def leave(self, place: Place) -> None:
+        """The client is gone, and may come back within the grace period."""
+        place.given_up_at = anyio.current_time() + self._grace_seconds
+        self._left[place.digest].append(place)
+        self._leavings.append((place.given_up_at, place))
+        self._wake.set()
+
+    def clear(self, place: Place) -> None:
+        """The client has its answer."""
+        self._count -= 1
+
+    async def run(self, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
+        """Give up the places of clients that did not come back, until cancelled."""
+        task_status.started()
+        while True:
+            self._wake = anyio.Event()
+            self._give_up(anyio.current_time())
+            deadline = self._leavings[0][0] if self._leavings else float("inf")
+            with anyio.CancelScope(deadline=deadline):
+                await self._wake.wait()
+
+    def _give_up(self, now: float) -> None:
+        while self._leavings and self._leavings[0][0] <= now:
+            given_up_at, place = self._leavings.popleft()
+            if place.given_up_at == given_up_at:  # or it was taken back, and perhaps left again
+                self._left[place.digest].remove(place)
+                if not self._left[place.digest]:
+                    del self._left[place.digest]
+                place.request.withdraw()
+                self._count -= 1
+
+
+def digest_of(endpoint: str, body: bytes, caller: str) -> bytes:
+    """Equal for equal requests of one caller, however their JSON is written."""
+    try:
+        canonical = msgspec.json.encode(msgspec.json.decode(body), order="deterministic")
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        canonical = body
+    parts = (endpoint.encode(), caller.encode(), canonical)
+    return hashlib.sha256(b"\0".join(hashlib.sha256(part).digest() for part in parts)).digest()

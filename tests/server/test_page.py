@@ -1,0 +1,162 @@
+"""The live page, looked at by Chromium.
+
+Needs Node.js, /usr/bin/chromium, and AUTOBATCHER_NODE_MODULES: a node_modules with playwright-core and axe-core in it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import trio
+
+from autobatcher.emulator import BatchFault, FaultPlan
+from autobatcher.server import Prices, Report
+from tests.server.proxies import Proxy, on_real_trio, open_proxy
+
+MODULES = os.environ.get("AUTOBATCHER_NODE_MODULES", "")
+CHROMIUM = Path("/usr/bin/chromium")
+SCRIPT = Path(__file__).with_name("page_check.mjs")
+LIMIT = 40
+"""Chromium takes its time where many tests share few cores."""
+
+pytestmark = [
+    *on_real_trio,
+    pytest.mark.skipif(shutil.which("node") is None, reason="Node.js is not installed"),
+    pytest.mark.skipif(not CHROMIUM.exists(), reason=f"{CHROMIUM} is not there"),
+    pytest.mark.skipif(
+        not all((Path(MODULES) / name).is_dir() for name in ("playwright-core", "axe-core")),
+        reason="AUTOBATCHER_NODE_MODULES has no playwright-core and axe-core",
+    ),
+]
+
+
+class Look:
+    """A run of page_check.mjs."""
+
+    def __init__(self, process: trio.Process) -> None:
+        assert process.stdout is not None
+        self._output = process.stdout
+        self._text = ""
+
+    async def next(self) -> dict[str, Any]:
+        """What it tells next."""
+        while "\n" not in self._text:
+            chunk = await self._output.receive_some()
+            assert chunk, "page_check.mjs ended early"
+            self._text += chunk.decode()
+        line, _, self._text = self._text.partition("\n")
+        told: dict[str, Any] = json.loads(line)
+        return told
+
+    async def end(self) -> dict[str, Any]:
+        """What it tells last, when nothing may be wrong with the page itself."""
+        told = await self.next()
+        assert told["errors"] == []
+        assert told["strangers"] == []
+        assert not any(told.get("violations", {}).values()), told["violations"]
+        assert not any(told.get("sideways", {}).values()), told["sideways"]
+        return told
+
+
+@asynccontextmanager
+async def look_at(proxy: Proxy, scenario: str) -> AsyncGenerator[Look]:
+    command = ["node", str(SCRIPT), MODULES, str(CHROMIUM), proxy.url, scenario]
+    async with trio.open_nursery() as nursery:
+        yield Look(await nursery.start(partial(trio.run_process, command, stdout=subprocess.PIPE)))
+
+
+async def ask(http: httpx.AsyncClient, text: str) -> None:
+    await http.post("/v1/chat/completions", json={"model": "m", "messages": [{"role": "user", "content": text}]})
+
+
+async def test_the_page_shows_what_waits_and_follows_it_without_a_click() -> None:
+    report = Report(Prices(input=1.0, output=2.0))
+    with trio.fail_after(LIMIT):
+        async with (
+            open_proxy(
+                emulator={"batch_seconds": 60}, app={"report": report}, batch_event_handler=report.take_event
+            ) as proxy,
+            proxy.http() as http,
+            trio.open_nursery() as clients,
+        ):
+            for i in range(4):
+                clients.start_soon(ask, http, f"question {i}")
+            async with look_at(proxy, "looks") as look:
+                assert await look.next() == {"ready": True}
+                clients.start_soon(ask, http, "one more")
+                told = await look.end()
+            clients.cancel_scope.cancel()
+    assert len(told["after"]) == len(told["before"]) + 1
+    assert all("in progress" in text and "second" in text for text in told["before"])
+    assert len(told["bars"]) == len(told["after"])
+    assert all("of " in text and "done" in text for text in told["bars"])
+    assert told["title"].startswith("5 waiting")
+
+
+async def test_an_empty_page_says_what_to_do() -> None:
+    with trio.fail_after(LIMIT):
+        async with open_proxy() as proxy, look_at(proxy, "isEmpty") as look:
+            told = await look.end()
+    assert f"No batch yet. Send a request to {proxy.url}/v1" in told["text"]
+    assert f"OPENAI_BASE_URL={proxy.url}/v1" in told["text"]
+    assert "about 50 % of the real-time price" in told["text"]
+
+
+async def test_what_an_error_says_is_text_and_never_markup() -> None:
+    evil = "<img src=x onerror='injected = 1'><script>injected = 2</script>"
+    report = Report()
+    failing = FaultPlan(faults=(BatchFault(first=1, ends="failed"),))
+    with trio.fail_after(LIMIT):
+        async with (
+            open_proxy(
+                emulator={"faults": failing}, app={"report": report}, batch_event_handler=report.take_event
+            ) as proxy,
+            proxy.http() as http,
+        ):
+            await ask(http, "in a batch that fails")
+            (failed,) = report.status()["batches"]
+            submission_failed = {"endpoint": "/v1/responses", "request_count": 1, "models": ["m"]}
+            report.take_event(
+                {
+                    **submission_failed,
+                    "event": "batch_submission_failed",
+                    "ts": 0.0,
+                    "completion_window": "24h",
+                    "metadata": {},
+                    "error": evil,
+                }
+            )
+            async with look_at(proxy, "showsErrors") as look:
+                told = await look.end()
+    newest, oldest = told["shown"]
+    assert newest.split("\n", 1) == ["00:00:00 UTC", evil]
+    assert "failed" in oldest
+    assert told["batches"] == [failed["id"]]
+    assert told["elements"] == 0
+    assert told["injected"] is None
+
+
+async def test_the_page_tells_that_the_proxy_does_not_answer_and_recovers() -> None:
+    with trio.fail_after(LIMIT):
+        async with open_proxy() as proxy, look_at(proxy, "losesTheProxy") as look:
+            told = await look.end()
+    assert "What this page shows is old" in told["lost"]
+    assert told["found"] == "Live"
+
+
+async def test_a_page_that_nobody_sees_asks_nothing() -> None:
+    with trio.fail_after(LIMIT):
+        async with open_proxy() as proxy, look_at(proxy, "isHidden") as look:
+            told = await look.end()
+    assert told["askedWhileHidden"] == 0
+    assert told["askedOnceSeen"] == 1
