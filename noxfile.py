@@ -126,6 +126,13 @@ def seeds(session: nox.Session) -> None:
 
 
 @nox.session
+def contract(session: nox.Session) -> None:
+    """schemathesis against a running proxy, by its own OpenAPI description."""
+    session.install("-e", ".[serve]", "schemathesis>=4")
+    session.run("python", "tests/contract.py", *session.posargs)
+
+
+@nox.session
 def soak(session: nox.Session) -> None:
     """20,000 requests over real sockets while 5 % of all upstream calls go wrong, on both backends; minutes."""
     session.install("-e", ".[test]")

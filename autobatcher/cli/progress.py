@@ -1,7 +1,7 @@
 """How far a run is, told as plain lines or as a live picture.
 
-`Progress` is plain state, of ../progress.py; `plain_line` and `live_picture` are pure functions of it. `show` is the only
-thing here that writes.
+`Progress` is plain state, of ../progress.py; `plain_line` and `live_picture` are pure functions of it. `show` is the
+only thing here that writes.
 """
 
 from __future__ import annotations

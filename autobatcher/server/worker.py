@@ -7,14 +7,20 @@ place for another connection class, so this is a worker of ours, made of hyperco
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import socket
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any
 
+import h2.errors
+import h2.exceptions
+import hypercorn.protocol
 import trio
 from hypercorn.config import Config
+from hypercorn.protocol.events import StreamClosed
+from hypercorn.protocol.h2 import H2Protocol
 from hypercorn.trio.lifespan import Lifespan
 from hypercorn.trio.tcp_server import TCPServer
 from hypercorn.trio.worker_context import WorkerContext
@@ -102,6 +108,27 @@ async def run_worker(
                 connections.cancel_scope.deadline = trio.current_time() + config.graceful_timeout
         await lifespan.wait_for_shutdown()
         lifespan_nursery.cancel_scope.cancel()
+
+
+class _ResettingH2(H2Protocol):
+    """HTTP/2 that resets a stream whose response was begun and never ended: hypercorn 0.18 leaves it open for ever."""
+
+    async def stream_send(self, event: Any) -> None:
+        await super().stream_send(event)
+        if isinstance(event, StreamClosed) and not self._has_ended(event.stream_id):
+            with contextlib.suppress(h2.exceptions.ProtocolError):  # the client was faster
+                self.connection.reset_stream(event.stream_id, h2.errors.ErrorCodes.INTERNAL_ERROR)
+                await self._flush()
+            await self.stream_buffers.pop(event.stream_id).close()
+            self.priority.remove_stream(event.stream_id)
+
+    def _has_ended(self, stream_id: int) -> bool:
+        buffer = self.stream_buffers.get(stream_id)
+        return buffer is None or buffer._complete
+
+
+# `ProtocolWrapper` makes connections of the class that this name in its module stands for.
+setattr(hypercorn.protocol, "H2Protocol", _ResettingH2)  # noqa: B010  (type checkers know of no such name there)
 
 
 class _Connection(TCPServer):

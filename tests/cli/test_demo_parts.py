@@ -11,9 +11,9 @@ from autobatcher import events
 from autobatcher.cli.demo import emulated_plan, possible_kinds, real_plan
 from autobatcher.cli.flags import UsageError
 from autobatcher.cli.progress import SHOWN_BATCHES, live_picture, plain_line
-from autobatcher.progress import Progress
 from autobatcher.cli.summary import Prices, Summary, dollars, summary_rows, summary_text
-from autobatcher.cli.workload import Models, Usage, count_kinds, mixed_calls
+from autobatcher.cli.workload import Models, count_kinds, mixed_calls
+from autobatcher.progress import Progress
 from autobatcher.upstream.providers import DOUBLEWORD, GROQ
 
 

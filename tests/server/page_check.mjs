@@ -59,12 +59,27 @@ const scenarios = {
     await look(page);
   },
 
+  async hasManyBatches(page) {
+    const shown = () => page.locator("#batch-list li:visible").count();
+    await waitFor(page, "#more", "Show all");
+    told.few = await shown();
+    told.more = await page.locator("#more").innerText();
+    await page.locator("#more").focus();
+    await page.keyboard.press("Enter");
+    told.all = await shown();
+    told.isExpanded = await page.locator("#more").getAttribute("aria-expanded");
+    told.ages = await textOf(page, "#batch-list .age");
+    await look(page);
+  },
+
   async losesTheProxy(page, context) {
     await waitFor(page, "#connection", "Live");
     await context.setOffline(true);
+    await page.clock.runFor(2000);
     await waitFor(page, "#connection.lost", "The proxy has not answered");
     told.lost = await page.locator("#connection").innerText();
     await context.setOffline(false);
+    await page.clock.runFor(2000);
     await waitFor(page, "#connection:not(.lost)", "Live");
     told.found = await page.locator("#connection").innerText();
   },
@@ -120,7 +135,7 @@ try {
   context.on("request", (request) => {
     if (!request.url().startsWith(`${url}/`) && !request.url().startsWith("data:")) told.strangers.push(request.url());
   });
-  if (scenario === "isHidden") await page.clock.install();
+  if (isLosing || scenario === "isHidden") await page.clock.install();
   await page.goto(`${url}/`);
   await scenarios[scenario](page, context);
 } finally {

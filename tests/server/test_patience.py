@@ -565,3 +565,18 @@ def test_a_proxy_key_and_forwarded_keys_exclude_each_other() -> None:
 
     with pytest.raises(ValueError, match="forward_keys"):
         create_app(BatchOpenAI(api_key="k"), proxy_key="p", forward_keys=True)
+
+
+class TestHttp2:
+    pytestmark = real
+
+    async def test_what_fails_after_a_sign_of_life_is_no_whole_response_over_http_2_either(self) -> None:
+        plan = FaultPlan((LineFault(kind="fail", status=404),))
+        quick = {"limits": CallLimits(heartbeat_seconds=0.3)}
+        with trio.fail_after(LIMIT):
+            async with open_proxy(emulator={"batch_seconds": 1.5, "faults": plan}, app=quick) as proxy:
+                async with httpx.AsyncClient(base_url=proxy.url, http1=False, http2=True, timeout=20) as http:
+                    with pytest.raises(httpx.RemoteProtocolError):
+                        await http.post("/v1/chat/completions", json=body())
+                    assert (await http.post("/v1/chat/completions", json=body())).status_code == 404
+                assert len(proxy.world.emulator.statistics().lines) == 1
