@@ -56,7 +56,6 @@ const scenarios = {
     told.elements = await page.locator("#error-list img, #error-list script, #batch-list img").count();
     told.injected = await page.evaluate(() => globalThis.injected ?? null);
     told.batches = await textOf(page, "#batch-list .id");
-    await look(page);
   },
 
   async hasManyBatches(page) {
@@ -68,6 +67,7 @@ const scenarios = {
     await page.keyboard.press("Enter");
     told.all = await shown();
     told.isExpanded = await page.locator("#more").getAttribute("aria-expanded");
+    told.statuses = await textOf(page, "#batch-list .status");
     told.ages = await textOf(page, "#batch-list .age");
     await look(page);
   },

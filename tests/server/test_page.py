@@ -149,20 +149,24 @@ async def test_what_an_error_says_is_text_and_never_markup() -> None:
 
 async def test_old_batches_are_a_key_press_away() -> None:
     report = Report()
+    counts = events.RequestCounts(completed=2, failed=1, total=3)
     for i in range(14):
         batch: dict[str, Any] = {"ts": 0.0, "batch_id": f"batch_{i}", "input_file_id": "f", "endpoint": "/v1/responses"}
         batch |= {"request_count": 3, "models": ["m"], "completion_window": "24h", "metadata": {}}
+        end = {**batch, "counts": counts, "elapsed_seconds": 1.0}
         report.take_event(events.BatchSubmitted(**batch).to_dict())
-        if i > 0:
-            report.progress.started_at -= 3725  # time passes
-            counts = events.RequestCounts(completed=2, failed=1, total=3)
-            report.take_event(events.BatchCompleted(**batch, counts=counts, elapsed_seconds=1.0).to_dict())
+        report.progress.started_at -= 3725  # time passes
+        if i == 13:
+            report.take_event(events.BatchTerminal(**end, status="expired").to_dict())
+        elif i > 0:
+            report.take_event(events.BatchCompleted(**end).to_dict())
     with trio.fail_after(LIMIT):
         async with open_proxy(app={"report": report}) as proxy, look_at(proxy, "hasManyBatches") as look:
             told = await look.end()
     assert (told["few"], told["more"]) == (11, "Show all 14")  # ten that ended, and the one that still runs
     assert (told["all"], told["isExpanded"]) == (14, "true")
-    assert told["ages"] == [*["took 1 hour 2 minutes"] * 13, "for 13 hours 27 minutes"]
+    assert told["statuses"] == ["expired", *["completed"] * 12, "submitted"]
+    assert told["ages"] == [*["took 1 hour 2 minutes"] * 13, "for 14 hours 29 minutes"]
 
 
 async def test_the_page_tells_that_the_proxy_does_not_answer_and_recovers() -> None:
