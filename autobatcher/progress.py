@@ -94,6 +94,9 @@ class Progress:
                 return self._move(event, now)
             case events.BatchCancelledUpstream():
                 self.cancelled_batches += 1
+                if event.batch_id in self.batches:
+                    self.batches[event.batch_id].status = "cancelled"
+                    self.batches[event.batch_id].ended = now
         return None
 
     def _forget_old_ones(self) -> None:

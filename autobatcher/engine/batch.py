@@ -63,7 +63,9 @@ class Engine(Protocol):
 
     def put_back(self, requests: list[Request], key: Hashable) -> None: ...
 
-    def pressed(self, requests: list[Request], key: Hashable, asked_seconds: float, give_up: ErrorFor) -> None: ...
+    def pressed(self, requests: list[Request], key: Hashable, *, sent: int, asked_seconds: float) -> list[Request]: ...
+
+    def release(self, batch: Batch) -> None: ...
 
     def taken(self, requests: int, key: Hashable) -> None: ...
 
@@ -87,6 +89,7 @@ class Batch:
         self._engine = engine
         self._reader = ResultReader(engine.api, first.account, self.waiting)
         self._lines: list[str] = []  # custom_ids in the order of the input file
+        self.was_taken: bool = False  # the upstream worked on it, so that its end makes room there
         self._is_overdue = False
         self._is_closed = False
         self._was_deserted = False
@@ -100,6 +103,7 @@ class Batch:
             if self._engine.settings.cancel_abandoned_batches or self._is_overdue:
                 with anyio.move_on_after(CANCEL_PATIENCE_SECONDS):
                     await self.upstream.cancel()
+            self._engine.release(self)
             with anyio.move_on_after(CLEAN_UP_SECONDS):
                 await self.upstream.clean_up()
         except anyio.get_cancelled_exc_class():
@@ -134,14 +138,8 @@ class Batch:
     async def _submit(self) -> bool:
         """Upload and create; False if there is no batch to watch."""
         try:
-            async with self._engine.uploads:
-                if not self.waiting:
-                    return False
-                lines = list(self.waiting.requests())
-                self._lines = [custom_id for custom_id, _ in lines]
-                await self.upstream.upload(lines)
-            for _, request in lines:
-                request.unqueue()
+            if not await self._upload():
+                return False
             if await self._is_abandoned_within(self._engine.next_creation(self._first) - anyio.current_time()):
                 return False
             was_created = await self.upstream.create(lambda: bool(self.waiting))
@@ -151,14 +149,31 @@ class Batch:
             self._not_submitted(error)
             return False
 
+    async def _upload(self) -> bool:
+        """Upload the lines of those who wait; False if nobody does, or if the upstream refused some of the lines."""
+        async with self._engine.uploads:  # until it is our turn; see `UpstreamBatch.upload` for the tries
+            lines = list(self.waiting.requests())
+        self._lines = [custom_id for custom_id, _ in lines]
+        try:
+            if not lines or not await self.upstream.upload(lines, self._engine.uploads, lambda: bool(self.waiting)):
+                return False
+        except UpstreamError as error:
+            problems = outcomes.problems_at_upload(error, self._first.account.provider)
+            if not self._refuse_lines(problems, error.status_code or 400):
+                raise
+            self.upstream.tell_not_submitted(error.summary)
+            return False
+        for _, request in lines:
+            request.unqueue()
+        return True
+
     def _not_submitted(self, error: UpstreamError) -> None:
-        """The upstream did not take the file or the batch: a want of room, some bad lines, or for good."""
+        """The upstream did not take the file or the batch: for want of room, or for good."""
         give_up = outcomes.unsubmitted_error_for(error, self.upstream.stamp)
-        if error.is_pressure:
-            self._wait_for_room(error.summary, error.retry_after or 0.0, give_up)
-            return
-        self.upstream.tell_not_submitted(error.summary)
-        if not self._refuse_lines(outcomes.problems_in(error)):
+        if error.is_pressure or (error.status_code == 413 and len(self._lines) > 1):
+            self._wait_for_room(error.retry_after or 0.0, error.summary, give_up)
+        else:
+            self.upstream.tell_not_submitted(error.summary)
             self.waiting.fail_all(give_up, None)
 
     async def _watch(self) -> None:
@@ -196,7 +211,8 @@ class Batch:
 
     def _moved(self, state: BatchState) -> None:
         self.upstream.tell_counted(events.BatchProgress, status=state.status)
-        if state.status in ("in_progress", "finalizing", "completed"):
+        if state.status in ("in_progress", "finalizing", "completed") and not self.was_taken:
+            self.was_taken = True
             self._engine.taken(len(self._lines), self.key)
 
     async def _is_abandoned_within(self, seconds: float) -> bool:
@@ -239,25 +255,30 @@ class Batch:
     def _settle_failed(self, state: BatchState) -> None:
         """A batch that failed as a whole: for want of room, because of single lines, or for all."""
         if outcomes.is_pressure(state):
-            self._wait_for_room(str(state.problems[0].code), 0.0, outcomes.ended_error_for(state))
+            self._wait_for_room(0.0, "the batch failed for want of room", outcomes.ended_error_for(state))
         else:
-            self._refuse_lines(state.problems)
+            self._refuse_lines(state.problems, 400)
 
     # ---- requests that go into another batch ----
 
-    def _wait_for_room(self, reason: str, asked_seconds: float, give_up: ErrorFor) -> None:
+    def _wait_for_room(self, asked_seconds: float, reason: str, give_up: ErrorFor) -> None:
         """Everyone goes back to the queue until the upstream has room; that is no failure, and no retry."""
-        requests = self.waiting.take_all()
-        self.upstream.tell_resubmitted(len(requests), reason)
-        self._engine.pressed(requests, self.key, asked_seconds, give_up)
+        requests, sent = self.waiting.take_all(), len(self._lines)
+        given_up = self._engine.pressed(requests, self.key, sent=sent, asked_seconds=asked_seconds)
+        if len(given_up) < len(requests):
+            self.upstream.tell_resubmitted(len(requests) - len(given_up), "the upstream has no room for them now")
+        if given_up:
+            self.upstream.tell_not_submitted(reason)
+        for request in given_up:
+            request.settle(give_up(request, self.upstream.batch_id))
 
-    def _refuse_lines(self, problems: tuple[Problem, ...]) -> bool:
+    def _refuse_lines(self, problems: tuple[Problem, ...], status_code: int) -> bool:
         """Fail the lines that are to blame, and put the others back at once; False if no line of ours is to blame."""
         to_blame = {self._lines[p.line - 1]: p for p in problems if p.line and 0 < p.line <= len(self._lines)}
         if not to_blame:
             return False
         for custom_id, problem in to_blame.items():
-            self.waiting.refuse(custom_id, problem, self.upstream.batch_id)
+            self.waiting.refuse(custom_id, problem, status_code, self.upstream.batch_id)
         requests = self.waiting.take_all()
         if requests:
             self.upstream.tell_resubmitted(len(requests), "other lines of their batch were refused")

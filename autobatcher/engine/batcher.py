@@ -185,31 +185,45 @@ class Batcher:
         return True
 
     def put_back(self, requests: list[Request], key: Hashable) -> None:
-        """Take requests of a batch that came to nothing into another one at once. That is no retry of theirs."""
-        if self._is_closed:
-            for request in requests:
-                request.settle(outcomes.closed_error(request, None))
-        elif requests:
-            for request in requests:
-                request.custom_id = ""
-            self._windows.put_back(requests, key)
-            self._wake_up()
+        """Take requests whose batch was refused because of others into new ones at once. That is no retry of theirs.
 
-    def pressed(self, requests: list[Request], key: Hashable, asked_seconds: float, give_up: ErrorFor) -> None:
-        """The upstream has no room for these now: they wait, and travel in smaller batches.
-
-        Those that have waited for a whole batch's time get the error of `give_up`.
+        The first time into one; from the second time on into two, so that many bad lines, named one at a time, cost
+        uploads that get smaller and smaller.
         """
-        now, kept = anyio.current_time(), []
+        for request in requests:
+            request.custom_id = ""
+            request.put_backs += 1
+        half = (len(requests) + 1) // 2 if any(request.put_backs > 1 for request in requests) else len(requests)
+        for part in (requests[:half], requests[half:]):
+            if part:
+                self._windows.put_back(part, key)
+        self._wake_up()
+
+    def pressed(self, requests: list[Request], key: Hashable, *, sent: int, asked_seconds: float) -> list[Request]:
+        """The upstream had no room for a batch of `sent` lines: these wait, and travel in smaller ones.
+
+        Gives back those that have waited for a whole batch's time by now; they are nobody's any more.
+        """
+        now = anyio.current_time()
+        patience = self.settings.batch_deadline_seconds
+        kept: list[Request] = []
+        given_up: list[Request] = []
         for request in requests:
             request.pressed_since = now if request.pressed_since is None else request.pressed_since
-            if now - request.pressed_since > self.settings.batch_deadline_seconds:
-                request.settle(give_up(request, None))
-            else:
-                kept.append(request)
-        if requests:
-            self._windows.pressure(key).refused(len(requests), now, asked_seconds=asked_seconds)
-        self.put_back(kept, key)
+            (given_up if now - request.pressed_since > patience else kept).append(request)
+        for request in kept:
+            request.custom_id = ""
+        self._windows.hold(kept, key, now, sent=sent, asked_seconds=asked_seconds)
+        self._wake_up()
+        return given_up
+
+    def release(self, batch: Batch) -> None:
+        """A batch needs no place among the active ones any more."""
+        if batch in self._batches:
+            self._batches.discard(batch)
+            if batch.was_taken:
+                self._windows.eased(batch.key, anyio.current_time())
+            self._wake_up()
 
     def taken(self, requests: int, key: Hashable) -> None:
         """The upstream works on a batch of so many requests."""
@@ -265,9 +279,7 @@ class Batcher:
             logger.exception("autobatcher: a defect in leaving batch %s", batch.upstream.batch_id)
             batch.upstream.tell_cancel_failed("a defect of autobatcher in leaving it")
         finally:
-            self._batches.discard(batch)
-            self._windows.eased(batch.key, anyio.current_time())
-            self._wake_up()
+            self.release(batch)
 
     def _close(self, error_for: ErrorFor) -> None:
         """Tell everyone who waits, before any goodbye to the upstream takes its time. The first call counts."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
-
 import anyio
 
 
@@ -13,7 +11,7 @@ class Gate:
     def __init__(self, most: int) -> None:
         self._most = most
         self._inside = 0
-        self._waiting: deque[tuple[int, anyio.Event]] = deque()
+        self._waiting: dict[anyio.Event, int] = {}  # in the order in which they came
 
     async def enter(self, size: int) -> None:
         """Wait until there is room for `size` bytes, and take it up; `leave` gives it back.
@@ -23,15 +21,15 @@ class Gate:
         if not self._waiting and self._has_room(size):
             self._inside += size
             return
-        place = size, anyio.Event()
-        self._waiting.append(place)
+        let_in = anyio.Event()
+        self._waiting[let_in] = size
         try:
-            await place[1].wait()
+            await let_in.wait()
         except BaseException:
-            if place[1].is_set():  # let in and cancelled at the same time
+            if let_in.is_set():  # and cancelled at the same time
                 self.leave(size)
             else:
-                self._waiting.remove(place)
+                del self._waiting[let_in]
                 self._let_in()
             raise
 
@@ -48,16 +46,19 @@ class Gate:
 
     def open(self) -> None:
         """Let everyone in: what is behind the gate has ended, and will say so itself."""
-        for size, event in self._waiting:
+        for let_in, size in self._waiting.items():
             self._inside += size
-            event.set()
+            let_in.set()
         self._waiting.clear()
 
     def _has_room(self, size: int) -> bool:
         return self._inside == 0 or self._inside + size <= self._most
 
     def _let_in(self) -> None:
-        while self._waiting and self._has_room(self._waiting[0][0]):
-            size, event = self._waiting.popleft()
+        while self._waiting:
+            let_in, size = next(iter(self._waiting.items()))
+            if not self._has_room(size):
+                return
+            del self._waiting[let_in]
             self._inside += size
-            event.set()
+            let_in.set()

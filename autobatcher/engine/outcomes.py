@@ -21,6 +21,7 @@ from ..errors import (
 from ..upstream.batch_state import BatchState, Problem
 from ..upstream.failures import UncertainCreationError, UpstreamError, reason_given
 from ..upstream.jsonl import OutputLine
+from ..upstream.providers import ProviderProfile
 from .request import Answer, ErrorFor, Request
 
 _REASONS_SHOWN = 3
@@ -55,9 +56,9 @@ _NO_ROOM = re.compile(
     "token_limit_exceeded|enqueued|quota_exceeded|too_many_batches|rate_limit|capacity", re.IGNORECASE
 )
 """Codes with which batches fail whose upstream has no room for them now: OpenAI's and Azure's token_limit_exceeded
-("Enqueued token limit reached ..."), and what others call it."""
+("Enqueued token limit reached ..."), and what others call it. too_many_tasks is a batch that is too large."""
 
-_LINE = re.compile(r"\bline (\d+)\b", re.IGNORECASE)
+_LINE = re.compile(r"Line (\d+): ")
 
 
 def is_passing(outcome: Answer | BatchError) -> bool:
@@ -76,19 +77,20 @@ def is_pressure(state: BatchState) -> bool:
     return bool(state.problems) and all(p.line is None and _NO_ROOM.search(p.code) for p in state.problems)
 
 
-def problems_in(error: UpstreamError) -> tuple[Problem, ...]:
-    """The lines that a refused upload names, as Doubleword's does ("Line 3: ...")."""
-    if error.status_code is None or not 400 <= error.status_code < 500:
+def problems_at_upload(error: UpstreamError, provider: ProviderProfile) -> tuple[Problem, ...]:
+    """The line that a refused upload names, where the provider checks lines then: "Line 3: ..." (Doubleword)."""
+    if not provider.checks_lines_at_upload or error.status_code not in (400, 403, 422):
         return ()
-    found = _LINE.search(reason_given(error.body))
-    return (Problem(message=reason_given(error.body), line=int(found[1])),) if found else ()
+    reason = reason_given(error.body)
+    found = _LINE.match(reason)
+    return (Problem(message=reason, line=int(found[1])),) if found else ()
 
 
-def refused_line(problem: Problem, custom_id: str, batch_id: str | None) -> Answer:
+def refused_line(problem: Problem, status_code: int, custom_id: str, batch_id: str | None) -> Answer:
     """The answer to a request that no batch will have: a bad request, as a real-time call's would be."""
     error = {"message": problem.message, "type": "invalid_request_error", "param": None, "code": problem.code or None}
     body = msgspec.json.encode({"error": error})
-    return Answer(400, body, None, batch_id or "", custom_id)
+    return Answer(status_code, body, None, batch_id or "", custom_id)
 
 
 def ended_error_for(state: BatchState) -> ErrorFor:

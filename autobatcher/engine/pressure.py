@@ -28,8 +28,8 @@ class Pressure:
 
     def refused(self, requests: int, now: float, *, asked_seconds: float = 0.0) -> None:
         """A batch of so many requests was too much now: try less, later."""
-        self.most_requests = max(1, requests // 2)
-        self.ready_at = now + max(self._hold, asked_seconds)
+        self.most_requests = max(1, min(self.most_requests, requests // 2))
+        self.ready_at = now + max(self._hold, min(asked_seconds, LONGEST_HOLD_SECONDS))
         self._hold = min(self._hold * 2, LONGEST_HOLD_SECONDS)
 
     def taken(self, requests: int, now: float) -> None:
@@ -39,7 +39,7 @@ class Pressure:
         self._hold = FIRST_HOLD_SECONDS
 
     def eased(self, now: float) -> None:
-        """One of our batches ended, and what it took up is free."""
+        """A batch that the upstream had taken ended, and what it took up is free."""
         self.ready_at = min(self.ready_at, now)
 
     def submitted(self, now: float) -> None:

@@ -52,6 +52,7 @@ class Request:
 
     Attributes:
         left_batch_id: the batch that its caller left.
+        put_backs: how often it was put back because other lines of its batch were refused.
         pressed_since: when it was first sent back for want of room upstream; None if it was not.
     """
 
@@ -69,6 +70,7 @@ class Request:
         "model",
         "place",
         "pressed_since",
+        "put_backs",
         "retries_left",
     )
 
@@ -91,6 +93,7 @@ class Request:
         self.custom_id: str = ""
         self.place: Place | None = None
         self.left_batch_id: str | None = None
+        self.put_backs: int = 0
         self.pressed_since: float | None = None
         self._gate: Gate | None = None
         self._on_outcome: Callable[[], None] | None = None

@@ -53,6 +53,7 @@ class UpstreamBatch:
         self._file_name = f"autobatcher-{stamp}.jsonl"
         self._file_id: str | None = None
         self._may_have_strays = False  # files of this batch whose ids we do not know: the answer was lost
+        self._may_run_on = False  # nobody could be told to stop it, so that its file is left to it
         self._request_count = 0
         self._models: list[str] = []
         self._submitted_at = 0.0
@@ -69,8 +70,13 @@ class UpstreamBatch:
 
     # ---- making it ----
 
-    async def upload(self, lines: list[tuple[str, Request]]) -> None:
-        """Upload the input file: custom_ids and requests. Raises `UpstreamError`.
+    async def upload(
+        self, lines: list[tuple[str, Request]], limiter: anyio.CapacityLimiter, is_wanted: Callable[[], bool]
+    ) -> bool:
+        """Upload the input file: custom_ids and requests; False if nobody wanted it any more. Raises `UpstreamError`.
+
+        Args:
+            limiter: is held during each try, and not between them.
 
         Cancelled: the file may be there; `clean_up` finds it.
         """
@@ -92,16 +98,27 @@ class UpstreamBatch:
         expires = self._settings.file_expiry_seconds
         self._may_have_strays = True
         try:
-            self._file_id = await self._api.upload(self._account, input_file, self._file_name, expires_seconds=expires)
-            self._may_have_strays = tries > 1
+            self._file_id = await self._api.upload(
+                self._account,
+                input_file,
+                self._file_name,
+                expires_seconds=expires,
+                limiter=limiter,
+                is_wanted=is_wanted,
+            )
+            self._may_have_strays = tries > (self._file_id is not None)
         except UpstreamError as error:
             self._may_have_strays = tries > 1 or error.is_ambiguous
             raise
+        return self._file_id is not None
 
     async def create(self, is_wanted: Callable[[], bool]) -> bool:
         """Create the batch, once; False if nobody wanted it any more. Raises `UpstreamError`."""
         assert self._file_id is not None
-        self.may_exist_unseen = True
+
+        def note(may_exist: bool) -> None:
+            self.may_exist_unseen = may_exist
+
         try:
             self.state = await self._api.create(
                 self._account,
@@ -111,6 +128,7 @@ class UpstreamBatch:
                 metadata=self._settings.batch_metadata,
                 stamp=self.stamp,
                 is_wanted=is_wanted,
+                note=note,
             )
         except UpstreamError as error:
             self.may_exist_unseen = isinstance(error, UncertainCreationError)
@@ -132,43 +150,57 @@ class UpstreamBatch:
         """
         try:
             if self.may_exist_unseen and self._file_id is not None:
-                self.state = await self._api.find(self._account, stamp=self.stamp, input_file_id=self._file_id)
-                self.may_exist_unseen = False
-                if self.state is None:
-                    self.tell_cancel_failed("its creation was cut off; it may yet appear")
+                await self._find_patiently(self._file_id)
             if self.state is None or self.has_ended:
                 return
             self.tell(events.BatchCancelRequested)
-            await self._cancel_patiently(self.state.id)
+            has_gone = await self._cancel_patiently(self.state.id)
         except UpstreamError as error:
+            self._may_run_on = True
             self.tell_cancel_failed(error.summary)
         else:
-            fields = {"endpoint": self._endpoint, "metadata": dict(self._settings.batch_metadata)}
-            self._emit(events.BatchCancelledUpstream, batch_id=self.state.id, **fields)
+            if has_gone:
+                fields = {"endpoint": self._endpoint, "metadata": dict(self._settings.batch_metadata)}
+                self._emit(events.BatchCancelledUpstream, batch_id=self.state.id, **fields)
         self.has_ended, self.may_exist_unseen = True, False
 
-    async def _cancel_patiently(self, batch_id: str) -> None:
+    async def _find_patiently(self, file_id: str) -> None:
+        """Look up a creation of unknown outcome, for as long as the caller's time allows."""
+        while self.may_exist_unseen:
+            try:
+                self.state = await self._api.find(self._account, stamp=self.stamp, input_file_id=file_id)
+                self.may_exist_unseen = False
+            except UpstreamError as error:
+                if not error.is_passing:
+                    raise
+                await anyio.sleep(self._settings.poll_interval_seconds)
+        if self.state is None:
+            self._may_run_on = True
+            self.tell_cancel_failed("its creation was cut off; it may yet appear")
+
+    async def _cancel_patiently(self, batch_id: str) -> bool:
+        """Whether it goes because of us; False if it had ended before."""
         while True:
             try:
                 await self._api.cancel(self._account, batch_id)
-                return
+                return True
             except UpstreamError as error:
                 refused = None if error.is_passing else error
             if refused is not None:
-                await self._check_that_it_goes(batch_id, refused)
-                return
+                return await self._goes_all_the_same(batch_id, refused)
             await anyio.sleep(self._settings.poll_interval_seconds)
 
-    async def _check_that_it_goes(self, batch_id: str, refused: UpstreamError) -> None:
+    async def _goes_all_the_same(self, batch_id: str, refused: UpstreamError) -> bool:
         """Our cancellation was refused: fine if it has ended, or if an earlier one, unheard of, was taken."""
         state = await self._api.retrieve(self._account, batch_id)
         if state.status != "cancelling" and not state.is_terminal:
             reason = f"{refused.summary}, and the batch is {state.status}"
             raise UpstreamError(reason, summary=reason) from refused
+        return state.status in ("cancelling", "cancelled")
 
     async def clean_up(self) -> None:
         """Delete input files of ours that no batch needs any more. What cannot be deleted is left to expire."""
-        if not self._settings.delete_input_files or self.is_active or self.may_exist_unseen:
+        if not self._settings.delete_input_files or self.is_active or self.may_exist_unseen or self._may_run_on:
             return
         try:
             if self._file_id is not None and (self.state is None or self._account.provider.batches_outlive_files):

@@ -57,10 +57,10 @@ class Waiting:
         if line.custom_id in self._requests:
             self._settle(line.custom_id, outcomes.line_outcome(line, batch_id))
 
-    def refuse(self, custom_id: str, problem: Problem, batch_id: str | None) -> None:
+    def refuse(self, custom_id: str, problem: Problem, status_code: int, batch_id: str | None) -> None:
         """The upstream will not have this line. (Its caller may have left.)"""
         if custom_id in self._requests:
-            self._settle(custom_id, outcomes.refused_line(problem, custom_id, batch_id))
+            self._settle(custom_id, outcomes.refused_line(problem, status_code, custom_id, batch_id))
 
     def take_all(self) -> list[Request]:
         """Take out everyone who still waits: they go into another batch."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Hashable, Iterator
+from collections.abc import Hashable, Iterable, Iterator
 
 from ..upstream.providers import ProviderProfile
 from .pressure import Pressure
@@ -64,20 +64,57 @@ class Window:
         self._embedding_inputs -= request.embedding_inputs
 
 
+class Held:
+    """Requests of one kind that wait for room upstream, in their order."""
+
+    batch_id: None = None
+
+    def __init__(self) -> None:
+        self.pressure: Pressure = Pressure()
+        self._requests: dict[Request, None] = {}
+
+    def __len__(self) -> int:
+        return len(self._requests)
+
+    def __iter__(self) -> Iterator[Request]:
+        return iter(self._requests)
+
+    def add(self, requests: Iterable[Request], *, in_front: bool = False) -> None:
+        coming = dict.fromkeys(requests)
+        self._requests = {**coming, **self._requests} if in_front else {**self._requests, **coming}
+        for request in coming:
+            request.place = self
+
+    def withdraw(self, request: Request) -> None:
+        """A caller is gone: its request is never sent."""
+        del self._requests[request]
+
+    def take(self, window: Window) -> list[Request]:
+        """Take out as many as the upstream has room for, and as fit into `window`, which is empty."""
+        for request in self:
+            if len(window) >= self.pressure.most_requests or not window.fits(request):
+                break
+            window.add(request)
+        taken = list(window)
+        for request in taken:
+            del self._requests[request]
+        return taken
+
+
 class Windows:
-    """All windows: the open ones, at most one for each kind of requests that may share a batch, and those that are full
-    or late and wait for room: here for a free place among the active batches, or upstream."""
+    """All requests that wait: in open windows, at most one for each kind of requests that may share a batch; in windows
+    that are full or late and wait for a place among the active batches; and those held for want of room upstream."""
 
     def __init__(self, *, batch_size: int, window_seconds: float) -> None:
         self._batch_size = batch_size
         self._window_seconds = window_seconds
         self._open: dict[Hashable, Window] = {}
         self._closed: deque[tuple[Hashable, Window]] = deque()
-        self._pressures: dict[Hashable, Pressure] = {}
+        self._held: dict[Hashable, Held] = {}
 
     def __len__(self) -> int:
         """How many requests wait here."""
-        return sum(len(window) for window in self._all())
+        return sum(len(place) for place in self._all())
 
     def add(self, request: Request, now: float) -> bool:
         """Put `request` into its window; True if the engine has something new to do: a timer, or a full window."""
@@ -99,7 +136,17 @@ class Windows:
 
     def put_back(self, requests: list[Request], key: Hashable) -> None:
         """Take back the requests of a batch that came to nothing, before all others, in a window that is closed."""
-        self._closed.appendleft((key, self._filled(requests)))
+        window = self._new_window(requests[0], -math.inf)
+        for request in requests:
+            window.add(request)
+        self._closed.appendleft((key, window))
+
+    def hold(self, requests: list[Request], key: Hashable, now: float, *, sent: int, asked_seconds: float) -> None:
+        """The upstream had no room for a batch of `sent` requests: these wait. Where even one was too much, it waits
+        behind the others, which may be smaller."""
+        held = self._held.setdefault(key, Held())
+        held.pressure.refused(sent, now, asked_seconds=asked_seconds)
+        held.add(requests, in_front=sent > 1)
 
     def due(self, now: float, most: float = math.inf) -> list[list[Request]]:
         """Take out the requests of every window that is full or late, a list for each batch; `most` batches at most."""
@@ -108,53 +155,44 @@ class Windows:
         batches: list[list[Request]] = []
         for _ in range(len(self._closed)):
             key, window = self._closed.popleft()
-            if len(window) and (len(batches) == most or self._is_held(key, now)):
+            if key in self._held:
+                self._held[key].add(window)
+            elif len(window) and len(batches) == most:
                 self._closed.append((key, window))
             elif len(window):
-                batches.append(self._taken_out(key, window, now))
+                batches.append(list(window))
+        for held in self._held.values():
+            if len(batches) < most and len(held) and held.pressure.ready_at <= now:
+                batches.append(held.take(self._new_window(next(iter(held)), -math.inf)))
+                held.pressure.submitted(now)
         return batches
 
     def next_due(self) -> float:
         """When the next window's time is up, or the upstream may have room for one; infinite while there is none."""
         late = (window.closes_at for window in self._open.values())
-        held = (self._pressures[key].ready_at for key, _ in self._closed if key in self._pressures)
+        held = (held.pressure.ready_at for held in self._held.values() if len(held))
         return min((*late, *held), default=math.inf)
-
-    def pressure(self, key: Hashable) -> Pressure:
-        """What is known of the upstream's want of room for requests of that kind."""
-        return self._pressures.setdefault(key, Pressure())
 
     def taken(self, key: Hashable, requests: int, now: float) -> None:
         """The upstream works on a batch of so many requests of that kind."""
-        if key in self._pressures:
-            self._pressures[key].taken(requests, now)
+        held = self._held.get(key)
+        if held is None:
+            return
+        held.pressure.taken(requests, now)
+        if held.pressure.most_requests >= self._batch_size and not len(held):
+            del self._held[key]  # there is room again
 
     def eased(self, key: Hashable, now: float) -> None:
-        """A batch of that kind has ended."""
-        if key in self._pressures:
-            self._pressures[key].eased(now)
+        """A batch of that kind, which the upstream had taken, has ended."""
+        if key in self._held:
+            self._held[key].pressure.eased(now)
 
     def fail_all(self, error_for: ErrorFor) -> None:
         """Empty every window and give each request the error that `error_for` makes for it."""
-        requests = [request for window in self._all() for request in window]
-        self._open, self._closed = {}, deque()
+        requests = [request for place in self._all() for request in place]
+        self._open, self._closed, self._held = {}, deque(), {}
         for request in requests:
             request.settle(error_for(request, None))
-
-    def _is_held(self, key: Hashable, now: float) -> bool:
-        return key in self._pressures and now < self._pressures[key].ready_at
-
-    def _taken_out(self, key: Hashable, window: Window, now: float) -> list[Request]:
-        """The requests of a window; no more than the upstream has room for, the others wait on."""
-        requests = list(window)
-        pressure = self._pressures.get(key)
-        if pressure is None:
-            return requests
-        most = int(min(pressure.most_requests, len(requests)))
-        pressure.submitted(now)
-        if most < len(requests):
-            self._closed.append((key, self._filled(requests[most:])))
-        return requests[:most]
 
     def _close(self, key: Hashable) -> None:
         self._closed.append((key, self._open.pop(key)))
@@ -162,11 +200,5 @@ class Windows:
     def _new_window(self, request: Request, now: float) -> Window:
         return Window(request.account.provider, self._batch_size, now)
 
-    def _filled(self, requests: list[Request]) -> Window:
-        window = self._new_window(requests[0], -math.inf)
-        for request in requests:
-            window.add(request)
-        return window
-
-    def _all(self) -> list[Window]:
-        return [*(window for _, window in self._closed), *self._open.values()]
+    def _all(self) -> list[Window | Held]:
+        return [*(window for _, window in self._closed), *self._held.values(), *self._open.values()]

@@ -83,11 +83,20 @@ class BatchAPI:
         self._answering: set[str] = set()  # base URLs of servers that have answered something
 
     async def upload(
-        self, account: Account, input_file: Callable[[], InputFile], name: str, *, expires_seconds: int
-    ) -> str:
+        self,
+        account: Account,
+        input_file: Callable[[], InputFile],
+        name: str,
+        *,
+        expires_seconds: int,
+        limiter: anyio.CapacityLimiter,
+        is_wanted: Callable[[], bool],
+    ) -> str | None:
         """Upload an input file; give its id. `input_file` is called anew for each try.
 
         Args:
+            limiter: is held during each try.
+            is_wanted: asked before each; None if it says no.
             expires_seconds: when the upstream may delete the file by itself, where it knows of that.
 
         Cancelled: the file may be there or not; it costs nothing, and `delete_files_named` finds it.
@@ -95,14 +104,17 @@ class BatchAPI:
         expiry = {"expires_after[anchor]": "created_at", "expires_after[seconds]": str(expires_seconds)}
         purpose = {"purpose": account.provider.file_purpose}
 
-        async def attempt() -> str:
-            content = await self._call(
-                account,
-                "POST",
-                "/files",
-                data=purpose | (expiry if account.provider.files_expire else {}),
-                files={"file": (name, input_file(), "application/jsonl")},
-            )
+        async def attempt() -> str | None:
+            async with limiter:
+                if not is_wanted():
+                    return None
+                content = await self._call(
+                    account,
+                    "POST",
+                    "/files",
+                    data=purpose | (expiry if account.provider.files_expire else {}),
+                    files={"file": (name, input_file(), "application/jsonl")},
+                )
             return _object_id("POST /files", content)
 
         return await self._patiently(account, attempt)
@@ -117,8 +129,11 @@ class BatchAPI:
         metadata: Mapping[str, str],
         stamp: str,
         is_wanted: Callable[[], bool],
+        note: Callable[[bool], None] = lambda may_exist: None,
     ) -> BatchState | None:
         """Create the batch, once. None if `is_wanted` said no before anything was created.
+
+        `note` is told whether the batch may exist, whenever that changes.
 
         An ambiguous failure (a cut connection, a time-out, 5xx) is followed by lookups over `LOOKUP_DELAYS`; only if
         all of them succeed and find nothing is the creation tried again. A server that takes longer than that to
@@ -139,16 +154,18 @@ class BatchAPI:
         delays, begun = back_off(), anyio.current_time()
         while is_wanted():
             found: BatchState | None = None
+            note(True)
             try:
                 return await self._create_once(account, body)
             except UpstreamError as error:
                 failure = error
             if failure.is_ambiguous:
-                found = await self._look_repeatedly(account, stamp, input_file_id)
-            elif failure.is_pressure:
-                found = await self._look_once(account, stamp, input_file_id)
+                found = await self._look_repeatedly(account, stamp, input_file_id, LOOKUP_DELAYS)
+            elif failure.is_pressure:  # a clear refusal, but perhaps that of a gateway in front of a success
+                found = await self._look_repeatedly(account, stamp, input_file_id, (0.0,))
             if found is not None:
                 return found
+            note(False)
             tried_for = anyio.current_time() - begun
             is_early = _misses_the_file(failure, input_file_id) and tried_for < NEW_FILE_SECONDS
             if tried_for > PATIENCE_SECONDS or not (failure.is_passing or is_early):
@@ -164,15 +181,10 @@ class BatchAPI:
         except TimeoutError as error:
             raise UpstreamError(f"{operation} did not answer within {CREATE_SECONDS:.0f} s") from error
 
-    async def _look_once(self, account: Account, stamp: str, input_file_id: str) -> BatchState | None:
-        """After a 429, which is a clear refusal, but may be that of a gateway in front of a success."""
-        try:
-            return await self._find_once(account, stamp, input_file_id)
-        except UpstreamError:
-            return None
-
-    async def _look_repeatedly(self, account: Account, stamp: str, input_file_id: str) -> BatchState | None:
-        for delay in LOOKUP_DELAYS:
+    async def _look_repeatedly(
+        self, account: Account, stamp: str, input_file_id: str, delays: tuple[float, ...]
+    ) -> BatchState | None:
+        for delay in delays:
             await anyio.sleep(delay)
             try:
                 found = await self.find(account, stamp=stamp, input_file_id=input_file_id)
@@ -220,10 +232,15 @@ class BatchAPI:
     async def delete_files_named(self, account: Account, name: str) -> None:
         """Delete what uploads of that name left behind whose answers, and so the files' ids, were lost."""
         params = {"purpose": account.provider.file_purpose, "limit": "100", "order": "desc"}
-        page = _decoded("GET /files", await self._patient_call(account, "GET", "/files", params=params))
-        for file in page.get("data", ()) if isinstance(page, dict) else ():
-            if isinstance(file, dict) and file.get("filename") == name:
-                await self.delete_file(account, str(file.get("id")))
+        for _ in range(LOOKUP_PAGES):
+            page = _decoded("GET /files", await self._patient_call(account, "GET", "/files", params=params))
+            files = [file for file in _listed(page) if isinstance(file, dict) and file.get("id")]
+            for file in files:
+                if file.get("filename") == name:
+                    await self.delete_file(account, str(file["id"]))
+            if not files or not page.get("has_more"):
+                return
+            params["after"] = str(files[-1]["id"])
 
     async def read_lines(self, account: Account, file_id: str, each: Callable[[bytes], None], *, skip: int = 0) -> int:
         """Stream an output or error file, give each line to `each`, and return the next `skip`.
@@ -342,6 +359,11 @@ def _decoded(operation: str, content: bytes) -> Any:
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         # A 200 with a page of HTML is a proxy's doing: nothing that the API answered.
         raise UpstreamError(f"{operation} answered something that is not JSON") from error
+
+
+def _listed(page: Any) -> list[Any]:
+    items = page.get("data") if isinstance(page, dict) else None
+    return items if isinstance(items, list) else []
 
 
 def _batches_listed(page: Any) -> list[BatchState]:

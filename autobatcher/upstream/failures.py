@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import errno
-import re
+import math
 import ssl
 import sys
 from email.utils import parsedate_to_datetime
@@ -22,8 +22,17 @@ _OWN_FAULTS = frozenset(
 )
 
 
-_NO_CREDIT = re.compile(rb"insufficient_quota|insufficient balance|billing", re.IGNORECASE)
-"""In a 429: OpenAI answers so when an account has no money left, and no waiting helps."""
+_NO_MONEY = frozenset({"insufficient_quota", "billing_hard_limit_reached", "insufficient_balance"})
+"""Codes in a 429 of an account that has no money left: no waiting helps. (OpenAI's ordinary rate limits mention billing
+in their text, too.)"""
+
+
+def _lacks_money(body: bytes) -> bool:
+    try:
+        error = msgspec.json.decode(body)["error"]
+        return bool(_NO_MONEY & {error.get("code"), error.get("type")})
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, TypeError, KeyError, AttributeError):
+        return False
 
 
 class UpstreamError(Exception):
@@ -65,7 +74,7 @@ class UpstreamError(Exception):
     @property
     def is_pressure(self) -> bool:
         """Whether the upstream has no room for it now: a rate, a quota of work under way; not a want of credit."""
-        return self.status_code == 429 and not _NO_CREDIT.search(self.body)
+        return self.status_code == 429 and not _lacks_money(self.body)
 
     @property
     def is_ambiguous(self) -> bool:
@@ -139,7 +148,8 @@ def _seconds(retry_after: str | None, date: str | None) -> float | None:
     if not retry_after:
         return None
     try:
-        return max(0.0, float(retry_after))
+        seconds = float(retry_after)
+        return max(0.0, seconds) if math.isfinite(seconds) else None
     except ValueError:
         pass
     try:

@@ -45,6 +45,7 @@ class ProviderProfile:
         partial_output: whether output and error files can be read, with `skip=`, while the batch runs.
         file_purpose: the `purpose` that an input file is uploaded with.
         files_expire: whether an upload takes `expires_after`.
+        checks_lines_at_upload: whether a bad line is named ("Line 3: ...") when its file is uploaded.
         batches_outlive_files: whether a batch, and its results, stay when its input file is deleted.
         max_batches_per_hour: how many batches may be created in an hour; None if unlimited.
     """
@@ -62,6 +63,7 @@ class ProviderProfile:
     partial_output: bool = False
     file_purpose: str = "batch"
     files_expire: bool = False
+    checks_lines_at_upload: bool = False
     batches_outlive_files: bool = True
     max_batches_per_hour: int | None = None
 
@@ -87,6 +89,7 @@ DOUBLEWORD = ProviderProfile(
     max_embedding_inputs=None,
     partial_output=True,
     files_expire=True,
+    checks_lines_at_upload=True,
     batches_outlive_files=False,
 )
 """Limits are the defaults of its open source server; output can be read while a batch runs. Deleting a file deletes

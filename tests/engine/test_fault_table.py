@@ -19,7 +19,7 @@ import pytest
 
 from autobatcher import BatchOpenAI, ProviderProfile
 from autobatcher.emulator import BatchFault, Fault, FaultPlan, HttpFault, LineFault
-from autobatcher.server import create_app
+from autobatcher.server import CallLimits, create_app
 from tests.worlds import HTTP, MODEL, Send, World, between, open_world, outcome_of
 
 Answer = Literal["answer"]
@@ -263,7 +263,7 @@ async def library(client: BatchOpenAI) -> AsyncGenerator[Any]:
 @asynccontextmanager
 async def proxy(client: BatchOpenAI) -> AsyncGenerator[Any]:
     """An ordinary SDK client that knows the proxy's base URL only, in memory."""
-    app: Any = create_app(client)
+    app: Any = create_app(client, limits=CallLimits(heartbeat_seconds=0))  # in memory nothing can be cut off
     http: Any = httpx.AsyncClient(transport=httpx.ASGITransport(app), timeout=None)
     official = openai.AsyncOpenAI(base_url="http://proxy.test/v1", api_key="any", max_retries=0, http_client=http)
     async with official:
