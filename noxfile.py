@@ -79,11 +79,11 @@ def tables(session: nox.Session) -> None:
     records = Path(session.create_tmp()).resolve()
     for major, requirement in OPENAI.items():
         session.install("-e", ".[test]", requirement)
-        session.run("pytest", "-n", "2", "-m", "proves", "--record", str(records / f"openai-{major}.json"))
+        session.run("pytest", "-n", "2", "-m", "proves", f"--record={records / f'openai-{major}.json'}")
     session.install("nox")
     for name, requirements in FRAMEWORKS.items():
         packages = ",".join(re.split(r"[\[<>=]", requirement)[0] for requirement in requirements)
-        record = ("--record", str(records / f"{name}.json"), "--record-packages", packages)
+        record = (f"--record={records / f'{name}.json'}", f"--record-packages={packages}")
         session.run("nox", "--session", f"frameworks({name})", "--", *record)
     session.run("python", "tests/tables.py", *map(str, sorted(records.glob("*.json"))))
 
