@@ -1,8 +1,8 @@
 """Which test stands behind which row of a table in docs/, and how it went: a pytest plugin.
 
 A test says `@pytest.mark.proves("surfaces", "chat.completions.create, plain")`; a row may have parameters of the test
-in braces. `pytest --record=FILE` writes down how the tests behind rows went; `tests/tables.py` makes documents of it. (With the equals sign: pytest takes a file that stands
-alone for a place to look for its configuration.)
+in braces. `pytest --record=FILE` writes down how the tests behind rows went; `tests/tables.py` makes documents of it.
+(With the equals sign: pytest takes a file that stands alone for a place to look for its configuration.)
 """
 
 from __future__ import annotations
