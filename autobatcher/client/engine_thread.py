@@ -8,7 +8,8 @@ import os
 import threading
 import warnings
 from collections.abc import Awaitable, Callable
-from concurrent.futures import CancelledError, Future
+from concurrent.futures import CancelledError as FutureCancelledError
+from concurrent.futures import Future
 from typing import TypeVar
 from weakref import WeakSet
 
@@ -72,7 +73,7 @@ class EngineThread:
             raise ClientClosedError("The client is closed.") from error
         try:
             return future.result()
-        except CancelledError as error:  # nobody here cancelled it: the engine's thread came to a sudden end
+        except FutureCancelledError as error:  # nobody here cancelled it: the engine's thread came to a sudden end
             raise ClientClosedError("The engine's thread has ended.") from error
         except BaseException:
             future.cancel()
@@ -135,7 +136,7 @@ class EngineThread:
                 self._host, self._portal = self._make_host(), portal
                 await nursery.start(self._host.run)
                 is_up.set_result(None)
-        except BaseException as error:
+        except BaseException as error:  # noqa: ASYNC103  (the thread ends here, and whoever started it is told)
             if is_up.done():
                 raise
             is_up.set_exception(error)  # for the thread that wants to start this one

@@ -48,7 +48,7 @@ class _Engine:
     """What a client and its copies share: the host of the batcher, and the HTTP client behind the SDK."""
 
     def __init__(self, settings: Settings, upstream: Any, *, ignore_timeouts: bool) -> None:
-        self.upstream = upstream
+        self.upstream: Any = upstream
         self._ignore_timeouts = ignore_timeouts
         self.host: Host = make_host(settings, upstream)
         self.transport: Any = TransportToBatches(self.host, upstream, ignore_timeouts=ignore_timeouts)

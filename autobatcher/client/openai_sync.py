@@ -197,7 +197,7 @@ class _Engine:
     """What a client and its copies share: the engine's thread, and the HTTP client behind the SDK."""
 
     def __init__(self, settings: Settings, upstream: Any, *, ignore_timeouts: bool) -> None:
-        self.upstream = openai.DefaultHttpxClient() if upstream is None else upstream
+        self.upstream: Any = openai.DefaultHttpxClient() if upstream is None else upstream
         self._ignore_timeouts = ignore_timeouts
 
         def for_the_engine() -> Any:
