@@ -50,7 +50,7 @@ class ProxyFlags:
     max_active_batches:
         Have at most so many batches under way; further ones wait.
     max_queued_bytes:
-        Hold at most so many bytes of requests that wait to be uploaded; further requests wait.
+        Hold at most so many bytes of requests that wait to be uploaded; further ones get a 503.
     provider:
         Whose rules the batches follow: doubleword, openai, azure, groq, ... Default: by the host of --base-url.
     heartbeat:

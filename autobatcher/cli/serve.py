@@ -77,6 +77,8 @@ def serve(
         saving: Which part of that a batch saves.
     """
     flags = flags or ProxyFlags()
+    if proxy_key is not None and not proxy_key.strip():
+        raise UsageError("--proxy-key (or AUTOBATCHER_PROXY_KEY) is empty: give a key, or leave it out.")
     if forward_keys and proxy_key is not None:
         raise UsageError("--forward-keys and --proxy-key exclude each other: a caller has one bearer token to send.")
     door = Door(host, port, proxy_key, forward_keys, (input_price, output_price, saving))
@@ -100,6 +102,7 @@ class Door:
 
 def _serve_until_signalled(door: Door, flags: ProxyFlags, lines: EventLines | None) -> int:
     from ..server import Prices, Report, create_app  # here, because they are slow to import
+    from ..server.report import shown_url
 
     report = Report(Prices(input=door.prices[0], output=door.prices[1], saving=door.prices[2]))
     client = flags.make_client(partial(_tell, report, lines))
@@ -120,7 +123,11 @@ def _serve_until_signalled(door: Door, flags: ProxyFlags, lines: EventLines | No
         )
         rules = flags.provider or profile_for(str(client.base_url)).name
         address = f"http://{_shown(door.host)}:{bound}/v1"
-        print(f"autobatcher serve: {address} -> {client.base_url} (rules: {rules})", file=sys.stderr, flush=True)
+        print(
+            f"autobatcher serve: {address} -> {shown_url(client.base_url)} (rules: {rules})",
+            file=sys.stderr,
+            flush=True,
+        )
         trio.run(run_until_signalled, partial(_serve, client, app, sockets, report))
     return 0
 

@@ -19,13 +19,13 @@ from werkzeug.exceptions import HTTPException
 from ..client.openai import BatchOpenAI
 from ..upstream.failures import without_secret
 from ..upstream.providers import BATCHABLE_ENDPOINTS
-from .calls import BatchedCalls, CallLimits, refusal_parts
+from .calls import BatchedCalls, CallLimits, bearer_of, refusal_parts
 from .description import description
 from .exchange import Exchange, Receive, RefusedError, Scope, Send
 from .metrics import Metrics
 from .report import Report
 from .waiting_room import WaitingRoom
-from .worker import without_late_disconnects
+from .worker import BROKEN_SENDS_RAISE, without_late_disconnects
 
 logger: logging.Logger = logging.getLogger("autobatcher")
 
@@ -52,10 +52,12 @@ def create_app(
         report: counts what goes through, for `/`, `/status` and `/metrics`. Give its `take_event` the client's events.
 
     Raises:
-        ValueError: for a `proxy_key` together with `forward_keys`: there is one header for both.
+        ValueError: for an empty `proxy_key`, or one together with `forward_keys`: there is one header for both.
     """
     if proxy_key is not None and forward_keys:
         raise ValueError("proxy_key and forward_keys exclude each other: callers have one bearer token to send")
+    if proxy_key is not None and not proxy_key.strip():
+        raise ValueError("proxy_key must not be empty")
     limits, report = limits or CallLimits(), report or Report()
     room = WaitingRoom(grace_seconds=limits.grace_seconds, most=limits.max_waiting)
     report.watch(client, room)
@@ -93,8 +95,9 @@ class _Routes:
     async def _call(self, scope: Scope, receive: Receive, send: Send) -> None:
         exchange = Exchange(scope, receive, send)
         if self._proxy_key is not None and not _is_key(exchange.headers.get("authorization", ""), self._proxy_key):
-            await exchange.respond(refusal_parts(_WRONG_KEY))
+            await exchange.refuse(refusal_parts(_WRONG_KEY))
             return
+        BROKEN_SENDS_RAISE.set(True)
         try:
             await self._calls(exchange)
         except Exception as error:
@@ -110,7 +113,7 @@ def _add_routes(app: QuartTrio, client: BatchOpenAI, report: Report, forward_key
         ("/v1/models", models),
         ("/v1/models/<path:model>", models),
         ("/health", _health),
-        ("/ready", _ready(client)),
+        ("/ready", _ready(client, forward_keys)),
         ("/metrics", _always(metrics.text, "text/plain; version=0.0.4; charset=utf-8")),
         ("/status", _always(lambda: msgspec.json.encode(report.status()), "application/json")),
         ("/openapi.json", _always(lambda: msgspec.json.encode(description()), "application/json")),
@@ -126,7 +129,10 @@ def _add_routes(app: QuartTrio, client: BatchOpenAI, report: Report, forward_key
 def _models(client: BatchOpenAI, forward_keys: bool) -> Callable[..., Awaitable[Response]]:
     async def models(model: str | None = None) -> Response:
         key = request.headers.get("authorization", "")
-        headers = {"Authorization": key} if forward_keys else {}
+        try:
+            headers = {"Authorization": f"Bearer {bearer_of(key)}"} if forward_keys else {}
+        except RefusedError as refused:
+            return _refusal(refused)
         raw = client.models.with_raw_response
         answer = await (
             raw.list(extra_headers=headers) if model is None else raw.retrieve(model, extra_headers=headers)
@@ -140,26 +146,31 @@ async def _health() -> Response:
     return Response("ok", content_type="text/plain; charset=utf-8")
 
 
-def _ready(client: BatchOpenAI) -> Callable[[], Awaitable[Response]]:
-    """Whether the upstream accepts our key. Asked at most every `READY_SECONDS`, whoever asks us."""
+def _ready(client: BatchOpenAI, forward_keys: bool) -> Callable[[], Awaitable[Response]]:
+    """Whether the upstream accepts our key, or, where callers have their own, whether it is there at all.
+
+    Asked at most every `READY_SECONDS`, whoever asks us.
+    """
     last_asked, last_said = float("-inf"), ""
 
     async def ready() -> Response:
         nonlocal last_asked, last_said
         if anyio.current_time() - last_asked > READY_SECONDS:
-            last_asked, last_said = anyio.current_time(), await _why_not_ready(client)
+            last_asked, last_said = anyio.current_time(), await _why_not_ready(client, forward_keys)
         content = msgspec.json.encode({"ready": not last_said, "reason": last_said or None})
         return Response(content, 503 if last_said else 200, content_type="application/json")
 
     return ready
 
 
-async def _why_not_ready(client: BatchOpenAI) -> str:
+async def _why_not_ready(client: BatchOpenAI, forward_keys: bool) -> str:
     """ "" if the upstream takes our key."""
     try:
         with anyio.fail_after(READY_SECONDS):
             await client.with_options(max_retries=0).batches.list(limit=1)
     except openai.APIStatusError as error:
+        if forward_keys and error.status_code in (401, 403):
+            return ""
         return f"the upstream answered {error.status_code}"
     except (openai.APIError, TimeoutError) as error:
         return f"the upstream cannot be reached: {type(error).__name__}"
@@ -188,7 +199,8 @@ _DEFECT = RefusedError(500, "A defect of autobatcher; its log says more. Please 
 
 
 def _is_key(authorization: str, key: str) -> bool:
-    return hmac.compare_digest(authorization.encode("utf-8", "surrogateescape"), f"Bearer {key}".encode())
+    kind, _, given = authorization.partition(" ")
+    return kind.lower() == "bearer" and hmac.compare_digest(given.encode("utf-8", "surrogateescape"), key.encode())
 
 
 def _key_check(proxy_key: str) -> Callable[[], Awaitable[Response | None]]:

@@ -89,9 +89,9 @@ class BatchedCalls:
         except ClientGoneError:
             return
         except RefusedError as refused:
-            await exchange.respond(refusal_parts(refused))
+            await exchange.refuse(refusal_parts(refused))
         except BatchError as error:
-            await exchange.respond(error_parts(error))
+            await exchange.refuse(error_parts(error))
         else:
             await self._serve(place, asked, exchange)
 
@@ -105,14 +105,14 @@ class BatchedCalls:
 
     def _place(self, endpoint: str, asked: StreamRequest, exchange: Exchange) -> Place:
         """The place that this call had before, or a new one."""
-        key = _bearer(exchange) if self._forward_keys else None
+        key = bearer_of(exchange.headers.get("authorization", "")) if self._forward_keys else None
         caller = hashlib.sha256(exchange.headers.get("authorization", "").encode()).hexdigest()
         place = self._room.take_back(endpoint, asked.body, caller)
         if place is not None:
             self._tally.reattached += 1
             return place
         try:
-            if self._room.is_full:
+            if not self._room.has_room():
                 raise anyio.WouldBlock
             request = self._client.submit_nowait(endpoint, asked.body, api_key=key)
         except anyio.WouldBlock:
@@ -130,17 +130,18 @@ class BatchedCalls:
 
     async def _serve(self, place: Place, asked: StreamRequest, exchange: Exchange) -> None:
         """Wait at a place, and answer. Whoever goes away leaves the place behind, and may come back to it."""
-        is_delivered = False
+        is_delivered = was_cut_off = False
         try:
             await self._wait(place, asked, exchange)
             is_delivered = await _deliver(_outcome_parts(place, asked), asked, exchange)
+            was_cut_off = not is_delivered
         except ClientGoneError:
             pass
         finally:
             if is_delivered:
                 self._room.clear(place)
             else:
-                self._room.leave(place)
+                self._room.leave(place, was_cut_off=was_cut_off)
 
     async def _wait(self, place: Place, asked: StreamRequest, exchange: Exchange) -> None:
         """Until there is an outcome; meanwhile signs of life. Raises `ClientGoneError`."""
@@ -205,17 +206,21 @@ def _error_event(content: bytes, endpoint: str) -> bytes:
     return b"data: %b\n\n" % msgspec.json.encode({"error": error})
 
 
-def _bearer(exchange: Exchange) -> str:
-    kind, _, key = exchange.headers.get("authorization", "").partition(" ")
+def bearer_of(authorization: str) -> str:
+    """The caller's own key. Raises `RefusedError` (401) if there is none."""
+    kind, _, key = authorization.partition(" ")
     if kind.lower() != "bearer" or not key.strip():
         message = "This proxy forwards its callers' own keys: send yours as a bearer token (OPENAI_API_KEY)."
         raise RefusedError(401, message, code="missing_api_key")
     return key.strip()
 
 
+_KINDS = {401: "authentication_error", 502: "server_error", 503: "server_error"}
+
+
 def refusal_parts(refused: RefusedError, *, kind: str | None = None) -> HttpParts:
     """The response that tells a refusal, OpenAI-shaped."""
-    kind = kind or ("authentication_error" if refused.status_code == 401 else "invalid_request_error")
+    kind = kind or _KINDS.get(refused.status_code, "invalid_request_error")
     fields = {"message": refused.message, "type": kind, "param": None, "code": refused.code}
     headers = {"content-type": "application/json"}
     if refused.retry_after is None:

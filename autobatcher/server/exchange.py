@@ -10,6 +10,9 @@ import trio
 
 from ..client.http_parts import HttpParts
 
+DRAINED_BYTES, DRAINED_SECONDS = 100_000_000, 5.0
+"""How much of a refused body is read, and for how long."""
+
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
@@ -50,8 +53,15 @@ class Exchange:
         self.path: str = scope["path"]
         self.is_http_1_0: bool = scope.get("http_version") == "1.0"
         self.has_begun: bool = False
+        self._has_more_body = True
         self._receive = receive
-        self._send = send
+        self._asgi_send = send
+
+    async def _send(self, message: MutableMapping[str, Any]) -> None:
+        try:
+            await self._asgi_send(message)
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            raise ClientGoneError from None
 
     async def read_body(self, *, most_bytes: int, most_seconds: float) -> bytes:
         """The body, decompressed if it is gzip or deflate.
@@ -70,17 +80,33 @@ class Exchange:
         return _decoded(body, self.headers.get("content-encoding", ""), most_bytes)
 
     async def _read_raw(self, most_bytes: int) -> bytes:
-        chunks, size, is_more = [], 0, True
-        while is_more:
-            message = await self._receive()
-            if message["type"] == "http.disconnect":
-                raise ClientGoneError
-            chunks.append(message.get("body", b""))
+        chunks, size = [], 0
+        while self._has_more_body:
+            chunks.append(await self._next_chunk())
             size += len(chunks[-1])
-            is_more = message.get("more_body", False)
             if size > most_bytes:
                 raise too_large(most_bytes)
         return b"".join(chunks)
+
+    async def _next_chunk(self) -> bytes:
+        message = await self._receive()
+        if message["type"] == "http.disconnect":
+            raise ClientGoneError
+        self._has_more_body = message.get("more_body", False)
+        chunk: bytes = message.get("body", b"")
+        return chunk
+
+    async def refuse(self, parts: HttpParts) -> None:
+        """Respond to a request whose body may not have been read. What is left of it is read and thrown away, within
+        limits: a connection that is closed with unread bytes is reset, and then many clients see no response."""
+        left = DRAINED_BYTES
+        try:
+            with trio.move_on_after(DRAINED_SECONDS):
+                while self._has_more_body and left > 0:
+                    left -= len(await self._next_chunk())
+            await self.respond(parts)
+        except ClientGoneError:
+            return
 
     async def wait_until_gone(self) -> None:
         """Return when the client is gone. To be cancelled by whoever has news for it."""
@@ -127,13 +153,16 @@ def _decoded(body: bytes, encoding: str, most_bytes: int) -> bytes:
         return body
     if encoding not in _WINDOW_BITS:
         raise RefusedError(415, "This proxy takes bodies as they are, or with content-encoding gzip or deflate.")
-    inflater = zlib.decompressobj(_WINDOW_BITS[encoding])
-    try:
-        content = inflater.decompress(body, most_bytes + 1)
-    except zlib.error:
-        raise RefusedError(400, f"The body is not valid {encoding}.") from None
-    if len(content) > most_bytes:
-        raise too_large(most_bytes)
-    if not inflater.eof:
-        raise RefusedError(400, f"The body is cut: its {encoding} has no end.")
+    content = b""
+    while body:  # gzip may have several members
+        inflater = zlib.decompressobj(_WINDOW_BITS[encoding])
+        try:
+            content += inflater.decompress(body, most_bytes + 1 - len(content))
+        except zlib.error:
+            raise RefusedError(400, f"The body is not valid {encoding}.") from None
+        if len(content) > most_bytes:
+            raise too_large(most_bytes)
+        if not inflater.eof:
+            raise RefusedError(400, f"The body is cut: its {encoding} has no end.")
+        body = inflater.unused_data
     return content

@@ -7,6 +7,9 @@ from collections.abc import Mapping
 HEARTBEAT_SECONDS = 50.0
 """Between signs of life where nobody asks for more: load balancers cut connections after 60 seconds of silence."""
 
+LEAST_SECONDS = 0.25
+"""However impatient a client says it is: signs of life cost work, and a client must not make us do nothing else."""
+
 NODE_SECONDS = 300.0
 """Node's fetch (undici) gives up when no headers came for so long, whatever the SDK's timeout says."""
 
@@ -28,7 +31,8 @@ def heartbeat_seconds(headers: Mapping[str, str], default: float) -> float | Non
     """
     if default <= 0:
         return None
-    return min(default, max(_patience(headers) - EARLY_SECONDS, _patience(headers) / 2))
+    patience = _patience(headers)
+    return min(default, max(patience - EARLY_SECONDS, patience / 2, LEAST_SECONDS))
 
 
 def _patience(headers: Mapping[str, str]) -> float:

@@ -39,6 +39,11 @@ class Prices:
         return full / 1e6 * self.saving
 
 
+def shown_url(url: Any) -> str:
+    """A base URL as anybody may see it: without user and password."""
+    return str(url.copy_with(username="", password="")) if url.userinfo else str(url)
+
+
 class Report:
     """Folded from lifecycle events, the tally, and the upstream's answers.
 
@@ -89,7 +94,7 @@ class Report:
         statistics = self._client.batch_statistics() if self._client is not None else None
         return {
             "seconds": round(now, 1),
-            "upstream": str(self._client.base_url) if self._client is not None else None,
+            "upstream": shown_url(self._client.base_url) if self._client is not None else None,
             "queued": 0 if statistics is None else statistics.queued_requests,
             "waiting": 0 if statistics is None else statistics.waiting_requests,
             "active_batches": 0 if statistics is None else len(statistics.active_batch_ids),

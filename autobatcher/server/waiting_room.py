@@ -8,6 +8,8 @@ waits at can be taken, so that n equal requests of n clients stay n.
 from __future__ import annotations
 
 import hashlib
+import heapq
+import itertools
 import math
 from collections import defaultdict, deque
 
@@ -19,6 +21,10 @@ from ..engine.request import Request
 
 GRACE_SECONDS = 300.0
 """How long a place is kept for a client that went away: those that come back do so within seconds or a few minutes."""
+
+
+CUT_OFF_SECONDS = 60.0
+"""At least so long for a client whose response we cut off: it comes back for the true error, after its back-off."""
 
 
 class Place:
@@ -59,16 +65,21 @@ class WaitingRoom:
         self._most = most
         self._count = 0
         self._left: defaultdict[bytes, deque[Place]] = defaultdict(deque)
-        self._leavings: deque[tuple[float, Place]] = deque()  # in order of time: grace is the same for all
+        self._leavings: list[tuple[float, int, Place]] = []  # a heap, by time
+        self._order = itertools.count()
         self._wake = anyio.Event()
 
     def __len__(self) -> int:
         return self._count
 
-    @property
-    def is_full(self) -> bool:
-        """Whether nobody new can come in."""
-        return self._count >= self._most
+    def has_room(self) -> bool:
+        """Whether somebody new can come in. Answers that nobody has come back for yet are given up for them."""
+        if self._count >= self._most:
+            kept = (entry for entry in self._leavings if entry[2].given_up_at == entry[0])
+            oldest = next((place for _, _, place in kept if place.request.is_settled), None)
+            if oldest is not None:
+                self._give_up(oldest)
+        return self._count < self._most
 
     @property
     def unattended(self) -> int:
@@ -93,11 +104,12 @@ class WaitingRoom:
         self._count += 1
         return Place(request, caller)
 
-    def leave(self, place: Place) -> None:
-        """The client is gone, and may come back within the grace period."""
-        place.given_up_at = anyio.current_time() + self._grace_seconds
+    def leave(self, place: Place, *, was_cut_off: bool = False) -> None:
+        """The client is gone, and may come back within the grace period; if we cut it off, it will."""
+        grace = max(self._grace_seconds, CUT_OFF_SECONDS) if was_cut_off else self._grace_seconds
+        place.given_up_at = anyio.current_time() + grace
         self._left[place.digest].append(place)
-        self._leavings.append((place.given_up_at, place))
+        heapq.heappush(self._leavings, (place.given_up_at, next(self._order), place))
         self._wake.set()
 
     def clear(self, place: Place) -> None:
@@ -109,20 +121,24 @@ class WaitingRoom:
         task_status.started()
         while True:
             self._wake = anyio.Event()
-            self._give_up(anyio.current_time())
+            self._give_up_until(anyio.current_time())
             deadline = self._leavings[0][0] if self._leavings else float("inf")
             with anyio.CancelScope(deadline=deadline):
                 await self._wake.wait()
 
-    def _give_up(self, now: float) -> None:
+    def _give_up_until(self, now: float) -> None:
         while self._leavings and self._leavings[0][0] <= now:
-            given_up_at, place = self._leavings.popleft()
+            given_up_at, _, place = heapq.heappop(self._leavings)
             if place.given_up_at == given_up_at:  # or it was taken back, and perhaps left again
-                self._left[place.digest].remove(place)
-                if not self._left[place.digest]:
-                    del self._left[place.digest]
-                place.request.withdraw()
-                self._count -= 1
+                self._give_up(place)
+
+    def _give_up(self, place: Place) -> None:
+        place.given_up_at = math.inf
+        self._left[place.digest].remove(place)
+        if not self._left[place.digest]:
+            del self._left[place.digest]
+        place.request.withdraw()
+        self._count -= 1
 
 
 def digest_of(endpoint: str, body: bytes, caller: str) -> bytes:

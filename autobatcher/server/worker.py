@@ -9,16 +9,20 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import socket
 from collections.abc import Awaitable, Callable
+from contextvars import ContextVar
 from functools import partial
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import h2.errors
 import h2.exceptions
 import hypercorn.protocol
 import trio
 from hypercorn.config import Config
+from hypercorn.events import Closed, RawData
 from hypercorn.protocol.events import StreamClosed
 from hypercorn.protocol.h2 import H2Protocol
 from hypercorn.trio.lifespan import Lifespan
@@ -106,8 +110,37 @@ async def run_worker(
                 with trio.move_on_after(TELL_SECONDS, shield=True):
                     await context.terminated.set()
                 connections.cancel_scope.deadline = trio.current_time() + config.graceful_timeout
+                _sends(context).end_at(connections.cancel_scope.deadline)
         await lifespan.wait_for_shutdown()
         lifespan_nursery.cancel_scope.cancel()
+
+
+STALLED_SECONDS = 600.0
+"""How long one piece of a response may take to be sent: 64 MB at 1 Mbit/s. A client that takes longer is gone."""
+
+BROKEN_SENDS_RAISE: ContextVar[bool] = ContextVar("BROKEN_SENDS_RAISE", default=False)
+"""Whether an app wants to hear of it, as `trio.BrokenResourceError` from its `send`, when the client is gone. hypercorn
+itself tells nobody. (HTTP/1.1: an HTTP/2 response is sent by a task of its own.)"""
+
+
+class _Sends:
+    """What is being sent on any connection of one worker, and until when it may."""
+
+    def __init__(self) -> None:
+        self.deadline = math.inf
+        self.scopes: set[trio.CancelScope] = set()
+
+    def end_at(self, deadline: float) -> None:
+        self.deadline = deadline
+        for scope in self.scopes:
+            scope.deadline = min(scope.deadline, deadline)
+
+
+_sends_of: WeakKeyDictionary[Any, _Sends] = WeakKeyDictionary()
+
+
+def _sends(context: Any) -> _Sends:
+    return _sends_of.setdefault(context, _Sends())
 
 
 class _ResettingH2(H2Protocol):
@@ -133,6 +166,31 @@ setattr(hypercorn.protocol, "H2Protocol", _ResettingH2)  # noqa: B010  (type che
 
 class _Connection(TCPServer):
     """One connection, whose failure is its own."""
+
+    async def protocol_send(self, event: Any) -> None:
+        """hypercorn's own, but that a reader who stalls cannot hold us for ever, and that broken sends can be told.
+
+        Bytes are sent under a shield, since half a frame would spoil a connection. The shield has a clock, which
+        `run_worker` shortens when it stops.
+        """
+        if not isinstance(event, RawData):
+            await super().protocol_send(event)
+            return
+        async with self.send_lock:
+            deadline = min(trio.current_time() + STALLED_SECONDS, _sends(self.context).deadline)
+            with trio.CancelScope(shield=True, deadline=deadline) as scope:
+                _sends(self.context).scopes.add(scope)
+                try:
+                    await self.stream.send_all(event.data)
+                    return
+                except (trio.BrokenResourceError, trio.ClosedResourceError):
+                    pass
+                finally:
+                    _sends(self.context).scopes.discard(scope)
+        await trio.aclose_forcefully(self.stream)
+        await self.protocol.handle(Closed())
+        if BROKEN_SENDS_RAISE.get():
+            raise trio.BrokenResourceError
 
     async def run(self) -> None:
         try:

@@ -50,6 +50,7 @@ def body(text: str = "hello", **fields: Any) -> dict[str, Any]:
         ({"x-stainless-read-timeout": "30"}, 20.0),
         ({"x-stainless-read-timeout": "2"}, 1.0),
         ({"x-stainless-timeout": "4"}, 2.0),
+        ({"x-stainless-read-timeout": "0.00001"}, 0.25),
         ({"x-stainless-read-timeout": "nonsense"}, 50.0),
         ({"x-stainless-read-timeout": "-1"}, 50.0),
         ({"user-agent": "node"}, 50.0),
@@ -565,6 +566,89 @@ def test_a_proxy_key_and_forwarded_keys_exclude_each_other() -> None:
 
     with pytest.raises(ValueError, match="forward_keys"):
         create_app(BatchOpenAI(api_key="k"), proxy_key="p", forward_keys=True)
+
+
+class TestWhatAUserBroke:
+    pytestmark = real
+
+    async def test_a_client_that_dies_in_the_middle_of_its_answer_keeps_its_place(self) -> None:
+        large = {"model": "m", "messages": [{"role": "user", "content": "x" * 8_000_000}]}
+        with trio.fail_after(LIMIT):
+            async with open_proxy() as proxy, proxy.http() as http:
+                stream = await begun_download(proxy, large)
+                await stream.aclose()
+                while (await http.get("/status")).json()["clients_away"] == 0:  # noqa: ASYNC110  (as a user would look)
+                    await trio.sleep(0.02)
+                answer = await http.post("/v1/chat/completions", json=large)
+                assert len(answer.json()["choices"][0]["message"]["content"]) == 8_000_000
+                assert len(proxy.world.emulator.statistics().lines) == 1
+
+    async def test_a_reader_who_stalls_cannot_keep_the_proxy_from_stopping(self) -> None:
+        with trio.fail_after(LIMIT):
+            async with open_proxy() as proxy:
+                stream = await begun_download(proxy, body("x" * 8_000_000))
+                stopped_at = trio.current_time()
+            assert trio.current_time() - stopped_at < 10
+            await stream.aclose()
+
+    async def test_a_large_body_that_is_refused_is_told_its_true_status(self) -> None:
+        limits = CallLimits(max_body_bytes=2000)
+        with trio.fail_after(LIMIT):
+            async with open_proxy(app={"limits": limits, "proxy_key": "sesame"}) as proxy, proxy.openai() as client:
+                for key, status in (("sesame", 413), ("wrong", 401)):
+                    with pytest.raises(openai.APIStatusError) as caught:
+                        await client.with_options(api_key=key).chat.completions.create(**body("x" * 5_000_000))
+                    assert caught.value.status_code == status
+
+    async def test_an_answer_that_nobody_came_back_for_keeps_nobody_out(self) -> None:
+        plan = FaultPlan((LineFault(kind="fail", status=422, containing="bad"),))
+        app = {"limits": CallLimits(max_waiting=1, heartbeat_seconds=0.3)}
+        with trio.fail_after(LIMIT):
+            async with (
+                open_proxy(emulator={"batch_seconds": 1, "faults": plan}, app=app) as proxy,
+                proxy.http() as http,
+            ):
+                with pytest.raises(httpx.RemoteProtocolError):
+                    await http.post("/v1/chat/completions", json=body("bad"))
+                assert (await http.post("/v1/chat/completions", json=body("other"))).status_code == 200
+
+    async def test_a_response_that_we_cut_off_is_explained_even_without_a_grace_period(self) -> None:
+        plan = FaultPlan((LineFault(kind="fail", status=422),))
+        app = {"limits": CallLimits(grace_seconds=0, heartbeat_seconds=0.3)}
+        with trio.fail_after(LIMIT):
+            async with open_proxy(emulator={"batch_seconds": 1, "faults": plan}, app=app) as proxy:
+                assert await python_outcome(proxy.url, "x", stream=False) == "422"
+                assert len(proxy.world.emulator.statistics().lines) == 1
+
+    async def test_a_password_in_the_upstreams_url_is_shown_to_nobody(self) -> None:
+        with trio.fail_after(LIMIT):
+            async with open_proxy(base_url="http://user:SECRET@upstream.test/v1") as proxy, proxy.http() as http:
+                assert "SECRET" not in (await http.get("/status")).text
+
+    async def test_a_gzip_body_of_several_members_is_read_whole(self) -> None:
+        content = json.dumps(body()).encode()
+        zipped = gzip.compress(content[:20]) + gzip.compress(content[20:])
+        headers = {"content-type": "application/json", "content-encoding": "gzip"}
+        with trio.fail_after(LIMIT):
+            async with open_proxy() as proxy, proxy.http() as http:
+                assert (await http.post("/v1/chat/completions", content=zipped, headers=headers)).status_code == 200
+
+    async def test_where_callers_have_their_own_keys_ours_is_no_condition_of_being_ready(self) -> None:
+        app = {"forward_keys": True}
+        with trio.fail_after(LIMIT):
+            async with open_proxy(emulator={"api_key": "other"}, app=app) as proxy, proxy.http() as http:
+                assert (await http.get("/ready")).status_code == 200
+                assert (await http.get("/v1/models")).json()["error"]["code"] == "missing_api_key"
+
+
+async def begun_download(proxy: Proxy, request: dict[str, Any]) -> trio.SocketStream:
+    """A connection on which a large answer has begun to come, and is not read any further."""
+    content = json.dumps(request).encode()
+    head = b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+    stream = await trio.open_tcp_stream("127.0.0.1", proxy.port)
+    await stream.send_all(head + b"Content-Length: %d\r\n\r\n" % len(content) + content)
+    await stream.receive_some(1000)
+    return stream
 
 
 class TestHttp2:
