@@ -26,7 +26,7 @@ from autobatcher.emulator.statistics import Statistics
 from tests.worlds import SDK_LIBRARY, World, ask
 
 SEEDS = int(os.environ.get("HYPOTHESIS_SEEDS", "0"))
-EXAMPLES = settings(max_examples=SEEDS or 250, derandomize=not SEEDS)
+EXAMPLES = settings(max_examples=SEEDS or 200, derandomize=not SEEDS)
 
 How = Literal["cancel scope", "native"]
 
