@@ -265,12 +265,12 @@ class Batch:
         """Everyone goes back to the queue until the upstream has room; that is no failure, and no retry."""
         requests, sent = self.waiting.take_all(), len(self._lines)
         given_up = self._engine.pressed(requests, self.key, sent=sent, asked_seconds=asked_seconds)
+        for request in given_up:  # before anything is told: a handler's exception must leave nobody behind
+            request.settle(give_up(request, self.upstream.batch_id))
         if len(given_up) < len(requests):
             self.upstream.tell_resubmitted(len(requests) - len(given_up), "the upstream has no room for them now")
         if given_up:
             self.upstream.tell_not_submitted(reason)
-        for request in given_up:
-            request.settle(give_up(request, self.upstream.batch_id))
 
     def _refuse_lines(self, problems: tuple[Problem, ...], status_code: int) -> bool:
         """Fail the lines that are to blame, and put the others back at once; False if no line of ours is to blame."""
@@ -281,8 +281,8 @@ class Batch:
             self.waiting.refuse(custom_id, problem, status_code, self.upstream.batch_id)
         requests = self.waiting.take_all()
         if requests:
-            self.upstream.tell_resubmitted(len(requests), "other lines of their batch were refused")
             self._engine.put_back(requests, self.key)
+            self.upstream.tell_resubmitted(len(requests), "other lines of their batch were refused")
         return True
 
     def _tell_resubmitted(self) -> None:
