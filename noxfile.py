@@ -30,6 +30,14 @@ FRAMEWORKS = {
     "ragas": ("ragas>=0.4.3", "langchain-community<0.4"),  # ragas imports what is gone from later ones
 }
 """Each in an environment of its own: they do not agree about openai 2.x and 3.x."""
+PEERS = {
+    "ours-openai2": ("-e", ".[trio]", OPENAI["2"]),
+    "autobatcher-0.6.0": ("autobatcher[serve]==0.6.0", OPENAI["2"]),
+    "autobatcher-0.12.0": ("autobatcher==0.12.0", OPENAI["2"]),
+    "batchling-0.1.0a3": ("batchling==0.1.0a3", OPENAI["2"]),
+}
+"""Whom the benchmarks compare with, and what is in their environments: the newest openai 2.x, as they know no 3.x."""
+BENCHMARKS = ("facade", "proxy", "latency", "transfer", "imports")
 
 
 def _found(python: str) -> bool:
@@ -140,11 +148,25 @@ def soak(session: nox.Session) -> None:
         session.run("python", "tests/soak.py", "--backend", backend, *session.posargs)
 
 
-@nox.session
+@nox.session(python=FOUND[0])
 def bench(session: nox.Session) -> None:
-    """The benchmarks; prints tables, changes nothing."""
-    session.install("-e", ".[test]")
-    session.run("python", "benchmarks/many_calls.py", *session.posargs)
+    """The benchmarks, beside others who do the same job; writes docs/performance.md. `-- --rounds 1` for a look."""
+    session.install("-e", ".[test]", OPENAI["3"], "matplotlib", "uv")
+    environments = [f"--environment={name}={_environment(session, name)}" for name in PEERS]
+    results = Path("benchmarks/results.jsonl").resolve()
+    results.unlink(missing_ok=True)
+    for script in BENCHMARKS:
+        session.run("python", f"benchmarks/{script}.py", *environments, f"--results={results}", *session.posargs)
+    session.run("python", "benchmarks/report.py", f"--results={results}")
+
+
+def _environment(session: nox.Session, peer: str) -> Path:
+    """The Python of a new environment, of the session's own version, with what PEERS says in it."""
+    folder = Path(session.create_tmp()).resolve() / peer
+    session.run("uv", "venv", "--quiet", "--clear", "--python", str(session.python), str(folder))
+    python = folder / "bin" / "python"
+    session.run("uv", "pip", "install", "--quiet", "--python", str(python), *PEERS[peer])
+    return python
 
 
 @nox.session

@@ -1,0 +1,76 @@
+"""How each library is opened, with the same batch size, window and poll interval: one async context for each.
+
+Each gives a client that is called in the same way (`client.chat.completions.create`). They import when they are
+opened, since each contender's environment has only its own package.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from importlib import import_module
+from typing import Any
+
+BATCH_SIZE = 1000
+WINDOW_SECONDS = 0.2
+POLL_SECONDS = 0.05
+
+
+@asynccontextmanager
+async def ours(base_url: str) -> AsyncIterator[Any]:
+    async with _batch_openai(base_url) as client:
+        yield client
+
+
+@asynccontextmanager
+async def older(base_url: str) -> AsyncIterator[Any]:
+    """autobatcher 0.6.0: the same parameters."""
+    import_module("loguru").logger.disable("autobatcher")  # it would write to stderr; the others are quiet as well
+    client = _batch_openai(base_url)
+    try:
+        yield client
+    finally:
+        await client.close()
+
+
+@asynccontextmanager
+async def old(base_url: str) -> AsyncIterator[Any]:
+    """autobatcher 0.12.0: batches chat completions only if told to; otherwise it polls background responses."""
+    import_module("loguru").logger.disable("autobatcher")
+    client = _batch_openai(base_url, completion_window="24h")
+    try:
+        yield client
+    finally:
+        await client.close()
+
+
+@asynccontextmanager
+async def batchling(base_url: str) -> AsyncIterator[Any]:
+    """A plain `AsyncOpenAI`, whose httpx is patched for as long as the context is open."""
+    _lead_batchling_to(base_url)
+    batchify = import_module("batchling").batchify
+    timing = {"batch_window_seconds": WINDOW_SECONDS, "batch_poll_interval_seconds": POLL_SECONDS}
+    async with (
+        batchify(batch_size=BATCH_SIZE, **timing, cache=False, live_display=False),
+        import_module("openai").AsyncOpenAI(api_key="any", base_url=base_url) as client,
+    ):
+        yield client
+
+
+def _batch_openai(base_url: str, **more: Any) -> Any:
+    timing = {"batch_window_seconds": WINDOW_SECONDS, "poll_interval_seconds": POLL_SECONDS}
+    batch_openai = import_module("autobatcher").BatchOpenAI
+    return batch_openai(api_key="any", base_url=base_url, batch_size=BATCH_SIZE, **timing, **more)
+
+
+def _lead_batchling_to(base_url: str) -> None:
+    """Its hosts are constants, looked up in an index that is made on import, and always https: nothing is to be set."""
+    root = base_url.removesuffix("/v1")
+    host = root.removeprefix("http://").partition(":")[0]
+    providers = import_module("batchling.providers")
+    openai = next(provider for provider in providers.PROVIDERS if provider.name == "openai")
+    openai.hostname = host
+    openai._normalize_base_url = lambda *, url: root
+    providers._HOSTNAME_INDEX[host] = [openai]
+    # It asks `"completed" in <an enum class>`, which is a TypeError before Python 3.12, so that each batch would fail.
+    openai.batch_terminal_states = frozenset(openai.batch_terminal_states)

@@ -1,0 +1,55 @@
+"""What the benchmarks are to show: one line for each goal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Goal:
+    """A limit for one number of a measure; told without a verdict if there is none.
+
+    Attributes:
+        contender: whose; a pattern, for each one that matches.
+        against: the number is divided by the sum of these contenders' in the same round. Without them it is absolute.
+    """
+
+    measure: str
+    field: str
+    contender: str
+    against: Sequence[str] = ()
+    at_most: float | None = None
+    at_least: float | None = None
+
+    def is_met(self, value: float) -> bool | None:
+        if self.at_most is None and self.at_least is None:
+            return None
+        return (self.at_most is None or value <= self.at_most) and (self.at_least is None or value >= self.at_least)
+
+
+_OLDER = ("autobatcher-0.6.0",)
+
+GOALS = (
+    Goal("facade", "cpu_us", "ours*-asyncio", _OLDER, at_most=0.4),
+    Goal("facade", "cpu_us", "ours*-trio", _OLDER, at_most=0.5),
+    Goal("facade", "cpu_us", "ours*-asyncio", ("floor", "tasks-asyncio"), at_most=3),
+    Goal("facade", "cpu_us", "ours*-trio", ("floor", "tasks-trio"), at_most=3),
+    Goal("facade", "peak_kb", "ours*-asyncio", _OLDER, at_most=0.5),
+    Goal("facade", "peak_kb", "ours*-trio", _OLDER),
+    Goal("growth", "cpu_us", "ours-asyncio-100000", ("ours-asyncio-1000",), at_most=1.15),
+    Goal("growth", "cpu_us", "ours-asyncio-100000", ("ours-asyncio-10000",), at_most=1.15),
+    Goal("growth", "cpu_us", "ours-trio-100000", ("ours-trio-1000",), at_most=1.15),
+    Goal("growth", "cpu_us", "ours-trio-100000", ("ours-trio-10000",), at_most=1.15),
+    Goal("latency", "excess_ms", "ours*", at_most=50),
+    Goal("latency", "longest_block_ms", "ours*", at_most=50),
+    Goal("latency", "first_byte_ms", "ours*", at_most=20),
+    Goal("proxy", "cpu_us", "ours", _OLDER, at_most=1.0),
+    Goal("waiting", "kb_each", "ours", _OLDER, at_most=1.5),
+    Goal("waiting", "longest_stall_ms", "ours", at_most=100),
+    Goal("transfer", "extra_mb", "ours-upload", at_most=32),
+    Goal("transfer", "extra_mb", "ours-download", at_most=32),
+    Goal("transfer", "mb_per_s", "ours-upload", ("httpx-upload",), at_least=0.8),
+    Goal("transfer", "mb_per_s", "ours-download", ("httpx-download",), at_least=0.8),
+    Goal("imports", "ms", "import-autobatcher", ("import-openai",), at_most=1.2),
+)
