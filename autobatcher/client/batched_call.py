@@ -6,8 +6,8 @@ import anyio
 import openai
 
 from ..engine.hosting import Host
-from ..engine.request import Request
-from ..errors import BatchEndedError, BatchSubmissionError, BatchTimeoutError, EngineError
+from ..engine.request import Answer, Request
+from ..errors import BatchEndedError, BatchError, BatchSubmissionError, BatchTimeoutError, EngineError
 from .batchable import batch_request, check_content_type
 from .call import Call
 from .http_parts import HttpParts, answer_parts, error_parts, streamed_parts
@@ -24,11 +24,7 @@ async def batched(host: Host, call: Call, endpoint: str, content_type: str, body
         check_content_type(endpoint, content_type)
         streaming = endpoint in STREAMED_ENDPOINTS
         asked = without_streaming(body) if streaming else StreamRequest(body, wants_stream=False, include_usage=False)
-        with anyio.move_on_after(call.wait_seconds) as limit:
-            request = batch_request(call.account, endpoint, asked.body, max_retries=call.max_retries)
-            answer = await host.submit(request)
-        if limit.cancelled_caught:
-            raise _waited_long_enough(call.wait_seconds, request)
+        answer = await _answer(host, call, endpoint, asked.body)
         if not asked.wants_stream or not 200 <= answer.status_code < 300:
             return answer_parts(answer)
         frames = stream_events(endpoint, answer.body, include_usage=asked.include_usage)
@@ -47,7 +43,25 @@ async def batched(host: Host, call: Call, endpoint: str, content_type: str, body
         raise EngineError(f"A defect of autobatcher ({type(error).__name__}); please report it.") from error
 
 
-def _waited_long_enough(seconds: float | None, request: Request) -> BatchTimeoutError:
+async def _answer(host: Host, call: Call, endpoint: str, body: bytes) -> Answer:
+    if isinstance(call.outcome, BatchError):
+        raise call.outcome
+    if call.outcome is not None:
+        return call.outcome
+    request = batch_request(call.account, endpoint, body, max_retries=call.max_retries)
+    return await answered(host, request, call.wait_seconds)
+
+
+async def answered(host: Host, request: Request, wait_seconds: float | None) -> Answer:
+    """`Host.submit`, for as long as the caller wants to wait. Raises `BatchTimeoutError` after that."""
+    if wait_seconds is None:
+        return await host.submit(request)
+    with anyio.move_on_after(wait_seconds):
+        return await host.submit(request)
+    raise _waited_long_enough(wait_seconds, request)
+
+
+def _waited_long_enough(seconds: float, request: Request) -> BatchTimeoutError:
     return BatchTimeoutError(
         f"Request timed out: no answer within the timeout of {seconds:g} seconds that was set for this call; it has "
         "been withdrawn. A batch takes minutes to hours: leave the timeout out, or have all of them ignored with "

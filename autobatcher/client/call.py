@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
 
-from ..errors import UnbatchableRequestError
+from ..engine.request import Answer
+from ..errors import BatchError, UnbatchableRequestError
 from ..upstream.account import Account
 
 CREDENTIAL_HEADERS = ("authorization", "openai-organization", "openai-project", "api-key")
@@ -25,12 +27,18 @@ class Call:
         bearer: the key that the client itself would use now; None if it has none.
         wait_seconds: how long its caller waits for the answer; None for as long as it takes.
         max_retries: how many more batches it may travel in after one that failed it in passing.
+        outcome: what came of it, if that is known already, and only the SDK has yet to be told.
     """
 
     account: Account
     bearer: str | None = None
     wait_seconds: float | None = None
     max_retries: int = SDK_MAX_RETRIES
+    outcome: Answer | BatchError | None = None
+
+
+ANSWERED: ContextVar[Answer | BatchError | None] = ContextVar("ANSWERED", default=None)
+"""The outcome of the call that is just being made through the SDK; None if that call has yet to be batched."""
 
 
 def refuse_headers_of_one_call(headers: Iterable[str]) -> None:

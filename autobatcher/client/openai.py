@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Self
 
@@ -25,8 +26,9 @@ from ..errors import ClientClosedError
 from ..events import BatchEventHandler
 from ..upstream.batch_api import CREATE_SECONDS
 from ..upstream.providers import ProviderProfile
-from . import resources
+from . import resources, short_way
 from .batchable import batch_request
+from .call import ANSWERED, Call
 from .sdk import (
     CALL_EXTENSION,
     AnyAsyncClient,
@@ -49,23 +51,20 @@ class _Engine:
 
     def __init__(self, settings: Settings, upstream: Any, *, ignore_timeouts: bool) -> None:
         self.upstream: Any = upstream
-        self._ignore_timeouts = ignore_timeouts
+        self.ignores_timeouts: bool = ignore_timeouts
         self.host: Host = make_host(settings, upstream)
         self.transport: Any = TransportToBatches(self.host, upstream, ignore_timeouts=ignore_timeouts)
         self.http_client: Any = _sdk_client(self.transport)
 
     def through(self, upstream: Any) -> Any:
         """Another HTTP client for the SDK: what is not batchable goes through `upstream`, the rest to this engine."""
-        transport: Any = TransportToBatches(self.host, upstream, ignore_timeouts=self._ignore_timeouts)
+        transport: Any = TransportToBatches(self.host, upstream, ignore_timeouts=self.ignores_timeouts)
         transport.default_call = self.transport.default_call
         return _sdk_client(transport)
 
     async def close(self) -> None:
-        """See `close_host`."""
+        """See `close_host`. The SDK's HTTP client has no connections, and has yet to tell callers their outcomes."""
         await close_host(self.host, self.upstream)
-        if not self.host.is_running:
-            with anyio.move_on_after(AT_END_SECONDS, shield=True):
-                await self.http_client.aclose()
 
 
 def _sdk_client(transport: Any) -> Any:
@@ -310,9 +309,26 @@ class BatchOpenAI(CopiesShareTheEngine, AsyncContextManagerMixin, openai.AsyncOp
 
     async def _prepare_request(self, request: Any) -> None:
         """The SDK's hook between building and sending a request: the transport learns what the call wants."""
-        self._check_open(request)
+        outcome = ANSWERED.get()
+        if outcome is None:
+            self._check_open(request)
         await super()._prepare_request(request)
-        request.extensions[CALL_EXTENSION] = self._call()
+        request.extensions[CALL_EXTENSION] = replace(self._call(), outcome=outcome)
+
+    def _plain_call(self) -> Call | None:
+        """What a call wants that says nothing of it itself; None where only the SDK's way will do."""
+        is_plain = (
+            type(self) is BatchOpenAI
+            and self._key is None  # a function, which the SDK asks at each call
+            and self._sets_no_timeout()
+            and not self._strict_response_validation
+            and not self._is_closed
+            and not short_way.is_watched(self)
+        )
+        return self._call() if is_plain else None
+
+    def _sets_no_timeout(self) -> bool:
+        return self.timeout == openai.DEFAULT_TIMEOUT or self._engine.ignores_timeouts
 
 
 class _Unbatched(openai.AsyncOpenAI):

@@ -18,6 +18,7 @@ from openai.resources.images import AsyncImages
 from openai.resources.responses import AsyncResponses, Responses
 
 from ..errors import UnbatchableRequestError
+from . import short_way
 
 
 def refuse_websocket(*_: Any, **__: Any) -> Any:
@@ -30,7 +31,16 @@ if not TYPE_CHECKING:  # type checkers see the SDK's own, whose signatures these
     class BatchChatCompletions(AsyncChatCompletions):
         @wraps(AsyncChatCompletions.create)
         async def create(self, *args: Any, **kwargs: Any) -> Any:
-            return await super().create(*args, **kwargs)
+            request = None if args else short_way.submitted(self._client, kwargs)
+            if request is None:
+                return await super().create(*args, **kwargs)
+            del kwargs
+            outcome = await request.outcome()
+            completion = short_way.model_of(outcome)
+            if completion is not None:
+                return completion
+            with short_way.told_to_the_sdk(outcome):
+                return await super().create(**short_way.arguments_of(request))
 
     class BatchChat(AsyncChat):
         @cached_property

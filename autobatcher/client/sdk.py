@@ -58,6 +58,8 @@ class CopiesShareTheEngine:
     _profile: ProviderProfile | None
     _key: Any
     _is_closed: bool
+    _seen: tuple[Any, ...] = ()
+    _made: Call
     api_key: str
     max_retries: int
 
@@ -86,9 +88,14 @@ class CopiesShareTheEngine:
             raise error
 
     def _call(self) -> Call:
-        """What all calls of this client want."""
-        account = account_of(self, self._profile, self._key)
-        return Call(account, bearer=self.api_key or None, max_retries=self.max_retries)
+        """What all calls of this client want; made anew when one of the SDK's attributes behind it has changed."""
+        client: Any = self
+        headers, query = dict(client._custom_headers), dict(client._custom_query)
+        seen = (self.api_key, self.max_retries, client._base_url, client.organization, client.project, headers, query)
+        if seen != self._seen:
+            account = account_of(self, self._profile, self._key)
+            self._seen, self._made = seen, Call(account, bearer=self.api_key or None, max_retries=self.max_retries)
+        return self._made
 
 
 def same_client(client: Any, key: Any) -> dict[str, Any]:

@@ -85,10 +85,11 @@ class Batcher:
             request.unqueue()
             raise outcomes.closed_error(request, None)
         self._add(request)
-        return await request.outcome()
+        await request.outcome()
+        return request.result()
 
     def submit_nowait(self, request: Request) -> None:
-        """Give `request` to the next batch of its kind, and leave the waiting to the caller: see `Request.notify`.
+        """Give `request` to the next batch of its kind, and leave the waiting to `Request.outcome` or `Request.notify`.
 
         Raises:
             anyio.WouldBlock: if `max_queued_bytes` are queued.
@@ -242,7 +243,7 @@ class Batcher:
     # ---- starting batches ----
 
     def _add(self, request: Request) -> None:
-        if self._windows.add(request, anyio.current_time()):
+        if self._windows.add(request, anyio.current_time):
             self._wake_up()
 
     def _wake_up(self) -> None:

@@ -1,6 +1,6 @@
 """Who runs the engine: a nursery of the caller's, or, for a client used bare, a background task of ours.
 
-The only file of the library that may name a backend. What the background task promises: it is started by the first
+What the background task promises: it is started by the first
 call; nothing escapes it; it holds no reference that would keep the client from being collected; and however the
 program ends, short of being killed, it gets its bounded goodbye: both event loops cancel it and wait for it.
 """
@@ -19,6 +19,7 @@ from anyio.lowlevel import EventLoopToken, current_token
 
 from ..errors import ClientClosedError, WrongEventLoopError
 from .batcher import Batcher
+from .event_loop import running_loop
 from .request import Answer, Request
 
 if TYPE_CHECKING:
@@ -122,8 +123,8 @@ class Host:
 
     @property
     def is_here(self) -> bool:
-        """Whether the engine belongs to the event loop that runs now. (Equal tokens would do; this is the hot path.)"""
-        return self._token is not None and self._token.native_token is current_token().native_token
+        """Whether the engine belongs to the event loop that runs now."""
+        return self._token is not None and self._token.native_token is running_loop()
 
     def __del__(self) -> None:
         if self._is_in_background and self.is_running:

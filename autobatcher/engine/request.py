@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Protocol
 
-import anyio
 import msgspec
 
 from ..errors import BatchError
 from ..upstream.account import Account
-from ..upstream.jsonl import input_line_size
+from ..upstream.jsonl import most_line_bytes
+from .event_loop import place_to_wait, wake
 from .gate import Gate
 
 
@@ -51,16 +51,17 @@ class Request:
         max_retries: how many more batches the request may travel in after one that failed it in passing.
 
     Attributes:
+        size: an upper bound of what the request adds to an input file, in bytes.
         left_batch_id: the batch that its caller left.
         put_backs: how often it was put back because other lines of its batch were refused.
         pressed_since: when it was first sent back for want of room upstream; None if it was not.
     """
 
     __slots__ = (
-        "_answered",
         "_gate",
         "_on_outcome",
         "_outcome",
+        "_waiter",
         "account",
         "body",
         "custom_id",
@@ -72,6 +73,7 @@ class Request:
         "pressed_since",
         "put_backs",
         "retries_left",
+        "size",
     )
 
     def __init__(
@@ -87,6 +89,7 @@ class Request:
         self.account: Account = account
         self.endpoint: str = endpoint
         self.body: bytes = body
+        self.size: int = most_line_bytes(endpoint, body)
         self.model: str = model
         self.embedding_inputs: int = embedding_inputs
         self.retries_left: int = max_retries
@@ -98,12 +101,7 @@ class Request:
         self._gate: Gate | None = None
         self._on_outcome: Callable[[], None] | None = None
         self._outcome: Answer | BatchError | None = None
-        self._answered = anyio.Event()
-
-    @property
-    def size(self) -> int:
-        """An upper bound of what the request adds to an input file, in bytes."""
-        return input_line_size(self.endpoint, self.body)
+        self._waiter: Awaitable[object] | None = None
 
     async def enter(self, gate: Gate) -> None:
         """Wait until `gate` lets the request into the queue. Cancelled: it is not in there."""
@@ -128,20 +126,24 @@ class Request:
         self._outcome = outcome
         self.place = None
         self.unqueue()
-        self._answered.set()
+        if self._waiter is not None:
+            wake(self._waiter)
         if self._on_outcome is not None:
             self._on_outcome()
 
-    async def outcome(self) -> Answer:
-        """Wait for the outcome and return it, or raise it.
+    async def outcome(self) -> Answer | BatchError:
+        """Wait for the outcome and return it; see `result`, which raises it if it is an error.
 
         Cancelled: the request is withdrawn. In a window it is never sent; in a batch its answer is dropped.
         """
         try:
-            await self._answered.wait()
+            if self._outcome is None:
+                self._waiter = place_to_wait()
+                await self._waiter
         finally:
             self.withdraw()
-        return self.result()
+        assert self._outcome is not None
+        return self._outcome
 
     def notify(self, on_outcome: Callable[[], None]) -> None:
         """Have `on_outcome` called when there is an outcome; now, if there is one. The last one given counts."""

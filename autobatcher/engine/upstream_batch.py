@@ -13,7 +13,7 @@ from ..upstream.account import Account
 from ..upstream.batch_api import BatchAPI
 from ..upstream.batch_state import BatchState
 from ..upstream.failures import UncertainCreationError, UpstreamError
-from ..upstream.jsonl import InputFile, input_line
+from ..upstream.jsonl import InputFile, input_line, input_line_size
 from .request import Request
 from .settings import Settings
 
@@ -86,8 +86,7 @@ class UpstreamBatch:
         def encoded() -> Iterator[bytes]:
             return (input_line(custom_id, r.endpoint, r.body) for custom_id, r in lines)
 
-        size = sum(map(len, encoded()))
-
+        size = sum(input_line_size(custom_id, r.endpoint, r.body) for custom_id, r in lines)
         tries = 0
 
         def input_file() -> InputFile:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Hashable, Iterable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator
 
 from ..upstream.providers import ProviderProfile
 from .pressure import Pressure
@@ -116,8 +116,12 @@ class Windows:
         """How many requests wait here."""
         return sum(len(place) for place in self._all())
 
-    def add(self, request: Request, now: float) -> bool:
-        """Put `request` into its window; True if the engine has something new to do: a timer, or a full window."""
+    def add(self, request: Request, clock: Callable[[], float]) -> bool:
+        """Put `request` into its window; True if the engine has something new to do: a timer, or a full window.
+
+        Args:
+            clock: asked only by the first request of a window.
+        """
         key = travel_key(request)
         window = self._open.get(key)
         if window is not None and not window.fits(request):
@@ -125,10 +129,9 @@ class Windows:
             window = None
         is_first = window is None or len(window) == 0
         if window is None:
-            window = self._new_window(request, now)
-            self._open[key] = window
+            window = self._open[key] = self._new_window(request, math.inf)
         if is_first:
-            window.closes_at = now + self._window_seconds
+            window.closes_at = clock() + self._window_seconds
         window.add(request)
         if window.is_full:
             self._close(key)

@@ -26,6 +26,10 @@ class Account:
     headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
     query: tuple[tuple[str, str], ...] = field(default=(), repr=False)
 
+    def __hash__(self) -> int:
+        """Asked for each request: not over all fields."""
+        return hash((self.base_url, self.headers))
+
     async def request_headers(self) -> dict[str, str]:
         """The headers that authenticate one HTTP call now.
 

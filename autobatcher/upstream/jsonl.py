@@ -24,9 +24,19 @@ def input_line(custom_id: str, endpoint: str, body: bytes) -> bytes:
     return b"%b%b}\n" % (head, body)
 
 
-def input_line_size(endpoint: str, body: bytes) -> int:
-    """An upper bound, in bytes, of `len(input_line(...))` for custom_ids of up to 64 characters."""
-    return len(body) + len(endpoint) + 128
+_FRAME_BYTES = len(input_line("", "", b""))
+
+MAX_CUSTOM_ID_BYTES = 64
+
+
+def input_line_size(custom_id: str, endpoint: str, body: bytes) -> int:
+    """`len(input_line(...))`, in bytes."""
+    return _FRAME_BYTES + len(custom_id) + len(endpoint) + len(body)
+
+
+def most_line_bytes(endpoint: str, body: bytes) -> int:
+    """The same with a custom_id of any length that we give, 64 characters at most."""
+    return _FRAME_BYTES + MAX_CUSTOM_ID_BYTES + len(endpoint) + len(body)
 
 
 class InputFile(io.RawIOBase):

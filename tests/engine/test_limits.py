@@ -30,7 +30,7 @@ SPLIT = "50,001 requests, 201 MB, 50,001 embedding inputs at once"
 async def test_fifty_thousand_and_one_requests_are_two_batches() -> None:
     windows = Windows(batch_size=1_000_000, window_seconds=5)
     for _ in range(50_001):
-        windows.add(await make(account(OPENAI)), now=0)
+        windows.add(await make(account(OPENAI)), clock=lambda: 0)
     assert [len(batch) for batch in windows.due(5)] == [50_000, 1]
 
 
@@ -39,7 +39,7 @@ async def test_two_hundred_and_one_megabytes_are_two_batches() -> None:
     windows = Windows(batch_size=1_000_000, window_seconds=5)
     body = b'{"model":"m","x":"' + b"x" * 999_900 + b'"}'
     for _ in range(201):
-        windows.add(await make(account(OPENAI), body=body), now=0)
+        windows.add(await make(account(OPENAI), body=body), clock=lambda: 0)
     batches = windows.due(5)
     assert len(batches) == 2
     assert all(sum(request.size for request in batch) <= 200_000_000 for batch in batches)
@@ -50,8 +50,8 @@ async def test_two_hundred_and_one_megabytes_are_two_batches() -> None:
 async def test_fifty_thousand_and_one_embedding_inputs_are_two_batches() -> None:
     windows = Windows(batch_size=1_000_000, window_seconds=5)
     for _ in range(49_999):
-        windows.add(await make(account(OPENAI), endpoint="/v1/embeddings", inputs=1), now=0)
-    windows.add(await make(account(OPENAI), endpoint="/v1/embeddings", inputs=2), now=0)
+        windows.add(await make(account(OPENAI), endpoint="/v1/embeddings", inputs=1), clock=lambda: 0)
+    windows.add(await make(account(OPENAI), endpoint="/v1/embeddings", inputs=2), clock=lambda: 0)
     assert [sum(r.embedding_inputs for r in batch) for batch in windows.due(5)] == [49_999, 2]
 
 

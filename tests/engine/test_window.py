@@ -29,8 +29,8 @@ async def make(
 async def test_a_window_closes_when_its_time_is_up_counted_from_its_first_request() -> None:
     windows = Windows(batch_size=10, window_seconds=5)
     first, second = await make(account()), await make(account())
-    assert windows.add(first, now=100.0)
-    assert not windows.add(second, now=103.0)
+    assert windows.add(first, clock=lambda: 100.0)
+    assert not windows.add(second, clock=lambda: 103.0)
     assert windows.next_due() == 105.0
     assert windows.due(104.9) == []
     assert windows.due(105.0) == [[first, second]]
@@ -40,7 +40,7 @@ async def test_a_window_closes_when_its_time_is_up_counted_from_its_first_reques
 async def test_a_window_closes_as_soon_as_it_is_full() -> None:
     windows = Windows(batch_size=2, window_seconds=5)
     requests = [await make(account()) for _ in range(3)]
-    news = [windows.add(request, now=0) for request in requests]
+    news = [windows.add(request, clock=lambda: 0) for request in requests]
     assert news == [True, True, True]  # a timer, a full window, a timer
     assert windows.due(0) == [requests[:2]]
     assert len(windows) == 1
@@ -50,7 +50,7 @@ async def test_openai_gets_one_endpoint_and_one_model_in_a_file() -> None:
     windows = Windows(batch_size=10, window_seconds=5)
     kinds = [("a", ENDPOINTS[0]), ("b", ENDPOINTS[0]), ("a", ENDPOINTS[1])] * 2
     for model, endpoint in kinds:
-        windows.add(await make(account(), model, endpoint), now=0)
+        windows.add(await make(account(), model, endpoint), clock=lambda: 0)
     batches = windows.due(5)
     assert sorted(len(batch) for batch in batches) == [2, 2, 2]
     assert all(len({(r.model, r.endpoint) for r in batch}) == 1 for batch in batches)
@@ -59,14 +59,14 @@ async def test_openai_gets_one_endpoint_and_one_model_in_a_file() -> None:
 async def test_doubleword_gets_everything_in_one_file() -> None:
     windows = Windows(batch_size=10, window_seconds=5)
     for model, endpoint in [("a", ENDPOINTS[0]), ("b", ENDPOINTS[0]), ("a", ENDPOINTS[1])]:
-        windows.add(await make(account(DOUBLEWORD), model, endpoint), now=0)
+        windows.add(await make(account(DOUBLEWORD), model, endpoint), clock=lambda: 0)
     assert [len(batch) for batch in windows.due(5)] == [3]
 
 
 async def test_no_batch_mixes_accounts() -> None:
     windows = Windows(batch_size=10, window_seconds=5)
     for key in ("one", "two", "one"):
-        windows.add(await make(account(DOUBLEWORD, key)), now=0)
+        windows.add(await make(account(DOUBLEWORD, key)), clock=lambda: 0)
     assert sorted(len(batch) for batch in windows.due(5)) == [1, 2]
 
 
@@ -76,7 +76,7 @@ async def test_no_window_passes_a_limit_of_its_provider(sizes: list[tuple[int, i
     windows = Windows(batch_size=1_000, window_seconds=5)
     requests = [await make(account(strict), body=b" " * size, inputs=n) for size, n in sizes]
     for request in requests:
-        windows.add(request, now=0)
+        windows.add(request, clock=lambda: 0)
     batches = windows.due(5)
     assert [r for batch in batches for r in batch] == requests  # none lost, none twice, in order
     for batch in batches:
@@ -88,13 +88,13 @@ async def test_no_window_passes_a_limit_of_its_provider(sizes: list[tuple[int, i
 async def test_a_withdrawn_request_leaves_its_window_and_its_room() -> None:
     windows = Windows(batch_size=2, window_seconds=5)
     gone, stays, third = [await make(account()) for _ in range(3)]
-    windows.add(gone, now=0)
+    windows.add(gone, clock=lambda: 0)
     assert gone.place is not None
     gone.place.withdraw(gone)
     assert windows.due(5) == []
-    windows.add(stays, now=20)
+    windows.add(stays, clock=lambda: 20)
     assert windows.due(24.9) == []  # the window's time starts anew with its new first request
-    windows.add(third, now=22)
+    windows.add(third, clock=lambda: 22)
     assert windows.due(22) == [[stays, third]]
 
 
@@ -102,7 +102,7 @@ async def test_failing_all_settles_every_queued_request() -> None:
     windows = Windows(batch_size=2, window_seconds=5)
     requests = [await make(account(), model) for model in "aab"]
     for request in requests:
-        windows.add(request, now=0)
+        windows.add(request, clock=lambda: 0)
     windows.fail_all(closed_error)
     assert len(windows) == 0
     assert all(request.place is None for request in requests)

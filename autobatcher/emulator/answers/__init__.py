@@ -68,7 +68,8 @@ def _write(endpoint: str, body: bytes, created: int) -> dict[str, Any]:
         _refuse_failing(model)
     elif writer not in (images, moderation):
         raise RefusedError(400, "you must provide a model parameter", param="model")
-    return writer(Prompt(request, created, blake2b(body, digest_size=12).hexdigest()))
+    canonical = msgspec.json.encode(request, order="deterministic")  # however its sender writes it
+    return writer(Prompt(request, created, blake2b(canonical, digest_size=12).hexdigest()))
 
 
 def _refuse_failing(model: str) -> None:

@@ -1,0 +1,67 @@
+"""Which event loop runs now, and a task's place to wait in it: the two questions that every single request asks.
+
+`anyio.lowlevel.current_token` and `anyio.Event` answer them, too. But a place to wait is most of what a waiting request
+costs, in time and in objects that the garbage collector visits; so here is the shortest way that either loop has.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Awaitable, Generator
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import trio
+
+
+def running_loop() -> object:
+    """What stands for the running event loop, as `current_token().native_token` does. Raises RuntimeError in none."""
+    lowlevel = _trio_lowlevel()
+    return asyncio.get_running_loop() if lowlevel is None else lowlevel.current_trio_token()
+
+
+def place_to_wait() -> Awaitable[object]:
+    """For the task that runs now: to be awaited by it, once, until somebody calls `wake`.
+
+    Cancelled: the task leaves at once; a later `wake` does nothing.
+    """
+    lowlevel = _trio_lowlevel()
+    return asyncio.get_running_loop().create_future() if lowlevel is None else _PlaceOnTrio(lowlevel)
+
+
+def wake(place: Any) -> None:
+    """Let the task that waits at `place` go on. Synchronous; once."""
+    if isinstance(place, _PlaceOnTrio):
+        place.wake()
+    elif not place.done():  # it is, if its task was cancelled and has not yet run
+        place.set_result(None)
+
+
+def _trio_lowlevel() -> Any:
+    """`trio.lowlevel` in a task of trio's; None elsewhere. (There may be an asyncio loop, too, whose guest trio is.)"""
+    trio = sys.modules.get("trio")
+    return trio.lowlevel if trio is not None and trio.lowlevel.in_trio_task() else None
+
+
+class _PlaceOnTrio:
+    __slots__ = ("_lowlevel", "_task")
+
+    def __init__(self, lowlevel: Any) -> None:
+        self._lowlevel = lowlevel
+        self._task: trio.lowlevel.Task | None = lowlevel.current_task()
+
+    def __await__(self) -> Generator[Any, Any, object]:
+        waiting: Generator[Any, Any, object] = self._lowlevel.wait_task_rescheduled(self).__await__()
+        return waiting
+
+    def __call__(self, _: object) -> trio.lowlevel.Abort:
+        """Trio's "abort function": the task was cancelled."""
+        self._task = None
+        left: trio.lowlevel.Abort = self._lowlevel.Abort.SUCCEEDED
+        return left
+
+    def wake(self) -> None:
+        if self._task is not None:
+            self._lowlevel.reschedule(self._task)
+            self._task = None

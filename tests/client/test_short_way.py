@@ -1,0 +1,306 @@
+"""The short way of a plain `create()` and the SDK's way: equal objects, equal errors, equal bodies upstream."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from functools import partial, wraps
+from typing import Any
+
+import anyio
+import openai
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from openai import NOT_GIVEN, omit
+from openai.resources.chat import AsyncCompletions
+from openai.types.chat import ChatCompletion
+
+from autobatcher import BatchOpenAI
+from autobatcher.client import short_way
+from autobatcher.emulator import FaultPlan, HttpFault, LineFault
+from autobatcher.engine.request import Answer
+from tests.worlds import HTTP, MODEL, Send, World, between, outcome_of
+
+MESSAGES: Any = [{"role": "user", "content": "hello"}]
+
+
+class Text(str):
+    """As numpy's and others' strings are."""
+
+
+PLAIN: dict[str, dict[str, Any]] = {
+    "messages alone": {},
+    "options": {"temperature": 0.5, "n": 2, "seed": 3, "stop": ["x"], "logit_bias": {"1": 2}, "metadata": {"a": "é"}},
+    "sentinels and None": {"top_p": omit, "temperature": NOT_GIVEN, "stop": None, "stream": omit, "extra_body": None},
+    "stream=False": {"stream": False},
+    "numbers": {"temperature": 1e-7, "top_p": 1e16, "seed": 2**63, "presence_penalty": -0.0},
+    "tools": {
+        "tools": [{"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}],
+        "tool_choice": {"type": "function", "function": {"name": "f"}},
+    },
+    "logprobs": {"logprobs": True, "top_logprobs": 2},
+    "images": {"messages": [{"role": "user", "content": [{"type": "text", "text": "hello"}]}]},
+}
+UNUSUAL: dict[str, dict[str, Any]] = {
+    "extra_body": {"extra_body": {"x": 1}},
+    "extra_headers": {"extra_headers": {"traceparent": "1"}},
+    "timeout": {"timeout": 1000},
+    "a tuple": {"stop": ("x", "y")},
+    "a subclass of str": {"messages": [{"role": "user", "content": Text("hello")}]},
+    "a key that is no string": {"logit_bias": {1: 2}},
+    "an iterator": {"messages": iter(MESSAGES)},
+    "a model of the SDK": {
+        "messages": [openai.types.chat.ChatCompletionMessage(role="assistant", content="x"), *MESSAGES]
+    },
+}
+
+
+@pytest.fixture
+def took(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Which ways were taken."""
+    ways: list[str] = []
+    submitted = short_way.submitted
+
+    def noted(client: Any, arguments: Any) -> Any:
+        request = submitted(client, arguments)
+        ways.append("sdk" if request is None else "short")
+        return request
+
+    monkeypatch.setattr(short_way, "submitted", noted)
+    return ways
+
+
+async def sent_and_told(way: str, call: Callable[[BatchOpenAI], Any], **world_settings: Any) -> tuple[Any, Any]:
+    """The lines that went upstream, and the outcome, through one of the ways."""
+    world = World(**world_settings)
+    async with world.client(max_retries=0) as client:
+        if way == "sdk":
+            client.request = client.request  # type: ignore[method-assign]  # as a tracer does
+        outcome = await outcome_of(call(client))
+    bodies = world.bodies_sent()
+    assert world.realtime_calls == 0
+    world.emulator.close()
+    return bodies, outcome
+
+
+def chat(options: dict[str, Any]) -> Callable[[BatchOpenAI], Any]:
+    return lambda client: client.chat.completions.create(**{"model": MODEL, "messages": MESSAGES, **options})
+
+
+@pytest.mark.parametrize("name", PLAIN)
+async def test_a_plain_call_takes_the_short_way_and_gives_what_the_sdks_way_gives(name: str, took: list[str]) -> None:
+    short, told_short = await sent_and_told("short", chat(PLAIN[name]))
+    assert took == ["short"]
+    long, told_long = await sent_and_told("sdk", chat(PLAIN[name]))
+    assert took == ["short", "sdk"]
+    assert short == long
+    assert told_short.created == pytest.approx(told_long.created, abs=5)
+    told_long.created = told_short.created
+    assert told_short == told_long
+    assert repr(told_short).split("created")[0] == repr(told_long).split("created")[0]
+    assert told_short.model_dump() == told_long.model_dump()
+    assert told_short.model_fields_set == told_long.model_fields_set  # the emulator answers with known fields only
+    assert bool(told_short._request_id) == bool(told_long._request_id)
+    assert told_short.to_json() == told_long.to_json()
+
+
+@pytest.mark.parametrize("name", UNUSUAL)
+async def test_an_unusual_call_goes_the_sdks_way(name: str, took: list[str]) -> None:
+    if name == "an iterator":
+        UNUSUAL[name]["messages"] = iter(MESSAGES)
+    _, told = await sent_and_told("short", chat(UNUSUAL[name]))
+    assert isinstance(told, ChatCompletion)
+    assert took == ["sdk"]
+
+
+WRONG: dict[str, dict[str, Any]] = {
+    "no messages": {"messages": omit},
+    "an unknown argument": {"messagez": []},
+    "a set": {"stop": {"x"}},
+    "not a number": {"temperature": float("nan")},
+    "a class as response_format": {"response_format": int},
+    "a lone surrogate": {"messages": [{"role": "user", "content": "\ud800"}]},
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+async def test_what_the_sdk_refuses_is_refused_in_its_words(name: str) -> None:
+    _, short = await sent_and_told("short", chat(WRONG[name]))
+    _, long = await sent_and_told("sdk", chat(WRONG[name]))
+    assert isinstance(short, Exception)
+    assert (type(short), str(short)) == (type(long), str(long))
+
+
+FAILURES: dict[str, Any] = {
+    "a line 400": LineFault(kind="fail", status=400),
+    "a line 429": LineFault(kind="fail", status=429),
+    "a line 500 with odd text": LineFault(kind="fail", status=500, body="oh no"),
+    "a line nowhere": LineFault(kind="drop"),
+    "no credit": HttpFault(operation="batches.create", status=402, body='{"error": {"message": "no", "code": "c"}}'),
+    "unreachable": HttpFault(refuse=True),
+    "polls refused": HttpFault(operation="batches.retrieve", status=403),
+}
+
+
+@pytest.mark.parametrize("name", FAILURES)
+async def test_failures_are_equal_on_both_ways(name: str) -> None:
+    plan = FaultPlan((FAILURES[name],))
+    _, short = await sent_and_told("short", chat({}), faults=plan)
+    _, long = await sent_and_told("sdk", chat({}), faults=plan)
+    assert isinstance(short, openai.APIError)
+    assert type(short) is type(long)
+    for field in ("status_code", "code", "param", "type", "body"):
+        assert _without_ids(getattr(short, field, None)) == _without_ids(getattr(long, field, None))
+    assert short.request.url == long.request.url  # type: ignore[attr-defined]
+    assert json.loads(short.request.content) == json.loads(long.request.content)  # type: ignore[attr-defined]
+    if isinstance(short, openai.APIStatusError):
+        assert isinstance(long, openai.APIStatusError)
+        assert short.response.headers.keys() == long.response.headers.keys()
+        assert bool(short.request_id) == bool(long.request_id)
+
+
+def _without_ids(body: Any) -> Any:
+    ids = ("batch_id", "custom_id", "message")
+    return {k: v for k, v in body.items() if k not in ids} if isinstance(body, dict) else body
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda body: body.pop("created"),
+        lambda body: body.update(created="123"),
+        lambda body: body.update(choices=None),
+        lambda body: body["choices"][0].update(finish_reason="a new one"),
+        lambda body: body.update(extra={"a": [1, {"b": None}]}),
+        lambda body: body["choices"][0]["message"].update(reasoning_content="x"),
+        lambda body: body.update(usage={"prompt_tokens": 1.0}),
+        lambda body: body["choices"][0]["message"].update(tool_calls=[{"id": 5, "type": "weird"}]),
+    ],
+)
+async def test_odd_answers_become_what_the_sdk_makes_of_them(change: Callable[[Any], Any]) -> None:
+    async def answer(request: Any, send: Send) -> Any:
+        response = await send(request)
+        if request.url.path.endswith("/content"):
+            await response.aread()
+            line = json.loads(response.content)
+            change(line["response"]["body"])
+            return HTTP.Response(200, content=json.dumps(line).encode())
+        return response
+
+    told = []
+    for way in ("short", "sdk"):
+        world = World()
+        async with world.client(http_client=between(world, answer)) as client:
+            if way == "sdk":
+                client.request = client.request  # type: ignore[method-assign]
+            told.append(await client.chat.completions.create(model=MODEL, messages=MESSAGES))
+        world.emulator.close()
+    short, long = (completion.model_dump(exclude={"created"}, warnings=False) for completion in told)
+    assert short == long
+    assert told[0].to_dict(warnings=False) == told[1].to_dict(warnings=False)
+    assert type(told[0].created if hasattr(told[0], "created") else None) is type(
+        told[1].created if hasattr(told[1], "created") else None
+    )
+
+
+json_values = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**53), 2**53)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=5,
+)
+
+
+@given(
+    st.fixed_dictionaries(
+        {"id": json_values, "choices": json_values | st.just([]), "created": json_values, "model": json_values},
+        optional={"object": json_values | st.just("chat.completion"), "usage": json_values, "more": json_values},
+    )
+)
+@settings(max_examples=150)
+def test_whatever_validation_accepts_is_what_construction_makes(body: dict[str, Any]) -> None:
+    from openai._models import construct_type
+
+    model = short_way.model_of(Answer(200, json.dumps(body).encode(), None, "b", "c"))
+    if model is not None:
+        constructed: Any = construct_type(type_=ChatCompletion, value=body)
+        assert model.model_dump(warnings=False) == constructed.model_dump(warnings=False)
+
+
+async def test_hooks_of_the_sdks_http_client_see_every_call() -> None:
+    """inspect-ai has some."""
+    seen: list[str] = []
+
+    async def note(request: Any) -> None:
+        seen.append(request.url.path)
+
+    world = World()
+    async with world.client() as client:
+        client._client.event_hooks["request"].append(note)
+        await client.chat.completions.create(model=MODEL, messages=MESSAGES)
+    world.emulator.close()
+    assert seen == ["/v1/chat/completions"]
+
+
+async def test_what_is_changed_on_a_client_counts_for_its_next_call() -> None:
+    paid: list[str] = []
+
+    async def answer(request: Any, send: Send) -> Any:
+        if request.method == "POST":
+            paid.append(request.headers["authorization"])
+        return await send(request)
+
+    world = World()
+    async with world.client(http_client=between(world, answer)) as client:
+        await client.chat.completions.create(model=MODEL, messages=MESSAGES)
+        client.api_key = "changed"
+        await client.chat.completions.create(model=MODEL, messages=MESSAGES)
+        assert set(paid) == {"Bearer test-key", "Bearer changed"}
+    world.emulator.close()
+
+
+async def test_a_call_whose_caller_changes_its_messages_meanwhile_is_told_of_what_was_sent() -> None:
+    """The SDK is shown a failure as that of the request that was made, not of what has become of its arguments."""
+    messages = [{"role": "user", "content": "hello"}]
+    world = World(faults=FaultPlan((LineFault(kind="fail", status=400),)))
+    async with world.client(max_retries=0) as client, anyio.create_task_group() as callers:
+
+        async def call() -> None:
+            with pytest.raises(openai.BadRequestError) as caught:
+                await client.chat.completions.create(model=MODEL, messages=messages)  # type: ignore[arg-type]
+            assert json.loads(caught.value.request.content)["messages"] == [{"role": "user", "content": "hello"}]
+
+        callers.start_soon(call)
+        await anyio.wait_all_tasks_blocked()
+        messages.append({"role": "user", "content": "and more"})
+    world.emulator.close()
+
+
+async def test_a_tracer_that_came_before_us_sees_every_call(monkeypatch: pytest.MonkeyPatch, took: list[str]) -> None:
+    create, seen = AsyncCompletions.create, []
+
+    async def traced(self: Any, **options: Any) -> Any:
+        seen.append(options["model"])
+        return await create(self, **options)
+
+    monkeypatch.setattr(AsyncCompletions, "create", wraps(create)(traced))
+    _, told = await sent_and_told("short", chat({}))
+    assert isinstance(told, ChatCompletion)
+    assert (took, seen) == (["sdk"], [MODEL])
+
+
+async def test_where_the_queue_is_full_a_plain_call_waits_in_turn() -> None:
+    world = World()
+    async with world.client(max_queued_bytes=10) as client, anyio.create_task_group() as callers:
+        for number in range(3):
+            callers.start_soon(
+                partial(
+                    client.chat.completions.create, model=MODEL, messages=[{"role": "user", "content": str(number)}]
+                )
+            )
+    assert len(world.bodies_sent()) == 3
+    world.emulator.close()
