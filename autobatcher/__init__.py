@@ -1,11 +1,10 @@
 """Ordinary OpenAI-style awaits, sent through the Batch API at batch prices."""
 
-from importlib.metadata import version as _version
+from typing import TYPE_CHECKING as _TYPE_CHECKING
+from typing import Any as _Any
 
 from . import errors, events
 from .client.openai import BatchOpenAI
-from .client.openai_sync import BatchOpenAISync
-from .client.transport import BatchTransport
 from .errors import (
     BatchEndedError,
     BatchError,
@@ -19,7 +18,11 @@ from .errors import (
 )
 from .upstream.providers import ProviderProfile
 
-__version__ = _version("autobatcher")
+if _TYPE_CHECKING:
+    from .client.batch_transport import BatchTransport
+    from .client.openai_sync import BatchOpenAISync
+
+    __version__: str
 
 __all__ = [
     "BatchOpenAI",
@@ -39,3 +42,20 @@ __all__ = [
     "WrongEventLoopError",
     "__version__",
 ]
+
+
+def __getattr__(name: str) -> _Any:
+    """What most programs do not use is imported when it is."""
+    if name == "BatchOpenAISync":
+        from .client.openai_sync import BatchOpenAISync
+
+        return BatchOpenAISync
+    if name == "BatchTransport":
+        from .client.batch_transport import BatchTransport
+
+        return BatchTransport
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("autobatcher")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

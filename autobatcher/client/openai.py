@@ -26,9 +26,8 @@ from ..errors import ClientClosedError
 from ..events import BatchEventHandler
 from ..upstream.batch_api import CREATE_SECONDS
 from ..upstream.providers import ProviderProfile
-from . import resources, short_way
 from .batchable import batch_request
-from .call import ANSWERED, Call
+from .call import ANSWERED
 from .sdk import (
     CALL_EXTENSION,
     AnyAsyncClient,
@@ -289,23 +288,33 @@ class BatchOpenAI(CopiesShareTheEngine, AsyncContextManagerMixin, openai.AsyncOp
 
         @cached_property
         def chat(self):
-            return resources.BatchChat(self)
+            from .resources.chat import BatchChat
+
+            return BatchChat(self)
 
         @cached_property
         def completions(self):
-            return resources.BatchCompletions(self)
+            from .resources.completions import BatchCompletions
+
+            return BatchCompletions(self)
 
         @cached_property
         def images(self):
-            return resources.BatchImages(self)
+            from .resources.images import BatchImages
+
+            return BatchImages(self)
 
         @cached_property
         def responses(self):
-            return resources.BatchResponses(self)
+            from .resources.responses import BatchResponses
+
+            return BatchResponses(self)
 
         @cached_property
         def beta(self):
-            return resources.BatchBeta(self)
+            from .resources.beta import BatchBeta
+
+            return BatchBeta(self)
 
     async def _prepare_request(self, request: Any) -> None:
         """The SDK's hook between building and sending a request: the transport learns what the call wants."""
@@ -314,21 +323,6 @@ class BatchOpenAI(CopiesShareTheEngine, AsyncContextManagerMixin, openai.AsyncOp
             self._check_open(request)
         await super()._prepare_request(request)
         request.extensions[CALL_EXTENSION] = replace(self._call(), outcome=outcome)
-
-    def _plain_call(self) -> Call | None:
-        """What a call wants that says nothing of it itself; None where only the SDK's way will do."""
-        is_plain = (
-            type(self) is BatchOpenAI
-            and self._key is None  # a function, which the SDK asks at each call
-            and self._sets_no_timeout()
-            and not self._strict_response_validation
-            and not self._is_closed
-            and not short_way.is_watched(self)
-        )
-        return self._call() if is_plain else None
-
-    def _sets_no_timeout(self) -> bool:
-        return self.timeout == openai.DEFAULT_TIMEOUT or self._engine.ignores_timeouts
 
 
 class _Unbatched(openai.AsyncOpenAI):

@@ -10,9 +10,8 @@ import time
 import weakref
 from collections.abc import Callable, Mapping
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
-import httpx
 import openai
 from anyio import to_thread
 
@@ -22,7 +21,6 @@ from ..engine.request import Answer
 from ..engine.settings import DEADLINE_SLACK_SECONDS, Settings
 from ..events import BatchEventHandler
 from ..upstream.providers import ProviderProfile
-from . import resources
 from .batchable import batch_request
 from .batched_call import batched
 from .call import Call
@@ -172,12 +170,16 @@ class BatchOpenAISync(CopiesShareTheEngine, openai.OpenAI):
         @cached_property
         def responses(self):
             """The SDK's own, but for what would go past every batch."""
-            return resources.BatchResponsesSync(self)
+            from .resources.responses import BatchResponsesSync
+
+            return BatchResponsesSync(self)
 
         @cached_property
         def beta(self):
             """The same."""
-            return resources.BatchBetaSync(self)
+            from .resources.beta import BatchBetaSync
+
+            return BatchBetaSync(self)
 
     def _prepare_request(self, request: Any) -> None:
         """The SDK's hook between building and sending a request: the transport learns what the call wants."""
@@ -234,7 +236,7 @@ def _sdk_client(transport: Any) -> Any:
     return openai.DefaultHttpxClient(transport=transport)
 
 
-class _SyncTransport(httpx.BaseTransport):
+class _SyncTransport:
     """Batchable calls go to the engine in its thread, everything else through `upstream`."""
 
     default_call: Call  # of requests without the extension: somebody used the HTTP client itself
@@ -243,6 +245,15 @@ class _SyncTransport(httpx.BaseTransport):
         self._thread = thread
         self._upstream = upstream
         self._ignore_timeouts = ignore_timeouts
+
+    def close(self) -> None:
+        """Nothing: there are no connections here."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def handle_request(self, request: Any) -> Any:
         http = library_of(request)

@@ -28,16 +28,17 @@ from pydantic import ValidationError
 from ..engine.request import Answer, Request
 from ..errors import BatchError
 from .call import ANSWERED, Call
+from .openai import BatchOpenAI
 
 ENDPOINT = "/v1/chat/completions"
 
 
 def submitted(client: Any, arguments: Mapping[str, Any]) -> Request | None:
     """The request of a plain call, queued; None, and nothing is queued, if only the SDK's way will do."""
-    call: Call | None = client._plain_call()
-    body = None if call is None else _plain_body(arguments)
-    if call is None or body is None:
+    body = _plain_body(arguments) if _takes_it(client) else None
+    if body is None:
         return None
+    call: Call = client._call()
     request = Request(
         account=call.account, endpoint=ENDPOINT, body=body, model=arguments["model"], max_retries=call.max_retries
     )
@@ -128,7 +129,19 @@ def told_to_the_sdk(outcome: Answer | BatchError) -> Iterator[None]:
         ANSWERED.reset(token)
 
 
-def is_watched(client: openai.AsyncOpenAI) -> bool:
+def _takes_it(client: Any) -> bool:
+    """Whether nothing about this client is unusual."""
+    return (
+        type(client) is BatchOpenAI
+        and client._key is None  # a function, which the SDK asks at each call
+        and (client.timeout == openai.DEFAULT_TIMEOUT or client._engine.ignores_timeouts)
+        and not client._strict_response_validation
+        and not client._is_closed
+        and not _is_watched(client)
+    )
+
+
+def _is_watched(client: openai.AsyncOpenAI) -> bool:
     """Whether a tracer has put itself, or hooks of its own, in the way of this client's calls."""
     return (
         "request" in client.__dict__

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..upstream.batch_api import jittered
+from ..upstream.batch_api import sooner
 
 GROWTH = 1.25
 MOST_INTERVALS = 6.0
@@ -24,8 +24,9 @@ class Schedule:
         self._wait = interval
 
     def next_wait(self, active_batches: int) -> float:
-        """Seconds until the next poll, given how many batches are polled."""
-        return max(jittered(self._wait), active_batches / POLLS_PER_SECOND)
+        """Seconds until the next poll, given how many batches are polled: no two clients' alike, and never later than
+        the user wanted."""
+        return max(sooner(self._wait), active_batches / POLLS_PER_SECOND)
 
     def moved(self) -> None:
         """The last poll brought news: look again soon."""

@@ -336,6 +336,11 @@ def jittered(seconds: float) -> float:
     return seconds * random.uniform(1 - JITTER, 1 + JITTER)  # noqa: S311  (no secret)
 
 
+def sooner(seconds: float) -> float:
+    """So many seconds, or somewhat less."""
+    return seconds * random.uniform(1 - JITTER, 1)  # noqa: S311  (no secret)
+
+
 def wait_of(error: UpstreamError, delay: float) -> float:
     """How long to wait after `error`: `delay`, or longer if the server asks for it, within reason."""
     return max(delay, min(error.retry_after or 0.0, LONGEST_ASKED_SECONDS))

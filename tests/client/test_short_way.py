@@ -152,8 +152,8 @@ async def test_failures_are_equal_on_both_ways(name: str) -> None:
     assert type(short) is type(long)
     for field in ("status_code", "code", "param", "type", "body"):
         assert _without_ids(getattr(short, field, None)) == _without_ids(getattr(long, field, None))
-    assert short.request.url == long.request.url  # type: ignore[attr-defined]
-    assert json.loads(short.request.content) == json.loads(long.request.content)  # type: ignore[attr-defined]
+    assert short.request.url == long.request.url
+    assert json.loads(short.request.content) == json.loads(long.request.content)
     if isinstance(short, openai.APIStatusError):
         assert isinstance(long, openai.APIStatusError)
         assert short.response.headers.keys() == long.response.headers.keys()

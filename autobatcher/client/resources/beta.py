@@ -1,0 +1,30 @@
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from openai.resources.beta import AsyncBeta, Beta
+
+from .responses import refuse_websocket
+
+if not TYPE_CHECKING:
+    from .chat import BatchChat
+
+    class BatchBeta(AsyncBeta):
+        @cached_property
+        def chat(self) -> BatchChat:
+            return BatchChat(self._client)
+
+        @cached_property
+        def responses(self) -> Any:
+            return _without_websocket(super().responses)
+
+    class BatchBetaSync(Beta):
+        @cached_property
+        def responses(self) -> Any:
+            return _without_websocket(super().responses)
+
+
+def _without_websocket(responses: Any) -> Any:
+    responses.connect = refuse_websocket
+    return responses

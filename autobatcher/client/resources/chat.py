@@ -1,0 +1,29 @@
+from __future__ import annotations
+
+from functools import cached_property, wraps
+from typing import TYPE_CHECKING, Any
+
+from openai.resources.chat import AsyncChat, AsyncCompletions
+
+from .. import short_way
+
+if not TYPE_CHECKING:
+
+    class BatchChatCompletions(AsyncCompletions):
+        @wraps(AsyncCompletions.create)
+        async def create(self, *args: Any, **kwargs: Any) -> Any:
+            request = None if args else short_way.submitted(self._client, kwargs)
+            if request is None:
+                return await super().create(*args, **kwargs)
+            del kwargs
+            outcome = await request.outcome()
+            completion = short_way.model_of(outcome)
+            if completion is not None:
+                return completion
+            with short_way.told_to_the_sdk(outcome):
+                return await super().create(**short_way.arguments_of(request))
+
+    class BatchChat(AsyncChat):
+        @cached_property
+        def completions(self) -> BatchChatCompletions:
+            return BatchChatCompletions(self._client)
