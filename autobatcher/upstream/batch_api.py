@@ -253,14 +253,15 @@ class BatchAPI:
         """
         # "offset" is what Doubleword's `skip` was called before November 2025; servers ignore the one they don't know.
         params = {"skip": str(skip), "offset": str(skip)} if account.provider.partial_output else {}
-        lines, count = LineSplitter(), 0
+        splitter, count = LineSplitter(), 0
         async with self._open(account, "GET", f"/files/{_quoted(file_id)}/content", params=params) as response:
             async with aclosing(response.aiter_bytes()) as chunks:
                 async for chunk in chunks:
-                    for line in lines.feed(chunk):
+                    lines = splitter.feed(chunk)
+                    count += len(lines)
+                    for line in lines:
                         each(line)
-                        count += 1
-            for line in lines.rest():
+            for line in splitter.rest():
                 each(line)
                 count += 1
             last_line = response.headers.get("x-last-line", "")

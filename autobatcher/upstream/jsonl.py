@@ -77,16 +77,23 @@ class InputFile(io.RawIOBase):
             raise io.UnsupportedOperation("an input file goes to its beginning or its end only")
         return self._position
 
-    def readinto(self, buffer: Any) -> int:
-        wanted = len(buffer)
+    def read(self, size: int | None = -1) -> bytes:
+        """The next `size` bytes, or all that is left. (What `io.RawIOBase` makes of `readinto` copies them once more.)"""
+        wanted = self._size if size is None or size < 0 else size
         parts, have = [self._buffer], len(self._buffer)
-        while have < wanted and (line := next(self._left, b"")):
+        for line in self._left if have < wanted else ():
             parts.append(line)
             have += len(line)
+            if have >= wanted:
+                break
         content = b"".join(parts)
         chunk, self._buffer = content[:wanted], content[wanted:]
-        buffer[: len(chunk)] = chunk
         self._position += len(chunk)
+        return chunk
+
+    def readinto(self, buffer: Any) -> int:
+        chunk = self.read(len(buffer))
+        buffer[: len(chunk)] = chunk
         return len(chunk)
 
 
@@ -98,14 +105,13 @@ class LineSplitter:
 
     def feed(self, chunk: bytes) -> list[bytes]:
         """The lines that `chunk` completes."""
-        head, newline, tail = chunk.partition(b"\n")
-        if not newline:
-            self._rest.append(chunk)
+        lines = chunk.split(b"\n")
+        self._rest.append(lines[0])
+        if len(lines) == 1:
             return []
-        first = b"".join([*self._rest, head])
-        *lines, last = tail.split(b"\n")
-        self._rest = [last]
-        return [line for line in (first, *lines) if line.strip()]
+        lines[0] = b"".join(self._rest)
+        self._rest = [lines.pop()]
+        return [line for line in lines if line.strip()]
 
     def rest(self) -> list[bytes]:
         """What stood after the last `\\n`: a line that lacks its end, or was cut."""
