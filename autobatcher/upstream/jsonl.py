@@ -78,7 +78,7 @@ class InputFile(io.RawIOBase):
         return self._position
 
     def read(self, size: int | None = -1) -> bytes:
-        """The next `size` bytes, or all that is left. (`io.RawIOBase` would make it of `readinto`, with a copy more.)"""
+        """The next `size` bytes, or all that is left. (`io.RawIOBase` would make them of `readinto`, copied again.)"""
         wanted = self._size if size is None or size < 0 else size
         parts, have = [self._buffer], len(self._buffer)
         for line in self._left if have < wanted else ():
