@@ -121,7 +121,7 @@ def arguments_of(request: Request) -> dict[str, Any]:
 
 @contextmanager
 def told_to_the_sdk(outcome: Answer | BatchError) -> Iterator[None]:
-    """In here, this outcome is what the next call through the SDK comes to."""
+    """In here, this outcome is what a call through the SDK comes to."""
     token = ANSWERED.set(outcome)
     try:
         yield

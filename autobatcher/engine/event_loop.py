@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Awaitable, Generator
+from collections.abc import Awaitable
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -21,13 +21,17 @@ def running_loop() -> object:
     return asyncio.get_running_loop() if lowlevel is None else lowlevel.current_trio_token()
 
 
-def place_to_wait() -> Awaitable[object]:
-    """For the task that runs now: to be awaited by it, once, until somebody calls `wake`.
+def place_to_wait() -> tuple[Any, Awaitable[object]]:
+    """A place for the task that runs now, and what it is to await there, at once and once, until somebody calls `wake`.
 
     Cancelled: the task leaves at once; a later `wake` does nothing.
     """
     lowlevel = _trio_lowlevel()
-    return asyncio.get_running_loop().create_future() if lowlevel is None else _PlaceOnTrio(lowlevel)
+    if lowlevel is None:
+        future = asyncio.get_running_loop().create_future()
+        return future, future
+    place = _PlaceOnTrio(lowlevel)
+    return place, lowlevel.wait_task_rescheduled(place)
 
 
 def wake(place: Any) -> None:
@@ -50,10 +54,6 @@ class _PlaceOnTrio:
     def __init__(self, lowlevel: Any) -> None:
         self._lowlevel = lowlevel
         self._task: trio.lowlevel.Task | None = lowlevel.current_task()
-
-    def __await__(self) -> Generator[Any, Any, object]:
-        waiting: Generator[Any, Any, object] = self._lowlevel.wait_task_rescheduled(self).__await__()
-        return waiting
 
     def __call__(self, _: object) -> trio.lowlevel.Abort:
         """Trio's "abort function": the task was cancelled."""

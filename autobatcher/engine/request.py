@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Protocol
+from typing import Any, Protocol
 
 import msgspec
 
@@ -101,7 +101,7 @@ class Request:
         self._gate: Gate | None = None
         self._on_outcome: Callable[[], None] | None = None
         self._outcome: Answer | BatchError | None = None
-        self._waiter: Awaitable[object] | None = None
+        self._waiter: Any = None
 
     async def enter(self, gate: Gate) -> None:
         """Wait until `gate` lets the request into the queue. Cancelled: it is not in there."""
@@ -138,12 +138,18 @@ class Request:
         """
         try:
             if self._outcome is None:
-                self._waiter = place_to_wait()
-                await self._waiter
+                await self.wait()
         finally:
             self.withdraw()
-        assert self._outcome is not None
-        return self._outcome
+        return self.settled_as
+
+    def wait(self) -> Awaitable[object]:
+        """What to await, at once and once, until there is an outcome; then call `withdraw`, whatever happened.
+
+        This is `outcome` without a coroutine of its own, for where fifty thousand wait. There must be no outcome yet.
+        """
+        self._waiter, waiting = place_to_wait()
+        return waiting
 
     def notify(self, on_outcome: Callable[[], None]) -> None:
         """Have `on_outcome` called when there is an outcome; now, if there is one. The last one given counts."""
@@ -156,12 +162,18 @@ class Request:
         """Whether there is an outcome."""
         return self._outcome is not None
 
-    def result(self) -> Answer:
-        """The outcome, returned or raised. There must be one."""
-        if isinstance(self._outcome, BatchError):
-            raise self._outcome
+    @property
+    def settled_as(self) -> Answer | BatchError:
+        """The outcome. There must be one."""
         assert self._outcome is not None
         return self._outcome
+
+    def result(self) -> Answer:
+        """The outcome, returned or raised. There must be one."""
+        outcome = self.settled_as
+        if isinstance(outcome, BatchError):
+            raise outcome
+        return outcome
 
     def withdraw(self) -> None:
         """Nobody wants an answer any more. Synchronous; can be called again, and when there is an outcome."""

@@ -16,7 +16,11 @@ if not TYPE_CHECKING:
             if request is None:
                 return await super().create(*args, **kwargs)
             del kwargs
-            outcome = await request.outcome()
+            try:
+                await request.wait()
+            finally:
+                request.withdraw()
+            outcome = request.settled_as
             completion = short_way.model_of(outcome)
             if completion is not None:
                 return completion
