@@ -85,7 +85,7 @@ def installed(results: Results) -> Iterator[str]:
 def goal_rows(results: Results, goal: Goal) -> Iterator[Sequence[str]]:
     names = results.contenders(goal.measure, goal.contender)
     for name in names or [goal.contender]:
-        values = results.paired(goal.measure, goal.field, name, goal.against)
+        values = results.paired(goal, name)
         if not values:
             yield _described(goal, name), _limit(goal), "not measured", "", "-"
             continue
@@ -117,9 +117,13 @@ def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def _described(goal: Goal, contender: str) -> str:
-    others = " + ".join(goal.against)
-    over = f" / ({others})" if len(goal.against) > 1 else f" / {others}" if others else ""
-    return f"{goal.measure}: `{goal.field}` of {contender}{over}"
+    parts = [_sum((contender,), goal.less), _sum(goal.against, goal.against_less)]
+    return f"{goal.measure}: `{goal.field}` of {' / '.join(filter(None, parts))}"
+
+
+def _sum(plus: Sequence[str], minus: Sequence[str]) -> str:
+    terms = " + ".join(plus) + "".join(f" - {name}" for name in minus)
+    return f"({terms})" if len(plus) + len(minus) > 1 else terms
 
 
 def _limit(goal: Goal) -> str:

@@ -9,6 +9,8 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
+from goals import Goal
+
 
 class Results:
     """All results of the last run of each contender.
@@ -46,14 +48,22 @@ class Results:
         rounds = self._runs.get(measure, {}).get(contender, {})
         return {number: result[field] for number, result in rounds.items() if _is_number(result.get(field))}
 
-    def paired(self, measure: str, field: str, contender: str, against: Sequence[str]) -> list[float]:
-        """Of each round that all were in: the contender's value, over the sum of the others' if there are any."""
-        ours = self.values(measure, contender, field)
-        others = [self.values(measure, other, field) for other in against]
-        rounds = set(ours).intersection(*others)
-        if not others:
-            return [ours[number] for number in sorted(rounds)]
-        return [ours[number] / sum(other[number] for other in others) for number in sorted(rounds)]
+    def paired(self, goal: Goal, contender: str) -> list[float]:
+        """Of each round that all were in: the contender's value, made into what the goal is about."""
+        values = self._sums(goal, (contender,), goal.less)
+        others = self._sums(goal, goal.against, goal.against_less)
+        if not goal.against:
+            return list(values.values())
+        return [values[number] / others[number] for number in sorted(set(values).intersection(others))]
+
+    def _sums(self, goal: Goal, plus: Sequence[str], minus: Sequence[str]) -> dict[int, float]:
+        """By round: the values of some contenders, added up, less those of others."""
+        added = [self.values(goal.measure, name, goal.field) for name in plus]
+        taken = [self.values(goal.measure, name, goal.field) for name in minus]
+        if not added:
+            return {}
+        rounds = sorted(set(added[0]).intersection(*added, *taken))
+        return {n: sum(each[n] for each in added) - sum(each[n] for each in taken) for n in rounds}
 
     def fields(self, measure: str) -> list[str]:
         """The names of all numbers in a measure's results, in their order."""
