@@ -1,7 +1,8 @@
 """`BatchOpenAI`: `openai.AsyncOpenAI` whose batchable calls become lines of upstream batches.
 
-The SDK itself does all the building and parsing: its HTTP client is one whose transport hands batchable calls to the
-engine and everything else to the upstream. So every surface of the SDK works by itself.
+The SDK itself does the building and parsing: its HTTP client is one whose transport hands batchable calls to the engine
+and everything else to the upstream. So every surface of the SDK works by itself. The most frequent call has a short way
+past all that: see `short_way`.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Who runs the engine: a nursery of the caller's, or, for a client used bare, a background task of ours.
 
-What the background task promises: it is started by the first
-call; nothing escapes it; it holds no reference that would keep the client from being collected; and however the
-program ends, short of being killed, it gets its bounded goodbye: both event loops cancel it and wait for it.
+What the background task promises: it is started by the first call; nothing escapes it; it holds no reference that would
+keep the client from being collected; and however the program ends, short of being killed, it gets its bounded goodbye:
+both event loops cancel it and wait for it.
 """
 
 from __future__ import annotations
