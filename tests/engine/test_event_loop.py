@@ -79,11 +79,10 @@ def test_a_client_works_in_trio_as_a_guest_of_asyncio() -> None:
 
     async def in_trio() -> str:
         with trio.fail_after(10):
-            options: dict[str, Any] = {"base_url": "http://emulator.test/v1", "batch_window_seconds": 0.01}
-            options["poll_interval_seconds"] = 0.01
+            options: dict[str, Any] = {"batch_window_seconds": 0.01, "poll_interval_seconds": 0.01}
             http_client = emulator.http_client(library=SDK_LIBRARY)
             async with BatchOpenAI(
-                api_key="k", http_client=http_client, poll_interval_seconds=0.01, **options
+                api_key="k", base_url="http://emulator.test/v1", http_client=http_client, **options
             ) as client:
                 messages: Any = [{"role": "user", "content": "hello"}]
                 completion = await client.chat.completions.create(model=MODEL, messages=messages)
