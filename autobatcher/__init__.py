@@ -59,3 +59,7 @@ def __getattr__(name: str) -> _Any:
 
         return version("autobatcher")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

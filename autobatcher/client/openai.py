@@ -322,6 +322,8 @@ class BatchOpenAI(CopiesShareTheEngine, AsyncContextManagerMixin, openai.AsyncOp
         outcome = ANSWERED.get()
         if outcome is None:
             self._check_open(request)
+        else:
+            ANSWERED.set(None)  # for this one request: whoever makes another one meanwhile asks something else
         await super()._prepare_request(request)
         request.extensions[CALL_EXTENSION] = replace(self._call(), outcome=outcome)
 

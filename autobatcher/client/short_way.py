@@ -7,9 +7,10 @@ outcome as the response to its own request, so that its words, errors and lenien
 
 from __future__ import annotations
 
+import logging
+import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from functools import lru_cache
 from inspect import signature
 from math import isfinite
 from pathlib import Path
@@ -33,9 +34,14 @@ from .openai import BatchOpenAI
 ENDPOINT = "/v1/chat/completions"
 
 
-def submitted(client: Any, arguments: Mapping[str, Any]) -> Request | None:
-    """The request of a plain call, queued; None, and nothing is queued, if only the SDK's way will do."""
-    body = _plain_body(arguments) if _takes_it(client) else None
+def submitted(completions: Any, arguments: Mapping[str, Any]) -> Request | None:
+    """The request of a plain call, queued; None, and nothing is queued, if only the SDK's way will do.
+
+    Args:
+        completions: the resource whose `create` was called.
+    """
+    client = completions._client
+    body = _plain_body(arguments) if completions._post == client.post and _takes_it(client) else None
     if body is None:
         return None
     call: Call = client._call()
@@ -51,20 +57,28 @@ def submitted(client: Any, arguments: Mapping[str, Any]) -> Request | None:
 
 def _plain_body(arguments: Mapping[str, Any]) -> bytes | None:
     """The body of a plain call; None if it is anything else."""
+    try:
+        fields = _plain_fields(arguments)
+        return None if fields is None else _to_json(fields)
+    # Half a surrogate pair; a number beyond all bounds; a list that holds itself.
+    except (ValueError, OverflowError, RecursionError, msgspec.MsgspecError):
+        return None
+
+
+def _plain_fields(arguments: Mapping[str, Any]) -> dict[str, Any] | None:
     fields: dict[str, Any] = {}
     for name, value in arguments.items():
-        if type(value) in _SENTINELS:
-            continue
-        if name in _NAMES and _is_json(value):
+        if name in _NAMES:
+            if type(value) in _SENTINELS:
+                continue
+            if not _is_json(value):
+                return None
             fields[name] = value
-        elif value is not None or name not in _EXTRAS:
+        elif name not in _EXTRAS or (value is not None and type(value) not in _SENTINELS):
             return None
-    if not fields.get("model") or "messages" not in fields or fields.get("stream", False) is not False:
-        return None
-    try:
-        return _to_json(fields)
-    except (ValueError, OverflowError, msgspec.MsgspecError):  # half a surrogate pair; a number beyond all bounds
-        return None
+    model = fields.get("model")
+    is_plain = type(model) is str and model and "messages" in fields and fields.get("stream", False) is False
+    return fields if is_plain else None
 
 
 def _is_json(value: Any) -> bool:
@@ -134,29 +148,55 @@ def _takes_it(client: Any) -> bool:
     return (
         type(client) is BatchOpenAI
         and client._key is None  # a function, which the SDK asks at each call
+        and bool(client.api_key)
+        and type(client.max_retries) is int
         and (client.timeout == openai.DEFAULT_TIMEOUT or client._engine.ignores_timeouts)
         and not client._strict_response_validation
-        and not client._is_closed
+        and _are_plain_headers(client._custom_headers)
+        and not client.is_closed()
         and not _is_watched(client)
     )
 
 
-def _is_watched(client: openai.AsyncOpenAI) -> bool:
-    """Whether a tracer has put itself, or hooks of its own, in the way of this client's calls."""
+def _are_plain_headers(headers: Mapping[str, Any]) -> bool:
+    """Whether they need none of the SDK's checks."""
+    for name, value in headers.items():
+        if type(value) is not str or name.lower() in ("authorization", "content-type"):
+            return False
+    return True
+
+
+def _is_watched(client: Any) -> bool:
+    """Whether somebody has put something in the way of the SDK's calls, on this client or on its class.
+
+    (Who watches httpx as such sees what there is of HTTP: the files and batches.)
+    """
+    http = client._client
     return (
-        "request" in client.__dict__
-        or "post" in client.__dict__
-        or not _is_the_sdks_own(openai.AsyncOpenAI.request)
-        or not _is_the_sdks_own(openai.AsyncOpenAI.post)
+        not _WATCHABLE.isdisjoint(client.__dict__)
+        or "_prepare_request" in client.__dict__
+        or "send" in http.__dict__
+        or "handle_async_request" in http._transport.__dict__
+        or any(http.event_hooks.values())
         or not _is_the_sdks_own(AsyncCompletions.create)
-        or any(client._client.event_hooks.values())
+        or not _are_the_sdks_own()
+        or _logger.isEnabledFor(logging.DEBUG)  # the SDK tells of each request then
     )
 
 
-@lru_cache(maxsize=64)
-def _is_the_sdks_own(function: object) -> bool:
-    """And not what a tracer has put in its place, before or after we were imported."""
-    return isinstance(function, FunctionType) and function.__code__.co_filename.startswith(_SDK)
+def _are_the_sdks_own() -> bool:
+    for name in _WATCHABLE:
+        if not _is_the_sdks_own(getattr(BatchOpenAI, name)):
+            return False
+    return _is_the_sdks_own(openai.AsyncOpenAI._prepare_request)
 
 
-_SDK = str(Path(openai.__file__).parent)
+def _is_the_sdks_own(function: Any) -> bool:
+    """And not what a tracer has put in its place, before or after we were imported. (wrapt's proxies say that they are
+    instances of what they wrap, and equal to it; so the type itself is asked.)"""
+    return type(function) is FunctionType and function.__code__.co_filename.startswith(_SDK)
+
+
+_WATCHABLE = frozenset({"request", "post", "_prepare_options", "_build_request", "_process_response"})
+_SDK = str(Path(openai.__file__).parent) + os.sep
+_logger = logging.getLogger("openai")

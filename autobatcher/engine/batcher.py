@@ -243,7 +243,12 @@ class Batcher:
     # ---- starting batches ----
 
     def _add(self, request: Request) -> None:
-        if self._windows.add(request, anyio.current_time):
+        try:
+            has_news = self._windows.add(request, anyio.current_time)
+        except Exception:  # a defect: whatever it is, the request takes up no room
+            request.unqueue()
+            raise
+        if has_news:
             self._wake_up()
 
     def _wake_up(self) -> None:
@@ -257,6 +262,7 @@ class Batcher:
             room = self.settings.max_active_batches - len(self._batches)
             for requests in self._windows.due(anyio.current_time(), room):
                 self._start_batch(nursery, requests)
+                del requests  # which would stay in memory until the next batch
             has_room = len(self._batches) < self.settings.max_active_batches
             with anyio.CancelScope(deadline=self._windows.next_due() if has_room else math.inf):
                 await self._wake.wait()

@@ -44,8 +44,9 @@ def wake(place: Any) -> None:
 
 def _trio_lowlevel() -> Any:
     """`trio.lowlevel` in a task of trio's; None elsewhere. (There may be an asyncio loop, too, whose guest trio is.)"""
-    trio = sys.modules.get("trio")
-    return trio.lowlevel if trio is not None and trio.lowlevel.in_trio_task() else None
+    lowlevel = sys.modules.get("trio.lowlevel")
+    is_in_trio = getattr(lowlevel, "in_trio_task", None)  # which is missing while another thread imports trio
+    return lowlevel if is_in_trio is not None and is_in_trio() else None
 
 
 class _PlaceOnTrio:

@@ -147,7 +147,12 @@ class Request:
         """What to await, at once and once, until there is an outcome; then call `withdraw`, whatever happened.
 
         This is `outcome` without a coroutine of its own, for where fifty thousand wait. There must be no outcome yet.
+
+        Raises:
+            RuntimeError: if somebody waits already; each would think the answer theirs.
         """
+        if self._waiter is not None:
+            raise RuntimeError("somebody waits for this request already")
         self._waiter, waiting = place_to_wait()
         return waiting
 

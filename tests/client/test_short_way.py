@@ -16,7 +16,7 @@ from openai import NOT_GIVEN, omit
 from openai.resources.chat import AsyncCompletions
 from openai.types.chat import ChatCompletion
 
-from autobatcher import BatchOpenAI
+from autobatcher import BatchOpenAI, UnbatchableRequestError
 from autobatcher.client import short_way
 from autobatcher.emulator import FaultPlan, HttpFault, LineFault
 from autobatcher.engine.request import Answer
@@ -27,6 +27,10 @@ MESSAGES: Any = [{"role": "user", "content": "hello"}]
 
 class Text(str):
     """As numpy's and others' strings are."""
+
+
+def nested(levels: int) -> Any:
+    return {"x": nested(levels - 1)} if levels else "y"
 
 
 PLAIN: dict[str, dict[str, Any]] = {
@@ -49,6 +53,7 @@ UNUSUAL: dict[str, dict[str, Any]] = {
     "a tuple": {"stop": ("x", "y")},
     "a subclass of str": {"messages": [{"role": "user", "content": Text("hello")}]},
     "a key that is no string": {"logit_bias": {1: 2}},
+    "six hundred levels": {"metadata": nested(600)},
     "an iterator": {"messages": iter(MESSAGES)},
     "a model of the SDK": {
         "messages": [openai.types.chat.ChatCompletionMessage(role="assistant", content="x"), *MESSAGES]
@@ -62,8 +67,8 @@ def took(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     ways: list[str] = []
     submitted = short_way.submitted
 
-    def noted(client: Any, arguments: Any) -> Any:
-        request = submitted(client, arguments)
+    def noted(completions: Any, arguments: Any) -> Any:
+        request = submitted(completions, arguments)
         ways.append("sdk" if request is None else "short")
         return request
 
@@ -114,9 +119,15 @@ async def test_an_unusual_call_goes_the_sdks_way(name: str, took: list[str]) -> 
     assert took == ["sdk"]
 
 
+CIRCLE: list[Any] = []
+CIRCLE.append(CIRCLE)
 WRONG: dict[str, dict[str, Any]] = {
     "no messages": {"messages": omit},
     "an unknown argument": {"messagez": []},
+    "an unknown argument left out": {"messagez": omit},
+    "a model that is a number": {"model": 5},
+    "a model that is a list": {"model": ["m"]},
+    "a list that holds itself": {"stop": CIRCLE},
     "a set": {"stop": {"x"}},
     "not a number": {"temperature": float("nan")},
     "a class as response_format": {"response_format": int},
@@ -280,17 +291,131 @@ async def test_a_call_whose_caller_changes_its_messages_meanwhile_is_told_of_wha
     world.emulator.close()
 
 
-async def test_a_tracer_that_came_before_us_sees_every_call(monkeypatch: pytest.MonkeyPatch, took: list[str]) -> None:
-    create, seen = AsyncCompletions.create, []
+class Proxy:
+    """As wrapt makes them: says that it is what it wraps, and is equal to it."""
 
-    async def traced(self: Any, **options: Any) -> Any:
-        seen.append(options["model"])
-        return await create(self, **options)
+    def __init__(self, wrapped: Any, seen: list[str]) -> None:
+        self._wrapped, self._seen = wrapped, seen
 
-    monkeypatch.setattr(AsyncCompletions, "create", wraps(create)(traced))
+    @property  # type: ignore[misc]  # wrapt does it in C
+    def __class__(self) -> Any:
+        return type(self._wrapped)
+
+    @property
+    def __code__(self) -> Any:
+        return self._wrapped.__code__
+
+    def __eq__(self, other: object) -> bool:
+        return bool(self._wrapped == other)
+
+    def __hash__(self) -> int:
+        return hash(self._wrapped)
+
+    def __get__(self, instance: Any, owner: Any) -> Any:
+        return self if instance is None else partial(self, instance)
+
+    def __call__(self, *args: Any, **options: Any) -> Any:
+        self._seen.append("called")
+        return self._wrapped(*args, **options)
+
+
+def traced(function: Any, seen: list[str]) -> Any:
+    @wraps(function)
+    def call(*args: Any, **options: Any) -> Any:
+        seen.append("called")
+        return function(*args, **options)
+
+    return call
+
+
+CLASSES: list[tuple[Any, str]] = [
+    *((AsyncCompletions, name) for name in ("create",)),
+    *((openai.AsyncOpenAI, name) for name in ("request", "post", "_prepare_options", "_prepare_request")),
+    *((openai.AsyncOpenAI, name) for name in ("_build_request", "_process_response")),
+    *((BatchOpenAI, name) for name in ("request", "post")),
+]
+
+
+@pytest.mark.parametrize("wrapper", [Proxy, traced])
+@pytest.mark.parametrize(("owner", "name"), CLASSES)
+async def test_whoever_replaces_a_function_of_a_class_sees_every_call(
+    owner: Any, name: str, wrapper: Any, monkeypatch: pytest.MonkeyPatch, took: list[str]
+) -> None:
+    seen: list[str] = []
+    await sent_and_told("short", chat({}))
+    monkeypatch.setattr(owner, name, wrapper(getattr(owner, name), seen))
     _, told = await sent_and_told("short", chat({}))
     assert isinstance(told, ChatCompletion)
-    assert (took, seen) == (["sdk"], [MODEL])
+    assert (took, bool(seen)) == (["short", "sdk"], True)
+
+
+INSTANCES: dict[str, Callable[[Any], Any]] = {
+    **{name: lambda client: client for name in ("request", "post", "_prepare_options", "_prepare_request")},
+    **{name: lambda client: client for name in ("_build_request", "_process_response")},
+    "_post": lambda client: client.chat.completions,
+    "create": lambda client: client.chat.completions,
+    "send": lambda client: client._client,
+    "handle_async_request": lambda client: client._client._transport,
+}
+
+
+@pytest.mark.parametrize("name", INSTANCES)
+async def test_whoever_replaces_a_function_of_one_client_sees_its_calls(name: str) -> None:
+    seen: list[str] = []
+    world = World()
+    async with world.client() as client:
+        owner = INSTANCES[name](client)
+        setattr(owner, name, traced(getattr(owner, name), seen))
+        await client.chat.completions.create(model=MODEL, messages=MESSAGES)
+    world.emulator.close()
+    assert seen
+
+
+async def test_debug_logging_of_the_sdk_tells_of_every_call(took: list[str], caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("DEBUG", logger="openai")
+    await sent_and_told("short", chat({}))
+    assert took == ["sdk"]
+
+
+async def test_a_bad_model_harms_no_other_call() -> None:
+    """Where models are mixed, one batch has them all; and what is refused takes up no room in the queue."""
+    world = World("doubleword")
+    async with world.client(max_queued_bytes=150) as client, anyio.create_task_group() as callers:
+
+        async def refused(model: Any) -> None:
+            with pytest.raises(UnbatchableRequestError):
+                await client.chat.completions.create(model=model, messages=MESSAGES)
+
+        for model in (5, ["m"], None, True):
+            callers.start_soon(refused, model)
+        callers.start_soon(partial(client.chat.completions.create, model=MODEL, messages=MESSAGES))
+        callers.start_soon(partial(client.chat.completions.create, model=MODEL, messages=MESSAGES))
+    assert len(world.bodies_sent()) == 2
+    world.emulator.close()
+
+
+async def test_a_call_made_while_another_is_told_its_outcome_is_a_call_of_its_own() -> None:
+    world = World(faults=FaultPlan((LineFault(kind="fail", status=400, batches=(1,)),)))
+    asked: list[str] = []
+
+    async def ask_again(request: Any) -> None:
+        if not asked:
+            asked.append("")
+            message: Any = {"role": "user", "content": "another"}
+            completion = await client.chat.completions.create(model=MODEL, messages=[message])
+            asked.append(str(completion.choices[0].message.content))
+
+    async with world.client(max_retries=0) as client, anyio.create_task_group() as callers:
+
+        async def call() -> None:
+            with pytest.raises(openai.BadRequestError):
+                await client.chat.completions.create(model=MODEL, messages=MESSAGES)
+
+        callers.start_soon(call)
+        await anyio.wait_all_tasks_blocked()
+        client._client.event_hooks["request"].append(ask_again)
+    assert [body["messages"][0]["content"] for body in world.bodies_sent()] == ["hello", "another"]
+    world.emulator.close()
 
 
 async def test_where_the_queue_is_full_a_plain_call_waits_in_turn() -> None:

@@ -12,7 +12,7 @@ if not TYPE_CHECKING:
     class BatchChatCompletions(AsyncCompletions):
         @wraps(AsyncCompletions.create)
         async def create(self, *args: Any, **kwargs: Any) -> Any:
-            request = None if args else short_way.submitted(self._client, kwargs)
+            request = None if args else short_way.submitted(self, kwargs)
             if request is None:
                 return await super().create(*args, **kwargs)
             del kwargs
