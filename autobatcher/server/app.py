@@ -20,12 +20,12 @@ from ..client.openai import BatchOpenAI
 from ..upstream.failures import without_secret
 from ..upstream.providers import BATCHABLE_ENDPOINTS
 from .calls import BatchedCalls, CallLimits, bearer_of, refusal_parts
+from .connection import BROKEN_SENDS_RAISE, without_late_disconnects
 from .description import description
 from .exchange import Exchange, Receive, RefusedError, Scope, Send
 from .metrics import Metrics
 from .report import Report
 from .waiting_room import WaitingRoom
-from .worker import BROKEN_SENDS_RAISE, without_late_disconnects
 
 logger: logging.Logger = logging.getLogger("autobatcher")
 
@@ -89,6 +89,8 @@ class _Routes:
                 nursery.cancel_scope.cancel()
         elif scope["type"] == "http" and scope["method"] == "POST" and scope["path"] in BATCHABLE_ENDPOINTS:
             await self._call(scope, receive, send)
+        elif scope["type"] == "websocket":
+            await send({"type": "websocket.close"})  # before it is accepted: a 403
         else:
             await self._quart(scope, receive, send)
 
@@ -97,13 +99,15 @@ class _Routes:
         if self._proxy_key is not None and not _is_key(exchange.headers.get("authorization", ""), self._proxy_key):
             await exchange.refuse(refusal_parts(_WRONG_KEY))
             return
-        BROKEN_SENDS_RAISE.set(True)
+        before = BROKEN_SENDS_RAISE.set(True)
         try:
             await self._calls(exchange)
         except Exception as error:
             logger.error("autobatcher: a defect in the proxy at %s", exchange.path, exc_info=error)
             if not exchange.has_begun:
                 await exchange.respond(refusal_parts(_DEFECT, kind="server_error"))
+        finally:
+            BROKEN_SENDS_RAISE.reset(before)  # the next request of the connection may be in the same task
 
 
 def _add_routes(app: QuartTrio, client: BatchOpenAI, report: Report, forward_keys: bool) -> None:

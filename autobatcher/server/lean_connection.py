@@ -1,0 +1,215 @@
+"""A connection that serves HTTP/1.1 in one task: the app's own while there is a request. Made for hypercorn 0.18.
+
+hypercorn has a task that reads, one for each request's app and a new one for each idle time, with locks and channels
+between them; each response is written in three pieces. Thousands of requests wait here for hours, on a connection
+each. So here the app runs in the connection's task, what it receives is read when it asks, and the idle time is the
+deadline of a scope. Parsing, the order of events and every response remain hypercorn's; so does HTTP/2, entirely.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+import h11
+import trio
+from hypercorn.events import Closed, Event, RawData, Updated
+from hypercorn.protocol import ProtocolWrapper
+from hypercorn.protocol.h11 import H2CProtocolRequiredError, H2ProtocolAssumedError, H11Protocol
+from hypercorn.trio.task_group import TaskGroup, _handle
+from hypercorn.trio.tcp_server import MAX_RECV, TCPServer
+from hypercorn.trio.worker_context import EventWrapper
+from hypercorn.typing import ConnectionState
+from hypercorn.utils import parse_socket_addr
+
+from .connection import Connection
+
+CLOSE_SECONDS = 1.0
+"""For shutting a socket down and closing it, which waits for nothing; only the interface is asynchronous."""
+
+Message = MutableMapping[str, Any]
+
+
+class LeanConnection(Connection):
+    """See the module."""
+
+    async def _serve(self) -> None:
+        self._idle = trio.CancelScope()
+        self._is_over = False
+        try:
+            self._task_group = TaskGroup()  # entered for HTTP/2 only
+            self.protocol, self._http_1 = self._protocols()
+            await self._serve_http_1()
+        except OSError:
+            pass
+        finally:
+            self._set_idle(False)
+            with trio.move_on_after(CLOSE_SECONDS, shield=True):
+                await self._close()
+
+    def _protocols(self) -> tuple[ProtocolWrapper, _OneTaskHTTP1 | None]:
+        """hypercorn's protocol, which can become HTTP/2, and ours inside of it."""
+        socket = self.stream.socket
+        ends = [parse_socket_addr(socket.family, address) for address in (socket.getpeername(), socket.getsockname())]
+        state = ConnectionState(self.state)
+        parts: Any = (self.app, self.config, self.context, self._task_group, state, False, *ends, self.protocol_send)
+        wrapper, http_1 = ProtocolWrapper(*parts), _OneTaskHTTP1(*parts)
+        http_1.read = self._read
+        wrapper.protocol = http_1
+        return wrapper, http_1
+
+    async def _serve_http_1(self) -> None:
+        try:
+            with self._idle:
+                self._set_idle(True)
+                await self._read_data()
+        except (H2ProtocolAssumedError, H2CProtocolRequiredError) as switch:
+            await self._serve_http_2(switch)
+
+    async def _read_data(self) -> None:
+        """One request after the other."""
+        assert self._http_1 is not None
+        while True:
+            await self._http_1.take_events()
+            call = self._http_1.take_call()
+            if call is not None:
+                await call.run()
+            elif self._is_over or self.stream.socket.fileno() < 0:
+                return
+            else:
+                await self._read()
+
+    async def _read(self) -> None:
+        """Wait for bytes of the client's. Its end is told to whatever stream there is."""
+        assert self._http_1 is not None
+        if self._http_1.is_ahead:
+            await trio.sleep_forever()  # like hypercorn: what comes after a request is read after its response
+        try:
+            received = bytes(await self.stream.receive_some(MAX_RECV))
+            self._http_1.connection.receive_data(received)
+            self._is_over = not received
+        except (trio.ClosedResourceError, trio.BrokenResourceError):
+            self._is_over = True
+        if self._http_1.stream is not None:
+            with contextlib.suppress(trio.BrokenResourceError):  # asked by the app; its stream has been told
+                await self._http_1.take_events()
+        if self._is_over:
+            await self.protocol.handle(Closed())
+
+    async def _serve_http_2(self, switch: Exception) -> None:
+        """Let hypercorn do it, from the error on by which its HTTP/1.1 says so."""
+
+        async def handle(event: Event) -> None:
+            raise switch
+
+        self._http_1, self.protocol.protocol.handle = None, handle  # type: ignore[method-assign]
+        async with self._task_group:
+            await self.protocol.handle(RawData(b""))
+            await TCPServer._read_data(self)
+
+    async def protocol_send(self, event: Event) -> None:
+        if isinstance(event, Updated) and self._http_1 is not None:
+            self._set_idle(event.idle)
+        else:
+            await super().protocol_send(event)
+
+    def _set_idle(self, is_idle: bool) -> None:
+        """An idle connection ends in a while, or with the worker."""
+        if not is_idle:
+            self._idle.deadline = math.inf
+            self.context.idle.discard(self._idle)
+        elif self.context.terminated.is_set():
+            self._idle.cancel()
+        else:
+            self._idle.deadline = trio.current_time() + self.config.keep_alive_timeout
+            self.context.idle.add(self._idle)
+
+
+_UNUSED_EVENT = EventWrapper()
+"""For all connections: hypercorn's HTTP/1.1 sets one for whoever reads after a pause, which nobody here does."""
+
+
+class _OneTaskHTTP1(H11Protocol):
+    """HTTP/1.1 that does not start apps, but says what there is to run; a head is sent together with what follows it.
+
+    Attributes:
+        read: waits for more bytes.
+    """
+
+    read: Callable[[], Awaitable[None]]
+
+    def __init__(self, *parts: Any) -> None:
+        super().__init__(*parts)
+        self.connection = _Parser(h11.SERVER, max_incomplete_event_size=self.config.h11_max_incomplete_size)
+        self.can_read = _UNUSED_EVENT
+        self.task_group: Any = self  # of which streams know `spawn_app` only
+        self._call: _Call | None = None
+        self._head = b""
+
+    @property
+    def is_ahead(self) -> bool:
+        """Whether the client has sent more than the request that is going on."""
+        return isinstance(self.connection, _Parser) and self.connection.is_paused
+
+    async def take_events(self) -> None:
+        """Handle what has been received."""
+        await self._handle_events()
+
+    async def spawn_app(self, *parts: Any) -> Callable[[Message], Awaitable[None]]:
+        self._call = _Call(self.read, *parts)
+        return self._call.put
+
+    def take_call(self) -> _Call | None:
+        """The request that is to be run, once."""
+        call, self._call = self._call, None
+        return call
+
+    async def _send_h11_event(self, event: Any) -> None:
+        try:
+            content = self._head + self.connection.send(event)
+        except h11.LocalProtocolError:
+            if self.connection.their_state != h11.ERROR:
+                raise
+            return
+        is_head = isinstance(event, h11.Response)
+        self._head = content if is_head else b""
+        if content and not is_head:
+            await self.send(RawData(content))
+
+
+class _Parser(h11.Connection):
+    """For which a pause is the same as having nothing more."""
+
+    is_paused = False
+
+    def next_event(self) -> Any:
+        event = super().next_event()
+        self.is_paused = event is h11.PAUSED
+        return h11.NEED_DATA if self.is_paused else event
+
+
+class _Call:
+    """One request: its app, and what that has not received yet."""
+
+    __slots__ = ("_app", "_config", "_messages", "_read", "_scope", "_send")
+
+    def __init__(self, read: Callable[[], Awaitable[None]], app: Any, config: Any, scope: Any, send: Any) -> None:
+        self._read = read
+        self._app, self._config, self._scope, self._send = app, config, scope, send
+        self._messages: list[Message] = []
+
+    async def run(self) -> None:
+        threads = (trio.to_thread.run_sync, trio.from_thread.run)
+        await _handle(self._app, self._config, self._scope, self.receive, self._send, *threads)
+
+    async def put(self, message: Message) -> None:
+        self._messages.append(message)
+
+    async def receive(self) -> Any:
+        while not self._messages:
+            await self._read()
+        if self._messages[0]["type"].endswith(".disconnect"):
+            return self._messages[0]  # the last one, however often it is asked for
+        return self._messages.pop(0)
