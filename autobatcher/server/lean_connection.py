@@ -11,7 +11,8 @@ from __future__ import annotations
 import contextlib
 import math
 from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any
+from functools import partial
+from typing import Any, cast
 
 import h11
 import trio
@@ -30,6 +31,7 @@ CLOSE_SECONDS = 1.0
 """For shutting a socket down and closing it, which waits for nothing; only the interface is asynchronous."""
 
 Message = MutableMapping[str, Any]
+Call = Callable[[], Awaitable[None]]
 
 
 class LeanConnection(Connection):
@@ -38,8 +40,9 @@ class LeanConnection(Connection):
     async def _serve(self) -> None:
         self._idle = trio.CancelScope()
         self._is_over = False
+        self._call: Call | None = None
+        self._task_group = TaskGroup()  # entered for HTTP/2 only
         try:
-            self._task_group = TaskGroup()  # entered for HTTP/2 only
             self.protocol, self._http_1 = self._protocols()
             await self._serve_http_1()
         except OSError:
@@ -48,15 +51,20 @@ class LeanConnection(Connection):
             self._set_idle(False)
             with trio.move_on_after(CLOSE_SECONDS, shield=True):
                 await self._close()
+            self._leave_no_circles()
 
-    def _protocols(self) -> tuple[ProtocolWrapper, _OneTaskHTTP1 | None]:
+    def _leave_no_circles(self) -> None:
+        """Both hold methods of ours. Without them, nothing is left to the garbage collector."""
+        self.protocol, self._http_1 = cast("Any", None), None
+
+    def _protocols(self) -> tuple[ProtocolWrapper, _OneWriteHTTP1 | None]:
         """hypercorn's protocol, which can become HTTP/2, and ours inside of it."""
         socket = self.stream.socket
         ends = [parse_socket_addr(socket.family, address) for address in (socket.getpeername(), socket.getsockname())]
-        state = ConnectionState(self.state)
-        parts: Any = (self.app, self.config, self.context, self._task_group, state, False, *ends, self.protocol_send)
-        wrapper, http_1 = ProtocolWrapper(*parts), _OneTaskHTTP1(*parts)
-        http_1.read = self._read
+        rest: Any = (ConnectionState(self.state), False, *ends, self.protocol_send)
+        wrapper = ProtocolWrapper(self.app, self.config, self.context, self._task_group, *rest)
+        # All that streams know of a task group is `spawn_app`.
+        http_1 = _OneWriteHTTP1(self.app, self.config, self.context, cast("Any", self), *rest)
         wrapper.protocol = http_1
         return wrapper, http_1
 
@@ -73,13 +81,20 @@ class LeanConnection(Connection):
         assert self._http_1 is not None
         while True:
             await self._http_1.take_events()
-            call = self._http_1.take_call()
-            if call is not None:
-                await call.run()
+            if self._call is not None:
+                call, self._call = self._call, None
+                await call()
             elif self._is_over or self.stream.socket.fileno() < 0:
                 return
             else:
                 await self._read()
+
+    async def spawn_app(self, app: Any, config: Any, scope: Any, send: Any) -> Callable[[Message], Awaitable[None]]:
+        """Take note of a request, for `_read_data` to run."""
+        inbox = _Inbox(self._read)
+        threads = (trio.to_thread.run_sync, trio.from_thread.run)
+        self._call = partial(_handle, app, config, scope, inbox.receive, send, *threads)
+        return inbox.put
 
     async def _read(self) -> None:
         """Wait for bytes of the client's. Its end is told to whatever stream there is."""
@@ -131,21 +146,13 @@ _UNUSED_EVENT = EventWrapper()
 """For all connections: hypercorn's HTTP/1.1 sets one for whoever reads after a pause, which nobody here does."""
 
 
-class _OneTaskHTTP1(H11Protocol):
-    """HTTP/1.1 that does not start apps, but says what there is to run; a head is sent together with what follows it.
-
-    Attributes:
-        read: waits for more bytes.
-    """
-
-    read: Callable[[], Awaitable[None]]
+class _OneWriteHTTP1(H11Protocol):
+    """HTTP/1.1 that sends a head together with what follows it, and never waits for anything else."""
 
     def __init__(self, *parts: Any) -> None:
         super().__init__(*parts)
         self.connection = _Parser(h11.SERVER, max_incomplete_event_size=self.config.h11_max_incomplete_size)
         self.can_read = _UNUSED_EVENT
-        self.task_group: Any = self  # of which streams know `spawn_app` only
-        self._call: _Call | None = None
         self._head = b""
 
     @property
@@ -156,15 +163,6 @@ class _OneTaskHTTP1(H11Protocol):
     async def take_events(self) -> None:
         """Handle what has been received."""
         await self._handle_events()
-
-    async def spawn_app(self, *parts: Any) -> Callable[[Message], Awaitable[None]]:
-        self._call = _Call(self.read, *parts)
-        return self._call.put
-
-    def take_call(self) -> _Call | None:
-        """The request that is to be run, once."""
-        call, self._call = self._call, None
-        return call
 
     async def _send_h11_event(self, event: Any) -> None:
         try:
@@ -190,19 +188,14 @@ class _Parser(h11.Connection):
         return h11.NEED_DATA if self.is_paused else event
 
 
-class _Call:
-    """One request: its app, and what that has not received yet."""
+class _Inbox:
+    """What an app has not received yet. If that is nothing, it has more read."""
 
-    __slots__ = ("_app", "_config", "_messages", "_read", "_scope", "_send")
+    __slots__ = ("_messages", "_read")
 
-    def __init__(self, read: Callable[[], Awaitable[None]], app: Any, config: Any, scope: Any, send: Any) -> None:
+    def __init__(self, read: Callable[[], Awaitable[None]]) -> None:
         self._read = read
-        self._app, self._config, self._scope, self._send = app, config, scope, send
         self._messages: list[Message] = []
-
-    async def run(self) -> None:
-        threads = (trio.to_thread.run_sync, trio.from_thread.run)
-        await _handle(self._app, self._config, self._scope, self.receive, self._send, *threads)
 
     async def put(self, message: Message) -> None:
         self._messages.append(message)

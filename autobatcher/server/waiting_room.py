@@ -15,6 +15,7 @@ from collections import defaultdict, deque
 
 import anyio
 import msgspec
+import trio
 from anyio.abc import TaskStatus
 
 from ..engine.request import Request
@@ -30,13 +31,14 @@ CUT_OFF_SECONDS = 60.0
 class Place:
     """One request in the engine, and who asked."""
 
-    __slots__ = ("_digest", "caller", "given_up_at", "request", "wait_scope")
+    __slots__ = ("__weakref__", "_digest", "caller", "entered_at", "given_up_at", "request", "wait_scope")
 
     def __init__(self, request: Request, caller: str) -> None:
         self.request: Request = request
         self.caller: str = caller
+        self.entered_at: float = anyio.current_time()
         self.given_up_at: float = math.inf  # infinite while somebody waits here
-        self.wait_scope: anyio.CancelScope | None = None  # in which whoever waits here waits
+        self.wait_scope: trio.CancelScope | None = None  # in which whoever waits here waits
         self._digest: bytes | None = None
 
     def wake(self) -> None:
