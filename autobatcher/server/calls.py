@@ -131,7 +131,7 @@ class BatchedCalls:
         place = here()
         if place is not None:
             self._tally.take(place.request, anyio.current_time() - place.entered_at)
-            place.wake()
+            self._room.wake(place)
 
     async def _serve(self, place: Place, asked: StreamRequest, exchange: Exchange) -> None:
         """Wait at a place, and answer. Whoever goes away leaves the place behind, and may come back to it."""
