@@ -7,8 +7,10 @@ that (a disconnect with HTTP/2 streams in flight, floods of PRIORITY frames, too
 from __future__ import annotations
 
 import contextlib
+import itertools
 import logging
 import math
+import sys
 from contextvars import ContextVar
 from typing import Any
 
@@ -32,14 +34,47 @@ BROKEN_SENDS_RAISE: ContextVar[bool] = ContextVar("BROKEN_SENDS_RAISE", default=
 itself tells nobody. (HTTP/1.1: an HTTP/2 response is sent by a task of its own.)"""
 
 
-class EndingContext(WorkerContext):
-    """What the connections of one worker share: until when they may send, and who of them is idle."""
+CLOSED_AT_ONCE = 100
+"""Idle connections, between two turns of everybody else."""
 
-    def __init__(self) -> None:
+
+class IdleConnections:
+    """Connections without a request. After `seconds` of that they are closed."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._deadlines: dict[trio.SocketStream, float] = {}  # the next one is the first
+
+    def add(self, stream: trio.SocketStream) -> None:
+        self._deadlines[stream] = trio.current_time() + self._seconds
+
+    def discard(self, stream: trio.SocketStream) -> None:
+        self._deadlines.pop(stream, None)
+
+    def close(self, most: int, until: float = math.inf) -> None:
+        """Close those that were due by then, the oldest first. Whoever reads from one is told of it."""
+        for stream, deadline in list(itertools.islice(self._deadlines.items(), most)):
+            if deadline > until:
+                return
+            self.discard(stream)
+            stream.socket.close()
+
+    async def run(self) -> None:
+        """Close those that are due, until cancelled."""
+        while True:
+            # Nobody who comes meanwhile is due before the first one, or before all of the time has passed.
+            await trio.sleep_until(next(iter(self._deadlines.values()), trio.current_time() + self._seconds))
+            self.close(CLOSED_AT_ONCE, trio.current_time())
+
+
+class EndingContext(WorkerContext):
+    """What the connections of one worker share: until when they may send, and which are idle."""
+
+    def __init__(self, keep_alive_seconds: float) -> None:
         super().__init__(None)
         self.sends_until = math.inf
         self.sending: set[trio.CancelScope] = set()
-        self.idle: set[trio.CancelScope] = set()
+        self.idle = IdleConnections(keep_alive_seconds)
 
     async def end_at(self, deadline: float) -> None:
         """Idle connections end now, and what is being sent by then at the latest."""
@@ -47,8 +82,7 @@ class EndingContext(WorkerContext):
         self.sends_until = deadline
         for scope in self.sending:
             scope.deadline = min(scope.deadline, deadline)
-        for scope in self.idle:
-            scope.cancel()
+        self.idle.close(sys.maxsize)
 
 
 class _ResettingH2(H2Protocol):
@@ -76,6 +110,7 @@ class Connection(TCPServer):
     """One connection, whose failure is its own."""
 
     context: EndingContext
+    stream: Any  # a trio.SocketStream: there is no TLS here
 
     async def protocol_send(self, event: Any) -> None:
         """hypercorn's own, but that a reader who stalls cannot hold us for ever, and that broken sends can be told.

@@ -9,7 +9,6 @@ deadline of a scope. Parsing, the order of events and every response remain hype
 from __future__ import annotations
 
 import contextlib
-import math
 from collections.abc import Awaitable, Callable, MutableMapping
 from functools import partial
 from typing import Any, cast
@@ -21,7 +20,7 @@ from hypercorn.protocol import ProtocolWrapper
 from hypercorn.protocol.h11 import H2CProtocolRequiredError, H2ProtocolAssumedError, H11Protocol
 from hypercorn.trio.task_group import TaskGroup, _handle
 from hypercorn.trio.tcp_server import MAX_RECV, TCPServer
-from hypercorn.trio.worker_context import EventWrapper
+from hypercorn.trio.worker_context import EventWrapper, TrioSingleTask
 from hypercorn.typing import ConnectionState
 from hypercorn.utils import parse_socket_addr
 
@@ -38,13 +37,16 @@ class LeanConnection(Connection):
     """See the module."""
 
     async def _serve(self) -> None:
-        self._idle = trio.CancelScope()
         self._is_over = False
         self._call: Call | None = None
-        self._task_group = TaskGroup()  # entered for HTTP/2 only
+        self._task_group = TaskGroup()  # entered for HTTP/2 only, as these are only made for it:
+        self.send_lock, self.idle_task = cast("Any", _NO_LOCK), cast("Any", None)
         try:
             self.protocol, self._http_1 = self._protocols()
-            await self._serve_http_1()
+            self._set_idle(True)
+            await self._read_data()
+        except (H2ProtocolAssumedError, H2CProtocolRequiredError) as switch:
+            await self._serve_http_2(switch)
         except OSError:
             pass
         finally:
@@ -67,14 +69,6 @@ class LeanConnection(Connection):
         http_1 = _OneWriteHTTP1(self.app, self.config, self.context, cast("Any", self), *rest)
         wrapper.protocol = http_1
         return wrapper, http_1
-
-    async def _serve_http_1(self) -> None:
-        try:
-            with self._idle:
-                self._set_idle(True)
-                await self._read_data()
-        except (H2ProtocolAssumedError, H2CProtocolRequiredError) as switch:
-            await self._serve_http_2(switch)
 
     async def _read_data(self) -> None:
         """One request after the other."""
@@ -102,10 +96,10 @@ class LeanConnection(Connection):
         if self._http_1.is_ahead:
             await trio.sleep_forever()  # like hypercorn: what comes after a request is read after its response
         try:
-            received = bytes(await self.stream.receive_some(MAX_RECV))
+            received = await self.stream.socket.recv(MAX_RECV)
             self._http_1.connection.receive_data(received)
             self._is_over = not received
-        except (trio.ClosedResourceError, trio.BrokenResourceError):
+        except (OSError, trio.ClosedResourceError):
             self._is_over = True
         if self._http_1.stream is not None:
             with contextlib.suppress(trio.BrokenResourceError):  # asked by the app; its stream has been told
@@ -120,9 +114,11 @@ class LeanConnection(Connection):
             raise switch
 
         self._http_1, self.protocol.protocol.handle = None, handle  # type: ignore[method-assign]
-        async with self._task_group:
-            await self.protocol.handle(RawData(b""))
-            await TCPServer._read_data(self)
+        self.send_lock, self.idle_task = trio.Lock(), TrioSingleTask()
+        with contextlib.suppress(OSError):
+            async with self._task_group:
+                await self.protocol.handle(RawData(b""))
+                await TCPServer._read_data(self)
 
     async def protocol_send(self, event: Event) -> None:
         if isinstance(event, Updated) and self._http_1 is not None:
@@ -133,14 +129,15 @@ class LeanConnection(Connection):
     def _set_idle(self, is_idle: bool) -> None:
         """An idle connection ends in a while, or with the worker."""
         if not is_idle:
-            self._idle.deadline = math.inf
-            self.context.idle.discard(self._idle)
+            self.context.idle.discard(self.stream)
         elif self.context.terminated.is_set():
-            self._idle.cancel()
+            self.stream.socket.close()
         else:
-            self._idle.deadline = trio.current_time() + self.config.keep_alive_timeout
-            self.context.idle.add(self._idle)
+            self.context.idle.add(self.stream)
 
+
+_NO_LOCK = contextlib.nullcontext()
+"""In one task nobody else sends."""
 
 _UNUSED_EVENT = EventWrapper()
 """For all connections: hypercorn's HTTP/1.1 sets one for whoever reads after a pause, which nobody here does."""

@@ -89,10 +89,11 @@ async def run_worker(
     wrapped = wrap_app(app, config.wsgi_max_body_size, "asgi")
     state: LifespanState = {}
     lifespan = Lifespan(wrapped, config, state)
-    context = EndingContext()
+    context = EndingContext(config.keep_alive_timeout)
     async with trio.open_nursery() as lifespan_nursery:
         await lifespan_nursery.start(lifespan.handle_lifespan)
         await lifespan.wait_for_startup()
+        lifespan_nursery.start_soon(context.idle.run)
         async with trio.open_nursery() as connections:
             serve_connection = partial(CONNECTION, wrapped, config, context, ConnectionState(state.copy()))
             listeners = [trio.SocketListener(trio.socket.from_stdlib_socket(each)) for each in sockets]
