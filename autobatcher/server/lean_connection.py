@@ -95,17 +95,24 @@ class LeanConnection(Connection):
         assert self._http_1 is not None
         if self._http_1.is_ahead:
             await trio.sleep_forever()  # like hypercorn: what comes after a request is read after its response
-        try:
-            received = await self.stream.socket.recv(MAX_RECV)
-            self._http_1.connection.receive_data(received)
-            self._is_over = not received
-        except (OSError, trio.ClosedResourceError):
-            self._is_over = True
+        received = await self._receive_some()
+        self._http_1.connection.receive_data(received)
+        self._is_over = not received
         if self._http_1.stream is not None:
             with contextlib.suppress(trio.BrokenResourceError):  # asked by the app; its stream has been told
                 await self._http_1.take_events()
         if self._is_over:
             await self.protocol.handle(Closed())
+
+    async def _receive_some(self) -> bytes:
+        """b"" at the end, in whatever way it comes."""
+        try:
+            # First, since there is hardly ever anything yet; and less stands in memory than while waiting in `recv`.
+            await trio.lowlevel.wait_readable(self.stream.socket)
+            received: bytes = await self.stream.socket.recv(MAX_RECV)
+        except (OSError, trio.ClosedResourceError, ValueError):  # ValueError: it was closed before
+            return b""
+        return received
 
     async def _serve_http_2(self, switch: Exception) -> None:
         """Let hypercorn do it, from the error on by which its HTTP/1.1 says so."""
