@@ -24,6 +24,8 @@ from hypercorn.protocol.h2 import H2Protocol
 from hypercorn.trio.tcp_server import TCPServer
 from hypercorn.trio.worker_context import WorkerContext
 
+from .turnstile import Turnstile
+
 logger: logging.Logger = logging.getLogger("autobatcher")
 
 STALLED_SECONDS = 600.0
@@ -36,6 +38,11 @@ itself tells nobody. (HTTP/1.1: an HTTP/2 response is sent by a task of its own.
 
 CLOSED_AT_ONCE = 100
 """Idle connections, between two turns of everybody else."""
+
+
+READ_AT_ONCE = 100
+"""Connections that go on in one pass of the loop: when thousands of clients call or leave together, each takes 0.1 ms
+at least."""
 
 
 class IdleConnections:
@@ -68,13 +75,14 @@ class IdleConnections:
 
 
 class EndingContext(WorkerContext):
-    """What the connections of one worker share: until when they may send, and which are idle."""
+    """What the connections of one worker share: until when they may send, which are idle, and who goes on first."""
 
     def __init__(self, keep_alive_seconds: float) -> None:
         super().__init__(None)
         self.sends_until = math.inf
         self.sending: set[trio.CancelScope] = set()
         self.idle = IdleConnections(keep_alive_seconds)
+        self.reading = Turnstile(READ_AT_ONCE)
 
     async def end_at(self, deadline: float) -> None:
         """Idle connections end now, and what is being sent by then at the latest."""

@@ -109,6 +109,7 @@ class LeanConnection(Connection):
         try:
             # First, since there is hardly ever anything yet; and less stands in memory than while waiting in `recv`.
             await trio.lowlevel.wait_readable(self.stream.socket)
+            await self.context.reading.pass_through()
             received: bytes = await self.stream.socket.recv(MAX_RECV)
         except (OSError, trio.ClosedResourceError, ValueError):  # ValueError: it was closed before
             return b""

@@ -94,6 +94,7 @@ async def run_worker(
         await lifespan_nursery.start(lifespan.handle_lifespan)
         await lifespan.wait_for_startup()
         lifespan_nursery.start_soon(context.idle.run)
+        lifespan_nursery.start_soon(context.reading.run)
         async with trio.open_nursery() as connections:
             serve_connection = partial(CONNECTION, wrapped, config, context, ConnectionState(state.copy()))
             listeners = [trio.SocketListener(trio.socket.from_stdlib_socket(each)) for each in sockets]
