@@ -18,7 +18,6 @@ from hypercorn.typing import ConnectionState, LifespanState
 from hypercorn.utils import wrap_app
 
 from .connection import Connection, EndingContext
-from .lean_connection import LeanConnection
 
 BACKLOG = 4096
 """Connections that may wait to be accepted: with hypercorn's 100, five thousand at once do not get in."""
@@ -45,7 +44,11 @@ LEAN_VERSIONS = "0.18."
 
 def connection_for(hypercorn_version: str) -> type[Connection]:
     """With a version that is not known, connections cost more, and do the same."""
-    return LeanConnection if hypercorn_version.startswith(LEAN_VERSIONS) else Connection
+    if not hypercorn_version.startswith(LEAN_VERSIONS):
+        return Connection
+    from .lean_connection import LeanConnection  # which another version may not even have the parts for
+
+    return LeanConnection
 
 
 CONNECTION = connection_for(version("hypercorn"))
