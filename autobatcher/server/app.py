@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hmac
 import logging
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from importlib.resources import files
 from typing import Any
 
@@ -22,7 +22,7 @@ from ..upstream.providers import BATCHABLE_ENDPOINTS
 from .calls import BatchedCalls, CallLimits, bearer_of, refusal_parts
 from .connection import BROKEN_SENDS_RAISE, without_late_disconnects
 from .description import description
-from .exchange import Exchange, Receive, RefusedError, Scope, Send
+from .exchange import ClientGoneError, Exchange, Receive, RefusedError, Scope, Send
 from .metrics import Metrics
 from .report import Report
 from .waiting_room import WaitingRoom
@@ -92,7 +92,20 @@ class _Routes:
         elif scope["type"] == "websocket":
             await send({"type": "websocket.close"})  # before it is accepted: a 403
         else:
-            await self._quart(scope, receive, send)
+            await self._page(scope, receive, send)
+
+    async def _page(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """No page takes a body; one that is sent all the same is read before the answer, which Quart would not do."""
+        try:
+            await Exchange(scope, receive, send).drain()
+        except ClientGoneError:
+            return
+        messages = iter([{"type": "http.request"}])  # an empty body
+
+        async def after_body() -> MutableMapping[str, Any]:
+            return next(messages, None) or await receive()
+
+        await self._quart(scope, after_body, send)
 
     async def _call(self, scope: Scope, receive: Receive, send: Send) -> None:
         exchange = Exchange(scope, receive, send)

@@ -79,6 +79,18 @@ async def test_one_connection_carries_calls_and_pages_one_after_the_other() -> N
                 assert (await answer(stream)).endswith(b"ok")
 
 
+async def test_a_body_that_nobody_wants_does_not_cost_the_connection() -> None:
+    """It comes after its head; who is answered before it came could not send another request."""
+    head = b"POST /v1/audio/speech HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\n"
+    with trio.fail_after(LIMIT):
+        async with open_proxy() as proxy, await connect(proxy) as stream:
+            for _ in range(3):
+                await stream.send_all(head)
+                await trio.sleep(0.05)
+                await stream.send_all(b"hello")
+                assert (await answer(stream)).startswith(b"HTTP/1.1 404")
+
+
 async def test_a_response_that_is_known_comes_in_order_when_requests_come_in_one_piece() -> None:
     health = b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n"
     last = call("second", headers=b"Connection: close\r\n")
