@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hmac
 import logging
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from importlib.resources import files
 from typing import Any
 
@@ -20,12 +20,12 @@ from ..client.openai import BatchOpenAI
 from ..upstream.failures import without_secret
 from ..upstream.providers import BATCHABLE_ENDPOINTS
 from .calls import BatchedCalls, CallLimits, bearer_of, refusal_parts
+from .connection import BROKEN_SENDS_RAISE, without_late_disconnects
 from .description import description
-from .exchange import Exchange, Receive, RefusedError, Scope, Send
+from .exchange import ClientGoneError, Exchange, Receive, RefusedError, Scope, Send
 from .metrics import Metrics
 from .report import Report
 from .waiting_room import WaitingRoom
-from .worker import BROKEN_SENDS_RAISE, without_late_disconnects
 
 logger: logging.Logger = logging.getLogger("autobatcher")
 
@@ -89,21 +89,38 @@ class _Routes:
                 nursery.cancel_scope.cancel()
         elif scope["type"] == "http" and scope["method"] == "POST" and scope["path"] in BATCHABLE_ENDPOINTS:
             await self._call(scope, receive, send)
+        elif scope["type"] == "websocket":
+            await send({"type": "websocket.close"})  # before it is accepted: a 403
         else:
-            await self._quart(scope, receive, send)
+            await self._page(scope, receive, send)
+
+    async def _page(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """No page takes a body; one that is sent all the same is read before the answer, which Quart would not do."""
+        try:
+            await Exchange(scope, receive, send).drain()
+        except ClientGoneError:
+            return
+        messages = iter([{"type": "http.request"}])  # an empty body
+
+        async def after_body() -> MutableMapping[str, Any]:
+            return next(messages, None) or await receive()
+
+        await self._quart(scope, after_body, send)
 
     async def _call(self, scope: Scope, receive: Receive, send: Send) -> None:
         exchange = Exchange(scope, receive, send)
         if self._proxy_key is not None and not _is_key(exchange.headers.get("authorization", ""), self._proxy_key):
             await exchange.refuse(refusal_parts(_WRONG_KEY))
             return
-        BROKEN_SENDS_RAISE.set(True)
+        before = BROKEN_SENDS_RAISE.set(True)
         try:
             await self._calls(exchange)
         except Exception as error:
             logger.error("autobatcher: a defect in the proxy at %s", exchange.path, exc_info=error)
             if not exchange.has_begun:
                 await exchange.respond(refusal_parts(_DEFECT, kind="server_error"))
+        finally:
+            BROKEN_SENDS_RAISE.reset(before)  # the next request of the connection may be in the same task
 
 
 def _add_routes(app: QuartTrio, client: BatchOpenAI, report: Report, forward_keys: bool) -> None:

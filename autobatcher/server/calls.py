@@ -10,11 +10,14 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import weakref
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import anyio
 import msgspec
+import trio
 
 from ..client.batchable import check_content_type
 from ..client.http_parts import HttpParts, answer_parts, error_parts, streamed_parts
@@ -119,14 +122,16 @@ class BatchedCalls:
             message = "This proxy has no room for more requests that wait: try again later."
             raise RefusedError(503, message, code="no_room", retry_after=BUSY_SECONDS) from None
         self._tally.requests += 1
-        place, begun = self._room.enter(request, caller), anyio.current_time()
-
-        def on_outcome() -> None:
-            self._tally.take(request, anyio.current_time() - begun)
-            place.wake()
-
-        request.notify(on_outcome)
+        place = self._room.enter(request, caller)
+        # Weakly: the place holds the request, which will hold this. No circles, nothing for the garbage collector.
+        request.notify(partial(self._on_outcome, weakref.ref(place)))
         return place
+
+    def _on_outcome(self, here: weakref.ref[Place]) -> None:
+        place = here()
+        if place is not None:
+            self._tally.take(place.request, anyio.current_time() - place.entered_at)
+            self._room.wake(place)
 
     async def _serve(self, place: Place, asked: StreamRequest, exchange: Exchange) -> None:
         """Wait at a place, and answer. Whoever goes away leaves the place behind, and may come back to it."""
@@ -149,7 +154,7 @@ class BatchedCalls:
         if silence is None or exchange.is_http_1_0:  # HTTP/1.0 has no way to say that a response is cut off
             silence = float("inf")
         while True:
-            with anyio.move_on_after(silence) as place.wait_scope:
+            with trio.CancelScope(deadline=trio.current_time() + silence) as place.wait_scope:
                 if place.request.is_settled:
                     return
                 await exchange.wait_until_gone()

@@ -11,7 +11,7 @@ import trio
 from ..client.http_parts import HttpParts
 
 DRAINED_BYTES, DRAINED_SECONDS = 100_000_000, 5.0
-"""How much of a refused body is read, and for how long."""
+"""How much of a body that nobody wants is read, and for how long."""
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -96,14 +96,21 @@ class Exchange:
         chunk: bytes = message.get("body", b"")
         return chunk
 
-    async def refuse(self, parts: HttpParts) -> None:
-        """Respond to a request whose body may not have been read. What is left of it is read and thrown away, within
-        limits: a connection that is closed with unread bytes is reset, and then many clients see no response."""
+    async def drain(self) -> None:
+        """Read what is left of the body and throw it away, within limits. Raises `ClientGoneError`.
+
+        A connection that is answered before it was read is closed, by a reset if there are unread bytes. Then many
+        clients see no response, or send their next request into nothing.
+        """
         left = DRAINED_BYTES
+        with trio.move_on_after(DRAINED_SECONDS):
+            while self._has_more_body and left > 0:
+                left -= len(await self._next_chunk())
+
+    async def refuse(self, parts: HttpParts) -> None:
+        """Respond to a request whose body may not have been read."""
         try:
-            with trio.move_on_after(DRAINED_SECONDS):
-                while self._has_more_body and left > 0:
-                    left -= len(await self._next_chunk())
+            await self.drain()
             await self.respond(parts)
         except ClientGoneError:
             return

@@ -15,6 +15,7 @@ from collections import defaultdict, deque
 
 import anyio
 import msgspec
+import trio
 from anyio.abc import TaskStatus
 
 from ..engine.request import Request
@@ -27,20 +28,25 @@ CUT_OFF_SECONDS = 60.0
 """At least so long for a client whose response we cut off: it comes back for the true error, after its back-off."""
 
 
+WOKEN_AT_ONCE = 50
+"""Between two turns of everybody else: the answers of a batch come together, and telling each takes 0.2 ms."""
+
+
 class Place:
     """One request in the engine, and who asked."""
 
-    __slots__ = ("_digest", "caller", "given_up_at", "request", "wait_scope")
+    __slots__ = ("__weakref__", "_digest", "caller", "entered_at", "given_up_at", "request", "wait_scope")
 
     def __init__(self, request: Request, caller: str) -> None:
         self.request: Request = request
         self.caller: str = caller
+        self.entered_at: float = anyio.current_time()
         self.given_up_at: float = math.inf  # infinite while somebody waits here
-        self.wait_scope: anyio.CancelScope | None = None  # in which whoever waits here waits
+        self.wait_scope: trio.CancelScope | None = None  # in which whoever waits here waits
         self._digest: bytes | None = None
 
     def wake(self) -> None:
-        """There is an outcome."""
+        """Whoever waits here goes on."""
         if self.wait_scope is not None:
             self.wait_scope.cancel()
 
@@ -68,6 +74,8 @@ class WaitingRoom:
         self._leavings: list[tuple[float, int, Place]] = []  # a heap, by time
         self._order = itertools.count()
         self._wake = anyio.Event()
+        self._to_wake: deque[Place] = deque()
+        self._has_answers = anyio.Event()
 
     def __len__(self) -> int:
         return self._count
@@ -116,9 +124,27 @@ class WaitingRoom:
         """The client has its answer."""
         self._count -= 1
 
+    def wake(self, place: Place) -> None:
+        """There is an outcome. Whoever waits for it is woken, in turn."""
+        self._to_wake.append(place)
+        self._has_answers.set()
+
     async def run(self, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
-        """Give up the places of clients that did not come back, until cancelled."""
-        task_status.started()
+        """Wake those who wait, and give up the places of clients that did not come back, until cancelled."""
+        async with anyio.create_task_group() as nursery:
+            nursery.start_soon(self._wake_in_turn)
+            nursery.start_soon(self._give_up_in_time)
+            task_status.started()
+
+    async def _wake_in_turn(self) -> None:
+        while True:
+            await self._has_answers.wait()  # which lets others go on, even if there are more to wake
+            for _ in range(min(WOKEN_AT_ONCE, len(self._to_wake))):
+                self._to_wake.popleft().wake()
+            if not self._to_wake:
+                self._has_answers = anyio.Event()
+
+    async def _give_up_in_time(self) -> None:
         while True:
             self._wake = anyio.Event()
             self._give_up_until(anyio.current_time())

@@ -24,7 +24,7 @@ from autobatcher.emulator import FaultPlan, LineFault
 from autobatcher.engine.request import Request
 from autobatcher.server import CallLimits
 from autobatcher.server.heartbeat import heartbeat_seconds
-from autobatcher.server.waiting_room import WaitingRoom
+from autobatcher.server.waiting_room import WOKEN_AT_ONCE, WaitingRoom
 from tests.server.proxies import Proxy, on_real_trio, open_proxy
 from tests.worlds import wait_for_event
 
@@ -88,6 +88,23 @@ async def test_only_a_place_that_was_left_can_be_taken_and_each_only_once() -> N
     assert room.take_back(endpoint, shuffled, "a") is places[1]
     assert room.take_back(endpoint, shuffled, "a") is None
     assert len(room) == 3
+
+
+@pytest.mark.parametrize("anyio_backend", ["trio"], indirect=True)
+async def test_those_whose_answers_came_together_are_woken_a_few_at_a_time() -> None:
+    room = WaitingRoom(grace_seconds=10, most=1000)
+    async with anyio.create_task_group() as nursery:
+        await nursery.start(room.run)
+        places = [room.enter(await request(), "a") for _ in range(3 * WOKEN_AT_ONCE)]
+        for place in places:
+            place.wait_scope = trio.CancelScope()
+            room.wake(place)
+        seen = []
+        for _ in range(6):
+            seen.append(sum(scope.cancel_called for place in places if (scope := place.wait_scope)))
+            await anyio.lowlevel.checkpoint()
+        assert set(seen) == {0, WOKEN_AT_ONCE, 2 * WOKEN_AT_ONCE, 3 * WOKEN_AT_ONCE}
+        nursery.cancel_scope.cancel()
 
 
 async def test_a_place_is_given_up_when_nobody_came_back_in_time() -> None:

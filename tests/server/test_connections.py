@@ -1,0 +1,234 @@
+"""What a client may rely on, whether connections are ours for this version of hypercorn or its own for any other."""
+
+from __future__ import annotations
+
+import json
+import socket
+
+import h2.config
+import h2.connection
+import h2.events
+import pytest
+import trio
+
+from autobatcher.emulator import FaultPlan, LineFault
+from autobatcher.server import CallLimits
+from autobatcher.server.connection import Connection
+from autobatcher.server.lean_connection import LeanConnection
+from autobatcher.server.worker import GRACEFUL_SECONDS, connection_for
+from tests.server.proxies import Proxy, on_real_trio, open_proxy
+
+LIMIT = 30
+
+
+@pytest.fixture(params=[LeanConnection, Connection])
+def connection(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> type[Connection]:
+    kind: type[Connection] = request.param
+    monkeypatch.setattr("autobatcher.server.worker.CONNECTION", kind)
+    return kind
+
+
+pytestmark = [*on_real_trio, pytest.mark.usefixtures("connection")]
+
+
+def call(text: str = "hello", *, headers: bytes = b"", version: bytes = b"1.1") -> bytes:
+    body = json.dumps({"model": "m", "messages": [{"role": "user", "content": text}]}).encode()
+    head = b"POST /v1/chat/completions HTTP/%b\r\nHost: x\r\nContent-Type: application/json\r\n%b" % (version, headers)
+    return head + b"Content-Length: %d\r\n\r\n%b" % (len(body), body)
+
+
+async def answer(stream: trio.SocketStream) -> bytes:
+    """One whole response that has a Content-Length."""
+    told = b""
+    while True:
+        head, blank, body = told.partition(b"\r\n\r\n")
+        lengths = [line for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:")]
+        if blank and len(body) >= int(lengths[0].partition(b":")[2]):
+            return told
+        received = await stream.receive_some(65536)
+        assert received, f"cut off after {told!r}"
+        told += received
+
+
+async def connect(proxy: Proxy) -> trio.SocketStream:
+    return await trio.open_tcp_stream("127.0.0.1", proxy.port)
+
+
+async def until(proxy: Proxy, name: str, least: int) -> None:
+    """Wait until the status says so many."""
+    async with proxy.http() as http:
+        while (await http.get("/status")).json()[name] < least:  # noqa: ASYNC110  (as a user would look)
+            await trio.sleep(0.01)
+
+
+async def test_other_versions_of_hypercorn_get_its_own_way() -> None:
+    assert connection_for("0.18.3") is LeanConnection
+    assert connection_for("0.19.0") is Connection
+    assert connection_for("0.180.0") is Connection
+
+
+async def test_one_connection_carries_calls_and_pages_one_after_the_other() -> None:
+    with trio.fail_after(LIMIT):
+        async with open_proxy() as proxy, await connect(proxy) as stream:
+            for number in range(3):
+                await stream.send_all(call(f"caller-{number}"))
+                told = await answer(stream)
+                assert told.startswith(b"HTTP/1.1 200")
+                assert b"caller-%d" % number in told
+                await stream.send_all(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n")
+                assert (await answer(stream)).endswith(b"ok")
+
+
+async def test_a_body_that_nobody_wants_does_not_cost_the_connection() -> None:
+    """It comes after its head; who is answered before it came could not send another request."""
+    head = b"POST /v1/audio/speech HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\n"
+    with trio.fail_after(LIMIT):
+        async with open_proxy() as proxy, await connect(proxy) as stream:
+            for _ in range(3):
+                await stream.send_all(head)
+                await trio.sleep(0.05)
+                await stream.send_all(b"hello")
+                assert (await answer(stream)).startswith(b"HTTP/1.1 404")
+
+
+async def test_a_response_that_is_known_comes_in_order_when_requests_come_in_one_piece() -> None:
+    health = b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n"
+    last = call("second", headers=b"Connection: close\r\n")
+    with trio.fail_after(LIMIT):
+        async with open_proxy() as proxy, await connect(proxy) as stream:
+            await stream.send_all(health + call("first") + health + last)
+            told = b"".join([chunk async for chunk in stream])
+            assert told.count(b"HTTP/1.1 200") == 4
+            assert told.index(b"first") < told.index(b"second")
+
+
+async def test_requests_may_come_byte_by_byte() -> None:
+    with trio.fail_after(LIMIT):
+        async with open_proxy() as proxy, await connect(proxy) as stream:
+            for byte in call():
+                await stream.send_all(bytes([byte]))
+            assert (await answer(stream)).startswith(b"HTTP/1.1 200")
+
+
+@pytest.mark.parametrize("goodbye", ["close", "half", "reset"])
+async def test_a_client_that_goes_away_while_it_waits_is_noticed_at_once(goodbye: str) -> None:
+    with trio.fail_after(LIMIT):
+        async with open_proxy(emulator={"batch_seconds": 60}) as proxy:
+            stream = await connect(proxy)
+            await stream.send_all(call())
+            await until(proxy, "waiting", 1)
+            if goodbye == "half":
+                await stream.send_eof()
+            elif goodbye == "reset":
+                stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+            if goodbye != "half":
+                await stream.aclose()
+            with trio.fail_after(2):
+                await until(proxy, "clients_away", 1)
+            await stream.aclose()
+
+
+async def test_a_client_that_goes_away_in_the_middle_of_its_body_harms_nobody() -> None:
+    with trio.fail_after(LIMIT):
+        async with open_proxy() as proxy:
+            async with await connect(proxy) as stream:
+                await stream.send_all(call()[:-20])
+                await trio.sleep(0.05)
+            async with await connect(proxy) as stream:
+                await stream.send_all(call())
+                assert (await answer(stream)).startswith(b"HTTP/1.1 200")
+            assert len(proxy.world.emulator.statistics().lines) == 1
+
+
+async def test_a_response_that_was_begun_and_fails_is_cut_off() -> None:
+    emulator = {"batch_seconds": 1.5, "faults": FaultPlan((LineFault(kind="fail", status=422, containing="bad"),))}
+    limits = CallLimits(heartbeat_seconds=0.5)
+    with trio.fail_after(LIMIT):
+        async with open_proxy(emulator=emulator, app={"limits": limits}) as proxy, await connect(proxy) as stream:
+            await stream.send_all(call("bad"))
+            told = b"".join([chunk async for chunk in stream])
+            assert told.startswith(b"HTTP/1.1 200")
+            assert not told.endswith(b"0\r\n\r\n")
+
+
+async def test_an_idle_connection_ends_after_its_time_and_not_while_a_request_waits(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("autobatcher.server.worker.KEEP_ALIVE_SECONDS", 0.5)
+    with trio.fail_after(LIMIT):
+        async with open_proxy(emulator={"batch_seconds": 1.5}) as proxy:
+            async with await connect(proxy) as stream:
+                assert await stream.receive_some() == b""
+            async with await connect(proxy) as stream:
+                await stream.send_all(call())
+                assert (await answer(stream)).startswith(b"HTTP/1.1 200")
+                begun = trio.current_time()
+                assert await stream.receive_some() == b""
+                assert 0.3 < trio.current_time() - begun < 2
+
+
+async def test_who_waits_when_the_proxy_stops_is_told_and_idle_connections_end_at_once() -> None:
+    with trio.fail_after(LIMIT):
+        async with open_proxy(emulator={"batch_seconds": 60}) as proxy:
+            stream, idle = await connect(proxy), await connect(proxy)
+            await idle.send_all(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n")
+            await answer(idle)
+            await stream.send_all(call())
+            await until(proxy, "waiting", 1)
+            begun = trio.current_time()
+            proxy.stop.set()
+            assert (await answer(stream)).startswith(b"HTTP/1.1 503")
+            assert await stream.receive_some() == b""
+            assert await idle.receive_some() == b""
+            assert trio.current_time() - begun < GRACEFUL_SECONDS / 2
+            await stream.aclose()
+            await idle.aclose()
+
+
+async def test_nonsense_after_a_request_ends_that_connection_only() -> None:
+    with trio.fail_after(LIMIT):
+        async with open_proxy(emulator={"batch_seconds": 0.3}) as proxy:
+            async with await connect(proxy) as stream:
+                await stream.send_all(call() + b"\x00\x01nonsense\r\n\r\n")
+                told = b"".join([chunk async for chunk in stream])
+                assert told.startswith(b"HTTP/1.1 200")
+                assert b"HTTP/1.1 400" in told
+            assert len(proxy.world.emulator.statistics().lines) == 1
+
+
+async def test_a_websocket_is_refused() -> None:
+    upgrade = b"Upgrade: websocket\r\nConnection: upgrade\r\nSec-WebSocket-Version: 13\r\n"
+    key = b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+    with trio.fail_after(LIMIT):
+        async with open_proxy() as proxy, await connect(proxy) as stream:
+            await stream.send_all(b"GET /v1/realtime HTTP/1.1\r\nHost: x\r\n" + upgrade + key + b"\r\n")
+            told = b"".join([chunk async for chunk in stream])
+            assert told.startswith(b"HTTP/1.1 403")
+
+
+@pytest.mark.parametrize("way", ["prior knowledge", "upgrade", "after a request"])
+async def test_http_2_is_served(way: str) -> None:
+    with trio.fail_after(LIMIT):
+        async with open_proxy() as proxy, await connect(proxy) as stream:
+            h2c = h2.connection.H2Connection(h2.config.H2Configuration())
+            if way == "after a request":
+                await stream.send_all(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n")
+                await answer(stream)
+            if way == "upgrade":
+                settings = h2c.initiate_upgrade_connection()
+                assert settings is not None
+                upgrade = b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: " + settings
+                await stream.send_all(b"GET /health HTTP/1.1\r\nHost: x\r\n" + upgrade + b"\r\n\r\n")
+                switched = b""
+                while not switched.endswith(b"\r\n\r\n"):
+                    switched += await stream.receive_some(1)
+                assert b" 101 " in switched
+            else:
+                h2c.initiate_connection()
+                fields = [(":method", "GET"), (":path", "/health"), (":scheme", "http"), (":authority", "x")]
+                h2c.send_headers(h2c.get_next_available_stream_id(), fields, end_stream=True)
+            await stream.send_all(h2c.data_to_send())
+            told = b""
+            while b"ok" not in told:
+                events = h2c.receive_data(await stream.receive_some(65536))
+                told += b"".join(event.data for event in events if isinstance(event, h2.events.DataReceived))
