@@ -9,7 +9,7 @@ MOST_INTERVALS = 6.0
 """While nothing moves, the time between two polls grows by this factor, to so many of the user's poll intervals."""
 
 POLLS_PER_SECOND = 10.0
-"""What all batches of an engine together may ask: a hundred batches are each looked at every ten seconds at most."""
+"""About what all batches of an engine together may ask: a hundred are each looked at every eight to ten seconds."""
 
 
 class Schedule:
@@ -24,9 +24,9 @@ class Schedule:
         self._wait = interval
 
     def next_wait(self, active_batches: int) -> float:
-        """Seconds until the next poll, given how many batches are polled: no two clients' alike, and never later than
-        the user wanted."""
-        return max(sooner(self._wait), active_batches / POLLS_PER_SECOND)
+        """Seconds until the next poll, given how many batches are polled: never later than the user wanted, and no two
+        batches' alike, so that those that end together are not all read at once."""
+        return sooner(max(self._wait, active_batches / POLLS_PER_SECOND))
 
     def moved(self) -> None:
         """The last poll brought news: look again soon."""
