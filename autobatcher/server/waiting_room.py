@@ -76,6 +76,7 @@ class WaitingRoom:
         self._wake = anyio.Event()
         self._to_wake: deque[Place] = deque()
         self._has_answers = anyio.Event()
+        self._wakes_in_turn = False  # not without `run`: there are servers that know no lifespan
 
     def __len__(self) -> int:
         return self._count
@@ -126,23 +127,34 @@ class WaitingRoom:
 
     def wake(self, place: Place) -> None:
         """There is an outcome. Whoever waits for it is woken, in turn."""
-        self._to_wake.append(place)
-        self._has_answers.set()
+        if self._wakes_in_turn:
+            self._to_wake.append(place)
+            self._has_answers.set()
+        else:
+            place.wake()
 
     async def run(self, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
         """Wake those who wait, and give up the places of clients that did not come back, until cancelled."""
-        async with anyio.create_task_group() as nursery:
-            nursery.start_soon(self._wake_in_turn)
-            nursery.start_soon(self._give_up_in_time)
-            task_status.started()
+        self._wakes_in_turn = True
+        try:
+            async with anyio.create_task_group() as nursery:
+                nursery.start_soon(self._wake_in_turn)
+                nursery.start_soon(self._give_up_in_time)
+                task_status.started()
+        finally:
+            self._wakes_in_turn = False
+            self._wake_some(len(self._to_wake))
 
     async def _wake_in_turn(self) -> None:
         while True:
             await self._has_answers.wait()  # which lets others go on, even if there are more to wake
-            for _ in range(min(WOKEN_AT_ONCE, len(self._to_wake))):
-                self._to_wake.popleft().wake()
+            self._wake_some(WOKEN_AT_ONCE)
             if not self._to_wake:
                 self._has_answers = anyio.Event()
+
+    def _wake_some(self, most: int) -> None:
+        for _ in range(min(most, len(self._to_wake))):
+            self._to_wake.popleft().wake()
 
     async def _give_up_in_time(self) -> None:
         while True:
