@@ -79,10 +79,10 @@ class EndingContext(WorkerContext):
 
     def __init__(self, keep_alive_seconds: float) -> None:
         super().__init__(None)
-        self.sends_until = math.inf
+        self.sends_until: float = math.inf
         self.sending: set[trio.CancelScope] = set()
-        self.idle = IdleConnections(keep_alive_seconds)
-        self.reading = Turnstile(READ_AT_ONCE)
+        self.idle: IdleConnections = IdleConnections(keep_alive_seconds)
+        self.reading: Turnstile = Turnstile(READ_AT_ONCE)
 
     async def end_at(self, deadline: float) -> None:
         """Idle connections end now, and what is being sent by then at the latest."""

@@ -36,11 +36,15 @@ Call = Callable[[], Awaitable[None]]
 class LeanConnection(Connection):
     """See the module."""
 
+    protocol: Any
+    send_lock: Any
+    idle_task: Any
+
     async def _serve(self) -> None:
         self._is_over = False
         self._call: Call | None = None
         self._task_group = TaskGroup()  # entered for HTTP/2 only, as these are only made for it:
-        self.send_lock, self.idle_task = cast("Any", _NO_LOCK), cast("Any", None)
+        self.send_lock, self.idle_task = _NO_LOCK, None
         try:
             self.protocol, self._http_1 = self._protocols()
             self._set_idle(True)
@@ -57,7 +61,7 @@ class LeanConnection(Connection):
 
     def _leave_no_circles(self) -> None:
         """Both hold methods of ours. Without them, nothing is left to the garbage collector."""
-        self.protocol, self._http_1 = cast("Any", None), None
+        self.protocol, self._http_1 = None, None
 
     def _protocols(self) -> tuple[ProtocolWrapper, _OneWriteHTTP1 | None]:
         """hypercorn's protocol, which can become HTTP/2, and ours inside of it."""
@@ -121,7 +125,7 @@ class LeanConnection(Connection):
         async def handle(event: Event) -> None:
             raise switch
 
-        self._http_1, self.protocol.protocol.handle = None, handle  # type: ignore[method-assign]
+        self._http_1, self.protocol.protocol.handle = None, handle
         self.send_lock, self.idle_task = trio.Lock(), TrioSingleTask()
         with contextlib.suppress(OSError):
             async with self._task_group:
