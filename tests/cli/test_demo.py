@@ -108,7 +108,8 @@ def test_against_a_real_provider_it_warns_first_and_makes_fewer_calls() -> None:
 def test_interrupted_it_cancels_upstream_what_is_running() -> None:
     with started("emulate", "--batch-seconds", "600") as upstream:
         url = find_url(read_until(upstream, "stdout", "OPENAI_API_KEY"))
-        arguments = ("--base-url", url, "--api-key", "k", "--model", "m", "--batch-window", "0.1")
+        # Long enough for importing what the first response needs, so that all calls of a kind are in one batch.
+        arguments = ("--base-url", url, "--api-key", "k", "--model", "m", "--batch-window", "1")
         with started("demo", *arguments) as process:
             read_until(process, "stderr", "batch 2: submitted")
             process.send_signal(signal.SIGINT)
