@@ -10,26 +10,17 @@ from __future__ import annotations
 import logging
 import warnings
 from collections.abc import Awaitable, Callable
-from contextvars import Context
-from typing import TYPE_CHECKING, Any
+from functools import partial
 
 import anyio
 from anyio.abc import TaskStatus
-from anyio.lowlevel import EventLoopToken, current_token
 
 from ..errors import ClientClosedError, WrongEventLoopError
 from .batcher import Batcher
-from .event_loop import running_loop
+from .event_loop import call_soon, is_alive, running_loop, start_in_background
 from .request import Answer, Request
 
-if TYPE_CHECKING:
-    import asyncio
-
 logger: logging.Logger = logging.getLogger("autobatcher")
-
-_running_tasks: set[asyncio.Task[None]] = set()
-"""asyncio itself keeps only weak references to tasks."""
-
 
 AtEnd = Callable[[], Awaitable[None]]
 
@@ -54,7 +45,7 @@ class Host:
         self._make_batcher = make_batcher
         self._at_end = at_end
         self._batcher: Batcher | None = None
-        self._token: EventLoopToken | None = None
+        self._loop: object = None  # the one that the last engine was made in
         self._is_closed = False
 
     async def submit(self, request: Request) -> Answer:
@@ -104,8 +95,7 @@ class Host:
         self._is_closed = True
         if self.is_running:
             assert self._batcher is not None
-            assert self._token is not None
-            _call_soon(self._token, self._batcher.stop)
+            call_soon(self._loop, self._batcher.stop)
 
     @property
     def batcher(self) -> Batcher | None:
@@ -114,17 +104,12 @@ class Host:
 
     @property
     def is_running(self) -> bool:
-        return (
-            self._batcher is not None
-            and not self._batcher.has_ended
-            and self._token is not None
-            and _is_alive(self._token)
-        )
+        return self._batcher is not None and not self._batcher.has_ended and is_alive(self._loop)
 
     @property
     def is_here(self) -> bool:
         """Whether the engine belongs to the event loop that runs now."""
-        return self._token is not None and self._token.native_token is running_loop()
+        return self._loop is running_loop()
 
     def __del__(self) -> None:
         if self._is_in_background and self.is_running:
@@ -146,32 +131,18 @@ class Host:
                 "This client is in use in another event loop: make one client for each, or wait until that loop ends."
             )
         batcher = self._new_batcher(in_background=True)
-        _start_in_background(batcher, self._at_end)
+        start_in_background(
+            partial(_run_to_the_end, batcher, self._at_end), name="autobatcher engine", at_end=batcher.abandon
+        )
         return batcher
 
     def _new_batcher(self, *, in_background: bool) -> Batcher:
         if self._is_closed:
             raise ClientClosedError("The client is closed.")
-        self._token = current_token()
+        self._loop = running_loop()
         self._is_in_background = in_background
         self._batcher = self._make_batcher()
         return self._batcher
-
-
-def _start_in_background(batcher: Batcher, at_end: AtEnd) -> None:
-    """Run the engine in a task that belongs to the event loop, with nothing of the caller's context."""
-    if _is_trio(current_token()):
-        import trio
-
-        trio.lowlevel.spawn_system_task(_run_to_the_end, batcher, at_end, name="autobatcher engine")
-    else:
-        import asyncio
-
-        run = _run_to_the_end(batcher, at_end)
-        task = asyncio.get_running_loop().create_task(run, name="autobatcher engine", context=Context())
-        _running_tasks.add(task)
-        task.add_done_callback(_running_tasks.discard)
-        task.add_done_callback(lambda _: batcher.abandon())  # a task cancelled before its first step runs nothing
 
 
 async def _run_to_the_end(batcher: Batcher, at_end: AtEnd) -> None:
@@ -185,26 +156,3 @@ async def _run_to_the_end(batcher: Batcher, at_end: AtEnd) -> None:
     except Exception:
         # Trio turns what escapes a system task into TrioInternalError, asyncio into noise at exit.
         logger.exception("autobatcher: a defect escaped the engine")
-
-
-def _call_soon(token: EventLoopToken, call: Callable[[], None]) -> bool:
-    """Have the event loop of `token` make a call, from this thread or another one; False if that loop is over."""
-    native: Any = token.native_token
-    try:
-        # trio.RunFinishedError is a RuntimeError, like what a closed asyncio loop raises
-        (native.run_sync_soon if _is_trio(token) else native.call_soon_threadsafe)(call)
-    except RuntimeError:
-        return False
-    return True
-
-
-def _is_alive(token: EventLoopToken) -> bool:
-    return _call_soon(token, _nothing)
-
-
-def _is_trio(token: EventLoopToken) -> bool:
-    return type(token.native_token).__module__.partition(".")[0] == "trio"
-
-
-def _nothing() -> None:
-    pass
