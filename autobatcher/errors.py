@@ -142,3 +142,18 @@ class EngineError(BatchError):
     """A defect of autobatcher itself; `__cause__` has the original error. Please report it."""
 
     status_code: int | None = 500
+
+
+class JournalError(BatchError):
+    """The journal cannot be used: its file is not writable, is no journal, is of a later version, or its disk is full.
+
+    Nothing that is not in the journal is sent.
+    """
+
+    status_code: int | None = 500
+
+
+class JournalInUseError(JournalError):
+    """Another engine, in this process or another one, uses that journal: it takes one at a time."""
+
+    status_code: int | None = 503

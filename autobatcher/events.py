@@ -100,6 +100,17 @@ class BatchTerminal(_OfOneBatch, frozen=True, kw_only=True, tag="batch_terminal"
     elapsed_seconds: float
 
 
+class BatchResumed(_OfOneBatch, frozen=True, kw_only=True, tag="batch_resumed"):
+    """A batch of an earlier process was found in the journal, and is waited for again."""
+
+
+class RequestsReattached(BatchEvent, frozen=True, kw_only=True, tag="requests_reattached"):
+    """So many requests got answers that the journal had: they were paid for before."""
+
+    request_count: int
+    metadata: dict[str, str]
+
+
 class RequestsResubmitted(BatchEvent, frozen=True, kw_only=True, tag="requests_resubmitted"):
     """So many requests of a batch go into another one; their callers just go on waiting."""
 
@@ -144,10 +155,12 @@ class ClientClosing(BatchEvent, frozen=True, kw_only=True, tag="client_closing")
 
 AnyBatchEvent = (
     BatchSubmitted
+    | BatchResumed
     | BatchSubmissionFailed
     | BatchProgress
     | BatchCompleted
     | BatchTerminal
+    | RequestsReattached
     | RequestsResubmitted
     | BatchCancelRequested
     | BatchCancelledUpstream

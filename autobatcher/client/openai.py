@@ -7,6 +7,7 @@ past all that: see `short_way`.
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -22,7 +23,7 @@ from ..engine.batch import GOODBYE_SECONDS
 from ..engine.batcher import BatcherStatistics
 from ..engine.hosting import AT_END_SECONDS, Host
 from ..engine.request import Answer, Request
-from ..engine.settings import DEADLINE_SLACK_SECONDS, Settings
+from ..engine.settings import DEADLINE_SLACK_SECONDS, JOURNAL_RETENTION_SECONDS, Settings
 from ..errors import ClientClosedError
 from ..events import BatchEventHandler
 from ..upstream.batch_api import CREATE_SECONDS
@@ -97,6 +98,10 @@ class BatchOpenAI(CopiesShareTheEngine, AsyncContextManagerMixin, openai.AsyncOp
             callers get a `BatchTimeoutError`, and it is cancelled upstream.
         max_active_batches: how many batches may be under way; further ones wait.
         max_queued_bytes: how many bytes of bodies may wait to be uploaded; further calls wait before they are queued.
+        journal: the path of a file (SQLite) in which batches, prompts and answers are kept, so that a program that died
+            can be run again and pays nothing twice: see docs/journal.md. One engine at a time can use it.
+        journal_hash_only: keep no prompts and no answers in it. Batches are found again, and read again.
+        journal_retention_seconds: how long answers are kept in it that nobody takes.
         provider: a profile, or the name of one; None chooses by the base URL's host.
         ignore_timeouts: a `timeout` of the client or of a call does not limit the wait for a batch. For frameworks
             that pass one each time.
@@ -109,6 +114,8 @@ class BatchOpenAI(CopiesShareTheEngine, AsyncContextManagerMixin, openai.AsyncOp
 
     Raises:
         TypeError, ValueError: naming the parameter, at construction. Construction does no I/O and needs no event loop.
+        JournalError: by `async with`, `run`, or the first call, if the journal cannot be used; `JournalInUseError` if
+            another engine uses it.
 
     Cancelled: a call that raises `Cancelled` has been withdrawn. If its window was still open, it was never sent;
     if its batch was already uploaded, its line may run and be billed, but when every caller of that batch is gone,
@@ -134,6 +141,9 @@ class BatchOpenAI(CopiesShareTheEngine, AsyncContextManagerMixin, openai.AsyncOp
         deadline_slack_seconds: float = DEADLINE_SLACK_SECONDS,
         max_active_batches: int = 200,
         max_queued_bytes: int = 1_000_000_000,
+        journal: str | os.PathLike[str] | None = None,
+        journal_hash_only: bool = False,
+        journal_retention_seconds: float = JOURNAL_RETENTION_SECONDS,
         provider: str | ProviderProfile | None = None,
         ignore_timeouts: bool = False,
         _engine: _Engine | None = None,
@@ -153,6 +163,9 @@ class BatchOpenAI(CopiesShareTheEngine, AsyncContextManagerMixin, openai.AsyncOp
             deadline_slack_seconds=deadline_slack_seconds,
             max_active_batches=max_active_batches,
             max_queued_bytes=max_queued_bytes,
+            journal=journal,
+            journal_hash_only=journal_hash_only,
+            journal_retention_seconds=journal_retention_seconds,
         )
         refuse_other_credentials(openai_arguments)
         self._profile = checked_profile(provider)
@@ -227,11 +240,21 @@ class BatchOpenAI(CopiesShareTheEngine, AsyncContextManagerMixin, openai.AsyncOp
         """Stop the engine, say goodbye to the upstream, close the connections. Can be called again.
 
         Requests still waiting get a `ClientClosedError`. Active batches are cancelled upstream or left alone, as
-        `cancel_active_batches_on_close` says. Closing a copy leaves the engine to the client it was copied from.
+        `cancel_active_batches_on_close` says. Closing a copy leaves the engine to the client it was copied from. A
+        journal takes this for a good end: see `keep_for_rerun`.
         """
         self._is_closed = True
         if not self._is_copy:
             await self._engine.close()
+
+    def keep_for_rerun(self) -> None:
+        """This program is going to fail: a journal must keep what a rerun needs, whatever comes after this.
+
+        Answers that were given to callers are given again to the same requests of a rerun, and batches are left
+        running, although `cancel_active_batches_on_close` is set. A block that an exception leaves does the same by
+        itself, but for the batches. Without a journal this does nothing.
+        """
+        self._engine.host.keep_for_rerun()
 
     @property
     def event_hooks(self) -> dict[str, list[Any]]:
@@ -256,19 +279,22 @@ class BatchOpenAI(CopiesShareTheEngine, AsyncContextManagerMixin, openai.AsyncOp
                     await self.close()
             return
         failure: BaseException | None = None
+        is_well = False
         try:
             async with anyio.create_task_group() as nursery:
-                await nursery.start(self._engine.host.run)
                 try:
+                    await nursery.start(self._engine.host.run)
                     yield self
+                    is_well = True
                 except anyio.get_cancelled_exc_class():
                     raise
                 except BaseException as error:  # noqa: ASYNC103  (raised again below)
                     if _holds_cancellation(error):
                         raise
                     failure = error  # raised below, outside the nursery, so that no group is wrapped around it
+                    is_well = isinstance(error, SystemExit) and not error.code
                 finally:
-                    self._engine.host.stop()
+                    self._engine.host.stop(well=is_well)
         except anyio.get_cancelled_exc_class():  # noqa: ASYNC103  (the body's own exception wins, and is raised below)
             if failure is None:
                 raise

@@ -6,6 +6,7 @@ One engine, in a thread of its own, works for all threads that use a client or i
 from __future__ import annotations
 
 import inspect
+import os
 import time
 import weakref
 from collections.abc import Callable, Mapping
@@ -18,7 +19,7 @@ from anyio import to_thread
 from ..engine.batcher import BatcherStatistics
 from ..engine.hosting import Host
 from ..engine.request import Answer
-from ..engine.settings import DEADLINE_SLACK_SECONDS, Settings
+from ..engine.settings import DEADLINE_SLACK_SECONDS, JOURNAL_RETENTION_SECONDS, Settings
 from ..events import BatchEventHandler
 from ..upstream.providers import ProviderProfile
 from .batchable import batch_request
@@ -84,6 +85,9 @@ class BatchOpenAISync(CopiesShareTheEngine, openai.OpenAI):
         deadline_slack_seconds: float = DEADLINE_SLACK_SECONDS,
         max_active_batches: int = 200,
         max_queued_bytes: int = 1_000_000_000,
+        journal: str | os.PathLike[str] | None = None,
+        journal_hash_only: bool = False,
+        journal_retention_seconds: float = JOURNAL_RETENTION_SECONDS,
         provider: str | ProviderProfile | None = None,
         ignore_timeouts: bool = False,
         _engine: _Engine | None = None,
@@ -103,6 +107,9 @@ class BatchOpenAISync(CopiesShareTheEngine, openai.OpenAI):
             deadline_slack_seconds=deadline_slack_seconds,
             max_active_batches=max_active_batches,
             max_queued_bytes=max_queued_bytes,
+            journal=journal,
+            journal_hash_only=journal_hash_only,
+            journal_retention_seconds=journal_retention_seconds,
         )
         refuse_other_credentials(openai_arguments)
         if inspect.iscoroutinefunction(api_key):
@@ -150,6 +157,20 @@ class BatchOpenAISync(CopiesShareTheEngine, openai.OpenAI):
         self._is_closed = True
         if not self._is_copy:
             self._engine.close()
+
+    def __exit__(self, exc_type: type[BaseException] | None, *_: object) -> None:
+        if exc_type is not None:
+            self._keep(batches=False)
+        self.close()
+
+    def keep_for_rerun(self) -> None:
+        """See `BatchOpenAI.keep_for_rerun`."""
+        self._keep(batches=True)
+
+    def _keep(self, *, batches: bool) -> None:
+        host = self._engine.thread.host
+        if host is not None:
+            host.keep_for_rerun(batches=batches)
 
     def batch_statistics(self) -> BatcherStatistics | None:
         """How many requests are queued and waiting, and which batches are active; None before the first call.

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-import itertools
 import logging
 import uuid
-from collections.abc import Hashable, Iterator
+from collections.abc import Callable, Hashable
 from typing import Protocol
 
 import anyio
 from anyio.lowlevel import cancel_shielded_checkpoint
 
 from .. import events
+from ..errors import JournalError
+from ..upstream.account import Account
 from ..upstream.batch_api import BatchAPI, wait_of
 from ..upstream.batch_state import BatchState, Problem
 from ..upstream.failures import UpstreamError
 from . import outcomes
+from .entry import Entry, JournalEntry
+from .journal import FreeLine
+from .journal.records import custom_id_of
 from .polling import Schedule
 from .reading import REFUSED_SECONDS, ResultReader
 from .request import ErrorFor, Request
@@ -39,6 +43,13 @@ CLEAN_UP_SECONDS = 60.0
 UNSEEN_SECONDS = 86_400.0
 """How long polls may fail in passing (5xx, no connection) before the batch counts as out of reach."""
 
+COME_BACK_SECONDS = 60.0
+"""How long a batch in a journal that all callers left is kept for them: those who try again do so within seconds, and
+those who were cancelled together with the engine need it after the restart."""
+
+GONE = frozenset({404, 410})
+"""What an upstream answers that has no such batch, or no such file, any more."""
+
 LATE_FILE_SECONDS = 60.0
 """How long a completed batch may not name its output file, although it counts answers."""
 
@@ -57,7 +68,13 @@ class Engine(Protocol):
     @property
     def batch_count(self) -> int: ...
 
-    def next_creation(self, account_of: Request) -> float: ...
+    @property
+    def ends_well(self) -> bool: ...
+
+    @property
+    def leaves_batches(self) -> bool: ...
+
+    def next_creation(self, account: Account) -> float: ...
 
     def resubmit(self, request: Request) -> bool: ...
 
@@ -67,32 +84,80 @@ class Engine(Protocol):
 
     def release(self, batch: Batch) -> None: ...
 
+    def age_of(self, wall_time: float) -> float: ...
+
     def taken(self, requests: int, key: Hashable) -> None: ...
 
 
 class Batch:
-    """The requests of one window on their way through one upstream batch.
+    """Requests that travel together on their way through one upstream batch.
 
     Args:
-        requests: at least one, all of one account and of kinds that may travel together.
+        stamp: by which the batch is recognised upstream.
+        requests: those that wait for it, by custom_id.
+        key: of its kind; see `travel_key`.
     """
 
-    def __init__(self, requests: list[Request], engine: Engine) -> None:
-        stamp = uuid.uuid4().hex
-        first = requests[0]
-        self.key: Hashable = travel_key(first)
-        self.waiting: Waiting = Waiting(dict(zip(_custom_ids(stamp), requests, strict=False)), engine.resubmit)
+    def __init__(
+        self,
+        account: Account,
+        endpoint: str,
+        stamp: str,
+        requests: dict[str, Request],
+        *,
+        key: Hashable,
+        engine: Engine,
+        entry: Entry,
+    ) -> None:
+        self.key: Hashable = key
+        self.entry: Entry = entry
+        self.waiting: Waiting = Waiting(requests, engine.resubmit, entry)
         self.upstream: UpstreamBatch = UpstreamBatch(
-            first.account, first.endpoint, stamp, api=engine.api, settings=engine.settings, emit=engine.emit
+            account, endpoint, stamp, api=engine.api, settings=engine.settings, emit=engine.emit
         )
-        self._first = first
+        self._account = account
         self._engine = engine
-        self._reader = ResultReader(engine.api, first.account, self.waiting)
+        self._reader = ResultReader(engine.api, account, self.waiting, entry.room if entry.is_kept else None)
         self._lines: list[str] = []  # custom_ids in the order of the input file
         self.was_taken: bool = False  # the upstream worked on it, so that its end makes room there
+        self._resumed_entry: JournalEntry | None = None
+        self._was_over_when_resumed = False
+        self._takes_lines = True
+        self._is_settled = False  # all that could be read was read, and everybody told
+        self._is_gone = False  # the upstream has forgotten it
+        self._is_left_to_others = False  # something got in our way, and a journal knows of it
+        self._deserted_at: float | None = None
         self._is_overdue = False
         self._is_closed = False
         self._was_deserted = False
+
+    @classmethod
+    def of(cls, requests: list[Request], engine: Engine, entry_for: Callable[[str, Request], Entry]) -> Batch:
+        """The batch of one window: at least one request, all of one account and of kinds that may travel together."""
+        stamp, first = uuid.uuid4().hex, requests[0]
+        lines = {custom_id_of(stamp, number): request for number, request in enumerate(requests)}
+        key = travel_key(first.account, first.endpoint, first.model)
+        return cls(first.account, first.endpoint, stamp, lines, key=key, engine=engine, entry=entry_for(stamp, first))
+
+    @classmethod
+    def resumed(cls, entry: JournalEntry, account: Account, engine: Engine) -> Batch:
+        """A batch of an earlier process, for which nobody waits yet; see `attach`."""
+        record = entry.record
+        key = travel_key(account, record.endpoint, record.models[0] if record.models else "")
+        batch = cls(account, record.endpoint, record.stamp, {}, key=key, engine=engine, entry=entry)
+        batch._resumed_entry = entry
+        batch._was_over_when_resumed = record.status == "cancelling"  # because we wanted it to
+        batch._lines = [custom_id_of(record.stamp, number) for number in range(record.request_count)]
+        return batch
+
+    @property
+    def takes_lines(self) -> bool:
+        """Whether who is attached to a free line of it now will get an outcome of it."""
+        return self._takes_lines
+
+    def attach(self, line: FreeLine, request: Request) -> None:
+        """A request takes the place of one that asked the same, and whose caller is gone."""
+        self.waiting.attach(line.custom_id, request)
 
     # ---- the main flow ----
 
@@ -100,12 +165,14 @@ class Batch:
         """Live the batch's whole life. Raises nothing but Cancelled, which means: the engine stops, say goodbye."""
         try:
             await self._submit_and_watch()
-            if self._engine.settings.cancel_abandoned_batches or self._is_overdue:
+            if self._must_go():
+                self.entry.cancelling()
                 with anyio.move_on_after(CANCEL_PATIENCE_SECONDS):
                     await self.upstream.cancel()
             self._engine.release(self)
             with anyio.move_on_after(CLEAN_UP_SECONDS):
                 await self.upstream.clean_up()
+            self._close_entry()
         except anyio.get_cancelled_exc_class():
             # Callers that were cancelled together with us get to leave first, so that it does not depend on the order
             # of tasks whether this batch counts as abandoned.
@@ -117,33 +184,51 @@ class Batch:
                 if self._must_not_outlive_us():
                     await self.upstream.cancel()
                 await self.upstream.clean_up()
+                self._close_entry()
             self._tell_if_it_may_still_run()
+
+    def _must_go(self) -> bool:
+        """Whether it is to be cancelled, in case that it still runs."""
+        wanted = self._engine.settings.cancel_abandoned_batches or self._is_overdue
+        return wanted and not self._is_left_to_others and not self.upstream.has_ended
 
     async def _submit_and_watch(self) -> None:
         """The life of a batch that is not cut short. What fails in here fails the callers, not the engine."""
-        deadline = self._engine.settings.batch_deadline_seconds
         try:
-            if await self._submit():
+            if await (self._submit() if self._resumed_entry is None else self._resume(self._resumed_entry)):
+                deadline = self._deadline_seconds()
                 with anyio.move_on_after(deadline) as scope:
                     await self._watch()
                 if scope.cancelled_caught:
                     self._is_overdue = True
                     self.waiting.fail_all(outcomes.overdue_error_for(deadline), self.upstream.batch_id)
         except UpstreamError as error:
-            self.waiting.fail_all(outcomes.unreachable_error_for(error), self.upstream.batch_id)
+            if not self._notice_gone(error):
+                self._fail(outcomes.unreachable_error_for(error))
+        except JournalError as error:
+            self._fail(outcomes.journal_error_for(error))
         except Exception as error:
             logger.exception("autobatcher: a defect in the engine, batch %s", self.upstream.batch_id)
-            self.waiting.fail_all(outcomes.defect_error_for(error), self.upstream.batch_id)
+            self._fail(outcomes.defect_error_for(error))
+        finally:
+            self._takes_lines = False
+            if self._is_settled or self._is_gone or self.upstream.never_was:
+                self.entry.drop_unanswered()
+
+    def _fail(self, error_for: ErrorFor) -> None:
+        self._is_left_to_others = self.entry.is_kept
+        self.waiting.fail_all(error_for, self.upstream.batch_id)
 
     async def _submit(self) -> bool:
         """Upload and create; False if there is no batch to watch."""
         try:
             if not await self._upload():
                 return False
-            if await self._is_abandoned_within(self._engine.next_creation(self._first) - anyio.current_time()):
+            if await self._is_abandoned_within(self._engine.next_creation(self._account) - anyio.current_time()):
                 return False
+            await self.entry.creating(self.upstream.file_id)
             was_created = await self.upstream.create(lambda: bool(self.waiting))
-            self.waiting.batch_id = self.upstream.batch_id
+            self._created()
             return was_created
         except UpstreamError as error:
             self._not_submitted(error)
@@ -154,11 +239,13 @@ class Batch:
         async with self._engine.uploads:  # until it is our turn; see `UpstreamBatch.upload` for the tries
             lines = list(self.waiting.requests())
         self._lines = [custom_id for custom_id, _ in lines]
+        if lines:
+            await self.entry.intend(lines)
         try:
             if not lines or not await self.upstream.upload(lines, self._engine.uploads, lambda: bool(self.waiting)):
                 return False
         except UpstreamError as error:
-            problems = outcomes.problems_at_upload(error, self._first.account.provider)
+            problems = outcomes.problems_at_upload(error, self._account.provider)
             if not self._refuse_lines(problems, error.status_code or 400):
                 raise
             self.upstream.tell_not_submitted(error.summary)
@@ -176,41 +263,89 @@ class Batch:
             self.upstream.tell_not_submitted(error.summary)
             self.waiting.fail_all(give_up, None)
 
+    def _created(self) -> None:
+        self.waiting.batch_id = self.upstream.batch_id
+        if self.upstream.state is not None:
+            self.entry.moved(self.upstream.state)
+
+    # ---- a batch of an earlier process ----
+
+    async def _resume(self, entry: JournalEntry) -> bool:
+        """Find the batch upstream; False if it was never there."""
+        was_found = await self.upstream.find_again(entry.record, self._engine.age_of(entry.record.changed_at))
+        self._created()
+        if not was_found:
+            self._send_again("their batch was never created")
+        return was_found
+
+    def _notice_gone(self, error: UpstreamError) -> bool:
+        """Whether the upstream has forgotten a batch of an earlier process: then its lines are sent again."""
+        if self._resumed_entry is None or error.status_code not in GONE:
+            return False
+        logger.warning("autobatcher: batch %s is gone upstream: %s", self.upstream.batch_id, error.summary)
+        self.upstream.has_ended = self._is_gone = True
+        self._send_again("their batch is gone upstream")
+        return True
+
+    def _send_again(self, reason: str) -> None:
+        """Whoever waits goes into a new batch, at once; that is no retry."""
+        requests = self.waiting.take_all()
+        if requests:
+            self._engine.put_back(requests, self.key)
+            self.upstream.tell_resubmitted(len(requests), reason)
+
+    def _deadline_seconds(self) -> float:
+        """How long from now on the batch may take."""
+        deadline = self._engine.settings.batch_deadline_seconds
+        if self._resumed_entry is None:
+            return deadline
+        age = max(0.0, self._engine.age_of(self._resumed_entry.record.created_at))
+        return max(deadline - age, self._engine.settings.deadline_slack_seconds, REFUSED_SECONDS)
+
+    # ---- until its end ----
+
     async def _watch(self) -> None:
         """Poll until the batch ends, or until it is abandoned; read results as soon as they can be read."""
         schedule = Schedule(self._engine.settings.poll_interval_seconds)
-        last_seen, asked_wait = anyio.current_time(), 0.0
+        last_seen, asked_wait, was_seen = anyio.current_time(), 0.0, False
         last_told: tuple[object, ...] = ()
-        while not await self._is_abandoned_within(max(schedule.next_wait(self._engine.batch_count), asked_wait)):
+        wait = 0.0 if self._resumed_entry is not None else schedule.next_wait(self._engine.batch_count)
+        while not await self._is_abandoned_within(wait):
             try:
                 state = await self._poll()
             except UpstreamError as error:
                 if anyio.current_time() - last_seen > (UNSEEN_SECONDS if error.is_passing else REFUSED_SECONDS):
                     raise
                 asked_wait = wait_of(error, 0.0)
+                wait = max(schedule.next_wait(self._engine.batch_count), asked_wait)
                 continue
             last_seen, asked_wait = anyio.current_time(), 0.0
             has_moved = last_told != (state.status, state.counts)
             last_told = (state.status, state.counts)
             if has_moved:
                 self._moved(state)
+            if self._resumed_entry is not None and not was_seen:
+                self._was_over_when_resumed |= state.is_terminal or state.status == "cancelling"
+            was_seen = True
             if state.is_terminal:
                 await self._finish(state)
                 return
             (schedule.moved if has_moved else schedule.unmoved)()
-            if has_moved and self._first.account.provider.partial_output:
+            if has_moved and self._account.provider.partial_output:
                 await self._reader.read_new_lines(state)
                 self._tell_resubmitted()
+            wait = schedule.next_wait(self._engine.batch_count)
 
     async def _poll(self) -> BatchState:
         assert self.upstream.state is not None
         async with self._engine.polls:
-            state = await self._engine.api.retrieve(self._first.account, self.upstream.state.id)
+            state = await self._engine.api.retrieve(self._account, self.upstream.state.id)
         self.upstream.state = state
         return state
 
     def _moved(self, state: BatchState) -> None:
         self.upstream.tell_counted(events.BatchProgress, status=state.status)
+        self.entry.moved(state)
         if state.status in ("in_progress", "finalizing", "completed") and not self.was_taken:
             self.was_taken = True
             self._engine.taken(len(self._lines), self.key)
@@ -220,20 +355,43 @@ class Batch:
         if not self._engine.settings.cancel_abandoned_batches:
             await anyio.sleep(max(0.0, seconds))
             return False
+        if self.entry.is_kept:
+            return await self._is_given_up_within(seconds)
         with anyio.move_on_after(seconds):
             await self.waiting.deserted.wait()
         return self.waiting.deserted.is_set()
+
+    async def _is_given_up_within(self, seconds: float) -> bool:
+        """The same where those who left may come back: not before `COME_BACK_SECONDS` have passed without anybody."""
+        until = anyio.current_time() + seconds
+        with anyio.CancelScope(deadline=until):
+            await self.waiting.deserted.wait()
+        if not self.waiting.deserted.is_set():
+            self._deserted_at = None
+            return False
+        if self._deserted_at is None:
+            self._deserted_at = anyio.current_time()
+        given_up_at = self._deserted_at + COME_BACK_SECONDS
+        await anyio.sleep_until(min(until, given_up_at))
+        return self.waiting.deserted.is_set() and anyio.current_time() >= given_up_at
 
     async def _finish(self, state: BatchState) -> None:
         """The batch has ended: read both files, settle by custom_id, then settle the rest by what the status says."""
         self.upstream.has_ended = True
         logger.info("autobatcher: batch %s %s", state.id, state.status)
+        if not self.entry.keeps_answers:
+            self._takes_lines = False  # a line that is read while nobody waits for it is lost: it must be read again
         unreadable = await self._reader.read_everything(await self._with_its_files(state))
+        if unreadable is not None and self._notice_gone(unreadable):
+            return
         if unreadable is not None:
             self.waiting.fail_all(outcomes.unreachable_error_for(unreadable), state.id)
+        elif self._was_over_when_resumed or (self._resumed_entry is not None and state.status == "failed"):
+            self._send_again(f"their batch had ended as {state.status} without them")
         elif state.status == "failed":
             self._settle_failed(state)
         self.waiting.fail_all(outcomes.ended_error_for(state), state.id)
+        self._is_settled = unreadable is None
         self._tell_resubmitted()
         if state.status == "completed":
             self.upstream.tell_counted(events.BatchCompleted)
@@ -301,19 +459,25 @@ class Batch:
 
     def _must_not_outlive_us(self) -> bool:
         settings = self._engine.settings
-        return (
-            self.upstream.may_exist_unseen
-            or self._is_overdue
-            or settings.cancel_active_batches_on_close
-            or (self._was_deserted and settings.cancel_abandoned_batches)
-        )
+        if self._is_overdue:
+            return True
+        if self.entry.is_kept and self._engine.leaves_batches:
+            return False
+        if settings.cancel_active_batches_on_close:
+            return True
+        if self.entry.is_kept and not self._engine.ends_well:
+            return False  # it is found again, and its callers may be, too
+        is_abandoned = self._was_deserted and settings.cancel_abandoned_batches
+        return is_abandoned or (self.upstream.may_exist_unseen and not self.entry.is_kept)
+
+    def _close_entry(self) -> None:
+        """Tell the journal if nothing is left to be done."""
+        if self._is_gone or self.upstream.never_was:
+            self.entry.forget()
+        elif self._is_settled:
+            self.entry.end()
 
     def _tell_if_it_may_still_run(self) -> None:
         """Somebody wanted it gone, and the time for that ran out."""
         if self._must_not_outlive_us() and (self.upstream.may_exist_unseen or self.upstream.is_active):
             self.upstream.tell_cancel_failed("no answer in time")
-
-
-def _custom_ids(stamp: str) -> Iterator[str]:
-    """custom_ids that no other batch of anyone has: at most 64 characters of [0-9a-z-], as every provider takes."""
-    return (f"{stamp}-{number}" for number in itertools.count())

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import logging
 import math
+import os
 import time
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import anyio
@@ -14,13 +16,18 @@ from anyio.abc import TaskGroup, TaskStatus
 from anyio.lowlevel import cancel_shielded_checkpoint
 
 from .. import events
-from ..errors import UnbatchableRequestError
+from ..errors import JournalError, UnbatchableRequestError
+from ..upstream.account import Account
 from ..upstream.batch_api import BatchAPI
 from . import outcomes
 from .batch import Batch
+from .entry import NO_ENTRY, Entry, JournalEntry
 from .gate import Gate
+from .journal import Journal
+from .journal.journal import CLOSE_SECONDS as JOURNAL_CLOSE_SECONDS
 from .pace import Pace
 from .request import Answer, ErrorFor, Request
+from .returning import Returning
 from .settings import Settings
 from .window import Windows
 
@@ -60,7 +67,11 @@ class Batcher:
         self._paces: dict[str, Pace] = {}
         self._windows = Windows(batch_size=settings.batch_size, window_seconds=settings.batch_window_seconds)
         self._batches: set[Batch] = set()
+        self._resumed: list[Batch] = []  # whose tasks are not started yet
+        self._returning = None if settings.journal is None else self._make_returning(settings.journal)
         self._must_stop = False
+        self._ends_well = False
+        self._is_kept = False
         self._is_closed = False
         self._wake: anyio.Event | None = None
         self._ended = anyio.Event()
@@ -108,11 +119,17 @@ class Batcher:
         `settings` say, within `engine.batch.GOODBYE_SECONDS`; a batch that is just being created is waited for first,
         for up to `upstream.batch_api.CREATE_SECONDS`. A defect of ours ends the engine but is not raised:
         waiting requests get an `EngineError` instead, and the caller's nursery lives on.
+
+        Raises:
+            JournalError: before it has started, if there is a journal that cannot be used.
         """
         try:
+            await self._open_journal()
             async with anyio.create_task_group() as nursery:
                 task_status.started()
                 try:
+                    if self._returning is not None:
+                        nursery.start_soon(self._returning.run)
                     await self._start_batches(nursery)
                 except anyio.get_cancelled_exc_class():
                     await cancel_shielded_checkpoint()  # callers cancelled with us leave first: see Batch.run
@@ -124,6 +141,8 @@ class Batcher:
                     self._close(outcomes.closed_error)
                     nursery.cancel_scope.cancel()
         finally:
+            self._close(outcomes.closed_error)
+            await self._close_journal()
             self.abandon()
 
     def abandon(self) -> None:
@@ -133,10 +152,19 @@ class Batcher:
             batch.close()
         self._ended.set()
 
-    def stop(self) -> None:
-        """Ask `run` to end. Synchronous; can be called again, and before `run`."""
+    def stop(self, *, well: bool = True) -> None:
+        """Ask `run` to end. Synchronous; can be called again, and before `run`.
+
+        Args:
+            well: whether whoever used the engine has got what they wanted; if not, a journal keeps all for a rerun.
+        """
+        self._ends_well = well
         self._must_stop = True
         self._wake_up()
+
+    def keep_for_rerun(self) -> None:
+        """A journal must keep what a rerun needs: what callers were given, and the batches that run. Synchronous."""
+        self._is_kept = True
 
     @property
     def was_stopped(self) -> bool:
@@ -156,7 +184,7 @@ class Batcher:
         """What the engine holds right now."""
         return BatcherStatistics(
             queued_requests=len(self._windows),
-            waiting_requests=len(self._windows) + sum(len(batch.waiting) for batch in self._batches),
+            waiting_requests=self._waiting_count(),
             active_batch_ids=self._active_batch_ids(),
         )
 
@@ -167,9 +195,23 @@ class Batcher:
         """How many batches are alive."""
         return len(self._batches)
 
-    def next_creation(self, request: Request) -> float:
-        """When the next batch may be created at this request's upstream; that moment is taken."""
-        account, now = request.account, anyio.current_time()
+    @property
+    def ends_well(self) -> bool:
+        """Whether the engine was told to stop, and that all is well."""
+        return self._must_stop and self._ends_well and not self._is_kept
+
+    @property
+    def leaves_batches(self) -> bool:
+        """Whether batches that run are left for a rerun, whatever the settings say."""
+        return self._is_kept
+
+    def age_of(self, wall_time: float) -> float:
+        """How many seconds ago that was, in Unix seconds."""
+        return self._wall_clock() - wall_time
+
+    def next_creation(self, account: Account) -> float:
+        """When the next batch may be created at this account's upstream; that moment is taken."""
+        now = anyio.current_time()
         if account.provider.max_batches_per_hour is None:
             return now
         pace = self._paces.setdefault(account.base_url, Pace(account.provider.max_batches_per_hour))
@@ -240,9 +282,59 @@ class Batcher:
         except (Exception, SystemExit, anyio.get_cancelled_exc_class()):  # noqa: ASYNC103  (the handler's own: nothing here waits)
             logger.warning("autobatcher: batch_event_handler raised at an event", exc_info=True)
 
+    # ---- the journal ----
+
+    def _make_returning(self, path: str | os.PathLike[str]) -> Returning:
+        settings = self.settings
+        journal = Journal(
+            Path(path),
+            is_hash_only=settings.journal_hash_only,
+            retention_seconds=settings.journal_retention_seconds,
+            wall_clock=self._wall_clock,
+        )
+        return Returning(journal, resume=self._resume, add=self._add_to_window, tell=self._tell_reattached)
+
+    async def _open_journal(self) -> None:
+        if self._returning is None:
+            return
+        try:
+            await self._returning.open()
+        except JournalError as error:
+            self._close(outcomes.journal_error_for(error))
+            raise
+
+    async def _close_journal(self) -> None:
+        if self._returning is not None:
+            with anyio.move_on_after(JOURNAL_CLOSE_SECONDS, shield=True):
+                await self._returning.close(well=self.ends_well)
+
+    def _resume(self, entry: JournalEntry, account: Account) -> Batch:
+        """Make a batch of an earlier process one of ours. `run` starts its task."""
+        batch = Batch.resumed(entry, account, self)
+        self._batches.add(batch)
+        self._resumed.append(batch)
+        self._wake_up()
+        return batch
+
+    def _entry_for(self, stamp: str, first: Request) -> Entry:
+        if self._returning is None:
+            return NO_ENTRY
+        settings = self.settings
+        return self._returning.new_entry(
+            stamp, first, completion_window=settings.completion_window, metadata=dict(settings.batch_metadata)
+        )
+
+    def _tell_reattached(self, requests: list[Request]) -> None:
+        metadata = dict(self.settings.batch_metadata)
+        self.emit(events.RequestsReattached, request_count=len(requests), metadata=metadata)
+
     # ---- starting batches ----
 
     def _add(self, request: Request) -> None:
+        if self._returning is None or not self._returning.take(request):
+            self._add_to_window(request)
+
+    def _add_to_window(self, request: Request) -> None:
         try:
             has_news = self._windows.add(request, anyio.current_time)
         except Exception:  # a defect: whatever it is, the request takes up no room
@@ -259,6 +351,8 @@ class Batcher:
         """Turn each window that is full, or whose time is up, into a batch with a task of its own."""
         while not self._must_stop:
             self._wake = anyio.Event()  # before looking, so that nothing between looking and waiting is missed
+            while self._resumed:
+                nursery.start_soon(self._live, self._resumed.pop(0))
             room = self.settings.max_active_batches - len(self._batches)
             for requests in self._windows.due(anyio.current_time(), room):
                 self._start_batch(nursery, requests)
@@ -269,7 +363,7 @@ class Batcher:
 
     def _start_batch(self, nursery: TaskGroup, requests: list[Request]) -> None:
         try:
-            batch = Batch(requests, self)
+            batch = Batch.of(requests, self, self._entry_for)
         except Exception as defect:  # these requests are in nobody's hands now
             logger.exception("autobatcher: a defect in the engine")
             for request in requests:
@@ -277,6 +371,8 @@ class Batcher:
             self._wake_up()  # other windows may wait for the place that this one did not take
             return
         self._batches.add(batch)
+        if self._returning is not None:
+            self._returning.lives(batch)
         nursery.start_soon(self._live, batch)
 
     async def _live(self, batch: Batch) -> None:
@@ -287,13 +383,17 @@ class Batcher:
             batch.upstream.tell_cancel_failed("a defect of autobatcher in leaving it")
         finally:
             self.release(batch)
+            if self._returning is not None:
+                self._returning.over(batch)
 
     def _close(self, error_for: ErrorFor) -> None:
         """Tell everyone who waits, before any goodbye to the upstream takes its time. The first call counts."""
         if self._is_closed:
             return
         self._is_closed = True
-        pending_request_count = len(self._windows)
+        pending_request_count = len(self._windows) + (0 if self._returning is None else len(self._returning))
+        if self._returning is not None:
+            self._returning.fail_all(error_for)
         self._windows.fail_all(error_for)
         for batch in self._batches:
             batch.close()
@@ -305,6 +405,10 @@ class Batcher:
             cancel_active_batches_on_close=self.settings.cancel_active_batches_on_close,
             metadata=dict(self.settings.batch_metadata),
         )
+
+    def _waiting_count(self) -> int:
+        returning = 0 if self._returning is None else len(self._returning)
+        return returning + len(self._windows) + sum(len(batch.waiting) for batch in self._batches)
 
     def _active_batch_ids(self) -> tuple[str, ...]:
         return tuple(b.upstream.batch_id for b in self._batches if b.upstream.is_active and b.upstream.batch_id)

@@ -15,7 +15,7 @@ from functools import partial
 import anyio
 from anyio.abc import TaskStatus
 
-from ..errors import ClientClosedError, WrongEventLoopError
+from ..errors import ClientClosedError, JournalError, WrongEventLoopError
 from .batcher import Batcher
 from .event_loop import call_soon, is_alive, running_loop, start_in_background
 from .request import Answer, Request
@@ -47,6 +47,7 @@ class Host:
         self._batcher: Batcher | None = None
         self._loop: object = None  # the one that the last engine was made in
         self._is_closed = False
+        self._is_well = True
 
     async def submit(self, request: Request) -> Answer:
         """`Batcher.submit`, with a background task to run the engine if nothing else does.
@@ -90,12 +91,23 @@ class Host:
             if self.is_here:
                 await self._batcher.wait_ended()
 
-    def stop(self) -> None:
-        """Ask the engine to stop, from any thread. Nothing can be submitted any more."""
+    def stop(self, *, well: bool = True) -> None:
+        """Ask the engine to stop, from any thread. Nothing can be submitted any more. See `Batcher.stop`."""
         self._is_closed = True
+        self._is_well = self._is_well and well
         if self.is_running:
             assert self._batcher is not None
-            call_soon(self._loop, self._batcher.stop)
+            call_soon(self._loop, partial(self._batcher.stop, well=self._is_well))
+
+    def keep_for_rerun(self, *, batches: bool = True) -> None:
+        """However this ends, it is not well: see `Batcher.keep_for_rerun`. From any thread, before the engine stops.
+
+        Args:
+            batches: whether to leave them running, too, whatever the settings say.
+        """
+        self._is_well = False
+        if batches and self._batcher is not None:
+            self._batcher.keep_for_rerun()
 
     @property
     def batcher(self) -> Batcher | None:
@@ -153,6 +165,8 @@ async def _run_to_the_end(batcher: Batcher, at_end: AtEnd) -> None:
             if batcher.was_stopped:  # and not merely cancelled with its event loop: then it may be used in another
                 with anyio.move_on_after(AT_END_SECONDS, shield=True):
                     await at_end()
+    except JournalError as error:
+        logger.error("autobatcher: %s", error)  # its callers were told, each for itself
     except Exception:
         # Trio turns what escapes a system task into TrioInternalError, asyncio into noise at exit.
         logger.exception("autobatcher: a defect escaped the engine")

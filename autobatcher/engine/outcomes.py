@@ -17,6 +17,7 @@ from ..errors import (
     BatchUnreachableError,
     ClientClosedError,
     EngineError,
+    JournalError,
 )
 from ..upstream.batch_state import BatchState, Problem
 from ..upstream.failures import UncertainCreationError, UpstreamError, reason_given
@@ -156,6 +157,11 @@ def closed_error(request: Request, batch_id: str | None) -> BatchError:
     """For requests that wait while the engine stops."""
     when = "before the request was submitted" if batch_id is None else f"before batch {batch_id} completed"
     return ClientClosedError(f"The client was closed {when}.", batch_id=batch_id, custom_id=request.custom_id or None)
+
+
+def journal_error_for(error: JournalError) -> ErrorFor:
+    """For requests that cannot be submitted, since it could not be written down that they are."""
+    return lambda request, batch_id: type(error)(error.message, batch_id=batch_id, custom_id=request.custom_id or None)
 
 
 def defect_error_for(cause: BaseException) -> ErrorFor:

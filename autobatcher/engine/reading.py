@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Awaitable, Callable
 
 import anyio
 
@@ -27,19 +28,23 @@ class ResultReader:
     """Reads output and error files, and hands each line to whoever waits for it.
 
     Args:
-        waiting: once it is empty, nothing more is read.
+        waiting: once it wants no more, nothing more is read.
+        room: waited for between pieces of a file: whoever takes the lines may not keep up.
     """
 
-    def __init__(self, api: BatchAPI, account: Account, waiting: Waiting) -> None:
+    def __init__(
+        self, api: BatchAPI, account: Account, waiting: Waiting, room: Callable[[], Awaitable[None]] | None
+    ) -> None:
         self._api = api
         self._account = account
         self._waiting = waiting
+        self._room = room
         self._lines_read: dict[str, int] = {}
 
     async def read_new_lines(self, state: BatchState) -> None:
         """Read on where the last reading stopped. What cannot be read now is read at the end."""
         for file_id in _file_ids(state):
-            if self._waiting:
+            if self._waiting.wants_more:
                 try:
                     await self._read(state.id, file_id, self._lines_read.get(file_id, 0))
                 except UpstreamError as error:
@@ -57,9 +62,9 @@ class ResultReader:
         for file_id in _file_ids(state):
             last_stop = self._lines_read.get(file_id, 0)
             for skip in (last_stop, 0) if last_stop else (0,):
-                if self._waiting:
+                if self._waiting.wants_more:
                     failure = await self._read_patiently(state.id, file_id, skip) or failure
-        return failure if self._waiting else None
+        return failure if self._waiting.wants_more else None
 
     async def _read_patiently(self, batch_id: str, file_id: str, skip: int) -> UpstreamError | None:
         delay, begun = FIRST_DELAY_SECONDS, anyio.current_time()
@@ -81,7 +86,7 @@ class ResultReader:
             if result is not None:
                 self._waiting.take_line(result, batch_id)
 
-        self._lines_read[file_id] = await self._api.read_lines(self._account, file_id, take, skip=skip)
+        self._lines_read[file_id] = await self._api.read_lines(self._account, file_id, take, skip=skip, room=self._room)
 
 
 def _file_ids(state: BatchState) -> tuple[str, ...]:

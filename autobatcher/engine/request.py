@@ -55,6 +55,7 @@ class Request:
         left_batch_id: the batch that its caller left.
         put_backs: how often it was put back because other lines of its batch were refused.
         pressed_since: when it was first sent back for want of room upstream; None if it was not.
+        on_lost: what `give_back` does; None where no journal keeps answers.
     """
 
     __slots__ = (
@@ -69,6 +70,7 @@ class Request:
         "endpoint",
         "left_batch_id",
         "model",
+        "on_lost",
         "place",
         "pressed_since",
         "put_backs",
@@ -98,6 +100,7 @@ class Request:
         self.left_batch_id: str | None = None
         self.put_backs: int = 0
         self.pressed_since: float | None = None
+        self.on_lost: Callable[[Request], None] | None = None
         self._gate: Gate | None = None
         self._on_outcome: Callable[[], None] | None = None
         self._outcome: Answer | BatchError | None = None
@@ -187,6 +190,12 @@ class Request:
             self.place.withdraw(self)
             self.place = None
             self.unqueue()
+
+    def give_back(self) -> None:
+        """The outcome did not reach whoever asked: an answer in a journal goes to the next who asks the same."""
+        on_lost, self.on_lost = self.on_lost, None
+        if on_lost is not None:
+            on_lost(self)
 
 
 ErrorFor = Callable[[Request, str | None], BatchError]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -16,6 +17,10 @@ DEADLINE_SLACK_SECONDS = 3600.0
 """How long after its completion window a batch may still be on its way to an end: providers overrun by minutes."""
 
 DAY = 86_400.0
+
+JOURNAL_RETENTION_SECONDS = 7 * DAY
+"""How long the journal keeps answers: a program that failed on Friday is run again on Monday."""
+
 _LEAST_EXPIRY, _MOST_EXPIRY = 3600, 30 * 86_400  # what `expires_after` takes, at OpenAI and at Doubleword
 
 _DURATION = re.compile(r"(\d+)\s*([smhd])")
@@ -42,6 +47,9 @@ class Settings:
     deadline_slack_seconds: float = DEADLINE_SLACK_SECONDS
     max_active_batches: int = 200
     max_queued_bytes: int = 1_000_000_000
+    journal: str | os.PathLike[str] | None = None
+    journal_hash_only: bool = False
+    journal_retention_seconds: float = JOURNAL_RETENTION_SECONDS
 
     def __post_init__(self) -> None:
         for name in ("batch_size", "max_active_batches", "max_queued_bytes"):
@@ -53,7 +61,14 @@ class Settings:
             raise ValueError(f'completion_window must be text such as "24h", not {self.completion_window!r}')
         object.__setattr__(self, "batch_metadata", checked_metadata(self.batch_metadata))
         _check_handler(self.batch_event_handler)
-        for name in ("cancel_active_batches_on_close", "cancel_abandoned_batches", "delete_input_files"):
+        _check_journal(self.journal)
+        _check_seconds("journal_retention_seconds", self.journal_retention_seconds, least=0.0)
+        for name in (
+            "cancel_active_batches_on_close",
+            "cancel_abandoned_batches",
+            "delete_input_files",
+            "journal_hash_only",
+        ):
             if not isinstance(getattr(self, name), bool):
                 raise TypeError(f"{name} must be True or False, not {getattr(self, name)!r}")
 
@@ -103,6 +118,11 @@ def _check_seconds(name: str, value: object, *, least: float) -> None:
         raise TypeError(f"{name} must be a number of seconds, not {value!r}")
     if not math.isfinite(value) or value < least:
         raise ValueError(f"{name} must be a finite number of seconds of at least {least:g}, not {value}")
+
+
+def _check_journal(path: object) -> None:
+    if path is not None and not (isinstance(path, str | os.PathLike) and os.fspath(path)):
+        raise TypeError(f"journal must be the path of a file, not {path!r}")
 
 
 def _check_handler(handler: object) -> None:

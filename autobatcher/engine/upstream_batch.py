@@ -10,10 +10,11 @@ import anyio
 
 from .. import events
 from ..upstream.account import Account
-from ..upstream.batch_api import BatchAPI
+from ..upstream.batch_api import LOOKUP_DELAYS, BatchAPI, back_off, wait_of
 from ..upstream.batch_state import BatchState
 from ..upstream.failures import UncertainCreationError, UpstreamError
 from ..upstream.jsonl import InputFile, input_line, input_line_size
+from .journal import BatchRecord
 from .request import Request
 from .settings import Settings
 
@@ -67,6 +68,16 @@ class UpstreamBatch:
     def is_active(self) -> bool:
         """Whether the upstream works on it, as far as we know."""
         return self.state is not None and not self.has_ended
+
+    @property
+    def never_was(self) -> bool:
+        """Whether it was certainly not created."""
+        return self.state is None and not self.may_exist_unseen and not self._may_run_on
+
+    @property
+    def file_id(self) -> str | None:
+        """The input file's; None before it is uploaded."""
+        return self._file_id
 
     # ---- making it ----
 
@@ -139,6 +150,46 @@ class UpstreamBatch:
         logger.info("autobatcher: batch %s submitted, %d requests", self.state.id, self._request_count)
         self.tell(events.BatchSubmitted)
         return True
+
+    async def find_again(self, record: BatchRecord, age_seconds: float) -> bool:
+        """The batch of an earlier process, as the journal has it; False if it was never created.
+
+        One whose creation nobody heard the end of is looked up until a server would have made it known.
+
+        Args:
+            age_seconds: how long ago that creation was.
+        """
+        self._request_count, self._models, self._file_id = record.request_count, record.models, record.file_id
+        self._submitted_at = anyio.current_time()
+        self._may_have_strays = record.stage == "intended"
+        if record.batch_id is not None:
+            self.state = BatchState(id=record.batch_id, status=record.status or "unknown", input_file_id=record.file_id)
+        elif record.stage != "intended":
+            self.may_exist_unseen = True
+            await self._find_until(anyio.current_time() + max(0.0, sum(LOOKUP_DELAYS) - max(0.0, age_seconds)))
+            self.may_exist_unseen = False
+        if self.state is None:
+            return False
+        logger.info("autobatcher: batch %s resumed, %d requests", self.state.id, self._request_count)
+        self.tell(events.BatchResumed)
+        return True
+
+    async def _find_until(self, deadline: float) -> None:
+        """Look a batch up, at least once, and for the last time when the deadline has passed."""
+        delays = back_off()
+        while True:
+            is_last = anyio.current_time() >= deadline
+            try:
+                found = await self._api.find(self._account, stamp=self.stamp, input_file_id=self._file_id or "")
+            except UpstreamError as error:
+                if not error.is_passing:
+                    raise
+                await anyio.sleep(wait_of(error, self._settings.poll_interval_seconds))
+                continue
+            self.state = found
+            if found is not None or is_last:
+                return
+            await anyio.sleep(min(next(delays), max(0.0, deadline - anyio.current_time())))
 
     # ---- unmaking it ----
 

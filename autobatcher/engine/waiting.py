@@ -10,6 +10,7 @@ from ..errors import BatchError
 from ..upstream.batch_state import Problem
 from ..upstream.jsonl import OutputLine
 from . import outcomes
+from .entry import NO_ENTRY, Entry
 from .request import Answer, ErrorFor, Request
 
 Resubmit = Callable[[Request], bool]
@@ -22,17 +23,19 @@ class Waiting:
 
     Args:
         resubmit: takes a request that failed in passing into a later batch; False if it may not, or there is none.
+        entry: is told of what becomes of lines.
 
     Attributes:
         batch_id: the upstream's; None until there is one.
         deserted: set once nobody waits any more, although lines of callers who left may still run.
     """
 
-    def __init__(self, requests: dict[str, Request], resubmit: Resubmit) -> None:
+    def __init__(self, requests: dict[str, Request], resubmit: Resubmit, entry: Entry = NO_ENTRY) -> None:
         self.deserted: anyio.Event = anyio.Event()
         self.batch_id: str | None = None
         self._requests = requests
         self._resubmit = resubmit
+        self._entry = entry
         self._has_lost_callers = False
         self._resubmitted = 0
         for custom_id, request in requests.items():
@@ -42,6 +45,11 @@ class Waiting:
     def __len__(self) -> int:
         return len(self._requests)
 
+    @property
+    def wants_more(self) -> bool:
+        """Whether there is a line to be read, for somebody who waits or, if a journal keeps it, for who will come."""
+        return bool(self._requests) or self._entry.wants_more
+
     def requests(self) -> Iterable[tuple[str, Request]]:
         """A copy of what is in here now: custom_ids and requests."""
         return tuple(self._requests.items())
@@ -49,13 +57,24 @@ class Waiting:
     def withdraw(self, request: Request) -> None:
         """A caller is gone; its line, if it was sent, is nobody's."""
         del self._requests[request.custom_id]
+        self._entry.left(request)
         self._has_lost_callers = True
         self._notice_desertion()
+
+    def attach(self, custom_id: str, request: Request) -> None:
+        """A caller wants that line of the batch, which nobody waited for."""
+        self._requests[custom_id] = request
+        request.custom_id, request.place = custom_id, self
+        self._entry.returned(custom_id)
+        if self.deserted.is_set():
+            self.deserted = anyio.Event()
 
     def take_line(self, line: OutputLine, batch_id: str) -> None:
         """Hand a line to the caller it belongs to. Unknown and repeated lines belong to nobody."""
         if line.custom_id in self._requests:
             self._settle(line.custom_id, outcomes.line_outcome(line, batch_id))
+        elif self._entry.wants_more:
+            self._entry.unclaimed(line.custom_id, outcomes.line_outcome(line, batch_id))
 
     def refuse(self, custom_id: str, problem: Problem, status_code: int, batch_id: str | None) -> None:
         """The upstream will not have this line. (Its caller may have left.)"""
@@ -65,6 +84,8 @@ class Waiting:
     def take_all(self) -> list[Request]:
         """Take out everyone who still waits: they go into another batch."""
         requests = list(self._requests.values())
+        for custom_id in self._requests:
+            self._entry.dropped(custom_id)
         self._requests.clear()
         self._notice_desertion()
         return requests
@@ -84,8 +105,10 @@ class Waiting:
         if outcomes.is_passing(outcome) and self._resubmit(request):
             self._resubmitted += 1
             del self._requests[custom_id]
+            self._entry.dropped(custom_id)
         else:
             del self._requests[custom_id]
+            self._entry.settled(request, outcome)
             request.settle(outcome)
         self._notice_desertion()
 

@@ -6,19 +6,16 @@ import math
 from collections import deque
 from collections.abc import Callable, Hashable, Iterable, Iterator
 
+from ..upstream.account import Account
 from ..upstream.providers import ProviderProfile
 from .pressure import Pressure
 from .request import ErrorFor, Request
 
 
-def travel_key(request: Request) -> Hashable:
+def travel_key(account: Account, endpoint: str, model: str) -> Hashable:
     """Requests of equal keys may share a batch: one account, and what its provider does not mix."""
-    provider = request.account.provider
-    return (
-        request.account,
-        None if provider.mixes_endpoints else request.endpoint,
-        None if provider.mixes_models else request.model,
-    )
+    provider = account.provider
+    return (account, None if provider.mixes_endpoints else endpoint, None if provider.mixes_models else model)
 
 
 class Window:
@@ -122,7 +119,7 @@ class Windows:
         Args:
             clock: asked only by the first request of a window.
         """
-        key = travel_key(request)
+        key = travel_key(request.account, request.endpoint, request.model)
         window = self._open.get(key)
         if window is not None and not window.fits(request):
             self._close(key)

@@ -242,11 +242,20 @@ class BatchAPI:
                 return
             params["after"] = str(files[-1]["id"])
 
-    async def read_lines(self, account: Account, file_id: str, each: Callable[[bytes], None], *, skip: int = 0) -> int:
+    async def read_lines(
+        self,
+        account: Account,
+        file_id: str,
+        each: Callable[[bytes], None],
+        *,
+        skip: int = 0,
+        room: Callable[[], Awaitable[None]] | None = None,
+    ) -> int:
         """Stream an output or error file, give each line to `each`, and return the next `skip`.
 
         Args:
             skip: lines to leave out, for providers with `partial_output`; others always send the whole file.
+            room: awaited after each piece, if there is one.
 
         A connection cut half-way raises `UpstreamError` after the lines before the cut were given; read again with
         the same `skip`, and expect those lines twice.
@@ -261,6 +270,8 @@ class BatchAPI:
                     count += len(lines)
                     for line in lines:
                         each(line)
+                    if room is not None:
+                        await room()
             for line in splitter.rest():
                 each(line)
                 count += 1

@@ -1,0 +1,186 @@
+"""What a batch tells the journal of itself and its lines. It waits only for what must be on disk before a step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+import msgspec
+
+from ..errors import BatchEndedError, BatchError
+from ..upstream.batch_state import BatchState
+from . import outcomes
+from .free_lines import FreeLines
+from .journal import BatchRecord, FreeLine, Journal
+from .journal.identity import digest_of
+from .journal.records import number_of
+from .request import Answer, Request
+
+
+class Entry:
+    """That of a batch in no journal: nothing is told to nobody. See `JournalEntry`."""
+
+    is_kept: bool = False
+    keeps_answers: bool = False
+    wants_more: bool = False
+
+    async def intend(self, lines: list[tuple[str, Request]]) -> None:
+        """Before the upload. Raises `JournalError`: then it must not be made."""
+
+    async def creating(self, file_id: str | None) -> None:
+        """Before the creation. Raises `JournalError`: then it must not be made."""
+
+    def moved(self, state: BatchState) -> None:
+        """The upstream said this of the batch, which exists."""
+
+    def cancelling(self) -> None:
+        """We are about to cancel the batch: lines that it has not answered are not refused because of that."""
+
+    def settled(self, request: Request, outcome: Answer | BatchError) -> None:
+        """A caller is about to get this outcome."""
+
+    def unclaimed(self, custom_id: str, outcome: Answer | BatchError) -> None:
+        """A line came that no caller waits for."""
+
+    def left(self, request: Request) -> None:
+        """A caller left; its line stays."""
+
+    def returned(self, custom_id: str) -> None:
+        """A caller waits for a line that was free."""
+
+    def dropped(self, custom_id: str) -> None:
+        """A line has come to nothing, or its request goes into another batch."""
+
+    def drop_unanswered(self) -> None:
+        """No free line of the batch can be had any more: it has been read, or is given up."""
+
+    def end(self) -> None:
+        """Nothing of the batch is left to be done."""
+
+    def forget(self) -> None:
+        """The batch never was, or is gone."""
+
+    async def room(self) -> None:
+        """Wait while the journal has more to write than is good."""
+
+
+NO_ENTRY = Entry()
+
+
+class JournalEntry(Entry):
+    """That of a batch in a journal.
+
+    Args:
+        free: those of its lines that nobody waits for and that have no answer, by custom_id.
+        give_back: takes the answer of a settled request that did not reach its caller.
+
+    Attributes:
+        wants_more: whether there are lines to be read that nobody waits for.
+    """
+
+    is_kept = True
+
+    def __init__(
+        self,
+        journal: Journal,
+        free_lines: FreeLines,
+        record: BatchRecord,
+        free: Iterable[FreeLine],
+        give_back: Callable[[Request], None],
+    ) -> None:
+        self.record: BatchRecord = record
+        self.keeps_answers = not journal.is_hash_only
+        self._journal = journal
+        self._free_lines = free_lines
+        self._free = {line.custom_id: line for line in free}
+        self._give_back = give_back
+        self._is_written = bool(record.created_at)
+        self._has_ended = False
+
+    @property
+    def wants_more(self) -> bool:  # type: ignore[override]  # a constant there
+        return bool(self._free) and self.keeps_answers
+
+    @property
+    def has_free_lines(self) -> bool:
+        """Whether there are lines that may yet have an answer and that nobody waits for."""
+        return bool(self._free)
+
+    async def intend(self, lines: list[tuple[str, Request]]) -> None:
+        now = self._journal.wall_clock()
+        models = sorted({request.model for _, request in lines})
+        self._is_written = True
+        self._change(request_count=len(lines), models=models, created_at=now, changed_at=now)
+        await self._journal.intend(self.record, [(number_of(id_), r.endpoint, r.body) for id_, r in lines])
+
+    async def creating(self, file_id: str | None) -> None:
+        self._change(stage="creating", file_id=file_id)
+        await self._journal.creating(self.record.stamp, file_id)
+
+    def moved(self, state: BatchState) -> None:
+        counts = {} if state.counts is None else {"completed": state.counts.completed, "failed": state.counts.failed}
+        self._change(stage="created", batch_id=state.id, status=state.status, **counts)
+        self._journal.update(self.record.stamp, stage="created", batch_id=state.id, status=state.status, **counts)
+
+    def cancelling(self) -> None:
+        if self._is_written:
+            self._change(status="cancelling")
+            self._journal.update(self.record.stamp, status="cancelling")
+
+    def settled(self, request: Request, outcome: Answer | BatchError) -> None:
+        if isinstance(outcome, Answer) and not outcomes.is_passing(outcome):
+            self._journal.answer(self.record.stamp, outcome, is_taken=True)
+            request.on_lost = self._give_back
+        elif isinstance(outcome, Answer | BatchEndedError):
+            self.dropped(request.custom_id)
+        else:
+            self.left(request)
+
+    def unclaimed(self, custom_id: str, outcome: Answer | BatchError) -> None:
+        if custom_id not in self._free:
+            return
+        if not isinstance(outcome, Answer) or outcomes.is_passing(outcome):
+            self.dropped(custom_id)
+            return
+        self._journal.answer(self.record.stamp, outcome, is_taken=False)
+        self._free.pop(custom_id).is_stored = True
+
+    def left(self, request: Request) -> None:
+        if not self._is_written:
+            return
+        line = FreeLine(self.record.stamp, number_of(request.custom_id))
+        self._free[request.custom_id] = line
+        self._free_lines.add(digest_of(request.endpoint, request.body, self.record.account), line)
+
+    def returned(self, custom_id: str) -> None:
+        self._free.pop(custom_id, None)
+
+    def dropped(self, custom_id: str) -> None:
+        line = self._free.pop(custom_id, None)
+        if line is not None:
+            line.is_gone = True
+        self._journal.drop(self.record.stamp, custom_id)
+
+    def drop_unanswered(self) -> None:
+        for line in self._free.values():
+            line.is_gone = True
+        self._free.clear()
+
+    def end(self) -> None:
+        if self._is_written and not self._has_ended:
+            self._has_ended = True
+            if self.keeps_answers:  # if not, results are read again, as long as the upstream has them
+                self.drop_unanswered()
+            self._change(stage="ended")
+            self._journal.end(self.record.stamp)
+
+    def forget(self) -> None:
+        if self._is_written and not self._has_ended:
+            self._has_ended = True
+            self.drop_unanswered()
+            self._journal.forget(self.record.stamp)
+
+    async def room(self) -> None:
+        await self._journal.room()
+
+    def _change(self, **fields: object) -> None:
+        self.record = msgspec.structs.replace(self.record, **fields)

@@ -1,0 +1,16 @@
+"""The journal: what survives a crash of this process.
+
+journal.py    `Journal`, what the engine tells it and asks of it             ◄ start here
+records.py    what it holds of a batch, a line, an answer
+store.py      the SQLite file: every statement; synchronous
+schema.py     its tables, and how an older file becomes one of today's
+ownership.py  one engine at a time
+writer.py     the one thread that writes: what gathers meanwhile goes into one transaction
+identity.py   by which a request is recognised after a restart: pure
+at_exit.py    what a process that ended well has taken is not kept
+"""
+
+from .journal import Journal
+from .records import BatchRecord, Contents, FreeLine
+
+__all__ = ["BatchRecord", "Contents", "FreeLine", "Journal"]

@@ -1,0 +1,47 @@
+"""By which a request is recognised after a restart: what is asked, of whom, and who pays. Pure."""
+
+from __future__ import annotations
+
+import hashlib
+
+import msgspec
+
+from ...upstream.account import Account
+
+
+def fingerprint(account: Account) -> bytes:
+    """Equal for accounts of equal base URL, credentials, headers and query; tells nothing of the credentials.
+
+    A key that a function gives is a new one each time, so all such functions count as one key.
+    """
+    key = b"a function" if callable(account.api_key) else (account.api_key or "").encode()
+    headers = sorted((name.lower(), value) for name, value in account.headers)
+    return _digest(b"autobatcher account", account.base_url.encode(), key, repr((headers, account.query)).encode())
+
+
+def digest_of(endpoint: str, body: bytes, account: bytes) -> bytes:
+    """Equal for equal requests of one account, however their JSON is written.
+
+    Args:
+        account: its fingerprint.
+    """
+    return _digest(account, endpoint.encode(), canonical(body))
+
+
+def canonical(body: bytes) -> bytes:
+    """The same bytes for the same JSON; what cannot be decoded stays as it is."""
+    try:
+        return _encode(_decode(body))
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return body
+
+
+_decode = msgspec.json.Decoder().decode
+_encode = msgspec.json.Encoder(order="deterministic").encode
+
+
+def _digest(*parts: bytes) -> bytes:
+    whole = hashlib.sha256()
+    for part in parts:
+        whole.update(b"%d:%b" % (len(part), part))
+    return whole.digest()

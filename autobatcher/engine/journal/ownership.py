@@ -1,0 +1,56 @@
+"""One engine at a time on a journal. Held by a lock of the operating system, which no crash leaves behind."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+from ...errors import JournalInUseError
+
+PATIENCE_SECONDS = 2.0
+"""How long the engine before us may still be closing: a restart comes as soon as it can."""
+
+
+class Ownership:
+    """Held from its making until `release`, by this very object: a second one in the same process is refused, too.
+
+    It is an exclusive transaction on an empty SQLite file beside the journal, since that is a lock on every system
+    that SQLite knows, and readers of the journal itself are not in its way.
+
+    Raises:
+        JournalInUseError: if another engine holds it.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._connection = sqlite3.connect(
+            beside(path), timeout=PATIENCE_SECONDS, isolation_level=None, check_same_thread=False
+        )
+        try:
+            self._connection.execute("PRAGMA journal_mode = OFF")
+            self._connection.execute("BEGIN EXCLUSIVE")
+        except sqlite3.OperationalError as error:
+            self._connection.close()
+            raise JournalInUseError(
+                f"The journal {path} is in use by another engine{_who(path)}, and takes one at a time: give this one a "
+                "journal of its own, or wait until the other one has ended."
+            ) from error
+
+    def release(self) -> None:
+        """Let the next engine in. Can be called again."""
+        self._connection.close()
+
+
+def beside(path: Path) -> Path:
+    """The file that is locked."""
+    return path.with_name(path.name + "-lock")
+
+
+def _who(path: Path) -> str:
+    """The process that has it, as far as the journal says."""
+    try:
+        with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as connection:
+            pid, host = connection.execute("SELECT pid, host FROM sessions ORDER BY number DESC LIMIT 1").fetchone()
+    except (sqlite3.Error, TypeError, OSError):
+        return ""
+    return f" (process {pid} on {host})"

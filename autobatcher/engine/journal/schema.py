@@ -1,0 +1,75 @@
+"""The journal's tables, and how a file of an older schema becomes one of today's."""
+
+from __future__ import annotations
+
+import sqlite3
+
+from ...errors import JournalError
+
+MIGRATIONS: tuple[str, ...] = (
+    """
+    CREATE TABLE batches (
+        number INTEGER PRIMARY KEY AUTOINCREMENT,
+        stamp TEXT NOT NULL UNIQUE,
+        account BLOB NOT NULL,
+        base_url TEXT NOT NULL,
+        provider TEXT NOT NULL,
+        endpoint TEXT NOT NULL,
+        completion_window TEXT NOT NULL,
+        models TEXT NOT NULL,
+        metadata TEXT NOT NULL,
+        request_count INTEGER NOT NULL,
+        stage TEXT NOT NULL,
+        file_id TEXT,
+        batch_id TEXT,
+        status TEXT NOT NULL DEFAULT '',
+        completed INTEGER NOT NULL DEFAULT 0,
+        failed INTEGER NOT NULL DEFAULT 0,
+        created_at REAL NOT NULL,
+        changed_at REAL NOT NULL
+    );
+    -- A line's id is its batch's number times LINES_OF_A_BATCH, plus its own: one tree, which is written at its end.
+    CREATE TABLE lines (id INTEGER PRIMARY KEY, digest BLOB NOT NULL, endpoint TEXT NOT NULL, body BLOB);
+    CREATE TABLE answers (
+        id INTEGER PRIMARY KEY,
+        status_code INTEGER NOT NULL,
+        body BLOB,
+        request_id TEXT,
+        answered_at REAL NOT NULL,
+        taken_by INTEGER
+    );
+    CREATE TABLE sessions (
+        number INTEGER PRIMARY KEY AUTOINCREMENT,
+        process TEXT NOT NULL,
+        host TEXT NOT NULL,
+        pid INTEGER NOT NULL,
+        opened_at REAL NOT NULL,
+        closed_well INTEGER NOT NULL DEFAULT 0
+    );
+    """,
+)
+"""The statements that lead from each schema version to the next one. Never change one that was released: add one."""
+
+LINES_OF_A_BATCH = 2**32
+"""More than any provider takes in a batch."""
+
+
+def migrate(connection: sqlite3.Connection) -> None:
+    """Bring the file to today's schema, in one transaction.
+
+    Raises:
+        JournalError: if it is of a later schema than we know.
+    """
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    check_version(version)
+    if version < len(MIGRATIONS):
+        steps = "".join(MIGRATIONS[version:])
+        connection.executescript(f"BEGIN IMMEDIATE; {steps} PRAGMA user_version = {len(MIGRATIONS)}; COMMIT;")
+
+
+def check_version(version: int) -> None:
+    """Refuse a file of a later autobatcher. Raises `JournalError`."""
+    if version > len(MIGRATIONS):
+        raise JournalError(
+            f"The journal has schema version {version}, and this autobatcher knows {len(MIGRATIONS)}: update it."
+        )

@@ -1,0 +1,290 @@
+"""The journal's SQLite file: every statement that is made on it. Synchronous; for one thread."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import sqlite3
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from ...errors import JournalError
+from . import schema
+from .identity import digest_of
+from .records import BatchRecord, Contents, FreeLine, StoredAnswer
+from .schema import LINES_OF_A_BATCH
+
+UNFINISHED_SECONDS = 31 * 86_400.0
+"""How long a batch that was not read to its end is remembered, whatever the retention: it may have cost money, and
+providers keep results for thirty days."""
+
+BUSY_SECONDS = 10.0
+"""How long another connection may hold the file: `autobatcher forget`, or the end of an earlier process."""
+
+
+class Store:
+    """One connection.
+
+    Args:
+        path: made, for its owner's eyes only (0600), if it is not there; `is_read_only` demands that it is.
+
+    Raises:
+        JournalError: if the file cannot be used; see the message.
+    """
+
+    def __init__(self, path: Path, *, is_read_only: bool = False) -> None:
+        self._session: int | None = None
+        self._numbers: dict[str, int] = {}  # of batches, by stamp
+        with told_as_journal_error(path):
+            if is_read_only:
+                uri = f"{path.resolve(strict=True).as_uri()}?mode=ro"
+                self._db = sqlite3.connect(uri, uri=True, timeout=BUSY_SECONDS, isolation_level=None)
+                schema.check_version(self._db.execute("PRAGMA user_version").fetchone()[0])
+            else:
+                make_private(path)
+                self._db = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None)
+                self._db.execute("PRAGMA journal_mode = WAL")
+                self._db.execute("PRAGMA synchronous = FULL")  # an intent must outlive a loss of power, too
+                schema.migrate(self._db)
+
+    def close(self) -> None:
+        self._db.close()
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """All or nothing, and on disk when the block is left."""
+        self._db.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+        except BaseException:
+            self._db.execute("ROLLBACK")
+            raise
+        self._db.execute("COMMIT")
+
+    # ---- batches ----
+
+    def intend(self, record: BatchRecord, lines: Iterable[Line], *, is_hash_only: bool) -> None:
+        """A batch is about to be uploaded, with these lines."""
+        values = {name: getattr(record, name) for name in _COLUMNS}
+        values |= {"models": json.dumps(record.models), "metadata": json.dumps(record.metadata)}
+        marks = ", ".join(f":{name}" for name in _COLUMNS)
+        cursor = self._db.execute(f"INSERT INTO batches ({', '.join(_COLUMNS)}) VALUES ({marks})", values)
+        assert cursor.lastrowid is not None
+        self._numbers[record.stamp] = cursor.lastrowid
+        first = cursor.lastrowid * LINES_OF_A_BATCH
+        rows = (
+            (first + number, digest_of(endpoint, body, record.account), endpoint, None if is_hash_only else body)
+            for number, endpoint, body in lines
+        )
+        self._db.executemany("INSERT INTO lines VALUES (?, ?, ?, ?)", rows)
+
+    def update(self, stamp: str, *, now: float, **fields: Any) -> None:
+        """The batch has these properties now: `stage`, `file_id`, `batch_id`, `status`, `completed`, `failed`."""
+        assert _CHANGEABLE.issuperset(fields)
+        changes = "".join(f", {name} = :{name}" for name in fields)
+        self._db.execute(
+            f"UPDATE batches SET changed_at = :now{changes} WHERE stamp = :stamp",
+            {"now": now, "stamp": stamp, **fields},
+        )
+
+    def end(self, stamp: str, *, now: float, keeps_unanswered: bool) -> None:
+        """The batch was read; lines without an answer are forgotten, unless they may be read again."""
+        if not keeps_unanswered:
+            unanswered = f"{_OF_A_BATCH} AND NOT EXISTS (SELECT 1 FROM answers WHERE answers.id = lines.id)"
+            self._db.execute(f"DELETE FROM lines WHERE {unanswered}", self._lines_of(stamp))
+        self.update(stamp, now=now, stage="ended")
+        self._drop_empty()
+
+    def forget(self, stamp: str) -> None:
+        """Nothing of the batch is wanted any more."""
+        lines = self._lines_of(stamp)
+        self._db.execute(f"DELETE FROM lines WHERE {_OF_A_BATCH}", lines)
+        self._db.execute(f"DELETE FROM answers WHERE {_OF_A_BATCH}", lines)
+        self._db.execute("DELETE FROM batches WHERE stamp = ?", (stamp,))
+
+    # ---- lines ----
+
+    def answer(self, found: StoredAnswer, *, is_taken: bool, now: float, is_hash_only: bool) -> None:
+        """A line has its answer, which somebody was given (`is_taken`) or will be."""
+        session = self._session if is_taken else None
+        body = None if is_hash_only else found.body
+        row = (self._id_of(found.stamp, found.number), found.status_code, body, found.request_id, now, session)
+        self._db.execute("INSERT OR REPLACE INTO answers VALUES (?, ?, ?, ?, ?, ?)", row)
+
+    def drop(self, stamp: str, number: int) -> None:
+        """A line has come to nothing, or goes into another batch."""
+        self._db.execute("DELETE FROM lines WHERE id = ?", (self._id_of(stamp, number),))
+
+    def take(self, stamp: str, number: int) -> None:
+        """A stored answer was given to somebody."""
+        self._db.execute("UPDATE answers SET taken_by = ? WHERE id = ?", (self._session, self._id_of(stamp, number)))
+
+    def give_back(self, stamp: str, number: int) -> None:
+        """Whoever a stored answer was for did not get it."""
+        self._db.execute("UPDATE answers SET taken_by = NULL WHERE id = ?", (self._id_of(stamp, number),))
+
+    def answers(self, lines: Iterable[tuple[str, int]]) -> list[StoredAnswer | None]:
+        """The stored answers of lines (stamp and number); None for one that is not here."""
+        return [self._answer_of(stamp, number) for stamp, number in lines]
+
+    def _answer_of(self, stamp: str, number: int) -> StoredAnswer | None:
+        row = self._db.execute(
+            "SELECT b.batch_id, a.status_code, a.body, a.request_id FROM answers a JOIN batches b ON b.stamp = ? "
+            "WHERE a.id = ? AND a.body IS NOT NULL",
+            (stamp, self._id_of(stamp, number)),
+        ).fetchone()
+        if row is None:
+            return None
+        batch_id, status_code, body, request_id = row
+        return StoredAnswer(stamp, number, batch_id or "", status_code, body, request_id)
+
+    # ---- what is here ----
+
+    def batches(self) -> list[BatchRecord]:
+        """All batches, the oldest first."""
+        rows = self._db.execute(
+            f"SELECT {', '.join(_COLUMNS)}, "
+            f"(SELECT count(*) FROM lines WHERE {_OF_THIS_BATCH}), "
+            f"(SELECT count(*) FROM answers WHERE {_OF_THIS_BATCH}), "
+            f"(SELECT count(taken_by) FROM answers WHERE {_OF_THIS_BATCH}) FROM batches ORDER BY number"
+        )
+        return [_record(row) for row in rows]
+
+    def contents(self, process: str) -> Contents:
+        """What may be given to callers of this process: all lines, but those that were never sent, and answers that
+        another client of this process has taken and was closed well. Untaken answers come first."""
+        rows = self._db.execute(
+            "SELECT b.stamp, l.id, l.digest, a.body IS NOT NULL FROM lines l "
+            f"JOIN batches b ON b.number = l.id / {LINES_OF_A_BATCH} LEFT JOIN answers a ON a.id = l.id "
+            "LEFT JOIN sessions s ON s.number = a.taken_by "
+            "WHERE b.stage <> 'intended' AND NOT coalesce(s.closed_well AND s.process = ?, 0) "
+            "ORDER BY a.taken_by IS NOT NULL, a.id IS NULL, l.id",
+            (process,),
+        )
+        lines = [
+            (digest, FreeLine(stamp, line_id % LINES_OF_A_BATCH, bool(is_stored)))
+            for stamp, line_id, digest, is_stored in rows
+        ]
+        return Contents(self.batches(), lines)
+
+    def results(self, stamp: str) -> Iterator[Result]:
+        """Each line of a batch in the order of its input file."""
+        rows = self._db.execute(
+            "SELECT l.id, l.endpoint, l.body, a.status_code, a.body, a.request_id, a.taken_by FROM lines l "
+            f"LEFT JOIN answers a ON a.id = l.id WHERE {_OF_A_BATCH.replace('id', 'l.id')} ORDER BY l.id",
+            self._lines_of(stamp),
+        )
+        for line_id, endpoint, body, status_code, answer, request_id, taken_by in rows:
+            number = line_id % LINES_OF_A_BATCH
+            yield Result(stamp, number, endpoint, body, status_code, answer, request_id, taken_by is not None)
+
+    # ---- sessions ----
+
+    def begin_session(self, process: str, *, now: float) -> None:
+        """One client has the journal now: what is taken from now on is taken by it."""
+        row = (process, socket.gethostname(), os.getpid(), now)
+        cursor = self._db.execute("INSERT INTO sessions (process, host, pid, opened_at) VALUES (?, ?, ?, ?)", row)
+        self._session = cursor.lastrowid
+
+    def close_well(self) -> None:
+        """What this session has taken is forgotten with the end of its process, if that ends well, too."""
+        self._db.execute("UPDATE sessions SET closed_well = 1 WHERE number = ?", (self._session,))
+
+    def forget_taken(self, process: str) -> None:
+        """Forget what clients of this process have taken that were closed well."""
+        taken = (
+            "SELECT id FROM answers WHERE taken_by IN (SELECT number FROM sessions WHERE closed_well AND process = ?)"
+        )
+        self._db.execute(f"DELETE FROM lines WHERE id IN ({taken})", (process,))
+        self._db.execute(f"DELETE FROM answers WHERE id IN ({taken})", (process,))
+        self._db.execute("DELETE FROM sessions WHERE closed_well AND process = ?", (process,))
+        self._drop_empty()
+
+    def forget_old(self, *, now: float, retention_seconds: float) -> None:
+        """Forget answers that are older than that, and batches of which nothing more can come."""
+        old = "SELECT id FROM answers WHERE answered_at < ?"
+        until = now - retention_seconds
+        self._db.execute(f"DELETE FROM lines WHERE id IN ({old})", (until,))
+        self._db.execute("DELETE FROM answers WHERE answered_at < ?", (until,))
+        self._drop_empty()
+        rows = self._db.execute(
+            "SELECT stamp FROM batches WHERE changed_at < ?", (now - max(retention_seconds, UNFINISHED_SECONDS),)
+        )
+        for (stamp,) in rows.fetchall():
+            self.forget(stamp)
+        self._db.execute("DELETE FROM sessions WHERE opened_at < ? AND number <> ?", (until, self._session or 0))
+
+    def _drop_empty(self) -> None:
+        self._db.execute(
+            f"DELETE FROM batches WHERE stage = 'ended' AND NOT EXISTS (SELECT 1 FROM lines WHERE {_OF_THIS_BATCH})"
+        )
+
+    def _lines_of(self, stamp: str) -> tuple[int, int]:
+        """The ids that the lines of a batch can have: for `_OF_A_BATCH`."""
+        first = self._number_of(stamp) * LINES_OF_A_BATCH
+        return first, first + LINES_OF_A_BATCH - 1
+
+    def _id_of(self, stamp: str, number: int) -> int:
+        return self._number_of(stamp) * LINES_OF_A_BATCH + number
+
+    def _number_of(self, stamp: str) -> int:
+        if stamp not in self._numbers:
+            row = self._db.execute("SELECT number FROM batches WHERE stamp = ?", (stamp,)).fetchone()
+            if row is None:
+                return 0  # no batch: it is forgotten
+            self._numbers[stamp] = row[0]
+        return self._numbers[stamp]
+
+
+Line = tuple[int, str, bytes]
+"""Number, endpoint and body."""
+
+
+class Result(NamedTuple):
+    """A line, and what came of it. Bodies are None where the journal keeps none."""
+
+    stamp: str
+    number: int
+    endpoint: str
+    body: bytes | None
+    status_code: int | None
+    answer: bytes | None
+    request_id: str | None
+    is_taken: bool
+
+
+_COLUMNS = (
+    *("stamp", "account", "base_url", "provider", "endpoint", "completion_window", "models", "metadata"),
+    *("request_count", "stage", "file_id", "batch_id", "status", "completed", "failed", "created_at", "changed_at"),
+)
+_CHANGEABLE = frozenset({"stage", "file_id", "batch_id", "status", "completed", "failed"})
+
+_OF_A_BATCH = "id BETWEEN ? AND ?"
+_OF_THIS_BATCH = f"id BETWEEN batches.number * {LINES_OF_A_BATCH} AND (batches.number + 1) * {LINES_OF_A_BATCH} - 1"
+
+
+def _record(row: tuple[Any, ...]) -> BatchRecord:
+    values = dict(zip((*_COLUMNS, "lines", "answered", "taken"), row, strict=True))
+    values |= {"models": json.loads(values["models"]), "metadata": json.loads(values["metadata"])}
+    return BatchRecord(**values)
+
+
+def make_private(path: Path) -> None:
+    """Make the file if it is not there; in either case only its owner may read it. SQLite gives its companions the
+    same permissions."""
+    os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+    if path.stat().st_mode & 0o077:
+        path.chmod(0o600)
+
+
+@contextmanager
+def told_as_journal_error(path: Path) -> Iterator[None]:
+    """What SQLite and the system say of a file, as an error of ours."""
+    try:
+        yield
+    except (sqlite3.Error, OSError) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        raise JournalError(f"The journal {path} cannot be used: {reason}.") from error

@@ -1,0 +1,309 @@
+"""Requests that come back: after a crash, or because their caller left and tries again. Each takes the place of one
+that asked the same, in the batch that runs or with the answer that is there.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict, deque
+from collections.abc import Callable
+from typing import Protocol
+
+import anyio
+
+from ..errors import JournalError
+from ..upstream.account import Account
+from . import outcomes
+from .entry import Entry, JournalEntry
+from .free_lines import FreeLines
+from .journal import BatchRecord, FreeLine, Journal
+from .journal.identity import digest_of, fingerprint
+from .journal.records import StoredAnswer, custom_id_of, number_of
+from .request import Answer, ErrorFor, Request
+
+READ_AT_ONCE = 500
+"""Stored answers: so that none waits for the last one of thousands."""
+
+MOST_ACCOUNTS = 1_000
+"""Whose fingerprints are kept; a proxy that forwards keys sees many."""
+
+
+MOST_RECORDS = 10_000
+"""Of batches that are over here, which may have to be read again."""
+
+
+class Resumed(Protocol):
+    """A batch that somebody can be attached to; see `Batch`."""
+
+    entry: Entry
+
+    @property
+    def takes_lines(self) -> bool: ...
+
+    def attach(self, line: FreeLine, request: Request) -> None: ...
+
+
+class Returning:
+    """Holds the journal open, and knows which of its lines are free.
+
+    Args:
+        resume: makes a batch of an earlier process one of this engine's again.
+        add: takes a request that has no line here into a window.
+        tell: is told how many requests got stored answers.
+    """
+
+    def __init__(
+        self,
+        journal: Journal,
+        *,
+        resume: Callable[[JournalEntry, Account], Resumed],
+        add: Callable[[Request], None],
+        tell: Callable[[list[Request]], None],
+    ) -> None:
+        self._journal = journal
+        self._resume = resume
+        self._add = add
+        self._tell = tell
+        self._is_open = False
+        self._arrivals = _Arrivals()
+        self._shelf = _Shelf()
+        self._free_lines = FreeLines()
+        self._of_batches: defaultdict[str, list[FreeLine]] = defaultdict(list)  # of those that are not resumed yet
+        self._unfinished: defaultdict[bytes, list[BatchRecord]] = defaultdict(list)  # by account, until it is seen
+        self._records: dict[str, BatchRecord] = {}  # of batches that are not alive here, by stamp
+        self._batches: dict[str, Resumed] = {}  # of those that are
+        self._fingerprints: dict[Account, bytes] = {}
+
+    def __len__(self) -> int:
+        """How many requests wait here."""
+        return len(self._arrivals) + len(self._shelf)
+
+    async def open(self) -> None:
+        """Take possession of the journal. Raises `JournalError`."""
+        contents = await self._journal.open()
+        for digest, line in contents.free_lines:
+            self._free_lines.add(digest, line)
+            if not line.is_stored:
+                self._of_batches[line.stamp].append(line)
+        for record in contents.batches:
+            self._records[record.stamp] = record
+            if record.stage != "ended":
+                self._unfinished[record.account].append(record)
+        self._is_open = True
+        for request in self._arrivals.take_all():
+            if not self.take(request):
+                self._add(request)
+
+    async def run(self) -> None:
+        """Give away stored answers, until cancelled."""
+        while True:
+            await self._shelf.wait()
+            some = self._shelf.next(READ_AT_ONCE)
+            try:
+                found = await self._journal.answers([line for _, line in some])
+            except JournalError as error:
+                self._shelf.fail(some, outcomes.journal_error_for(error))
+                continue
+            self._give(some, found)
+
+    async def close(self, *, well: bool) -> None:
+        """Let the journal go. See `Journal.close`."""
+        await self._journal.close(well=well)
+
+    # ---- requests ----
+
+    def take(self, request: Request) -> bool:
+        """Give `request` a place in here or in an earlier batch; False if nothing here asked the same."""
+        if not self._is_open:
+            self._arrivals.add(request)
+            return True
+        if not self._free_lines and not self._unfinished:
+            return False
+        account = self._fingerprint(request.account)
+        for record in self._unfinished.pop(account, ()):
+            self._batch_of(record.stamp, request.account)
+        line = self._free_lines.take(digest_of(request.endpoint, request.body, account)) if self._free_lines else None
+        if line is None:
+            return False
+        if line.is_stored:
+            self._shelf.add(request, line)
+        else:
+            batch = self._batch_of(line.stamp, request.account)
+            if batch is None:
+                return False
+            batch.attach(line, request)
+        request.unqueue()
+        return True
+
+    def fail_all(self, error_for: ErrorFor) -> None:
+        """Everyone who waits here is told so."""
+        for request in (*self._arrivals.take_all(), *self._shelf.take_all()):
+            request.settle(error_for(request, None))
+
+    def give_back(self, request: Request) -> None:
+        """The answer to a request did not reach its caller: another one may have it."""
+        stamp = request.custom_id.rpartition("-")[0]
+        self._journal.give_back(stamp, request.custom_id)
+        is_stored = not self._journal.is_hash_only
+        self._free_again(request, FreeLine(stamp, number_of(request.custom_id), is_stored=is_stored))
+
+    def _free_again(self, request: Request, line: FreeLine) -> None:
+        digest = digest_of(request.endpoint, request.body, self._fingerprint(request.account))
+        self._free_lines.add(digest, line)
+
+    def _give(self, some: list[tuple[Request, FreeLine]], found: list[StoredAnswer | None]) -> None:
+        given = []
+        for (request, line), stored in zip(some, found, strict=True):
+            if not self._shelf.remove(request):  # its caller left meanwhile
+                self._free_again(request, line)
+            elif stored is None:
+                self._add(request)
+            else:
+                self._journal.take(line)
+                request.custom_id, request.on_lost = line.custom_id, self.give_back
+                request.settle(_answer(stored))
+                given.append(request)
+        if given:
+            self._tell(given)
+
+    # ---- batches ----
+
+    def new_entry(
+        self, stamp: str, first: Request, *, completion_window: str, metadata: dict[str, str]
+    ) -> JournalEntry:
+        """For a batch of requests like `first` that is not yet in the journal."""
+        account = first.account
+        record = BatchRecord(
+            stamp=stamp,
+            account=self._fingerprint(account),
+            base_url=account.base_url,
+            provider=account.provider.name,
+            endpoint=first.endpoint,
+            completion_window=completion_window,
+            models=[],
+            metadata=metadata,
+            request_count=0,
+        )
+        return JournalEntry(self._journal, self._free_lines, record, (), self.give_back)
+
+    def lives(self, batch: Resumed) -> None:
+        """A batch is alive in this engine."""
+        stamp = _entry_of(batch).record.stamp
+        self._batches[stamp] = batch
+        self._records.pop(stamp, None)
+
+    def over(self, batch: Resumed) -> None:
+        """It is not any more."""
+        entry = _entry_of(batch)
+        stamp = entry.record.stamp
+        if self._batches.get(stamp) is batch:
+            del self._batches[stamp]
+            if entry.has_free_lines or self._journal.is_hash_only:
+                self._records[stamp] = entry.record
+            while len(self._records) > MOST_RECORDS:
+                del self._records[next(iter(self._records))]
+
+    def _batch_of(self, stamp: str, account: Account) -> Resumed | None:
+        """The batch, resumed if need be; None if it is not known any more."""
+        batch = self._batches.get(stamp)
+        if batch is not None and batch.takes_lines:
+            return batch
+        record = self._records.get(stamp) if batch is None else _entry_of(batch).record
+        if record is None:
+            return None
+        free = self._of_batches.pop(stamp, [])
+        entry = JournalEntry(self._journal, self._free_lines, record, free, self.give_back)
+        batch = self._resume(entry, account)
+        self.lives(batch)
+        return batch
+
+    def _fingerprint(self, account: Account) -> bytes:
+        known = self._fingerprints.get(account)
+        if known is None:
+            if len(self._fingerprints) >= MOST_ACCOUNTS:
+                self._fingerprints.clear()
+            known = self._fingerprints[account] = fingerprint(account)
+        return known
+
+
+def _entry_of(batch: Resumed) -> JournalEntry:
+    assert isinstance(batch.entry, JournalEntry)
+    return batch.entry
+
+
+def _answer(stored: StoredAnswer) -> Answer:
+    custom_id = custom_id_of(stored.stamp, stored.number)
+    return Answer(stored.status_code, stored.body, stored.request_id, stored.batch_id, custom_id)
+
+
+class _Arrivals:
+    """Requests that came before the journal was open."""
+
+    batch_id: None = None
+
+    def __init__(self) -> None:
+        self._requests: dict[Request, None] = {}
+
+    def __len__(self) -> int:
+        return len(self._requests)
+
+    def add(self, request: Request) -> None:
+        self._requests[request] = None
+        request.place = self
+
+    def withdraw(self, request: Request) -> None:
+        """A caller is gone: its request is never sent."""
+        del self._requests[request]
+
+    def take_all(self) -> list[Request]:
+        requests = list(self._requests)
+        self._requests.clear()
+        return requests
+
+
+class _Shelf:
+    """Requests whose answers are in the journal, and are about to be read."""
+
+    batch_id: None = None
+
+    def __init__(self) -> None:
+        self._next: deque[tuple[Request, FreeLine]] = deque()
+        self._requests: dict[Request, FreeLine] = {}
+        self._is_filled = anyio.Event()
+
+    def __len__(self) -> int:
+        return len(self._requests)
+
+    async def wait(self) -> None:
+        """Until there is something to read."""
+        if not self._next:
+            self._is_filled = anyio.Event()
+            await self._is_filled.wait()
+
+    def add(self, request: Request, line: FreeLine) -> None:
+        self._requests[request] = line
+        self._next.append((request, line))
+        request.place = self
+        self._is_filled.set()
+
+    def next(self, most: int) -> list[tuple[Request, FreeLine]]:
+        """Those that have waited for longest. They still can leave; see `remove`."""
+        return [self._next.popleft() for _ in range(min(most, len(self._next)))]
+
+    def remove(self, request: Request) -> bool:
+        """Take a request out; False if it has left."""
+        return self._requests.pop(request, None) is not None
+
+    def withdraw(self, request: Request) -> None:
+        """A caller is gone; who reads its answer finds it gone, and gives the line back."""
+        del self._requests[request]
+
+    def fail(self, some: list[tuple[Request, FreeLine]], error_for: ErrorFor) -> None:
+        for request, _ in some:
+            if self.remove(request):
+                request.settle(error_for(request, None))
+
+    def take_all(self) -> list[Request]:
+        requests = list(self._requests)
+        self._requests.clear()
+        self._next.clear()
+        return requests

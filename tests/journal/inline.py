@@ -1,0 +1,58 @@
+"""The journal's writer without its thread, for virtual time, which takes a task that waits for a thread for idle."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import anyio
+
+from autobatcher.engine.journal.ownership import Ownership
+from autobatcher.engine.journal.store import Store, told_as_journal_error
+
+T = TypeVar("T")
+
+
+class InlineWriter:
+    """Does at once what it is told."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._store: Store | None = None
+        self._ownership: Ownership | None = None
+        self.is_dead = False
+
+    async def open(self) -> None:
+        with told_as_journal_error(self._path):
+            self._ownership = Ownership(self._path)
+            try:
+                self._store = Store(self._path)
+            except BaseException:
+                self._ownership.release()
+                raise
+
+    def tell(self, statement: Callable[[Store], Any]) -> None:
+        if not self.is_dead:
+            self._do(statement)
+
+    async def ask(self, statement: Callable[[Store], T]) -> T:
+        if self.is_dead:
+            await anyio.sleep_forever()
+        return self._do(statement)
+
+    def _do(self, statement: Callable[[Store], T]) -> T:
+        assert self._store is not None
+        with told_as_journal_error(self._path), self._store.transaction():
+            return statement(self._store)
+
+    async def close(self) -> None:
+        self.die()
+
+    def die(self) -> None:
+        """Nothing is written any more, and the file is let go, as if the process were dead."""
+        if self.is_dead or self._store is None or self._ownership is None:
+            return
+        self.is_dead = True
+        self._store.close()
+        self._ownership.release()
