@@ -84,7 +84,7 @@ class Progress:
     def take(self, event: events.AnyBatchEvent, now: float) -> BatchProgress | None:
         """A lifecycle event happened; gives the batch that it moved, if it moved one."""
         match event:
-            case events.BatchSubmitted():
+            case events.BatchSubmitted() | events.BatchResumed():
                 self.submitted_batches += 1
                 batch = BatchProgress(self.submitted_batches, event.batch_id, event.request_count, now)
                 self.batches[event.batch_id] = batch

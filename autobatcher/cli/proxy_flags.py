@@ -40,7 +40,8 @@ class ProxyFlags:
     batch_metadata:
         KEY=VALUE, attached to every batch and every event; can be given again.
     keep_active_batches_on_close:
-        Leave batches that still run alone when the proxy stops; by default they are cancelled upstream.
+        Leave batches that still run alone when the proxy stops; by default they are cancelled upstream. With
+        --journal, serve always leaves them, for its next start, and run does if the command fails.
     max_retries:
         How many more batches a line may travel in after one that failed it with 408, 409, 429 or 5xx, or expired.
     keep_input_files:
@@ -51,6 +52,13 @@ class ProxyFlags:
         Have at most so many batches under way; further ones wait.
     max_queued_bytes:
         Hold at most so many bytes of requests that wait to be uploaded; further ones get a 503.
+    journal:
+        Keep batches, prompts and answers in this file (SQLite), so that nothing is lost or paid twice if this process
+        dies: started again with the same file, the same requests get their places back. One process at a time.
+    journal_hash_only:
+        Keep no prompts and no answers in the journal; batches are found again all the same.
+    journal_retention:
+        Keep answers in the journal for so many seconds if nobody takes them.
     provider:
         Whose rules the batches follow: doubleword, openai, azure, groq, ... Default: by the host of --base-url.
     heartbeat:
@@ -81,6 +89,9 @@ class ProxyFlags:
     deadline_slack: Seconds = 3600.0
     max_active_batches: Count = 200
     max_queued_bytes: Count = 1_000_000_000
+    journal: Path | None = None
+    journal_hash_only: Annotated[bool, Parameter(negative=())] = False
+    journal_retention: Seconds = 604_800.0
     provider: str | None = None
     heartbeat: Seconds = 50.0
     grace: Seconds = 300.0
@@ -100,8 +111,12 @@ class ProxyFlags:
             max_body_bytes=self.max_body_bytes,
         )
 
-    def make_client(self, on_event: Callable[[dict[str, Any]], None]) -> BatchOpenAI:
-        """The client that the proxy feeds. Raises `UsageError` for flags that cannot work."""
+    def make_client(self, on_event: Callable[[dict[str, Any]], None], *, keeps_batches: bool = False) -> BatchOpenAI:
+        """The client that the proxy feeds. Raises `UsageError` for flags that cannot work.
+
+        Args:
+            keeps_batches: whether batches that run when it is closed are left alone in any case.
+        """
         try:
             return BatchOpenAI(
                 base_url=self.base_url,
@@ -112,12 +127,15 @@ class ProxyFlags:
                 completion_window=self.completion_window,
                 batch_metadata=parse_metadata(self.batch_metadata),
                 batch_event_handler=on_event,
-                cancel_active_batches_on_close=not self.keep_active_batches_on_close,
+                cancel_active_batches_on_close=not (self.keep_active_batches_on_close or keeps_batches),
                 max_retries=self.max_retries,
                 delete_input_files=not self.keep_input_files,
                 deadline_slack_seconds=self.deadline_slack,
                 max_active_batches=self.max_active_batches,
                 max_queued_bytes=self.max_queued_bytes,
+                journal=self.journal,
+                journal_hash_only=self.journal_hash_only,
+                journal_retention_seconds=self.journal_retention,
                 provider=self.provider,
             )
         except openai.OpenAIError as error:

@@ -20,13 +20,16 @@ from ..progress import Progress
 from .event_lines import EventLines, event_lines
 from .flags import UsageError
 from .proxy_flags import ProxyFlags
-from .serve import listen_or_refuse, start_logging
+from .serve import listen_or_refuse, refused_journal_told, start_logging
 
 EXAMPLES = """
 **Examples**
 
     # one command at batch prices; its exit code is this command's exit code
     autobatcher run --base-url https://api.doubleword.ai/v1 --api-key "$DOUBLEWORD_API_KEY" -- pytest evals/
+
+    # preempted? the same command again takes up its batches, and pays nothing twice
+    autobatcher run --journal batches.sqlite3 -- python evaluate.py
 
     # with every batch's life on record
     autobatcher run --events events.jsonl --batch-metadata ci_job="$CI_JOB_ID" -- python evaluate.py
@@ -54,8 +57,9 @@ def run(
 
     Everything after -- is the command. It gets OPENAI_BASE_URL and OPENAI_API_KEY of a proxy on a free loopback port
     that accepts no other key, and its own stdin, stdout and stderr. Signals are passed on to it. When it ends, batches
-    that still run are cancelled upstream (unless --keep-active-batches-on-close), a summary goes to stderr, and its
-    exit code is ours (128+n if it died of signal n). Every flag can be set as AUTOBATCHER_FLAG_NAME, too.
+    that still run are cancelled upstream (unless --keep-active-batches-on-close, or it failed and there is a --journal
+    to find them again), a summary goes to stderr, and its exit code is ours (128+n if it died of signal n). Every flag
+    can be set as AUTOBATCHER_FLAG_NAME, too.
 
     Args:
         events: Append lifecycle events to this file, one JSON object a line.
@@ -70,7 +74,8 @@ def run(
             lines = stack.enter_context(event_lines(stack.enter_context(_open_record(events))))
         progress = Progress(requests=None)
         client = flags.make_client(partial(_take_event, progress, lines))
-        return trio.run(_run, list(command), client, flags, progress)
+        with refused_journal_told():
+            return trio.run(_run, list(command), client, flags, progress)
 
 
 def _open_record(path: Path) -> TextIO:
@@ -102,6 +107,8 @@ async def _run(command: list[str], client: BatchOpenAI, flags: ProxyFlags, progr
         async with trio.open_nursery() as nursery:
             await nursery.start(partial(serve, client, app, sockets, stop=stop))
             code = await _run_command(command, environment, partial(_pass_on, signals, stop))
+            if code != 0:
+                client.keep_for_rerun()
             stop.set()
     print(summary(report.tally, progress), file=sys.stderr, flush=True)
     return code

@@ -6,6 +6,7 @@ import contextlib
 import logging
 import socket
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import Annotated, Any
@@ -16,6 +17,7 @@ from cyclopts import Parameter
 from cyclopts.validators import Number
 from rich.console import Console
 
+from ..errors import JournalError
 from ..upstream.providers import profile_for
 from .emulate import is_loopback
 from .event_lines import EventLines, event_lines
@@ -34,6 +36,9 @@ EXAMPLES = """
     # larger batches, found again in the provider's dashboard
     autobatcher serve --batch-size 5000 --batch-window 60 \\
       --batch-metadata benchmark_id=bench-2026-04-14 --batch-metadata k8s_job=perf-1234
+
+    # started again after a crash, it loses nothing and pays nothing twice
+    autobatcher serve --journal batches.sqlite3
 
     # for other machines, with a key of its own
     AUTOBATCHER_PROXY_KEY=... autobatcher serve --host 0.0.0.0
@@ -105,7 +110,7 @@ def _serve_until_signalled(door: Door, flags: ProxyFlags, lines: EventLines | No
     from ..server.report import shown_url
 
     report = Report(Prices(input=door.prices[0], output=door.prices[1], saving=door.prices[2]))
-    client = flags.make_client(partial(_tell, report, lines))
+    client = flags.make_client(partial(_tell, report, lines), keeps_batches=flags.journal is not None)
     sockets = listen_or_refuse(door.host, door.port)
     with contextlib.ExitStack() as stack:
         for each in sockets:
@@ -128,8 +133,23 @@ def _serve_until_signalled(door: Door, flags: ProxyFlags, lines: EventLines | No
             file=sys.stderr,
             flush=True,
         )
-        trio.run(run_until_signalled, partial(_serve, client, app, sockets, report))
+        with refused_journal_told():
+            trio.run(run_until_signalled, partial(_serve, client, app, sockets, report))
     return 0
+
+
+@contextlib.contextmanager
+def refused_journal_told() -> Iterator[None]:
+    """A journal that cannot be used was named wrongly: raises `UsageError`."""
+    refused: BaseException | None = None
+    try:
+        yield
+    except* JournalError as group:
+        refused = group
+        while isinstance(refused, BaseExceptionGroup):
+            refused = refused.exceptions[0]
+    if isinstance(refused, JournalError):
+        raise UsageError(f"--journal: {refused.message}")
 
 
 def start_logging(level: str) -> None:

@@ -191,11 +191,13 @@ class Request:
             self.place = None
             self.unqueue()
 
-    def give_back(self) -> None:
-        """The outcome did not reach whoever asked: an answer in a journal goes to the next who asks the same."""
+    def give_back(self) -> bool:
+        """The outcome did not reach whoever asked. True if a journal has it, for the next who asks the same."""
         on_lost, self.on_lost = self.on_lost, None
-        if on_lost is not None:
-            on_lost(self)
+        if on_lost is None:
+            return False
+        on_lost(self)
+        return True
 
 
 ErrorFor = Callable[[Request, str | None], BatchError]

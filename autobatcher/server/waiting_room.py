@@ -115,6 +115,9 @@ class WaitingRoom:
 
     def leave(self, place: Place, *, was_cut_off: bool = False) -> None:
         """The client is gone, and may come back within the grace period; if we cut it off, it will."""
+        if place.request.give_back():  # to a journal, which keeps it for longer than we would
+            self._count -= 1
+            return
         grace = max(self._grace_seconds, CUT_OFF_SECONDS) if was_cut_off else self._grace_seconds
         place.given_up_at = anyio.current_time() + grace
         self._left[place.digest].append(place)
@@ -127,7 +130,9 @@ class WaitingRoom:
 
     def wake(self, place: Place) -> None:
         """There is an outcome. Whoever waits for it is woken, in turn."""
-        if self._wakes_in_turn:
+        if place.given_up_at < math.inf and place.request.give_back():
+            self._remove(place)
+        elif self._wakes_in_turn:
             self._to_wake.append(place)
             self._has_answers.set()
         else:
@@ -171,11 +176,14 @@ class WaitingRoom:
                 self._give_up(place)
 
     def _give_up(self, place: Place) -> None:
+        self._remove(place)
+        place.request.withdraw()
+
+    def _remove(self, place: Place) -> None:
         place.given_up_at = math.inf
         self._left[place.digest].remove(place)
         if not self._left[place.digest]:
             del self._left[place.digest]
-        place.request.withdraw()
         self._count -= 1
 
 

@@ -6,13 +6,10 @@ from collections import Counter
 from collections.abc import Iterable
 
 import anyio
-import pytest
 
 from autobatcher import BatchOpenAI
 from tests.journal.lives import Lives
 from tests.worlds import World, ask, open_world, wait_for_event
-
-
 
 
 async def ask_all(client: BatchOpenAI, texts: Iterable[str]) -> list[str]:

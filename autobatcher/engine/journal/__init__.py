@@ -7,7 +7,7 @@ schema.py     its tables, and how an older file becomes one of today's
 ownership.py  one engine at a time
 writer.py     the one thread that writes: what gathers meanwhile goes into one transaction
 identity.py   by which a request is recognised after a restart: pure
-at_exit.py    what a process that ended well has taken is not kept
+at_exit.py    which processes came to a good end, so that what they took need not be kept
 """
 
 from .journal import Journal

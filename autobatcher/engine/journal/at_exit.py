@@ -1,23 +1,21 @@
 """What a client has taken is kept until its process has ended well: a program may fail with answers in its hands, long
-after it closed its client, and is then run again.
+after it closed its client, or be killed in its last moment, and is then run again.
+
+A process that closed its client well leaves a mark beside the journal, which goes with its very last act. Who opens the
+journal next and finds the mark knows that the process did not come to its end.
 """
 
 from __future__ import annotations
 
 import atexit
-import logging
 import os
 import sys
 import uuid
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from ...errors import JournalError
-from .store import Store
-
-logger: logging.Logger = logging.getLogger("autobatcher")
-
 _IMPORTED = uuid.uuid4().hex
-_closed_well: set[Path] = set()
+_marks: set[Path] = set()
 
 
 def this_process() -> str:
@@ -25,31 +23,42 @@ def this_process() -> str:
     return f"{_IMPORTED}-{os.getpid()}"
 
 
-def closed_well(path: Path) -> None:
-    """A client of this process has closed its journal well: at the end, what it took is forgotten."""
-    _closed_well.add(path)
+def mark_of(journal: Path, process: str) -> Path:
+    """The file that says that `process` closed its client well and lives, or did not end well."""
+    return journal.with_name(f"{journal.name}-{process}.unended")
 
 
-def keep_for_rerun() -> None:
-    """This process is going to end badly although no exception ends it, with an exit code, say."""
-    _closed_well.clear()
+def set_mark(journal: Path) -> None:
+    """This process has closed a client well."""
+    mark = mark_of(journal, this_process())
+    mark.touch(mode=0o600)
+    _marks.add(mark)
 
 
-def _forget_taken() -> None:
-    """As late as can be. An uncaught exception (which the interpreter has noted by now) keeps everything."""
-    if getattr(sys, "last_exc", None) is not None or getattr(sys, "last_value", None) is not None:
-        return
-    process = this_process()
-    for path in sorted(_closed_well):
-        try:
-            store = Store(path)
-            try:
-                with store.transaction():
-                    store.forget_taken(process)
-            finally:
-                store.close()
-        except (JournalError, OSError) as error:
-            logger.warning("autobatcher: %s A rerun will be given the same answers.", error)
+class _LastAct:
+    """Removes marks when it is collected. Its globals may be gone by then, so it brings what it needs."""
+
+    def __init__(self, marks: Iterable[Path]) -> None:
+        self._marks = [str(mark) for mark in marks]
+        self._remove: Callable[[str], None] = os.unlink
+
+    def __del__(self) -> None:
+        for mark in self._marks:
+            try:  # noqa: SIM105  (contextlib is gone by then)
+                self._remove(mark)
+            except OSError:  # another engine has found it, and has been given what was taken here
+                pass
 
 
-atexit.register(_forget_taken)
+def _prepare_last_act() -> None:
+    """Unless an exception ends this process (the interpreter has noted an uncaught one by now), or it was forked.
+
+    What `sys` alone refers to is collected after all other modules, whose end takes a tenth of a second or two.
+    """
+    if getattr(sys, "last_exc", None) is None and getattr(sys, "last_value", None) is None:
+        mine = this_process()
+        sys._autobatcher_last_act = _LastAct(mark for mark in _marks if mine in mark.name)  # type: ignore[attr-defined]
+    _marks.clear()
+
+
+atexit.register(_prepare_last_act)

@@ -63,9 +63,20 @@ class Journal:
     def _begin(self, store: Store) -> Contents:
         now = self._swept_at = self.wall_clock()
         store.forget_old(now=now, retention_seconds=self._retention_seconds)
+        self._forget_taken(store)
         process = at_exit.this_process()
         store.begin_session(process, now=now)
         return store.contents(process)
+
+    def _forget_taken(self, store: Store) -> None:
+        """What was taken in processes that have come to their end; of those that have not, it is given again."""
+        for process in store.processes_closed_well():
+            mark = at_exit.mark_of(self.path, process)
+            if not mark.exists():
+                store.forget_taken(process)
+            elif process != at_exit.this_process():
+                store.reopen(process)
+                mark.unlink(missing_ok=True)
 
     async def close(self, *, well: bool) -> None:
         """Write what is left, and let it go. Cancelled: that is done all the same.
@@ -75,9 +86,12 @@ class Journal:
                 the process ends well, too.
         """
         if well:
-            self._writer.tell(Store.close_well)
-            at_exit.closed_well(self.path)
+            self._writer.tell(self._close_well)
         await self._writer.close()
+
+    def _close_well(self, store: Store) -> None:
+        at_exit.set_mark(self.path)
+        store.close_well()
 
     # ---- a batch ----
 

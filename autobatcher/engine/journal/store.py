@@ -190,8 +190,16 @@ class Store:
         self._session = cursor.lastrowid
 
     def close_well(self) -> None:
-        """What this session has taken is forgotten with the end of its process, if that ends well, too."""
+        """What this session has taken is forgotten after the end of its process, if that ends well, too."""
         self._db.execute("UPDATE sessions SET closed_well = 1 WHERE number = ?", (self._session,))
+
+    def processes_closed_well(self) -> list[str]:
+        """Those that closed at least one client well."""
+        return [process for (process,) in self._db.execute("SELECT DISTINCT process FROM sessions WHERE closed_well")]
+
+    def reopen(self, process: str) -> None:
+        """That process closed its clients well, and came to no good end afterwards."""
+        self._db.execute("UPDATE sessions SET closed_well = 0 WHERE process = ?", (process,))
 
     def forget_taken(self, process: str) -> None:
         """Forget what clients of this process have taken that were closed well."""
