@@ -381,6 +381,7 @@ class Batch:
         logger.info("autobatcher: batch %s %s", state.id, state.status)
         if not self.entry.keeps_answers:
             self._takes_lines = False  # a line that is read while nobody waits for it is lost: it must be read again
+        self.waiting.wants_answers_only = self._was_over_when_resumed
         unreadable = await self._reader.read_everything(await self._with_its_files(state))
         if unreadable is not None and self._notice_gone(unreadable):
             return

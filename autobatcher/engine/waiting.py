@@ -27,12 +27,14 @@ class Waiting:
 
     Attributes:
         batch_id: the upstream's; None until there is one.
+        wants_answers_only: lines that got none are not settled by what is said of them: they go into another batch.
         deserted: set once nobody waits any more, although lines of callers who left may still run.
     """
 
     def __init__(self, requests: dict[str, Request], resubmit: Resubmit, entry: Entry = NO_ENTRY) -> None:
         self.deserted: anyio.Event = anyio.Event()
         self.batch_id: str | None = None
+        self.wants_answers_only: bool = False
         self._requests = requests
         self._resubmit = resubmit
         self._entry = entry
@@ -71,10 +73,13 @@ class Waiting:
 
     def take_line(self, line: OutputLine, batch_id: str) -> None:
         """Hand a line to the caller it belongs to. Unknown and repeated lines belong to nobody."""
+        outcome = outcomes.line_outcome(line, batch_id)
+        if self.wants_answers_only and not isinstance(outcome, Answer):
+            return
         if line.custom_id in self._requests:
-            self._settle(line.custom_id, outcomes.line_outcome(line, batch_id))
+            self._settle(line.custom_id, outcome)
         elif self._entry.wants_more:
-            self._entry.unclaimed(line.custom_id, outcomes.line_outcome(line, batch_id))
+            self._entry.unclaimed(line.custom_id, outcome)
 
     def refuse(self, custom_id: str, problem: Problem, status_code: int, batch_id: str | None) -> None:
         """The upstream will not have this line. (Its caller may have left.)"""

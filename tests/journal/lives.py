@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+import itertools
+from collections import Counter
+from collections.abc import AsyncGenerator, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,7 @@ import pytest
 from autobatcher import BatchOpenAI
 from autobatcher.engine.journal import at_exit
 from tests.journal.inline import InlineWriter
-from tests.worlds import Send, World, between
+from tests.worlds import Send, World, ask, between
 
 
 class Life:
@@ -22,8 +24,8 @@ class Life:
     def __init__(self, scope: anyio.CancelScope) -> None:
         self.client: BatchOpenAI
         self.is_dead = False
-        self._scope = scope
         self.writers: list[InlineWriter] = []
+        self._scope = scope
 
     def die(self) -> None:
         """Like SIGKILL: nothing more is sent or written. (The tasks end, but reach nothing any more.)"""
@@ -45,6 +47,7 @@ class Lives:
         self.path = path
         self._monkeypatch = monkeypatch
         self._now: Life | None = None
+        self._numbers = itertools.count()
         monkeypatch.setattr("autobatcher.engine.journal.journal.Writer", self._make_writer)
 
     def _make_writer(self, path: Path) -> InlineWriter:
@@ -53,13 +56,40 @@ class Lives:
             self._now.writers.append(writer)
         return writer
 
+    def new_process(self) -> None:
+        """What comes now happens in another process, as far as the journal can tell."""
+        self._monkeypatch.setattr(at_exit, "_IMPORTED", f"process-{next(self._numbers)}")
+
+    def end_well(self) -> None:
+        """The process comes to its end."""
+        for mark in self.path.parent.glob("*.unended"):
+            mark.unlink()
+
     @asynccontextmanager
     async def life(self, world: World, **settings: Any) -> AsyncGenerator[Life]:
-        """A new process, as far as the journal can tell. It may `die` in the block."""
-        self._monkeypatch.setattr(at_exit, "_IMPORTED", f"process {id(object())} {anyio.current_time()}")
+        """A program in a process of its own. It may `die` in the block."""
+        self.new_process()
         with anyio.CancelScope() as scope:
             life = self._now = Life(scope)
             http_client = between(world, life.answer)
             life.client = world.client(**{"journal": self.path, "http_client": http_client, **settings})
             async with life.client:
                 yield life
+
+
+async def ask_all(client: BatchOpenAI, texts: Iterable[str]) -> list[str]:
+    """The answers, in the order of the prompts."""
+    answers: dict[int, str] = {}
+
+    async def one(number: int, text: str) -> None:
+        answers[number] = await ask(client, text)
+
+    async with anyio.create_task_group() as nursery:
+        for number, text in enumerate(texts):
+            nursery.start_soon(one, number, text)
+    return [answers[number] for number in sorted(answers)]
+
+
+def billed(world: World) -> Counter[str]:
+    """How often each prompt was paid for."""
+    return Counter(line.body["messages"][0]["content"] for line in world.emulator.statistics().lines if line.billed)

@@ -1,42 +1,390 @@
-"""A program dies and is run again: every answer arrives, and nothing is paid twice."""
+"""A program dies and is run again: its requests take their places, or the answers that are there."""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable
+import json
+from typing import Any
 
 import anyio
+import openai
+import pytest
 
-from autobatcher import BatchOpenAI
-from tests.journal.lives import Lives
-from tests.worlds import World, ask, open_world, wait_for_event
+from autobatcher.emulator import BatchFault, FaultPlan, HttpFault, LineFault
+from autobatcher.errors import BatchError
+from tests.journal.lives import Lives, ask_all, billed
+from tests.worlds import HTTP, World, ask, between, open_world, outcome_of, wait_for_event
 
-
-async def ask_all(client: BatchOpenAI, texts: Iterable[str]) -> list[str]:
-    answers: dict[int, str] = {}
-
-    async def one(number: int, text: str) -> None:
-        answers[number] = await ask(client, text)
-
-    async with anyio.create_task_group() as nursery:
-        for number, text in enumerate(texts):
-            nursery.start_soon(one, number, text)
-    return [answers[number] for number in sorted(answers)]
+CHAT = "/v1/chat/completions"
 
 
-def billed(world: World) -> Counter[str]:
-    """How often each prompt was paid for."""
-    return Counter(line.body["messages"][0]["content"] for line in world.emulator.statistics().lines if line.billed)
+def body(text: str, **more: Any) -> bytes:
+    return json.dumps({"model": "m", "messages": [{"role": "user", "content": text}], **more}).encode()
+
+
+async def die_when(world: World, lives: Lives, event: str, texts: list[str], **settings: Any) -> None:
+    """A program that asks all that, and dies when that event has happened."""
+    async with lives.life(world, **settings) as life, anyio.create_task_group() as nursery:
+        nursery.start_soon(ask_all, life.client, texts)
+        await wait_for_event(world, event)
+        life.die()
+
+
+async def die_after(world: World, lives: Lives, seconds: float, texts: list[str], **settings: Any) -> None:
+    async with lives.life(world, **settings) as life, anyio.create_task_group() as nursery:
+        nursery.start_soon(ask_all, life.client, texts)
+        await anyio.sleep(seconds)
+        life.die()
 
 
 async def test_a_rerun_takes_its_place_in_the_batch_that_still_runs(lives: Lives) -> None:
     async with open_world(batch_seconds=30.0) as world:
-        async with lives.life(world) as life, anyio.create_task_group() as nursery:
-            nursery.start_soon(ask_all, life.client, ["a", "b"])
-            await wait_for_event(world, "batch_submitted")
-            life.die()
+        await die_when(world, lives, "batch_submitted", ["a", "b"])
         async with lives.life(world) as life:
             assert len(await ask_all(life.client, ["a", "b"])) == 2
         assert billed(world) == {"a": 1, "b": 1}
         assert world.emulator.statistics().batches_created == 1
-        assert len(world.events_named("batch_resumed")) == 1
+        assert [event["request_count"] for event in world.events_named("batch_resumed")] == [2]
+
+
+async def test_an_answer_that_is_there_is_given_although_the_upstream_is_silent(lives: Lives) -> None:
+    async def silent(request: Any, send: Any) -> Any:
+        await anyio.sleep_forever()
+
+    async with open_world() as world:
+        await die_when(world, lives, "batch_completed", ["a"])
+        async with lives.life(world, http_client=between(world, silent)) as life:
+            begun = anyio.current_time()
+            assert "a" in await ask(life.client, "a")
+            assert anyio.current_time() == begun
+        assert [event["request_count"] for event in world.events_named("requests_reattached")] == [1]
+
+
+async def test_five_equal_requests_keep_five_answers_and_a_sixth_is_a_new_one(lives: Lives) -> None:
+    async with open_world(batch_seconds=30.0) as world:
+        await die_when(world, lives, "batch_submitted", ["a"] * 5)
+        custom_ids: list[str] = []
+        async with lives.life(world) as life:
+
+            async def one() -> None:
+                custom_ids.append((await life.client.answer(CHAT, body("a"))).custom_id)
+
+            async with anyio.create_task_group() as nursery:
+                for _ in range(6):
+                    nursery.start_soon(one)
+        assert len(set(custom_ids)) == 6
+        assert billed(world) == {"a": 6}
+
+
+async def test_the_same_request_written_in_another_way_is_recognised(lives: Lives) -> None:
+    async with open_world(batch_seconds=30.0) as world:
+        await die_when(world, lives, "batch_submitted", ["a"])
+        async with lives.life(world) as life:
+            fields = json.loads(body("a"))
+            turned = json.dumps(dict(reversed(fields.items())), indent=2).encode()
+            assert (await life.client.answer(CHAT, turned)).status_code == 200
+        assert billed(world) == {"a": 1}
+
+
+@pytest.mark.parametrize(
+    "other", [{"api_key": "another-key"}, {"base_url": "http://upstream.test/v1/", "organization": "another"}]
+)
+async def test_who_pays_with_another_account_gets_nobody_elses_place(lives: Lives, other: dict[str, str]) -> None:
+    async with open_world(batch_seconds=30.0) as world:
+        await die_when(world, lives, "batch_submitted", ["a"])
+        async with lives.life(world, **other) as life:
+            await ask(life.client, "a")
+        assert billed(world) == {"a": 2}
+
+
+async def test_what_was_never_uploaded_is_simply_sent(lives: Lives) -> None:
+    async with open_world() as world:
+        await die_after(world, lives, 0.5, ["a"])
+        async with lives.life(world) as life:
+            await ask(life.client, "a")
+        assert billed(world) == {"a": 1}
+        assert world.emulator.statistics().uploads == 1
+
+
+async def test_what_was_uploaded_and_not_created_is_sent_anew_and_its_file_deleted(lives: Lives) -> None:
+    faults = FaultPlan((HttpFault(operation="files.create", delay_seconds=5.0, after_processing=True),))
+    async with open_world(faults=faults) as world:
+        await die_after(world, lives, 3.0, ["a"])
+        assert world.emulator.statistics().uploads == 1
+        async with lives.life(world) as life:
+            await ask(life.client, "a")
+        assert billed(world) == {"a": 1}
+        assert not world.emulator.statistics().input_file_ids
+
+
+async def test_a_creation_whose_end_nobody_heard_is_found_by_its_stamp(lives: Lives) -> None:
+    faults = FaultPlan((HttpFault(operation="batches.create", first=1, delay_seconds=5.0, after_processing=True),))
+    async with open_world(faults=faults, batch_seconds=20.0) as world:
+        await die_after(world, lives, 3.0, ["a"])
+        async with lives.life(world) as life:
+            await ask(life.client, "a")
+        assert billed(world) == {"a": 1}
+        assert world.emulator.statistics().batches_created == 1
+
+
+async def test_a_user_with_sixteen_pairs_of_metadata_has_it_found_by_its_file(lives: Lives) -> None:
+    faults = FaultPlan((HttpFault(operation="batches.create", first=1, delay_seconds=5.0, after_processing=True),))
+    metadata = {f"key{number}": "x" for number in range(16)}
+    async with open_world(faults=faults, batch_seconds=20.0) as world:
+        await die_after(world, lives, 3.0, ["a"], batch_metadata=metadata)
+        async with lives.life(world, batch_metadata=metadata) as life:
+            await ask(life.client, "a")
+        assert billed(world) == {"a": 1}
+
+
+async def test_a_creation_that_takes_effect_after_the_death_is_found_and_not_repeated(lives: Lives) -> None:
+    """The server took the request in, and makes a batch of it ten seconds later."""
+    faults = FaultPlan((HttpFault(operation="batches.create", first=1, delay_seconds=10.0),))
+    async with open_world(faults=faults) as world:
+        await die_after(world, lives, 3.0, ["a"])
+        sent = world.emulator.statistics()
+        assert sent.uploads == 1
+        async with lives.life(world) as life:
+            await ask(life.client, "a")
+        assert billed(world) == {"a": 1}
+        assert world.emulator.statistics().batches_created == 1
+
+
+async def test_a_creation_that_never_arrived_is_made_once_and_that_is_said(lives: Lives) -> None:
+    async with open_world(
+        faults=FaultPlan((HttpFault(operation="batches.create", first=1, disconnect=True),))
+    ) as world:
+        await die_after(world, lives, 1.5, ["a"])
+        assert not world.emulator.statistics().batches_created
+        async with lives.life(world) as life:
+            await ask(life.client, "a")
+        assert billed(world) == {"a": 1}
+        (event,) = world.events_named("requests_resubmitted")
+        assert "never created" in event["reason"]
+
+
+async def test_a_resumed_batch_is_waited_for_through_an_hour_of_502(lives: Lives) -> None:
+    async with open_world(batch_seconds=30.0) as world:
+        await die_when(world, lives, "batch_submitted", ["a"])
+        until = anyio.current_time() + 3600.0
+
+        async def down(request: Any, send: Any) -> Any:
+            if anyio.current_time() < until:
+                return await _http_answer(request, 502)
+            return await send(request)
+
+        async with lives.life(world, http_client=between(world, down)) as life:
+            await ask(life.client, "a")
+        assert anyio.current_time() >= until
+        assert billed(world) == {"a": 1}
+
+
+async def _http_answer(request: Any, status: int) -> Any:
+    return HTTP.Response(status, text="down", request=request)
+
+
+async def test_a_resumed_batch_that_is_gone_is_sent_again_after_ten_minutes_and_that_is_said(lives: Lives) -> None:
+    async with open_world(batch_seconds=30.0) as world:
+        await die_when(world, lives, "batch_submitted", ["a", "b"])
+        (batch_id,) = world.emulator.statistics().running_batch_ids
+
+        async def gone(request: Any, send: Any) -> Any:
+            return await (_http_answer(request, 404) if batch_id in request.url.path else send(request))
+
+        begun = anyio.current_time()
+        async with lives.life(world, http_client=between(world, gone)) as life:
+            assert len(await ask_all(life.client, ["a", "b"])) == 2
+        assert anyio.current_time() - begun > 600.0
+        (event,) = world.events_named("requests_resubmitted")
+        assert (event["request_count"], event["reason"]) == (2, "their batch is gone upstream")
+
+
+async def test_a_resumed_batch_that_is_forbidden_is_no_reason_to_pay_again(lives: Lives) -> None:
+    async with open_world(batch_seconds=30.0) as world:
+        await die_when(world, lives, "batch_submitted", ["a"])
+
+        async def forbidden(request: Any, send: Any) -> Any:
+            return await _http_answer(request, 403)
+
+        async with lives.life(world, http_client=between(world, forbidden)) as life:
+            assert isinstance(await outcome_of(ask(life.client, "a")), openai.APIConnectionError)
+        async with lives.life(world) as life:
+            await ask(life.client, "a")
+        assert billed(world) == {"a": 1}
+
+
+async def test_the_lines_of_a_batch_that_was_cancelled_meanwhile_are_sent_again_but_for_those_it_answered(
+    lives: Lives,
+) -> None:
+    faults = FaultPlan((BatchFault(nth=(1,), ends="cancelled", after=0.5),))
+    async with open_world(batch_seconds=30.0, faults=faults) as world:
+        await die_when(world, lives, "batch_submitted", ["a", "b"])
+        await anyio.sleep(60)
+        async with lives.life(world) as life:
+            assert len(await ask_all(life.client, ["a", "b"])) == 2
+        assert billed(world) == {"a": 1, "b": 1}
+
+
+async def test_an_answer_that_failed_in_passing_is_not_kept(lives: Lives) -> None:
+    faults = FaultPlan((LineFault(kind="fail", status=429, batches=(1,)),))
+    async with open_world(faults=faults) as world:
+        async with lives.life(world, max_retries=0) as life:
+            assert isinstance(await outcome_of(ask(life.client, "a")), openai.RateLimitError)
+            life.die()
+        async with lives.life(world) as life:
+            assert "a" in await ask(life.client, "a")
+
+
+async def test_a_refusal_is_an_answer_and_kept(lives: Lives) -> None:
+    faults = FaultPlan((LineFault(kind="fail", status=400, batches=(1,)),))
+    async with open_world(faults=faults) as world:
+        for _ in range(2):
+            async with lives.life(world) as life:
+                assert isinstance(await outcome_of(ask(life.client, "a")), openai.BadRequestError)
+                life.die()
+        assert world.emulator.statistics().batches_created == 1
+
+
+async def test_answers_that_come_while_a_batch_runs_are_kept_one_by_one(lives: Lives) -> None:
+    async with open_world("doubleword", batch_seconds=100.0) as world:
+        await die_after(world, lives, 60.0, [f"q{number}" for number in range(10)])
+        async with lives.life(world) as life:
+            times: list[float] = []
+
+            async def one(text: str) -> None:
+                assert text in await ask(life.client, text)
+                times.append(anyio.current_time() - begun)
+
+            begun = anyio.current_time()
+            async with anyio.create_task_group() as nursery:
+                for number in range(10):
+                    nursery.start_soon(one, f"q{number}")
+        assert sum(seconds == 0.0 for seconds in times) >= 3  # those were there
+        assert max(times) > 30.0
+        assert set(billed(world).values()) == {1}
+
+
+# ---- when an answer counts as taken ----
+
+
+async def test_what_a_process_took_that_ended_well_is_not_given_again(lives: Lives) -> None:
+    async with open_world() as world:
+        for _ in range(2):
+            async with lives.life(world) as life:
+                await ask(life.client, "a")
+            lives.end_well()
+        assert billed(world) == {"a": 2}
+
+
+async def test_what_a_process_took_that_died_after_closing_is_given_again_once(lives: Lives) -> None:
+    async with open_world() as world:
+        async with lives.life(world) as life:
+            await ask(life.client, "a")
+        async with lives.life(world) as life:
+            assert len(await ask_all(life.client, ["a", "a"])) == 2
+        assert billed(world) == {"a": 2}
+
+
+async def test_a_second_client_of_the_same_process_gets_new_answers(lives: Lives) -> None:
+    async with open_world() as world:
+        lives.new_process()
+        for _ in range(2):
+            async with world.client(journal=lives.path) as client:
+                await ask(client, "a")
+        assert billed(world) == {"a": 2}
+
+
+async def test_a_block_that_an_exception_leaves_keeps_what_was_taken_in_it(lives: Lives) -> None:
+    async with open_world() as world:
+        lives.new_process()
+
+        async def fail() -> None:
+            async with world.client(journal=lives.path) as client:
+                await ask(client, "a")
+                raise ZeroDivisionError
+
+        with pytest.raises(ZeroDivisionError):
+            await fail()
+        async with world.client(journal=lives.path) as client:
+            await ask(client, "a")
+        assert billed(world) == {"a": 1}
+
+
+async def test_a_client_that_was_told_to_keep_all_leaves_its_batch_running_and_gives_all_again(lives: Lives) -> None:
+    async with open_world(batch_seconds=30.0) as world:
+        async with lives.life(world, cancel_active_batches_on_close=True) as life, anyio.create_task_group() as nursery:
+            nursery.start_soon(outcome_of, ask(life.client, "a"))
+            await wait_for_event(world, "batch_submitted")
+            life.client.keep_for_rerun()
+            await life.client.close()
+        lives.end_well()
+        async with lives.life(world) as life:
+            await ask(life.client, "a")
+        assert billed(world) == {"a": 1}
+
+
+async def test_callers_and_client_cancelled_together_leave_the_batch_to_the_rerun(lives: Lives) -> None:
+    async with open_world(batch_seconds=30.0) as world:
+        lives.new_process()
+        with anyio.CancelScope() as scope:
+            async with world.client(journal=lives.path) as client, anyio.create_task_group() as nursery:
+                nursery.start_soon(ask_all, client, ["a", "b"])
+                await wait_for_event(world, "batch_submitted")
+                scope.cancel()
+        async with lives.life(world) as life:
+            await ask_all(life.client, ["a", "b"])
+        assert billed(world) == {"a": 1, "b": 1}
+        assert not world.events_named("batch_cancel_requested")
+
+
+# ---- within one process ----
+
+
+async def test_a_caller_who_left_and_asks_again_has_its_old_place(lives: Lives) -> None:
+    async with open_world(batch_seconds=60.0) as world, lives.life(world) as life:
+        with anyio.move_on_after(20):
+            await ask(life.client, "a")
+        await anyio.sleep(5)
+        assert "a" in await ask(life.client, "a")
+        assert billed(world) == {"a": 1}
+        assert not world.events_named("batch_cancel_requested")
+
+
+async def test_a_batch_that_all_callers_left_is_cancelled_a_minute_later(lives: Lives) -> None:
+    async with open_world(batch_seconds=1000.0) as world, lives.life(world) as life:
+        with anyio.move_on_after(20):
+            await ask(life.client, "a")
+        left_at = anyio.current_time()
+        await wait_for_event(world, "batch_cancelled_upstream")
+        assert 60.0 <= anyio.current_time() - left_at < 70.0
+        assert "a" in await ask(life.client, "a")  # in a new batch
+
+
+async def test_an_answer_whose_caller_left_is_kept_for_the_next_one(lives: Lives) -> None:
+    async with open_world(batch_seconds=60.0) as world, lives.life(world) as life:
+
+        async def leave() -> None:
+            with anyio.move_on_after(20):
+                await ask(life.client, "a")
+
+        async with anyio.create_task_group() as nursery:
+            nursery.start_soon(leave)
+            nursery.start_soon(ask, life.client, "b")
+        begun = anyio.current_time()
+        assert "a" in await ask(life.client, "a")
+        assert anyio.current_time() - begun < 0.5
+        assert billed(world) == {"a": 1, "b": 1}
+
+
+async def test_closing_while_stored_answers_are_read_leaves_nobody_waiting(lives: Lives) -> None:
+    async with open_world() as world:
+        await die_when(world, lives, "batch_completed", ["a"])
+        outcomes: list[Any] = []
+        async with lives.life(world) as life, anyio.create_task_group() as nursery:
+
+            async def one() -> None:
+                outcomes.append(await outcome_of(ask(life.client, "a")))
+
+            nursery.start_soon(one)
+            nursery.start_soon(life.client.close)
+        assert len(outcomes) == 1
+        assert isinstance(outcomes[0], str | BatchError)
