@@ -18,7 +18,7 @@ from anyio.from_thread import BlockingPortal
 
 from ..engine.batch import GOODBYE_SECONDS
 from ..engine.hosting import AT_END_SECONDS, Host
-from ..errors import ClientClosedError
+from ..errors import ClientClosedError, JournalError
 from ..upstream.batch_api import CREATE_SECONDS
 
 T = TypeVar("T")
@@ -134,8 +134,12 @@ class EngineThread:
         try:
             async with BlockingPortal() as portal, anyio.create_task_group() as nursery:
                 self._host, self._portal = self._make_host(), portal
-                await nursery.start(self._host.run)
-                is_up.set_result(None)
+                try:
+                    await nursery.start(self._host.run)
+                except JournalError as error:  # as it is, and not in a group
+                    is_up.set_exception(error)
+                else:
+                    is_up.set_result(None)
         except BaseException as error:  # noqa: ASYNC103  (the thread ends here, and whoever started it is told)
             if is_up.done():
                 raise

@@ -212,7 +212,7 @@ class Batch:
             self._fail(outcomes.defect_error_for(error))
         finally:
             self._takes_lines = False
-            if self._is_settled or self._is_gone or self.upstream.never_was:
+            if (self._is_settled and self.entry.keeps_answers) or self._is_gone or self.upstream.never_was:
                 self.entry.drop_unanswered()
 
     def _fail(self, error_for: ErrorFor) -> None:

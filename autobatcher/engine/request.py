@@ -142,12 +142,13 @@ class Request:
         try:
             if self._outcome is None:
                 await self.wait()
-        finally:
+        except BaseException:
             self.withdraw()
+            raise
         return self.settled_as
 
     def wait(self) -> Awaitable[object]:
-        """What to await, at once and once, until there is an outcome; then call `withdraw`, whatever happened.
+        """What to await, at once and once, until there is an outcome; if that raises, call `withdraw`.
 
         This is `outcome` without a coroutine of its own, for where fifty thousand wait. There must be no outcome yet.
 
@@ -184,12 +185,14 @@ class Request:
         return outcome
 
     def withdraw(self) -> None:
-        """Nobody wants an answer any more. Synchronous; can be called again, and when there is an outcome."""
-        if self.place is not None:
-            self.left_batch_id = self.place.batch_id
-            self.place.withdraw(self)
-            self.place = None
-            self.unqueue()
+        """Nobody wants an answer any more, not even one that is there. Synchronous; can be called again."""
+        if self.place is None:
+            self.give_back()
+            return
+        self.left_batch_id = self.place.batch_id
+        self.place.withdraw(self)
+        self.place = None
+        self.unqueue()
 
     def give_back(self) -> bool:
         """The outcome did not reach whoever asked. True if a journal has it, for the next who asks the same."""

@@ -65,7 +65,7 @@ class Returning:
         self._tell = tell
         self._is_open = False
         self._arrivals = _Arrivals()
-        self._shelf = _Shelf()
+        self._shelf = _Shelf(self._free_again)
         self._free_lines = FreeLines()
         self._of_batches: defaultdict[str, list[FreeLine]] = defaultdict(list)  # of those that are not resumed yet
         self._unfinished: defaultdict[bytes, list[BatchRecord]] = defaultdict(list)  # by account, until it is seen
@@ -153,9 +153,9 @@ class Returning:
     def _give(self, some: list[tuple[Request, FreeLine]], found: list[StoredAnswer | None]) -> None:
         given = []
         for (request, line), stored in zip(some, found, strict=True):
-            if not self._shelf.remove(request):  # its caller left meanwhile
-                self._free_again(request, line)
-            elif stored is None:
+            if not self._shelf.remove(request):
+                continue  # its caller left meanwhile
+            if stored is None:
                 self._add(request)
             else:
                 self._journal.take(line)
@@ -265,7 +265,8 @@ class _Shelf:
 
     batch_id: None = None
 
-    def __init__(self) -> None:
+    def __init__(self, on_left: Callable[[Request, FreeLine], None]) -> None:
+        self._on_left = on_left
         self._next: deque[tuple[Request, FreeLine]] = deque()
         self._requests: dict[Request, FreeLine] = {}
         self._is_filled = anyio.Event()
@@ -294,8 +295,8 @@ class _Shelf:
         return self._requests.pop(request, None) is not None
 
     def withdraw(self, request: Request) -> None:
-        """A caller is gone; who reads its answer finds it gone, and gives the line back."""
-        del self._requests[request]
+        """A caller is gone; the next one who asks the same may have the line, at once."""
+        self._on_left(request, self._requests.pop(request))
 
     def fail(self, some: list[tuple[Request, FreeLine]], error_for: ErrorFor) -> None:
         for request, _ in some:

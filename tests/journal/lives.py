@@ -49,6 +49,7 @@ class Lives:
         self._now: Life | None = None
         self._numbers = itertools.count()
         monkeypatch.setattr("autobatcher.engine.journal.journal.Writer", self._make_writer)
+        monkeypatch.setattr("autobatcher.engine.journal.ownership.PATIENCE_SECONDS", 0.05)
 
     def _make_writer(self, path: Path) -> InlineWriter:
         writer = InlineWriter(path)
@@ -59,6 +60,11 @@ class Lives:
     def new_process(self) -> None:
         """What comes now happens in another process, as far as the journal can tell."""
         self._monkeypatch.setattr(at_exit, "_IMPORTED", f"process-{next(self._numbers)}")
+
+    def clear(self) -> None:
+        """There is no journal any more."""
+        for each in self.path.parent.glob(f"{self.path.name}*"):
+            each.unlink()
 
     def end_well(self) -> None:
         """The process comes to its end."""

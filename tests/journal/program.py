@@ -61,4 +61,4 @@ async def main(base_url: str, journal: str, out: str, count: str) -> None:
 
 if __name__ == "__main__":
     shorten_lookups()
-    anyio.run(main, *sys.argv[1:])
+    anyio.run(main, sys.argv[1], sys.argv[2], sys.argv[3], sys.argv[4])

@@ -74,7 +74,12 @@ class Proxy:
                 return
             await self._start()
             if self._must_stop:
+                await self._wait_until_it_answers()
                 self._process.send_signal(signal.SIGTERM)
+
+    async def _wait_until_it_answers(self) -> None:
+        async with httpx.AsyncClient() as http:
+            assert (await http.get(f"http://127.0.0.1:{self._port}/health")).status_code == 200
 
     async def _start(self) -> None:
         command = [sys.executable, "-c", SERVE, "serve", "--port", str(self._port), *self._flags]

@@ -18,8 +18,9 @@ if not TYPE_CHECKING:
             del kwargs
             try:
                 await request.wait()
-            finally:
+            except BaseException:
                 request.withdraw()
+                raise
             outcome = request.settled_as
             completion = short_way.model_of(outcome)
             if completion is not None:

@@ -1,0 +1,270 @@
+"""The journal's file: who may read it, what is in it, who may use it, and what happens when it cannot be used."""
+
+from __future__ import annotations
+
+import sqlite3
+import stat
+import threading
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+
+from autobatcher import BatchOpenAI, BatchOpenAISync
+from autobatcher.engine.journal import schema
+from autobatcher.engine.journal.store import Store
+from autobatcher.errors import JournalError, JournalInUseError
+from tests.journal.lives import Lives, ask_all, billed
+from tests.worlds import ask, open_world, outcome_of, wait_for_event
+
+CHAT = "/v1/chat/completions"
+SECRETS = (b"test-key", b"Bearer")
+
+
+def bytes_of(path: Path) -> bytes:
+    """All that is on disk of a journal."""
+    return b"".join(each.read_bytes() for each in sorted(path.parent.iterdir()) if each.name.startswith(path.name))
+
+
+async def test_only_its_owner_may_read_it(lives: Lives) -> None:
+    async with open_world() as world, lives.life(world) as life:
+        await ask(life.client, "a")
+        for each in lives.path.parent.iterdir():
+            if not each.name.endswith("-lock"):  # which is empty
+                assert stat.S_IMODE(each.stat().st_mode) == 0o600, each
+
+
+async def test_a_file_that_others_could_read_is_closed_to_them(lives: Lives) -> None:
+    lives.path.touch(mode=0o644)
+    async with open_world() as world, lives.life(world) as life:
+        await ask(life.client, "a")
+    assert stat.S_IMODE(lives.path.stat().st_mode) == 0o600
+
+
+async def test_prompts_and_answers_are_in_it_and_no_key(lives: Lives) -> None:
+    async with open_world() as world:
+        async with lives.life(world) as life:
+            answer = await ask(life.client, "the-prompt")
+            life.die()
+        assert b"the-prompt" in bytes_of(lives.path)
+        assert answer.encode() in bytes_of(lives.path)
+        assert not [secret for secret in SECRETS if secret in bytes_of(lives.path)]
+
+
+async def test_hash_only_keeps_neither_and_reads_answers_again(lives: Lives) -> None:
+    async with open_world() as world:
+        async with lives.life(world, journal_hash_only=True) as life:
+            await ask(life.client, "the-prompt")
+            life.die()
+        assert b"the-prompt" not in bytes_of(lives.path)
+        async with lives.life(world, journal_hash_only=True) as life:
+            assert "the-prompt" in await ask(life.client, "the-prompt")
+        assert billed(world) == {"the-prompt": 1}
+        assert b"the-prompt" not in bytes_of(lives.path)
+
+
+async def test_hash_only_finds_a_batch_that_still_runs(lives: Lives) -> None:
+    async with open_world(batch_seconds=30.0) as world:
+        async with lives.life(world, journal_hash_only=True) as life, anyio.create_task_group() as nursery:
+            nursery.start_soon(ask_all, life.client, ["a", "a"])
+            await wait_for_event(world, "batch_submitted")
+            life.die()
+        async with lives.life(world, journal_hash_only=True) as life:
+            assert len(await ask_all(life.client, ["a", "a"])) == 2
+        assert billed(world) == {"a": 2}
+
+
+async def test_hash_only_reads_again_what_came_while_its_caller_was_gone(lives: Lives) -> None:
+    async with open_world(batch_seconds=60.0) as world, lives.life(world, journal_hash_only=True) as life:
+
+        async def leave() -> None:
+            with anyio.move_on_after(20):
+                await ask(life.client, "a")
+
+        async with anyio.create_task_group() as nursery:
+            nursery.start_soon(leave)
+            nursery.start_soon(ask, life.client, "b")
+        await anyio.sleep(100)
+        assert "a" in await ask(life.client, "a")
+        assert billed(world) == {"a": 1, "b": 1}
+
+
+def age(path: Path, seconds: float) -> None:
+    """Let all that is in a journal have happened so much earlier."""
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("UPDATE answers SET answered_at = answered_at - ?", (seconds,))
+        connection.execute("UPDATE batches SET created_at = created_at - ?1, changed_at = changed_at - ?1", (seconds,))
+
+
+@pytest.mark.parametrize(("age_seconds", "times_paid"), [(3500.0, 1), (3700.0, 2)])
+async def test_answers_older_than_the_retention_are_forgotten(
+    lives: Lives, age_seconds: float, times_paid: int
+) -> None:
+    async with open_world() as world:
+        async with lives.life(world) as life:
+            await ask(life.client, "the-prompt")
+            life.die()
+        age(lives.path, age_seconds)
+        async with lives.life(world, journal_retention_seconds=3600.0) as life:
+            await ask(life.client, "the-prompt")
+        assert billed(world) == {"the-prompt": times_paid}
+
+
+async def test_a_batch_that_was_not_read_outlives_the_retention(lives: Lives) -> None:
+    async with open_world(batch_seconds=30.0) as world:
+        async with lives.life(world) as life, anyio.create_task_group() as nursery:
+            nursery.start_soon(ask, life.client, "a")
+            await wait_for_event(world, "batch_submitted")
+            life.die()
+        age(lives.path, 86_400.0)
+        async with lives.life(world, journal_retention_seconds=1.0) as life:
+            await ask(life.client, "a")
+        assert billed(world) == {"a": 1}
+
+
+# ---- one engine at a time ----
+
+
+async def test_a_second_engine_is_refused_clearly_and_the_first_one_goes_on(lives: Lives) -> None:
+    async with open_world() as world, lives.life(world) as life:
+        with pytest.raises(JournalInUseError, match=r"in use by another engine \(process \d+ on .+\)"):
+            async with world.client(journal=lives.path):
+                pass
+        assert "a" in await ask(life.client, "a")
+
+
+async def test_a_second_engine_in_a_nursery_or_bare_is_refused_too(lives: Lives) -> None:
+    async with open_world() as world, lives.life(world):
+        second = world.client(journal=lives.path)
+        with pytest.raises(JournalInUseError):
+            await second.run()
+        third = world.client(journal=lives.path)
+        assert isinstance(await outcome_of(ask(third, "a")), JournalInUseError)
+        await third.close()
+
+
+async def test_the_next_engine_may_have_it_as_soon_as_the_first_is_closed(lives: Lives) -> None:
+    async with open_world() as world:
+        for _ in range(3):
+            async with world.client(journal=lives.path) as client:
+                await ask(client, "a")
+
+
+async def test_copies_of_a_client_share_its_journal(lives: Lives) -> None:
+    async with open_world() as world, lives.life(world) as life:
+        assert "a" in await ask(life.client.with_options(max_retries=0), "a")
+
+
+# ---- when it cannot be used ----
+
+
+@pytest.mark.parametrize("kind", ["no directory", "a directory", "no journal", "of a later version"])
+async def test_a_file_that_cannot_be_used_is_told_at_once_and_nothing_is_sent(kind: str, lives: Lives) -> None:
+    path = lives.path
+    match kind:
+        case "no directory":
+            path = path / "deeper" / "journal"
+        case "a directory":
+            path.mkdir()
+        case "no journal":
+            path.write_bytes(b"my diary\n" * 1000)
+        case "of a later version":
+            with sqlite3.connect(path) as connection:
+                connection.execute(f"PRAGMA user_version = {len(schema.MIGRATIONS) + 1}")
+            connection.close()
+    async with open_world() as world:
+        with pytest.raises(JournalError):
+            async with world.client(journal=path):
+                pass
+        assert not world.emulator.statistics().uploads
+    if kind == "no journal":
+        assert path.read_bytes() == b"my diary\n" * 1000
+
+
+async def test_a_disk_that_is_full_stops_new_batches_and_not_the_answers_of_others(
+    lives: Lives, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any, **__: Any) -> None:
+        raise sqlite3.OperationalError("database or disk is full")
+
+    async with open_world(batch_seconds=30.0) as world, lives.life(world) as life:
+        outcomes: list[Any] = []
+
+        async def one(text: str) -> None:
+            outcomes.append(await outcome_of(ask(life.client, text)))
+
+        async with anyio.create_task_group() as nursery:
+            nursery.start_soon(one, "a")
+            await wait_for_event(world, "batch_submitted")
+            monkeypatch.setattr(Store, "intend", full)
+            await one("b")
+        refused, answered = outcomes
+        assert isinstance(refused, JournalError)
+        assert "disk is full" in refused.message
+        assert "a" in answered
+        assert world.emulator.statistics().batches_created == 1
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"journal": 3}, {"journal": ""}, {"journal_hash_only": 1}, {"journal_retention_seconds": -1.0}]
+)
+def test_settings_that_cannot_work_are_refused_at_construction(wrong: dict[str, Any]) -> None:
+    with pytest.raises((TypeError, ValueError), match=next(iter(wrong))):
+        BatchOpenAI(api_key="k", **wrong)
+
+
+def test_an_older_file_becomes_one_of_todays_with_all_that_is_in_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "journal"
+    store = Store(path)
+    with store.transaction():
+        store.begin_session("p", now=1.0)
+    store.close()
+    later = "ALTER TABLE sessions ADD COLUMN mood TEXT; CREATE TABLE moods (mood TEXT);"
+    monkeypatch.setattr(schema, "MIGRATIONS", (*schema.MIGRATIONS, later))
+    Store(path).close()
+    with sqlite3.connect(path) as connection:
+        assert connection.execute("PRAGMA user_version").fetchone() == (len(schema.MIGRATIONS),)
+        assert connection.execute("SELECT process, mood FROM sessions").fetchall() == [("p", None)]
+    connection.close()
+
+
+def test_a_migration_that_fails_leaves_the_file_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "journal"
+    Store(path).close()
+    before = len(schema.MIGRATIONS)
+    broken = "CREATE TABLE a (b); ALTER TABLE nothing RENAME TO x;"
+    monkeypatch.setattr(schema, "MIGRATIONS", (*schema.MIGRATIONS, broken))
+    with pytest.raises(JournalError):
+        Store(path)
+    with sqlite3.connect(path) as connection:
+        assert connection.execute("PRAGMA user_version").fetchone() == (before,)
+        assert not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'a'").fetchall()
+    connection.close()
+
+
+# ---- with the real thread ----
+
+
+@pytest.mark.real_time
+async def test_the_thread_that_writes_ends_with_the_client(tmp_path: Path) -> None:
+    async with open_world() as world:
+        with anyio.fail_after(20):
+            fast = {"batch_window_seconds": 0.01, "poll_interval_seconds": 0.01}
+            for _ in range(2):
+                async with world.client(journal=tmp_path / "journal", **fast) as client:
+                    await ask_all(client, [f"q{number}" for number in range(50)])
+                    assert "autobatcher journal" in {thread.name for thread in threading.enumerate()}
+                assert "autobatcher journal" not in {thread.name for thread in threading.enumerate()}
+
+
+@pytest.mark.real_time
+def test_the_sync_client_says_so_too(tmp_path: Path) -> None:
+    with (
+        BatchOpenAISync(api_key="k", base_url="http://127.0.0.1:9/v1", journal=tmp_path) as client,
+        pytest.raises(JournalError, match="Is a directory"),
+    ):
+        client.responses.create(model="m", input="x")

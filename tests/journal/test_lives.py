@@ -1,0 +1,116 @@
+"""Programs that die at any moment, whatever the upstream does meanwhile: each request is paid for once.
+
+`HYPOTHESIS_SEEDS=5000` (`nox -s seeds`) tries so many other histories.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import anyio
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from autobatcher.emulator import FaultPlan, HttpFault
+from autobatcher.errors import BatchError
+from tests.journal.lives import Lives, billed
+from tests.worlds import ask, open_world
+
+SEEDS = int(os.environ.get("HYPOTHESIS_SEEDS", "0"))
+EXAMPLES = settings(max_examples=SEEDS or 100, derandomize=not SEEDS)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is asked, by programs that die after so many seconds each, until one lives.
+
+    Attributes:
+        leaves: callers who give up after so many seconds, by number, and ask again.
+    """
+
+    like: Literal["openai", "doubleword"]
+    batch_seconds: float
+    batch_size: int
+    texts: list[str]
+    deaths: list[float]
+    leaves: dict[int, float]
+    is_hash_only: bool
+    faults: FaultPlan = field(default_factory=FaultPlan)
+
+
+# What a server may do without having taken the order, and what it may do with it: never both.
+passing = st.sampled_from(
+    [
+        {"status": 503},
+        {"status": 502, "after_processing": True},
+        {"disconnect": True},
+        {"lose_answer": True},
+        {"delay_seconds": 3.0},
+        {"delay_seconds": 3.0, "after_processing": True},
+        {"cut_after_bytes": 100},
+    ]
+)
+READING = ["files.content", "batches.retrieve", "batches.list", "files.delete"]
+WRITING = ["files.create", "batches.create"]
+http_faults = st.builds(
+    lambda place, first: HttpFault(operation=place[0], first=first, **place[1]),
+    place=st.tuples(st.sampled_from(READING + WRITING), passing)
+    | st.tuples(st.sampled_from(READING[:2]), st.just({"status": 404})),
+    first=st.integers(1, 3),
+)
+plans = st.builds(
+    Plan,
+    like=st.sampled_from(["openai", "doubleword"]),
+    batch_seconds=st.sampled_from([0.0, 15.0]),
+    batch_size=st.integers(1, 4),
+    texts=st.lists(st.sampled_from(["a", "b", "c"]), min_size=1, max_size=6),
+    deaths=st.lists(st.floats(0.0, 30.0), min_size=1, max_size=4),
+    leaves=st.dictionaries(st.integers(0, 5), st.floats(0.0, 30.0), max_size=2),
+    is_hash_only=st.booleans(),
+    faults=st.builds(FaultPlan, st.lists(http_faults, max_size=3).map(tuple)),
+)
+
+
+@EXAMPLES
+@given(plan=plans)
+async def test_whenever_programs_die_the_last_one_has_all_answers_and_each_was_paid_once(
+    plan: Plan, lives: Lives
+) -> None:
+    lives.clear()
+    async with open_world(plan.like, batch_seconds=plan.batch_seconds, faults=plan.faults) as world:
+        options: dict[str, Any] = {"batch_size": plan.batch_size, "journal_hash_only": plan.is_hash_only}
+        for seconds in plan.deaths:
+            async with lives.life(world, **options) as life, anyio.create_task_group() as nursery:
+                nursery.start_soon(_ask_all, life.client, plan)
+                await anyio.sleep(seconds)
+                life.die()
+        async with lives.life(world, **options) as life:
+            with anyio.fail_after(50_000):
+                answers = await _ask_all(life.client, plan)
+        assert all(text in answer for text, answer in zip(plan.texts, answers, strict=True))
+        assert billed(world) == Counter(plan.texts)
+        statistics = world.emulator.statistics()
+        assert not statistics.running_batch_ids
+        assert plan.like == "doubleword" or not statistics.input_file_ids
+
+
+async def _ask_all(client: Any, plan: Plan) -> list[str]:
+    answers: dict[int, str] = {}
+
+    async def one(number: int, text: str) -> None:
+        with anyio.move_on_after(plan.leaves.get(number, 50_000)):
+            answers[number] = await ask(client, text)
+            return
+        answers[number] = await ask(client, text)
+
+    try:
+        async with anyio.create_task_group() as nursery:
+            for number, text in enumerate(plan.texts):
+                nursery.start_soon(one, number, text)
+    except* BatchError:
+        if not client.is_closed():
+            raise
+    return [answers[number] for number in sorted(answers)]
