@@ -17,8 +17,8 @@ POLL_SECONDS = 0.05
 
 
 @asynccontextmanager
-async def ours(base_url: str) -> AsyncIterator[Any]:
-    async with _batch_openai(base_url) as client:
+async def ours(base_url: str, **settings: Any) -> AsyncIterator[Any]:
+    async with _batch_openai(base_url, **settings) as client:
         yield client
 
 

@@ -6,14 +6,16 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from ...errors import JournalError
 from ..request import Answer
 from . import at_exit
 from .records import BatchRecord, Contents, FreeLine, StoredAnswer, number_of
-from .store import Line, Store
+from .store import FreshAnswer, Line, Store
 from .writer import Writer
+
+T = TypeVar("T")
 
 MOST_PENDING_BYTES = 32_000_000
 """Of answers told and not yet written, before who reads them waits."""
@@ -47,6 +49,7 @@ class Journal:
         self.wall_clock: Callable[[], float] = wall_clock
         self._retention_seconds = retention_seconds
         self._writer = Writer(self.path)
+        self._answers: list[FreshAnswer] = []
         self._pending_bytes = 0
         self._swept_at = 0.0
 
@@ -85,6 +88,7 @@ class Journal:
             well: whether all went well, so that what was given to callers need not be kept for a rerun, provided that
                 the process ends well, too.
         """
+        self._tell_answers()
         if well:
             self._writer.tell(self._close_well)
         await self._writer.close()
@@ -98,12 +102,12 @@ class Journal:
     async def intend(self, record: BatchRecord, lines: list[Line]) -> None:
         """Before a batch is uploaded. Raises `JournalError`."""
         self._sweep()
-        await self._writer.ask(lambda store: store.intend(record, lines, is_hash_only=self.is_hash_only))
+        await self._ask(lambda store: store.intend(record, lines, is_hash_only=self.is_hash_only))
 
     async def creating(self, stamp: str, file_id: str | None) -> None:
         """Before it is created. Raises `JournalError`."""
         now = self.wall_clock()
-        await self._writer.ask(lambda store: store.update(stamp, now=now, stage="creating", file_id=file_id))
+        await self._ask(lambda store: store.update(stamp, now=now, stage="creating", file_id=file_id))
 
     def update(self, stamp: str, **fields: Any) -> None:
         """What `Store.update` takes."""
@@ -120,12 +124,10 @@ class Journal:
     # ---- a line ----
 
     def answer(self, stamp: str, answer: Answer, *, is_taken: bool) -> None:
-        """A line has its answer. See `room`."""
-        number = number_of(answer.custom_id)
-        found = StoredAnswer(stamp, number, answer.batch_id, answer.status_code, answer.body, answer.request_id)
+        """A line has its answer. It is written with those that come with it: see `room`."""
+        number, body = number_of(answer.custom_id), None if self.is_hash_only else answer.body
+        self._answers.append((stamp, number, answer.status_code, body, answer.request_id, is_taken))
         self._pending_bytes += len(answer.body)
-        now, is_hash_only = self.wall_clock(), self.is_hash_only
-        self._tell(Store.answer, found, is_taken=is_taken, now=now, is_hash_only=is_hash_only)
 
     def drop(self, stamp: str, custom_id: str) -> None:
         """A line has come to nothing, or goes into another batch."""
@@ -142,14 +144,15 @@ class Journal:
     async def answers(self, lines: list[FreeLine]) -> list[StoredAnswer | None]:
         """The stored answers of lines. Raises `JournalError`."""
         places = [(line.stamp, line.number) for line in lines]
-        return await self._writer.ask(lambda store: store.answers(places))
+        return await self._ask(lambda store: store.answers(places))
 
     async def room(self) -> None:
-        """Wait while too much is told and not yet written."""
+        """Have the answers so far written, and wait while too much is told and not yet written."""
+        self._tell_answers()
         if self._pending_bytes > MOST_PENDING_BYTES:
             self._pending_bytes = 0
             with suppress(JournalError):  # which is for those who submit; these here are answered
-                await self._writer.ask(lambda store: None)
+                await self._ask(lambda store: None)
 
     def _sweep(self) -> None:
         now = self.wall_clock()
@@ -157,7 +160,18 @@ class Journal:
             self._swept_at = now
             self._tell(Store.forget_old, now=now, retention_seconds=self._retention_seconds)
 
+    def _tell_answers(self) -> None:
+        answers, self._answers, now = self._answers, [], self.wall_clock()
+        if answers:
+            self._writer.tell(lambda store: store.answer(answers, now=now))
+
+    async def _ask(self, statement: Callable[[Store], T]) -> T:
+        self._tell_answers()
+        return await self._writer.ask(statement)
+
     def _tell(self, statement: Callable[..., None], *arguments: Any, **options: Any) -> None:
+        self._tell_answers()
+
         def do(store: Store) -> None:
             statement(store, *arguments, **options)
 

@@ -107,12 +107,13 @@ class Store:
 
     # ---- lines ----
 
-    def answer(self, found: StoredAnswer, *, is_taken: bool, now: float, is_hash_only: bool) -> None:
-        """A line has its answer, which somebody was given (`is_taken`) or will be."""
-        session = self._session if is_taken else None
-        body = None if is_hash_only else found.body
-        row = (self._id_of(found.stamp, found.number), found.status_code, body, found.request_id, now, session)
-        self._db.execute("INSERT OR REPLACE INTO answers VALUES (?, ?, ?, ?, ?, ?)", row)
+    def answer(self, answers: Iterable[FreshAnswer], *, now: float) -> None:
+        """Lines have their answers, which somebody was given or will be."""
+        rows = (
+            (self._id_of(stamp, number), status_code, body, request_id, now, self._session if is_taken else None)
+            for stamp, number, status_code, body, request_id, is_taken in answers
+        )
+        self._db.executemany("INSERT OR REPLACE INTO answers VALUES (?, ?, ?, ?, ?, ?)", rows)
 
     def drop(self, stamp: str, number: int) -> None:
         """A line has come to nothing, or goes into another batch."""
@@ -249,6 +250,10 @@ class Store:
 
 Line = tuple[int, str, bytes]
 """Number, endpoint and body."""
+
+
+FreshAnswer = tuple[str, int, int, bytes | None, str | None, bool]
+"""Stamp, number, status code, body (None if it is not kept), request id, and whether a caller is given it."""
 
 
 class Result(NamedTuple):
