@@ -161,7 +161,7 @@ class UpstreamBatch:
         """
         self._request_count, self._models, self._file_id = record.request_count, record.models, record.file_id
         self._submitted_at = anyio.current_time()
-        self._may_have_strays = record.stage == "intended"
+        self._may_have_strays = True  # the journal does not know how many tries the upload took
         if record.batch_id is not None:
             self.state = BatchState(id=record.batch_id, status=record.status or "unknown", input_file_id=record.file_id)
         elif record.stage != "intended":
