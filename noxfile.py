@@ -37,7 +37,7 @@ PEERS = {
     "batchling-0.1.0a3": ("batchling==0.1.0a3", OPENAI["2"]),
 }
 """Whom the benchmarks compare with, and what is in their environments: the newest openai 2.x, as they know no 3.x."""
-BENCHMARKS = ("facade", "proxy", "latency", "transfer", "imports")
+BENCHMARKS = ("facade", "journal", "proxy", "latency", "transfer", "imports")
 
 
 def _found(python: str) -> bool:
@@ -130,7 +130,24 @@ def seeds(session: nox.Session) -> None:
     """The property tests with fresh randomness: 5,000 examples for each backend, or as many as you say."""
     session.install("-e", ".[test]")
     count = session.posargs[0] if session.posargs else "5000"
-    session.run("pytest", "tests/engine/test_properties.py", "--timeout=3600", env={"HYPOTHESIS_SEEDS": count})
+    # without faulthandler's own timer, which crashes Python 3.11 when it strikes while hypothesis traces
+    session.run(
+        "pytest",
+        "tests/engine/test_properties.py",
+        "tests/journal/test_lives.py",
+        "--timeout=3600",
+        "-o",
+        "faulthandler_timeout=0",
+        env={"HYPOTHESIS_SEEDS": count},
+    )
+
+
+@nox.session
+def crashes(session: nox.Session) -> None:
+    """Processes with a journal killed at fifty-six points each, library and proxy, or at as many as you say."""
+    session.install("-e", ".[test]")
+    count = session.posargs[0] if session.posargs else "56"
+    session.run("pytest", "tests/journal/test_crashes.py", "-n", "2", env={"CRASHES": count})
 
 
 @nox.session

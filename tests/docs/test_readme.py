@@ -15,7 +15,8 @@ from tests.client.test_like_the_sdk import SURFACES as LIKE_THE_SDK
 from tests.client.test_sync import SURFACES as SYNC
 
 README = (Path(__file__).parents[2] / "README.md").read_text()
-EXAMPLES = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
+JOURNAL = (Path(__file__).parents[2] / "docs" / "journal.md").read_text()
+EXAMPLES = re.findall(r"```python\n(.*?)```", README + JOURNAL, flags=re.DOTALL)
 START_SECONDS = 30
 
 
@@ -40,11 +41,11 @@ def test_the_readme_has_examples() -> None:
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda text: text.splitlines()[0])
-def test_an_example_of_the_readme_runs(example: str, upstream: str) -> None:
+def test_an_example_of_the_readme_runs(example: str, upstream: str, tmp_path: Path) -> None:
     environment = {**os.environ, "OPENAI_BASE_URL": upstream, "OPENAI_API_KEY": "any"}
     here = example.replace("https://api.groq.com/openai/v1", upstream)
     command = [sys.executable, "-W", "error", "-c", here]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=50)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=50, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip()
     assert done.stderr == ""
