@@ -17,7 +17,7 @@ from ..upstream.batch_api import BatchAPI, wait_of
 from ..upstream.batch_state import BatchState, Problem
 from ..upstream.failures import UpstreamError
 from . import outcomes
-from .entry import Entry, JournalEntry
+from .entry import Entry
 from .journal import FreeLine
 from .journal.records import custom_id_of
 from .polling import Schedule
@@ -46,9 +46,6 @@ UNSEEN_SECONDS = 86_400.0
 COME_BACK_SECONDS = 60.0
 """How long a batch in a journal that all callers left is kept for them: those who try again do so within seconds, and
 those who were cancelled together with the engine need it after the restart."""
-
-GONE = frozenset({404, 410})
-"""What an upstream answers that has no such batch, or no such file, any more."""
 
 LATE_FILE_SECONDS = 60.0
 """How long a completed batch may not name its output file, although it counts answers."""
@@ -120,11 +117,8 @@ class Batch:
         self._reader = ResultReader(engine.api, account, self.waiting, entry.room if entry.is_kept else None)
         self._lines: list[str] = []  # custom_ids in the order of the input file
         self.was_taken: bool = False  # the upstream worked on it, so that its end makes room there
-        self._resumed_entry: JournalEntry | None = None
-        self._was_over_when_resumed = False
         self._takes_lines = True
         self._is_settled = False  # all that could be read was read, and everybody told
-        self._is_gone = False  # the upstream has forgotten it
         self._is_left_to_others = False  # something got in our way, and a journal knows of it
         self._deserted_at: float | None = None
         self._is_overdue = False
@@ -138,17 +132,6 @@ class Batch:
         lines = {custom_id_of(stamp, number): request for number, request in enumerate(requests)}
         key = travel_key(first.account, first.endpoint, first.model)
         return cls(first.account, first.endpoint, stamp, lines, key=key, engine=engine, entry=entry_for(stamp, first))
-
-    @classmethod
-    def resumed(cls, entry: JournalEntry, account: Account, engine: Engine) -> Batch:
-        """A batch of an earlier process, for which nobody waits yet; see `attach`."""
-        record = entry.record
-        key = travel_key(account, record.endpoint, record.models[0] if record.models else "")
-        batch = cls(account, record.endpoint, record.stamp, {}, key=key, engine=engine, entry=entry)
-        batch._resumed_entry = entry
-        batch._was_over_when_resumed = record.status == "cancelling"  # because we wanted it to
-        batch._lines = [custom_id_of(record.stamp, number) for number in range(record.request_count)]
-        return batch
 
     @property
     def takes_lines(self) -> bool:
@@ -195,7 +178,7 @@ class Batch:
     async def _submit_and_watch(self) -> None:
         """The life of a batch that is not cut short. What fails in here fails the callers, not the engine."""
         try:
-            if await (self._submit() if self._resumed_entry is None else self._resume(self._resumed_entry)):
+            if await self._begin():
                 deadline = self._deadline_seconds()
                 with anyio.move_on_after(deadline) as scope:
                     await self._watch()
@@ -212,14 +195,14 @@ class Batch:
             self._fail(outcomes.defect_error_for(error))
         finally:
             self._takes_lines = False
-            if (self._is_settled and self.entry.keeps_answers) or self._is_gone or self.upstream.never_was:
+            if (self._is_settled and self.entry.keeps_answers) or self._is_nothing:
                 self.entry.drop_unanswered()
 
     def _fail(self, error_for: ErrorFor) -> None:
         self._is_left_to_others = self.entry.is_kept
         self.waiting.fail_all(error_for, self.upstream.batch_id)
 
-    async def _submit(self) -> bool:
+    async def _begin(self) -> bool:
         """Upload and create; False if there is no batch to watch."""
         try:
             if not await self._upload():
@@ -268,65 +251,52 @@ class Batch:
         if self.upstream.state is not None:
             self.entry.moved(self.upstream.state)
 
-    # ---- a batch of an earlier process ----
+    # ---- where a batch of an earlier process differs: see `ResumedBatch` ----
 
-    async def _resume(self, entry: JournalEntry) -> bool:
-        """Find the batch upstream; False if it was never there."""
-        was_found = await self.upstream.find_again(entry.record, self._engine.age_of(entry.record.changed_at))
-        self._created()
-        if not was_found:
-            self._send_again("their batch was never created")
-        return was_found
-
-    def _notice_gone(self, error: UpstreamError) -> bool:
-        """Whether the upstream has forgotten a batch of an earlier process: then its lines are sent again."""
-        if self._resumed_entry is None or error.status_code not in GONE:
-            return False
-        logger.warning("autobatcher: batch %s is gone upstream: %s", self.upstream.batch_id, error.summary)
-        self.upstream.has_ended = self._is_gone = True
-        self._send_again("their batch is gone upstream")
-        return True
-
-    def _send_again(self, reason: str) -> None:
-        """Whoever waits goes into a new batch, at once; that is no retry."""
-        requests = self.waiting.take_all()
-        if requests:
-            self._engine.put_back(requests, self.key)
-            self.upstream.tell_resubmitted(len(requests), reason)
+    _first_poll_at_once = False
 
     def _deadline_seconds(self) -> float:
         """How long from now on the batch may take."""
-        deadline = self._engine.settings.batch_deadline_seconds
-        if self._resumed_entry is None:
-            return deadline
-        age = max(0.0, self._engine.age_of(self._resumed_entry.record.created_at))
-        return max(deadline - age, self._engine.settings.deadline_slack_seconds, REFUSED_SECONDS)
+        return self._engine.settings.batch_deadline_seconds
+
+    def _see(self, state: BatchState) -> None:
+        """A poll was answered."""
+
+    def _ended_without_us(self, state: BatchState) -> bool:
+        """Whether its end is no answer to those whose lines got none, so that they try anew."""
+        return False
+
+    def _notice_gone(self, error: UpstreamError) -> bool:
+        """Whether the upstream has forgotten the batch, and that was seen to."""
+        return False
+
+    @property
+    def _is_nothing(self) -> bool:
+        """Whether it never was, or is gone."""
+        return self.upstream.never_was
 
     # ---- until its end ----
 
     async def _watch(self) -> None:
         """Poll until the batch ends, or until it is abandoned; read results as soon as they can be read."""
         schedule = Schedule(self._engine.settings.poll_interval_seconds)
-        last_seen, asked_wait, was_seen = anyio.current_time(), 0.0, False
+        last_seen = anyio.current_time()
         last_told: tuple[object, ...] = ()
-        wait = 0.0 if self._resumed_entry is not None else schedule.next_wait(self._engine.batch_count)
+        wait = 0.0 if self._first_poll_at_once else schedule.next_wait(self._engine.batch_count)
         while not await self._is_abandoned_within(wait):
             try:
                 state = await self._poll()
             except UpstreamError as error:
                 if anyio.current_time() - last_seen > (UNSEEN_SECONDS if error.is_passing else REFUSED_SECONDS):
                     raise
-                asked_wait = wait_of(error, 0.0)
-                wait = max(schedule.next_wait(self._engine.batch_count), asked_wait)
+                wait = max(schedule.next_wait(self._engine.batch_count), wait_of(error, 0.0))
                 continue
-            last_seen, asked_wait = anyio.current_time(), 0.0
+            last_seen = anyio.current_time()
             has_moved = last_told != (state.status, state.counts)
             last_told = (state.status, state.counts)
             if has_moved:
                 self._moved(state)
-            if self._resumed_entry is not None and not was_seen:
-                self._was_over_when_resumed |= state.is_terminal or state.status == "cancelling"
-            was_seen = True
+            self._see(state)
             if state.is_terminal:
                 await self._finish(state)
                 return
@@ -381,13 +351,13 @@ class Batch:
         logger.info("autobatcher: batch %s %s", state.id, state.status)
         if not self.entry.keeps_answers:
             self._takes_lines = False  # a line that is read while nobody waits for it is lost: it must be read again
-        self.waiting.wants_answers_only = self._was_over_when_resumed
+        self.waiting.wants_answers_only = self._ended_without_us(state)
         unreadable = await self._reader.read_everything(await self._with_its_files(state))
         if unreadable is not None and self._notice_gone(unreadable):
             return
         if unreadable is not None:
             self.waiting.fail_all(outcomes.unreachable_error_for(unreadable), state.id)
-        elif self._was_over_when_resumed or (self._resumed_entry is not None and state.status == "failed"):
+        elif self._ended_without_us(state):
             self._send_again(f"their batch had ended as {state.status} without them")
         elif state.status == "failed":
             self._settle_failed(state)
@@ -419,6 +389,13 @@ class Batch:
             self._refuse_lines(state.problems, 400)
 
     # ---- requests that go into another batch ----
+
+    def _send_again(self, reason: str) -> None:
+        """Whoever waits goes into a new batch, at once; that is no retry."""
+        requests = self.waiting.take_all()
+        if requests:
+            self._engine.put_back(requests, self.key)
+            self.upstream.tell_resubmitted(len(requests), reason)
 
     def _wait_for_room(self, asked_seconds: float, reason: str, give_up: ErrorFor) -> None:
         """Everyone goes back to the queue until the upstream has room; that is no failure, and no retry."""
@@ -473,7 +450,7 @@ class Batch:
 
     def _close_entry(self) -> None:
         """Tell the journal if nothing is left to be done."""
-        if self._is_gone or self.upstream.never_was:
+        if self._is_nothing:
             self.entry.forget()
         elif self._is_settled:
             self.entry.end()

@@ -27,6 +27,7 @@ from .journal import Journal
 from .journal.journal import CLOSE_SECONDS as JOURNAL_CLOSE_SECONDS
 from .pace import Pace
 from .request import Answer, ErrorFor, Request
+from .resumed_batch import ResumedBatch
 from .returning import Returning
 from .settings import Settings
 from .window import Windows
@@ -310,7 +311,7 @@ class Batcher:
 
     def _resume(self, entry: JournalEntry, account: Account) -> Batch:
         """Make a batch of an earlier process one of ours. `run` starts its task."""
-        batch = Batch.resumed(entry, account, self)
+        batch = ResumedBatch(entry, account, self)
         self._batches.add(batch)
         self._resumed.append(batch)
         self._wake_up()

@@ -162,6 +162,22 @@ async def test_a_creation_that_never_arrived_is_made_once_and_that_is_said(lives
         assert "never created" in event["reason"]
 
 
+@pytest.mark.parametrize("status", [401, 403, 404])
+async def test_a_lookup_that_is_refused_is_no_reason_to_repeat_a_creation(lives: Lives, status: int) -> None:
+    faults = FaultPlan((HttpFault(operation="batches.create", first=1, delay_seconds=5.0, after_processing=True),))
+    async with open_world(faults=faults, batch_seconds=20.0) as world:
+        await die_after(world, lives, 3.0, ["a"])
+
+        async def refused(request: Any, send: Any) -> Any:
+            return await _http_answer(request, status)
+
+        async with lives.life(world, http_client=between(world, refused)) as life:
+            assert isinstance(await outcome_of(ask(life.client, "a")), openai.APIConnectionError)
+        async with lives.life(world) as life:
+            await ask(life.client, "a")
+        assert billed(world) == {"a": 1}
+
+
 async def test_a_resumed_batch_is_waited_for_through_an_hour_of_502(lives: Lives) -> None:
     async with open_world(batch_seconds=30.0) as world:
         await die_when(world, lives, "batch_submitted", ["a"])
