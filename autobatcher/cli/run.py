@@ -106,9 +106,10 @@ async def _run(command: list[str], client: BatchOpenAI, flags: ProxyFlags, progr
     with trio.open_signal_receiver(*PASSED_ON) as signals:
         async with trio.open_nursery() as nursery:
             await nursery.start(partial(serve, client, app, sockets, stop=stop))
-            code = await _run_command(command, environment, partial(_pass_on, signals, stop))
+            end_badly = partial(_end_badly, client, stop)
+            code = await _run_command(command, environment, partial(_pass_on, signals, end_badly))
             if code != 0:
-                client.keep_for_rerun()
+                end_badly()
             stop.set()
     print(summary(report.tally, progress), file=sys.stderr, flush=True)
     return code
@@ -131,7 +132,13 @@ async def _run_command(
     return 128 - code if code < 0 else code
 
 
-async def _pass_on(signals: AsyncIterator[int], stop: trio.Event, process: trio.Process) -> None:
+def _end_badly(client: BatchOpenAI, stop: trio.Event) -> None:
+    """Stop the proxy; what a journal has is for a rerun."""
+    client.keep_for_rerun()
+    stop.set()
+
+
+async def _pass_on(signals: AsyncIterator[int], end_badly: Callable[[], None], process: trio.Process) -> None:
     """Give the command each signal that comes; one that asks it to end also sets a limit to its batches."""
     async with trio.open_nursery() as nursery:
         async for number in signals:
@@ -140,12 +147,12 @@ async def _pass_on(signals: AsyncIterator[int], stop: trio.Event, process: trio.
                 with contextlib.suppress(ProcessLookupError):
                     process.send_signal(number)
             if number not in (signal.SIGUSR1, signal.SIGUSR2):
-                nursery.start_soon(_set_later, stop)
+                nursery.start_soon(_call_later, end_badly)
 
 
-async def _set_later(stop: trio.Event) -> None:
+async def _call_later(end_badly: Callable[[], None]) -> None:
     await trio.sleep(GRACE_SECONDS)
-    stop.set()
+    end_badly()
 
 
 def summary(tally: Any, progress: Progress) -> str:
