@@ -125,7 +125,7 @@ class Host:
 
     def __del__(self) -> None:
         if self._is_in_background and self.is_running:
-            self.stop()
+            self.stop(well=False)
             warnings.warn(
                 "a BatchOpenAI client was never closed: use `async with`, or `await client.close()`",
                 ResourceWarning,

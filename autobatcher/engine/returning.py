@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 import anyio
+from anyio.lowlevel import checkpoint
 
 from ..errors import JournalError
 from ..upstream.account import Account
@@ -22,6 +23,9 @@ from .request import Answer, ErrorFor, Request
 
 READ_AT_ONCE = 500
 """Stored answers: so that none waits for the last one of thousands."""
+
+ADDED_AT_ONCE = 5_000
+"""Free lines of a journal that is opened, some milliseconds' worth; then others have their turn."""
 
 MOST_ACCOUNTS = 1_000
 """Whose fingerprints are kept; a proxy that forwards keys sees many."""
@@ -80,7 +84,9 @@ class Returning:
     async def open(self) -> None:
         """Take possession of the journal. Raises `JournalError`."""
         contents = await self._journal.open()
-        for digest, line in contents.free_lines:
+        for number, (digest, line) in enumerate(contents.free_lines, start=1):
+            if number % ADDED_AT_ONCE == 0:
+                await checkpoint()
             self._free_lines.add(digest, line)
             if not line.is_stored:
                 self._of_batches[line.stamp].append(line)

@@ -44,7 +44,7 @@ class BatchRecord(msgspec.Struct, frozen=True, kw_only=True):
     taken: int = 0
 
 
-class FreeLine(msgspec.Struct, eq=False):
+class FreeLine(msgspec.Struct, eq=False, gc=False):
     """A line that nobody waits for: its caller left, or its process died.
 
     Attributes:

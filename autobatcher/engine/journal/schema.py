@@ -33,10 +33,10 @@ MIGRATIONS: tuple[str, ...] = (
     CREATE TABLE answers (
         id INTEGER PRIMARY KEY,
         status_code INTEGER NOT NULL,
-        body BLOB,
         request_id TEXT,
         answered_at REAL NOT NULL,
-        taken_by INTEGER
+        taken_by INTEGER,
+        body BLOB  -- last, so that the others can be read without it
     );
     CREATE TABLE sessions (
         number INTEGER PRIMARY KEY AUTOINCREMENT,

@@ -60,7 +60,8 @@ class Store:
         try:
             yield
         except BaseException:
-            self._db.execute("ROLLBACK")
+            if self._db.in_transaction:  # SQLite has rolled back by itself when the disk is full
+                self._db.execute("ROLLBACK")
             raise
         self._db.execute("COMMIT")
 
@@ -110,7 +111,7 @@ class Store:
     def answer(self, answers: Iterable[FreshAnswer], *, now: float) -> None:
         """Lines have their answers, which somebody was given or will be."""
         rows = (
-            (self._id_of(stamp, number), status_code, body, request_id, now, self._session if is_taken else None)
+            (self._id_of(stamp, number), status_code, request_id, now, self._session if is_taken else None, body)
             for stamp, number, status_code, body, request_id, is_taken in answers
         )
         self._db.executemany("INSERT OR REPLACE INTO answers VALUES (?, ?, ?, ?, ?, ?)", rows)

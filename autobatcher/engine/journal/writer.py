@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import logging
 import queue
+import sqlite3
 import threading
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -41,6 +41,7 @@ class Writer:
         self._told: queue.SimpleQueue[_Ask[Any] | Statement | None] = queue.SimpleQueue()
         self._failure: JournalError | None = None
         self._thread: threading.Thread | None = None
+        self._closed: _Ask[None] | None = None
 
     async def open(self) -> None:
         """Start. Raises `JournalError`, after which the writer is of no use.
@@ -70,14 +71,12 @@ class Writer:
 
     async def close(self) -> None:
         """Wait until everything is written and the file is let go. Cancelled: that happens all the same."""
-        if self._thread is None:
+        if self._thread is None or self._closed is not None:
             return
-        closed = _Ask(lambda store: None)
-        self._told.put(closed)
+        self._closed = _Ask(lambda store: None)
         self._told.put(None)
-        with suppress(JournalError):  # which has been told
-            await closed.answer()
-        self._thread.join()
+        await self._closed.answer()
+        self._thread.join()  # which is at its end
 
     # ---- in the thread ----
 
@@ -99,9 +98,16 @@ class Writer:
         try:
             while self._do_what_gathered(store):
                 pass
-        finally:
             store.close()
+        except sqlite3.Error as error:  # of the last checkpoint: SQLite makes up for it when it opens the file again
+            logger.warning("autobatcher: the journal %s was not closed in order: %s", self._path, error)
+        finally:
             ownership.release()
+            self._say_closed()
+
+    def _say_closed(self) -> None:
+        if self._closed is not None:
+            self._closed.succeed(None)
 
     def _do_what_gathered(self, store: Store) -> bool:
         """One transaction; False if it was the last one."""
@@ -138,6 +144,7 @@ class Writer:
         while (each := self._told.get()) is not None:
             if isinstance(each, _Ask):
                 each.fail(self._failure)
+        self._say_closed()
 
 
 class _Ask(Generic[T]):
