@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from cyclopts import App, ArgumentCollection, CycloptsError
 from cyclopts.config import Env, Toml
@@ -12,7 +12,7 @@ from cyclopts.help import DefaultFormatter, PanelSpec
 from rich.box import Box
 
 from .. import __version__
-from . import demo, emulate, serve
+from . import cancel, demo, emulate, forget, reconcile, results, serve, status, watch
 from . import run as run_
 from .flags import UsageError
 
@@ -56,7 +56,14 @@ def make_app() -> App:
     app.command(emulate.emulate, help_epilogue=emulate.EXAMPLES, config=ENVIRONMENT)
     app.command(serve.serve, help_epilogue=serve.EXAMPLES, config=proxy_config)
     app.command(run_.run, usage=run_.USAGE, help_epilogue=run_.EXAMPLES, config=proxy_config)
+    for command in (status.status, watch.watch, results.results, cancel.cancel, reconcile.reconcile, forget.forget):
+        app.command(command, help_epilogue=_examples_of(command), config=ENVIRONMENT)
     return app
+
+
+def _examples_of(command: Callable[..., int]) -> str:
+    examples: str = sys.modules[command.__module__].EXAMPLES
+    return examples
 
 
 def run(arguments: list[str]) -> int:

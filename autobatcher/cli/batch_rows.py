@@ -74,7 +74,7 @@ class Row:
         return self.trouble if self.state is None else self.state.status.replace("_", " ")
 
     def may_run(self, now: float) -> bool:
-        """Whether there is something to be waited for upstream. What is being submitted is, for as long as that takes."""
+        """Whether there is something to be waited for. What is being submitted counts for as long as that may take."""
         if self.state is not None:
             return not self.state.is_terminal
         if self.record is None or self.record.stage == "ended" or self.is_gone or self.is_ours is False:
@@ -99,12 +99,12 @@ class Row:
 
 _RECORD_FIELDS = (
     *("answered", "completion_window", "created_at", "changed_at", "endpoint", "metadata", "models", "provider"),
-    *("stage", "status", "taken"),
+    *("request_count", "stage", "status", "taken"),
 )
 
 
 def _of_record(record: BatchRecord) -> dict[str, Any]:
-    return {**{name: getattr(record, name) for name in _RECORD_FIELDS}, "requests": record.request_count}
+    return {name: getattr(record, name) for name in _RECORD_FIELDS}
 
 
 def _of_state(state: BatchState) -> dict[str, Any]:

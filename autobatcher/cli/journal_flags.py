@@ -1,4 +1,4 @@
-"""The flags of commands on a journal, and the journal opened for them: to be read while an engine may own it, or owned."""
+"""The flags of commands on a journal, and the journal opened for them: to be read, whoever owns it, or owned."""
 
 from __future__ import annotations
 

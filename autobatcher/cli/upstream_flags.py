@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from urllib.parse import urlsplit
 
+import anyio
 import openai
 from cyclopts import Parameter
 
@@ -20,6 +21,8 @@ from ..upstream.batch_api import BatchAPI
 from ..upstream.providers import profile_named
 from .flags import Url, UsageError
 from .proxy_flags import Secret
+
+CLOSE_SECONDS = 2.0
 
 
 @Parameter(name="*")
@@ -94,7 +97,8 @@ async def open_upstream(flags: UpstreamFlags) -> AsyncGenerator[Upstream]:
         async with openai.DefaultAsyncHttpxClient() as http:
             yield Upstream(BatchAPI(http), account_behind(client), follows_records=flags.provider is None)
     finally:
-        await client.close()
+        with anyio.move_on_after(CLOSE_SECONDS, shield=True):
+            await client.close()
 
 
 def host_of(base_url: str) -> str:
