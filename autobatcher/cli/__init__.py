@@ -27,7 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and give its exit code.
 
     0: done. 1: it ran, and something failed. 2: it was called wrongly, or something is not installed. 130, 143:
-    it was interrupted by Ctrl-C or SIGTERM before it was done.
+    it was interrupted by Ctrl-C or SIGTERM before it was done. 141: nobody reads its output any more.
 
     Args:
         arguments: without the program's name; None for those of the process.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
@@ -40,6 +41,10 @@ _NO_BOX = Box("\n".join(["    "] * 8), ascii=True)
 """Help looks the same on a terminal and in a file."""
 
 
+READER_IS_GONE = 141
+"""What a shell says of a program that SIGPIPE ended, as in `autobatcher results | head`."""
+
+
 def make_app() -> App:
     """The app with all its commands."""
     app = App(
@@ -76,7 +81,15 @@ def run(arguments: list[str]) -> int:
         return _refuse(str(error), arguments[:1])
     except KeyboardInterrupt:
         return 128 + signal.SIGINT
+    except BrokenPipeError:
+        _write_nowhere()
+        return READER_IS_GONE
     return code if isinstance(code, int) else 0
+
+
+def _write_nowhere() -> None:
+    """Whoever read our output wants no more of it: what is still to be flushed must not fail again."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _refuse(reason: str, command: Sequence[str]) -> int:

@@ -42,7 +42,9 @@ CANCEL_SECONDS = 60.0
 
 CONCURRENT_CANCELS = 8
 
-_STYLES = {"cancelled": "green", "not": "red"}
+ANOTHER_ACCOUNTS = "left alone: it was made with another base URL or key"
+
+_STYLES = {"cancelled": "green", "not": "red", "left": "yellow"}
 
 
 @dataclass(frozen=True)
@@ -102,11 +104,11 @@ async def _cancel_all(
 ) -> int:
     async with open_upstream(flags) as upstream:
         if names is None:
-            targets = [Target(r.batch_id, r) for r in records if upstream.is_payer_of(r) and may_run(r)]
+            targets = [Target(record.batch_id, record) for record in records if may_run(record)]
         else:
             targets = [_target(name, records) for name in dict.fromkeys(names)]
         with _logs_left_to_us():
-            ends = await _cancel_concurrently(upstream, targets)
+            ends = await _cancel_concurrently(upstream, targets, wants_others=names is not None)
     report(ends, as_json=as_json)
     return 1 if any(end.is_failure for end in ends) else 0
 
@@ -121,13 +123,17 @@ def _target(name: str, records: list[BatchRecord]) -> Target:
     return Target(name) if record is None else Target(record.batch_id, record)
 
 
-async def _cancel_concurrently(upstream: Upstream, targets: list[Target]) -> list[End]:
+async def _cancel_concurrently(upstream: Upstream, targets: list[Target], *, wants_others: bool) -> list[End]:
+    """Cancel them all; whether those of other accounts count as failures is `wants_others`."""
     ends: dict[int, End] = {}
     limiter = trio.CapacityLimiter(CONCURRENT_CANCELS)
 
     async def one(number: int, target: Target) -> None:
         async with limiter:
-            ends[number] = await _Cancelling(upstream, target).run()
+            if target.record is not None and not upstream.is_payer_of(target.record):
+                ends[number] = End(target, target.batch_id, ANOTHER_ACCOUNTS, is_failure=wants_others)
+            else:
+                ends[number] = await _Cancelling(upstream, target).run()
 
     async with trio.open_nursery() as nursery:
         for number, target in enumerate(targets):
@@ -154,8 +160,6 @@ class _Cancelling:
     async def run(self) -> End:
         record = self._target.record
         if record is not None:
-            if not self._upstream.is_payer_of(record):
-                return self._end("not cancelled: it was made with another base URL or key", is_failure=True)
             if record.stage == "ended":
                 return self._end("has ended before")
             if record.stage == "intended":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -11,7 +12,7 @@ from cyclopts import Parameter
 
 from ..engine.journal import BatchRecord
 from ..engine.journal.ownership import Ownership
-from ..engine.journal.store import Store, told_as_journal_error
+from ..engine.journal.store import Store
 from ..errors import JournalError
 from .flags import UsageError
 
@@ -23,17 +24,15 @@ Switch = Annotated[bool, Parameter(negative=())]
 @contextmanager
 def journal_for_reading(path: Path) -> Iterator[Store]:
     """The journal, whoever owns it. Raises `UsageError` for a file that is none, now or while the block reads it."""
-    with told_as_usage_error():
-        store = Store(path, is_read_only=True)
-        with closing(store), told_as_journal_error(path):
-            yield store
+    with told_as_usage_error(path), closing(Store(path, is_read_only=True)) as store:
+        yield store
 
 
 @contextmanager
 def journal_of_our_own(path: Path) -> Iterator[Store]:
     """The journal, with no engine on it meanwhile. Raises `UsageError`, too, if there is one."""
     read_batches(path)  # what is no journal must not be made one
-    with told_as_usage_error(), told_as_journal_error(path):
+    with told_as_usage_error(path):
         ownership = Ownership(path)
         try:
             with closing(Store(path)) as store:
@@ -43,12 +42,14 @@ def journal_of_our_own(path: Path) -> Iterator[Store]:
 
 
 @contextmanager
-def told_as_usage_error() -> Iterator[None]:
-    """A journal that cannot be used, or not now, is an error of usage."""
+def told_as_usage_error(path: Path) -> Iterator[None]:
+    """A journal that cannot be used, or not now, is an error of usage. (What fails at the output is none.)"""
     try:
         yield
     except JournalError as error:
-        raise UsageError(error.message) from error
+        raise UsageError(f"--journal {path}: {error.message}") from error
+    except sqlite3.Error as error:
+        raise UsageError(f"--journal {path} cannot be used: {error}.") from error
 
 
 def read_batches(path: Path) -> list[BatchRecord]:

@@ -13,10 +13,8 @@ from ..engine.journal import BatchRecord, Journal
 from ..engine.journal.journal import CLOSE_SECONDS
 from ..engine.journal.records import FreeLine
 from ..engine.reconciling import Finding, Reconciling
-from ..errors import JournalError
 from .batch_table import counted, name_of
-from .flags import UsageError
-from .journal_flags import AsJson, Switch, read_batches, required
+from .journal_flags import AsJson, Switch, read_batches, required, told_as_usage_error
 from .signals import run_until_interrupted
 from .text_table import print_json, print_text, text_table
 from .upstream_flags import UpstreamFlags, host_of, open_upstream
@@ -63,7 +61,8 @@ def reconcile(
     path = required(journal)
     read_batches(path)  # what is no journal must not be made one
     make = partial(Reconciling, delete_input_files=not keep_input_files, forgets_gone=forget_gone)
-    return run_until_interrupted(partial(_reconcile, flags or UpstreamFlags(), path, make, as_json=as_json))
+    with told_as_usage_error(path):
+        return run_until_interrupted(partial(_reconcile, flags or UpstreamFlags(), path, make, as_json=as_json))
 
 
 async def _reconcile(flags: UpstreamFlags, path: Path, make: Any, *, as_json: bool) -> int:
@@ -80,8 +79,6 @@ async def _reconcile(flags: UpstreamFlags, path: Path, make: Any, *, as_json: bo
             findings = await _look_at_all(reconciling, [r for r in records if upstream.is_payer_of(r)], free)
             elsewhere = [record for record in records if not upstream.is_payer_of(record)]
         await journal.written()
-    except JournalError as error:
-        raise UsageError(error.message) from error
     finally:
         with trio.CancelScope(deadline=trio.current_time() + CLOSE_SECONDS, shield=True):
             await journal.close(well=False)

@@ -29,8 +29,9 @@ LOOKUP_SECONDS = 30.0
 CONCURRENT_LOOKS = 8
 
 Verdict = Literal["forgotten", "running", "read", "gone", "failed"]
-"""forgotten: it never was, and the journal has it no more. running: left as it is. read: its answers are stored, and it
-is ended. gone: the upstream does not know it. failed: it could not be looked at, or not be read."""
+"""forgotten: it never was or is gone, and the journal expects nothing of it any more. running: left as it is. read: its
+answers are stored, and it is ended. gone: the upstream does not know it; left as it is. failed: it could not be looked
+at, or not be read."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -187,9 +188,9 @@ class _Look:
             return self._finding("gone", reason="the upstream does not know it")
         if self._record.answered and not self._record.is_hash_only:
             self._entry.end()
-        else:
-            self._entry.forget()
-        return self._finding("gone", reason="the upstream does not know it; forgotten")
+            return self._finding("forgotten", reason="the upstream does not know it; the answers that are here stay")
+        self._entry.forget()
+        return self._finding("forgotten", reason="the upstream does not know it")
 
     def _finding(self, verdict: Verdict, *, reason: str = "") -> Finding:
         state = self._upstream.state
@@ -197,7 +198,7 @@ class _Look:
             record=self._record,
             verdict=verdict,
             batch_id=self._upstream.batch_id,
-            status="" if state is None or verdict in ("failed", "gone") else state.status,
+            status="" if state is None or verdict in ("failed", "gone", "forgotten") else state.status,
             answers=sum(line.is_stored for line in self._free),
             reason=reason,
         )

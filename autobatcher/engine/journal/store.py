@@ -42,7 +42,7 @@ class Store:
             if is_read_only:
                 uri = f"{path.resolve(strict=True).as_uri()}?mode=ro"
                 self._db = sqlite3.connect(uri, uri=True, timeout=BUSY_SECONDS, isolation_level=None)
-                self._close_unless(self._check_version)
+                self._close_unless(self._check)
             else:
                 make_private(path)
                 self._db = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None)
@@ -55,8 +55,11 @@ class Store:
             self._db.close()
             raise
 
-    def _check_version(self) -> None:
+    def _check(self) -> None:
         schema.check_version(self._db.execute("PRAGMA user_version").fetchone()[0])
+        tables = {name for (name,) in self._db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+        if not tables.issuperset(schema.TABLES):
+            raise JournalError("The file is an SQLite database, but no journal of autobatcher.")
 
     def _prepare(self) -> None:
         self._db.execute("PRAGMA journal_mode = WAL")
