@@ -25,7 +25,7 @@ EXAMPLES = """
     autobatcher forget --all --journal journal.sqlite3
 """
 
-_MAY_RUN = ("creating", "created")
+_NOT_READ = ("creating", "created")
 
 
 def forget(
@@ -39,7 +39,7 @@ def forget(
 ) -> int:
     """Delete batches, with their prompts and answers, from a journal that no engine uses.
 
-    Batches that may still run are kept: `autobatcher cancel` or `autobatcher reconcile` them first, or give --force.
+    Batches that may still run, or were not read yet, are kept: `autobatcher cancel` or `autobatcher reconcile` them first, or give --force.
     Nothing is changed upstream. A rerun sends, and pays, again what was forgotten.
 
     Exit codes: 0, or 1 if a batch was kept that may still run.
@@ -65,7 +65,7 @@ def forget(
         records = store.batches()
         if not every:
             records = chosen(records, batches, path) if older_than is None else _older(records, older_than)
-        kept = [] if force else [record for record in records if record.stage in _MAY_RUN]
+        kept = [] if force else [record for record in records if record.stage in _NOT_READ]
         forgotten = [record for record in records if record not in kept]
         _forget(store, forgotten)
         if every:
@@ -97,7 +97,10 @@ def report(forgotten: list[BatchRecord], kept: list[BatchRecord], answers: int, 
     else:
         for record in kept:
             name = name_of(record.batch_id, record.stamp)
-            print_text(f"{name} was kept, since it may still run: cancel or reconcile it first, or give --force.")
+            print_text(
+                f"{name} was kept: it may still run, or have answers that were not read. `autobatcher cancel` or "
+                "`autobatcher reconcile` first, or give --force."
+            )
         print_text(
             f"{counted(len(forgotten), 'batch', 'batches')} and {counted(answers, 'answer', 'answers')} forgotten."
         )

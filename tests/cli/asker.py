@@ -6,6 +6,7 @@ Arguments: base URL, journal, how many questions, and words: "hash" for journal_
 from __future__ import annotations
 
 import sys
+from functools import partial
 
 import anyio
 
@@ -15,21 +16,20 @@ KEY = "sk-secret-of-the-asker"
 
 
 async def main(base_url: str, journal: str, count: str, *words: str) -> None:
-    async with (
-        BatchOpenAI(
-            base_url=base_url,
-            api_key=KEY,
-            journal=journal,
-            journal_hash_only="hash" in words,
-            batch_size=1,
-            poll_interval_seconds=0.1 if "fails" in words else 1000.0,
-            batch_event_handler=lambda event: print(event["event"], flush=True),
-        ) as client,
-    ):
+    async with BatchOpenAI(
+        base_url=base_url,
+        api_key=KEY,
+        journal=journal,
+        journal_hash_only="hash" in words,
+        batch_size=1,
+        poll_interval_seconds=0.1 if "fails" in words else 1000.0,
+    ) as client:
         async with anyio.create_task_group() as nursery:
             for number in range(int(count)):
                 nursery.start_soon(ask, client, f"question {number}")
         if "fails" in words:
+            while (statistics := client.batch_statistics()) is not None and statistics.active_batch_ids:
+                await anyio.sleep(0.05)  # until they are read to their end
             raise SystemExit(3)
 
 
@@ -38,4 +38,4 @@ async def ask(client: BatchOpenAI, text: str) -> None:
 
 
 if __name__ == "__main__":
-    anyio.run(main, *sys.argv[1:])
+    anyio.run(partial(main, *sys.argv[1:]))

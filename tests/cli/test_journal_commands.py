@@ -24,6 +24,7 @@ from autobatcher.engine.journal import BatchRecord
 from autobatcher.engine.journal.identity import fingerprint
 from autobatcher.engine.journal.ownership import Ownership
 from autobatcher.engine.journal.store import Store
+from autobatcher.errors import JournalError
 from tests.cli.asker import KEY
 from tests.cli.processes import environment, find_url, read_until, run, started
 
@@ -71,11 +72,39 @@ def asker(*arguments: str) -> Iterator[subprocess.Popen[str]]:
 
 def left_by_a_killed_program(upstream: str, journal: Path, count: int, *words: str, submitted: int) -> None:
     """The journal of a program that died when it had heard of so many batches."""
-    with asker(upstream, str(journal), str(count), *words) as process:
-        for _ in range(submitted):
-            read_until(process, "stdout", "batch_submitted")
+    with asker(upstream, str(journal), str(count), *words):
+        wait_until_written(journal, submitted)
         while len(listed(upstream)) < count:  # creations nobody hears of
             time.sleep(0.05)
+
+
+def wait_until_written(journal: Path, submitted: int) -> None:
+    """Until the journal has the ids of so many batches."""
+    for _ in range(400):
+        if journal.exists() and journal.stat().st_size and count_ids(journal) == submitted:
+            return
+        time.sleep(0.05)
+    raise AssertionError("the program did not submit its batches")
+
+
+def count_ids(journal: Path) -> int:
+    try:
+        return sum(record.batch_id is not None for record in records_of(journal))
+    except JournalError:  # it is just being made
+        return 0
+
+
+def upload(upstream: str, name: str, content: bytes) -> str:
+    sent = httpx.post(f"{upstream}/files", data={"purpose": "batch"}, files={"file": (name, content)}, timeout=10)
+    return str(sent.json()["id"])
+
+
+def create_batch(upstream: str) -> str:
+    """A batch that runs, made by somebody else."""
+    line = {"custom_id": "1", "method": "POST", "url": "/v1/chat/completions", "body": {"model": "m", "messages": []}}
+    file_id = upload(upstream, "theirs.jsonl", json.dumps(line).encode())
+    wanted = {"input_file_id": file_id, "endpoint": "/v1/chat/completions", "completion_window": "24h"}
+    return str(httpx.post(f"{upstream}/batches", json=wanted, timeout=10).json()["id"])
 
 
 @pytest.fixture(scope="module")
@@ -150,9 +179,17 @@ def write_record(journal: Path, upstream: str, stamp: str, **fields: Any) -> Non
     """A batch that an engine wrote down long ago and then died."""
     client = BatchOpenAI(base_url=upstream, api_key=KEY)
     made: dict[str, Any] = {
-        **{"stamp": stamp, "account": fingerprint(account_behind(client)), "base_url": upstream},
-        **{"provider": "conservative", "endpoint": "/v1/chat/completions", "completion_window": "24h"},
-        **{"models": ["m"], "metadata": {}, "request_count": 1, "created_at": 1.0, "changed_at": 1.0},
+        "stamp": stamp,
+        "account": fingerprint(account_behind(client)),
+        "base_url": upstream,
+        "provider": "conservative",
+        "endpoint": "/v1/chat/completions",
+        "completion_window": "24h",
+        "models": ["m"],
+        "metadata": {},
+        "request_count": 1,
+        "created_at": 1.0,
+        "changed_at": 1.0,
     }
     with closing(Store(journal)) as store, store.transaction():
         body = b'{"model":"m","messages":[{"role":"user","content":"lost"}]}'
@@ -184,8 +221,8 @@ def test_status_tells_without_a_network_what_a_killed_program_left(
 
 def test_status_works_while_an_engine_owns_the_journal(slow_upstream: str, tmp_path: Path) -> None:
     journal = tmp_path / "journal.sqlite3"
-    with asker(slow_upstream, str(journal), "1") as process:
-        read_until(process, "stdout", "batch_submitted")
+    with asker(slow_upstream, str(journal), "1"):
+        wait_until_written(journal, 1)
         told = run("status", AUTOBATCHER_JOURNAL=str(journal))
         assert (told.returncode, told.stderr) == (0, "")
         assert "batch_" in told.stdout
@@ -266,21 +303,19 @@ def test_watch_ends_when_nothing_may_run_any_more(
     assert KEY not in out
 
 
-def test_ctrl_c_ends_watch_with_130(tmp_path: Path) -> None:
-    with emulator("--batch-seconds", "1000") as upstream:
-        left_by_a_killed_program(upstream, tmp_path / "journal.sqlite3", 1, submitted=1)
-        with started("watch", *to(upstream)) as process:
-            assert process.stdout is not None
-            process.stdout.readline()
-            process.send_signal(signal.SIGINT)
-            _, err = process.communicate(timeout=10)
-            assert (process.returncode, err) == (130, "")
+def test_ctrl_c_ends_watch_with_130(slow_upstream: str) -> None:
+    create_batch(slow_upstream)
+    with started("watch", *to(slow_upstream)) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=10)
+        assert (process.returncode, err) == (130, "")
 
 
-def test_watch_gives_up_on_an_upstream_that_refuses(capsys: pytest.CaptureFixture[str]) -> None:
-    with emulator("--api-key", "sk-the-right-key") as upstream:
-        assert main(["watch", *to(upstream)]) == 1
-        assert "401" in as_text(capsys)
+def test_watch_gives_up_on_an_upstream_that_refuses(quick_upstream: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["watch", *to(f"{quick_upstream}/no/such/place")]) == 1
+    assert "404" in as_text(capsys)
 
 
 # ---- results ----
@@ -300,7 +335,7 @@ def test_results_are_a_table_for_people_and_whole_bodies_for_programs(
 
 
 def test_results_of_one_batch(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    first, second = records_of(finished)
+    first, _ = records_of(finished)
     for name in (first.stamp, str(first.batch_id)):
         assert main(["results", name, "--journal", str(finished), "--json"]) == 0
         assert [row["stamp"] for row in as_json(capsys)] == [first.stamp]
@@ -321,9 +356,8 @@ def test_cancel_needs_no_lock_and_says_of_each_what_happened(
     slow_upstream: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     journal = tmp_path / "journal.sqlite3"
-    with asker(slow_upstream, str(journal), "2") as process:
-        read_until(process, "stdout", "batch_submitted")
-        read_until(process, "stdout", "batch_submitted")
+    with asker(slow_upstream, str(journal), "2"):
+        wait_until_written(journal, 2)
         first, second = records_of(journal)
         flags = ("--journal", str(journal), *to(slow_upstream))
         assert main(["cancel", first.stamp, *flags]) == 0
@@ -383,17 +417,16 @@ def test_reconcile_reads_what_ended_and_finds_what_nobody_heard_of(
 
 
 def test_reconcile_leaves_running_batches_and_those_of_other_accounts(
-    unfinished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    slow_upstream: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    journal = tmp_path / "running.sqlite3"
-    with emulator("--batch-seconds", "1000") as upstream:
-        left_by_a_killed_program(upstream, journal, 1, submitted=1)
-        assert main(["reconcile", "--journal", str(journal), *to(upstream)]) == 0
-        assert "running" in as_text(capsys)
-        assert main(["reconcile", "--journal", str(unfinished), *to(upstream)]) == 0
-        assert as_text(capsys).count("another account") == 2
-        assert len(records_of(journal)) == 1
-        assert len(records_of(unfinished)) == 2
+    journal = tmp_path / "journal.sqlite3"
+    write_record(journal, slow_upstream, "1" * 32, stage="created", batch_id=create_batch(slow_upstream))
+    write_record(journal, slow_upstream, "2" * 32, stage="created", batch_id="batch_theirs", account=b"another")
+    assert main(["reconcile", "--journal", str(journal), *to(slow_upstream)]) == 0
+    text = as_text(capsys)
+    assert "running" in text
+    assert "another account" in text
+    assert [record.stage for record in records_of(journal)] == ["created", "created"]
 
 
 def test_reconcile_forgets_what_never_was_and_what_is_gone_if_told_so(
@@ -403,7 +436,7 @@ def test_reconcile_forgets_what_never_was_and_what_is_gone_if_told_so(
     write_record(journal, quick_upstream, "1" * 32)
     write_record(journal, quick_upstream, "2" * 32, stage="creating")
     write_record(journal, quick_upstream, "3" * 32, stage="created", batch_id="batch_gone")
-    httpx.post(f"{quick_upstream}/files", data={"purpose": "batch"}, files={"file": (stray, b"{}\n")}, timeout=10)
+    upload(quick_upstream, stray, b"{}\n")
     assert stray in input_files(quick_upstream)
     flags = ("--journal", str(journal), *to(quick_upstream))
     assert main(["reconcile", "--json", *flags]) == 0
@@ -418,8 +451,7 @@ def test_a_journal_without_bodies_is_reconciled_and_says_that_it_has_none(
     quick_upstream: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     journal = tmp_path / "journal.sqlite3"
-    with asker(quick_upstream, str(journal), "1", "hash") as process:
-        read_until(process, "stdout", "batch_submitted")
+    left_by_a_killed_program(quick_upstream, journal, 1, "hash", submitted=1)
     assert main(["reconcile", "--journal", str(journal), *to(quick_upstream)]) == 0
     assert "a rerun reads them" in as_text(capsys)
     (record,) = records_of(journal)
