@@ -39,17 +39,17 @@ def forget(
 ) -> int:
     """Delete batches, with their prompts and answers, from a journal that no engine uses.
 
-    Batches that may still run, or were not read yet, are kept: `autobatcher cancel` or `autobatcher reconcile` them first, or give --force.
-    Nothing is changed upstream. A rerun sends, and pays, again what was forgotten.
+    Batches that may still run, or were not read yet, are kept: `autobatcher cancel` or `autobatcher reconcile` them
+    first, or give --force. Nothing is changed upstream. A rerun sends, and pays, again what was forgotten.
 
-    Exit codes: 0, or 1 if a batch was kept that may still run.
+    Exit codes: 0, or 1 if a batch was kept.
 
     Args:
         batches: Ids or stamps of batches.
         every: Forget all batches. The file is made small, so that nothing of them is left in it.
         older_than: Forget batches that were made more than so many seconds ago.
         taken: Forget answers that somebody was given, and batches that have nothing else.
-        force: Forget batches that may still run, too. Nobody will cancel or read them then.
+        force: Forget these, too. Nobody will cancel or read them then.
         journal: The journal's file.
         as_json: One JSON object with what was forgotten and kept.
     """

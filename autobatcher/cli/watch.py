@@ -67,7 +67,8 @@ async def _watch(flags: UpstreamFlags, journal: Path | None, interval: float, sh
             seen = await ask(upstream, None if journal is None else read_batches(journal))
             show.take(seen)
             if seen.failure is None:
-                if not any(row.may_run(time.time()) for row in seen.rows):
+                awaited = [row for row in seen.rows if journal is None or row.record is not None]
+                if not any(row.may_run(time.time()) for row in awaited):
                     return 0
             elif not seen.failure.is_passing:
                 print(f"autobatcher watch: the upstream refuses: {seen.failure.summary}", file=sys.stderr)

@@ -294,7 +294,7 @@ def test_watch_ends_when_nothing_may_run_any_more(
     with started("watch", "--interval", "0.1", *flags) as process:
         first = json.loads(process.stdout.readline()) if process.stdout else {}
         assert first["batch_id"] in ids
-        assert main(["cancel", *(record["id"] for record in listed(slow_upstream)), *to(slow_upstream)]) == 0
+        assert main(["cancel", *ids, *to(slow_upstream)]) == 0
         out, err = process.communicate(timeout=20)
         assert (process.returncode, err) == (0, "")
     last = {row["batch_id"]: row["upstream"]["status"] for row in map(json.loads, out.splitlines())}
