@@ -99,11 +99,16 @@ def upload(upstream: str, name: str, content: bytes) -> str:
     return str(sent.json()["id"])
 
 
-def create_batch(upstream: str) -> str:
-    """A batch that runs, made by somebody else."""
+def create_batch(upstream: str, stamp: str = "") -> str:
+    """A batch that runs, made by somebody else, or by a program that carried this stamp."""
     line = {"custom_id": "1", "method": "POST", "url": "/v1/chat/completions", "body": {"model": "m", "messages": []}}
     file_id = upload(upstream, "theirs.jsonl", json.dumps(line).encode())
-    wanted = {"input_file_id": file_id, "endpoint": "/v1/chat/completions", "completion_window": "24h"}
+    wanted: dict[str, Any] = {
+        "input_file_id": file_id,
+        "endpoint": "/v1/chat/completions",
+        "completion_window": "24h",
+        "metadata": {"autobatcher_stamp": stamp} if stamp else {},
+    }
     return str(httpx.post(f"{upstream}/batches", json=wanted, timeout=10).json()["id"])
 
 
@@ -125,6 +130,7 @@ def _finished(quick_upstream: str, tmp_path_factory: pytest.TempPathFactory) -> 
     journal = tmp_path_factory.mktemp("failed") / "journal.sqlite3"
     with asker(quick_upstream, str(journal), "2", "fails") as process:
         assert process.wait(20) == 3
+    assert main(["reconcile", "--journal", str(journal), *to(quick_upstream)]) == 0  # it may not have come to the end
     return journal
 
 
@@ -376,6 +382,23 @@ def test_cancel_leaves_batches_of_other_accounts_alone(
     assert main(["cancel", "--all", *flags]) == 0
     assert as_text(capsys).count("left alone") == 2
     assert main(["cancel", records_of(unfinished)[0].stamp, *flags]) == 1
+
+
+def test_cancel_looks_up_what_nobody_heard_of(
+    slow_upstream: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    journal = tmp_path / "journal.sqlite3"
+    batch_id = create_batch(slow_upstream, "a" * 32)
+    write_record(journal, slow_upstream, "a" * 32, stage="creating")
+    write_record(journal, slow_upstream, "b" * 32, stage="creating")
+    write_record(journal, slow_upstream, "c" * 32)
+    names = ("a" * 32, "b" * 32, "c" * 32)
+    assert main(["cancel", *names, "--json", "--journal", str(journal), *to(slow_upstream)]) == 0
+    assert [(row["batch_id"], row["what_happened"]) for row in as_json(capsys)] == [
+        (batch_id, "cancelled"),
+        (None, "was never created: nothing to cancel"),
+        (None, "was not created yet: nothing to cancel"),
+    ]
 
 
 # ---- reconcile ----
