@@ -78,7 +78,7 @@ async def _reconcile(flags: UpstreamFlags, path: Path, make: Any, *, as_json: bo
             reconciling = make(journal, upstream.api, upstream.account_for)
             findings = await _look_at_all(reconciling, [r for r in records if upstream.is_payer_of(r)], free)
             elsewhere = [record for record in records if not upstream.is_payer_of(record)]
-        await journal.written()
+        await journal.answers([])  # when this is answered, all that was told before is on disk
     finally:
         with trio.CancelScope(deadline=trio.current_time() + CLOSE_SECONDS, shield=True):
             await journal.close(well=False)

@@ -42,7 +42,7 @@ def results(
     """Show the requests of a journal, and their answers.
 
     This shows prompts and answers: shortened for people, whole with --json (null where the journal has none). Answers
-    that were taken are here until the program that took them has ended well.
+    that were taken are here until the journal is used again after the program that took them has ended well.
 
     Args:
         batch: A batch's id or stamp. Without it: all batches.

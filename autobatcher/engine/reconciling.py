@@ -58,7 +58,7 @@ class Reconciling:
     """Looks at batches of one account, each once.
 
     Args:
-        journal: open. Whoever opened it also waits until all is written.
+        journal: open, and of the kind that keeps answers. Whoever opened it also waits until all is written.
         account_for: who pays for a batch, and whose rules it was made by.
         delete_input_files: whether those of batches that were read are deleted, as the engine does.
         forgets_gone: whether batches that the upstream does not know are forgotten.
@@ -92,7 +92,7 @@ class Reconciling:
             return await _Look(
                 record,
                 list(free),
-                self._journal.for_kind(is_hash_only=record.is_hash_only),
+                self._journal,
                 self._api,
                 self._account_for(record),
                 self._settings,
@@ -115,12 +115,14 @@ class _Look:
         forgets_gone: bool,
     ) -> None:
         self._record = record
-        self._free = free
+        self._free = [] if record.is_hash_only else free  # an answer that is not kept need not be read
+        self._journal = journal
         self._api = api
         self._account = account
+        self._deletes_files = settings.delete_input_files
         self._forgets_gone = forgets_gone
         self._age = max(0.0, journal.wall_clock() - record.changed_at)
-        self._entry = JournalEntry(journal, FreeLines(), record, free, _nobody)
+        self._entry = JournalEntry(journal, FreeLines(), record, self._free, _nobody)
         waiting = Waiting({}, _never, self._entry)
         self._reader = ResultReader(api, account, waiting, self._entry.room)
         self._upstream = UpstreamBatch(
@@ -147,7 +149,7 @@ class _Look:
 
     async def _forget_what_never_was(self) -> Finding:
         await self._clean_up()
-        if self._upstream.may_have_files:
+        if self._deletes_files and self._upstream.may_have_files:
             return self._finding("failed", reason="its input file could not be deleted upstream")
         self._entry.forget()
         return self._finding("forgotten", reason="it was never created")
@@ -174,9 +176,11 @@ class _Look:
         if failure is not None:
             return self._finding("failed", reason=f"its results could not be read: {failure.summary}")
         await self._clean_up()
+        if self._record.is_hash_only:  # its lines stay, for a rerun that reads them again
+            self._journal.update(self._record.stamp, stage="ended")
+            return self._finding("read", reason="the journal keeps no answers: a rerun reads them")
         self._entry.end()
-        reason = "the journal keeps no answers: a rerun reads them" if self._record.is_hash_only else ""
-        return self._finding("read", reason=reason)
+        return self._finding("read")
 
     async def _clean_up(self) -> None:
         with anyio.move_on_after(CLEAN_UP_SECONDS):

@@ -152,6 +152,40 @@ async def test_the_input_file_goes_with_the_last_reading_unless_it_is_to_stay(li
         assert await count_input_files(world) == keeps
 
 
+async def test_batches_of_a_journal_without_bodies_are_left_to_a_rerun_that_reads_them(lives: Lives) -> None:
+    async with open_world(batch_seconds=10.0) as world:
+        await die_with(lives, world, 1, journal_hash_only=True)
+        await anyio.sleep(60)
+        (found,) = await reconcile(lives, world)
+        assert (found.verdict, found.status, found.answers) == ("read", "completed", 0)
+        assert await stages(lives) == [("ended", 1, 0)]
+        async with lives.life(world, journal_hash_only=True) as life:
+            assert await ask(life.client, "question 0") == "question 0"
+        assert world.emulator.statistics().batches_created == 1
+
+
+async def test_what_never_was_is_forgotten_although_input_files_are_to_stay(lives: Lives) -> None:
+    async with open_world(faults=plan(HttpFault(operation="files.create", delay_seconds=1000.0))) as world:
+        await die_while_creating(lives, world)
+        (found,) = await reconcile(lives, world, delete_input_files=False)
+        assert found.verdict == "forgotten"
+        assert await stages(lives) == []
+
+
+async def test_what_never_was_stays_until_its_input_file_could_be_looked_for(lives: Lives) -> None:
+    faults = plan(
+        HttpFault(operation="files.create", delay_seconds=1000.0),
+        HttpFault(operation="files.list", status=403, first=1),
+    )
+    async with open_world(faults=faults) as world:
+        await die_while_creating(lives, world)
+        (found,) = await reconcile(lives, world)
+        assert found.verdict == "failed"
+        assert await stages(lives) == [("intended", 1, 0)]
+        (found,) = await reconcile(lives, world)
+        assert found.verdict == "forgotten"
+
+
 async def die_while_creating(lives: Lives, world: World) -> None:
     async with lives.life(world) as life, anyio.create_task_group() as nursery:
         nursery.start_soon(ask, life.client, "question")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from copy import copy
 from pathlib import Path
 from typing import Any
 
@@ -79,16 +78,6 @@ class Journal:
             self._writer.tell(Store.close_well)
             at_exit.closed_well(self.path)
         await self._writer.close()
-
-    def for_kind(self, *, is_hash_only: bool) -> Journal:
-        """The same journal for batches of which it keeps, or does not keep, prompts and answers."""
-        other = copy(self)
-        other.is_hash_only = is_hash_only
-        return other
-
-    async def written(self) -> None:
-        """Wait until everything told is on disk. Raises `JournalError`."""
-        await self._writer.ask(lambda store: None)
 
     # ---- a batch ----
 
