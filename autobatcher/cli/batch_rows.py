@@ -9,8 +9,8 @@ from typing import Any
 
 import trio
 
-from ..engine.batch import GONE
 from ..engine.journal import BatchRecord
+from ..engine.reconciling import GONE
 from ..upstream.batch_api import PATIENCE_SECONDS, STAMP_KEY
 from ..upstream.batch_state import TERMINAL_STATUSES, BatchState
 from ..upstream.failures import UpstreamError
