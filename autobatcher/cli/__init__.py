@@ -5,6 +5,10 @@ app.py        which commands there are; exit codes
 emulate.py    `autobatcher emulate`
 demo.py       `autobatcher demo`; workload.py, progress.py, summary.py are its parts
 serve.py      `autobatcher serve`; run.py: `autobatcher run`; proxy_flags.py, event_lines.py: what they share
+status.py     `autobatcher status`; watch.py: `autobatcher watch`; batch_rows.py, batch_table.py: what they share
+results.py    `autobatcher results`; excerpts.py: a prompt and an answer in a few words
+cancel.py     `autobatcher cancel`; reconcile.py: `autobatcher reconcile`; forget.py: `autobatcher forget`
+journal_flags.py, upstream_flags.py, text_table.py: what all commands on a journal share
 flags.py      what the commands' flags have in common
 signals.py    Ctrl-C and SIGTERM, for commands that run until they are told to stop
 """
@@ -23,7 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and give its exit code.
 
     0: done. 1: it ran, and something failed. 2: it was called wrongly, or something is not installed. 130, 143:
-    it was interrupted by Ctrl-C or SIGTERM before it was done.
+    it was interrupted by Ctrl-C or SIGTERM before it was done. 141: nobody reads its output any more.
 
     Args:
         arguments: without the program's name; None for those of the process.

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from cyclopts import App, ArgumentCollection, CycloptsError
 from cyclopts.config import Env, Toml
@@ -12,7 +13,7 @@ from cyclopts.help import DefaultFormatter, PanelSpec
 from rich.box import Box
 
 from .. import __version__
-from . import demo, emulate, serve
+from . import cancel, demo, emulate, forget, reconcile, results, serve, status, watch
 from . import run as run_
 from .flags import UsageError
 
@@ -40,6 +41,10 @@ _NO_BOX = Box("\n".join(["    "] * 8), ascii=True)
 """Help looks the same on a terminal and in a file."""
 
 
+READER_IS_GONE = 141
+"""What a shell says of a program that SIGPIPE ended, as in `autobatcher results | head`."""
+
+
 def make_app() -> App:
     """The app with all its commands."""
     app = App(
@@ -56,7 +61,14 @@ def make_app() -> App:
     app.command(emulate.emulate, help_epilogue=emulate.EXAMPLES, config=ENVIRONMENT)
     app.command(serve.serve, help_epilogue=serve.EXAMPLES, config=proxy_config)
     app.command(run_.run, usage=run_.USAGE, help_epilogue=run_.EXAMPLES, config=proxy_config)
+    for command in (status.status, watch.watch, results.results, cancel.cancel, reconcile.reconcile, forget.forget):
+        app.command(command, help_epilogue=_examples_of(command), config=ENVIRONMENT)
     return app
+
+
+def _examples_of(command: Callable[..., int]) -> str:
+    examples: str = sys.modules[command.__module__].EXAMPLES
+    return examples
 
 
 def run(arguments: list[str]) -> int:
@@ -69,7 +81,15 @@ def run(arguments: list[str]) -> int:
         return _refuse(str(error), arguments[:1])
     except KeyboardInterrupt:
         return 128 + signal.SIGINT
+    except BrokenPipeError:
+        _write_nowhere()
+        return READER_IS_GONE
     return code if isinstance(code, int) else 0
+
+
+def _write_nowhere() -> None:
+    """Whoever read our output wants no more of it: what is still to be flushed must not fail again."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _refuse(reason: str, command: Sequence[str]) -> int:

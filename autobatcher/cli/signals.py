@@ -30,6 +30,34 @@ async def run_until_signalled(work: Callable[[trio.Event], Awaitable[None]]) -> 
     return received[0] if received else None
 
 
+def run_until_interrupted(work: Callable[[], Awaitable[int]]) -> int:
+    """Run `work()` in trio, and give its exit code, or 128 + the number of the signal that came first.
+
+    The first SIGINT or SIGTERM cancels it.
+    """
+    codes: list[int] = []
+    failures: list[Exception] = []
+
+    async def cancelled_upon(stop: trio.Event) -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_cancel_upon, stop, nursery.cancel_scope)
+            try:
+                codes.append(await work())
+            except Exception as error:
+                failures.append(error)  # raised below, outside the nursery
+            nursery.cancel_scope.cancel()
+        if failures:
+            raise failures.pop()
+
+    received = trio.run(run_until_signalled, cancelled_upon)
+    return codes[0] if codes else 128 + (received or signal.SIGINT)
+
+
+async def _cancel_upon(stop: trio.Event, scope: trio.CancelScope) -> None:
+    await stop.wait()
+    scope.cancel()
+
+
 async def _watch(
     signals: AsyncIterator[int], received: list[signal.Signals], stop: trio.Event, scope: trio.CancelScope
 ) -> None:

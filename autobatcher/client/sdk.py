@@ -114,6 +114,11 @@ def same_client(client: Any, key: Any) -> dict[str, Any]:
     }
 
 
+def account_behind(client: CopiesShareTheEngine) -> Account:
+    """Where the calls of one of our clients go, and who pays."""
+    return client._call().account
+
+
 def account_of(client: Any, profile: ProviderProfile | None, key: Any) -> Account:
     """Where calls of an SDK client go, and who pays. Holds no reference to the client.
 

@@ -50,6 +50,19 @@ class ResultReader:
                 except UpstreamError as error:
                     logger.info("autobatcher: batch %s: no partial output now: %s", state.id, error.summary)
 
+    async def read_once(self, state: BatchState) -> UpstreamError | None:
+        """Read both files from their beginning, without a second try; the error if one cannot be read while somebody
+        still waits.
+        """
+        failure = None
+        for file_id in _file_ids(state):
+            if self._waiting.wants_more:
+                try:
+                    await self._read(state.id, file_id, 0)
+                except UpstreamError as error:
+                    failure = error
+        return failure if self._waiting.wants_more else None
+
     async def read_everything(self, state: BatchState) -> UpstreamError | None:
         """Read both files to their end; the error if one cannot be read while somebody still waits.
 

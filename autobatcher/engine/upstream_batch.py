@@ -79,6 +79,11 @@ class UpstreamBatch:
         """The input file's; None before it is uploaded."""
         return self._file_id
 
+    @property
+    def may_have_files(self) -> bool:
+        """Whether input files of ours may be upstream."""
+        return self._file_id is not None or self._may_have_strays
+
     # ---- making it ----
 
     async def upload(

@@ -201,16 +201,32 @@ class BatchAPI:
     async def _find_once(self, account: Account, stamp: str, input_file_id: str) -> BatchState | None:
         after: str | None = None
         for _ in range(LOOKUP_PAGES):
-            params = {"limit": "100", **({"after": after} if after else {})}
-            page = _decoded("GET /batches", await self._call(account, "GET", "/batches", params=params))
-            states = _batches_listed(page)
+            states, after = await self._page(account, after)
             for state in states:
                 if state.metadata.get(STAMP_KEY) == stamp or state.input_file_id == input_file_id:
                     return state
-            if not states or not isinstance(page, dict) or not page.get("has_more"):
+            if after is None:
                 return None
-            after = states[-1].id
         raise UpstreamError(f"GET /batches goes on for more than {LOOKUP_PAGES} pages", is_hopeless=True)
+
+    async def list_batches(self, account: Account) -> list[BatchState]:
+        """The upstream's list, the newest first as servers have it, `LOOKUP_PAGES` pages at most; no second try."""
+        listed: list[BatchState] = []
+        after: str | None = None
+        for _ in range(LOOKUP_PAGES):
+            states, after = await self._page(account, after)
+            listed += states
+            if after is None:
+                break
+        return listed
+
+    async def _page(self, account: Account, after: str | None) -> tuple[list[BatchState], str | None]:
+        """One page of the list, and after which batch the next one begins; None if there is no more."""
+        params = {"limit": "100", **({"after": after} if after else {})}
+        page = _decoded("GET /batches", await self._call(account, "GET", "/batches", params=params))
+        states = _batches_listed(page)
+        has_more = bool(states) and isinstance(page, dict) and bool(page.get("has_more"))
+        return states, states[-1].id if has_more else None
 
     async def retrieve(self, account: Account, batch_id: str) -> BatchState:
         """Poll once, without a second try: the next poll is that."""

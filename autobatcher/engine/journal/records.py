@@ -20,6 +20,7 @@ class BatchRecord(msgspec.Struct, frozen=True, kw_only=True):
         status: what the upstream last said; "" before it said anything.
         created_at, changed_at: Unix seconds.
         answered, taken: how many of its lines have an answer, and how many of these were given to a caller.
+        is_hash_only: whether the prompts of its lines are not kept, and so no answers either.
     """
 
     stamp: str
@@ -42,6 +43,7 @@ class BatchRecord(msgspec.Struct, frozen=True, kw_only=True):
     lines: int = 0
     answered: int = 0
     taken: int = 0
+    is_hash_only: bool = False
 
 
 class FreeLine(msgspec.Struct, eq=False, gc=False):

@@ -50,6 +50,8 @@ MIGRATIONS: tuple[str, ...] = (
 )
 """The statements that lead from each schema version to the next one. Never change one that was released: add one."""
 
+TABLES = ("batches", "lines", "answers", "sessions")
+
 LINES_OF_A_BATCH = 2**32
 """More than any provider takes in a batch."""
 

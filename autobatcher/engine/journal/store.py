@@ -6,7 +6,7 @@ import json
 import os
 import socket
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -42,13 +42,29 @@ class Store:
             if is_read_only:
                 uri = f"{path.resolve(strict=True).as_uri()}?mode=ro"
                 self._db = sqlite3.connect(uri, uri=True, timeout=BUSY_SECONDS, isolation_level=None)
-                schema.check_version(self._db.execute("PRAGMA user_version").fetchone()[0])
+                self._close_unless(self._check)
             else:
                 make_private(path)
                 self._db = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None)
-                self._db.execute("PRAGMA journal_mode = WAL")
-                self._db.execute("PRAGMA synchronous = FULL")  # an intent must outlive a loss of power, too
-                schema.migrate(self._db)
+                self._close_unless(self._prepare)
+
+    def _close_unless(self, step: Callable[[], None]) -> None:
+        try:
+            step()
+        except BaseException:
+            self._db.close()
+            raise
+
+    def _check(self) -> None:
+        schema.check_version(self._db.execute("PRAGMA user_version").fetchone()[0])
+        tables = {name for (name,) in self._db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+        if not tables.issuperset(schema.TABLES):
+            raise JournalError("The file is an SQLite database, but no journal of autobatcher.")
+
+    def _prepare(self) -> None:
+        self._db.execute("PRAGMA journal_mode = WAL")
+        self._db.execute("PRAGMA synchronous = FULL")  # an intent must outlive a loss of power, too
+        schema.migrate(self._db)
 
     def close(self) -> None:
         self._db.close()
@@ -151,7 +167,8 @@ class Store:
             f"SELECT {', '.join(_COLUMNS)}, "
             f"(SELECT count(*) FROM lines WHERE {_OF_THIS_BATCH}), "
             f"(SELECT count(*) FROM answers WHERE {_OF_THIS_BATCH}), "
-            f"(SELECT count(taken_by) FROM answers WHERE {_OF_THIS_BATCH}) FROM batches ORDER BY number"
+            f"(SELECT count(taken_by) FROM answers WHERE {_OF_THIS_BATCH}), "
+            f"EXISTS (SELECT 1 FROM lines WHERE {_OF_THIS_BATCH} AND body IS NULL) FROM batches ORDER BY number"
         )
         return [_record(row) for row in rows]
 
@@ -212,6 +229,18 @@ class Store:
         self._db.execute(f"DELETE FROM answers WHERE id IN ({taken})", (process,))
         self._db.execute("DELETE FROM sessions WHERE closed_well AND process = ?", (process,))
         self._drop_empty()
+
+    def forget_all_taken(self) -> int:
+        """Forget every answer that somebody was given, in whichever process; how many these were."""
+        self._db.execute("DELETE FROM lines WHERE id IN (SELECT id FROM answers WHERE taken_by IS NOT NULL)")
+        forgotten = self._db.execute("DELETE FROM answers WHERE taken_by IS NOT NULL").rowcount
+        self._drop_empty()
+        return forgotten
+
+    def compact(self) -> None:
+        """Give the file's unused pages back, with what was written on them. Not inside a transaction."""
+        self._db.execute("VACUUM")
+        self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
     def forget_old(self, *, now: float, retention_seconds: float) -> None:
         """Forget answers that are older than that, and batches of which nothing more can come."""
@@ -281,8 +310,9 @@ _OF_THIS_BATCH = f"id BETWEEN batches.number * {LINES_OF_A_BATCH} AND (batches.n
 
 
 def _record(row: tuple[Any, ...]) -> BatchRecord:
-    values = dict(zip((*_COLUMNS, "lines", "answered", "taken"), row, strict=True))
+    values = dict(zip((*_COLUMNS, "lines", "answered", "taken", "is_hash_only"), row, strict=True))
     values |= {"models": json.loads(values["models"]), "metadata": json.loads(values["metadata"])}
+    values["is_hash_only"] = bool(values["is_hash_only"])
     return BatchRecord(**values)
 
 

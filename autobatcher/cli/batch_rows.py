@@ -1,0 +1,203 @@
+"""What the journal and the upstream know of batches, put together: a `Row` for each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import trio
+
+from ..engine.journal import BatchRecord
+from ..engine.reconciling import GONE
+from ..upstream.batch_api import PATIENCE_SECONDS, STAMP_KEY
+from ..upstream.batch_state import TERMINAL_STATUSES, BatchState
+from ..upstream.failures import UpstreamError
+from .upstream_flags import Upstream, host_of
+
+CONCURRENT_POLLS = 8
+
+_NO_LIST = frozenset({404, 405, 501})
+"""What servers answer that have batches and no list of them."""
+
+_STAGES = {"intended": "uploading", "creating": "uncertain"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One batch.
+
+    Attributes:
+        record: what the journal has of it; None if it is not in there.
+        state: what the upstream says now; None if it was not asked, or does not know it.
+        host: where the upstream is.
+        is_ours: whether it is of the account that was asked about; None if none was.
+        trouble: why there is no state although the upstream was asked for one.
+        is_gone: whether the upstream does not know the batch.
+    """
+
+    record: BatchRecord | None = None
+    state: BatchState | None = None
+    host: str
+    is_ours: bool | None = None
+    trouble: str = ""
+    is_gone: bool = False
+
+    @property
+    def batch_id(self) -> str | None:
+        """The upstream's id."""
+        known = None if self.record is None else self.record.batch_id
+        return known or (None if self.state is None else self.state.id)
+
+    @property
+    def stamp(self) -> str | None:
+        """What its metadata carries upstream, if it is one of autobatcher's."""
+        if self.record is not None:
+            return self.record.stamp
+        stamp = None if self.state is None else self.state.metadata.get(STAMP_KEY)
+        return None if stamp is None else str(stamp)
+
+    @property
+    def words(self) -> str:
+        """How far it is, as the journal has it."""
+        if self.record is None:
+            return "not in the journal"
+        status = self.record.status.replace("_", " ")
+        if self.record.stage == "ended":
+            return "read" if status in ("", "completed") else f"read ({status})"
+        return _STAGES.get(self.record.stage) or status or "created"
+
+    @property
+    def upstream_words(self) -> str:
+        """How far it is, as the upstream says; "" if it was not asked."""
+        return self.trouble if self.state is None else self.state.status.replace("_", " ")
+
+    def may_run(self, now: float) -> bool:
+        """Whether there is something to be waited for. What is being submitted counts for as long as that may take."""
+        if self.state is not None:
+            return not self.state.is_terminal
+        if self.record is None or self.record.stage == "ended" or self.is_gone or self.is_ours is False:
+            return False
+        if self.record.stage == "created":
+            return self.record.status not in TERMINAL_STATUSES
+        return now - self.record.changed_at < PATIENCE_SECONDS
+
+    def fields(self) -> dict[str, Any]:
+        """For programs."""
+        return {
+            **(_of_record(self.record) if self.record is not None else dict.fromkeys(_RECORD_FIELDS)),
+            "batch_id": self.batch_id,
+            "host": self.host,
+            "in_journal": self.record is not None,
+            "of_this_account": self.is_ours,
+            "stamp": self.stamp,
+            "trouble": self.trouble or None,
+            "upstream": None if self.state is None else _of_state(self.state),
+        }
+
+
+_RECORD_FIELDS = (
+    *("answered", "completion_window", "created_at", "changed_at", "endpoint", "metadata", "models", "provider"),
+    *("request_count", "stage", "status", "taken"),
+)
+
+
+def _of_record(record: BatchRecord) -> dict[str, Any]:
+    return {name: getattr(record, name) for name in _RECORD_FIELDS}
+
+
+def _of_state(state: BatchState) -> dict[str, Any]:
+    counts = state.counts
+    numbers = {name: None if counts is None else getattr(counts, name) for name in ("completed", "failed", "total")}
+    return {"status": state.status, **numbers}
+
+
+@dataclass
+class Seen:
+    """All batches at one moment.
+
+    Attributes:
+        failure: why the upstream could not be asked, if it could not.
+    """
+
+    rows: list[Row] = field(default_factory=list)
+    failure: UpstreamError | None = None
+
+
+def rows_of(records: Iterable[BatchRecord]) -> list[Row]:
+    """What the journal knows."""
+    return [Row(record=record, host=host_of(record.base_url)) for record in records]
+
+
+async def ask(upstream: Upstream, records: list[BatchRecord] | None) -> Seen:
+    """What the journal and the upstream know; without a journal (None) the upstream's list alone."""
+    seen = Seen()
+    try:
+        listed = await upstream.api.list_batches(upstream.account)
+    except UpstreamError as error:
+        listed = []
+        if records is None or error.status_code not in _NO_LIST:
+            seen.failure = error
+    places = _places(listed)
+    known = records or []
+    rows: list[Row] = [_row(record, places, upstream, seen.failure) for record in known]
+    if seen.failure is None:
+        rows = await _polled(rows, upstream)
+    found = {row.batch_id for row in rows}
+    seen.rows = rows + [
+        Row(state=state, host=upstream.host, is_ours=True)
+        for state in reversed(listed)
+        if state.id not in found and (records is None or STAMP_KEY in state.metadata)
+    ]
+    return seen
+
+
+def _places(listed: list[BatchState]) -> dict[object, BatchState]:
+    """The upstream's batches by all that can tell whose they are: id, stamp, input file."""
+    places: dict[object, BatchState] = {}
+    for state in listed:
+        for key in (state.input_file_id, state.metadata.get(STAMP_KEY), state.id):
+            if isinstance(key, str):
+                places[key] = state
+    return places
+
+
+def _row(
+    record: BatchRecord, places: dict[object, BatchState], upstream: Upstream, failure: UpstreamError | None
+) -> Row:
+    is_ours = upstream.is_payer_of(record)
+    make = partial(Row, record=record, host=host_of(record.base_url), is_ours=is_ours)
+    if not is_ours:
+        return make(trouble="" if record.stage == "ended" else "another account's")
+    state = places.get(record.batch_id) or places.get(record.stamp) or places.get(record.file_id)
+    if record.stage == "ended" or state is not None:
+        return make(state=state)
+    return make(trouble="not known" if failure is None else "not asked")
+
+
+async def _polled(rows: list[Row], upstream: Upstream) -> list[Row]:
+    """The same rows, those asked for by id that the list did not have."""
+    found = list(rows)
+    limiter = trio.CapacityLimiter(CONCURRENT_POLLS)
+
+    async def poll(number: int, row: Row, batch_id: str) -> None:
+        async with limiter:
+            found[number] = await _poll(row, batch_id, upstream)
+
+    async with trio.open_nursery() as nursery:
+        for number, row in enumerate(rows):
+            batch_id = row.batch_id
+            if row.is_ours and row.trouble and batch_id is not None:
+                nursery.start_soon(poll, number, row, batch_id)
+    return found
+
+
+async def _poll(row: Row, batch_id: str, upstream: Upstream) -> Row:
+    make = partial(Row, record=row.record, host=row.host, is_ours=row.is_ours)
+    try:
+        return make(state=await upstream.api.retrieve(upstream.account, batch_id))
+    except UpstreamError as error:
+        if error.status_code in GONE:
+            return make(trouble="not known", is_gone=True)
+        return make(trouble=error.summary)

@@ -1,0 +1,82 @@
+"""Batches as a table for people, and what they come to. All pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.text import Text
+
+from .batch_rows import Row
+from .text_table import text_table
+
+_STYLES = {
+    "completed": "green",
+    "failed": "red",
+    "expired": "red",
+    "cancelled": "yellow",
+    "uncertain": "yellow",
+    "not": "yellow",
+}
+
+
+def batch_table(rows: Sequence[Row], *, now: float, with_upstream: bool) -> Text:
+    """A row for each batch."""
+    headings = ["batch", "state", "requests", "answered", "taken", "models", "host", "age"]
+    if with_upstream:
+        headings[2:2] = ["upstream says", "done"]
+    return text_table(headings, [_cells(row, now, with_upstream) for row in rows], _STYLES)
+
+
+def _cells(row: Row, now: float, with_upstream: bool) -> list[str]:
+    record = row.record
+    numbers = ("-", "-", "-") if record is None else (record.request_count, record.answered, record.taken)
+    return [
+        name_of(row.batch_id, row.stamp),
+        row.words,
+        *((row.upstream_words or "-", _done(row)) if with_upstream else ()),
+        *map(str, numbers),
+        ", ".join(record.models) if record is not None and record.models else "-",
+        row.host,
+        "-" if record is None else age(now - record.created_at),
+    ]
+
+
+def name_of(batch_id: str | None, stamp: str | None) -> str:
+    """The batch's id; its stamp while it has none."""
+    return batch_id or f"- ({stamp})"
+
+
+def _done(row: Row) -> str:
+    counts = None if row.state is None else row.state.counts
+    return "-" if counts is None else f"{counts.completed + counts.failed}/{counts.total}"
+
+
+def age(seconds: float) -> str:
+    """A span of time with its one unit that matters: "40 s", "5 min", "3 h", "2 d"."""
+    for unit, length in (("d", 86_400), ("h", 3600), ("min", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:.0f} {unit}"
+    return f"{max(seconds, 0):.0f} s"
+
+
+def totals(rows: Sequence[Row]) -> str:
+    """The last lines: how much there is, and what to do about what is not finished."""
+    records = [row.record for row in rows if row.record is not None]
+    uncertain = sum(record.stage == "creating" for record in records)
+    unfinished = sum(record.stage != "ended" for record in records)
+    line = (
+        f"{counted(len(rows), 'batch', 'batches')}, {sum(record.request_count for record in records):,} requests, "
+        f"{sum(record.answered for record in records):,} answered, {sum(record.taken for record in records):,} taken"
+    )
+    if not unfinished:
+        return line
+    line += f"; {unfinished:,} not finished" + (f", {uncertain:,} of them uncertain" if uncertain else "")
+    return (
+        f"{line}.\nIf nothing uses this journal now: run the same program again, or `autobatcher reconcile`, which "
+        "looks them up and reads what has ended."
+    )
+
+
+def counted(number: int, one: str, more: str) -> str:
+    """The number with its noun."""
+    return f"{number:,} {one if number == 1 else more}"

@@ -1,0 +1,218 @@
+"""`autobatcher cancel`: batches are stopped upstream."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import trio
+
+from .. import events
+from ..engine.journal import BatchRecord
+from ..engine.settings import Settings
+from ..engine.upstream_batch import UpstreamBatch
+from ..upstream.batch_api import LOOKUP_DELAYS
+from ..upstream.batch_state import TERMINAL_STATUSES, BatchState
+from ..upstream.failures import UpstreamError
+from .batch_table import name_of
+from .flags import UsageError
+from .journal_flags import All, AsJson, is_called, read_batches, required
+from .signals import run_until_interrupted
+from .text_table import print_json, print_text, text_table
+from .upstream_flags import Upstream, UpstreamFlags, open_upstream
+
+EXAMPLES = """
+**Examples**
+
+    # one batch, whether or not a journal knows it
+    autobatcher cancel batch_abc123
+
+    # everything of a journal that may still run
+    autobatcher cancel --all --journal journal.sqlite3
+"""
+
+CANCEL_SECONDS = 60.0
+"""How long one batch is tried to be looked up and cancelled while the upstream fails in passing."""
+
+CONCURRENT_CANCELS = 8
+
+ANOTHER_ACCOUNTS = "left alone: it was made with another base URL or key"
+
+_STYLES = {"cancelled": "green", "not": "red", "left": "yellow"}
+
+
+@dataclass(frozen=True)
+class Target:
+    """What is to be cancelled: a batch of the journal, or an id that only the upstream may know."""
+
+    batch_id: str | None
+    record: BatchRecord | None = None
+
+
+@dataclass(frozen=True)
+class End:
+    """What happened to it."""
+
+    target: Target
+    batch_id: str | None
+    words: str
+    is_failure: bool = False
+
+    def fields(self) -> dict[str, Any]:
+        """For programs."""
+        stamp = None if self.target.record is None else self.target.record.stamp
+        return {"batch_id": self.batch_id, "failed": self.is_failure, "stamp": stamp, "what_happened": self.words}
+
+
+def cancel(
+    *batches: str,
+    every: All = False,
+    journal: Path | None = None,
+    as_json: AsJson = False,
+    flags: UpstreamFlags | None = None,
+) -> int:
+    """Cancel batches upstream.
+
+    What already ran is billed all the same, and can be read: by the engine that uses the journal, by a rerun of its
+    program, or by `autobatcher reconcile`. An uncertain batch is looked up first. The journal is only read, and may be
+    in use: the engine on it notices, and tells its callers.
+
+    Exit codes: 0, or 1 if one could not be cancelled.
+
+    Args:
+        batches: Ids or stamps of batches in the journal, or ids that only the upstream knows.
+        every: Cancel all unfinished batches of the journal that are of this base URL and key.
+        journal: The journal's file.
+        as_json: One JSON object a line.
+    """
+    if every == bool(batches):
+        raise UsageError("which batches? Give their ids or stamps, or --all for those of the --journal.")
+    records = read_batches(required(journal)) if every or journal is not None else []
+    return run_until_interrupted(
+        partial(_cancel_all, flags or UpstreamFlags(), records, None if every else batches, as_json=as_json)
+    )
+
+
+async def _cancel_all(
+    flags: UpstreamFlags, records: list[BatchRecord], names: tuple[str, ...] | None, *, as_json: bool
+) -> int:
+    async with open_upstream(flags) as upstream:
+        if names is None:
+            targets = [Target(record.batch_id, record) for record in records if may_run(record)]
+        else:
+            targets = [_target(name, records) for name in dict.fromkeys(names)]
+        with _logs_left_to_us():
+            ends = await _cancel_concurrently(upstream, targets, wants_others=names is not None)
+    report(ends, as_json=as_json)
+    return 1 if any(end.is_failure for end in ends) else 0
+
+
+def may_run(record: BatchRecord) -> bool:
+    """Whether there is something to be cancelled, as far as the journal knows."""
+    return record.stage == "creating" or (record.stage == "created" and record.status not in TERMINAL_STATUSES)
+
+
+def _target(name: str, records: list[BatchRecord]) -> Target:
+    record = next((record for record in records if is_called(record, name)), None)
+    return Target(name) if record is None else Target(record.batch_id, record)
+
+
+async def _cancel_concurrently(upstream: Upstream, targets: list[Target], *, wants_others: bool) -> list[End]:
+    """Cancel them all; whether those of other accounts count as failures is `wants_others`."""
+    ends: dict[int, End] = {}
+    limiter = trio.CapacityLimiter(CONCURRENT_CANCELS)
+
+    async def one(number: int, target: Target) -> None:
+        async with limiter:
+            if target.record is not None and not upstream.is_payer_of(target.record):
+                ends[number] = End(target, target.batch_id, ANOTHER_ACCOUNTS, is_failure=wants_others)
+            else:
+                ends[number] = await _Cancelling(upstream, target).run()
+
+    async with trio.open_nursery() as nursery:
+        for number, target in enumerate(targets):
+            nursery.start_soon(one, number, target)
+    return [ends[number] for number in sorted(ends)]
+
+
+class _Cancelling:
+    """One batch being cancelled."""
+
+    def __init__(self, upstream: Upstream, target: Target) -> None:
+        self._upstream = upstream
+        self._target = target
+        self._told: dict[type[events.BatchEvent], dict[str, Any]] = {}
+        record = target.record
+        endpoint, stamp = ("", "") if record is None else (record.endpoint, record.stamp)
+        self._batch = UpstreamBatch(
+            upstream.account, endpoint, stamp, api=upstream.api, settings=Settings(), emit=self._take_event
+        )
+
+    def _take_event(self, kind: type[events.BatchEvent], /, **fields: Any) -> None:
+        self._told[kind] = fields
+
+    async def run(self) -> End:
+        record = self._target.record
+        if record is not None:
+            if record.stage == "ended":
+                return self._end("has ended before")
+            if record.stage == "intended":
+                return self._end("was not created yet: nothing to cancel")
+        try:
+            with trio.fail_after(CANCEL_SECONDS + self._least_wait()):
+                return await self._cancel()
+        except trio.TooSlowError:
+            return self._end("not cancelled: the upstream could not be asked in time", is_failure=True)
+        except UpstreamError as error:
+            return self._end(f"not cancelled: {error.summary}", is_failure=True)
+
+    def _least_wait(self) -> float:
+        """A young creation of unknown outcome is looked up until a server would have made it known."""
+        record = self._target.record
+        return sum(LOOKUP_DELAYS) if record is not None and record.batch_id is None else 0.0
+
+    async def _cancel(self) -> End:
+        record = self._target.record
+        if record is None:
+            assert self._target.batch_id is not None
+            self._batch.state = BatchState(id=self._target.batch_id, status="unknown")
+        elif not await self._batch.find_again(record, time.time() - record.changed_at):
+            return self._end("was never created: nothing to cancel")
+        await self._batch.cancel()
+        if (failed := self._told.get(events.BatchCancelFailed)) is not None:
+            return self._end(f"not cancelled: {failed['error']}", is_failure=True)
+        return self._end("cancelled" if events.BatchCancelledUpstream in self._told else "has ended before")
+
+    def _end(self, words: str, *, is_failure: bool = False) -> End:
+        return End(self._target, self._batch.batch_id or self._target.batch_id, words, is_failure)
+
+
+def report(ends: list[End], *, as_json: bool) -> None:
+    """Say of each what happened."""
+    if as_json:
+        for end in ends:
+            print_json(end.fields())
+    elif ends:
+        rows = [
+            (name_of(end.batch_id, end.target.record.stamp if end.target.record else None), end.words) for end in ends
+        ]
+        print_text(text_table(("batch", "what happened"), rows, _STYLES))
+    else:
+        print_text("There is nothing to cancel.")
+
+
+@contextmanager
+def _logs_left_to_us() -> Iterator[None]:
+    """The engine's warning that a batch may run on is said by us, once."""
+    logger = logging.getLogger("autobatcher")
+    was_disabled, logger.disabled = logger.disabled, True
+    try:
+        yield
+    finally:
+        logger.disabled = was_disabled

@@ -1,0 +1,61 @@
+"""What a request asked and what was answered, in a few words, from their bodies. All pure."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from ..progress import shortened
+
+EXCERPT_LENGTH = 40
+
+
+def decoded(body: bytes | None) -> Any:
+    """A body as a JSON value; None where there is none, and text for what is no JSON."""
+    if body is None:
+        return None
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError):
+        return body.decode(errors="replace")
+
+
+def prompt_excerpt(body: Any) -> str:
+    """The last thing that a request asked; "-" if nothing can be found."""
+    asked = body if isinstance(body, dict) else {}
+    messages = asked.get("messages")
+    if isinstance(messages, list):
+        from_users = [each for each in messages if isinstance(each, dict) and each.get("role") == "user"]
+        asked = (from_users or [{}])[-1]
+    return _excerpt(next((asked[name] for name in ("content", "input", "prompt") if asked.get(name)), None))
+
+
+def answer_excerpt(body: Any) -> str:
+    """The text of an answer, the message of an error, or what else it is; "-" if nothing can be found."""
+    if not isinstance(body, dict):
+        return _excerpt(body)
+    for name in ("error", "choices", "output"):
+        if body.get(name):
+            return _excerpt(body[name])
+    values = body.get("data")
+    first = values[0] if isinstance(values, list) and values and isinstance(values[0], dict) else {}
+    if isinstance(first.get("embedding"), list):
+        return f"embedding of {len(first['embedding'])} numbers"
+    return _excerpt(body.get("id"))
+
+
+def _excerpt(value: Any) -> str:
+    return shortened(" ".join(_texts(value)), EXCERPT_LENGTH) or "-"
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """The texts inside of anything that an API calls content."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, list):
+        for each in value[-1:] if value and isinstance(value[-1], dict) and value[-1].get("role") else value:
+            yield from _texts(each)
+    elif isinstance(value, dict):
+        for name in ("message", "content", "text"):
+            yield from _texts(value.get(name))

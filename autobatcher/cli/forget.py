@@ -1,0 +1,107 @@
+"""`autobatcher forget`: batches, or answers, are deleted from the journal."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from ..engine.journal import BatchRecord
+from ..engine.journal.store import Store
+from .batch_table import counted, name_of
+from .flags import Seconds, UsageError
+from .journal_flags import All, AsJson, Switch, chosen, journal_of_our_own, required
+from .text_table import print_json, print_text
+
+EXAMPLES = """
+**Examples**
+
+    # answers that somebody was given already
+    autobatcher forget --taken --journal journal.sqlite3
+
+    # what is older than a month
+    autobatcher forget --older-than 2592000 --journal journal.sqlite3
+
+    # everything, and the file made small again
+    autobatcher forget --all --journal journal.sqlite3
+"""
+
+_NOT_READ = ("creating", "created")
+
+
+def forget(
+    *batches: str,
+    every: All = False,
+    older_than: Seconds | None = None,
+    taken: Switch = False,
+    force: Switch = False,
+    journal: Path | None = None,
+    as_json: AsJson = False,
+) -> int:
+    """Delete batches, with their prompts and answers, from a journal that no engine uses.
+
+    Batches that may still run, or were not read yet, are kept: `autobatcher cancel` or `autobatcher reconcile` them
+    first, or give --force. Nothing is changed upstream. A rerun sends, and pays, again what was forgotten.
+
+    Exit codes: 0, or 1 if a batch was kept.
+
+    Args:
+        batches: Ids or stamps of batches.
+        every: Forget all batches. The file is made small, so that nothing of them is left in it.
+        older_than: Forget batches that were made more than so many seconds ago.
+        taken: Forget answers that somebody was given, and batches that have nothing else.
+        force: Forget these, too. Nobody will cancel or read them then.
+        journal: The journal's file.
+        as_json: One JSON object with what was forgotten and kept.
+    """
+    ways = (bool(batches), every, older_than is not None, taken)
+    if sum(ways) != 1:
+        raise UsageError("forget what? Give ids or stamps of batches, or one of --all, --older-than and --taken.")
+    path = required(journal)
+    with journal_of_our_own(path) as store:
+        if taken:
+            with store.transaction():
+                answers = store.forget_all_taken()
+            return report([], [], answers, as_json=as_json)
+        records = store.batches()
+        if not every:
+            records = chosen(records, batches, path) if older_than is None else _older(records, older_than)
+        kept = [] if force else [record for record in records if record.stage in _NOT_READ]
+        forgotten = [record for record in records if record not in kept]
+        _forget(store, forgotten)
+        if every:
+            store.compact()
+    return report(forgotten, kept, sum(record.answered for record in forgotten), as_json=as_json)
+
+
+def _older(records: list[BatchRecord], seconds: float) -> list[BatchRecord]:
+    until = time.time() - seconds
+    return [record for record in records if record.created_at < until]
+
+
+def _forget(store: Store, records: list[BatchRecord]) -> None:
+    with store.transaction():
+        for record in records:
+            store.forget(record.stamp)
+
+
+def report(forgotten: list[BatchRecord], kept: list[BatchRecord], answers: int, *, as_json: bool) -> int:
+    """Say how much was forgotten and what was kept, and give the exit code."""
+    if as_json:
+        print_json(
+            {
+                "answers": answers,
+                "forgotten": [record.batch_id or record.stamp for record in forgotten],
+                "kept": [record.batch_id or record.stamp for record in kept],
+            }
+        )
+    else:
+        for record in kept:
+            name = name_of(record.batch_id, record.stamp)
+            print_text(
+                f"{name} was kept: it may still run, or have answers that were not read. `autobatcher cancel` or "
+                "`autobatcher reconcile` first, or give --force."
+            )
+        print_text(
+            f"{counted(len(forgotten), 'batch', 'batches')} and {counted(answers, 'answer', 'answers')} forgotten."
+        )
+    return 1 if kept else 0

@@ -1,0 +1,161 @@
+"""`autobatcher reconcile`: a journal is brought up to date without the program that made it."""
+
+from __future__ import annotations
+
+import math
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import trio
+
+from ..engine.journal import BatchRecord, Journal
+from ..engine.journal.journal import CLOSE_SECONDS
+from ..engine.journal.records import FreeLine
+from ..engine.reconciling import Finding, Reconciling
+from .batch_table import counted, name_of
+from .journal_flags import AsJson, Switch, read_batches, required, told_as_usage_error
+from .signals import run_until_interrupted
+from .text_table import print_json, print_text, text_table
+from .upstream_flags import UpstreamFlags, host_of, open_upstream
+
+EXAMPLES = """
+**Examples**
+
+    # after a crash: what has ended is read, what never was is forgotten
+    autobatcher reconcile --journal journal.sqlite3
+
+    # every hour, from cron: what has ended while nobody looked
+    autobatcher reconcile --journal journal.sqlite3 --json
+
+    # what the upstream has deleted is forgotten here, too
+    autobatcher reconcile --journal journal.sqlite3 --forget-gone
+"""
+
+_STYLES = {"read": "green", "failed": "red", "gone": "yellow", "another": "yellow"}
+
+
+def reconcile(
+    *,
+    journal: Path | None = None,
+    forget_gone: Switch = False,
+    keep_input_files: Switch = False,
+    as_json: AsJson = False,
+    flags: UpstreamFlags | None = None,
+) -> int:
+    """Look once at every unfinished batch of a journal that no engine uses, and store what can be read.
+
+    A batch that was never created is forgotten, and its input file deleted upstream. One whose creation nobody heard
+    the end of is looked up, which takes up to a minute if it is young. One that has ended is read, as the program would
+    have done, so that a rerun finds its answers in the journal. One that runs is left alone. Batches of another base
+    URL or key are only listed.
+
+    Exit codes: 0, or 1 if one of them could not be looked at.
+
+    Args:
+        journal: The journal's file.
+        forget_gone: Forget batches that the upstream does not know. Answers of theirs that are here stay.
+        keep_input_files: Leave input files upstream; by default they are deleted once their batch has been read.
+        as_json: One JSON object a line.
+    """
+    path = required(journal)
+    read_batches(path)  # what is no journal must not be made one
+    make = partial(Reconciling, delete_input_files=not keep_input_files, forgets_gone=forget_gone)
+    with told_as_usage_error(path):
+        return run_until_interrupted(partial(_reconcile, flags or UpstreamFlags(), path, make, as_json=as_json))
+
+
+async def _reconcile(flags: UpstreamFlags, path: Path, make: Any, *, as_json: bool) -> int:
+    journal = Journal(path, retention_seconds=math.inf)
+    try:
+        contents = await journal.open()
+        free: dict[str, list[FreeLine]] = {}
+        for _, line in contents.free_lines:
+            if not line.is_stored:
+                free.setdefault(line.stamp, []).append(line)
+        records = [record for record in contents.batches if record.stage != "ended"]
+        async with open_upstream(flags) as upstream:
+            reconciling = make(journal, upstream.api, upstream.account_for)
+            findings = await _look_at_all(reconciling, [r for r in records if upstream.is_payer_of(r)], free)
+            elsewhere = [record for record in records if not upstream.is_payer_of(record)]
+        await journal.answers([])  # when this is answered, all that was told before is on disk
+    finally:
+        with trio.CancelScope(deadline=trio.current_time() + CLOSE_SECONDS, shield=True):
+            await journal.close(well=False)
+    report(findings, elsewhere, as_json=as_json)
+    return 1 if any(finding.verdict == "failed" for finding in findings) else 0
+
+
+async def _look_at_all(
+    reconciling: Reconciling, records: list[BatchRecord], free: dict[str, list[FreeLine]]
+) -> list[Finding]:
+    findings: dict[str, Finding] = {}
+
+    async def look(record: BatchRecord) -> None:
+        findings[record.stamp] = await reconciling.look_at(record, free.get(record.stamp, ()))
+
+    async with trio.open_nursery() as nursery:
+        for record in records:
+            nursery.start_soon(look, record)
+    return [findings[record.stamp] for record in records]
+
+
+def report(findings: list[Finding], elsewhere: list[BatchRecord], *, as_json: bool) -> None:
+    """Say of each what was found."""
+    if as_json:
+        for fields in (*map(_fields, findings), *map(_fields_elsewhere, elsewhere)):
+            print_json(fields)
+        return
+    rows = [_cells(finding) for finding in findings] + [_cells_elsewhere(record) for record in elsewhere]
+    if rows:
+        print_text(text_table(("batch", "found", "requests", "new answers", "because"), rows, _STYLES))
+    print_text(closing_words(findings))
+
+
+def closing_words(findings: list[Finding]) -> str:
+    """The last line: what it came to, and what to do about the rest."""
+    if not findings:
+        return "There is nothing to reconcile."
+    answers = sum(finding.answers for finding in findings)
+    line = f"{counted(len(findings), 'batch', 'batches')} looked at, {counted(answers, 'answer', 'answers')} stored."
+    if any(finding.verdict in ("running", "failed") for finding in findings):
+        line += " For the rest, run this again later."
+    if any(finding.verdict == "gone" for finding in findings):
+        line += " Batches that are gone are forgotten with --forget-gone."
+    return line
+
+
+def _fields(finding: Finding) -> dict[str, Any]:
+    return {
+        "answers_stored": finding.answers,
+        "batch_id": finding.batch_id,
+        "found": finding.verdict,
+        "reason": finding.reason or None,
+        "request_count": finding.record.request_count,
+        "stamp": finding.record.stamp,
+        "status": finding.status or None,
+    }
+
+
+def _fields_elsewhere(record: BatchRecord) -> dict[str, Any]:
+    return {
+        "answers_stored": 0,
+        "batch_id": record.batch_id,
+        "found": "another account",
+        "reason": f"made with another base URL or key, at {host_of(record.base_url)}",
+        "request_count": record.request_count,
+        "stamp": record.stamp,
+        "status": None,
+    }
+
+
+def _cells(finding: Finding) -> list[str]:
+    found = f"{finding.verdict} ({finding.status.replace('_', ' ')})" if finding.status else finding.verdict
+    name = name_of(finding.batch_id, finding.record.stamp)
+    return [name, found, str(finding.record.request_count), str(finding.answers), finding.reason]
+
+
+def _cells_elsewhere(record: BatchRecord) -> list[str]:
+    fields = _fields_elsewhere(record)
+    name = name_of(record.batch_id, record.stamp)
+    return [name, fields["found"], str(record.request_count), "0", fields["reason"]]

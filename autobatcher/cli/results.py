@@ -1,0 +1,114 @@
+"""`autobatcher results`: what was asked and what was answered, as far as the journal keeps it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+
+from ..engine.journal import BatchRecord
+from ..engine.journal.records import custom_id_of
+from ..engine.journal.store import Result, Store
+from .batch_table import counted
+from .excerpts import answer_excerpt, decoded, prompt_excerpt
+from .journal_flags import AsJson, chosen, journal_for_reading, required
+from .text_table import print_json, print_text, text_table
+
+EXAMPLES = """
+**Examples**
+
+    # a line for each request
+    autobatcher results --journal journal.sqlite3
+
+    # one batch with all bodies, for programs
+    autobatcher results batch_abc123 --journal journal.sqlite3 --json
+"""
+
+HASH_ONLY = "Some prompts and answers are not here: the journal was kept with journal_hash_only."
+
+_HEADINGS = ("custom_id", "endpoint", "status", "taken", "prompt", "answer")
+
+
+def results(
+    batch: Annotated[str | None, Parameter(show_default=False)] = None,
+    /,
+    *,
+    journal: Path | None = None,
+    as_json: AsJson = False,
+) -> int:
+    """Show the requests of a journal, and their answers.
+
+    This shows prompts and answers: shortened for people, whole with --json (null where the journal has none). Answers
+    that were taken are here until the journal is used again after the program that took them has ended well.
+
+    Args:
+        batch: A batch's id or stamp. Without it: all batches.
+        journal: The journal's file.
+        as_json: One JSON object a line.
+    """
+    path = required(journal)
+    with journal_for_reading(path) as store:
+        records = store.batches()
+        wanted = records if batch is None else chosen(records, [batch], path)
+        show = _print_lines if as_json else _print_table
+        is_hash_only = show(_found(store, wanted))
+    if is_hash_only:
+        print(f"autobatcher results: {HASH_ONLY}", file=sys.stderr)
+    return 0
+
+
+def _found(store: Store, records: list[BatchRecord]) -> Iterator[tuple[BatchRecord, Result]]:
+    for record in records:
+        for result in store.results(record.stamp):
+            yield record, result
+
+
+def _print_lines(found: Iterator[tuple[BatchRecord, Result]]) -> bool:
+    """Print them for programs; whether bodies are missing."""
+    is_hash_only = False
+    for record, result in found:
+        is_hash_only |= result.body is None
+        print_json(_fields(record, result))
+    return is_hash_only
+
+
+def _fields(record: BatchRecord, result: Result) -> dict[str, Any]:
+    return {
+        "answer": decoded(result.answer),
+        "batch_id": record.batch_id,
+        "custom_id": custom_id_of(result.stamp, result.number),
+        "endpoint": result.endpoint,
+        "request": decoded(result.body),
+        "request_id": result.request_id,
+        "stamp": result.stamp,
+        "status_code": result.status_code,
+        "taken": result.is_taken,
+    }
+
+
+def _print_table(found: Iterator[tuple[BatchRecord, Result]]) -> bool:
+    """Print them for people; whether bodies are missing."""
+    is_hash_only, answered = False, 0
+    rows: list[list[str]] = []
+    for _, result in found:
+        is_hash_only |= result.body is None
+        answered += result.status_code is not None
+        rows.append(_cells(result))
+    if rows:
+        print_text(text_table(_HEADINGS, rows))
+    print_text(f"{counted(len(rows), 'request', 'requests')}, {answered:,} answered")
+    return is_hash_only
+
+
+def _cells(result: Result) -> list[str]:
+    return [
+        custom_id_of(result.stamp, result.number),
+        result.endpoint,
+        "-" if result.status_code is None else str(result.status_code),
+        "taken" if result.is_taken else "-",
+        "-" if result.body is None else prompt_excerpt(decoded(result.body)),
+        "-" if result.answer is None else answer_excerpt(decoded(result.answer)),
+    ]

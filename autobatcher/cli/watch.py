@@ -1,0 +1,128 @@
+"""`autobatcher watch`: `status --upstream`, again and again, until nothing runs any more."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import trio
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.text import Text
+
+from .batch_rows import Row, Seen, ask
+from .batch_table import batch_table, totals
+from .flags import PositiveSeconds
+from .journal_flags import AsJson, read_batches
+from .signals import run_until_interrupted
+from .text_table import print_json
+from .upstream_flags import UpstreamFlags, open_upstream
+
+EXAMPLES = """
+**Examples**
+
+    # until everything in a journal has ended upstream
+    autobatcher watch --journal journal.sqlite3
+
+    # everything in the account, and a line for each change
+    autobatcher watch --interval 60 --json
+"""
+
+
+def watch(
+    *,
+    journal: Path | None = None,
+    interval: PositiveSeconds = 10.0,
+    as_json: AsJson = False,
+    flags: UpstreamFlags | None = None,
+) -> int:
+    """Look at batches again and again, until none is left that may still run.
+
+    A live table on a terminal; elsewhere, and with --json, one JSON object for each batch that has changed. It never
+    writes, to the journal or upstream. A look that fails in passing is repeated.
+
+    Exit codes: 0 when all have ended, 1 if the upstream refuses to be asked, 130 after Ctrl-C.
+
+    Args:
+        journal: The journal's file. Without it: all batches that the upstream lists.
+        interval: How long to wait between two looks, in seconds.
+        as_json: JSON lines on a terminal, too.
+    """
+    is_live = not as_json and sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
+    if journal is not None:
+        read_batches(journal)  # what cannot be read is refused before anything is shown
+    with ExitStack() as stack:
+        show = stack.enter_context(_LivePicture()) if is_live else _Changes()
+        return run_until_interrupted(partial(_watch, flags or UpstreamFlags(), journal, interval, show))
+
+
+async def _watch(flags: UpstreamFlags, journal: Path | None, interval: float, show: _LivePicture | _Changes) -> int:
+    async with open_upstream(flags) as upstream:
+        while True:
+            seen = await ask(upstream, None if journal is None else read_batches(journal))
+            show.take(seen)
+            if seen.failure is None:
+                awaited = [row for row in seen.rows if journal is None or row.record is not None]
+                if not any(row.may_run(time.time()) for row in awaited):
+                    return 0
+            elif not seen.failure.is_passing:
+                print(f"autobatcher watch: the upstream refuses: {seen.failure.summary}", file=sys.stderr)
+                return 1
+            await trio.sleep(interval)
+
+
+class _Changes:
+    """JSON lines: each batch as it is at first, and then whenever it is different."""
+
+    def __init__(self) -> None:
+        self._told: dict[str, dict[str, Any]] = {}
+        self._failure = ""
+
+    def take(self, seen: Seen) -> None:
+        if seen.failure is None:
+            for row in seen.rows:
+                self._tell_if_new(row)
+        failure = "" if seen.failure is None else seen.failure.summary
+        if failure and failure != self._failure:
+            print(f"autobatcher watch: the upstream could not be asked: {failure}", file=sys.stderr, flush=True)
+        self._failure = failure
+
+    def _tell_if_new(self, row: Row) -> None:
+        fields, name = row.fields(), row.stamp or row.batch_id or ""
+        if self._told.get(name) != fields:
+            self._told[name] = fields
+            print_json(fields)
+
+
+class _LivePicture:
+    """A table that stays where it is; its last state remains."""
+
+    def __init__(self) -> None:
+        self._live = Live(Text("asking the upstream ..."), console=Console(), auto_refresh=False)
+        self._rows: list[Row] = []
+
+    def __enter__(self) -> _LivePicture:
+        self._live.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._live.stop()
+
+    def take(self, seen: Seen) -> None:
+        if seen.failure is None:
+            self._rows = seen.rows
+        self._live.update(self._picture(seen), refresh=True)
+
+    def _picture(self, seen: Seen) -> RenderableType:
+        parts: list[RenderableType] = [
+            batch_table(self._rows, now=time.time(), with_upstream=True),
+            Text(totals(self._rows), "dim"),
+        ]
+        if seen.failure is not None:
+            parts.append(Text(f"the upstream could not be asked: {seen.failure.summary}", "yellow"))
+        return Group(*parts)

@@ -1,0 +1,224 @@
+"""Looking once at batches that a journal has as unfinished, without an engine: what can be read of them is stored."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import anyio
+
+from .. import events
+from ..upstream.account import Account
+from ..upstream.batch_api import LOOKUP_DELAYS, BatchAPI
+from ..upstream.batch_state import BatchState
+from ..upstream.failures import UpstreamError
+from .batch import CLEAN_UP_SECONDS
+from .entry import JournalEntry
+from .free_lines import FreeLines
+from .journal import BatchRecord, FreeLine, Journal
+from .reading import ResultReader
+from .request import Request
+from .settings import Settings
+from .upstream_batch import UpstreamBatch
+from .waiting import Waiting
+
+LOOKUP_SECONDS = 30.0
+"""How long an upstream may fail in passing to say whether it has a batch; a young creation is awaited beside that."""
+
+CONCURRENT_LOOKS = 8
+
+GONE = frozenset({404, 410})
+"""What an upstream answers that does not know a batch, or not any more. We ask once: whoever reads that decides."""
+
+Verdict = Literal["forgotten", "running", "read", "gone", "failed"]
+"""forgotten: it never was or is gone, and the journal expects nothing of it any more. running: left as it is. read: its
+answers are stored, and it is ended. gone: the upstream does not know it; left as it is. failed: it could not be looked
+at, or not be read."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """What a look at one batch came to.
+
+    Attributes:
+        record: the batch as the journal had it.
+        batch_id: the upstream's; None if it has none, or nobody knows it.
+        status: what the upstream says of it now; "" if it says nothing.
+        answers: how many were stored.
+        reason: why, for who reads it; never with the upstream's own words.
+    """
+
+    record: BatchRecord
+    verdict: Verdict
+    batch_id: str | None = None
+    status: str = ""
+    answers: int = 0
+    reason: str = ""
+
+
+class Reconciling:
+    """Looks at batches of one account, each once.
+
+    Args:
+        journal: open, and of the kind that keeps answers. Whoever opened it also waits until all is written.
+        account_for: who pays for a batch, and whose rules it was made by.
+        delete_input_files: whether those of batches that were read are deleted, as the engine does.
+        forgets_gone: whether batches that the upstream does not know are forgotten.
+    """
+
+    def __init__(
+        self,
+        journal: Journal,
+        api: BatchAPI,
+        account_for: Callable[[BatchRecord], Account],
+        *,
+        delete_input_files: bool,
+        forgets_gone: bool,
+    ) -> None:
+        self._journal = journal
+        self._api = api
+        self._account_for = account_for
+        self._settings = Settings(delete_input_files=delete_input_files)
+        self._forgets_gone = forgets_gone
+        self._turns = anyio.CapacityLimiter(CONCURRENT_LOOKS)
+
+    async def look_at(self, record: BatchRecord, free: Iterable[FreeLine]) -> Finding:
+        """Look at one batch, and put down what is found.
+
+        Args:
+            free: its lines without a stored answer.
+
+        Cancelled: what was read until then is stored; looking again does the rest.
+        """
+        async with self._turns:
+            return await _Look(
+                record,
+                list(free),
+                self._journal,
+                self._api,
+                self._account_for(record),
+                self._settings,
+                forgets_gone=self._forgets_gone,
+            ).run()
+
+
+class _Look:
+    """One batch being looked at."""
+
+    def __init__(
+        self,
+        record: BatchRecord,
+        free: list[FreeLine],
+        journal: Journal,
+        api: BatchAPI,
+        account: Account,
+        settings: Settings,
+        *,
+        forgets_gone: bool,
+    ) -> None:
+        self._record = record
+        self._free = [] if record.is_hash_only else free  # an answer that is not kept need not be read
+        self._journal = journal
+        self._api = api
+        self._account = account
+        self._deletes_files = settings.delete_input_files
+        self._forgets_gone = forgets_gone
+        self._age = max(0.0, journal.wall_clock() - record.changed_at)
+        self._entry = JournalEntry(journal, FreeLines(), record, self._free, _nobody)
+        waiting = Waiting({}, _never, self._entry)
+        self._reader = ResultReader(api, account, waiting, self._entry.room)
+        self._upstream = UpstreamBatch(
+            account, record.endpoint, record.stamp, api=api, settings=settings, emit=_tell_nobody
+        )
+
+    async def run(self) -> Finding:
+        try:
+            exists = await self._find()
+            return await self._poll() if exists else await self._forget_what_never_was()
+        except TimeoutError:
+            return self._finding("failed", reason="the upstream could not be asked whether it has it")
+        except UpstreamError as error:
+            return self._finding("failed", reason=error.summary)
+
+    async def _find(self) -> bool:
+        """Whether it exists upstream. Raises `UpstreamError`, or TimeoutError if that cannot be known."""
+        seconds = LOOKUP_SECONDS + max(0.0, sum(LOOKUP_DELAYS) - self._age)
+        with anyio.fail_after(seconds):
+            exists = await self._upstream.find_again(self._record, self._age)
+        if exists and self._record.batch_id is None and self._upstream.state is not None:
+            self._entry.moved(self._upstream.state)
+        return exists
+
+    async def _forget_what_never_was(self) -> Finding:
+        await self._clean_up()
+        if self._deletes_files and self._upstream.may_have_files:
+            return self._finding("failed", reason="its input file could not be deleted upstream")
+        self._entry.forget()
+        return self._finding("forgotten", reason="it was never created")
+
+    async def _poll(self) -> Finding:
+        assert self._upstream.batch_id is not None
+        try:
+            state = self._upstream.state = await self._api.retrieve(self._account, self._upstream.batch_id)
+        except UpstreamError as error:
+            if error.status_code in GONE:
+                return self._gone()
+            raise
+        self._entry.moved(state)
+        if not state.is_terminal:
+            return self._finding("running")
+        if state.lacks_output_file:
+            return self._finding("running", reason="it has ended, but does not name its results yet")
+        return await self._read(state)
+
+    async def _read(self, state: BatchState) -> Finding:
+        """The batch has ended: store its answers, delete its input file, mark it as ended."""
+        self._upstream.has_ended = True
+        failure = await self._reader.read_once(state)
+        if failure is not None:
+            return self._finding("failed", reason=f"its results could not be read: {failure.summary}")
+        await self._clean_up()
+        if self._record.is_hash_only:  # its lines stay, for a rerun that reads them again
+            self._journal.update(self._record.stamp, stage="ended")
+            return self._finding("read", reason="the journal keeps no answers: a rerun reads them")
+        self._entry.end()
+        return self._finding("read")
+
+    async def _clean_up(self) -> None:
+        with anyio.move_on_after(CLEAN_UP_SECONDS):
+            await self._upstream.clean_up()
+
+    def _gone(self) -> Finding:
+        """The upstream does not know the batch. Answers that are stored stay."""
+        if not self._forgets_gone:
+            return self._finding("gone", reason="the upstream does not know it")
+        if self._record.answered and not self._record.is_hash_only:
+            self._entry.end()
+            return self._finding("forgotten", reason="the upstream does not know it; the answers that are here stay")
+        self._entry.forget()
+        return self._finding("forgotten", reason="the upstream does not know it")
+
+    def _finding(self, verdict: Verdict, *, reason: str = "") -> Finding:
+        state = self._upstream.state
+        return Finding(
+            record=self._record,
+            verdict=verdict,
+            batch_id=self._upstream.batch_id,
+            status="" if state is None or verdict in ("failed", "gone", "forgotten") else state.status,
+            answers=sum(line.is_stored for line in self._free),
+            reason=reason,
+        )
+
+
+def _nobody(request: Request) -> None:
+    """Takes back what a caller did not get; there are no callers here."""
+
+
+def _never(request: Request) -> bool:
+    """There is no later batch here."""
+    return False
+
+
+def _tell_nobody(kind: type[events.BatchEvent], /, **fields: Any) -> None:
+    """Events are for who runs an engine."""

@@ -1,0 +1,63 @@
+"""The upstream's list of batches, page by page."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from autobatcher.upstream.account import Account
+from autobatcher.upstream.batch_api import LOOKUP_PAGES, STAMP_KEY, BatchAPI
+from autobatcher.upstream.failures import UpstreamError
+from autobatcher.upstream.providers import CONSERVATIVE
+from tests.worlds import HTTP
+
+ACCOUNT = Account(base_url="http://upstream.test/v1", provider=CONSERVATIVE, api_key="k")
+
+
+class Pages(HTTP.AsyncBaseTransport):  # type: ignore[misc]  # the library is known at run time only
+    """An upstream with so many pages of two batches each; None for one without an end."""
+
+    def __init__(self, count: int | None) -> None:
+        self.count = count
+        self.asked = 0
+
+    async def handle_async_request(self, request: Any) -> Any:
+        number = int(request.url.params.get("after", "-1")) + 1
+        self.asked += 1
+        batches = [
+            {"id": str(n), "status": "completed", "metadata": {STAMP_KEY: f"s{n}"}} for n in (number, number + 1)
+        ]
+        return HTTP.Response(200, json={"data": batches, "has_more": self.asked != self.count})
+
+
+async def test_the_list_is_read_to_its_end_or_for_so_many_pages() -> None:
+    for count, pages in ((1, 1), (3, 3), (None, LOOKUP_PAGES)):
+        async with HTTP.AsyncClient(transport=Pages(count)) as http:
+            listed = await BatchAPI(http).list_batches(ACCOUNT)
+        assert [state.id for state in listed] == [str(number) for number in range(2 * pages)]
+
+
+async def test_a_batch_is_found_on_a_later_page_and_not_looked_for_without_end() -> None:
+    async with HTTP.AsyncClient(transport=Pages(3)) as http:
+        found = await BatchAPI(http).find(ACCOUNT, stamp="s3", input_file_id="")
+    assert found is not None
+    assert found.id == "3"
+    async with HTTP.AsyncClient(transport=Pages(None)) as http:
+        with pytest.raises(UpstreamError, match="pages"):
+            await BatchAPI(http).find(ACCOUNT, stamp="elsewhere", input_file_id="")
+
+
+async def test_a_list_that_is_refused_is_not_asked_for_again() -> None:
+    asked = []
+
+    class Refusing(HTTP.AsyncBaseTransport):  # type: ignore[misc]  # the library is known at run time only
+        async def handle_async_request(self, request: Any) -> Any:
+            asked.append(request)
+            return HTTP.Response(503)
+
+    async with HTTP.AsyncClient(transport=Refusing()) as http:
+        with pytest.raises(UpstreamError) as caught:
+            await BatchAPI(http).list_batches(ACCOUNT)
+    assert caught.value.is_passing
+    assert len(asked) == 1
