@@ -143,7 +143,8 @@ class Batcher:
                     nursery.cancel_scope.cancel()
         finally:
             self._close(outcomes.closed_error)
-            await self._close_journal()
+            with anyio.move_on_after(JOURNAL_CLOSE_SECONDS, shield=True):
+                await self._close_journal()
             self.abandon()
 
     def abandon(self) -> None:
@@ -306,8 +307,7 @@ class Batcher:
 
     async def _close_journal(self) -> None:
         if self._returning is not None:
-            with anyio.move_on_after(JOURNAL_CLOSE_SECONDS, shield=True):
-                await self._returning.close(well=self.ends_well)
+            await self._returning.close(well=self.ends_well)
 
     def _resume(self, entry: JournalEntry, account: Account) -> Batch:
         """Make a batch of an earlier process one of ours. `run` starts its task."""

@@ -12,7 +12,7 @@ from .. import events
 from ..upstream.account import Account
 from ..upstream.batch_api import LOOKUP_DELAYS, BatchAPI
 from ..upstream.batch_state import BatchState
-from ..upstream.failures import UpstreamError
+from ..upstream.failures import GONE, UpstreamError
 from .batch import CLEAN_UP_SECONDS
 from .entry import JournalEntry
 from .free_lines import FreeLines
@@ -27,9 +27,6 @@ LOOKUP_SECONDS = 30.0
 """How long an upstream may fail in passing to say whether it has a batch; a young creation is awaited beside that."""
 
 CONCURRENT_LOOKS = 8
-
-GONE = frozenset({404, 410})
-"""What an upstream answers that does not know a batch, or not any more. We ask once: whoever reads that decides."""
 
 Verdict = Literal["forgotten", "running", "read", "gone", "failed"]
 """forgotten: it never was or is gone, and the journal expects nothing of it any more. running: left as it is. read: its

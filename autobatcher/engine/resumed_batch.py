@@ -6,7 +6,7 @@ import logging
 
 from ..upstream.account import Account
 from ..upstream.batch_state import BatchState
-from ..upstream.failures import UpstreamError
+from ..upstream.failures import GONE, UpstreamError
 from .batch import Batch, Engine
 from .entry import JournalEntry
 from .journal.records import custom_id_of
@@ -14,9 +14,6 @@ from .reading import REFUSED_SECONDS
 from .window import travel_key
 
 logger: logging.Logger = logging.getLogger("autobatcher")
-
-GONE = frozenset({404, 410})
-"""What an upstream answers that has no such batch, or no such file, any more."""
 
 
 class ResumedBatch(Batch):

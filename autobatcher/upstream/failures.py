@@ -15,6 +15,9 @@ import msgspec
 # Worth another try: the server was busy or broken, or gave up waiting. 409 is left out: it is an answer.
 _PASSING_STATUSES = frozenset({408, 425, 429})
 
+GONE = frozenset({404, 410})
+"""What an upstream answers that has no such batch, or no such file, or not any more."""
+
 # Errors of the HTTP libraries for which we, not the network, are to blame: trying again is no use, and their text may
 # quote a header, so it is never told.
 _OWN_FAULTS = frozenset(
