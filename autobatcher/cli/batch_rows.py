@@ -10,10 +10,9 @@ from typing import Any
 import trio
 
 from ..engine.journal import BatchRecord
-from ..engine.reconciling import GONE
 from ..upstream.batch_api import PATIENCE_SECONDS, STAMP_KEY
 from ..upstream.batch_state import TERMINAL_STATUSES, BatchState
-from ..upstream.failures import UpstreamError
+from ..upstream.failures import GONE, UpstreamError
 from .upstream_flags import Upstream, host_of
 
 CONCURRENT_POLLS = 8
