@@ -45,15 +45,13 @@ def test_a_proxy_that_is_stopped_leaves_its_batch_to_its_next_start(tmp_path: Pa
 
 
 @pytest.mark.real_time
-def test_a_second_proxy_on_one_journal_is_a_usage_error(tmp_path: Path) -> None:
+def test_a_second_program_on_one_journal_is_a_usage_error(tmp_path: Path) -> None:
     journal = ("--journal", str(tmp_path / "journal"))
     with emulator() as upstream, proxy(upstream, *journal):
-        for command in (("serve", "--port", "0"), ("run",)):
-            rest = ("--", "true") if command == ("run",) else ()
-            done = run(*command, "--base-url", upstream, "--api-key", "k", *journal, *rest)
-            assert done.returncode == 2
-            assert "in use by another engine" in done.stderr
-            assert "Traceback" not in done.stderr
+        done = run(*run_flags(upstream), *journal, "--", "true")
+        assert done.returncode == 2
+        assert "in use by another engine" in done.stderr
+        assert "Traceback" not in done.stderr
 
 
 @pytest.mark.real_time
@@ -83,7 +81,7 @@ async def test_an_answer_whose_client_has_gone_is_kept_for_longer_than_the_grace
 @pytest.mark.real_time
 def test_a_command_that_fails_leaves_its_batch_and_its_answers_to_its_rerun(tmp_path: Path) -> None:
     journal = ("--journal", str(tmp_path / "journal"))
-    with emulator("--batch-seconds", "1") as upstream:
+    with emulator() as upstream:
         command = ("--", sys.executable, "-c", ASK + "sys.exit(int(sys.argv[2]))", "hello there")
         assert run(*run_flags(upstream), *journal, *command, "7").returncode == 7
         assert run(*run_flags(upstream), *journal, *command, "0").returncode == 0
@@ -95,7 +93,7 @@ def test_a_command_that_fails_leaves_its_batch_and_its_answers_to_its_rerun(tmp_
 @pytest.mark.real_time
 def test_a_command_that_ci_kills_finds_its_batch_again(tmp_path: Path) -> None:
     journal = ("--journal", str(tmp_path / "journal"))
-    with emulator("--batch-seconds", "5") as upstream:
+    with emulator("--batch-seconds", "3") as upstream:
         command = ("--", sys.executable, "-c", ASK, "hello there")
         with started(*run_flags(upstream), *journal, "--events", "/dev/stderr", *command) as process:
             read_until(process, "stderr", "batch_submitted")
