@@ -100,10 +100,11 @@ class JournalEntry(Entry):
     def wants_more(self) -> bool:  # type: ignore[override]  # a constant there
         return bool(self._free) and self.keeps_answers
 
-    @property
-    def has_free_lines(self) -> bool:
-        """Whether there are lines that may yet have an answer and that nobody waits for."""
-        return bool(self._free)
+    def hand_over(self) -> list[FreeLine]:
+        """The lines that may yet have an answer and that nobody waits for: they are another entry's now."""
+        lines = list(self._free.values())
+        self._free.clear()
+        return lines
 
     async def intend(self, lines: list[tuple[str, Request]]) -> None:
         now = self._journal.wall_clock()

@@ -32,7 +32,7 @@ MOST_ACCOUNTS = 1_000
 
 
 MOST_RECORDS = 10_000
-"""Of batches that are over here, which may have to be read again."""
+"""Of batches that were read here, where a journal keeps no answers."""
 
 
 class Resumed(Protocol):
@@ -71,9 +71,12 @@ class Returning:
         self._arrivals = _Arrivals()
         self._shelf = _Shelf(self._free_again)
         self._free_lines = FreeLines()
-        self._of_batches: defaultdict[str, list[FreeLine]] = defaultdict(list)  # of those that are not resumed yet
+        self._of_batches: defaultdict[str, list[FreeLine]] = defaultdict(
+            list
+        )  # of those that are not alive here, by stamp
         self._unfinished: defaultdict[bytes, list[BatchRecord]] = defaultdict(list)  # by account, until it is seen
         self._records: dict[str, BatchRecord] = {}  # of batches that are not alive here, by stamp
+        self._read_records: dict[str, BatchRecord] = {}  # of those of them that were read to their end
         self._batches: dict[str, Resumed] = {}  # of those that are
         self._fingerprints: dict[Account, bytes] = {}
 
@@ -196,6 +199,7 @@ class Returning:
         stamp = _entry_of(batch).record.stamp
         self._batches[stamp] = batch
         self._records.pop(stamp, None)
+        self._read_records.pop(stamp, None)
 
     def over(self, batch: Resumed) -> None:
         """It is not any more."""
@@ -203,24 +207,30 @@ class Returning:
         stamp = entry.record.stamp
         if self._batches.get(stamp) is batch:
             del self._batches[stamp]
-            if entry.has_free_lines or self._journal.is_hash_only:
-                self._records[stamp] = entry.record
-            while len(self._records) > MOST_RECORDS:
-                del self._records[next(iter(self._records))]
+            free = entry.hand_over()
+            if free:
+                self._records[stamp], self._of_batches[stamp] = entry.record, free
+            elif self._journal.is_hash_only:  # an answer that is given back must be read again
+                self._read_records[stamp] = entry.record
+                while len(self._read_records) > MOST_RECORDS:
+                    del self._read_records[next(iter(self._read_records))]
 
     def _batch_of(self, stamp: str, account: Account) -> Resumed | None:
         """The batch, resumed if need be; None if it is not known any more."""
         batch = self._batches.get(stamp)
         if batch is not None and batch.takes_lines:
             return batch
-        record = self._records.get(stamp) if batch is None else _entry_of(batch).record
+        record = self._record_of(stamp) if batch is None else _entry_of(batch).record
         if record is None:
             return None
-        free = self._of_batches.pop(stamp, [])
+        free = self._of_batches.pop(stamp, []) if batch is None else _entry_of(batch).hand_over()
         entry = JournalEntry(self._journal, self._free_lines, record, free, self.give_back)
         batch = self._resume(entry, account)
         self.lives(batch)
         return batch
+
+    def _record_of(self, stamp: str) -> BatchRecord | None:
+        return self._records.get(stamp) or self._read_records.get(stamp)
 
     def _fingerprint(self, account: Account) -> bytes:
         known = self._fingerprints.get(account)

@@ -228,6 +228,32 @@ async def test_a_resumed_batch_that_is_forbidden_is_no_reason_to_pay_again(lives
         assert billed(world) == {"a": 1}
 
 
+async def test_lines_of_a_batch_out_of_reach_are_had_one_by_one_when_it_is_in_reach_again(lives: Lives) -> None:
+    """In one process: each caller who tries again finds the old batch, also the last one, long after it was read."""
+    is_forbidden = False
+
+    async def answer(request: Any, send: Any) -> Any:
+        return await (_http_answer(request, 403) if is_forbidden else send(request))
+
+    async with open_world(batch_seconds=5.0) as world, lives.life(world, http_client=between(world, answer)) as life:
+        outcomes: list[Any] = []
+
+        async def one(text: str) -> None:
+            outcomes.append(await outcome_of(ask(life.client, text)))
+
+        async with anyio.create_task_group() as nursery:
+            for text in ("a", "b", "c"):
+                nursery.start_soon(one, text)
+            await wait_for_event(world, "batch_submitted")
+            is_forbidden = True
+        assert all(isinstance(outcome, openai.APIConnectionError) for outcome in outcomes)
+        is_forbidden = False
+        for text in ("a", "b", "c"):
+            assert text in await ask(life.client, text)
+            await anyio.sleep(100)
+        assert billed(world) == {"a": 1, "b": 1, "c": 1}
+
+
 async def test_the_lines_of_a_batch_that_was_cancelled_meanwhile_are_sent_again_but_for_those_it_answered(
     lives: Lives,
 ) -> None:
