@@ -14,8 +14,8 @@ import anyio
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from autobatcher.emulator import FaultPlan, HttpFault
-from autobatcher.errors import BatchError
+from autobatcher.emulator import BatchFault, FaultPlan, HttpFault
+from autobatcher.errors import BatchEndedError
 from tests.journal.lives import Lives, billed
 from tests.worlds import ask, open_world
 
@@ -61,6 +61,13 @@ http_faults = st.builds(
     | st.tuples(st.sampled_from(READING[:2]), st.just({"status": 404})),
     first=st.integers(1, 3),
 )
+batch_faults = st.builds(
+    BatchFault,
+    nth=st.sampled_from([(1,), (2,), (1, 2)]),
+    ends=st.sampled_from(["expired", "cancelled", "failed"]),
+    after=st.floats(0, 1),
+    list_unfinished=st.booleans(),
+)
 plans = st.builds(
     Plan,
     like=st.sampled_from(["openai", "doubleword"]),
@@ -70,7 +77,7 @@ plans = st.builds(
     deaths=st.lists(st.floats(0.0, 30.0), min_size=1, max_size=4),
     leaves=st.dictionaries(st.integers(0, 5), st.floats(0.0, 30.0), max_size=2),
     is_hash_only=st.booleans(),
-    faults=st.builds(FaultPlan, st.lists(http_faults, max_size=3).map(tuple)),
+    faults=st.builds(FaultPlan, st.lists(http_faults | batch_faults, max_size=3).map(tuple)),
 )
 
 
@@ -97,20 +104,25 @@ async def test_whenever_programs_die_the_last_one_has_all_answers_and_each_was_p
         assert plan.like == "doubleword" or not statistics.input_file_ids
 
 
+async def _ask_until_answered(client: Any, text: str) -> str:
+    """Batches that end badly are no end of the program."""
+    while True:
+        try:
+            return await ask(client, text)
+        except BatchEndedError:
+            continue
+
+
 async def _ask_all(client: Any, plan: Plan) -> list[str]:
     answers: dict[int, str] = {}
 
     async def one(number: int, text: str) -> None:
         with anyio.move_on_after(plan.leaves.get(number, 50_000)):
-            answers[number] = await ask(client, text)
+            answers[number] = await _ask_until_answered(client, text)
             return
-        answers[number] = await ask(client, text)
+        answers[number] = await _ask_until_answered(client, text)
 
-    try:
-        async with anyio.create_task_group() as nursery:
-            for number, text in enumerate(plan.texts):
-                nursery.start_soon(one, number, text)
-    except* BatchError:
-        if not client.is_closed():
-            raise
+    async with anyio.create_task_group() as nursery:
+        for number, text in enumerate(plan.texts):
+            nursery.start_soon(one, number, text)
     return [answers[number] for number in sorted(answers)]
