@@ -81,7 +81,7 @@ async def _reconcile(flags: UpstreamFlags, path: Path, make: Any, *, as_json: bo
         await journal.answers([])  # when this is answered, all that was told before is on disk
     finally:
         with trio.CancelScope(deadline=trio.current_time() + CLOSE_SECONDS, shield=True):
-            await journal.close(well=False)
+            await journal.close(None)
     report(findings, elsewhere, as_json=as_json)
     return 1 if any(finding.verdict == "failed" for finding in findings) else 0
 

@@ -127,7 +127,8 @@ class EngineThread:
         try:
             anyio.run(self._main, is_up)
         finally:
-            self._at_end()
+            if not isinstance(is_up.exception(), JournalError):  # after which it may be started again
+                self._at_end()
 
     async def _main(self, is_up: Future[None]) -> None:
         """The portal stays open until the engine has ended, and until every call in it has been told so."""

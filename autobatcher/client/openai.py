@@ -274,6 +274,10 @@ class BatchOpenAI(CopiesShareTheEngine, AsyncContextManagerMixin, openai.AsyncOp
         if self._engine.host.is_running:  # a nursery, another block or a background task has it already
             try:
                 yield self
+            except BaseException as error:  # (a Cancelled, too, which says nothing of a good end)
+                if not _is_good_exit(error):
+                    self._engine.host.keep_for_rerun(batches=False)
+                raise
             finally:
                 with anyio.move_on_after(CLOSE_SECONDS, shield=True):
                     await self.close()
@@ -292,7 +296,7 @@ class BatchOpenAI(CopiesShareTheEngine, AsyncContextManagerMixin, openai.AsyncOp
                     if _holds_cancellation(error):
                         raise
                     failure = error  # raised below, outside the nursery, so that no group is wrapped around it
-                    is_well = isinstance(error, SystemExit) and not error.code
+                    is_well = _is_good_exit(error)
                 finally:
                     self._engine.host.stop(well=is_well)
         except anyio.get_cancelled_exc_class():  # noqa: ASYNC103  (the body's own exception wins, and is raised below)
@@ -359,6 +363,10 @@ class _Unbatched(openai.AsyncOpenAI):
 
     async def close(self) -> None:
         """Nothing: see `BatchOpenAI.unbatched`."""
+
+
+def _is_good_exit(error: BaseException) -> bool:
+    return isinstance(error, SystemExit) and not error.code
 
 
 def _holds_cancellation(error: BaseException) -> bool:

@@ -168,6 +168,7 @@ class BatchOpenAISync(CopiesShareTheEngine, openai.OpenAI):
         self._keep(batches=True)
 
     def _keep(self, *, batches: bool) -> None:
+        self._engine.keeps_for_rerun = batches
         host = self._engine.thread.host
         if host is not None:
             host.keep_for_rerun(batches=batches)
@@ -226,7 +227,14 @@ class _Engine:
         def for_the_engine() -> Any:
             return openai.DefaultAsyncHttpxClient() if upstream is None else threaded_client(upstream)
 
-        self.thread: EngineThread = EngineThread(lambda: make_host(settings, for_the_engine()), self.upstream.close)
+        def host() -> Host:
+            made = make_host(settings, for_the_engine())
+            if self.keeps_for_rerun is not None:
+                made.keep_for_rerun(batches=self.keeps_for_rerun)
+            return made
+
+        self.keeps_for_rerun: bool | None = None  # whether with its batches
+        self.thread: EngineThread = EngineThread(host, self.upstream.close)
         self.transport: Any = self._transport(self.upstream)
         self.http_client: Any = _sdk_client(self.transport)
         weakref.finalize(self, dropped, self.thread).atexit = False
@@ -243,6 +251,7 @@ class _Engine:
         async def ask() -> str:
             return await to_thread.run_sync(key)
 
+        ask.__wrapped__ = key  # type: ignore[attr-defined]  # by whose name a journal knows the account
         return ask
 
     def close(self) -> None:

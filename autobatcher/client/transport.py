@@ -67,7 +67,9 @@ class TransportToBatches:
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(self, *_: object) -> None:
+    async def __aexit__(self, kind: type[BaseException] | None = None, *_: object) -> None:
+        if kind is not None:
+            self._host.keep_for_rerun(batches=False)
         await self.aclose()
 
     def _with_own_wishes(self, call: Call, request: Any) -> Call:

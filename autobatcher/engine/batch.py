@@ -120,7 +120,8 @@ class Batch:
         self._takes_lines = True
         self._is_settled = False  # all that could be read was read, and everybody told
         self._is_left_to_others = False  # something got in our way, and a journal knows of it
-        self._deserted_at: float | None = None
+        self._given_up: anyio.Event | None = None  # the desertion that it is given up for, and when
+        self._given_up_at = 0.0
         self._is_overdue = False
         self._is_closed = False
         self._was_deserted = False
@@ -195,7 +196,7 @@ class Batch:
             self._fail(outcomes.defect_error_for(error))
         finally:
             self._takes_lines = False
-            if (self._is_settled and self.entry.keeps_answers) or self._is_nothing:
+            if (self._is_settled and self.entry.keeps_answers) or self._is_gone or self.upstream.never_was:
                 self.entry.drop_unanswered()
 
     def _fail(self, error_for: ErrorFor) -> None:
@@ -209,8 +210,7 @@ class Batch:
                 return False
             if await self._is_abandoned_within(self._engine.next_creation(self._account) - anyio.current_time()):
                 return False
-            await self.entry.creating(self.upstream.file_id)
-            was_created = await self.upstream.create(lambda: bool(self.waiting))
+            was_created = await self.upstream.create(lambda: bool(self.waiting), self.entry.creating)
             self._created()
             return was_created
         except UpstreamError as error:
@@ -270,10 +270,8 @@ class Batch:
         """Whether the upstream has forgotten the batch, and that was seen to."""
         return False
 
-    @property
-    def _is_nothing(self) -> bool:
-        """Whether it never was, or is gone."""
-        return self.upstream.never_was
+    _is_gone = False
+    """Whether the upstream has forgotten it."""
 
     # ---- until its end ----
 
@@ -333,17 +331,15 @@ class Batch:
 
     async def _is_given_up_within(self, seconds: float) -> bool:
         """The same where those who left may come back: not before `COME_BACK_SECONDS` have passed without anybody."""
-        until = anyio.current_time() + seconds
+        until, deserted = anyio.current_time() + seconds, self.waiting.deserted
         with anyio.CancelScope(deadline=until):
-            await self.waiting.deserted.wait()
-        if not self.waiting.deserted.is_set():
-            self._deserted_at = None
+            await deserted.wait()
+        if not deserted.is_set():
             return False
-        if self._deserted_at is None:
-            self._deserted_at = anyio.current_time()
-        given_up_at = self._deserted_at + COME_BACK_SECONDS
-        await anyio.sleep_until(min(until, given_up_at))
-        return self.waiting.deserted.is_set() and anyio.current_time() >= given_up_at
+        if self._given_up is not deserted:  # they left since we last looked, perhaps once more
+            self._given_up, self._given_up_at = deserted, anyio.current_time() + COME_BACK_SECONDS
+        await anyio.sleep_until(min(until, self._given_up_at))
+        return self.waiting.deserted is deserted and anyio.current_time() >= self._given_up_at
 
     async def _finish(self, state: BatchState) -> None:
         """The batch has ended: read both files, settle by custom_id, then settle the rest by what the status says."""
@@ -450,8 +446,10 @@ class Batch:
 
     def _close_entry(self) -> None:
         """Tell the journal if nothing is left to be done."""
-        if self._is_nothing:
+        if self.upstream.never_was:
             self.entry.forget()
+        elif self._is_gone:
+            self.entry.gone()
         elif self._is_settled:
             self.entry.end()
 

@@ -25,6 +25,7 @@ from .entry import NO_ENTRY, Entry, JournalEntry
 from .gate import Gate
 from .journal import Journal
 from .journal.journal import CLOSE_SECONDS as JOURNAL_CLOSE_SECONDS
+from .journal.journal import Ending
 from .pace import Pace
 from .request import Answer, ErrorFor, Request
 from .resumed_batch import ResumedBatch
@@ -226,7 +227,7 @@ class Batcher:
         request.retries_left -= 1
         request.pressed_since = None
         request.custom_id = ""
-        self._add(request)
+        self._add_to_window(request)  # and not to a line of the very batch that has just ended
         return True
 
     def put_back(self, requests: list[Request], key: Hashable) -> None:
@@ -307,7 +308,10 @@ class Batcher:
 
     async def _close_journal(self) -> None:
         if self._returning is not None:
-            await self._returning.close(well=self.ends_well)
+            ending: Ending = None
+            if self._must_stop or self._is_kept:
+                ending = "well" if self.ends_well else "failed"
+            await self._returning.close(ending)
 
     def _resume(self, entry: JournalEntry, account: Account) -> Batch:
         """Make a batch of an earlier process one of ours. `run` starts its task."""

@@ -22,12 +22,13 @@ class Entry:
     is_kept: bool = False
     keeps_answers: bool = False
     wants_more: bool = False
+    awaits_callers: bool = False
 
     async def intend(self, lines: list[tuple[str, Request]]) -> None:
         """Before the upload. Raises `JournalError`: then it must not be made."""
 
-    async def creating(self, file_id: str | None) -> None:
-        """Before the creation. Raises `JournalError`: then it must not be made."""
+    async def creating(self, file_id: str) -> None:
+        """Before each try of the creation. Raises `JournalError`: then it must not be made."""
 
     def moved(self, state: BatchState) -> None:
         """The upstream said this of the batch, which exists."""
@@ -57,7 +58,10 @@ class Entry:
         """Nothing of the batch is left to be done."""
 
     def forget(self) -> None:
-        """The batch never was, or is gone."""
+        """The batch never was."""
+
+    def gone(self) -> None:
+        """The upstream does not have the batch any more: what was not read of it cannot be had."""
 
     async def room(self) -> None:
         """Wait while the journal has more to write than is good."""
@@ -75,6 +79,7 @@ class JournalEntry(Entry):
 
     Attributes:
         wants_more: whether there are lines to be read that nobody waits for.
+        awaits_callers: whether there are lines whose callers may yet come: those of an earlier process.
     """
 
     is_kept = True
@@ -92,6 +97,7 @@ class JournalEntry(Entry):
         self._journal = journal
         self._free_lines = free_lines
         self._free = {line.custom_id: line for line in free}
+        self._awaited = set(self._free)
         self._give_back = give_back
         self._is_written = bool(record.created_at)
         self._has_ended = False
@@ -99,6 +105,10 @@ class JournalEntry(Entry):
     @property
     def wants_more(self) -> bool:  # type: ignore[override]  # a constant there
         return bool(self._free) and self.keeps_answers
+
+    @property
+    def awaits_callers(self) -> bool:  # type: ignore[override]  # a constant there
+        return bool(self._awaited)
 
     def hand_over(self) -> list[FreeLine]:
         """The lines that may yet have an answer and that nobody waits for: they are another entry's now."""
@@ -113,7 +123,7 @@ class JournalEntry(Entry):
         self._change(request_count=len(lines), models=models, created_at=now, changed_at=now)
         await self._journal.intend(self.record, [(number_of(id_), r.endpoint, r.body) for id_, r in lines])
 
-    async def creating(self, file_id: str | None) -> None:
+    async def creating(self, file_id: str) -> None:
         self._change(stage="creating", file_id=file_id)
         await self._journal.creating(self.record.stamp, file_id)
 
@@ -148,12 +158,13 @@ class JournalEntry(Entry):
     def left(self, request: Request) -> None:
         if not self._is_written:
             return
-        line = FreeLine(self.record.stamp, number_of(request.custom_id))
+        line = FreeLine(self.record.stamp, number_of(request.custom_id), self._journal.wall_clock())
         self._free[request.custom_id] = line
         self._free_lines.add(digest_of(request.endpoint, request.body, self.record.account), line)
 
     def returned(self, custom_id: str) -> None:
         self._free.pop(custom_id, None)
+        self._awaited.discard(custom_id)
 
     def dropped(self, custom_id: str) -> None:
         line = self._free.pop(custom_id, None)
@@ -179,6 +190,12 @@ class JournalEntry(Entry):
             self._has_ended = True
             self.drop_unanswered()
             self._journal.forget(self.record.stamp)
+
+    def gone(self) -> None:
+        if self.keeps_answers:
+            self.end()
+        else:
+            self.forget()
 
     async def room(self) -> None:
         await self._journal.room()

@@ -21,6 +21,14 @@ class FreeLines:
         """Nobody waits for `line` now."""
         self._lines.setdefault(digest, deque()).append(line)
 
+    def forget_old(self, before: float) -> None:
+        """Forget lines that have been free since before that moment."""
+        for digest, lines in list(self._lines.items()):
+            while lines and lines[0].free_since < before:
+                lines.popleft()
+            if not lines:
+                del self._lines[digest]
+
     def take(self, digest: bytes) -> FreeLine | None:
         """The line that has been free for longest and asked the same; None if there is none."""
         lines = self._lines.get(digest)

@@ -48,6 +48,7 @@ class Host:
         self._loop: object = None  # the one that the last engine was made in
         self._is_closed = False
         self._is_well = True
+        self._keeps_batches = False
 
     async def submit(self, request: Request) -> Answer:
         """`Batcher.submit`, with a background task to run the engine if nothing else does.
@@ -68,16 +69,22 @@ class Host:
         Raises:
             RuntimeError: if it is running already.
             ClientClosedError: if the client was closed.
+            JournalError: if there is a journal that cannot be used; this can be tried again.
         """
         if self.is_running:
             raise RuntimeError("the engine of this client is running already")
         batcher = self._new_batcher(in_background=False)
+        has_run = True
         try:
             await batcher.run(task_status=task_status)
+        except JournalError:
+            has_run = False  # it may be tried again
+            raise
         finally:
-            self._is_closed = True
-            with anyio.move_on_after(AT_END_SECONDS, shield=True):
-                await self._at_end()
+            if has_run:
+                self._is_closed = True
+                with anyio.move_on_after(AT_END_SECONDS, shield=True):
+                    await self._at_end()
 
     async def close(self) -> None:
         """Stop the engine and wait for its goodbye, which is bounded. Can be called again.
@@ -106,6 +113,7 @@ class Host:
             batches: whether to leave them running, too, whatever the settings say.
         """
         self._is_well = False
+        self._keeps_batches = self._keeps_batches or batches
         if batches and self._batcher is not None:
             self._batcher.keep_for_rerun()
 
@@ -154,6 +162,8 @@ class Host:
         self._loop = running_loop()
         self._is_in_background = in_background
         self._batcher = self._make_batcher()
+        if self._keeps_batches:
+            self._batcher.keep_for_rerun()
         return self._batcher
 
 

@@ -35,7 +35,6 @@ class ResumedBatch(Batch):
         self._lines = [custom_id_of(record.stamp, number) for number in range(record.request_count)]
         self._was_seen = False
         self._was_over = record.status == "cancelling"  # because we wanted it to be
-        self._is_gone = False
 
     async def _begin(self) -> bool:
         """Find it upstream; False if it was never there."""
@@ -69,7 +68,3 @@ class ResumedBatch(Batch):
         self.upstream.has_ended = self._is_gone = True
         self._send_again("their batch is gone upstream")
         return True
-
-    @property
-    def _is_nothing(self) -> bool:
-        return self._is_gone or super()._is_nothing

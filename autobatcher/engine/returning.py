@@ -17,7 +17,8 @@ from . import outcomes
 from .entry import Entry, JournalEntry
 from .free_lines import FreeLines
 from .journal import BatchRecord, FreeLine, Journal
-from .journal.identity import digest_of, fingerprint
+from .journal.identity import digest_of, fingerprint, without_credentials
+from .journal.journal import Ending
 from .journal.records import StoredAnswer, custom_id_of, number_of
 from .request import Answer, ErrorFor, Request
 
@@ -114,9 +115,9 @@ class Returning:
                 continue
             self._give(some, found)
 
-    async def close(self, *, well: bool) -> None:
+    async def close(self, ending: Ending) -> None:
         """Let the journal go. See `Journal.close`."""
-        await self._journal.close(well=well)
+        await self._journal.close(ending)
 
     # ---- requests ----
 
@@ -153,7 +154,7 @@ class Returning:
         stamp = request.custom_id.rpartition("-")[0]
         self._journal.give_back(stamp, request.custom_id)
         is_stored = not self._journal.is_hash_only
-        self._free_again(request, FreeLine(stamp, number_of(request.custom_id), is_stored=is_stored))
+        self._free_again(request, FreeLine(stamp, number_of(request.custom_id), self._journal.wall_clock(), is_stored))
 
     def _free_again(self, request: Request, line: FreeLine) -> None:
         digest = digest_of(request.endpoint, request.body, self._fingerprint(request.account))
@@ -180,11 +181,14 @@ class Returning:
         self, stamp: str, first: Request, *, completion_window: str, metadata: dict[str, str]
     ) -> JournalEntry:
         """For a batch of requests like `first` that is not yet in the journal."""
+        old = self._journal.sweep()
+        if old is not None:
+            self._free_lines.forget_old(old)
         account = first.account
         record = BatchRecord(
             stamp=stamp,
             account=self._fingerprint(account),
-            base_url=account.base_url,
+            base_url=without_credentials(account.base_url),
             provider=account.provider.name,
             endpoint=first.endpoint,
             completion_window=completion_window,

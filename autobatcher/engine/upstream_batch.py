@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Any, Protocol
 
 import anyio
@@ -15,6 +15,7 @@ from ..upstream.batch_state import BatchState
 from ..upstream.failures import UncertainCreationError, UpstreamError
 from ..upstream.jsonl import InputFile, input_line, input_line_size
 from .journal import BatchRecord
+from .reading import REFUSED_SECONDS
 from .request import Request
 from .settings import Settings
 
@@ -127,9 +128,14 @@ class UpstreamBatch:
             raise
         return self._file_id is not None
 
-    async def create(self, is_wanted: Callable[[], bool]) -> bool:
-        """Create the batch, once; False if nobody wanted it any more. Raises `UpstreamError`."""
-        assert self._file_id is not None
+    async def create(self, is_wanted: Callable[[], bool], before: Callable[[str], Awaitable[None]]) -> bool:
+        """Create the batch, once; False if nobody wanted it any more. Raises `UpstreamError`, and what `before` raises.
+
+        Args:
+            before: awaited with the input file's id before each try.
+        """
+        file_id = self._file_id
+        assert file_id is not None
 
         def note(may_exist: bool) -> None:
             self.may_exist_unseen = may_exist
@@ -137,12 +143,13 @@ class UpstreamBatch:
         try:
             self.state = await self._api.create(
                 self._account,
-                input_file_id=self._file_id,
+                input_file_id=file_id,
                 endpoint=self._endpoint,
                 completion_window=self._settings.completion_window,
                 metadata=self._settings.batch_metadata,
                 stamp=self.stamp,
                 is_wanted=is_wanted,
+                before=lambda: before(file_id),
                 note=note,
             )
         except UpstreamError as error:
@@ -181,13 +188,13 @@ class UpstreamBatch:
 
     async def _find_until(self, deadline: float) -> None:
         """Look a batch up, at least once, and for the last time when the deadline has passed."""
-        delays = back_off()
+        delays, begun = back_off(), anyio.current_time()
         while True:
             is_last = anyio.current_time() >= deadline
             try:
                 found = await self._api.find(self._account, stamp=self.stamp, input_file_id=self._file_id or "")
             except UpstreamError as error:
-                if not error.is_passing:
+                if not error.is_passing and anyio.current_time() - begun > REFUSED_SECONDS:
                     raise
                 await anyio.sleep(wait_of(error, self._settings.poll_interval_seconds))
                 continue

@@ -118,5 +118,5 @@ class Waiting:
         self._notice_desertion()
 
     def _notice_desertion(self) -> None:
-        if self._has_lost_callers and not self._requests:
+        if self._has_lost_callers and not self._requests and not self._entry.awaits_callers:
             self.deserted.set()

@@ -70,7 +70,7 @@ class WaitingRoom:
         self._grace_seconds = grace_seconds
         self._most = most
         self._count = 0
-        self._left: defaultdict[bytes, deque[Place]] = defaultdict(deque)
+        self._left: defaultdict[bytes, dict[Place, None]] = defaultdict(dict)  # in the order in which they were left
         self._leavings: list[tuple[float, int, Place]] = []  # a heap, by time
         self._order = itertools.count()
         self._wake = anyio.Event()
@@ -102,7 +102,8 @@ class WaitingRoom:
         digest = digest_of(endpoint, body, caller)
         if digest not in self._left:
             return None
-        place = self._left[digest].popleft()
+        place = next(iter(self._left[digest]))
+        del self._left[digest][place]
         if not self._left[digest]:
             del self._left[digest]
         place.given_up_at = math.inf
@@ -120,7 +121,7 @@ class WaitingRoom:
             return
         grace = max(self._grace_seconds, CUT_OFF_SECONDS) if was_cut_off else self._grace_seconds
         place.given_up_at = anyio.current_time() + grace
-        self._left[place.digest].append(place)
+        self._left[place.digest][place] = None
         heapq.heappush(self._leavings, (place.given_up_at, next(self._order), place))
         self._wake.set()
 
@@ -181,7 +182,7 @@ class WaitingRoom:
 
     def _remove(self, place: Place) -> None:
         place.given_up_at = math.inf
-        self._left[place.digest].remove(place)
+        del self._left[place.digest][place]
         if not self._left[place.digest]:
             del self._left[place.digest]
         self._count -= 1

@@ -129,11 +129,12 @@ class BatchAPI:
         metadata: Mapping[str, str],
         stamp: str,
         is_wanted: Callable[[], bool],
+        before: Callable[[], Awaitable[None]] | None = None,
         note: Callable[[bool], None] = lambda may_exist: None,
     ) -> BatchState | None:
         """Create the batch, once. None if `is_wanted` said no before anything was created.
 
-        `note` is told whether the batch may exist, whenever that changes.
+        `before` is awaited before each try. `note` is told whether the batch may exist, whenever that changes.
 
         An ambiguous failure (a cut connection, a time-out, 5xx) is followed by lookups over `LOOKUP_DELAYS`; only if
         all of them succeed and find nothing is the creation tried again. A server that takes longer than that to
@@ -154,6 +155,10 @@ class BatchAPI:
         delays, begun = back_off(), anyio.current_time()
         while is_wanted():
             found: BatchState | None = None
+            if before is not None:
+                await before()
+                if not is_wanted():
+                    break
             note(True)
             try:
                 return await self._create_once(account, body)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections import Counter
 from collections.abc import AsyncGenerator, Iterable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,9 @@ import anyio
 import pytest
 
 from autobatcher import BatchOpenAI
-from autobatcher.engine.journal import at_exit
+from autobatcher.engine.batcher import Batcher
+from autobatcher.engine.journal import BatchRecord, at_exit
+from autobatcher.engine.journal.store import Store
 from tests.journal.inline import InlineWriter
 from tests.worlds import Send, World, ask, between
 
@@ -49,6 +51,9 @@ class Lives:
         self._now: Life | None = None
         self._numbers = itertools.count()
         monkeypatch.setattr("autobatcher.engine.journal.journal.Writer", self._make_writer)
+        # Wall time goes with virtual time, so that it can be told how old a creation is.
+        defaults: Any = Batcher.__init__.__kwdefaults__
+        monkeypatch.setitem(defaults, "wall_clock", lambda: 1.7e9 + anyio.current_time())
         monkeypatch.setattr("autobatcher.engine.journal.ownership.PATIENCE_SECONDS", 0.05)
 
     def _make_writer(self, path: Path) -> InlineWriter:
@@ -65,6 +70,11 @@ class Lives:
         """There is no journal any more."""
         for each in self.path.parent.glob(f"{self.path.name}*"):
             each.unlink()
+
+    def unfinished(self) -> list[BatchRecord]:
+        """The batches that the journal does not count as read to their end."""
+        with closing(Store(self.path, is_read_only=True)) as store:
+            return [record for record in store.batches() if record.stage != "ended"]
 
     def end_well(self) -> None:
         """The process comes to its end."""

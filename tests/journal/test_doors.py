@@ -14,8 +14,10 @@ import httpx
 import pytest
 import trio
 
-from autobatcher import BatchOpenAI, BatchTransport
+from autobatcher import BatchOpenAI, BatchOpenAISync, BatchTransport
 from autobatcher.emulator import Emulator
+from autobatcher.engine.journal.ownership import Ownership
+from autobatcher.errors import JournalInUseError
 from autobatcher.server import CallLimits
 from tests.cli.processes import environment, read_until, run, started
 from tests.cli.test_run import ASK
@@ -179,7 +181,7 @@ async def test_a_transport_has_a_journal_too(lives: Lives) -> None:
 
 
 @pytest.mark.real_time
-def test_a_bare_client_used_in_two_event_loops_opens_its_journal_in_each(tmp_path: Path) -> None:
+def test_a_bare_client_used_in_two_event_loops_gets_a_new_answer_in_each(tmp_path: Path) -> None:
     emulated = Emulator()
     client = BatchOpenAI(
         api_key="k",
@@ -189,10 +191,65 @@ def test_a_bare_client_used_in_two_event_loops_opens_its_journal_in_each(tmp_pat
         batch_window_seconds=0.01,
         poll_interval_seconds=0.01,
     )
-    for text in ("a", "b"):
-        assert text in asyncio.run(ask(client, text))
+    for _ in range(2):
+        assert "a" in asyncio.run(ask(client, "a"))
     asyncio.run(client.close())
+    assert len(emulated.statistics().lines) == 2
     emulated.close()
+
+
+@pytest.mark.real_time
+def test_a_sync_client_whose_journal_was_in_use_can_be_used_when_it_is_free(tmp_path: Path, upstream: str) -> None:
+    path = tmp_path / "journal"
+    owner = Ownership(path)
+    with BatchOpenAISync(
+        api_key="k",
+        base_url=upstream,
+        provider="openai",
+        journal=path,
+        batch_window_seconds=0.01,
+        poll_interval_seconds=0.01,
+    ) as client:
+        with pytest.raises(JournalInUseError):
+            client.responses.create(model="m", input="x")
+        owner.release()
+        assert client.responses.create(model="m", input="x").output_text
+        assert client.models.list().data
+
+
+@pytest.mark.real_time
+def test_a_sync_client_may_be_told_to_keep_all_before_its_first_call(tmp_path: Path, upstream: str) -> None:
+    fast = {"batch_window_seconds": 0.01, "poll_interval_seconds": 0.01, "journal": tmp_path / "journal"}
+    ids = []
+    for _ in range(2):
+        client = BatchOpenAISync(api_key="k", base_url=upstream, provider="openai", **fast)  # type: ignore[arg-type]
+        client.keep_for_rerun()
+        ids.append(client.responses.create(model="m", input="x").id)
+        client.close()
+    assert ids[0] == ids[1]
+
+
+async def test_an_exception_that_leaves_the_block_of_an_http_client_keeps_what_was_taken(lives: Lives) -> None:
+    url, headers = "http://upstream.test/v1/chat/completions", {"authorization": "Bearer test-key"}
+    async with open_world() as world:
+        lives.new_process()
+
+        async def program(ending: type[Exception] | None) -> None:
+            transport = BatchTransport(
+                http_client=world.emulator.http_client(),
+                provider="openai",
+                journal=lives.path,
+                batch_window_seconds=1.0,
+            )
+            async with httpx.AsyncClient(transport=transport) as http:
+                assert (await http.post(url, json=CHAT, headers=headers)).status_code == 200
+                if ending is not None:
+                    raise ending
+
+        with pytest.raises(ZeroDivisionError):
+            await program(ZeroDivisionError)
+        await program(None)
+        assert billed(world) == {"hello": 1}
 
 
 async def test_closing_a_client_before_its_first_call_leaves_no_file(lives: Lives) -> None:

@@ -246,7 +246,49 @@ def test_a_migration_that_fails_leaves_the_file_as_it_was(tmp_path: Path, monkey
     connection.close()
 
 
+async def test_one_file_has_one_lock_by_whatever_name(lives: Lives) -> None:
+    other = lives.path.with_name("another-name")
+    async with open_world() as world, lives.life(world):
+        other.symlink_to(lives.path)
+        with pytest.raises(JournalInUseError):
+            async with world.client(journal=other):
+                pass
+
+
+async def test_an_sqlite_file_of_somebody_else_is_left_as_it_is(lives: Lives) -> None:
+    with closing(sqlite3.connect(lives.path)) as connection, connection:
+        connection.execute("CREATE TABLE batches (mine TEXT)")
+    async with open_world() as world:
+        with pytest.raises(JournalError, match="no journal of autobatcher"):
+            async with world.client(journal=lives.path):
+                pass
+    with closing(sqlite3.connect(lives.path)) as connection:
+        assert connection.execute("SELECT name FROM sqlite_master").fetchall() == [("batches",)]
+
+
 # ---- with the real thread ----
+
+
+@pytest.mark.real_time
+async def test_a_file_that_could_not_be_written_for_a_while_has_everything_afterwards(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("autobatcher.engine.journal.store.BUSY_SECONDS", 0.05)
+    path, fast = tmp_path / "journal", {"batch_window_seconds": 0.01, "poll_interval_seconds": 0.01}
+    async with open_world(batch_seconds=0.5) as world:
+        with anyio.fail_after(20):
+            async with world.client(journal=path, **fast) as client, anyio.create_task_group() as nursery:
+                nursery.start_soon(ask, client, "a")
+                await wait_for_event(world, "batch_submitted")
+                with closing(sqlite3.connect(path, isolation_level=None)) as other:
+                    other.execute("BEGIN IMMEDIATE")
+                    assert isinstance(await outcome_of(ask(client, "b")), JournalError)
+                    await wait_for_event(world, "batch_completed")
+                assert "b" in await ask(client, "b")
+                client.keep_for_rerun()
+            async with world.client(journal=path, **fast) as client:
+                await ask_all(client, ["a", "b"])
+        assert billed(world) == {"a": 1, "b": 1}
 
 
 @pytest.mark.real_time

@@ -101,7 +101,8 @@ async def test_whenever_programs_die_the_last_one_has_all_answers_and_each_was_p
         assert billed(world) == Counter(plan.texts)
         statistics = world.emulator.statistics()
         assert not statistics.running_batch_ids
-        assert plan.like == "doubleword" or not statistics.input_file_ids
+        if plan.like == "openai" and not lives.unfinished():  # what is left is looked after by the next program
+            assert not statistics.input_file_ids
 
 
 async def _ask_until_answered(client: Any, text: str) -> str:

@@ -42,7 +42,7 @@ async def reconcile(lives: Lives, world: World, **options: bool) -> list[Finding
         if record.stage != "ended":
             free = [line for _, line in contents.free_lines if line.stamp == record.stamp and not line.is_stored]
             findings.append(await reconciling.look_at(record, free))
-    await journal.close(well=False)
+    await journal.close(None)
     await client.close()
     return findings
 
@@ -55,7 +55,7 @@ async def stages(lives: Lives) -> list[tuple[str, int, int]]:
     """How far each batch is in the journal, its lines and its answers."""
     journal = Journal(lives.path, retention_seconds=math.inf)
     contents = await journal.open()
-    await journal.close(well=False)
+    await journal.close(None)
     return [(record.stage, record.lines, record.answered) for record in contents.batches]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from urllib.parse import urlsplit, urlunsplit
 
 import msgspec
 
@@ -12,11 +13,19 @@ from ...upstream.account import Account
 def fingerprint(account: Account) -> bytes:
     """Equal for accounts of equal base URL, credentials, headers and query; tells nothing of the credentials.
 
-    A key that a function gives is a new one each time, so all such functions count as one key.
+    A key that a function gives may be a new one each time, so such a function is known by its name.
     """
-    key = b"a function" if callable(account.api_key) else (account.api_key or "").encode()
+    key = _name_of(account.api_key) if callable(account.api_key) else account.api_key or ""
     headers = sorted((name.lower(), value) for name, value in account.headers)
-    return _digest(b"autobatcher account", account.base_url.encode(), key, repr((headers, account.query)).encode())
+    return _digest(
+        b"autobatcher account", account.base_url.encode(), key.encode(), repr((headers, account.query)).encode()
+    )
+
+
+def _name_of(key_function: object) -> str:
+    function = getattr(key_function, "__wrapped__", key_function)
+    named = function if hasattr(function, "__qualname__") else type(function)
+    return f"function {named.__module__}.{named.__qualname__}"
 
 
 def digest_of(endpoint: str, body: bytes, account: bytes) -> bytes:
@@ -38,6 +47,12 @@ def canonical(body: bytes) -> bytes:
 
 _decode = msgspec.json.Decoder().decode
 _encode = msgspec.json.Encoder(order="deterministic").encode
+
+
+def without_credentials(base_url: str) -> str:
+    """The URL as it may be told: with no user and no password in it."""
+    parts = urlsplit(base_url)
+    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment=""))
 
 
 def _digest(*parts: bytes) -> bytes:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from ...errors import JournalError
 from ..request import Answer
@@ -16,6 +17,10 @@ from .store import FreshAnswer, Line, Store
 from .writer import Writer
 
 T = TypeVar("T")
+
+Ending = Literal["well", "failed"] | None
+"""How a client was closed. well: what was given to callers is not kept for a rerun, if the process ends well, too.
+failed: it is, also in this very process. None: it was cancelled with its event loop; other processes are given it."""
 
 MOST_PENDING_BYTES = 32_000_000
 """Of answers told and not yet written, before who reads them waits."""
@@ -44,7 +49,7 @@ class Journal:
         retention_seconds: float,
         wall_clock: Callable[[], float] = time.time,
     ) -> None:
-        self.path: Path = path.absolute()
+        self.path: Path = path.resolve()  # by whatever name: one file, one lock
         self.is_hash_only: bool = is_hash_only
         self.wall_clock: Callable[[], float] = wall_clock
         self._retention_seconds = retention_seconds
@@ -65,11 +70,11 @@ class Journal:
 
     def _begin(self, store: Store) -> Contents:
         now = self._swept_at = self.wall_clock()
+        self._forget_taken(store)  # first, since it wants sessions that may be old
         store.forget_old(now=now, retention_seconds=self._retention_seconds)
-        self._forget_taken(store)
         process = at_exit.this_process()
         store.begin_session(process, now=now)
-        return store.contents(process)
+        return store.contents(process, now=now)
 
     def _forget_taken(self, store: Store) -> None:
         """What was taken in processes that have come to their end; of those that have not, it is given again."""
@@ -81,27 +86,22 @@ class Journal:
                 store.reopen(process)
                 mark.unlink(missing_ok=True)
 
-    async def close(self, *, well: bool) -> None:
-        """Write what is left, and let it go. Cancelled: that is done all the same.
-
-        Args:
-            well: whether all went well, so that what was given to callers need not be kept for a rerun, provided that
-                the process ends well, too.
-        """
+    async def close(self, ending: Ending) -> None:
+        """Write what is left, and let it go. Cancelled: that is done all the same."""
         self._tell_answers()
-        if well:
-            self._writer.tell(self._close_well)
+        if ending is not None:
+            self._writer.tell(partial(self._end, ending))
         await self._writer.close()
 
-    def _close_well(self, store: Store) -> None:
-        at_exit.set_mark(self.path)
-        store.close_well()
+    def _end(self, ending: Literal["well", "failed"], store: Store) -> None:
+        if ending == "well":
+            at_exit.set_mark(self.path)
+        store.end_session(ending)
 
     # ---- a batch ----
 
     async def intend(self, record: BatchRecord, lines: list[Line]) -> None:
         """Before a batch is uploaded. Raises `JournalError`."""
-        self._sweep()
         await self._ask(lambda store: store.intend(record, lines, is_hash_only=self.is_hash_only))
 
     async def creating(self, stamp: str, file_id: str | None) -> None:
@@ -154,11 +154,14 @@ class Journal:
             with suppress(JournalError):  # which is for those who submit; these here are answered
                 await self._ask(lambda store: None)
 
-    def _sweep(self) -> None:
+    def sweep(self) -> float | None:
+        """Have what is too old forgotten, once an hour; then the moment before which answers are too old."""
         now = self.wall_clock()
-        if now - self._swept_at > SWEEP_SECONDS:
-            self._swept_at = now
-            self._tell(Store.forget_old, now=now, retention_seconds=self._retention_seconds)
+        if now - self._swept_at < SWEEP_SECONDS:
+            return None
+        self._swept_at = now
+        self._tell(Store.forget_old, now=now, retention_seconds=self._retention_seconds)
+        return now - self._retention_seconds
 
     def _tell_answers(self) -> None:
         answers, self._answers, now = self._answers, [], self.wall_clock()

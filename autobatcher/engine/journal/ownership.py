@@ -6,7 +6,7 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
-from ...errors import JournalInUseError
+from ...errors import JournalError, JournalInUseError
 
 PATIENCE_SECONDS = 2.0
 """How long the engine before us may still be closing: a restart comes as soon as it can."""
@@ -20,6 +20,7 @@ class Ownership:
 
     Raises:
         JournalInUseError: if another engine holds it.
+        JournalError: if the file beside it is somebody else's.
     """
 
     def __init__(self, path: Path) -> None:
@@ -29,8 +30,10 @@ class Ownership:
         try:
             self._connection.execute("PRAGMA journal_mode = OFF")
             self._connection.execute("BEGIN EXCLUSIVE")
-        except sqlite3.OperationalError as error:
+        except sqlite3.DatabaseError as error:
             self._connection.close()
+            if not isinstance(error, sqlite3.OperationalError):
+                raise JournalError(f"{beside(path)} is not the empty file that it should be: delete it.") from error
             raise JournalInUseError(
                 f"The journal {path} is in use by another engine{_who(path)}, and takes one at a time: give this one a "
                 "journal of its own, or wait until the other one has ended."

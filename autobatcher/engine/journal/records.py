@@ -50,12 +50,14 @@ class FreeLine(msgspec.Struct, eq=False, gc=False):
     """A line that nobody waits for: its caller left, or its process died.
 
     Attributes:
+        free_since: Unix seconds, in this process.
         is_stored: its answer is in the journal; otherwise its batch has it, or will have it.
         is_gone: it will never have an answer.
     """
 
     stamp: str
     number: int
+    free_since: float
     is_stored: bool = False
     is_gone: bool = False
 

@@ -44,7 +44,7 @@ MIGRATIONS: tuple[str, ...] = (
         host TEXT NOT NULL,
         pid INTEGER NOT NULL,
         opened_at REAL NOT NULL,
-        closed_well INTEGER NOT NULL DEFAULT 0
+        ending TEXT NOT NULL DEFAULT ''  -- 'well' or 'failed', if it was closed
     );
     """,
 )
@@ -60,10 +60,12 @@ def migrate(connection: sqlite3.Connection) -> None:
     """Bring the file to today's schema, in one transaction.
 
     Raises:
-        JournalError: if it is of a later schema than we know.
+        JournalError: if it is of a later schema than we know, or somebody else's.
     """
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     check_version(version)
+    if version == 0 and connection.execute("SELECT 1 FROM sqlite_master").fetchone() is not None:
+        raise JournalError("The file is an SQLite database, but no journal of autobatcher.")
     if version < len(MIGRATIONS):
         steps = "".join(MIGRATIONS[version:])
         connection.executescript(f"BEGIN IMMEDIATE; {steps} PRAGMA user_version = {len(MIGRATIONS)}; COMMIT;")

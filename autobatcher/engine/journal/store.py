@@ -9,7 +9,7 @@ import sqlite3
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from ...errors import JournalError
 from . import schema
@@ -172,19 +172,19 @@ class Store:
         )
         return [_record(row) for row in rows]
 
-    def contents(self, process: str) -> Contents:
+    def contents(self, process: str, *, now: float) -> Contents:
         """What may be given to callers of this process: all lines, but those that were never sent, and answers that
-        another client of this process has taken and was closed well. Untaken answers come first."""
+        an earlier client of this process has taken, if that did not fail. Untaken answers come first."""
         rows = self._db.execute(
             "SELECT b.stamp, l.id, l.digest, a.body IS NOT NULL FROM lines l "
             f"JOIN batches b ON b.number = l.id / {LINES_OF_A_BATCH} LEFT JOIN answers a ON a.id = l.id "
             "LEFT JOIN sessions s ON s.number = a.taken_by "
-            "WHERE b.stage <> 'intended' AND NOT coalesce(s.closed_well AND s.process = ?, 0) "
+            "WHERE b.stage <> 'intended' AND NOT coalesce(s.process = ? AND s.ending <> 'failed', 0) "
             "ORDER BY a.taken_by IS NOT NULL, a.id IS NULL, l.id",
             (process,),
         )
         lines = [
-            (digest, FreeLine(stamp, line_id % LINES_OF_A_BATCH, bool(is_stored)))
+            (digest, FreeLine(stamp, line_id % LINES_OF_A_BATCH, now, bool(is_stored)))
             for stamp, line_id, digest, is_stored in rows
         ]
         return Contents(self.batches(), lines)
@@ -208,26 +208,26 @@ class Store:
         cursor = self._db.execute("INSERT INTO sessions (process, host, pid, opened_at) VALUES (?, ?, ?, ?)", row)
         self._session = cursor.lastrowid
 
-    def close_well(self) -> None:
-        """What this session has taken is forgotten after the end of its process, if that ends well, too."""
-        self._db.execute("UPDATE sessions SET closed_well = 1 WHERE number = ?", (self._session,))
+    def end_session(self, ending: Literal["well", "failed"]) -> None:
+        """The client is closed. What it has taken is forgotten after the end of its process, if both ended well."""
+        self._db.execute("UPDATE sessions SET ending = ? WHERE number = ?", (ending, self._session))
 
     def processes_closed_well(self) -> list[str]:
         """Those that closed at least one client well."""
-        return [process for (process,) in self._db.execute("SELECT DISTINCT process FROM sessions WHERE closed_well")]
+        rows = self._db.execute("SELECT DISTINCT process FROM sessions WHERE ending = 'well'")
+        return [process for (process,) in rows]
 
     def reopen(self, process: str) -> None:
-        """That process closed its clients well, and came to no good end afterwards."""
-        self._db.execute("UPDATE sessions SET closed_well = 0 WHERE process = ?", (process,))
+        """That process closed its clients well, and came to no good end afterwards, or lives."""
+        self._db.execute("UPDATE sessions SET ending = '' WHERE process = ? AND ending = 'well'", (process,))
 
     def forget_taken(self, process: str) -> None:
         """Forget what clients of this process have taken that were closed well."""
-        taken = (
-            "SELECT id FROM answers WHERE taken_by IN (SELECT number FROM sessions WHERE closed_well AND process = ?)"
-        )
+        sessions = "SELECT number FROM sessions WHERE ending = 'well' AND process = ?"
+        taken = f"SELECT id FROM answers WHERE taken_by IN ({sessions})"
         self._db.execute(f"DELETE FROM lines WHERE id IN ({taken})", (process,))
         self._db.execute(f"DELETE FROM answers WHERE id IN ({taken})", (process,))
-        self._db.execute("DELETE FROM sessions WHERE closed_well AND process = ?", (process,))
+        self._db.execute("DELETE FROM sessions WHERE ending = 'well' AND process = ?", (process,))
         self._drop_empty()
 
     def forget_all_taken(self) -> int:
@@ -254,7 +254,11 @@ class Store:
         )
         for (stamp,) in rows.fetchall():
             self.forget(stamp)
-        self._db.execute("DELETE FROM sessions WHERE opened_at < ? AND number <> ?", (until, self._session or 0))
+        self._db.execute(
+            "DELETE FROM sessions WHERE opened_at < ? AND number <> ? "
+            "AND number NOT IN (SELECT taken_by FROM answers WHERE taken_by IS NOT NULL)",
+            (until, self._session or 0),
+        )
 
     def _drop_empty(self) -> None:
         self._db.execute(

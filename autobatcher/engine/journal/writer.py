@@ -25,6 +25,10 @@ logger: logging.Logger = logging.getLogger("autobatcher")
 MOST_IN_A_TRANSACTION = 5_000
 """So that who waits for a commit does not wait for everything that was told after it."""
 
+MOST_BACKLOG = 10_000
+"""Statements that wait for a file that cannot be written (a full disk, another program's lock), many answers in one of
+them at times; after that it is given up for good."""
+
 T = TypeVar("T")
 
 Statement = Callable[[Store], Any]
@@ -39,7 +43,8 @@ class Writer:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._told: queue.SimpleQueue[_Ask[Any] | Statement | None] = queue.SimpleQueue()
-        self._failure: JournalError | None = None
+        self._failure: JournalError | None = None  # for good
+        self._backlog: list[Statement] = []  # told, and not written because the file could not be
         self._thread: threading.Thread | None = None
         self._closed: _Ask[None] | None = None
 
@@ -114,12 +119,12 @@ class Writer:
         told = [self._told.get()]
         while len(told) < MOST_IN_A_TRANSACTION and not self._told.empty():
             told.append(self._told.get())
-        statements = [each for each in told if each is not None]
-        if self._failure is None:
-            self._failure = self._commit(store, statements)
+        statements = [*self._backlog, *(each for each in told if each is not None)]
+        failure = self._failure or self._commit(store, statements)
         for each in statements:
             if isinstance(each, _Ask):
-                each.succeed(each.result) if self._failure is None else each.fail(self._failure)
+                each.succeed(each.result) if failure is None else each.fail(failure)
+        self._keep_for_later([] if failure is None else statements, failure)
         return None not in told
 
     def _commit(self, store: Store, statements: list[Any]) -> JournalError | None:
@@ -131,12 +136,20 @@ class Writer:
                     else:
                         each(store)
         except JournalError as error:
-            logger.error("autobatcher: %s No more batches are submitted.", error)
             return error
         except Exception as error:
             logger.exception("autobatcher: a defect in the journal")
-            return JournalError(f"A defect of autobatcher in its journal ({type(error).__name__}); please report it.")
-        return None
+            what = f"A defect of autobatcher in its journal ({type(error).__name__}); please report it."
+            self._failure = JournalError(what)
+        return self._failure
+
+    def _keep_for_later(self, statements: list[Any], failure: JournalError | None) -> None:
+        """What was told is tried again with what is told next; who asked has been told that it failed."""
+        if failure is not None and not self._backlog:
+            logger.error("autobatcher: %s No batches are submitted until it can.", failure)
+        self._backlog = [each for each in statements if not isinstance(each, _Ask)]
+        if len(self._backlog) > MOST_BACKLOG:
+            self._failure, self._backlog = failure, []
 
     def _refuse_all(self) -> None:
         """It could not be opened: whoever asks is told so, until the end."""
