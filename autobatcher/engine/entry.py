@@ -93,7 +93,7 @@ class JournalEntry(Entry):
         give_back: Callable[[Request], None],
     ) -> None:
         self.record: BatchRecord = record
-        self.keeps_answers = not journal.is_hash_only
+        self.keeps_answers: bool = not journal.is_hash_only
         self._journal = journal
         self._free_lines = free_lines
         self._free = {line.custom_id: line for line in free}
