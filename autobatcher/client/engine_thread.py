@@ -44,6 +44,7 @@ class EngineThread:
         self._host: Host | None = None
         self._thread: threading.Thread | None = None
         self._is_closed = False
+        self._keeps: list[bool] = []  # what `keep_for_rerun` was told, for hosts that are yet to be made
         _running.add(self)
 
     @property
@@ -98,6 +99,12 @@ class EngineThread:
         if self._has_run_here and self._thread is not None and self._thread is not threading.current_thread():
             self._thread.join(STOP_SECONDS)
 
+    def keep_for_rerun(self, *, batches: bool) -> None:
+        """`Host.keep_for_rerun`, also before the first call."""
+        self._keeps.append(batches)
+        if self._host is not None:
+            self._host.keep_for_rerun(batches=batches)
+
     def forget_locks(self) -> None:
         """In a forked process: whoever held the lock is not here."""
         self._lock = threading.Lock()
@@ -135,6 +142,8 @@ class EngineThread:
         try:
             async with BlockingPortal() as portal, anyio.create_task_group() as nursery:
                 self._host, self._portal = self._make_host(), portal
+                for batches in self._keeps:
+                    self._host.keep_for_rerun(batches=batches)
                 try:
                     await nursery.start(self._host.run)
                 except JournalError as error:  # as it is, and not in a group

@@ -160,18 +160,12 @@ class BatchOpenAISync(CopiesShareTheEngine, openai.OpenAI):
 
     def __exit__(self, exc_type: type[BaseException] | None, *_: object) -> None:
         if exc_type is not None:
-            self._keep(batches=False)
+            self._engine.thread.keep_for_rerun(batches=False)
         self.close()
 
     def keep_for_rerun(self) -> None:
         """See `BatchOpenAI.keep_for_rerun`."""
-        self._keep(batches=True)
-
-    def _keep(self, *, batches: bool) -> None:
-        self._engine.keeps_for_rerun = batches
-        host = self._engine.thread.host
-        if host is not None:
-            host.keep_for_rerun(batches=batches)
+        self._engine.thread.keep_for_rerun(batches=True)
 
     def batch_statistics(self) -> BatcherStatistics | None:
         """How many requests are queued and waiting, and which batches are active; None before the first call.
@@ -227,14 +221,7 @@ class _Engine:
         def for_the_engine() -> Any:
             return openai.DefaultAsyncHttpxClient() if upstream is None else threaded_client(upstream)
 
-        def host() -> Host:
-            made = make_host(settings, for_the_engine())
-            if self.keeps_for_rerun is not None:
-                made.keep_for_rerun(batches=self.keeps_for_rerun)
-            return made
-
-        self.keeps_for_rerun: bool | None = None  # whether with its batches
-        self.thread: EngineThread = EngineThread(host, self.upstream.close)
+        self.thread: EngineThread = EngineThread(lambda: make_host(settings, for_the_engine()), self.upstream.close)
         self.transport: Any = self._transport(self.upstream)
         self.http_client: Any = _sdk_client(self.transport)
         weakref.finalize(self, dropped, self.thread).atexit = False
