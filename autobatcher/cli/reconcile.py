@@ -17,7 +17,7 @@ from .batch_table import counted, name_of
 from .journal_flags import AsJson, Switch, read_batches, required, told_as_usage_error
 from .signals import run_until_interrupted
 from .text_table import print_json, print_text, text_table
-from .upstream_flags import UpstreamFlags, host_of, open_upstream
+from .upstream_flags import Upstream, UpstreamFlags, host_of, open_upstream
 
 EXAMPLES = """
 **Examples**
@@ -66,6 +66,14 @@ def reconcile(
 
 
 async def _reconcile(flags: UpstreamFlags, path: Path, make: Any, *, as_json: bool) -> int:
+    async with open_upstream(flags) as upstream:  # first: a missing key must not have the journal opened
+        findings, elsewhere = await _look_into(path, upstream, make)
+    report(findings, elsewhere, as_json=as_json)
+    return 1 if any(finding.verdict == "failed" for finding in findings) else 0
+
+
+async def _look_into(path: Path, upstream: Upstream, make: Any) -> tuple[list[Finding], list[BatchRecord]]:
+    """What was found of this account's batches, and the batches of others."""
     journal = Journal(path, retention_seconds=math.inf)
     try:
         contents = await journal.open()
@@ -74,16 +82,13 @@ async def _reconcile(flags: UpstreamFlags, path: Path, make: Any, *, as_json: bo
             if not line.is_stored:
                 free.setdefault(line.stamp, []).append(line)
         records = [record for record in contents.batches if record.stage != "ended"]
-        async with open_upstream(flags) as upstream:
-            reconciling = make(journal, upstream.api, upstream.account_for)
-            findings = await _look_at_all(reconciling, [r for r in records if upstream.is_payer_of(r)], free)
-            elsewhere = [record for record in records if not upstream.is_payer_of(record)]
+        reconciling = make(journal, upstream.api, upstream.account_for)
+        findings = await _look_at_all(reconciling, [r for r in records if upstream.is_payer_of(r)], free)
         await journal.answers([])  # when this is answered, all that was told before is on disk
     finally:
         with trio.CancelScope(deadline=trio.current_time() + CLOSE_SECONDS, shield=True):
             await journal.close(None)
-    report(findings, elsewhere, as_json=as_json)
-    return 1 if any(finding.verdict == "failed" for finding in findings) else 0
+    return findings, [record for record in records if not upstream.is_payer_of(record)]
 
 
 async def _look_at_all(

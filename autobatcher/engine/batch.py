@@ -243,6 +243,8 @@ class Batch:
         if error.is_pressure or (error.status_code == 413 and len(self._lines) > 1):
             self._wait_for_room(error.retry_after or 0.0, error.summary, give_up)
         else:
+            # Whoever tries again after an uncertain creation finds it in the journal: it must not be cancelled then.
+            self._is_left_to_others = self.entry.is_kept and self.upstream.may_exist_unseen
             self.upstream.tell_not_submitted(error.summary)
             self.waiting.fail_all(give_up, None)
 
@@ -450,8 +452,13 @@ class Batch:
             self.entry.forget()
         elif self._is_gone:
             self.entry.gone()
-        elif self._is_settled:
+        elif self._is_settled or self._has_nothing_left_to_read():
             self.entry.end()
+
+    def _has_nothing_left_to_read(self) -> bool:
+        """Whether it has ended and all its lines are settled, although a file may not be read to its end."""
+        state = self.upstream.state
+        return state is not None and state.is_terminal and not self.entry.has_free_lines and not self.waiting
 
     def _tell_if_it_may_still_run(self) -> None:
         """Somebody wanted it gone, and the time for that ran out."""

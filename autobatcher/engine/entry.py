@@ -23,6 +23,7 @@ class Entry:
     keeps_answers: bool = False
     wants_more: bool = False
     awaits_callers: bool = False
+    has_free_lines: bool = False
 
     async def intend(self, lines: list[tuple[str, Request]]) -> None:
         """Before the upload. Raises `JournalError`: then it must not be made."""
@@ -76,6 +77,7 @@ class JournalEntry(Entry):
     Args:
         free: those of its lines that nobody waits for and that have no answer, by custom_id.
         give_back: takes the answer of a settled request that did not reach its caller.
+        is_awaited: whether these lines are of an earlier process, so that their callers may yet come.
 
     Attributes:
         wants_more: whether there are lines to be read that nobody waits for.
@@ -91,13 +93,15 @@ class JournalEntry(Entry):
         record: BatchRecord,
         free: Iterable[FreeLine],
         give_back: Callable[[Request], None],
+        *,
+        is_awaited: bool = False,
     ) -> None:
         self.record: BatchRecord = record
         self.keeps_answers: bool = not journal.is_hash_only
         self._journal = journal
         self._free_lines = free_lines
         self._free = {line.custom_id: line for line in free}
-        self._awaited = set(self._free)
+        self._awaited = set(self._free) if is_awaited else set()
         self._give_back = give_back
         self._is_written = bool(record.created_at)
         self._has_ended = False
@@ -109,6 +113,11 @@ class JournalEntry(Entry):
     @property
     def awaits_callers(self) -> bool:  # type: ignore[override]  # a constant there
         return bool(self._awaited)
+
+    @property
+    def has_free_lines(self) -> bool:  # type: ignore[override]  # a constant there
+        """Whether there are lines that may yet have an answer and that nobody waits for."""
+        return bool(self._free)
 
     def hand_over(self) -> list[FreeLine]:
         """The lines that may yet have an answer and that nobody waits for: they are another entry's now."""
@@ -124,7 +133,7 @@ class JournalEntry(Entry):
         await self._journal.intend(self.record, [(number_of(id_), r.endpoint, r.body) for id_, r in lines])
 
     async def creating(self, file_id: str) -> None:
-        self._change(stage="creating", file_id=file_id)
+        self._change(stage="creating", file_id=file_id, changed_at=self._journal.wall_clock())
         await self._journal.creating(self.record.stamp, file_id)
 
     def moved(self, state: BatchState) -> None:
@@ -149,11 +158,13 @@ class JournalEntry(Entry):
     def unclaimed(self, custom_id: str, outcome: Answer | BatchError) -> None:
         if custom_id not in self._free:
             return
+        self._awaited.discard(custom_id)
         if not isinstance(outcome, Answer) or outcomes.is_passing(outcome):
             self.dropped(custom_id)
             return
         self._journal.answer(self.record.stamp, outcome, is_taken=False)
-        self._free.pop(custom_id).is_stored = True
+        line = self._free.pop(custom_id)
+        line.is_stored, line.free_since = True, self._journal.wall_clock()
 
     def left(self, request: Request) -> None:
         if not self._is_written:

@@ -21,12 +21,13 @@ class FreeLines:
         """Nobody waits for `line` now."""
         self._lines.setdefault(digest, deque()).append(line)
 
-    def forget_old(self, before: float) -> None:
-        """Forget lines that have been free since before that moment."""
+    def forget_old(self, stored_before: float, unread_before: float) -> None:
+        """Forget answers that were there before the first moment, and lines free since before the second one."""
         for digest, lines in list(self._lines.items()):
-            while lines and lines[0].free_since < before:
-                lines.popleft()
-            if not lines:
+            kept = [line for line in lines if line.free_since >= (stored_before if line.is_stored else unread_before)]
+            if kept:
+                self._lines[digest] = deque(kept)
+            else:
                 del self._lines[digest]
 
     def take(self, digest: bytes) -> FreeLine | None:

@@ -79,6 +79,7 @@ class Returning:
         self._records: dict[str, BatchRecord] = {}  # of batches that are not alive here, by stamp
         self._read_records: dict[str, BatchRecord] = {}  # of those of them that were read to their end
         self._batches: dict[str, Resumed] = {}  # of those that are
+        self._of_earlier_processes: set[str] = set()  # stamps of batches that nobody here has asked for yet
         self._fingerprints: dict[Account, bytes] = {}
 
     def __len__(self) -> int:
@@ -94,6 +95,7 @@ class Returning:
             self._free_lines.add(digest, line)
             if not line.is_stored:
                 self._of_batches[line.stamp].append(line)
+        self._of_earlier_processes = {record.stamp for record in contents.batches}
         for record in contents.batches:
             self._records[record.stamp] = record
             if record.stage != "ended":
@@ -111,9 +113,9 @@ class Returning:
             try:
                 found = await self._journal.answers([line for _, line in some])
             except JournalError as error:
-                self._shelf.fail(some, outcomes.journal_error_for(error))
-                continue
-            self._give(some, found)
+                self._refuse(some, outcomes.journal_error_for(error))
+            else:
+                self._give(some, found)
 
     async def close(self, ending: Ending) -> None:
         """Let the journal go. See `Journal.close`."""
@@ -160,6 +162,13 @@ class Returning:
         digest = digest_of(request.endpoint, request.body, self._fingerprint(request.account))
         self._free_lines.add(digest, line)
 
+    def _refuse(self, some: list[tuple[Request, FreeLine]], error_for: ErrorFor) -> None:
+        """The journal cannot be read just now: whoever tries again may have the same line."""
+        for request, line in some:
+            if self._shelf.remove(request):
+                self._free_again(request, line)
+                request.settle(error_for(request, None))
+
     def _give(self, some: list[tuple[Request, FreeLine]], found: list[StoredAnswer | None]) -> None:
         given = []
         for (request, line), stored in zip(some, found, strict=True):
@@ -181,9 +190,8 @@ class Returning:
         self, stamp: str, first: Request, *, completion_window: str, metadata: dict[str, str]
     ) -> JournalEntry:
         """For a batch of requests like `first` that is not yet in the journal."""
-        old = self._journal.sweep()
-        if old is not None:
-            self._free_lines.forget_old(old)
+        if (too_old := self._journal.sweep()) is not None:
+            self._free_lines.forget_old(*too_old)
         account = first.account
         record = BatchRecord(
             stamp=stamp,
@@ -228,7 +236,9 @@ class Returning:
         if record is None:
             return None
         free = self._of_batches.pop(stamp, []) if batch is None else _entry_of(batch).hand_over()
-        entry = JournalEntry(self._journal, self._free_lines, record, free, self.give_back)
+        is_awaited = stamp in self._of_earlier_processes
+        self._of_earlier_processes.discard(stamp)
+        entry = JournalEntry(self._journal, self._free_lines, record, free, self.give_back, is_awaited=is_awaited)
         batch = self._resume(entry, account)
         self.lives(batch)
         return batch
@@ -317,11 +327,6 @@ class _Shelf:
     def withdraw(self, request: Request) -> None:
         """A caller is gone; the next one who asks the same may have the line, at once."""
         self._on_left(request, self._requests.pop(request))
-
-    def fail(self, some: list[tuple[Request, FreeLine]], error_for: ErrorFor) -> None:
-        for request, _ in some:
-            if self.remove(request):
-                request.settle(error_for(request, None))
 
     def take_all(self) -> list[Request]:
         requests = list(self._requests)

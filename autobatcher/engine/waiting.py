@@ -80,6 +80,7 @@ class Waiting:
             self._settle(line.custom_id, outcome)
         elif self._entry.wants_more:
             self._entry.unclaimed(line.custom_id, outcome)
+            self._notice_desertion()
 
     def refuse(self, custom_id: str, problem: Problem, status_code: int, batch_id: str | None) -> None:
         """The upstream will not have this line. (Its caller may have left.)"""

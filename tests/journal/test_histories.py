@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import sqlite3
+from collections.abc import AsyncIterator, Iterable
+from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import anyio
 import pytest
 
 from autobatcher.emulator import BatchFault, FaultPlan, HttpFault
-from autobatcher.engine.journal import at_exit
+from autobatcher.engine.journal import BatchRecord, Journal, at_exit
+from autobatcher.engine.journal.ownership import Ownership, beside
+from autobatcher.engine.journal.store import Store
+from autobatcher.errors import BatchSubmissionError, JournalError
 from tests.journal.lives import Lives, ask_all, billed
 from tests.journal.test_reruns import _http_answer, die_after
-from tests.worlds import ask, between, open_world, outcome_of, wait_for_event
+from tests.worlds import HTTP, ask, between, open_world, outcome_of, wait_for_event
 
 
 class Failing:
@@ -268,3 +274,232 @@ async def test_a_process_gets_no_answer_twice_although_another_one_looked_meanwh
         async with world.client(journal=lives.path) as client:
             await ask(client, "a")
         assert billed(world) == {"a": 2, "z": 1}
+
+
+# ---- what a second review broke ----
+
+
+def a_record(stamp: str) -> BatchRecord:
+    return BatchRecord(
+        stamp=stamp,
+        account=b"x",
+        base_url="http://upstream.test/v1",
+        provider="openai",
+        endpoint="/v1/embeddings",
+        completion_window="24h",
+        models=["m"],
+        metadata={},
+        request_count=1,
+    )
+
+
+def test_a_batch_that_could_not_be_written_down_has_no_part_in_another_ones_lines(tmp_path: Path) -> None:
+    line = (0, "/v1/embeddings", b"{}")
+    with closing(Store(tmp_path / "journal")) as store:
+
+        def fail() -> None:
+            with store.transaction():
+                store.intend(a_record("one"), [line], is_hash_only=False)
+                raise sqlite3.OperationalError("database or disk is full")
+
+        with pytest.raises(sqlite3.OperationalError):
+            fail()
+        with store.transaction():
+            store.intend(a_record("two"), [line], is_hash_only=False)
+        with store.transaction():
+            store.forget("one")
+        assert len(list(store.results("two"))) == 1
+
+
+@pytest.mark.parametrize("dies", [True, False])
+async def test_the_hourly_sweep_leaves_lines_of_batches_that_still_run(lives: Lives, dies: bool) -> None:
+    retention = {"journal_retention_seconds": 3000.0}
+    async with open_world(batch_seconds=20_000.0) as world:
+        if dies:
+            await die_after(world, lives, 10.0, ["a", "b"])
+        async with lives.life(world, **retention) as life, anyio.create_task_group() as nursery:
+            nursery.start_soon(ask, life.client, "a")
+            if not dies:
+                with anyio.move_on_after(100):
+                    await ask(life.client, "b")
+            await anyio.sleep(4000)
+            nursery.start_soon(ask, life.client, "new")  # a new batch: it sweeps
+            await anyio.sleep(100)
+            nursery.start_soon(ask, life.client, "b")
+        assert billed(world) == {"a": 1, "b": 1, "new": 1}
+
+
+async def test_an_answer_is_as_old_as_it_is_and_not_as_old_as_its_line(lives: Lives) -> None:
+    retention = {"journal_retention_seconds": 20_000.0}
+    async with open_world(batch_seconds=20_000.0) as world, lives.life(world, **retention) as life:
+        async with anyio.create_task_group() as nursery:
+            nursery.start_soon(ask, life.client, "a")
+            with anyio.move_on_after(100):
+                await ask(life.client, "b")
+            await anyio.sleep(20_500)
+            nursery.start_soon(ask, life.client, "new")
+            await anyio.sleep(100)
+            nursery.start_soon(ask, life.client, "b")
+        assert billed(world) == {"a": 1, "b": 1, "new": 1}
+
+
+async def test_an_answer_that_cannot_be_read_just_now_is_there_for_the_next_try(
+    lives: Lives, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def locked(self: Journal, lines: object) -> None:
+        raise JournalError("the file is locked")
+
+    async with open_world() as world:
+        async with lives.life(world) as life:
+            await ask(life.client, "a")
+            life.die()
+        async with lives.life(world) as life:
+            await ask(life.client, "z")
+            with monkeypatch.context() as meanwhile:
+                meanwhile.setattr(Journal, "answers", locked)
+                assert isinstance(await outcome_of(ask(life.client, "a")), JournalError)
+            await ask(life.client, "a")
+        assert billed(world) == {"a": 1, "z": 1}
+
+
+async def test_who_tries_again_after_an_uncertain_creation_keeps_the_batch(lives: Lives) -> None:
+    faults = FaultPlan((HttpFault(operation="batches.create", first=1, lose_answer=True),))
+    async with open_world(faults=faults, batch_seconds=3000) as world:
+        down = Failing(["/batches"], 503)
+        async with lives.life(world, http_client=between(world, down)) as life:
+            assert isinstance(await outcome_of(ask(life.client, "a")), BatchSubmissionError)
+
+            async def heal() -> None:
+                await anyio.sleep(10)
+                down.is_on = False
+
+            async with anyio.create_task_group() as nursery:
+                nursery.start_soon(heal)
+                nursery.start_soon(ask, life.client, "a")
+        assert billed(world) == {"a": 1}
+        assert world.emulator.statistics().batches_created == 1
+        assert not world.events_named("batch_cancel_requested")
+
+
+async def test_a_creation_that_is_looked_up_again_in_the_same_process_is_as_old_as_its_last_try(lives: Lives) -> None:
+    """A slow upload; a gateway's 503 for a creation that takes effect 20 s later; a lookup that is refused."""
+    faults = FaultPlan((HttpFault(operation="files.create", first=1, delay_seconds=100.0),))
+    async with open_world(faults=faults) as world, anyio.create_task_group() as nursery:
+        is_first = is_forbidden = True
+
+        async def later(request: Any, send: Any) -> None:
+            await anyio.sleep(20)
+            await send(request)
+
+        async def answer(request: Any, send: Any) -> Any:
+            nonlocal is_first
+            is_list = request.url.path.endswith("/batches")
+            if request.method == "POST" and is_list and is_first:
+                is_first = False
+                await request.aread()
+                nursery.start_soon(later, request, send)
+                return await _http_answer(request, 503)
+            if request.method == "GET" and is_list and is_forbidden:
+                return await _http_answer(request, 403)
+            return await send(request)
+
+        options = {"http_client": between(world, answer), "delete_input_files": False}
+        async with lives.life(world, **options) as life:
+            assert isinstance(await outcome_of(ask(life.client, "a")), BatchSubmissionError)
+            is_forbidden = False
+            await ask(life.client, "a")
+            await anyio.sleep(200)
+        assert billed(world) == {"a": 1}
+
+
+async def test_a_program_that_ended_well_leaves_nothing_unfinished_although_a_file_was_not_read_to_its_end(
+    lives: Lives,
+) -> None:
+    class Trailing(HTTP.AsyncByteStream):  # type: ignore[misc]  # the library is known at run time only
+        def __init__(self, content: bytes) -> None:
+            self._content = content
+
+        async def __aiter__(self) -> AsyncIterator[bytes]:
+            yield self._content
+            await anyio.sleep(0.2)
+
+        async def aclose(self) -> None:
+            pass
+
+    async def slow_end(request: Any, send: Any) -> Any:
+        response = await send(request)
+        if not request.url.path.endswith("/content"):
+            return response
+        return HTTP.Response(200, stream=Trailing(await response.aread()))
+
+    async with open_world() as world:
+        async with lives.life(world, http_client=between(world, slow_end)) as life:
+            await ask(life.client, "a")
+        assert not lives.unfinished()
+
+
+async def test_a_batch_that_one_came_back_to_in_the_same_process_is_given_up_when_that_one_leaves(
+    lives: Lives,
+) -> None:
+    async with open_world(batch_seconds=50_000.0) as world:
+        forbidden = Failing([""], 403)
+        forbidden.is_on = False
+        async with lives.life(world, http_client=between(world, forbidden)) as life:
+            async with anyio.create_task_group() as nursery:
+                for text in ("a", "b"):
+                    nursery.start_soon(outcome_of, ask(life.client, text))
+                await anyio.sleep(10)
+                forbidden.is_on = True
+            forbidden.is_on = False
+            with anyio.move_on_after(100):
+                await ask(life.client, "a")
+            await anyio.sleep(1000)
+        assert world.events_named("batch_cancel_requested")
+
+
+@pytest.mark.parametrize("is_hash_only", [False, True])
+@pytest.mark.parametrize("like", ["openai", "doubleword"])
+@pytest.mark.parametrize("delay", [0.0, 1.0])
+async def test_whoever_comes_back_at_any_moment_of_a_batchs_end_pays_once(
+    lives: Lives, is_hash_only: bool, like: str, delay: float
+) -> None:
+    slow = FaultPlan(
+        (
+            HttpFault(operation="files.content", delay_seconds=delay, after_processing=True),
+            HttpFault(operation="files.delete", delay_seconds=delay),
+        )
+    )
+    for tenths in range(60):
+        lives.clear()
+        async with open_world(like, batch_seconds=30.0, faults=slow if delay else FaultPlan()) as world:
+            begun = anyio.current_time()
+            async with (
+                lives.life(world, journal_hash_only=is_hash_only) as life,
+                anyio.create_task_group() as nursery,
+            ):
+                nursery.start_soon(ask, life.client, "b")
+                with anyio.move_on_after(3):
+                    await ask(life.client, "a")
+                await anyio.sleep_until(begun + 28.0 + tenths / 10)
+                await ask(life.client, "a")
+            assert billed(world) == {"a": 1, "b": 1}, tenths
+
+
+async def test_a_process_that_only_looked_into_the_journal_takes_nothing_from_the_next_one(lives: Lives) -> None:
+    """A client that was closed, in a process that lives on; somebody looks; then that process comes to a good end."""
+    async with open_world() as world:
+        async with lives.life(world) as life:
+            await ask(life.client, "a")
+        async with lives.life(world):
+            pass
+        lives.end_well()
+        async with lives.life(world) as life:
+            await ask(life.client, "a")
+        assert billed(world) == {"a": 2}
+
+
+@pytest.mark.real_time
+def test_who_cannot_write_the_lock_has_no_lock(tmp_path: Path) -> None:
+    beside(tmp_path / "journal").write_bytes(b"no database\n" * 100)
+    with pytest.raises(JournalError, match="is not an empty file"):
+        Ownership(tmp_path / "journal")

@@ -28,6 +28,15 @@ def mark_of(journal: Path, process: str) -> Path:
     return journal.with_name(f"{journal.name}-{process}.unended")
 
 
+def marks_of(journal: Path) -> set[Path]:
+    """All such files beside a journal."""
+    return {each for each in journal.parent.iterdir() if _is_mark(each.name, journal.name)}
+
+
+def _is_mark(name: str, journal: str) -> bool:
+    return name.startswith(f"{journal}-") and name.endswith(".unended")
+
+
 def set_mark(journal: Path) -> None:
     """This process has closed a client well."""
     mark = mark_of(journal, this_process())

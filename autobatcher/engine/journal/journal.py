@@ -13,7 +13,7 @@ from ...errors import JournalError
 from ..request import Answer
 from . import at_exit
 from .records import BatchRecord, Contents, FreeLine, StoredAnswer, number_of
-from .store import FreshAnswer, Line, Store
+from .store import UNFINISHED_SECONDS, FreshAnswer, Line, Store
 from .writer import Writer
 
 T = TypeVar("T")
@@ -66,7 +66,9 @@ class Journal:
             JournalError: if it cannot be used.
         """
         await self._writer.open()
-        return await self._writer.ask(self._begin)
+        contents = await self._writer.ask(self._begin)
+        self._writer.tell(self._remove_old_marks)  # only now that it is on disk whose they are
+        return contents
 
     def _begin(self, store: Store) -> Contents:
         now = self._swept_at = self.wall_clock()
@@ -77,14 +79,18 @@ class Journal:
         return store.contents(process, now=now)
 
     def _forget_taken(self, store: Store) -> None:
-        """What was taken in processes that have come to their end; of those that have not, it is given again."""
+        """What was taken in processes that have come to their end. What processes took whose marks are still there is
+        given again: they were killed, or live, and when they come to their end, what is left of it is forgotten."""
         for process in store.processes_closed_well():
-            mark = at_exit.mark_of(self.path, process)
-            if not mark.exists():
+            is_marked = at_exit.mark_of(self.path, process).exists()
+            if not is_marked or not (store.has_taken(process) or process == at_exit.this_process()):
                 store.forget_taken(process)
-            elif process != at_exit.this_process():
-                store.reopen(process)
-                mark.unlink(missing_ok=True)
+
+    def _remove_old_marks(self, store: Store) -> None:
+        """Those of processes that have nothing in here any more."""
+        known = {at_exit.mark_of(self.path, process) for process in store.processes_closed_well()}
+        for mark in at_exit.marks_of(self.path) - known:
+            mark.unlink(missing_ok=True)
 
     async def close(self, ending: Ending) -> None:
         """Write what is left, and let it go. Cancelled: that is done all the same."""
@@ -154,14 +160,15 @@ class Journal:
             with suppress(JournalError):  # which is for those who submit; these here are answered
                 await self._ask(lambda store: None)
 
-    def sweep(self) -> float | None:
-        """Have what is too old forgotten, once an hour; then the moment before which answers are too old."""
+    def sweep(self) -> tuple[float, float] | None:
+        """Have what is too old forgotten, once an hour; then the moments before which answers, and lines of batches
+        that were never read to their end, are too old."""
         now = self.wall_clock()
         if now - self._swept_at < SWEEP_SECONDS:
             return None
         self._swept_at = now
         self._tell(Store.forget_old, now=now, retention_seconds=self._retention_seconds)
-        return now - self._retention_seconds
+        return now - self._retention_seconds, now - max(self._retention_seconds, UNFINISHED_SECONDS)
 
     def _tell_answers(self) -> None:
         answers, self._answers, now = self._answers, [], self.wall_clock()

@@ -28,12 +28,13 @@ class Ownership:
             beside(path), timeout=PATIENCE_SECONDS, isolation_level=None, check_same_thread=False
         )
         try:
-            self._connection.execute("PRAGMA journal_mode = OFF")
+            self._connection.execute("PRAGMA journal_mode = MEMORY")
             self._connection.execute("BEGIN EXCLUSIVE")
+            self._connection.execute("PRAGMA user_version = 1")  # never committed; but who may not write has no lock
         except sqlite3.DatabaseError as error:
             self._connection.close()
-            if not isinstance(error, sqlite3.OperationalError):
-                raise JournalError(f"{beside(path)} is not the empty file that it should be: delete it.") from error
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY:
+                raise JournalError(f"{beside(path)} is not an empty file that can be written ({error}).") from error
             raise JournalInUseError(
                 f"The journal {path} is in use by another engine{_who(path)}, and takes one at a time: give this one a "
                 "journal of its own, or wait until the other one has ended."

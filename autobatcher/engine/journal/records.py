@@ -50,7 +50,7 @@ class FreeLine(msgspec.Struct, eq=False, gc=False):
     """A line that nobody waits for: its caller left, or its process died.
 
     Attributes:
-        free_since: Unix seconds, in this process.
+        free_since: Unix seconds; of a stored answer, when it came.
         is_stored: its answer is in the journal; otherwise its batch has it, or will have it.
         is_gone: it will never have an answer.
     """

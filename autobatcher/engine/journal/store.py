@@ -76,6 +76,7 @@ class Store:
         try:
             yield
         except BaseException:
+            self._numbers.clear()  # numbers that were given in here will be given again, to others
             if self._db.in_transaction:  # SQLite has rolled back by itself when the disk is full
                 self._db.execute("ROLLBACK")
             raise
@@ -176,16 +177,16 @@ class Store:
         """What may be given to callers of this process: all lines, but those that were never sent, and answers that
         an earlier client of this process has taken, if that did not fail. Untaken answers come first."""
         rows = self._db.execute(
-            "SELECT b.stamp, l.id, l.digest, a.body IS NOT NULL FROM lines l "
+            "SELECT b.stamp, l.id, l.digest, coalesce(a.answered_at, ?), a.body IS NOT NULL FROM lines l "
             f"JOIN batches b ON b.number = l.id / {LINES_OF_A_BATCH} LEFT JOIN answers a ON a.id = l.id "
             "LEFT JOIN sessions s ON s.number = a.taken_by "
             "WHERE b.stage <> 'intended' AND NOT coalesce(s.process = ? AND s.ending <> 'failed', 0) "
             "ORDER BY a.taken_by IS NOT NULL, a.id IS NULL, l.id",
-            (process,),
+            (now, process),
         )
         lines = [
-            (digest, FreeLine(stamp, line_id % LINES_OF_A_BATCH, now, bool(is_stored)))
-            for stamp, line_id, digest, is_stored in rows
+            (digest, FreeLine(stamp, line_id % LINES_OF_A_BATCH, since, bool(is_stored)))
+            for stamp, line_id, digest, since, is_stored in rows
         ]
         return Contents(self.batches(), lines)
 
@@ -217,9 +218,11 @@ class Store:
         rows = self._db.execute("SELECT DISTINCT process FROM sessions WHERE ending = 'well'")
         return [process for (process,) in rows]
 
-    def reopen(self, process: str) -> None:
-        """That process closed its clients well, and came to no good end afterwards, or lives."""
-        self._db.execute("UPDATE sessions SET ending = '' WHERE process = ? AND ending = 'well'", (process,))
+    def has_taken(self, process: str) -> bool:
+        """Whether there are answers that clients of that process have taken, and nobody after them."""
+        sessions = "SELECT number FROM sessions WHERE process = ?"
+        row = self._db.execute(f"SELECT 1 FROM answers WHERE taken_by IN ({sessions}) LIMIT 1", (process,))
+        return row.fetchone() is not None
 
     def forget_taken(self, process: str) -> None:
         """Forget what clients of this process have taken that were closed well."""
