@@ -131,7 +131,7 @@ class Batcher:
                 task_status.started()
                 try:
                     if self._returning is not None:
-                        nursery.start_soon(self._returning.run)
+                        nursery.start_soon(self._give_stored_answers, self._returning)
                     await self._start_batches(nursery)
                 except anyio.get_cancelled_exc_class():
                     await cancel_shielded_checkpoint()  # callers cancelled with us leave first: see Batch.run
@@ -305,6 +305,14 @@ class Batcher:
         except JournalError as error:
             self._close(outcomes.journal_error_for(error))
             raise
+
+    async def _give_stored_answers(self, returning: Returning) -> None:
+        try:
+            await returning.run()
+        except Exception as defect:
+            logger.exception("autobatcher: a defect stopped the engine")
+            self._close(outcomes.defect_error_for(defect))
+            self.stop(well=False)
 
     async def _close_journal(self) -> None:
         if self._returning is not None:

@@ -72,9 +72,8 @@ class Returning:
         self._arrivals = _Arrivals()
         self._shelf = _Shelf(self._free_again)
         self._free_lines = FreeLines()
-        self._of_batches: defaultdict[str, list[FreeLine]] = defaultdict(
-            list
-        )  # of those that are not alive here, by stamp
+        # Free lines without an answer, of batches that are not alive here, by stamp.
+        self._of_batches: defaultdict[str, list[FreeLine]] = defaultdict(list)
         self._unfinished: defaultdict[bytes, list[BatchRecord]] = defaultdict(list)  # by account, until it is seen
         self._records: dict[str, BatchRecord] = {}  # of batches that are not alive here, by stamp
         self._read_records: dict[str, BatchRecord] = {}  # of those of them that were read to their end

@@ -15,7 +15,7 @@ from autobatcher.emulator import BatchFault, FaultPlan, HttpFault
 from autobatcher.engine.journal import BatchRecord, Journal, at_exit
 from autobatcher.engine.journal.ownership import Ownership, beside
 from autobatcher.engine.journal.store import Store
-from autobatcher.errors import BatchSubmissionError, JournalError
+from autobatcher.errors import BatchSubmissionError, EngineError, JournalError
 from tests.journal.lives import Lives, ask_all, billed
 from tests.journal.test_reruns import _http_answer, die_after
 from tests.worlds import HTTP, ask, between, open_world, outcome_of, wait_for_event
@@ -503,3 +503,18 @@ def test_who_cannot_write_the_lock_has_no_lock(tmp_path: Path) -> None:
     beside(tmp_path / "journal").write_bytes(b"no database\n" * 100)
     with pytest.raises(JournalError, match="is not an empty file"):
         Ownership(tmp_path / "journal")
+
+
+async def test_a_defect_in_reading_answers_ends_the_engine_and_not_the_program(
+    lives: Lives, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def broken(self: Journal, lines: object) -> None:
+        raise ZeroDivisionError
+
+    async with open_world() as world:
+        async with lives.life(world) as life:
+            await ask(life.client, "a")
+            life.die()
+        monkeypatch.setattr(Journal, "answers", broken)
+        async with lives.life(world) as life:
+            assert isinstance(await outcome_of(ask(life.client, "a")), EngineError)
