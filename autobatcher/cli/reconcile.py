@@ -9,9 +9,9 @@ from typing import Any
 
 import trio
 
-from ..engine.journal import BatchRecord, Journal
-from ..engine.journal.journal import CLOSE_SECONDS
-from ..engine.journal.records import FreeLine
+from ..engine.journal import BatchRecord
+from ..engine.journal.journal import Journal
+from ..engine.journal.records import CLOSE_SECONDS, FreeLine
 from ..engine.reconciling import Finding, Reconciling
 from .batch_table import counted, name_of
 from .journal_flags import AsJson, Switch, read_batches, required, told_as_usage_error

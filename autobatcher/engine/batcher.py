@@ -23,9 +23,8 @@ from . import outcomes
 from .batch import Batch
 from .entry import NO_ENTRY, Entry, JournalEntry
 from .gate import Gate
-from .journal import Journal
-from .journal.journal import CLOSE_SECONDS as JOURNAL_CLOSE_SECONDS
-from .journal.journal import Ending
+from .journal import Ending
+from .journal.records import CLOSE_SECONDS as JOURNAL_CLOSE_SECONDS
 from .pace import Pace
 from .request import Answer, ErrorFor, Request
 from .resumed_batch import ResumedBatch
@@ -288,6 +287,8 @@ class Batcher:
     # ---- the journal ----
 
     def _make_returning(self, path: str | os.PathLike[str]) -> Returning:
+        from .journal.journal import Journal  # here, since there are Pythons without sqlite3
+
         settings = self.settings
         journal = Journal(
             Path(path),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -10,10 +11,13 @@ from ..errors import BatchEndedError, BatchError
 from ..upstream.batch_state import BatchState
 from . import outcomes
 from .free_lines import FreeLines
-from .journal import BatchRecord, FreeLine, Journal
+from .journal import BatchRecord, FreeLine
 from .journal.identity import digest_of
 from .journal.records import number_of
 from .request import Answer, Request
+
+if TYPE_CHECKING:
+    from .journal.journal import Journal  # at run time only where one is used: there are Pythons without sqlite3
 
 
 class Entry:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import anyio
 
@@ -16,12 +16,15 @@ from ..upstream.failures import GONE, UpstreamError
 from .batch import CLEAN_UP_SECONDS
 from .entry import JournalEntry
 from .free_lines import FreeLines
-from .journal import BatchRecord, FreeLine, Journal
+from .journal import BatchRecord, FreeLine
 from .reading import ResultReader
 from .request import Request
 from .settings import Settings
 from .upstream_batch import UpstreamBatch
 from .waiting import Waiting
+
+if TYPE_CHECKING:
+    from .journal.journal import Journal  # at run time only where one is used: there are Pythons without sqlite3
 
 LOOKUP_SECONDS = 30.0
 """How long an upstream may fail in passing to say whether it has a batch; a young creation is awaited beside that."""

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections import defaultdict, deque
 from collections.abc import Callable
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import anyio
 from anyio.lowlevel import checkpoint
@@ -16,11 +16,13 @@ from ..upstream.account import Account
 from . import outcomes
 from .entry import Entry, JournalEntry
 from .free_lines import FreeLines
-from .journal import BatchRecord, FreeLine, Journal
+from .journal import BatchRecord, Ending, FreeLine
 from .journal.identity import digest_of, fingerprint, without_credentials
-from .journal.journal import Ending
 from .journal.records import StoredAnswer, custom_id_of, number_of
 from .request import Answer, ErrorFor, Request
+
+if TYPE_CHECKING:
+    from .journal.journal import Journal  # at run time only where one is used: there are Pythons without sqlite3
 
 READ_AT_ONCE = 500
 """Stored answers: so that none waits for the last one of thousands."""

@@ -12,7 +12,8 @@ import anyio
 import pytest
 
 from autobatcher.emulator import BatchFault, FaultPlan, HttpFault
-from autobatcher.engine.journal import BatchRecord, Journal, at_exit
+from autobatcher.engine.journal import BatchRecord, at_exit
+from autobatcher.engine.journal.journal import Journal
 from autobatcher.engine.journal.ownership import Ownership, beside
 from autobatcher.engine.journal.store import Store
 from autobatcher.errors import BatchSubmissionError, EngineError, JournalError

@@ -11,7 +11,7 @@ import pytest
 from autobatcher.client.sdk import account_behind
 from autobatcher.emulator import FaultPlan
 from autobatcher.emulator.faults import BatchFault, Fault, HttpFault, LineFault
-from autobatcher.engine.journal import Journal
+from autobatcher.engine.journal.journal import Journal
 from autobatcher.engine.reconciling import Finding, Reconciling
 from autobatcher.upstream.batch_api import BatchAPI
 from tests.journal.lives import Lives

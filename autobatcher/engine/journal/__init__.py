@@ -1,6 +1,6 @@
 """The journal: what survives a crash of this process.
 
-journal.py    `Journal`, what the engine tells it and asks of it             ◄ start here
+journal.py    `Journal`, what the engine tells it and asks of it             ◄ start here; imported where one is used
 records.py    what it holds of a batch, a line, an answer
 store.py      the SQLite file: every statement; synchronous
 schema.py     its tables, and how an older file becomes one of today's
@@ -10,7 +10,6 @@ identity.py   by which a request is recognised after a restart: pure
 at_exit.py    which processes came to a good end, so that what they took need not be kept
 """
 
-from .journal import Journal
-from .records import BatchRecord, Contents, FreeLine
+from .records import BatchRecord, Contents, Ending, FreeLine
 
-__all__ = ["BatchRecord", "Contents", "FreeLine", "Journal"]
+__all__ = ["BatchRecord", "Contents", "Ending", "FreeLine"]

@@ -12,24 +12,17 @@ from typing import Any, Literal, TypeVar
 from ...errors import JournalError
 from ..request import Answer
 from . import at_exit
-from .records import BatchRecord, Contents, FreeLine, StoredAnswer, number_of
+from .records import BatchRecord, Contents, Ending, FreeLine, StoredAnswer, number_of
 from .store import UNFINISHED_SECONDS, FreshAnswer, Line, Store
 from .writer import Writer
 
 T = TypeVar("T")
-
-Ending = Literal["well", "failed"] | None
-"""How a client was closed. well: what was given to callers is not kept for a rerun, if the process ends well, too.
-failed: it is, also in this very process. None: it was cancelled with its event loop; other processes are given it."""
 
 MOST_PENDING_BYTES = 32_000_000
 """Of answers told and not yet written, before who reads them waits."""
 
 SWEEP_SECONDS = 3600.0
 """How often what is older than the retention is looked for."""
-
-CLOSE_SECONDS = 10.0
-"""How long the last writing may take: it is a matter of milliseconds, but disks are slow at times."""
 
 
 class Journal:
