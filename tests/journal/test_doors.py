@@ -88,14 +88,12 @@ def test_a_command_that_fails_leaves_its_batch_and_its_answers_to_its_rerun(tmp_
         assert run(*run_flags(upstream), *journal, *command, "7").returncode == 7
         assert run(*run_flags(upstream), *journal, *command, "0").returncode == 0
         assert len(statuses(upstream)) == 1
-        assert run(*run_flags(upstream), *journal, *command, "0").returncode == 0
-        assert len(statuses(upstream)) == 2
 
 
 @pytest.mark.real_time
 def test_a_command_that_ci_kills_finds_its_batch_again(tmp_path: Path) -> None:
     journal = ("--journal", str(tmp_path / "journal"))
-    with emulator("--batch-seconds", "3") as upstream:
+    with emulator("--batch-seconds", "2") as upstream:
         command = ("--", sys.executable, "-c", ASK, "hello there")
         with started(*run_flags(upstream), *journal, "--events", "/dev/stderr", *command) as process:
             read_until(process, "stderr", "batch_submitted")

@@ -95,7 +95,8 @@ def age(path: Path, seconds: float) -> None:
     """Let all that is in a journal have happened so much earlier."""
     with closing(sqlite3.connect(path)) as connection, connection:
         connection.execute("UPDATE answers SET answered_at = answered_at - ?", (seconds,))
-        connection.execute("UPDATE batches SET created_at = created_at - ?1, changed_at = changed_at - ?1", (seconds,))
+        older = "created_at = created_at - ?, changed_at = changed_at - ?"
+        connection.execute(f"UPDATE batches SET {older}", (seconds, seconds))
 
 
 @pytest.mark.parametrize(("age_seconds", "times_paid"), [(3500.0, 1), (3700.0, 2)])

@@ -20,7 +20,7 @@ from tests.journal.lives import Lives, billed
 from tests.worlds import ask, open_world
 
 SEEDS = int(os.environ.get("HYPOTHESIS_SEEDS", "0"))
-EXAMPLES = settings(max_examples=SEEDS or 100, derandomize=not SEEDS)
+EXAMPLES = settings(max_examples=SEEDS or 60, derandomize=not SEEDS)
 
 
 @dataclass(frozen=True)
