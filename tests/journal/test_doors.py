@@ -49,11 +49,12 @@ def test_a_proxy_that_is_stopped_leaves_its_batch_to_its_next_start(tmp_path: Pa
 @pytest.mark.real_time
 def test_a_second_program_on_one_journal_is_a_usage_error(tmp_path: Path) -> None:
     journal = ("--journal", str(tmp_path / "journal"))
-    with emulator() as upstream, proxy(upstream, *journal):
-        done = run(*run_flags(upstream), *journal, "--", "true")
-        assert done.returncode == 2
-        assert "in use by another engine" in done.stderr
-        assert "Traceback" not in done.stderr
+    owner = Ownership(tmp_path / "journal")
+    done = run(*run_flags("http://127.0.0.1:9/v1"), *journal, "--", "true")
+    owner.release()
+    assert done.returncode == 2
+    assert "in use by another engine" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 @pytest.mark.real_time
