@@ -456,9 +456,13 @@ class Batch:
             self.entry.end()
 
     def _has_nothing_left_to_read(self) -> bool:
-        """Whether it has ended and all its lines are settled, although a file may not be read to its end."""
+        """Whether we saw it end and all its lines are settled, although a file may not be read to its end.
+
+        What only the journal says of its end does not count: its input file is still there.
+        """
         state = self.upstream.state
-        return state is not None and state.is_terminal and not self.entry.has_free_lines and not self.waiting
+        has_ended = self.upstream.has_ended and state is not None and state.is_terminal
+        return has_ended and not self.entry.has_free_lines and not self.waiting
 
     def _tell_if_it_may_still_run(self) -> None:
         """Somebody wanted it gone, and the time for that ran out."""

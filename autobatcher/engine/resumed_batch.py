@@ -32,6 +32,7 @@ class ResumedBatch(Batch):
         key = travel_key(account, record.endpoint, record.models[0] if record.models else "")
         super().__init__(account, record.endpoint, record.stamp, {}, key=key, engine=engine, entry=entry)
         self._record = record
+        # Only how many they are: callers may have left before the upload, so their places in the file are not known.
         self._lines = [custom_id_of(record.stamp, number) for number in range(record.request_count)]
         self._was_seen = False
         self._was_over = record.status == "cancelling"  # because we wanted it to be

@@ -18,7 +18,7 @@ from autobatcher.engine.journal.ownership import Ownership, beside
 from autobatcher.engine.journal.store import Store
 from autobatcher.errors import BatchSubmissionError, EngineError, JournalError
 from tests.journal.lives import Lives, ask_all, billed
-from tests.journal.test_reruns import _http_answer, die_after
+from tests.journal.test_reruns import _http_answer, die_after, die_when
 from tests.worlds import HTTP, ask, between, open_world, outcome_of, wait_for_event
 
 
@@ -519,3 +519,19 @@ async def test_a_defect_in_reading_answers_ends_the_engine_and_not_the_program(
         monkeypatch.setattr(Journal, "answers", broken)
         async with lives.life(world) as life:
             assert isinstance(await outcome_of(ask(life.client, "a")), EngineError)
+
+
+async def test_an_input_file_that_a_death_left_behind_is_deleted_by_whichever_program_has_the_time(
+    lives: Lives,
+) -> None:
+    """The next program has its answer and is gone before the batch is looked at: that is left to the one after it."""
+    async with open_world() as world:
+        await die_when(world, lives, "batch_completed", ["a"])
+        assert world.emulator.statistics().input_file_ids
+        async with lives.life(world) as life:
+            await ask(life.client, "a")
+        assert lives.unfinished() or not world.emulator.statistics().input_file_ids
+        async with lives.life(world) as life:
+            await ask(life.client, "b")
+        assert not world.emulator.statistics().input_file_ids
+        assert not lives.unfinished()

@@ -115,6 +115,7 @@ class Store:
             self._db.execute(f"DELETE FROM lines WHERE {unanswered}", self._lines_of(stamp))
         self.update(stamp, now=now, stage="ended")
         self._drop_empty()
+        self._numbers.pop(stamp, None)  # it is looked up again, should it be needed; a server makes batches for months
 
     def forget(self, stamp: str) -> None:
         """Nothing of the batch is wanted any more."""
@@ -122,6 +123,7 @@ class Store:
         self._db.execute(f"DELETE FROM lines WHERE {_OF_A_BATCH}", lines)
         self._db.execute(f"DELETE FROM answers WHERE {_OF_A_BATCH}", lines)
         self._db.execute("DELETE FROM batches WHERE stamp = ?", (stamp,))
+        self._numbers.pop(stamp, None)
 
     # ---- lines ----
 
