@@ -4,11 +4,10 @@ that asked the same, in the batch that runs or with the answer that is there.
 
 from __future__ import annotations
 
-from collections import defaultdict, deque
+from collections import defaultdict
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
-import anyio
 from anyio.lowlevel import checkpoint
 
 from ..errors import JournalError
@@ -20,6 +19,7 @@ from .journal import BatchRecord, Ending, FreeLine
 from .journal.identity import digest_of, fingerprint, without_credentials
 from .journal.records import StoredAnswer, custom_id_of, number_of
 from .request import Answer, ErrorFor, Request
+from .shelf import Shelf
 
 if TYPE_CHECKING:
     from .journal.journal import Journal  # at run time only where one is used: there are Pythons without sqlite3
@@ -72,7 +72,7 @@ class Returning:
         self._tell = tell
         self._is_open = False
         self._arrivals = _Arrivals()
-        self._shelf = _Shelf(self._free_again)
+        self._shelf = Shelf(self._free_again)
         self._free_lines = FreeLines()
         # Free lines without an answer, of batches that are not alive here, by stamp.
         self._of_batches: defaultdict[str, list[FreeLine]] = defaultdict(list)
@@ -288,49 +288,4 @@ class _Arrivals:
     def take_all(self) -> list[Request]:
         requests = list(self._requests)
         self._requests.clear()
-        return requests
-
-
-class _Shelf:
-    """Requests whose answers are in the journal, and are about to be read."""
-
-    batch_id: None = None
-
-    def __init__(self, on_left: Callable[[Request, FreeLine], None]) -> None:
-        self._on_left = on_left
-        self._next: deque[tuple[Request, FreeLine]] = deque()
-        self._requests: dict[Request, FreeLine] = {}
-        self._is_filled = anyio.Event()
-
-    def __len__(self) -> int:
-        return len(self._requests)
-
-    async def wait(self) -> None:
-        """Until there is something to read."""
-        if not self._next:
-            self._is_filled = anyio.Event()
-            await self._is_filled.wait()
-
-    def add(self, request: Request, line: FreeLine) -> None:
-        self._requests[request] = line
-        self._next.append((request, line))
-        request.place = self
-        self._is_filled.set()
-
-    def next(self, most: int) -> list[tuple[Request, FreeLine]]:
-        """Those that have waited for longest. They still can leave; see `remove`."""
-        return [self._next.popleft() for _ in range(min(most, len(self._next)))]
-
-    def remove(self, request: Request) -> bool:
-        """Take a request out; False if it has left."""
-        return self._requests.pop(request, None) is not None
-
-    def withdraw(self, request: Request) -> None:
-        """A caller is gone; the next one who asks the same may have the line, at once."""
-        self._on_left(request, self._requests.pop(request))
-
-    def take_all(self) -> list[Request]:
-        requests = list(self._requests)
-        self._requests.clear()
-        self._next.clear()
         return requests
