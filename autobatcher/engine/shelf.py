@@ -1,4 +1,4 @@
-"""Requests whose answers are in the journal, and are about to be read. Only waiting for the next one is asynchronous."""
+"""Requests whose answers are in the journal, and are about to be read. Only the wait for the next is asynchronous."""
 
 from __future__ import annotations
 
