@@ -525,7 +525,8 @@ async def test_an_input_file_that_a_death_left_behind_is_deleted_by_whichever_pr
     lives: Lives,
 ) -> None:
     """The next program has its answer and is gone before the batch is looked at: that is left to the one after it."""
-    async with open_world() as world:
+    faults = FaultPlan((HttpFault(operation="files.delete", first=1, status=503),))
+    async with open_world(faults=faults) as world:
         await die_when(world, lives, "batch_completed", ["a"])
         assert world.emulator.statistics().input_file_ids
         async with lives.life(world) as life:
