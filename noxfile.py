@@ -134,7 +134,7 @@ def seeds(session: nox.Session) -> None:
     session.run(
         "pytest",
         "tests/engine/test_properties.py",
-        "tests/journal/test_lives.py",
+        "tests/journal/test_restarts.py",
         "--timeout=3600",
         "-o",
         "faulthandler_timeout=0",

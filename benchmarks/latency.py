@@ -6,7 +6,7 @@
 Three bursts through one client, all calls of 1 KB, batches of 1,000, polled every second: one batch through the SDK,
 all `--calls` through the SDK, and as many through the engine alone (`client.answer`). In each, the upstream holds the
 batches until all were created, and releases them at one moment; a caller's time runs from there. (A batch that was
-held for longer is polled less often: see `autobatcher/engine/polling.py`. These have not come so far.)
+held for longer is polled less often: see `autobatcher/engine/batch/poll_schedule.py`. These have not come so far.)
 
 `excess_ms` is the last caller's time less one poll interval; `excess_one_batch_ms` and `engine_excess_ms` are the
 same for the other bursts. Polls are a fifth earlier or later by chance; so each has a `..._after_poll_ms`, from the

@@ -24,9 +24,9 @@ import anyio
 import openai
 from rounds import Contender, argument_parser, run_rounds, upstream_process
 
+from autobatcher.engine.batch.upstream import UpstreamBatch
 from autobatcher.engine.request import Request
 from autobatcher.engine.settings import Settings
-from autobatcher.engine.upstream_batch import UpstreamBatch
 from autobatcher.upstream.account import Account
 from autobatcher.upstream.batch_api import BatchAPI
 from autobatcher.upstream.jsonl import input_line, parse_output_line

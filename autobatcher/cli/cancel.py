@@ -14,9 +14,9 @@ from typing import Any
 import trio
 
 from .. import events
+from ..engine.batch.upstream import UpstreamBatch
 from ..engine.journal import BatchRecord
 from ..engine.settings import Settings
-from ..engine.upstream_batch import UpstreamBatch
 from ..upstream.batch_api import LOOKUP_DELAYS
 from ..upstream.batch_state import TERMINAL_STATUSES, BatchState
 from ..upstream.failures import UpstreamError

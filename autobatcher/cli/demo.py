@@ -27,7 +27,7 @@ from ..progress import Progress
 from ..upstream.failures import http_library
 from ..upstream.providers import KNOWN_PROFILES, ProviderProfile, profile_for, profile_named
 from .flags import Count, Dialect, Dollars, Percent, PositiveSeconds, Seconds, Url, UsageError
-from .progress import Screen, live_picture, plain_line, show
+from .live_status import Screen, live_picture, plain_line, show
 from .signals import run_until_signalled
 from .summary import Prices, Summary, summary_rows, summary_text
 from .workload import ENDPOINTS, Call, Kind, Models, count_kinds, make_call, mixed_calls

@@ -12,7 +12,7 @@ import trio
 from ..engine.journal import BatchRecord
 from ..engine.journal.journal import Journal
 from ..engine.journal.records import CLOSE_SECONDS, FreeLine
-from ..engine.reconciling import Finding, Reconciling
+from ..engine.reconciliation import Finding, Reconciling
 from .batch_table import counted, name_of
 from .journal_flags import AsJson, Switch, read_batches, required, told_as_usage_error
 from .signals import run_until_interrupted

@@ -22,7 +22,7 @@ from ..upstream.providers import profile_for
 from .emulate import is_loopback
 from .event_lines import EventLines, event_lines
 from .flags import Dollars, Port, UsageError
-from .progress import Screen, live_picture, show
+from .live_status import Screen, live_picture, show
 from .proxy_flags import ProxyFlags, Secret
 from .signals import run_until_signalled
 
@@ -160,7 +160,7 @@ def start_logging(level: str) -> None:
 
 def listen_or_refuse(host: str, port: int) -> list[socket.socket]:
     """Listening sockets. Raises `UsageError` where nobody can listen."""
-    from ..server.worker import listen
+    from ..server.hypercorn.worker import listen
 
     try:
         return listen(host, port)

@@ -2,7 +2,7 @@
 
 The SDK itself does the building and parsing: its HTTP client is one whose transport hands batchable calls to the engine
 and everything else to the upstream. So every surface of the SDK works by itself. The most frequent call has a short way
-past all that: see `short_way`.
+past all that: see `fast_path`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import openai
 from anyio import AsyncContextManagerMixin
 from anyio.abc import TaskStatus
 
-from ..engine.batch import GOODBYE_SECONDS
+from ..engine.batch.batch import GOODBYE_SECONDS
 from ..engine.batcher import BatcherStatistics
 from ..engine.hosting import AT_END_SECONDS, Host
 from ..engine.request import Answer, Request

@@ -20,17 +20,17 @@ from ..errors import JournalError, UnbatchableRequestError
 from ..upstream.account import Account
 from ..upstream.batch_api import BatchAPI
 from . import outcomes
-from .batch import Batch
-from .entry import NO_ENTRY, Entry, JournalEntry
-from .gate import Gate
+from .batch.batch import Batch
+from .batch.resumed import ResumedBatch
+from .byte_limiter import Gate
 from .journal import Ending
 from .journal.records import CLOSE_SECONDS as JOURNAL_CLOSE_SECONDS
-from .pace import Pace
+from .queue.rate_limiter import Pace
+from .queue.windows import Windows
+from .recovery.batch_log import NO_ENTRY, Entry, JournalEntry
+from .recovery.recovery import Returning
 from .request import Answer, ErrorFor, Request
-from .resumed_batch import ResumedBatch
-from .returning import Returning
 from .settings import Settings
-from .window import Windows
 
 logger: logging.Logger = logging.getLogger("autobatcher")
 

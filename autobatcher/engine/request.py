@@ -10,8 +10,8 @@ import msgspec
 from ..errors import BatchError
 from ..upstream.account import Account
 from ..upstream.jsonl import most_line_bytes
+from .byte_limiter import Gate
 from .event_loop import place_to_wait, wake
-from .gate import Gate
 
 
 class Answer(msgspec.Struct, frozen=True):

@@ -20,12 +20,12 @@ from ..client.openai import BatchOpenAI
 from ..upstream.failures import without_secret
 from ..upstream.providers import BATCHABLE_ENDPOINTS
 from .calls import BatchedCalls, CallLimits, bearer_of, refusal_parts
-from .connection import BROKEN_SENDS_RAISE, without_late_disconnects
 from .description import description
 from .exchange import ClientGoneError, Exchange, Receive, RefusedError, Scope, Send
+from .hypercorn.connection import BROKEN_SENDS_RAISE, without_late_disconnects
 from .metrics import Metrics
+from .pending_calls import WaitingRoom
 from .report import Report
-from .waiting_room import WaitingRoom
 
 logger: logging.Logger = logging.getLogger("autobatcher")
 

@@ -33,8 +33,8 @@ from ..client.streams import (
 from ..errors import BatchError
 from .exchange import ClientGoneError, Exchange, RefusedError
 from .heartbeat import HEARTBEAT_SECONDS, heartbeat_seconds
+from .pending_calls import GRACE_SECONDS, Place, WaitingRoom
 from .tally import Tally
-from .waiting_room import GRACE_SECONDS, Place, WaitingRoom
 
 logger: logging.Logger = logging.getLogger("autobatcher")
 

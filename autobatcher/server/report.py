@@ -10,8 +10,8 @@ from typing import Any
 from .. import events
 from ..client.openai import BatchOpenAI
 from ..progress import Progress
+from .pending_calls import WaitingRoom
 from .tally import Tally
-from .waiting_room import WaitingRoom
 
 REMEMBERED_ERRORS = 20
 SHOWN_BATCHES = 50

@@ -12,7 +12,7 @@ from typing import Any
 import trio
 
 from ..client.openai import BatchOpenAI
-from .worker import make_config, run_worker
+from .hypercorn.worker import make_config, run_worker
 
 YOUNG_OBJECTS = 50_000
 """How many new objects the garbage collector looks at by itself, which takes it 10 to 20 ms. Never at older ones:

@@ -10,7 +10,7 @@ from rich.console import Console
 from autobatcher import events
 from autobatcher.cli.demo import emulated_plan, possible_kinds, real_plan
 from autobatcher.cli.flags import UsageError
-from autobatcher.cli.progress import SHOWN_BATCHES, live_picture, plain_line
+from autobatcher.cli.live_status import SHOWN_BATCHES, live_picture, plain_line
 from autobatcher.cli.summary import Prices, Summary, dollars, summary_rows, summary_text
 from autobatcher.cli.workload import Models, count_kinds, mixed_calls
 from autobatcher.progress import Progress

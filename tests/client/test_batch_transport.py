@@ -12,7 +12,7 @@ import pytest
 
 from autobatcher import BatchTransport
 from autobatcher.emulator import FaultPlan, HttpFault, LineFault
-from tests.worlds import MODEL, SDK_LIBRARY, World, open_world
+from tests.harness import MODEL, SDK_LIBRARY, World, open_world
 
 LIBRARIES = sorted({"httpx", SDK_LIBRARY})
 URL = "http://upstream.test/openai/v1"

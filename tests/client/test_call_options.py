@@ -11,7 +11,7 @@ import pytest
 
 from autobatcher import BatchOpenAI, BatchTimeoutError, UnbatchableRequestError
 from autobatcher.emulator import FaultPlan, HttpFault, LineFault
-from tests.worlds import HTTP, MODEL, SDK_LIBRARY, Send, World, ask, between, open_world, outcome_of
+from tests.harness import HTTP, MODEL, SDK_LIBRARY, Send, World, ask, between, open_world, outcome_of
 
 MESSAGES: Any = [{"role": "user", "content": "x"}]
 

@@ -16,7 +16,7 @@ from pydantic import BaseModel
 
 from autobatcher import BatchOpenAI, ProviderProfile, UnbatchableRequestError
 from autobatcher.emulator import FaultPlan, LineFault
-from tests.worlds import MODEL, ask, open_world
+from tests.harness import MODEL, ask, open_world
 
 
 def test_the_client_is_an_openai_client() -> None:

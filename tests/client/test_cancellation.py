@@ -8,7 +8,7 @@ import anyio
 import pytest
 
 from autobatcher.emulator import FaultPlan, HttpFault
-from tests.worlds import ask, open_world, wait_for_event
+from tests.harness import ask, open_world, wait_for_event
 
 
 async def test_a_caller_cancelled_in_the_queue_is_never_sent() -> None:

@@ -15,10 +15,10 @@ import trio
 
 from autobatcher import BatchOpenAI, ClientClosedError
 from autobatcher.emulator import FaultPlan, HttpFault
-from autobatcher.engine.batch import GOODBYE_SECONDS
+from autobatcher.engine.batch.batch import GOODBYE_SECONDS
 from autobatcher.upstream.batch_api import CREATE_SECONDS
 from tests.client.test_ownership import run_on
-from tests.worlds import SDK_LIBRARY, Send, World, ask, between, open_world, outcome_of, wait_for_event
+from tests.harness import SDK_LIBRARY, Send, World, ask, between, open_world, outcome_of, wait_for_event
 
 only_asyncio = pytest.mark.parametrize("anyio_backend", ["asyncio"], indirect=True)
 

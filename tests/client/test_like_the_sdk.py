@@ -14,7 +14,7 @@ import pytest
 from openai import NOT_GIVEN, omit
 from pydantic import BaseModel
 
-from tests.worlds import MODEL, SDK_LIBRARY, World, open_world
+from tests.harness import MODEL, SDK_LIBRARY, World, open_world
 
 Surface = Callable[[Any], Awaitable[Any]]
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import anyio
 
-from tests.worlds import ask, open_world
+from tests.harness import ask, open_world
 
 COUNT = 10_000
 

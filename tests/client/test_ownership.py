@@ -18,7 +18,7 @@ from trio.testing import MockClock
 from autobatcher import BatchOpenAI, ClientClosedError, EngineError
 from autobatcher.emulator import FaultPlan, HttpFault
 from tests.conftest import VirtualTimeLoop
-from tests.worlds import World, ask, open_world, wait_for_event
+from tests.harness import World, ask, open_world, wait_for_event
 
 
 async def test_a_block_owns_the_engine() -> None:
@@ -281,7 +281,7 @@ async def test_a_defect_of_ours_is_told_as_such_and_the_program_lives(
 ) -> None:
     async with open_world() as world, world.client() as client:
         with monkeypatch.context() as patch:
-            patch.setattr("autobatcher.engine.reading.ResultReader.read_everything", broken)
+            patch.setattr("autobatcher.engine.batch.results.ResultReader.read_everything", broken)
             with pytest.raises(EngineError, match="report") as caught:
                 await ask(client, "x")
             assert isinstance(caught.value.__cause__, ZeroDivisionError)
@@ -303,7 +303,7 @@ async def test_a_defect_that_stops_the_engine_leaves_no_waiter_behind(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     async with open_world() as world, world.client() as client:
-        monkeypatch.setattr("autobatcher.engine.window.Windows.due", broken)
+        monkeypatch.setattr("autobatcher.engine.queue.windows.Windows.due", broken)
         with pytest.raises(openai.APIError):
             await ask(client, "x")
         with pytest.raises(ClientClosedError):

@@ -26,7 +26,7 @@ from autobatcher import (
 )
 from autobatcher.emulator import FaultPlan, HttpFault, LineFault
 from tests.engine.test_faults_of_the_upstream import ask_many
-from tests.worlds import HTTP, MODEL, SDK_LIBRARY, Send, World, ask, between, open_world, outcome_of
+from tests.harness import HTTP, MODEL, SDK_LIBRARY, Send, World, ask, between, open_world, outcome_of
 
 MESSAGES: Any = [{"role": "user", "content": "x"}]
 BODY = {"model": MODEL, "messages": MESSAGES}

@@ -24,7 +24,7 @@ from autobatcher import BatchOpenAISync, ClientClosedError, UnbatchableRequestEr
 from autobatcher.emulator import Emulator, FaultPlan, LineFault
 from autobatcher.emulator.wire import Request
 from autobatcher.upstream.failures import http_library
-from tests.worlds import MODEL
+from tests.harness import MODEL
 
 pytestmark = pytest.mark.real_time
 HTTP: Any = http_library(openai.DefaultHttpxClient)

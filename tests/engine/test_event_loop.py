@@ -13,7 +13,7 @@ from anyio.lowlevel import checkpoint, current_token
 from autobatcher import BatchOpenAI
 from autobatcher.emulator import Emulator
 from autobatcher.engine.event_loop import place_to_wait, running_loop, wake
-from tests.worlds import MODEL, SDK_LIBRARY
+from tests.harness import MODEL, SDK_LIBRARY
 
 
 async def test_the_running_loop_is_told_as_anyio_tells_it() -> None:

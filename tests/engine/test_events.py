@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from autobatcher import events
-from tests.worlds import MODEL, ask, open_world, wait_for_event
+from tests.harness import MODEL, ask, open_world, wait_for_event
 
 METADATA = {"benchmark_id": "bench-2026-04-14", "github_run_id": "24393857047"}
 

@@ -20,7 +20,7 @@ import pytest
 from autobatcher import BatchOpenAI, ProviderProfile
 from autobatcher.emulator import BatchFault, Fault, FaultPlan, HttpFault, LineFault
 from autobatcher.server import CallLimits, create_app
-from tests.worlds import HTTP, MODEL, Send, World, between, open_world, outcome_of
+from tests.harness import HTTP, MODEL, Send, World, between, open_world, outcome_of
 
 Answer = Literal["answer"]
 CALLERS = 5
@@ -399,7 +399,7 @@ async def test_a_defect_of_ours_is_told_as_such(door: Door, monkeypatch: pytest.
 
     async with open_world() as world:
         with monkeypatch.context() as patch:
-            patch.setattr("autobatcher.engine.reading.ResultReader.read_everything", broken)
+            patch.setattr("autobatcher.engine.batch.results.ResultReader.read_everything", broken)
             outcomes = await outcomes_at(door, world, {})
         for outcome in outcomes:
             assert outcome.status_code == 500

@@ -13,7 +13,7 @@ from autobatcher import (
     BatchUnreachableError,
 )
 from autobatcher.emulator import BatchFault, FaultPlan, HttpFault, LineFault
-from tests.worlds import World, ask, open_world, wait_for_event
+from tests.harness import World, ask, open_world, wait_for_event
 
 DAY = 86_400
 

@@ -10,15 +10,15 @@ import anyio
 import pytest
 
 from autobatcher.emulator import FaultPlan, HttpFault
-from autobatcher.engine.gate import Gate
-from autobatcher.engine.pace import Pace
-from autobatcher.engine.polling import MOST_INTERVALS, POLLS_PER_SECOND, Schedule
-from autobatcher.engine.pressure import FIRST_HOLD_SECONDS, Pressure
-from autobatcher.engine.window import Windows
+from autobatcher.engine.batch.poll_schedule import MOST_INTERVALS, POLLS_PER_SECOND, Schedule
+from autobatcher.engine.byte_limiter import Gate
+from autobatcher.engine.queue.backoff import FIRST_HOLD_SECONDS, Pressure
+from autobatcher.engine.queue.rate_limiter import Pace
+from autobatcher.engine.queue.windows import Windows
 from autobatcher.upstream.providers import OPENAI
 from tests.engine.test_faults_of_the_upstream import ask_many, check_answers
-from tests.engine.test_window import account, make
-from tests.worlds import HTTP, Send, ask, between, open_world, outcome_of, wait_for_event
+from tests.engine.test_windows import account, make
+from tests.harness import HTTP, Send, ask, between, open_world, outcome_of, wait_for_event
 
 SPLIT = "50,001 requests, 201 MB, 50,001 embedding inputs at once"
 

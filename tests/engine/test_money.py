@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from autobatcher import BatchSubmissionError, BatchUnreachableError, EngineError
 from autobatcher.emulator import FaultPlan, HttpFault
 from tests.engine.test_faults_of_the_upstream import DAY, ask_many, check_answers
+from tests.harness import HTTP, SDK_LIBRARY, Send, ask, between, open_world, outcome_of, wait_for_event
 from tests.upstream.test_fuzz import anything, ids, objects
-from tests.worlds import HTTP, SDK_LIBRARY, Send, ask, between, open_world, outcome_of, wait_for_event
 
 
 def is_call(request: Any, method: str, ending: str) -> bool:

@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 from autobatcher import BatchOpenAI, ClientClosedError
 from autobatcher.emulator import BatchFault, Fault, FaultPlan, HttpFault, LineFault
 from autobatcher.emulator.statistics import Statistics
-from tests.worlds import SDK_LIBRARY, World, ask
+from tests.harness import SDK_LIBRARY, World, ask
 
 SEEDS = int(os.environ.get("HYPOTHESIS_SEEDS", "0"))
 EXAMPLES = settings(max_examples=SEEDS or 200, derandomize=not SEEDS)

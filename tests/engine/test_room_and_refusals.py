@@ -12,7 +12,7 @@ import pytest
 from autobatcher.emulator import BatchFault, FaultPlan, HttpFault, LineFault
 from autobatcher.upstream.failures import refusal
 from tests.engine.test_faults_of_the_upstream import ask_many, check_answers
-from tests.worlds import HTTP, MODEL, Send, ask, between, open_world, outcome_of, wait_for_event
+from tests.harness import HTTP, MODEL, Send, ask, between, open_world, outcome_of, wait_for_event
 
 HOUR = 3600.0
 
@@ -76,7 +76,7 @@ async def test_a_kind_that_was_short_of_room_once_is_not_slowed_down_for_good() 
 
 @pytest.mark.parametrize("retry_after", ["86400", "1e9", "inf", "nan"])
 def test_a_retry_after_beyond_reason_is_bounded(retry_after: str) -> None:
-    from autobatcher.engine.pressure import LONGEST_HOLD_SECONDS, Pressure
+    from autobatcher.engine.queue.backoff import LONGEST_HOLD_SECONDS, Pressure
 
     error = refusal("POST /batches", 429, b"busy", {"retry-after": retry_after})
     pressure = Pressure()

@@ -11,7 +11,7 @@ import pytest
 from autobatcher.emulator import BatchFault, FaultPlan, HttpFault
 from autobatcher.upstream.providers import OPENAI
 from tests.engine.test_faults_of_the_upstream import ask_many, check_answers
-from tests.worlds import ask, open_world, wait_for_event
+from tests.harness import ask, open_world, wait_for_event
 
 ROW = "the upstream has no room: token_limit_exceeded, 429 at creation or upload"
 

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from autobatcher import BatchOpenAI, BatchTransport
-from tests.worlds import HTTP, SDK_LIBRARY, World, open_world
+from tests.harness import HTTP, SDK_LIBRARY, World, open_world
 
 QUICK: dict[str, Any] = {"batch_window_seconds": 0.2, "poll_interval_seconds": 0.05}
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.journal.lives import Lives
+from tests.journal.restarts import Lives
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from typing import Any
 import anyio
 
 from autobatcher import BatchOpenAI
-from autobatcher.engine import upstream_batch
+from autobatcher.engine.batch import upstream as upstream_batch
 from autobatcher.upstream import batch_api
 
 SHORT_LOOKUPS = (0.1, 0.2)

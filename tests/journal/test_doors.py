@@ -23,9 +23,9 @@ from tests.cli.processes import environment, read_until, run, started
 from tests.cli.test_run import ASK
 from tests.cli.test_run import flags as run_flags
 from tests.cli.test_serve import CHAT, END_SECONDS, ask_in_background, emulator, proxy, statuses
-from tests.journal.lives import Lives, billed
+from tests.harness import SDK_LIBRARY, ask, open_world, wait_for_event
+from tests.journal.restarts import Lives, billed
 from tests.server.proxies import open_proxy
-from tests.worlds import SDK_LIBRARY, ask, open_world, wait_for_event
 
 # ---- serve ----
 

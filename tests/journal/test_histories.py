@@ -17,9 +17,9 @@ from autobatcher.engine.journal.journal import Journal
 from autobatcher.engine.journal.ownership import Ownership, beside
 from autobatcher.engine.journal.store import Store
 from autobatcher.errors import BatchSubmissionError, EngineError, JournalError
-from tests.journal.lives import Lives, ask_all, billed
+from tests.harness import HTTP, ask, between, open_world, outcome_of, wait_for_event
+from tests.journal.restarts import Lives, ask_all, billed
 from tests.journal.test_reruns import _http_answer, die_after, die_when
-from tests.worlds import HTTP, ask, between, open_world, outcome_of, wait_for_event
 
 
 class Failing:
@@ -167,7 +167,7 @@ async def test_a_process_older_than_the_retention_that_ended_well_has_taken_its_
 async def test_hash_only_finds_results_of_more_batches_than_it_remembers_as_read(
     lives: Lives, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("autobatcher.engine.returning.MOST_RECORDS", 2)
+    monkeypatch.setattr("autobatcher.engine.recovery.recovery.MOST_RECORDS", 2)
     async with open_world() as world:
         async with lives.life(world, batch_size=1, journal_hash_only=True) as life:
             await ask_all(life.client, "abcd")

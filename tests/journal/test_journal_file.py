@@ -16,8 +16,8 @@ from autobatcher import BatchOpenAI, BatchOpenAISync
 from autobatcher.engine.journal import schema
 from autobatcher.engine.journal.store import Store
 from autobatcher.errors import JournalError, JournalInUseError
-from tests.journal.lives import Lives, ask_all, billed
-from tests.worlds import ask, open_world, outcome_of, wait_for_event
+from tests.harness import ask, open_world, outcome_of, wait_for_event
+from tests.journal.restarts import Lives, ask_all, billed
 
 CHAT = "/v1/chat/completions"
 SECRETS = (b"test-key", b"Bearer")

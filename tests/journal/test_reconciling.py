@@ -12,10 +12,10 @@ from autobatcher.client.sdk import account_behind
 from autobatcher.emulator import FaultPlan
 from autobatcher.emulator.faults import BatchFault, Fault, HttpFault, LineFault
 from autobatcher.engine.journal.journal import Journal
-from autobatcher.engine.reconciling import Finding, Reconciling
+from autobatcher.engine.reconciliation import Finding, Reconciling
 from autobatcher.upstream.batch_api import BatchAPI
-from tests.journal.lives import Lives
-from tests.worlds import SDK_LIBRARY, World, ask, open_world, wait_for_event
+from tests.harness import SDK_LIBRARY, World, ask, open_world, wait_for_event
+from tests.journal.restarts import Lives
 
 
 async def die_with(lives: Lives, world: World, count: int, **settings: Any) -> None:

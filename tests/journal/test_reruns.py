@@ -11,8 +11,8 @@ import pytest
 
 from autobatcher.emulator import BatchFault, FaultPlan, HttpFault, LineFault
 from autobatcher.errors import BatchError
-from tests.journal.lives import Lives, ask_all, billed
-from tests.worlds import HTTP, World, ask, between, open_world, outcome_of, wait_for_event
+from tests.harness import HTTP, World, ask, between, open_world, outcome_of, wait_for_event
+from tests.journal.restarts import Lives, ask_all, billed
 
 CHAT = "/v1/chat/completions"
 

@@ -15,8 +15,8 @@ import trio
 
 from autobatcher import BatchOpenAI
 from autobatcher.server import create_app, serve
-from autobatcher.server.worker import listen
-from tests.worlds import World, open_world
+from autobatcher.server.hypercorn.worker import listen
+from tests.harness import World, open_world
 
 START_SECONDS = 10
 

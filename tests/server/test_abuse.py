@@ -18,7 +18,7 @@ import trio
 from hyperframe.frame import PriorityFrame
 from priority.priority import TooManyStreamsError
 
-from autobatcher.server.worker import CONNECTION, GRACEFUL_SECONDS
+from autobatcher.server.hypercorn.worker import CONNECTION, GRACEFUL_SECONDS
 from tests.server.proxies import Proxy, on_real_trio, open_proxy
 
 pytestmark = on_real_trio

@@ -13,9 +13,9 @@ import trio
 
 from autobatcher.emulator import FaultPlan, LineFault
 from autobatcher.server import CallLimits
-from autobatcher.server.connection import Connection
-from autobatcher.server.lean_connection import LeanConnection
-from autobatcher.server.worker import GRACEFUL_SECONDS, connection_for
+from autobatcher.server.hypercorn.connection import Connection
+from autobatcher.server.hypercorn.lean_connection import LeanConnection
+from autobatcher.server.hypercorn.worker import GRACEFUL_SECONDS, connection_for
 from tests.server.proxies import Proxy, on_real_trio, open_proxy
 
 LIMIT = 30
@@ -24,7 +24,7 @@ LIMIT = 30
 @pytest.fixture(params=[LeanConnection, Connection])
 def connection(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> type[Connection]:
     kind: type[Connection] = request.param
-    monkeypatch.setattr("autobatcher.server.worker.CONNECTION", kind)
+    monkeypatch.setattr("autobatcher.server.hypercorn.worker.CONNECTION", kind)
     return kind
 
 
@@ -154,7 +154,7 @@ async def test_a_response_that_was_begun_and_fails_is_cut_off() -> None:
 async def test_an_idle_connection_ends_after_its_time_and_not_while_a_request_waits(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("autobatcher.server.worker.KEEP_ALIVE_SECONDS", 0.5)
+    monkeypatch.setattr("autobatcher.server.hypercorn.worker.KEEP_ALIVE_SECONDS", 0.5)
     with trio.fail_after(LIMIT):
         async with open_proxy(emulator={"batch_seconds": 1.5}) as proxy:
             async with await connect(proxy) as stream:

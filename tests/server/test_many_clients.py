@@ -4,8 +4,8 @@ import json
 
 import trio
 
+from tests.harness import wait_for_event
 from tests.server.proxies import on_real_trio, open_proxy
-from tests.worlds import wait_for_event
 
 pytestmark = on_real_trio
 CLIENTS = 2_000

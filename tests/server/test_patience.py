@@ -24,9 +24,9 @@ from autobatcher.emulator import FaultPlan, LineFault
 from autobatcher.engine.request import Request
 from autobatcher.server import CallLimits
 from autobatcher.server.heartbeat import heartbeat_seconds
-from autobatcher.server.waiting_room import WOKEN_AT_ONCE, WaitingRoom
+from autobatcher.server.pending_calls import WOKEN_AT_ONCE, WaitingRoom
+from tests.harness import wait_for_event
 from tests.server.proxies import Proxy, on_real_trio, open_proxy
-from tests.worlds import wait_for_event
 
 LIMIT = 55
 READ_TIMEOUT = 2.0
@@ -70,7 +70,7 @@ def test_silence_may_be_longer_where_it_is_wanted_but_not_for_node() -> None:
 
 
 async def request(text: str = "x") -> Request:
-    from tests.engine.test_window import account, make
+    from tests.engine.test_windows import account, make
 
     return await make(account(), body=json.dumps(body(text)).encode())
 
@@ -461,7 +461,7 @@ class TestBodies:
                 assert told.index(b'"one"') < told.index(b'"two"')
 
     async def test_slow_headers_hold_up_nobody_and_end(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("autobatcher.server.worker.KEEP_ALIVE_SECONDS", 1.0)
+        monkeypatch.setattr("autobatcher.server.hypercorn.worker.KEEP_ALIVE_SECONDS", 1.0)
         with trio.fail_after(LIMIT):
             async with open_proxy() as proxy, proxy.http() as http:
                 loris = [await trio.open_tcp_stream("127.0.0.1", proxy.port) for _ in range(50)]

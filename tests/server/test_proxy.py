@@ -16,8 +16,8 @@ from pydantic import BaseModel
 from autobatcher.client.streams import UnstreamableAnswerError
 from autobatcher.emulator import FaultPlan, HttpFault, LineFault
 from autobatcher.server import CallLimits
+from tests.harness import wait_for_event
 from tests.server.proxies import on_real_trio, open_proxy
-from tests.worlds import wait_for_event
 
 pytestmark = on_real_trio
 LIMIT = 20

@@ -14,7 +14,7 @@ from autobatcher.engine.request import Answer
 from autobatcher.events import BatchProgress
 from autobatcher.upstream.batch_state import parse_batch
 from autobatcher.upstream.jsonl import parse_output_line
-from tests.worlds import HTTP
+from tests.harness import HTTP
 
 EXAMPLES = settings(max_examples=400, derandomize=True)
 

@@ -10,7 +10,7 @@ from autobatcher.upstream.account import Account
 from autobatcher.upstream.batch_api import LOOKUP_PAGES, STAMP_KEY, BatchAPI
 from autobatcher.upstream.failures import UpstreamError
 from autobatcher.upstream.providers import CONSERVATIVE
-from tests.worlds import HTTP
+from tests.harness import HTTP
 
 ACCOUNT = Account(base_url="http://upstream.test/v1", provider=CONSERVATIVE, api_key="k")
 

@@ -5,14 +5,14 @@ from typing import TYPE_CHECKING, Any
 
 from openai.resources.chat import AsyncChat, AsyncCompletions
 
-from .. import short_way
+from .. import fast_path
 
 if not TYPE_CHECKING:
 
     class BatchChatCompletions(AsyncCompletions):
         @wraps(AsyncCompletions.create)
         async def create(self, *args: Any, **kwargs: Any) -> Any:
-            request = None if args else short_way.submitted(self, kwargs)
+            request = None if args else fast_path.submitted(self, kwargs)
             if request is None:
                 return await super().create(*args, **kwargs)
             del kwargs
@@ -22,11 +22,11 @@ if not TYPE_CHECKING:
                 request.withdraw()
                 raise
             outcome = request.settled_as
-            completion = short_way.model_of(outcome)
+            completion = fast_path.model_of(outcome)
             if completion is not None:
                 return completion
-            with short_way.told_to_the_sdk(outcome):
-                return await super().create(**short_way.arguments_of(request))
+            with fast_path.told_to_the_sdk(outcome):
+                return await super().create(**fast_path.arguments_of(request))
 
     class BatchChat(AsyncChat):
         @cached_property

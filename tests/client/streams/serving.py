@@ -9,7 +9,7 @@ from typing import Any
 import openai
 
 from autobatcher.client.streams import CONTENT_TYPE, stream_events, without_streaming
-from tests.worlds import SDK_LIBRARY
+from tests.harness import SDK_LIBRARY
 
 http: Any = import_module(SDK_LIBRARY)
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import logging
 
-from ..upstream.account import Account
-from ..upstream.batch_state import BatchState
-from ..upstream.failures import GONE, UpstreamError
+from ...upstream.account import Account
+from ...upstream.batch_state import BatchState
+from ...upstream.failures import GONE, UpstreamError
+from ..journal.records import custom_id_of
+from ..queue.windows import travel_key
+from ..recovery.batch_log import JournalEntry
 from .batch import Batch, Engine
-from .entry import JournalEntry
-from .journal.records import custom_id_of
-from .reading import REFUSED_SECONDS
-from .window import travel_key
+from .results import REFUSED_SECONDS
 
 logger: logging.Logger = logging.getLogger("autobatcher")
 

@@ -7,12 +7,12 @@ from collections.abc import Awaitable, Callable
 
 import anyio
 
-from ..upstream.account import Account
-from ..upstream.batch_api import BatchAPI
-from ..upstream.batch_state import BatchState
-from ..upstream.failures import UpstreamError
-from ..upstream.jsonl import parse_output_line
-from .waiting import Waiting
+from ...upstream.account import Account
+from ...upstream.batch_api import BatchAPI
+from ...upstream.batch_state import BatchState
+from ...upstream.failures import UpstreamError
+from ...upstream.jsonl import parse_output_line
+from .pending import Waiting
 
 logger: logging.Logger = logging.getLogger("autobatcher")
 

@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 import anyio
 
-from .journal import FreeLine
-from .request import Request
+from ..journal import FreeLine
+from ..request import Request
 
 
 class Shelf:

@@ -8,16 +8,16 @@ from typing import Any, Protocol
 
 import anyio
 
-from .. import events
-from ..upstream.account import Account
-from ..upstream.batch_api import LOOKUP_DELAYS, BatchAPI, back_off, wait_of
-from ..upstream.batch_state import BatchState
-from ..upstream.failures import UncertainCreationError, UpstreamError
-from ..upstream.jsonl import InputFile, input_line, input_line_size
-from .journal import BatchRecord
-from .reading import REFUSED_SECONDS
-from .request import Request
-from .settings import Settings
+from ... import events
+from ...upstream.account import Account
+from ...upstream.batch_api import LOOKUP_DELAYS, BatchAPI, back_off, wait_of
+from ...upstream.batch_state import BatchState
+from ...upstream.failures import UncertainCreationError, UpstreamError
+from ...upstream.jsonl import InputFile, input_line, input_line_size
+from ..journal import BatchRecord
+from ..request import Request
+from ..settings import Settings
+from .results import REFUSED_SECONDS
 
 logger: logging.Logger = logging.getLogger("autobatcher")
 

@@ -24,7 +24,7 @@ from hypercorn.protocol.h2 import H2Protocol
 from hypercorn.trio.tcp_server import TCPServer
 from hypercorn.trio.worker_context import WorkerContext
 
-from .turnstile import Turnstile
+from .fair_queue import Turnstile
 
 logger: logging.Logger = logging.getLogger("autobatcher")
 

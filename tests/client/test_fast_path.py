@@ -17,10 +17,10 @@ from openai.resources.chat import AsyncCompletions
 from openai.types.chat import ChatCompletion
 
 from autobatcher import BatchOpenAI, UnbatchableRequestError
-from autobatcher.client import short_way
+from autobatcher.client import fast_path
 from autobatcher.emulator import FaultPlan, HttpFault, LineFault
 from autobatcher.engine.request import Answer
-from tests.worlds import HTTP, MODEL, Send, World, between, outcome_of
+from tests.harness import HTTP, MODEL, Send, World, between, outcome_of
 
 MESSAGES: Any = [{"role": "user", "content": "hello"}]
 
@@ -65,14 +65,14 @@ UNUSUAL: dict[str, dict[str, Any]] = {
 def took(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Which ways were taken."""
     ways: list[str] = []
-    submitted = short_way.submitted
+    submitted = fast_path.submitted
 
     def noted(completions: Any, arguments: Any) -> Any:
         request = submitted(completions, arguments)
         ways.append("sdk" if request is None else "short")
         return request
 
-    monkeypatch.setattr(short_way, "submitted", noted)
+    monkeypatch.setattr(fast_path, "submitted", noted)
     return ways
 
 
@@ -238,7 +238,7 @@ json_values = st.recursive(
 def test_whatever_validation_accepts_is_what_construction_makes(body: dict[str, Any]) -> None:
     from openai._models import construct_type
 
-    model = short_way.model_of(Answer(200, json.dumps(body).encode(), None, "b", "c"))
+    model = fast_path.model_of(Answer(200, json.dumps(body).encode(), None, "b", "c"))
     if model is not None:
         constructed: Any = construct_type(type_=ChatCompletion, value=body)
         assert model.model_dump(warnings=False) == constructed.model_dump(warnings=False)

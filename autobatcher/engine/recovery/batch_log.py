@@ -7,17 +7,17 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from ..errors import BatchEndedError, BatchError
-from ..upstream.batch_state import BatchState
-from . import outcomes
-from .free_lines import FreeLines
-from .journal import BatchRecord, FreeLine
-from .journal.identity import digest_of
-from .journal.records import number_of
-from .request import Answer, Request
+from ...errors import BatchEndedError, BatchError
+from ...upstream.batch_state import BatchState
+from .. import outcomes
+from ..journal import BatchRecord, FreeLine
+from ..journal.identity import digest_of
+from ..journal.records import number_of
+from ..request import Answer, Request
+from .unclaimed import FreeLines
 
 if TYPE_CHECKING:
-    from .journal.journal import Journal  # at run time only where one is used: there are Pythons without sqlite3
+    from ..journal.journal import Journal  # at run time only where one is used: there are Pythons without sqlite3
 
 
 class Entry:

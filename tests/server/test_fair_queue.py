@@ -4,7 +4,7 @@ import pytest
 import trio
 import trio.testing
 
-from autobatcher.server.turnstile import Turnstile
+from autobatcher.server.hypercorn.fair_queue import Turnstile
 
 pytestmark = pytest.mark.parametrize("anyio_backend", ["trio"], indirect=True)
 

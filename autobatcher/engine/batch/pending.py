@@ -6,12 +6,12 @@ from collections.abc import Callable, Iterable
 
 import anyio
 
-from ..errors import BatchError
-from ..upstream.batch_state import Problem
-from ..upstream.jsonl import OutputLine
-from . import outcomes
-from .entry import NO_ENTRY, Entry
-from .request import Answer, ErrorFor, Request
+from ...errors import BatchError
+from ...upstream.batch_state import Problem
+from ...upstream.jsonl import OutputLine
+from .. import outcomes
+from ..recovery.batch_log import NO_ENTRY, Entry
+from ..request import Answer, ErrorFor, Request
 
 Resubmit = Callable[[Request], bool]
 

@@ -6,10 +6,10 @@ import math
 from collections import deque
 from collections.abc import Callable, Hashable, Iterable, Iterator
 
-from ..upstream.account import Account
-from ..upstream.providers import ProviderProfile
-from .pressure import Pressure
-from .request import ErrorFor, Request
+from ...upstream.account import Account
+from ...upstream.providers import ProviderProfile
+from ..request import ErrorFor, Request
+from .backoff import Pressure
 
 
 def travel_key(account: Account, endpoint: str, model: str) -> Hashable:

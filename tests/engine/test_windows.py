@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from autobatcher.engine.outcomes import closed_error
+from autobatcher.engine.queue.windows import Windows
 from autobatcher.engine.request import Request
-from autobatcher.engine.window import Windows
 from autobatcher.upstream.account import Account
 from autobatcher.upstream.providers import CONSERVATIVE, DOUBLEWORD, OPENAI, ProviderProfile
 

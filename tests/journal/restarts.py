@@ -16,8 +16,8 @@ from autobatcher import BatchOpenAI
 from autobatcher.engine.batcher import Batcher
 from autobatcher.engine.journal import BatchRecord, at_exit
 from autobatcher.engine.journal.store import Store
-from tests.journal.inline import InlineWriter
-from tests.worlds import Send, World, ask, between
+from tests.harness import Send, World, ask, between
+from tests.journal.inline_writer import InlineWriter
 
 
 class Life:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 
-from .journal.records import FreeLine
+from ..journal.records import FreeLine
 
 
 class FreeLines:

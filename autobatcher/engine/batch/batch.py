@@ -10,23 +10,23 @@ from typing import Protocol
 import anyio
 from anyio.lowlevel import cancel_shielded_checkpoint
 
-from .. import events
-from ..errors import JournalError
-from ..upstream.account import Account
-from ..upstream.batch_api import BatchAPI, wait_of
-from ..upstream.batch_state import BatchState, Problem
-from ..upstream.failures import UpstreamError
-from . import outcomes
-from .entry import Entry
-from .journal import FreeLine
-from .journal.records import custom_id_of
-from .polling import Schedule
-from .reading import REFUSED_SECONDS, ResultReader
-from .request import ErrorFor, Request
-from .settings import Settings
-from .upstream_batch import Emit, UpstreamBatch
-from .waiting import Waiting
-from .window import travel_key
+from ... import events
+from ...errors import JournalError
+from ...upstream.account import Account
+from ...upstream.batch_api import BatchAPI, wait_of
+from ...upstream.batch_state import BatchState, Problem
+from ...upstream.failures import UpstreamError
+from .. import outcomes
+from ..journal import FreeLine
+from ..journal.records import custom_id_of
+from ..queue.windows import travel_key
+from ..recovery.batch_log import Entry
+from ..request import ErrorFor, Request
+from ..settings import Settings
+from .pending import Waiting
+from .poll_schedule import Schedule
+from .results import REFUSED_SECONDS, ResultReader
+from .upstream import Emit, UpstreamBatch
 
 logger: logging.Logger = logging.getLogger("autobatcher")
 

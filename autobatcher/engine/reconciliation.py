@@ -13,15 +13,15 @@ from ..upstream.account import Account
 from ..upstream.batch_api import LOOKUP_DELAYS, BatchAPI
 from ..upstream.batch_state import BatchState
 from ..upstream.failures import GONE, UpstreamError
-from .batch import CLEAN_UP_SECONDS
-from .entry import JournalEntry
-from .free_lines import FreeLines
+from .batch.batch import CLEAN_UP_SECONDS
+from .batch.pending import Waiting
+from .batch.results import ResultReader
+from .batch.upstream import UpstreamBatch
 from .journal import BatchRecord, FreeLine
-from .reading import ResultReader
+from .recovery.batch_log import JournalEntry
+from .recovery.unclaimed import FreeLines
 from .request import Request
 from .settings import Settings
-from .upstream_batch import UpstreamBatch
-from .waiting import Waiting
 
 if TYPE_CHECKING:
     from .journal.journal import Journal  # at run time only where one is used: there are Pythons without sqlite3

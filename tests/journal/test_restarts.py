@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 
 from autobatcher.emulator import BatchFault, FaultPlan, HttpFault
 from autobatcher.errors import BatchEndedError
-from tests.journal.lives import Lives, billed
-from tests.worlds import ask, open_world
+from tests.harness import ask, open_world
+from tests.journal.restarts import Lives, billed
 
 SEEDS = int(os.environ.get("HYPOTHESIS_SEEDS", "0"))
 EXAMPLES = settings(max_examples=SEEDS or 60, derandomize=not SEEDS)

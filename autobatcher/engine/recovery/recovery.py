@@ -10,19 +10,19 @@ from typing import TYPE_CHECKING, Protocol
 
 from anyio.lowlevel import checkpoint
 
-from ..errors import JournalError
-from ..upstream.account import Account
-from . import outcomes
-from .entry import Entry, JournalEntry
-from .free_lines import FreeLines
-from .journal import BatchRecord, Ending, FreeLine
-from .journal.identity import digest_of, fingerprint, without_credentials
-from .journal.records import StoredAnswer, custom_id_of, number_of
-from .request import Answer, ErrorFor, Request
-from .shelf import Shelf
+from ...errors import JournalError
+from ...upstream.account import Account
+from .. import outcomes
+from ..journal import BatchRecord, Ending, FreeLine
+from ..journal.identity import digest_of, fingerprint, without_credentials
+from ..journal.records import StoredAnswer, custom_id_of, number_of
+from ..request import Answer, ErrorFor, Request
+from .batch_log import Entry, JournalEntry
+from .replay_queue import Shelf
+from .unclaimed import FreeLines
 
 if TYPE_CHECKING:
-    from .journal.journal import Journal  # at run time only where one is used: there are Pythons without sqlite3
+    from ..journal.journal import Journal  # at run time only where one is used: there are Pythons without sqlite3
 
 READ_AT_ONCE = 500
 """Stored answers: so that none waits for the last one of thousands."""
