@@ -47,7 +47,12 @@ def ours_upload(http: Any, base_url: str, lines: int) -> tuple[Transfer, int]:
     """The transfer, and its bytes."""
     numbered = make_requests(base_url, lines)
     batch = UpstreamBatch(
-        numbered[0][1].account, ENDPOINT, "stamp", api=BatchAPI(http), settings=Settings(), emit=lambda *_, **__: None
+        numbered[0][1].account,
+        ENDPOINT,
+        "idempotency_key",
+        api=BatchAPI(http),
+        settings=Settings(),
+        emit=lambda *_, **__: None,
     )
 
     async def transfer() -> None:

@@ -1,4 +1,4 @@
-"""A small world for a test: an emulated upstream, clients that use it, and the events they told."""
+"""A small harness for a test: an emulated upstream, clients that use it, and the events they told."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SDK_LIBRARY: str = http_library(openai.DefaultAsyncHttpxClient).__name__
 MODEL = "m"
 
 
-class World:
+class Harness:
     """One emulator and everything that a test wants to know about it.
 
     Args:
@@ -65,14 +65,14 @@ class World:
 
 
 @asynccontextmanager
-async def open_world(like: str = "openai", **emulator: Any) -> AsyncGenerator[World]:
-    """A world whose emulator is closed at the end, and in which nothing batchable was paid in full."""
-    world = World(like, **emulator)
+async def open_harness(like: str = "openai", **emulator: Any) -> AsyncGenerator[Harness]:
+    """A harness whose emulator is closed at the end, and in which nothing batchable was paid in full."""
+    harness = Harness(like, **emulator)
     try:
-        yield world
-        assert world.realtime_calls == 0
+        yield harness
+        assert harness.realtime_calls == 0
     finally:
-        world.emulator.close()
+        harness.emulator.close()
 
 
 async def ask(client: BatchOpenAI, text: str, model: str = MODEL) -> str:
@@ -81,12 +81,12 @@ async def ask(client: BatchOpenAI, text: str, model: str = MODEL) -> str:
     return completion.choices[0].message.content or ""
 
 
-async def wait_for_event(world: World, name: str, count: int = 1) -> None:
+async def wait_for_event(harness: Harness, name: str, count: int = 1) -> None:
     """Wait until the event was told `count` times."""
     with anyio.fail_after(10_000):
-        while len(world.events_named(name)) < count:
-            world.news = anyio.Event()
-            await world.news.wait()
+        while len(harness.events_named(name)) < count:
+            harness.news = anyio.Event()
+            await harness.news.wait()
 
 
 async def outcome_of(call: Awaitable[Any]) -> Any:
@@ -106,14 +106,14 @@ Send = Callable[[Any], Awaitable[Any]]
 class Between(HTTP.AsyncBaseTransport):  # type: ignore[misc]  # the library is known at run time only
     """Stands between the engine and the emulator: `answer(request, send)` gives the response to each request."""
 
-    def __init__(self, world: World, answer: Callable[[Any, Send], Awaitable[Any]]) -> None:
-        self._send: Send = world.emulator.transport(SDK_LIBRARY).handle_async_request
+    def __init__(self, harness: Harness, answer: Callable[[Any, Send], Awaitable[Any]]) -> None:
+        self._send: Send = harness.emulator.transport(SDK_LIBRARY).handle_async_request
         self._answer = answer
 
     async def handle_async_request(self, request: Any) -> Any:
         return await self._answer(request, self._send)
 
 
-def between(world: World, answer: Callable[[Any, Send], Awaitable[Any]], **options: Any) -> Any:
+def between(harness: Harness, answer: Callable[[Any, Send], Awaitable[Any]], **options: Any) -> Any:
     """An HTTP client, for a client's `http_client`, that goes through a `Between`."""
-    return HTTP.AsyncClient(transport=Between(world, answer), **options)
+    return HTTP.AsyncClient(transport=Between(harness, answer), **options)

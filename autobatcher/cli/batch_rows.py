@@ -10,7 +10,7 @@ from typing import Any
 import trio
 
 from ..engine.journal import BatchRecord
-from ..upstream.batch_api import PATIENCE_SECONDS, STAMP_KEY
+from ..upstream.batch_api import IDEMPOTENCY_METADATA_KEY, PATIENCE_SECONDS
 from ..upstream.batch_state import TERMINAL_STATUSES, BatchState
 from ..upstream.failures import GONE, UpstreamError
 from .upstream_flags import Upstream, host_of
@@ -50,12 +50,12 @@ class Row:
         return known or (None if self.state is None else self.state.id)
 
     @property
-    def stamp(self) -> str | None:
+    def idempotency_key(self) -> str | None:
         """What its metadata carries upstream, if it is one of autobatcher's."""
         if self.record is not None:
-            return self.record.stamp
-        stamp = None if self.state is None else self.state.metadata.get(STAMP_KEY)
-        return None if stamp is None else str(stamp)
+            return self.record.idempotency_key
+        idempotency_key = None if self.state is None else self.state.metadata.get(IDEMPOTENCY_METADATA_KEY)
+        return None if idempotency_key is None else str(idempotency_key)
 
     @property
     def words(self) -> str:
@@ -90,7 +90,7 @@ class Row:
             "host": self.host,
             "in_journal": self.record is not None,
             "of_this_account": self.is_ours,
-            "stamp": self.stamp,
+            "stamp": self.idempotency_key,
             "trouble": self.trouble or None,
             "upstream": None if self.state is None else _of_state(self.state),
         }
@@ -147,16 +147,16 @@ async def ask(upstream: Upstream, records: list[BatchRecord] | None) -> Seen:
     seen.rows = rows + [
         Row(state=state, host=upstream.host, is_ours=True)
         for state in reversed(listed)
-        if state.id not in found and (records is None or STAMP_KEY in state.metadata)
+        if state.id not in found and (records is None or IDEMPOTENCY_METADATA_KEY in state.metadata)
     ]
     return seen
 
 
 def _places(listed: list[BatchState]) -> dict[object, BatchState]:
-    """The upstream's batches by all that can tell whose they are: id, stamp, input file."""
+    """The upstream's batches by all that can tell whose they are: id, idempotency key, input file."""
     places: dict[object, BatchState] = {}
     for state in listed:
-        for key in (state.input_file_id, state.metadata.get(STAMP_KEY), state.id):
+        for key in (state.input_file_id, state.metadata.get(IDEMPOTENCY_METADATA_KEY), state.id):
             if isinstance(key, str):
                 places[key] = state
     return places
@@ -169,7 +169,7 @@ def _row(
     make = partial(Row, record=record, host=host_of(record.base_url), is_ours=is_ours)
     if not is_ours:
         return make(trouble="" if record.stage == "ended" else "another account's")
-    state = places.get(record.batch_id) or places.get(record.stamp) or places.get(record.file_id)
+    state = places.get(record.batch_id) or places.get(record.idempotency_key) or places.get(record.file_id)
     if record.stage == "ended" or state is not None:
         return make(state=state)
     return make(trouble="not known" if failure is None else "not asked")

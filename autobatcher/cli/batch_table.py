@@ -31,7 +31,7 @@ def _cells(row: Row, now: float, with_upstream: bool) -> list[str]:
     record = row.record
     numbers = ("-", "-", "-") if record is None else (record.request_count, record.answered, record.taken)
     return [
-        name_of(row.batch_id, row.stamp),
+        name_of(row.batch_id, row.idempotency_key),
         row.words,
         *((row.upstream_words or "-", _done(row)) if with_upstream else ()),
         *map(str, numbers),
@@ -41,9 +41,9 @@ def _cells(row: Row, now: float, with_upstream: bool) -> list[str]:
     ]
 
 
-def name_of(batch_id: str | None, stamp: str | None) -> str:
-    """The batch's id; its stamp while it has none."""
-    return batch_id or f"- ({stamp})"
+def name_of(batch_id: str | None, idempotency_key: str | None) -> str:
+    """The batch's id; its idempotency key while it has none."""
+    return batch_id or f"- ({idempotency_key})"
 
 
 def _done(row: Row) -> str:

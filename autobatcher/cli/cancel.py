@@ -66,8 +66,13 @@ class End:
 
     def fields(self) -> dict[str, Any]:
         """For programs."""
-        stamp = None if self.target.record is None else self.target.record.stamp
-        return {"batch_id": self.batch_id, "failed": self.is_failure, "stamp": stamp, "what_happened": self.words}
+        idempotency_key = None if self.target.record is None else self.target.record.idempotency_key
+        return {
+            "batch_id": self.batch_id,
+            "failed": self.is_failure,
+            "stamp": idempotency_key,
+            "what_happened": self.words,
+        }
 
 
 def cancel(
@@ -86,13 +91,13 @@ def cancel(
     Exit codes: 0, or 1 if one could not be cancelled.
 
     Args:
-        batches: Ids or stamps of batches in the journal, or ids that only the upstream knows.
+        batches: Ids or idempotency keys of batches in the journal, or ids that only the upstream knows.
         every: Cancel all unfinished batches of the journal that are of this base URL and key.
         journal: The journal's file.
         as_json: One JSON object a line.
     """
     if every == bool(batches):
-        raise UsageError("which batches? Give their ids or stamps, or --all for those of the --journal.")
+        raise UsageError("which batches? Give their ids or idempotency keys, or --all for those of the --journal.")
     records = read_batches(required(journal)) if every or journal is not None else []
     return run_until_interrupted(
         partial(_cancel_all, flags or UpstreamFlags(), records, None if every else batches, as_json=as_json)
@@ -149,9 +154,9 @@ class _Cancelling:
         self._target = target
         self._told: dict[type[events.BatchEvent], dict[str, Any]] = {}
         record = target.record
-        endpoint, stamp = ("", "") if record is None else (record.endpoint, record.stamp)
+        endpoint, idempotency_key = ("", "") if record is None else (record.endpoint, record.idempotency_key)
         self._batch = UpstreamBatch(
-            upstream.account, endpoint, stamp, api=upstream.api, settings=Settings(), emit=self._take_event
+            upstream.account, endpoint, idempotency_key, api=upstream.api, settings=Settings(), emit=self._take_event
         )
 
     def _take_event(self, kind: type[events.BatchEvent], /, **fields: Any) -> None:
@@ -200,7 +205,8 @@ def report(ends: list[End], *, as_json: bool) -> None:
             print_json(end.fields())
     elif ends:
         rows = [
-            (name_of(end.batch_id, end.target.record.stamp if end.target.record else None), end.words) for end in ends
+            (name_of(end.batch_id, end.target.record.idempotency_key if end.target.record else None), end.words)
+            for end in ends
         ]
         print_text(text_table(("batch", "what happened"), rows, _STYLES))
     else:

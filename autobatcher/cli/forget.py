@@ -45,7 +45,7 @@ def forget(
     Exit codes: 0, or 1 if a batch was kept.
 
     Args:
-        batches: Ids or stamps of batches.
+        batches: Ids or idempotency keys of batches.
         every: Forget all batches. The file is made small, so that nothing of them is left in it.
         older_than: Forget batches that were made more than so many seconds ago.
         taken: Forget answers that somebody was given, and batches that have nothing else.
@@ -55,7 +55,9 @@ def forget(
     """
     ways = (bool(batches), every, older_than is not None, taken)
     if sum(ways) != 1:
-        raise UsageError("forget what? Give ids or stamps of batches, or one of --all, --older-than and --taken.")
+        raise UsageError(
+            "forget what? Give ids or idempotency keys of batches, or one of --all, --older-than and --taken."
+        )
     path = required(journal)
     with journal_of_our_own(path) as store:
         if taken:
@@ -81,7 +83,7 @@ def _older(records: list[BatchRecord], seconds: float) -> list[BatchRecord]:
 def _forget(store: Store, records: list[BatchRecord]) -> None:
     with store.transaction():
         for record in records:
-            store.forget(record.stamp)
+            store.forget(record.idempotency_key)
 
 
 def report(forgotten: list[BatchRecord], kept: list[BatchRecord], answers: int, *, as_json: bool) -> int:
@@ -90,13 +92,13 @@ def report(forgotten: list[BatchRecord], kept: list[BatchRecord], answers: int, 
         print_json(
             {
                 "answers": answers,
-                "forgotten": [record.batch_id or record.stamp for record in forgotten],
-                "kept": [record.batch_id or record.stamp for record in kept],
+                "forgotten": [record.batch_id or record.idempotency_key for record in forgotten],
+                "kept": [record.batch_id or record.idempotency_key for record in kept],
             }
         )
     else:
         for record in kept:
-            name = name_of(record.batch_id, record.stamp)
+            name = name_of(record.batch_id, record.idempotency_key)
             print_text(
                 f"{name} was kept: it may still run, or have answers that were not read. `autobatcher cancel` or "
                 "`autobatcher reconcile` first, or give --force."

@@ -59,8 +59,8 @@ def read_batches(path: Path) -> list[BatchRecord]:
 
 
 def is_called(record: BatchRecord, name: str) -> bool:
-    """Whether `name` is the batch's id or its stamp."""
-    return name in (record.batch_id, record.stamp)
+    """Whether `name` is the batch's id or its idempotency key."""
+    return name in (record.batch_id, record.idempotency_key)
 
 
 def chosen(records: Iterable[BatchRecord], names: Iterable[str], path: Path) -> list[BatchRecord]:
@@ -71,7 +71,7 @@ def chosen(records: Iterable[BatchRecord], names: Iterable[str], path: Path) -> 
         record = next((record for record in known if is_called(record, name)), None)
         if record is None:
             raise UsageError(f"there is no batch {name} in the journal {path}: `autobatcher status` lists them.")
-        found[record.stamp] = record
+        found[record.idempotency_key] = record
     return list(found.values())
 
 

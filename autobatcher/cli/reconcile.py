@@ -11,7 +11,7 @@ import trio
 
 from ..engine.journal import BatchRecord
 from ..engine.journal.journal import Journal
-from ..engine.journal.records import CLOSE_SECONDS, FreeLine
+from ..engine.journal.records import CLOSE_SECONDS, UnclaimedLine
 from ..engine.reconciliation import Finding, Reconciling
 from .batch_table import counted, name_of
 from .journal_flags import AsJson, Switch, read_batches, required, told_as_usage_error
@@ -77,13 +77,13 @@ async def _look_into(path: Path, upstream: Upstream, make: Any) -> tuple[list[Fi
     journal = Journal(path, retention_seconds=math.inf)
     try:
         contents = await journal.open()
-        free: dict[str, list[FreeLine]] = {}
-        for _, line in contents.free_lines:
+        unclaimed: dict[str, list[UnclaimedLine]] = {}
+        for _, line in contents.unclaimed_lines:
             if not line.is_stored:
-                free.setdefault(line.stamp, []).append(line)
+                unclaimed.setdefault(line.idempotency_key, []).append(line)
         records = [record for record in contents.batches if record.stage != "ended"]
         reconciling = make(journal, upstream.api, upstream.account_for)
-        findings = await _look_at_all(reconciling, [r for r in records if upstream.is_payer_of(r)], free)
+        findings = await _look_at_all(reconciling, [r for r in records if upstream.is_payer_of(r)], unclaimed)
         await journal.answers([])  # when this is answered, all that was told before is on disk
     finally:
         with trio.CancelScope(deadline=trio.current_time() + CLOSE_SECONDS, shield=True):
@@ -92,17 +92,17 @@ async def _look_into(path: Path, upstream: Upstream, make: Any) -> tuple[list[Fi
 
 
 async def _look_at_all(
-    reconciling: Reconciling, records: list[BatchRecord], free: dict[str, list[FreeLine]]
+    reconciling: Reconciling, records: list[BatchRecord], unclaimed: dict[str, list[UnclaimedLine]]
 ) -> list[Finding]:
     findings: dict[str, Finding] = {}
 
     async def look(record: BatchRecord) -> None:
-        findings[record.stamp] = await reconciling.look_at(record, free.get(record.stamp, ()))
+        findings[record.idempotency_key] = await reconciling.look_at(record, unclaimed.get(record.idempotency_key, ()))
 
     async with trio.open_nursery() as nursery:
         for record in records:
             nursery.start_soon(look, record)
-    return [findings[record.stamp] for record in records]
+    return [findings[record.idempotency_key] for record in records]
 
 
 def report(findings: list[Finding], elsewhere: list[BatchRecord], *, as_json: bool) -> None:
@@ -137,7 +137,7 @@ def _fields(finding: Finding) -> dict[str, Any]:
         "found": finding.verdict,
         "reason": finding.reason or None,
         "request_count": finding.record.request_count,
-        "stamp": finding.record.stamp,
+        "stamp": finding.record.idempotency_key,
         "status": finding.status or None,
     }
 
@@ -149,18 +149,18 @@ def _fields_elsewhere(record: BatchRecord) -> dict[str, Any]:
         "found": "another account",
         "reason": f"made with another base URL or key, at {host_of(record.base_url)}",
         "request_count": record.request_count,
-        "stamp": record.stamp,
+        "stamp": record.idempotency_key,
         "status": None,
     }
 
 
 def _cells(finding: Finding) -> list[str]:
     found = f"{finding.verdict} ({finding.status.replace('_', ' ')})" if finding.status else finding.verdict
-    name = name_of(finding.batch_id, finding.record.stamp)
+    name = name_of(finding.batch_id, finding.record.idempotency_key)
     return [name, found, str(finding.record.request_count), str(finding.answers), finding.reason]
 
 
 def _cells_elsewhere(record: BatchRecord) -> list[str]:
     fields = _fields_elsewhere(record)
-    name = name_of(record.batch_id, record.stamp)
+    name = name_of(record.batch_id, record.idempotency_key)
     return [name, fields["found"], str(record.request_count), "0", fields["reason"]]

@@ -45,7 +45,7 @@ def results(
     that were taken are here until the journal is used again after the program that took them has ended well.
 
     Args:
-        batch: A batch's id or stamp. Without it: all batches.
+        batch: A batch's id or idempotency key. Without it: all batches.
         journal: The journal's file.
         as_json: One JSON object a line.
     """
@@ -62,7 +62,7 @@ def results(
 
 def _found(store: Store, records: list[BatchRecord]) -> Iterator[tuple[BatchRecord, Result]]:
     for record in records:
-        for result in store.results(record.stamp):
+        for result in store.results(record.idempotency_key):
             yield record, result
 
 
@@ -79,11 +79,11 @@ def _fields(record: BatchRecord, result: Result) -> dict[str, Any]:
     return {
         "answer": decoded(result.answer),
         "batch_id": record.batch_id,
-        "custom_id": custom_id_of(result.stamp, result.number),
+        "custom_id": custom_id_of(result.idempotency_key, result.number),
         "endpoint": result.endpoint,
         "request": decoded(result.body),
         "request_id": result.request_id,
-        "stamp": result.stamp,
+        "stamp": result.idempotency_key,
         "status_code": result.status_code,
         "taken": result.is_taken,
     }
@@ -105,7 +105,7 @@ def _print_table(found: Iterator[tuple[BatchRecord, Result]]) -> bool:
 
 def _cells(result: Result) -> list[str]:
     return [
-        custom_id_of(result.stamp, result.number),
+        custom_id_of(result.idempotency_key, result.number),
         result.endpoint,
         "-" if result.status_code is None else str(result.status_code),
         "taken" if result.is_taken else "-",

@@ -48,8 +48,8 @@ def status(
     Args:
         journal: The journal's file.
         upstream: Ask the upstream: about unfinished batches of the journal that are of this base URL and key, and for
-            batches that carry autobatcher's stamp and are not in this journal (there may be several journals). Without
-            --journal: all batches that it lists.
+            batches of autobatcher's that are not in this journal (there may be several journals). Without --journal:
+            all batches that it lists.
         as_json: One JSON object a line.
     """
     if journal is None and not upstream:

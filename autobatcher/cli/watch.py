@@ -70,7 +70,7 @@ async def _watch(flags: UpstreamFlags, journal: Path | None, interval: float, sh
                 awaited = [row for row in seen.rows if journal is None or row.record is not None]
                 if not any(row.may_run(time.time()) for row in awaited):
                     return 0
-            elif not seen.failure.is_passing:
+            elif not seen.failure.is_retryable:
                 print(f"autobatcher watch: the upstream refuses: {seen.failure.summary}", file=sys.stderr)
                 return 1
             await trio.sleep(interval)
@@ -93,7 +93,7 @@ class _Changes:
         self._failure = failure
 
     def _tell_if_new(self, row: Row) -> None:
-        fields, name = row.fields(), row.stamp or row.batch_id or ""
+        fields, name = row.fields(), row.idempotency_key or row.batch_id or ""
         if self._told.get(name) != fields:
             self._told[name] = fields
             print_json(fields)

@@ -16,14 +16,14 @@ from weakref import WeakSet
 import anyio
 from anyio.from_thread import BlockingPortal
 
-from ..engine.batch.batch import GOODBYE_SECONDS
+from ..engine.batch.batch import SHUTDOWN_SECONDS
 from ..engine.hosting import AT_END_SECONDS, Host
 from ..errors import ClientClosedError, JournalError
 from ..upstream.batch_api import CREATE_SECONDS
 
 T = TypeVar("T")
 
-STOP_SECONDS = CREATE_SECONDS + GOODBYE_SECONDS + 2 * AT_END_SECONDS
+STOP_SECONDS = CREATE_SECONDS + SHUTDOWN_SECONDS + 2 * AT_END_SECONDS
 """How long a program waits for the engine's goodbye: all its own limits together."""
 
 
@@ -167,7 +167,7 @@ def dropped(thread: EngineThread) -> None:
 _running: WeakSet[EngineThread] = WeakSet()
 
 
-def _say_goodbye() -> None:
+def _shut_down_all() -> None:
     """Threads of this kind do not keep a program alive; their engines still get their bounded goodbye, all at once."""
     threads = tuple(_running)
     for thread in threads:
@@ -183,6 +183,6 @@ def _forget_locks() -> None:
 
 # Before concurrent.futures ends its threads, which a goodbye needs to look up host names: the same hook that it uses
 # (CPython 3.9 to 3.14), or, should that go away, the one after it.
-getattr(threading, "_register_atexit", atexit.register)(_say_goodbye)
+getattr(threading, "_register_atexit", atexit.register)(_shut_down_all)
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forget_locks)

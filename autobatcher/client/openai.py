@@ -19,7 +19,7 @@ import openai
 from anyio import AsyncContextManagerMixin
 from anyio.abc import TaskStatus
 
-from ..engine.batch.batch import GOODBYE_SECONDS
+from ..engine.batch.batch import SHUTDOWN_SECONDS
 from ..engine.batcher import BatcherStatistics
 from ..engine.hosting import AT_END_SECONDS, Host
 from ..engine.request import Answer, Request
@@ -43,7 +43,7 @@ from .sdk import (
 )
 from .transport import TransportToBatches, close_host, make_host
 
-CLOSE_SECONDS = CREATE_SECONDS + GOODBYE_SECONDS + AT_END_SECONDS
+CLOSE_SECONDS = CREATE_SECONDS + SHUTDOWN_SECONDS + AT_END_SECONDS
 """How long leaving the block may take, all its own limits together."""
 
 

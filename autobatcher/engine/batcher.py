@@ -22,13 +22,13 @@ from ..upstream.batch_api import BatchAPI
 from . import outcomes
 from .batch.batch import Batch
 from .batch.resumed import ResumedBatch
-from .byte_limiter import Gate
+from .byte_limiter import ByteLimiter
 from .journal import Ending
 from .journal.records import CLOSE_SECONDS as JOURNAL_CLOSE_SECONDS
-from .queue.rate_limiter import Pace
+from .queue.rate_limiter import RateLimiter
 from .queue.windows import Windows
-from .recovery.batch_log import NO_ENTRY, Entry, JournalEntry
-from .recovery.recovery import Returning
+from .recovery.batch_log import NULL_BATCH_LOG, BatchLog, JournalBatchLog
+from .recovery.recovery import Recovery
 from .request import Answer, ErrorFor, Request
 from .settings import Settings
 
@@ -64,12 +64,12 @@ class Batcher:
         self.uploads: anyio.CapacityLimiter = anyio.CapacityLimiter(CONCURRENT_UPLOADS)
         self.polls: anyio.CapacityLimiter = anyio.CapacityLimiter(CONCURRENT_POLLS)
         self._wall_clock = wall_clock
-        self._gate = Gate(settings.max_queued_bytes)
-        self._paces: dict[str, Pace] = {}
+        self._byte_limiter = ByteLimiter(settings.max_queued_bytes)
+        self._rate_limiters: dict[str, RateLimiter] = {}
         self._windows = Windows(batch_size=settings.batch_size, window_seconds=settings.batch_window_seconds)
         self._batches: set[Batch] = set()
         self._resumed: list[Batch] = []  # whose tasks are not started yet
-        self._returning = None if settings.journal is None else self._make_returning(settings.journal)
+        self._recovery = None if settings.journal is None else self._make_recovery(settings.journal)
         self._must_stop = False
         self._ends_well = False
         self._is_kept = False
@@ -92,7 +92,7 @@ class Batcher:
         """
         _check_provider_takes(request)
         if not self._is_closed:
-            await request.enter(self._gate)
+            await request.enter(self._byte_limiter)
         if self._is_closed:
             request.unqueue()
             raise outcomes.closed_error(request, None)
@@ -110,14 +110,14 @@ class Batcher:
         _check_provider_takes(request)
         if self._is_closed:
             raise outcomes.closed_error(request, None)
-        request.enter_nowait(self._gate)
+        request.acquire_nowait(self._byte_limiter)
         self._add(request)
 
     async def run(self, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
         """Run the engine until `stop` or cancellation; once. When it returns, nothing of it is alive any more.
 
         Requests that wait get a `ClientClosedError`; active batches are cancelled upstream, or left alone, as
-        `settings` say, within `engine.batch.GOODBYE_SECONDS`; a batch that is just being created is waited for first,
+        `settings` say, within `engine.batch.SHUTDOWN_SECONDS`; a batch that is just being created is waited for first,
         for up to `upstream.batch_api.CREATE_SECONDS`. A defect of ours ends the engine but is not raised:
         waiting requests get an `EngineError` instead, and the caller's nursery lives on.
 
@@ -129,8 +129,8 @@ class Batcher:
             async with anyio.create_task_group() as nursery:
                 task_status.started()
                 try:
-                    if self._returning is not None:
-                        nursery.start_soon(self._give_stored_answers, self._returning)
+                    if self._recovery is not None:
+                        nursery.start_soon(self._give_stored_answers, self._recovery)
                     await self._start_batches(nursery)
                 except anyio.get_cancelled_exc_class():
                     await cancel_shielded_checkpoint()  # callers cancelled with us leave first: see Batch.run
@@ -216,15 +216,17 @@ class Batcher:
         now = anyio.current_time()
         if account.provider.max_batches_per_hour is None:
             return now
-        pace = self._paces.setdefault(account.base_url, Pace(account.provider.max_batches_per_hour))
-        return pace.next_moment(now)
+        rate_limiter = self._rate_limiters.setdefault(
+            account.base_url, RateLimiter(account.provider.max_batches_per_hour)
+        )
+        return rate_limiter.reserve(now)
 
     def resubmit(self, request: Request) -> bool:
         """Take a request that failed in passing into the next batch of its kind; False if its tries are used up."""
         if self._must_stop or self._is_closed or request.retries_left <= 0:
             return False
         request.retries_left -= 1
-        request.pressed_since = None
+        request.throttled_since = None
         request.custom_id = ""
         self._add_to_window(request)  # and not to a line of the very batch that has just ended
         return True
@@ -244,7 +246,7 @@ class Batcher:
                 self._windows.put_back(part, key)
         self._wake_up()
 
-    def pressed(self, requests: list[Request], key: Hashable, *, sent: int, asked_seconds: float) -> list[Request]:
+    def throttled(self, requests: list[Request], key: Hashable, *, sent: int, asked_seconds: float) -> list[Request]:
         """The upstream had no room for a batch of `sent` lines: these wait, and travel in smaller ones.
 
         Gives back those that have waited for a whole batch's time by now; they are nobody's any more.
@@ -254,8 +256,8 @@ class Batcher:
         kept: list[Request] = []
         given_up: list[Request] = []
         for request in requests:
-            request.pressed_since = now if request.pressed_since is None else request.pressed_since
-            (given_up if now - request.pressed_since > patience else kept).append(request)
+            request.throttled_since = now if request.throttled_since is None else request.throttled_since
+            (given_up if now - request.throttled_since > patience else kept).append(request)
         for request in kept:
             request.custom_id = ""
         self._windows.hold(kept, key, now, sent=sent, asked_seconds=asked_seconds)
@@ -286,7 +288,7 @@ class Batcher:
 
     # ---- the journal ----
 
-    def _make_returning(self, path: str | os.PathLike[str]) -> Returning:
+    def _make_recovery(self, path: str | os.PathLike[str]) -> Recovery:
         from .journal.journal import Journal  # here, since there are Pythons without sqlite3
 
         settings = self.settings
@@ -296,46 +298,46 @@ class Batcher:
             retention_seconds=settings.journal_retention_seconds,
             wall_clock=self._wall_clock,
         )
-        return Returning(journal, resume=self._resume, add=self._add_to_window, tell=self._tell_reattached)
+        return Recovery(journal, resume=self._resume, add=self._add_to_window, tell=self._tell_reattached)
 
     async def _open_journal(self) -> None:
-        if self._returning is None:
+        if self._recovery is None:
             return
         try:
-            await self._returning.open()
+            await self._recovery.open()
         except JournalError as error:
             self._close(outcomes.journal_error_for(error))
             raise
 
-    async def _give_stored_answers(self, returning: Returning) -> None:
+    async def _give_stored_answers(self, recovery: Recovery) -> None:
         try:
-            await returning.run()
+            await recovery.run()
         except Exception as defect:
             logger.exception("autobatcher: a defect stopped the engine")
             self._close(outcomes.defect_error_for(defect))
             self.stop(well=False)
 
     async def _close_journal(self) -> None:
-        if self._returning is not None:
+        if self._recovery is not None:
             ending: Ending = None
             if self._must_stop or self._is_kept:
                 ending = "well" if self.ends_well else "failed"
-            await self._returning.close(ending)
+            await self._recovery.close(ending)
 
-    def _resume(self, entry: JournalEntry, account: Account) -> Batch:
+    def _resume(self, log: JournalBatchLog, account: Account) -> Batch:
         """Make a batch of an earlier process one of ours. `run` starts its task."""
-        batch = ResumedBatch(entry, account, self)
+        batch = ResumedBatch(log, account, self)
         self._batches.add(batch)
         self._resumed.append(batch)
         self._wake_up()
         return batch
 
-    def _entry_for(self, stamp: str, first: Request) -> Entry:
-        if self._returning is None:
-            return NO_ENTRY
+    def _log_for(self, idempotency_key: str, first: Request) -> BatchLog:
+        if self._recovery is None:
+            return NULL_BATCH_LOG
         settings = self.settings
-        return self._returning.new_entry(
-            stamp, first, completion_window=settings.completion_window, metadata=dict(settings.batch_metadata)
+        return self._recovery.new_log(
+            idempotency_key, first, completion_window=settings.completion_window, metadata=dict(settings.batch_metadata)
         )
 
     def _tell_reattached(self, requests: list[Request]) -> None:
@@ -345,7 +347,7 @@ class Batcher:
     # ---- starting batches ----
 
     def _add(self, request: Request) -> None:
-        if self._returning is None or not self._returning.take(request):
+        if self._recovery is None or not self._recovery.take(request):
             self._add_to_window(request)
 
     def _add_to_window(self, request: Request) -> None:
@@ -377,7 +379,7 @@ class Batcher:
 
     def _start_batch(self, nursery: TaskGroup, requests: list[Request]) -> None:
         try:
-            batch = Batch.of(requests, self, self._entry_for)
+            batch = Batch.of(requests, self, self._log_for)
         except Exception as defect:  # these requests are in nobody's hands now
             logger.exception("autobatcher: a defect in the engine")
             for request in requests:
@@ -385,8 +387,8 @@ class Batcher:
             self._wake_up()  # other windows may wait for the place that this one did not take
             return
         self._batches.add(batch)
-        if self._returning is not None:
-            self._returning.lives(batch)
+        if self._recovery is not None:
+            self._recovery.lives(batch)
         nursery.start_soon(self._live, batch)
 
     async def _live(self, batch: Batch) -> None:
@@ -397,21 +399,21 @@ class Batcher:
             batch.upstream.tell_cancel_failed("a defect of autobatcher in leaving it")
         finally:
             self.release(batch)
-            if self._returning is not None:
-                self._returning.over(batch)
+            if self._recovery is not None:
+                self._recovery.over(batch)
 
     def _close(self, error_for: ErrorFor) -> None:
         """Tell everyone who waits, before any goodbye to the upstream takes its time. The first call counts."""
         if self._is_closed:
             return
         self._is_closed = True
-        pending_request_count = len(self._windows) + (0 if self._returning is None else len(self._returning))
-        if self._returning is not None:
-            self._returning.fail_all(error_for)
+        pending_request_count = len(self._windows) + (0 if self._recovery is None else len(self._recovery))
+        if self._recovery is not None:
+            self._recovery.fail_all(error_for)
         self._windows.fail_all(error_for)
         for batch in self._batches:
             batch.close()
-        self._gate.open()
+        self._byte_limiter.open()
         self.emit(
             events.ClientClosing,
             pending_request_count=pending_request_count,
@@ -421,8 +423,8 @@ class Batcher:
         )
 
     def _waiting_count(self) -> int:
-        returning = 0 if self._returning is None else len(self._returning)
-        return returning + len(self._windows) + sum(len(batch.waiting) for batch in self._batches)
+        recovery = 0 if self._recovery is None else len(self._recovery)
+        return recovery + len(self._windows) + sum(len(batch.pending) for batch in self._batches)
 
     def _active_batch_ids(self) -> tuple[str, ...]:
         return tuple(b.upstream.batch_id for b in self._batches if b.upstream.is_active and b.upstream.batch_id)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import anyio
 
 
-class Gate:
+class ByteLimiter:
     """Lets in up to `most` bytes at a time. One request larger than that is let in alone."""
 
     def __init__(self, most: int) -> None:
@@ -13,8 +13,8 @@ class Gate:
         self._inside = 0
         self._waiting: dict[anyio.Event, int] = {}  # in the order in which they came
 
-    async def enter(self, size: int) -> None:
-        """Wait until there is room for `size` bytes, and take it up; `leave` gives it back.
+    async def acquire(self, size: int) -> None:
+        """Wait until there is room for `size` bytes, and take it up; `release` gives it back.
 
         Cancelled: nothing is taken up.
         """
@@ -27,25 +27,25 @@ class Gate:
             await let_in.wait()
         except BaseException:
             if let_in.is_set():  # and cancelled at the same time
-                self.leave(size)
+                self.release(size)
             else:
                 del self._waiting[let_in]
                 self._let_in()
             raise
 
-    def enter_nowait(self, size: int) -> None:
+    def acquire_nowait(self, size: int) -> None:
         """The same without waiting. Raises `anyio.WouldBlock` if there is no room, or others wait."""
         if self._waiting or not self._has_room(size):
             raise anyio.WouldBlock
         self._inside += size
 
-    def leave(self, size: int) -> None:
+    def release(self, size: int) -> None:
         """`size` bytes are queued no more. Synchronous."""
         self._inside -= size
         self._let_in()
 
     def open(self) -> None:
-        """Let everyone in: what is behind the gate has ended, and will say so itself."""
+        """Let everyone in: what it guards has ended, and will say so itself."""
         for let_in, size in self._waiting.items():
             self._inside += size
             let_in.set()

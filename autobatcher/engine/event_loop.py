@@ -59,7 +59,7 @@ def start_in_background(run: Callable[[], Coroutine[Any, Any, None]], *, name: s
     task.add_done_callback(lambda _: at_end())
 
 
-def place_to_wait() -> tuple[Any, Awaitable[object]]:
+def new_waiter() -> tuple[Any, Awaitable[object]]:
     """A place for the task that runs now, and what it is to await there, at once and once, until somebody calls `wake`.
 
     Cancelled: the task leaves at once; a later `wake` does nothing.
@@ -68,13 +68,13 @@ def place_to_wait() -> tuple[Any, Awaitable[object]]:
     if lowlevel is None:
         future = asyncio.get_running_loop().create_future()
         return future, future
-    place = _PlaceOnTrio(lowlevel)
+    place = _TrioWaiter(lowlevel)
     return place, lowlevel.wait_task_rescheduled(place)
 
 
 def wake(place: Any) -> None:
     """Let the task that waits at `place` go on. Synchronous; once."""
-    if isinstance(place, _PlaceOnTrio):
+    if isinstance(place, _TrioWaiter):
         place.wake()
     elif not place.done():  # it is, if its task was cancelled and has not yet run
         place.set_result(None)
@@ -91,7 +91,7 @@ def _nothing() -> None:
     pass
 
 
-class _PlaceOnTrio:
+class _TrioWaiter:
     __slots__ = ("_lowlevel", "_task")
 
     def __init__(self, lowlevel: Any) -> None:

@@ -42,15 +42,15 @@ def line_outcome(line: OutputLine, batch_id: str) -> Answer | BatchError:
     )
 
 
-_PASSING_STATUSES = frozenset({408, 409, 429, *range(500, 600)})
+_RETRYABLE_STATUSES = frozenset({408, 409, 429, *range(500, 600)})
 
 _NOT_EXECUTED = "not_executed"
 
-_PASSING_ENDS = frozenset({"expired"})
+_RETRYABLE_ENDS = frozenset({"expired"})
 """Ends of a batch that say nothing against a line that got no answer in it. A batch that "failed" may say a lot; who
 cancels a batch wants it to stop; and what a completed batch counts as done was paid for, wherever it is."""
 
-_PASSING_CODES = frozenset({_NOT_EXECUTED, "batch_expired", "NetworkError", "Timeout", "TaskTerminated"})
+_RETRYABLE_CODES = frozenset({_NOT_EXECUTED, "batch_expired", "NetworkError", "Timeout", "TaskTerminated"})
 """Codes of lines that were not executed, or not to their end: OpenAI's, then those of Doubleword's fusillade."""
 
 _NO_ROOM = re.compile(
@@ -62,18 +62,18 @@ _NO_ROOM = re.compile(
 _LINE = re.compile(r"Line (\d+): ")
 
 
-def is_passing(outcome: Answer | BatchError) -> bool:
+def is_retryable(outcome: Answer | BatchError) -> bool:
     """Whether the same request may well fare better in a later batch: it was not refused, but got no real answer."""
     if isinstance(outcome, Answer):
-        return outcome.status_code in _PASSING_STATUSES
+        return outcome.status_code in _RETRYABLE_STATUSES
     if not isinstance(outcome, BatchEndedError):
         return False
-    return outcome.status in _PASSING_ENDS or (
-        isinstance(outcome.body, dict) and outcome.body.get("code") in _PASSING_CODES
+    return outcome.status in _RETRYABLE_ENDS or (
+        isinstance(outcome.body, dict) and outcome.body.get("code") in _RETRYABLE_CODES
     )
 
 
-def is_pressure(state: BatchState) -> bool:
+def is_throttled(state: BatchState) -> bool:
     """Whether a batch failed only because the upstream has no room for it now."""
     return bool(state.problems) and all(p.line is None and _NO_ROOM.search(p.code) for p in state.problems)
 
@@ -116,12 +116,12 @@ def _counts_less_than_all(state: BatchState) -> bool:
     return state.counts is not None and state.counts.completed + state.counts.failed < state.counts.total
 
 
-def unsubmitted_error_for(error: UpstreamError, stamp: str) -> ErrorFor:
+def unsubmitted_error_for(error: UpstreamError, idempotency_key: str) -> ErrorFor:
     """For requests whose batch the upstream did not take, as far as it can be known."""
     if isinstance(error, UncertainCreationError):
         message = (
             "The batch of this request may have been created or not: the upstream did not answer, and could not be "
-            f"asked ({error}). Before sending it again, look for a batch whose metadata has {stamp}."
+            f"asked ({error}). Before sending it again, look for a batch whose metadata has {idempotency_key}."
         )
     else:
         message = f"The batch of this request could not be submitted: {error}"

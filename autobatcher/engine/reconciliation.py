@@ -14,12 +14,12 @@ from ..upstream.batch_api import LOOKUP_DELAYS, BatchAPI
 from ..upstream.batch_state import BatchState
 from ..upstream.failures import GONE, UpstreamError
 from .batch.batch import CLEAN_UP_SECONDS
-from .batch.pending import Waiting
+from .batch.pending import PendingRequests
 from .batch.results import ResultReader
 from .batch.upstream import UpstreamBatch
-from .journal import BatchRecord, FreeLine
-from .recovery.batch_log import JournalEntry
-from .recovery.unclaimed import FreeLines
+from .journal import BatchRecord, UnclaimedLine
+from .recovery.batch_log import JournalBatchLog
+from .recovery.unclaimed import UnclaimedLines
 from .request import Request
 from .settings import Settings
 
@@ -83,18 +83,18 @@ class Reconciling:
         self._forgets_gone = forgets_gone
         self._turns = anyio.CapacityLimiter(CONCURRENT_LOOKS)
 
-    async def look_at(self, record: BatchRecord, free: Iterable[FreeLine]) -> Finding:
+    async def look_at(self, record: BatchRecord, unclaimed: Iterable[UnclaimedLine]) -> Finding:
         """Look at one batch, and put down what is found.
 
         Args:
-            free: its lines without a stored answer.
+            unclaimed: its lines without a stored answer.
 
         Cancelled: what was read until then is stored; looking again does the rest.
         """
         async with self._turns:
             return await _Look(
                 record,
-                list(free),
+                list(unclaimed),
                 self._journal,
                 self._api,
                 self._account_for(record),
@@ -109,7 +109,7 @@ class _Look:
     def __init__(
         self,
         record: BatchRecord,
-        free: list[FreeLine],
+        unclaimed: list[UnclaimedLine],
         journal: Journal,
         api: BatchAPI,
         account: Account,
@@ -118,18 +118,18 @@ class _Look:
         forgets_gone: bool,
     ) -> None:
         self._record = record
-        self._free = [] if record.is_hash_only else free  # an answer that is not kept need not be read
+        self._unclaimed = [] if record.is_hash_only else unclaimed  # an answer that is not kept need not be read
         self._journal = journal
         self._api = api
         self._account = account
         self._deletes_files = settings.delete_input_files
         self._forgets_gone = forgets_gone
         self._age = max(0.0, journal.wall_clock() - record.changed_at)
-        self._entry = JournalEntry(journal, FreeLines(), record, self._free, _nobody)
-        waiting = Waiting({}, _never, self._entry)
-        self._reader = ResultReader(api, account, waiting, self._entry.room)
+        self._log = JournalBatchLog(journal, UnclaimedLines(), record, self._unclaimed, _nobody)
+        pending = PendingRequests({}, _never, self._log)
+        self._reader = ResultReader(api, account, pending, self._log.room)
         self._upstream = UpstreamBatch(
-            account, record.endpoint, record.stamp, api=api, settings=settings, emit=_tell_nobody
+            account, record.endpoint, record.idempotency_key, api=api, settings=settings, emit=_tell_nobody
         )
 
     async def run(self) -> Finding:
@@ -147,14 +147,14 @@ class _Look:
         with anyio.fail_after(seconds):
             exists = await self._upstream.find_again(self._record, self._age)
         if exists and self._record.batch_id is None and self._upstream.state is not None:
-            self._entry.moved(self._upstream.state)
+            self._log.moved(self._upstream.state)
         return exists
 
     async def _forget_what_never_was(self) -> Finding:
         await self._clean_up()
         if self._deletes_files and self._upstream.may_have_files:
             return self._finding("failed", reason="its input file could not be deleted upstream")
-        self._entry.forget()
+        self._log.forget()
         return self._finding("forgotten", reason="it was never created")
 
     async def _poll(self) -> Finding:
@@ -165,7 +165,7 @@ class _Look:
             if error.status_code in GONE:
                 return self._gone()
             raise
-        self._entry.moved(state)
+        self._log.moved(state)
         if not state.is_terminal:
             return self._finding("running")
         if state.lacks_output_file:
@@ -180,9 +180,9 @@ class _Look:
             return self._finding("failed", reason=f"its results could not be read: {failure.summary}")
         await self._clean_up()
         if self._record.is_hash_only:  # its lines stay, for a rerun that reads them again
-            self._journal.update(self._record.stamp, stage="ended")
+            self._journal.update(self._record.idempotency_key, stage="ended")
             return self._finding("read", reason="the journal keeps no answers: a rerun reads them")
-        self._entry.end()
+        self._log.end()
         return self._finding("read")
 
     async def _clean_up(self) -> None:
@@ -194,9 +194,9 @@ class _Look:
         if not self._forgets_gone:
             return self._finding("gone", reason="the upstream does not know it")
         if self._record.answered and not self._record.is_hash_only:
-            self._entry.end()
+            self._log.end()
             return self._finding("forgotten", reason="the upstream does not know it; the answers that are here stay")
-        self._entry.forget()
+        self._log.forget()
         return self._finding("forgotten", reason="the upstream does not know it")
 
     def _finding(self, verdict: Verdict, *, reason: str = "") -> Finding:
@@ -206,7 +206,7 @@ class _Look:
             verdict=verdict,
             batch_id=self._upstream.batch_id,
             status="" if state is None or verdict in ("failed", "gone", "forgotten") else state.status,
-            answers=sum(line.is_stored for line in self._free),
+            answers=sum(line.is_stored for line in self._unclaimed),
             reason=reason,
         )
 

@@ -10,8 +10,8 @@ import msgspec
 from ..errors import BatchError
 from ..upstream.account import Account
 from ..upstream.jsonl import most_line_bytes
-from .byte_limiter import Gate
-from .event_loop import place_to_wait, wake
+from .byte_limiter import ByteLimiter
+from .event_loop import new_waiter, wake
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -29,7 +29,7 @@ class Answer(msgspec.Struct, frozen=True):
     custom_id: str
 
 
-class Place(Protocol):
+class Holder(Protocol):
     """Where a request waits: a window first, a batch later."""
 
     @property
@@ -54,12 +54,12 @@ class Request:
         size: an upper bound of what the request adds to an input file, in bytes.
         left_batch_id: the batch that its caller left.
         put_backs: how often it was put back because other lines of its batch were refused.
-        pressed_since: when it was first sent back for want of room upstream; None if it was not.
+        throttled_since: when it was first sent back for want of room upstream; None if it was not.
         on_lost: what `give_back` does; None where no journal keeps answers.
     """
 
     __slots__ = (
-        "_gate",
+        "_byte_limiter",
         "_on_outcome",
         "_outcome",
         "_waiter",
@@ -68,14 +68,14 @@ class Request:
         "custom_id",
         "embedding_inputs",
         "endpoint",
+        "holder",
         "left_batch_id",
         "model",
         "on_lost",
-        "place",
-        "pressed_since",
         "put_backs",
         "retries_left",
         "size",
+        "throttled_since",
     )
 
     def __init__(
@@ -96,38 +96,38 @@ class Request:
         self.embedding_inputs: int = embedding_inputs
         self.retries_left: int = max_retries
         self.custom_id: str = ""
-        self.place: Place | None = None
+        self.holder: Holder | None = None
         self.left_batch_id: str | None = None
         self.put_backs: int = 0
-        self.pressed_since: float | None = None
+        self.throttled_since: float | None = None
         self.on_lost: Callable[[Request], None] | None = None
-        self._gate: Gate | None = None
+        self._byte_limiter: ByteLimiter | None = None
         self._on_outcome: Callable[[], None] | None = None
         self._outcome: Answer | BatchError | None = None
         self._waiter: Any = None
 
-    async def enter(self, gate: Gate) -> None:
-        """Wait until `gate` lets the request into the queue. Cancelled: it is not in there."""
-        await gate.enter(len(self.body))
-        self._gate = gate
+    async def enter(self, byte_limiter: ByteLimiter) -> None:
+        """Wait until `byte_limiter` lets the request into the queue. Cancelled: it is not in there."""
+        await byte_limiter.acquire(len(self.body))
+        self._byte_limiter = byte_limiter
 
-    def enter_nowait(self, gate: Gate) -> None:
+    def acquire_nowait(self, byte_limiter: ByteLimiter) -> None:
         """The same without waiting. Raises `anyio.WouldBlock`."""
-        gate.enter_nowait(len(self.body))
-        self._gate = gate
+        byte_limiter.acquire_nowait(len(self.body))
+        self._byte_limiter = byte_limiter
 
     def unqueue(self) -> None:
         """The request is uploaded, or gone: it takes up no room in the queue any more. Can be called again."""
-        if self._gate is not None:
-            self._gate.leave(len(self.body))
-            self._gate = None
+        if self._byte_limiter is not None:
+            self._byte_limiter.release(len(self.body))
+            self._byte_limiter = None
 
     def settle(self, outcome: Answer | BatchError) -> None:
         """Give the request its one outcome and wake its caller. A second outcome is a defect of ours."""
         if self._outcome is not None:
             raise AssertionError(f"{self.custom_id} was settled twice")
         self._outcome = outcome
-        self.place = None
+        self.holder = None
         self.unqueue()
         if self._waiter is not None:
             wake(self._waiter)
@@ -157,7 +157,7 @@ class Request:
         """
         if self._waiter is not None:
             raise RuntimeError("somebody waits for this request already")
-        self._waiter, waiting = place_to_wait()
+        self._waiter, waiting = new_waiter()
         return waiting
 
     def notify(self, on_outcome: Callable[[], None]) -> None:
@@ -186,12 +186,12 @@ class Request:
 
     def withdraw(self) -> None:
         """Nobody wants an answer any more, not even one that is there. Synchronous; can be called again."""
-        if self.place is None:
+        if self.holder is None:
             self.give_back()
             return
-        self.left_batch_id = self.place.batch_id
-        self.place.withdraw(self)
-        self.place = None
+        self.left_batch_id = self.holder.batch_id
+        self.holder.withdraw(self)
+        self.holder = None
         self.unqueue()
 
     def give_back(self) -> bool:

@@ -2,7 +2,7 @@
 
 app.py           what is served: `create_app(client)`
 calls.py         the batchable calls: raw ASGI, signs of life, true errors
-waiting_room.py  requests whose client went away, and may come back
+pending_calls.py  requests whose client went away, and may come back
 heartbeat.py     how long which client bears silence
 exchange.py      one HTTP exchange: bodies within limits, responses that may begin early
 report.py        what is going on; tally.py counts, metrics.py tells Prometheus, page.html shows a person

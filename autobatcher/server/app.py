@@ -24,7 +24,7 @@ from .description import description
 from .exchange import ClientGoneError, Exchange, Receive, RefusedError, Scope, Send
 from .hypercorn.connection import BROKEN_SENDS_RAISE, without_late_disconnects
 from .metrics import Metrics
-from .pending_calls import WaitingRoom
+from .pending_calls import PendingCalls
 from .report import Report
 
 logger: logging.Logger = logging.getLogger("autobatcher")
@@ -59,7 +59,7 @@ def create_app(
     if proxy_key is not None and not proxy_key.strip():
         raise ValueError("proxy_key must not be empty")
     limits, report = limits or CallLimits(), report or Report()
-    room = WaitingRoom(grace_seconds=limits.grace_seconds, most=limits.max_waiting)
+    room = PendingCalls(grace_seconds=limits.grace_seconds, most=limits.max_waiting)
     report.watch(client, room)
     calls = BatchedCalls(client, room, report.tally, limits, forward_keys=forward_keys)
     app = QuartTrio("autobatcher", static_folder=None)
@@ -75,7 +75,7 @@ def create_app(
 class _Routes:
     """Batchable calls straight to their own app, everything else to Quart; the waiting room is swept meanwhile."""
 
-    def __init__(self, calls: BatchedCalls, quart: Any, room: WaitingRoom, proxy_key: str | None) -> None:
+    def __init__(self, calls: BatchedCalls, quart: Any, room: PendingCalls, proxy_key: str | None) -> None:
         self._calls = calls
         self._quart = quart
         self._room = room

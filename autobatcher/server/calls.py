@@ -33,7 +33,7 @@ from ..client.streams import (
 from ..errors import BatchError
 from .exchange import ClientGoneError, Exchange, RefusedError
 from .heartbeat import HEARTBEAT_SECONDS, heartbeat_seconds
-from .pending_calls import GRACE_SECONDS, Place, WaitingRoom
+from .pending_calls import GRACE_SECONDS, PendingCall, PendingCalls
 from .tally import Tally
 
 logger: logging.Logger = logging.getLogger("autobatcher")
@@ -75,7 +75,7 @@ class BatchedCalls:
     """
 
     def __init__(
-        self, client: BatchOpenAI, room: WaitingRoom, tally: Tally, limits: CallLimits, *, forward_keys: bool
+        self, client: BatchOpenAI, room: PendingCalls, tally: Tally, limits: CallLimits, *, forward_keys: bool
     ) -> None:
         self._client = client
         self._room = room
@@ -106,7 +106,7 @@ class BatchedCalls:
             return without_streaming(body)
         return StreamRequest(body, wants_stream=False, include_usage=False)
 
-    def _place(self, endpoint: str, asked: StreamRequest, exchange: Exchange) -> Place:
+    def _place(self, endpoint: str, asked: StreamRequest, exchange: Exchange) -> PendingCall:
         """The place that this call had before, or a new one."""
         key = bearer_of(exchange.headers.get("authorization", "")) if self._forward_keys else None
         caller = hashlib.sha256(exchange.headers.get("authorization", "").encode()).hexdigest()
@@ -127,13 +127,13 @@ class BatchedCalls:
         request.notify(partial(self._on_outcome, weakref.ref(place)))
         return place
 
-    def _on_outcome(self, here: weakref.ref[Place]) -> None:
+    def _on_outcome(self, here: weakref.ref[PendingCall]) -> None:
         place = here()
         if place is not None:
             self._tally.take(place.request, anyio.current_time() - place.entered_at)
             self._room.wake(place)
 
-    async def _serve(self, place: Place, asked: StreamRequest, exchange: Exchange) -> None:
+    async def _serve(self, place: PendingCall, asked: StreamRequest, exchange: Exchange) -> None:
         """Wait at a place, and answer. Whoever goes away leaves the place behind, and may come back to it."""
         is_delivered = was_cut_off = False
         try:
@@ -148,7 +148,7 @@ class BatchedCalls:
             else:
                 self._room.leave(place, was_cut_off=was_cut_off)
 
-    async def _wait(self, place: Place, asked: StreamRequest, exchange: Exchange) -> None:
+    async def _wait(self, place: PendingCall, asked: StreamRequest, exchange: Exchange) -> None:
         """Until there is an outcome; meanwhile signs of life. Raises `ClientGoneError`."""
         silence = heartbeat_seconds(exchange.headers, self._limits.heartbeat_seconds)
         if silence is None or exchange.is_http_1_0:  # HTTP/1.0 has no way to say that a response is cut off
@@ -185,7 +185,7 @@ async def _deliver(parts: HttpParts, asked: StreamRequest, exchange: Exchange) -
     return True
 
 
-def _outcome_parts(place: Place, asked: StreamRequest) -> HttpParts:
+def _outcome_parts(place: PendingCall, asked: StreamRequest) -> HttpParts:
     try:
         answer = place.request.result()
         if not asked.wants_stream or not 200 <= answer.status_code < 300:

@@ -32,7 +32,7 @@ WOKEN_AT_ONCE = 50
 """Between two turns of everybody else: the answers of a batch come together, and telling each takes 0.2 ms."""
 
 
-class Place:
+class PendingCall:
     """One request in the engine, and who asked."""
 
     __slots__ = ("__weakref__", "_digest", "caller", "entered_at", "given_up_at", "request", "wait_scope")
@@ -58,7 +58,7 @@ class Place:
         return self._digest
 
 
-class WaitingRoom:
+class PendingCalls:
     """All places of a proxy.
 
     Args:
@@ -70,11 +70,13 @@ class WaitingRoom:
         self._grace_seconds = grace_seconds
         self._most = most
         self._count = 0
-        self._left: defaultdict[bytes, dict[Place, None]] = defaultdict(dict)  # in the order in which they were left
-        self._leavings: list[tuple[float, int, Place]] = []  # a heap, by time
+        self._left: defaultdict[bytes, dict[PendingCall, None]] = defaultdict(
+            dict
+        )  # in the order in which they were left
+        self._leavings: list[tuple[float, int, PendingCall]] = []  # a heap, by time
         self._order = itertools.count()
         self._wake = anyio.Event()
-        self._to_wake: deque[Place] = deque()
+        self._to_wake: deque[PendingCall] = deque()
         self._has_answers = anyio.Event()
         self._wakes_in_turn = False  # not without `run`: there are servers that know no lifespan
 
@@ -95,7 +97,7 @@ class WaitingRoom:
         """At how many places nobody waits."""
         return sum(len(places) for places in self._left.values())
 
-    def take_back(self, endpoint: str, body: bytes, caller: str) -> Place | None:
+    def take_back(self, endpoint: str, body: bytes, caller: str) -> PendingCall | None:
         """The place of a client that went away and has sent the same request again; None if there is none."""
         if not self._left:
             return None
@@ -109,12 +111,12 @@ class WaitingRoom:
         place.given_up_at = math.inf
         return place
 
-    def enter(self, request: Request, caller: str) -> Place:
+    def enter(self, request: Request, caller: str) -> PendingCall:
         """A place for a request that is in the engine by now."""
         self._count += 1
-        return Place(request, caller)
+        return PendingCall(request, caller)
 
-    def leave(self, place: Place, *, was_cut_off: bool = False) -> None:
+    def leave(self, place: PendingCall, *, was_cut_off: bool = False) -> None:
         """The client is gone, and may come back within the grace period; if we cut it off, it will."""
         if place.request.give_back():  # to a journal, which keeps it for longer than we would
             self._count -= 1
@@ -125,11 +127,11 @@ class WaitingRoom:
         heapq.heappush(self._leavings, (place.given_up_at, next(self._order), place))
         self._wake.set()
 
-    def clear(self, place: Place) -> None:
+    def clear(self, place: PendingCall) -> None:
         """The client has its answer."""
         self._count -= 1
 
-    def wake(self, place: Place) -> None:
+    def wake(self, place: PendingCall) -> None:
         """There is an outcome. Whoever waits for it is woken, in turn."""
         if place.given_up_at < math.inf and place.request.give_back():
             self._remove(place)
@@ -176,11 +178,11 @@ class WaitingRoom:
             if place.given_up_at == given_up_at:  # or it was taken back, and perhaps left again
                 self._give_up(place)
 
-    def _give_up(self, place: Place) -> None:
+    def _give_up(self, place: PendingCall) -> None:
         self._remove(place)
         place.request.withdraw()
 
-    def _remove(self, place: Place) -> None:
+    def _remove(self, place: PendingCall) -> None:
         place.given_up_at = math.inf
         del self._left[place.digest][place]
         if not self._left[place.digest]:

@@ -10,7 +10,7 @@ from typing import Any
 from .. import events
 from ..client.openai import BatchOpenAI
 from ..progress import Progress
-from .pending_calls import WaitingRoom
+from .pending_calls import PendingCalls
 from .tally import Tally
 
 REMEMBERED_ERRORS = 20
@@ -58,9 +58,9 @@ class Report:
         self._prices = prices or Prices()
         self._errors: deque[dict[str, Any]] = deque(maxlen=REMEMBERED_ERRORS)
         self._client: BatchOpenAI | None = None
-        self._room: WaitingRoom | None = None
+        self._room: PendingCalls | None = None
 
-    def watch(self, client: BatchOpenAI, room: WaitingRoom) -> None:
+    def watch(self, client: BatchOpenAI, room: PendingCalls) -> None:
         """Look at these from now on, and at what the upstream answers to that client."""
         self._client, self._room = client, room
         client.event_hooks["response"].append(self._take_response)

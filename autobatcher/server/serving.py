@@ -42,7 +42,7 @@ async def serve(
     """Serve `app` (see `create_app`) and run `client` around it, until `stop` is set.
 
     Then nothing more is accepted; requests that wait are answered with a 503; active batches are cancelled upstream
-    or left alone, as the client was told; all of that within `engine.batch.GOODBYE_SECONDS`.
+    or left alone, as the client was told; all of that within `engine.batch.SHUTDOWN_SECONDS`.
 
     Cancelled: connections are cut, and batches still get their goodbye.
     """

@@ -1,8 +1,8 @@
 """`BatchAPI`: the upstream's files and batches over HTTP, with the retries that are safe.
 
-Everything is safe to repeat but `POST /batches`, which costs money each time it succeeds and has no idempotency key.
-So each batch carries a stamp in its metadata, and a creation whose outcome is unknown is looked up before it is
-tried again.
+Every call is safe to repeat except `POST /batches`: it costs money each time it succeeds, and no server honours an
+idempotency key there. So each batch carries a key of ours in its metadata, and a creation whose outcome is unknown is
+looked up before it is tried again.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from .batch_state import BatchState, parse_batch
 from .failures import UncertainCreationError, UpstreamError, broken_call, connection_errors, refusal, without_secret
 from .jsonl import InputFile, LineSplitter
 
-STAMP_KEY = "autobatcher_stamp"
+IDEMPOTENCY_METADATA_KEY = "autobatcher_stamp"
 """The metadata key under which a batch carries what we recognise it by."""
 
 CALL_SECONDS = 60.0
@@ -56,12 +56,12 @@ LOOKUP_DELAYS = (1.0, 4.0, 10.0, 30.0)
 still at work. Together they are longer than `CREATE_SECONDS`."""
 
 LOOKUP_PAGES = 10
-"""Pages of 100 batches that are searched for a stamp. Servers list the newest first; if ours is not among so many, we
-cannot tell whether it exists."""
+"""Pages of 100 batches that are searched for an idempotency key. Servers list the newest first; if the batch is not
+among these, nobody can tell whether it exists."""
 
 MOST_METADATA = 16
-"""Pairs that the API takes. A user with that many of their own leaves no room for the stamp; then the input file's id
-must do."""
+"""Maximum number of metadata pairs. A user with that many of their own leaves no room for the idempotency key; then the
+batch is recognised by its input file's id."""
 
 SECRET_HEADERS = ("authorization", "api-key")
 
@@ -127,7 +127,7 @@ class BatchAPI:
         endpoint: str,
         completion_window: str,
         metadata: Mapping[str, str],
-        stamp: str,
+        idempotency_key: str,
         is_wanted: Callable[[], bool],
         before: Callable[[], Awaitable[None]] | None = None,
         note: Callable[[bool], None] = lambda may_exist: None,
@@ -150,7 +150,9 @@ class BatchAPI:
             "input_file_id": input_file_id,
             "endpoint": endpoint,
             "completion_window": completion_window,
-            "metadata": {**metadata, STAMP_KEY: stamp} if len(metadata) < MOST_METADATA else dict(metadata),
+            "metadata": {**metadata, IDEMPOTENCY_METADATA_KEY: idempotency_key}
+            if len(metadata) < MOST_METADATA
+            else dict(metadata),
         }
         delays, begun = back_off(), anyio.current_time()
         while is_wanted():
@@ -165,15 +167,15 @@ class BatchAPI:
             except UpstreamError as error:
                 failure = error
             if failure.is_ambiguous:
-                found = await self._look_repeatedly(account, stamp, input_file_id, LOOKUP_DELAYS)
-            elif failure.is_pressure:  # a clear refusal, but perhaps that of a gateway in front of a success
-                found = await self._look_repeatedly(account, stamp, input_file_id, (0.0,))
+                found = await self._look_repeatedly(account, idempotency_key, input_file_id, LOOKUP_DELAYS)
+            elif failure.is_throttled:  # a clear refusal, but perhaps that of a gateway in front of a success
+                found = await self._look_repeatedly(account, idempotency_key, input_file_id, (0.0,))
             if found is not None:
                 return found
             note(False)
             tried_for = anyio.current_time() - begun
             is_early = _misses_the_file(failure, input_file_id) and tried_for < NEW_FILE_SECONDS
-            if tried_for > PATIENCE_SECONDS or not (failure.is_passing or is_early):
+            if tried_for > PATIENCE_SECONDS or not (failure.is_retryable or is_early):
                 raise failure
             await anyio.sleep(wait_of(failure, next(delays)))
         return None
@@ -187,28 +189,31 @@ class BatchAPI:
             raise UpstreamError(f"{operation} did not answer within {CREATE_SECONDS:.0f} s") from error
 
     async def _look_repeatedly(
-        self, account: Account, stamp: str, input_file_id: str, delays: tuple[float, ...]
+        self, account: Account, idempotency_key: str, input_file_id: str, delays: tuple[float, ...]
     ) -> BatchState | None:
         for delay in delays:
             await anyio.sleep(delay)
             try:
-                found = await self.find(account, stamp=stamp, input_file_id=input_file_id)
+                found = await self.find(account, idempotency_key=idempotency_key, input_file_id=input_file_id)
             except UpstreamError as error:
                 raise UncertainCreationError(str(error), summary=error.summary) from error
             if found is not None:
                 return found
         return None
 
-    async def find(self, account: Account, *, stamp: str, input_file_id: str) -> BatchState | None:
-        """The batch that carries `stamp` or runs our input file, if the upstream has one."""
-        return await self._patiently(account, lambda: self._find_once(account, stamp, input_file_id))
+    async def find(self, account: Account, *, idempotency_key: str, input_file_id: str) -> BatchState | None:
+        """The batch that carries `idempotency_key` or runs our input file, if the upstream has one."""
+        return await self._patiently(account, lambda: self._find_once(account, idempotency_key, input_file_id))
 
-    async def _find_once(self, account: Account, stamp: str, input_file_id: str) -> BatchState | None:
+    async def _find_once(self, account: Account, idempotency_key: str, input_file_id: str) -> BatchState | None:
         after: str | None = None
         for _ in range(LOOKUP_PAGES):
             states, after = await self._page(account, after)
             for state in states:
-                if state.metadata.get(STAMP_KEY) == stamp or state.input_file_id == input_file_id:
+                if (
+                    state.metadata.get(IDEMPOTENCY_METADATA_KEY) == idempotency_key
+                    or state.input_file_id == input_file_id
+                ):
                     return state
             if after is None:
                 return None
@@ -310,7 +315,7 @@ class BatchAPI:
                 return await attempt()
             except UpstreamError as error:
                 patience = PATIENCE_SECONDS if account.base_url in self._answering else FIRST_CONTACT_SECONDS
-                if not error.is_passing or anyio.current_time() - begun > patience:
+                if not error.is_retryable or anyio.current_time() - begun > patience:
                     raise
                 wait = wait_of(error, next(delays))
             await anyio.sleep(wait)

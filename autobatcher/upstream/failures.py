@@ -13,7 +13,7 @@ import anyio
 import msgspec
 
 # Worth another try: the server was busy or broken, or gave up waiting. 409 is left out: it is an answer.
-_PASSING_STATUSES = frozenset({408, 425, 429})
+_RETRYABLE_STATUSES = frozenset({408, 425, 429})
 
 GONE = frozenset({404, 410})
 """What an upstream answers that has no such batch, or no such file, or not any more."""
@@ -66,23 +66,23 @@ class UpstreamError(Exception):
         self._is_hopeless = is_hopeless
 
     @property
-    def is_passing(self) -> bool:
+    def is_retryable(self) -> bool:
         """Whether the same call may well succeed later."""
         if self.status_code is None:
             return not self._is_hopeless
         if self.status_code == 429:
-            return self.is_pressure
-        return self.status_code >= 500 or self.status_code in _PASSING_STATUSES
+            return self.is_throttled
+        return self.status_code >= 500 or self.status_code in _RETRYABLE_STATUSES
 
     @property
-    def is_pressure(self) -> bool:
+    def is_throttled(self) -> bool:
         """Whether the upstream has no room for it now: a rate, a quota of work under way; not a want of credit."""
         return self.status_code == 429 and not _lacks_money(self.body)
 
     @property
     def is_ambiguous(self) -> bool:
         """Whether the upstream may have done what we asked although it did not say so."""
-        return self.status_code == 409 or (self.is_passing and self.status_code != 429)
+        return self.status_code == 409 or (self.is_retryable and self.status_code != 429)
 
 
 class UncertainCreationError(UpstreamError):

@@ -99,15 +99,15 @@ def upload(upstream: str, name: str, content: bytes) -> str:
     return str(sent.json()["id"])
 
 
-def create_batch(upstream: str, stamp: str = "") -> str:
-    """A batch that runs, made by somebody else, or by a program that carried this stamp."""
+def create_batch(upstream: str, idempotency_key: str = "") -> str:
+    """A batch that runs, made by somebody else, or by a program that carried this idempotency key."""
     line = {"custom_id": "1", "method": "POST", "url": "/v1/chat/completions", "body": {"model": "m", "messages": []}}
     file_id = upload(upstream, "theirs.jsonl", json.dumps(line).encode())
     wanted: dict[str, Any] = {
         "input_file_id": file_id,
         "endpoint": "/v1/chat/completions",
         "completion_window": "24h",
-        "metadata": {"autobatcher_stamp": stamp} if stamp else {},
+        "metadata": {"autobatcher_stamp": idempotency_key} if idempotency_key else {},
     }
     return str(httpx.post(f"{upstream}/batches", json=wanted, timeout=10).json()["id"])
 
@@ -181,11 +181,11 @@ def records_of(journal: Path) -> list[BatchRecord]:
         return store.batches()
 
 
-def write_record(journal: Path, upstream: str, stamp: str, **fields: Any) -> None:
+def write_record(journal: Path, upstream: str, idempotency_key: str, **fields: Any) -> None:
     """A batch that an engine wrote down long ago and then died."""
     client = BatchOpenAI(base_url=upstream, api_key=KEY)
     made: dict[str, Any] = {
-        "stamp": stamp,
+        "idempotency_key": idempotency_key,
         "account": fingerprint(account_behind(client)),
         "base_url": upstream,
         "provider": "conservative",
@@ -252,7 +252,7 @@ def test_status_in_words_for_each_stage(tmp_path: Path, capsys: pytest.CaptureFi
 def test_status_asks_the_upstream_and_names_what_is_in_another_journal(
     unfinished: Path, slow_upstream: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    main(["forget", records_of(unfinished)[0].stamp, "--force", "--journal", str(unfinished)])
+    main(["forget", records_of(unfinished)[0].idempotency_key, "--force", "--journal", str(unfinished)])
     capsys.readouterr()
     assert main(["status", "--upstream", "--json", "--journal", str(unfinished), *to(slow_upstream)]) == 0
     rows = as_json(capsys)
@@ -342,9 +342,9 @@ def test_results_are_a_table_for_people_and_whole_bodies_for_programs(
 
 def test_results_of_one_batch(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
     first, _ = records_of(finished)
-    for name in (first.stamp, str(first.batch_id)):
+    for name in (first.idempotency_key, str(first.batch_id)):
         assert main(["results", name, "--journal", str(finished), "--json"]) == 0
-        assert [row["stamp"] for row in as_json(capsys)] == [first.stamp]
+        assert [row["stamp"] for row in as_json(capsys)] == [first.idempotency_key]
     assert main(["results", "batch_of_nobody", "--journal", str(finished)]) == 2
     assert "batch_of_nobody" in as_text(capsys)
 
@@ -366,7 +366,7 @@ def test_cancel_needs_no_lock_and_says_of_each_what_happened(
         wait_until_written(journal, 2)
         first, second = records_of(journal)
         flags = ("--journal", str(journal), *to(slow_upstream))
-        assert main(["cancel", first.stamp, *flags]) == 0
+        assert main(["cancel", first.idempotency_key, *flags]) == 0
         assert "cancelled" in as_text(capsys)
         assert main(["cancel", "--all", "--json", *flags]) == 0
         told = {row["batch_id"]: row["what_happened"] for row in as_json(capsys)}
@@ -381,7 +381,7 @@ def test_cancel_leaves_batches_of_other_accounts_alone(
     flags = ("--journal", str(unfinished), *to(slow_upstream, "sk-another-key"))
     assert main(["cancel", "--all", *flags]) == 0
     assert as_text(capsys).count("left alone") == 2
-    assert main(["cancel", records_of(unfinished)[0].stamp, *flags]) == 1
+    assert main(["cancel", records_of(unfinished)[0].idempotency_key, *flags]) == 1
 
 
 def test_cancel_looks_up_what_nobody_heard_of(

@@ -12,21 +12,21 @@ import pytest
 
 from autobatcher import BatchTransport
 from autobatcher.emulator import FaultPlan, HttpFault, LineFault
-from tests.harness import MODEL, SDK_LIBRARY, World, open_world
+from tests.harness import MODEL, SDK_LIBRARY, Harness, open_harness
 
 LIBRARIES = sorted({"httpx", SDK_LIBRARY})
 URL = "http://upstream.test/openai/v1"
 
 
-def transport_of(world: World, **options: Any) -> BatchTransport:
-    quick = {"batch_window_seconds": 1.0, "poll_interval_seconds": 2.0, "provider": world.like}
-    return BatchTransport(**{**quick, "http_client": world.emulator.http_client(library="httpx"), **options})
+def transport_of(harness: Harness, **options: Any) -> BatchTransport:
+    quick = {"batch_window_seconds": 1.0, "poll_interval_seconds": 2.0, "provider": harness.like}
+    return BatchTransport(**{**quick, "http_client": harness.emulator.http_client(library="httpx"), **options})
 
 
-def http_client(world: World, library: str = "httpx", **options: Any) -> Any:
+def http_client(harness: Harness, library: str = "httpx", **options: Any) -> Any:
     module: Any = importlib.import_module(library)
     headers = {"authorization": "Bearer key"}
-    return module.AsyncClient(transport=transport_of(world, **options), base_url=URL, headers=headers)
+    return module.AsyncClient(transport=transport_of(harness, **options), base_url=URL, headers=headers)
 
 
 def body(text: str = "x", **options: Any) -> dict[str, Any]:
@@ -36,9 +36,9 @@ def body(text: str = "x", **options: Any) -> dict[str, Any]:
 @pytest.mark.proves("surfaces", "BatchTransport in an AsyncClient of {library}")
 @pytest.mark.parametrize("library", LIBRARIES)
 async def test_calls_of_any_http_client_travel_together_and_each_has_its_own_answer(library: str) -> None:
-    async with open_world() as world:
+    async with open_harness() as harness:
         answers: dict[str, str] = {}
-        async with http_client(world, library) as http, anyio.create_task_group() as callers:
+        async with http_client(harness, library) as http, anyio.create_task_group() as callers:
 
             async def call(text: str) -> None:
                 response = await http.post("/chat/completions", json=body(text))
@@ -49,22 +49,22 @@ async def test_calls_of_any_http_client_travel_together_and_each_has_its_own_ans
             for text in ("one", "two", "three"):
                 callers.start_soon(call, text)
         assert answers == {text: text for text in ("one", "two", "three")}
-        assert world.emulator.statistics().batches_created == 1
+        assert harness.emulator.statistics().batches_created == 1
 
 
 @pytest.mark.proves("surfaces", "BatchTransport under the official AsyncOpenAI")
 async def test_the_official_client_batches_through_the_transport() -> None:
-    async with open_world() as world:
-        http: Any = httpx.AsyncClient(transport=transport_of(world))
+    async with open_harness() as harness:
+        http: Any = httpx.AsyncClient(transport=transport_of(harness))
         async with openai.AsyncOpenAI(api_key="key", base_url=URL, http_client=http) as client:
             completion = await client.chat.completions.create(**body("hello"))
             assert "hello" in completion.choices[0].message.content
             assert [model.id async for model in client.models.list()]
-        assert world.emulator.statistics().batches_created == 1
+        assert harness.emulator.statistics().batches_created == 1
 
 
 async def test_a_stream_is_told_as_events() -> None:
-    async with open_world() as world, http_client(world) as http:
+    async with open_harness() as harness, http_client(harness) as http:
         async with http.stream("POST", "/chat/completions", json=body(stream=True)) as response:
             lines = [line async for line in response.aiter_lines() if line]
         assert response.headers["content-type"].startswith("text/event-stream")
@@ -72,15 +72,15 @@ async def test_a_stream_is_told_as_events() -> None:
 
 
 async def test_requests_of_different_callers_share_no_batch() -> None:
-    async with open_world() as world:
+    async with open_harness() as harness:
         seen: list[tuple[str, str]] = []
 
         async def spy(request: httpx.Request) -> None:
             seen.append((request.headers["authorization"], request.headers.get("x-team", "")))
 
-        upstream = world.emulator.http_client(library="httpx")
+        upstream = harness.emulator.http_client(library="httpx")
         upstream.event_hooks["request"].append(spy)
-        async with http_client(world, http_client=upstream) as http, anyio.create_task_group() as callers:
+        async with http_client(harness, http_client=upstream) as http, anyio.create_task_group() as callers:
             for headers in (
                 {},
                 {"authorization": "Bearer other"},
@@ -92,13 +92,13 @@ async def test_requests_of_different_callers_share_no_batch() -> None:
                     assert (await http.post("/chat/completions", json=body(), headers=headers)).status_code == 200
 
                 callers.start_soon(call, headers)
-        assert world.emulator.statistics().batches_created == 3
+        assert harness.emulator.statistics().batches_created == 3
         assert set(seen) == {("Bearer key", ""), ("Bearer other", ""), ("Bearer key", "a")}
 
 
 async def test_what_only_a_batch_can_meet_is_an_http_error_that_asks_for_no_retry() -> None:
     plan = FaultPlan((HttpFault(operation="batches.retrieve", status=403),))
-    async with open_world(faults=plan) as world, http_client(world) as http:
+    async with open_harness(faults=plan) as harness, http_client(harness) as http:
         response = await http.post("/chat/completions", json=body())
         assert response.status_code == 502
         assert response.headers["x-should-retry"] == "false"
@@ -107,7 +107,7 @@ async def test_what_only_a_batch_can_meet_is_an_http_error_that_asks_for_no_retr
 
 async def test_a_failed_line_has_its_own_status_and_what_is_no_batch_request_is_a_400() -> None:
     plan = FaultPlan((LineFault(kind="fail", status=404),))
-    async with open_world(faults=plan) as world, http_client(world) as http:
+    async with open_harness(faults=plan) as harness, http_client(harness) as http:
         assert (await http.post("/chat/completions", json=body())).status_code == 404
         assert (
             await http.post("/chat/completions", content=b"{", headers={"content-type": "application/json"})
@@ -115,14 +115,14 @@ async def test_a_failed_line_has_its_own_status_and_what_is_no_batch_request_is_
 
 
 async def test_a_wait_can_be_bounded() -> None:
-    async with open_world(batch_seconds=500) as world, http_client(world, max_wait_seconds=20) as http:
+    async with open_harness(batch_seconds=500) as harness, http_client(harness, max_wait_seconds=20) as http:
         assert (await http.post("/chat/completions", json=body())).status_code == 504
-        assert world.emulator.statistics().batches_created == 1
+        assert harness.emulator.statistics().batches_created == 1
 
 
 async def test_a_nursery_of_the_callers_own_runs_the_engine() -> None:
-    async with open_world() as world:
-        transport = transport_of(world)
+    async with open_harness() as harness:
+        transport = transport_of(harness)
         async with anyio.create_task_group() as nursery:
             await nursery.start(transport.run)
             async with httpx.AsyncClient(transport=transport, base_url=URL) as http:
@@ -130,9 +130,9 @@ async def test_a_nursery_of_the_callers_own_runs_the_engine() -> None:
 
 
 async def test_a_path_that_is_encoded_oddly_is_a_400() -> None:
-    async with open_world() as world, http_client(world) as http:
+    async with open_harness() as harness, http_client(harness) as http:
         assert (await http.post("http://upstream.test/v1/chat%2Fcompletions", json=body())).status_code == 400
-        assert world.emulator.statistics().http_calls == {}
+        assert harness.emulator.statistics().http_calls == {}
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import pytest
 
 from autobatcher import BatchOpenAI, BatchTimeoutError, UnbatchableRequestError
 from autobatcher.emulator import FaultPlan, HttpFault, LineFault
-from tests.harness import HTTP, MODEL, SDK_LIBRARY, Send, World, ask, between, open_world, outcome_of
+from tests.harness import HTTP, MODEL, SDK_LIBRARY, Harness, Send, ask, between, open_harness, outcome_of
 
 MESSAGES: Any = [{"role": "user", "content": "x"}]
 
@@ -26,8 +26,8 @@ async def chat(client: Any, **options: Any) -> Any:
 @pytest.mark.parametrize("said", ["call", "with_options", "client", "httpx.Timeout"])
 async def test_a_timeout_bounds_the_whole_wait_and_is_never_sent_again(said: str) -> None:
     limit: Any = HTTP.Timeout(30) if said == "httpx.Timeout" else 30
-    async with open_world(batch_seconds=500) as world:
-        async with world.client(**({"timeout": limit} if said == "client" else {})) as client:
+    async with open_harness(batch_seconds=500) as harness:
+        async with harness.client(**({"timeout": limit} if said == "client" else {})) as client:
             begun = anyio.current_time()
             if said == "with_options":
                 call = chat(client.with_options(timeout=limit))
@@ -39,30 +39,30 @@ async def test_a_timeout_bounds_the_whole_wait_and_is_never_sent_again(said: str
             assert error.request.url.path == "/v1/chat/completions"
             assert "30 seconds" in str(error)
             assert anyio.current_time() - begun == pytest.approx(30, abs=0.1)
-        assert world.emulator.statistics().batches_created == 1
-        assert world.emulator.statistics().running_batch_ids == ()  # nobody waits for it any more
+        assert harness.emulator.statistics().batches_created == 1
+        assert harness.emulator.statistics().running_batch_ids == ()  # nobody waits for it any more
 
 
 @pytest.mark.parametrize("options", [{}, {"timeout": None}])
 async def test_the_sdks_own_timeout_does_not_apply(options: dict[str, Any]) -> None:
-    async with open_world(batch_seconds=5_000) as world, world.client() as client:
+    async with open_harness(batch_seconds=5_000) as harness, harness.client() as client:
         assert (await chat(client, **options)).choices
 
 
 async def test_an_http_clients_timeout_is_for_its_connections_and_not_for_the_wait() -> None:
-    async with open_world(batch_seconds=5_000) as world:
-        http = HTTP.AsyncClient(transport=world.emulator.transport(SDK_LIBRARY), timeout=7)
-        async with world.client(http_client=http) as client:
+    async with open_harness(batch_seconds=5_000) as harness:
+        http = HTTP.AsyncClient(transport=harness.emulator.transport(SDK_LIBRARY), timeout=7)
+        async with harness.client(http_client=http) as client:
             assert (await chat(client)).choices
 
 
 async def test_timeouts_of_calls_can_be_ignored_for_the_whole_client() -> None:
-    async with open_world(batch_seconds=5_000) as world, world.client(ignore_timeouts=True) as client:
+    async with open_harness(batch_seconds=5_000) as harness, harness.client(ignore_timeouts=True) as client:
         assert (await chat(client.with_options(timeout=3), timeout=30)).choices
 
 
 async def test_a_timeout_of_one_caller_leaves_the_others_alone() -> None:
-    async with open_world(batch_seconds=100) as world, world.client() as client:
+    async with open_harness(batch_seconds=100) as harness, harness.client() as client:
         outcomes: list[Any] = []
 
         async def call(**options: Any) -> None:
@@ -74,7 +74,7 @@ async def test_a_timeout_of_one_caller_leaves_the_others_alone() -> None:
         impatient, patient = outcomes
         assert isinstance(impatient, openai.APITimeoutError)
         assert patient.choices
-        assert world.emulator.statistics().batches_created == 1
+        assert harness.emulator.statistics().batches_created == 1
 
 
 # ---- retries ----
@@ -84,7 +84,7 @@ async def test_a_timeout_of_one_caller_leaves_the_others_alone() -> None:
 @pytest.mark.parametrize("like", ["openai", "doubleword"])
 async def test_a_line_that_failed_in_passing_travels_in_a_later_batch_alone(status: int, like: str) -> None:
     plan = FaultPlan((LineFault(kind="fail", status=status, containing="unlucky", batches=(1,)),))
-    async with open_world(like, faults=plan) as world, world.client() as client:
+    async with open_harness(like, faults=plan) as harness, harness.client() as client:
         answers: list[str] = []
 
         async def call(text: str) -> None:
@@ -94,34 +94,34 @@ async def test_a_line_that_failed_in_passing_travels_in_a_later_batch_alone(stat
             for text in ("one", "unlucky", "three"):
                 callers.start_soon(call, text)
         assert sorted(answers) == ["one", "three", "unlucky"]
-        assert [len(batch.custom_ids) for batch in world.emulator.statistics().batches] == [3, 1]
-        assert all(count == 1 for count in world.emulator.statistics().billed.values())
+        assert [len(batch.custom_ids) for batch in harness.emulator.statistics().batches] == [3, 1]
+        assert all(count == 1 for count in harness.emulator.statistics().billed.values())
 
 
 @pytest.mark.parametrize(("options", "batches"), [({}, 3), ({"max_retries": 0}, 1), ({"max_retries": 4}, 5)])
 async def test_max_retries_counts_resubmissions_and_the_sdk_adds_none(options: dict[str, Any], batches: int) -> None:
     plan = FaultPlan((LineFault(kind="fail", status=500),))
-    async with open_world(faults=plan) as world, world.client() as client:
+    async with open_harness(faults=plan) as harness, harness.client() as client:
         with pytest.raises(openai.InternalServerError):
             await chat(client.with_options(**options))
-        assert world.emulator.statistics().batches_created == batches
+        assert harness.emulator.statistics().batches_created == batches
 
 
 async def test_a_refused_line_is_not_sent_again() -> None:
     plan = FaultPlan((LineFault(kind="fail", status=400),))
-    async with open_world(faults=plan) as world, world.client() as client:
+    async with open_harness(faults=plan) as harness, harness.client() as client:
         with pytest.raises(openai.BadRequestError):
             await chat(client)
-        assert world.emulator.statistics().batches_created == 1
+        assert harness.emulator.statistics().batches_created == 1
 
 
 async def test_a_retried_line_whose_caller_leaves_is_not_sent() -> None:
     plan = FaultPlan((LineFault(kind="fail", status=500),))
-    async with open_world(faults=plan) as world, world.client(batch_window_seconds=50) as client:
+    async with open_harness(faults=plan) as harness, harness.client(batch_window_seconds=50) as client:
         with anyio.move_on_after(80):  # the first window takes 50 s, the second one is still open
             await chat(client)
         await anyio.sleep(500)
-        assert world.emulator.statistics().batches_created == 1
+        assert harness.emulator.statistics().batches_created == 1
         assert client.batch_statistics().waiting_requests == 0  # type: ignore[union-attr]
 
 
@@ -130,12 +130,12 @@ async def test_a_retried_line_whose_caller_leaves_is_not_sent() -> None:
 
 @pytest.mark.parametrize("name", ["X-Custom", "Idempotency-Key", "OpenAI-Beta", "x-client-request-id"])
 async def test_a_header_of_one_call_is_refused_by_its_name(name: str) -> None:
-    async with open_world() as world, world.client() as client:
+    async with open_harness() as harness, harness.client() as client:
         with pytest.raises(UnbatchableRequestError, match=name.lower()) as caught:
             await chat(client, extra_headers={name: "1"})
         assert caught.value.param == "extra_headers"
         assert "default_headers" in str(caught.value)
-        assert world.emulator.statistics().http_calls == {}
+        assert harness.emulator.statistics().http_calls == {}
 
 
 @pytest.mark.parametrize(
@@ -149,7 +149,7 @@ async def test_a_header_of_one_call_is_refused_by_its_name(name: str) -> None:
     ids=str,
 )
 async def test_headers_that_say_nothing_to_a_model_are_ignored(headers: dict[str, str]) -> None:
-    async with open_world() as world, world.client() as client:
+    async with open_harness() as harness, harness.client() as client:
         assert (await chat(client, extra_headers=headers)).choices
 
 
@@ -164,7 +164,7 @@ async def test_credentials_of_one_call_pay_for_it_also_when_the_key_is_a_functio
     async def key() -> str:
         return "the-clients"
 
-    async with open_world() as world, world.client(api_key=key, http_client=between(world, answer)) as client:
+    async with open_harness() as harness, harness.client(api_key=key, http_client=between(harness, answer)) as client:
         await chat(client, extra_headers={"Authorization": "Bearer the-calls"})
         assert set(paid) == {"Bearer the-calls"}
         paid.clear()
@@ -174,7 +174,7 @@ async def test_credentials_of_one_call_pay_for_it_also_when_the_key_is_a_functio
 
 async def test_headers_and_query_of_the_whole_client_go_with_each_upstream_call() -> None:
     client_options = {"default_headers": {"X-Team": "a"}, "default_query": {"api-version": "7", "tags": ["x", "y"]}}
-    async with open_world() as world, world.client(**client_options) as client:
+    async with open_harness() as harness, harness.client(**client_options) as client:
         assert (await chat(client, extra_headers={"X-Team": "a"})).choices
         with pytest.raises(UnbatchableRequestError, match="x-team"):
             await chat(client, extra_headers={"X-Team": "b"})
@@ -184,7 +184,7 @@ async def test_headers_and_query_of_the_whole_client_go_with_each_upstream_call(
 
 
 async def test_calls_that_are_not_batchable_take_headers_and_queries_of_their_own() -> None:
-    async with open_world() as world, world.client() as client:
+    async with open_harness() as harness, harness.client() as client:
         assert [model.id async for model in client.models.list(extra_headers={"x-a": "b"}, extra_query={"c": "d"})]
 
 
@@ -193,8 +193,8 @@ async def test_calls_that_are_not_batchable_take_headers_and_queries_of_their_ow
 
 @pytest.mark.full_price
 async def test_the_unbatched_client_answers_at_once_and_at_full_price() -> None:
-    world = World(batch_seconds=500)
-    async with world.client(default_headers={"x-team": "a"}) as client:
+    harness = Harness(batch_seconds=500)
+    async with harness.client(default_headers={"x-team": "a"}) as client:
         begun = anyio.current_time()
         assert (await chat(client.unbatched, extra_headers={"x-own": "1"})).choices
         assert anyio.current_time() - begun < 1
@@ -202,13 +202,13 @@ async def test_the_unbatched_client_answers_at_once_and_at_full_price() -> None:
         assert (client.unbatched.api_key, client.unbatched.base_url) == (client.api_key, client.base_url)
         await client.unbatched.close()
         assert (await chat(client)).choices
-    assert world.realtime_calls == 1
-    assert world.emulator.statistics().batches_created == 1
-    world.emulator.close()
+    assert harness.realtime_calls == 1
+    assert harness.emulator.statistics().batches_created == 1
+    harness.emulator.close()
 
 
 async def test_responses_over_a_websocket_are_refused_rather_than_paid_in_full() -> None:
-    async with open_world() as world, world.client() as client:
+    async with open_harness() as harness, harness.client() as client:
         if not hasattr(openai.resources.responses.AsyncResponses, "connect"):
             pytest.skip("this openai has none")
         with pytest.raises(UnbatchableRequestError, match="unbatched"):
@@ -217,7 +217,7 @@ async def test_responses_over_a_websocket_are_refused_rather_than_paid_in_full()
 
 @pytest.mark.parametrize("where", ["responses", "beta"])
 async def test_no_websocket_of_any_kind_is_opened(where: str) -> None:
-    async with open_world() as world, world.client() as client:
+    async with open_harness() as harness, harness.client() as client:
         try:
             door: Any = client.responses if where == "responses" else client.beta.responses
         except AttributeError:
@@ -238,14 +238,14 @@ async def test_no_websocket_of_any_kind_is_opened(where: str) -> None:
     ],
 )
 async def test_a_batchable_call_to_somewhere_else_is_refused(url: str) -> None:
-    async with open_world() as world, world.client() as client:
+    async with open_harness() as harness, harness.client() as client:
         with pytest.raises(UnbatchableRequestError, match="looks batchable"):
             await client.post(url, body={"model": MODEL, "messages": MESSAGES}, cast_to=object)
-        assert world.emulator.statistics().http_calls == {}
+        assert harness.emulator.statistics().http_calls == {}
 
 
 async def test_a_request_without_a_model_spoils_no_batch_of_others() -> None:
-    async with open_world("doubleword") as world, world.client() as client:
+    async with open_harness("doubleword") as harness, harness.client() as client:
         answers: list[Any] = []
 
         async def good() -> None:
@@ -260,18 +260,18 @@ async def test_a_request_without_a_model_spoils_no_batch_of_others() -> None:
 
 
 async def test_a_copy_with_another_http_client_sends_through_it_what_is_not_batched() -> None:
-    world, other = World(), World()
+    harness, other = Harness(), Harness()
     http = other.emulator.http_client(library=SDK_LIBRARY)
-    async with world.client() as client:
+    async with harness.client() as client:
         copied = client.copy(http_client=http)
         assert (await chat(copied)).choices
         assert [model.id async for model in copied.models.list()]
         with pytest.raises(TypeError, match="http_client"):
             client.copy(http_client=object())  # type: ignore[arg-type]
-    assert world.emulator.statistics().batches_created == 1
+    assert harness.emulator.statistics().batches_created == 1
     assert list(other.emulator.statistics().http_calls) == ["models"]
     await http.aclose()
-    world.emulator.close()
+    harness.emulator.close()
     other.emulator.close()
 
 
@@ -285,21 +285,21 @@ async def test_the_unbatched_client_is_like_the_client() -> None:
 
 
 async def test_raw_responses_tell_how_long_it_took() -> None:
-    async with open_world(batch_seconds=50) as world, world.client() as client:
+    async with open_harness(batch_seconds=50) as harness, harness.client() as client:
         raw = await client.chat.completions.with_raw_response.create(model=MODEL, messages=MESSAGES)
         assert 50 < raw.elapsed.total_seconds() < 200
 
 
 async def test_the_error_of_a_timeout_names_the_batch_and_the_line() -> None:
-    async with open_world(batch_seconds=500) as world, world.client() as client:
+    async with open_harness(batch_seconds=500) as harness, harness.client() as client:
         error = await outcome_of(chat(client, timeout=30))
-        (batch,) = world.emulator.statistics().batches
+        (batch,) = harness.emulator.statistics().batches
         assert error.batch_id == batch.id
         assert error.custom_id in batch.custom_ids
 
 
 async def test_a_timeout_that_is_no_number_is_refused_by_its_name() -> None:
-    async with open_world() as world, world.client() as client:
+    async with open_harness() as harness, harness.client() as client:
         with pytest.raises(UnbatchableRequestError) as caught:
             await chat(client, timeout=float("nan"))
         assert caught.value.param == "timeout"
@@ -311,7 +311,7 @@ async def test_a_timeout_that_is_no_number_is_refused_by_its_name() -> None:
 async def test_a_tracer_that_patches_the_clients_request_sees_every_call() -> None:
     """logfire does it this way."""
     seen: list[str] = []
-    async with open_world() as world, world.client() as client:
+    async with open_harness() as harness, harness.client() as client:
         original = client.request
 
         async def request(cast_to: Any, options: Any, **rest: Any) -> Any:
@@ -340,7 +340,7 @@ async def test_a_tracer_that_wraps_the_class_sees_every_call(monkeypatch: pytest
 
     monkeypatch.setattr(openai.AsyncOpenAI, "request", request)
     monkeypatch.setattr(openai.resources.chat.AsyncCompletions, "create", create)
-    async with open_world() as world, world.client() as client:
+    async with open_harness() as harness, harness.client() as client:
         await chat(client)
     assert seen == ["create", "request"]
 
@@ -348,7 +348,7 @@ async def test_a_tracer_that_wraps_the_class_sees_every_call(monkeypatch: pytest
 async def test_a_wrapper_that_replaces_create_is_called() -> None:
     """langsmith does it this way."""
     seen: list[str] = []
-    async with open_world() as world, world.client() as client:
+    async with open_harness() as harness, harness.client() as client:
         original = client.chat.completions.create
 
         async def create(**options: Any) -> Any:
@@ -385,13 +385,13 @@ def test_what_is_awaited_is_a_coroutine_function_with_the_sdks_signature(name: s
 
 
 async def test_a_call_without_what_it_needs_is_told_so_as_by_the_sdk() -> None:
-    async with open_world() as world, world.client() as client:
+    async with open_harness() as harness, harness.client() as client:
         with pytest.raises(TypeError, match="Missing required arguments"):
             await client.chat.completions.create(model="m")  # type: ignore[call-overload]
 
 
 async def test_an_ambiguous_failure_of_a_passed_through_call_is_retried_by_the_sdk_as_always() -> None:
     plan = FaultPlan((HttpFault(operation="models", nth=(1,), status=500),))
-    async with open_world(faults=plan) as world, world.client() as client:
+    async with open_harness(faults=plan) as harness, harness.client() as client:
         assert [model.id async for model in client.models.list()]
-        assert world.emulator.statistics().http_calls["models"] == 2
+        assert harness.emulator.statistics().http_calls["models"] == 2

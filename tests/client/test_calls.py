@@ -16,7 +16,7 @@ from pydantic import BaseModel
 
 from autobatcher import BatchOpenAI, ProviderProfile, UnbatchableRequestError
 from autobatcher.emulator import FaultPlan, LineFault
-from tests.harness import MODEL, ask, open_world
+from tests.harness import MODEL, ask, open_harness
 
 
 def test_the_client_is_an_openai_client() -> None:
@@ -49,17 +49,17 @@ def test_a_bad_parameter_is_named_at_construction(name: str, value: object) -> N
 
 
 async def test_a_chat_call_returns_a_chat_completion_from_a_batch() -> None:
-    async with open_world() as world, world.client() as client:
+    async with open_harness() as harness, harness.client() as client:
         completion = await client.chat.completions.create(model=MODEL, messages=[{"role": "user", "content": "hello"}])
         assert isinstance(completion, ChatCompletion)
         assert "hello" in (completion.choices[0].message.content or "")
         assert completion.usage is not None
         assert completion._request_id
-        assert world.emulator.statistics().batches_created == 1
+        assert harness.emulator.statistics().batches_created == 1
 
 
 async def test_embeddings_come_as_numbers_though_the_sdk_asks_for_base64() -> None:
-    async with open_world() as world, world.client() as client:
+    async with open_harness() as harness, harness.client() as client:
         plain = await client.embeddings.create(model=MODEL, input=["a", "b"])
         encoded = await client.embeddings.create(model=MODEL, input=["a", "b"], encoding_format="base64")
         assert isinstance(plain, CreateEmbeddingResponse)
@@ -71,7 +71,7 @@ async def test_embeddings_come_as_numbers_though_the_sdk_asks_for_base64() -> No
 
 
 async def test_every_batchable_endpoint_returns_its_own_type() -> None:
-    async with open_world() as world, world.client() as client:
+    async with open_harness() as harness, harness.client() as client:
         response = await client.responses.create(model=MODEL, input="hello")
         assert isinstance(response, Response)
         assert "hello" in response.output_text
@@ -81,7 +81,7 @@ async def test_every_batchable_endpoint_returns_its_own_type() -> None:
         assert moderation.results[0].flagged is False
         images = await client.images.generate(model=MODEL, prompt="a cat")
         assert images.data
-        urls = [line.url for line in world.emulator.statistics().lines]
+        urls = [line.url for line in harness.emulator.statistics().lines]
         assert urls == ["/v1/responses", "/v1/completions", "/v1/moderations", "/v1/images/generations"]
 
 
@@ -90,7 +90,7 @@ async def test_structured_output_is_parsed_by_the_sdk() -> None:
         name: str
         people: int
 
-    async with open_world() as world, world.client() as client:
+    async with open_harness() as harness, harness.client() as client:
         completion = await client.chat.completions.parse(
             model=MODEL, messages=[{"role": "user", "content": "a city"}], response_format=City
         )
@@ -98,49 +98,49 @@ async def test_structured_output_is_parsed_by_the_sdk() -> None:
 
 
 async def test_raw_responses_name_the_batch_and_the_line() -> None:
-    async with open_world() as world, world.client() as client:
+    async with open_harness() as harness, harness.client() as client:
         raw = await client.chat.completions.with_raw_response.create(
             model=MODEL, messages=[{"role": "user", "content": "x"}]
         )
-        view = world.emulator.statistics().batches[0]
+        view = harness.emulator.statistics().batches[0]
         assert raw.headers["x-autobatcher-batch-id"] == view.id
         assert raw.headers["x-autobatcher-custom-id"] in view.custom_ids
         assert isinstance(raw.parse(), ChatCompletion)
 
 
 async def test_what_is_not_batchable_goes_straight_to_the_upstream() -> None:
-    async with open_world() as world, world.client() as client:
+    async with open_harness() as harness, harness.client() as client:
         assert [model.id async for model in client.models.list()]
         file = await client.files.create(file=("x.jsonl", b'{"a": 1}\n'), purpose="batch")
         content = await client.files.content(file.id)
         assert content.content == b'{"a": 1}\n'
         with pytest.raises(openai.NotFoundError):
             await client.batches.retrieve("batch_unknown")
-        assert world.emulator.statistics().batches_created == 0
+        assert harness.emulator.statistics().batches_created == 0
 
 
 async def test_an_httpx_client_talks_to_the_upstream_whatever_the_sdk_uses_itself() -> None:
-    async with open_world() as world:
-        http = world.emulator.http_client(library="httpx")
+    async with open_harness() as harness:
+        http = harness.emulator.http_client(library="httpx")
         assert isinstance(http, httpx.AsyncClient)
-        async with world.client(http_client=http) as client:
+        async with harness.client(http_client=http) as client:
             assert "hello" in await ask(client, "hello")
             assert [model.id async for model in client.models.list()]
         assert http.is_closed
 
 
 async def test_openai_gets_one_batch_for_each_model_and_endpoint() -> None:
-    async with open_world("openai") as world, world.client() as client:
+    async with open_harness("openai") as harness, harness.client() as client:
         async with anyio.create_task_group() as callers:
             for model in ("a", "b", "a"):
                 callers.start_soon(ask, client, "x", model)
             callers.start_soon(lambda: client.embeddings.create(model="a", input="x"))
-        batches = world.emulator.statistics().batches
+        batches = harness.emulator.statistics().batches
         assert sorted(len(batch.custom_ids) for batch in batches) == [1, 1, 2]
 
 
 async def test_doubleword_gets_one_batch_for_all_of_them() -> None:
-    async with open_world("doubleword") as world, world.client() as client:
+    async with open_harness("doubleword") as harness, harness.client() as client:
         results: list[object] = []
 
         async def embed() -> None:
@@ -154,42 +154,42 @@ async def test_doubleword_gets_one_batch_for_all_of_them() -> None:
                 callers.start_soon(ask, client, "x", model)
             callers.start_soon(embed)
             callers.start_soon(respond)
-        (batch,) = world.emulator.statistics().batches
+        (batch,) = harness.emulator.statistics().batches
         assert len(batch.custom_ids) == 4
         assert {type(result) for result in results} == {CreateEmbeddingResponse, Response}
 
 
 async def test_doubleword_answers_reach_their_callers_while_the_batch_still_runs() -> None:
-    async with open_world("doubleword", batch_seconds=100) as world, world.client() as client:
+    async with open_harness("doubleword", batch_seconds=100) as harness, harness.client() as client:
         finished: list[float] = []
 
         async def call(text: str) -> None:
             assert text in await ask(client, text)
             finished.append(anyio.current_time())
             if len(finished) == 1:
-                assert len(world.emulator.statistics().running_batch_ids) == 1
+                assert len(harness.emulator.statistics().running_batch_ids) == 1
 
         async with anyio.create_task_group() as callers:
             for i in range(10):
                 callers.start_soon(call, f"text {i}")
-        assert world.emulator.statistics().batches_created == 1
+        assert harness.emulator.statistics().batches_created == 1
         assert finished[-1] - finished[0] > 80  # spread over the batch's life, as the lines were
 
 
 async def test_a_full_window_is_submitted_before_its_time() -> None:
-    async with open_world() as world, world.client(batch_size=3, batch_window_seconds=1000) as client:
+    async with open_harness() as harness, harness.client(batch_size=3, batch_window_seconds=1000) as client:
         start = anyio.current_time()
         async with anyio.create_task_group() as callers:
             for i in range(6):
                 callers.start_soon(ask, client, str(i))
         assert anyio.current_time() - start < 100
-        assert [len(batch.custom_ids) for batch in world.emulator.statistics().batches] == [3, 3]
+        assert [len(batch.custom_ids) for batch in harness.emulator.statistics().batches] == [3, 3]
 
 
 async def test_a_failed_line_raises_the_sdks_own_exception_for_its_caller_only() -> None:
     plan = FaultPlan((LineFault(kind="fail", containing="bad", status=400),))
     for like in ("openai", "doubleword"):
-        async with open_world(like, faults=plan) as world, world.client() as client:
+        async with open_harness(like, faults=plan) as harness, harness.client() as client:
             answers: list[str] = []
 
             async def good() -> None:
@@ -207,22 +207,22 @@ async def test_a_failed_line_raises_the_sdks_own_exception_for_its_caller_only()
                 callers.start_soon(good)
                 callers.start_soon(bad)
             assert len(answers) == 1
-            assert len(world.bodies_sent()) == 2  # the SDK retried nothing
+            assert len(harness.bodies_sent()) == 2  # the SDK retried nothing
 
 
 async def test_a_failed_lines_request_id_reaches_the_exception() -> None:
     plan = FaultPlan((LineFault(kind="fail", status=429),))
-    async with open_world(faults=plan) as world, world.client(max_retries=0) as client:
+    async with open_harness(faults=plan) as harness, harness.client(max_retries=0) as client:
         with pytest.raises(openai.RateLimitError) as caught:
             await ask(client, "x")
         assert caught.value.request_id
-        assert world.emulator.statistics().batches_created == 1
+        assert harness.emulator.statistics().batches_created == 1
 
 
 async def test_a_batch_in_which_every_line_failed_gives_each_caller_its_own_error() -> None:
     plan = FaultPlan((LineFault(kind="fail", status=404),))
     for like in ("openai", "doubleword"):
-        async with open_world(like, faults=plan) as world, world.client() as client:
+        async with open_harness(like, faults=plan) as harness, harness.client() as client:
             failures: list[Exception] = []
 
             async def call() -> None:
@@ -238,21 +238,21 @@ async def test_a_batch_in_which_every_line_failed_gives_each_caller_its_own_erro
 
 
 async def test_multipart_is_refused_rather_than_paid_in_full() -> None:
-    async with open_world() as world, world.client() as client:
+    async with open_harness() as harness, harness.client() as client:
         with pytest.raises(UnbatchableRequestError, match="JSON") as caught:
             await client.images.edit(model=MODEL, prompt="x", image=("i.png", b"png"))
         assert caught.value.request.url.path == "/v1/images/edits"
 
 
 async def test_an_endpoint_the_provider_has_no_batch_for_is_refused() -> None:
-    async with open_world("doubleword") as world, world.client() as client:
+    async with open_harness("doubleword") as harness, harness.client() as client:
         with pytest.raises(UnbatchableRequestError, match="/v1/moderations"):
             await client.moderations.create(input="x")
 
 
 async def test_a_request_larger_than_the_provider_takes_hurts_nobody_else() -> None:
     small = ProviderProfile(name="small", max_line_bytes=2_000)
-    async with open_world() as world, world.client(provider=small) as client:
+    async with open_harness() as harness, harness.client(provider=small) as client:
         answers: list[str] = []
 
         async def good() -> None:

@@ -20,7 +20,7 @@ from autobatcher import BatchOpenAI, UnbatchableRequestError
 from autobatcher.client import fast_path
 from autobatcher.emulator import FaultPlan, HttpFault, LineFault
 from autobatcher.engine.request import Answer
-from tests.harness import HTTP, MODEL, Send, World, between, outcome_of
+from tests.harness import HTTP, MODEL, Harness, Send, between, outcome_of
 
 MESSAGES: Any = [{"role": "user", "content": "hello"}]
 
@@ -78,14 +78,14 @@ def took(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 async def sent_and_told(way: str, call: Callable[[BatchOpenAI], Any], **world_settings: Any) -> tuple[Any, Any]:
     """The lines that went upstream, and the outcome, through one of the ways."""
-    world = World(**world_settings)
-    async with world.client(max_retries=0) as client:
+    harness = Harness(**world_settings)
+    async with harness.client(max_retries=0) as client:
         if way == "sdk":
             client.request = client.request  # type: ignore[method-assign]  # as a tracer does
         outcome = await outcome_of(call(client))
-    bodies = world.bodies_sent()
-    assert world.realtime_calls == 0
-    world.emulator.close()
+    bodies = harness.bodies_sent()
+    assert harness.realtime_calls == 0
+    harness.emulator.close()
     return bodies, outcome
 
 
@@ -201,12 +201,12 @@ async def test_odd_answers_become_what_the_sdk_makes_of_them(change: Callable[[A
 
     told = []
     for way in ("short", "sdk"):
-        world = World()
-        async with world.client(http_client=between(world, answer)) as client:
+        harness = Harness()
+        async with harness.client(http_client=between(harness, answer)) as client:
             if way == "sdk":
                 client.request = client.request  # type: ignore[method-assign]
             told.append(await client.chat.completions.create(model=MODEL, messages=MESSAGES))
-        world.emulator.close()
+        harness.emulator.close()
     short, long = (completion.model_dump(exclude={"created"}, warnings=False) for completion in told)
     assert short == long
     dicts = [completion.to_dict(warnings=False) for completion in told]
@@ -251,11 +251,11 @@ async def test_hooks_of_the_sdks_http_client_see_every_call() -> None:
     async def note(request: Any) -> None:
         seen.append(request.url.path)
 
-    world = World()
-    async with world.client() as client:
+    harness = Harness()
+    async with harness.client() as client:
         client._client.event_hooks["request"].append(note)
         await client.chat.completions.create(model=MODEL, messages=MESSAGES)
-    world.emulator.close()
+    harness.emulator.close()
     assert seen == ["/v1/chat/completions"]
 
 
@@ -267,20 +267,20 @@ async def test_what_is_changed_on_a_client_counts_for_its_next_call() -> None:
             paid.append(request.headers["authorization"])
         return await send(request)
 
-    world = World()
-    async with world.client(http_client=between(world, answer)) as client:
+    harness = Harness()
+    async with harness.client(http_client=between(harness, answer)) as client:
         await client.chat.completions.create(model=MODEL, messages=MESSAGES)
         client.api_key = "changed"
         await client.chat.completions.create(model=MODEL, messages=MESSAGES)
         assert set(paid) == {"Bearer test-key", "Bearer changed"}
-    world.emulator.close()
+    harness.emulator.close()
 
 
 async def test_a_call_whose_caller_changes_its_messages_meanwhile_is_told_of_what_was_sent() -> None:
     """The SDK is shown a failure as that of the request that was made, not of what has become of its arguments."""
     messages = [{"role": "user", "content": "hello"}]
-    world = World(faults=FaultPlan((LineFault(kind="fail", status=400),)))
-    async with world.client(max_retries=0) as client, anyio.create_task_group() as callers:
+    harness = Harness(faults=FaultPlan((LineFault(kind="fail", status=400),)))
+    async with harness.client(max_retries=0) as client, anyio.create_task_group() as callers:
 
         async def call() -> None:
             with pytest.raises(openai.BadRequestError) as caught:
@@ -290,7 +290,7 @@ async def test_a_call_whose_caller_changes_its_messages_meanwhile_is_told_of_wha
         callers.start_soon(call)
         await anyio.wait_all_tasks_blocked()
         messages.append({"role": "user", "content": "and more"})
-    world.emulator.close()
+    harness.emulator.close()
 
 
 class Proxy:
@@ -364,12 +364,12 @@ INSTANCES: dict[str, Callable[[Any], Any]] = {
 @pytest.mark.parametrize("name", INSTANCES)
 async def test_whoever_replaces_a_function_of_one_client_sees_its_calls(name: str) -> None:
     seen: list[str] = []
-    world = World()
-    async with world.client() as client:
+    harness = Harness()
+    async with harness.client() as client:
         owner = INSTANCES[name](client)
         setattr(owner, name, traced(getattr(owner, name), seen))
         await client.chat.completions.create(model=MODEL, messages=MESSAGES)
-    world.emulator.close()
+    harness.emulator.close()
     assert seen
 
 
@@ -381,8 +381,8 @@ async def test_debug_logging_of_the_sdk_tells_of_every_call(took: list[str], cap
 
 async def test_a_bad_model_harms_no_other_call() -> None:
     """Where models are mixed, one batch has them all; and what is refused takes up no room in the queue."""
-    world = World("doubleword")
-    async with world.client(max_queued_bytes=150) as client, anyio.create_task_group() as callers:
+    harness = Harness("doubleword")
+    async with harness.client(max_queued_bytes=150) as client, anyio.create_task_group() as callers:
 
         async def refused(model: Any) -> None:
             with pytest.raises(UnbatchableRequestError):
@@ -392,12 +392,12 @@ async def test_a_bad_model_harms_no_other_call() -> None:
             callers.start_soon(refused, model)
         callers.start_soon(partial(client.chat.completions.create, model=MODEL, messages=MESSAGES))
         callers.start_soon(partial(client.chat.completions.create, model=MODEL, messages=MESSAGES))
-    assert len(world.bodies_sent()) == 2
-    world.emulator.close()
+    assert len(harness.bodies_sent()) == 2
+    harness.emulator.close()
 
 
 async def test_a_call_made_while_another_is_told_its_outcome_is_a_call_of_its_own() -> None:
-    world = World(faults=FaultPlan((LineFault(kind="fail", status=400, batches=(1,)),)))
+    harness = Harness(faults=FaultPlan((LineFault(kind="fail", status=400, batches=(1,)),)))
     asked: list[str] = []
 
     async def ask_again(request: Any) -> None:
@@ -407,7 +407,7 @@ async def test_a_call_made_while_another_is_told_its_outcome_is_a_call_of_its_ow
             completion = await client.chat.completions.create(model=MODEL, messages=[message])
             asked.append(str(completion.choices[0].message.content))
 
-    async with world.client(max_retries=0) as client, anyio.create_task_group() as callers:
+    async with harness.client(max_retries=0) as client, anyio.create_task_group() as callers:
 
         async def call() -> None:
             with pytest.raises(openai.BadRequestError):
@@ -416,18 +416,18 @@ async def test_a_call_made_while_another_is_told_its_outcome_is_a_call_of_its_ow
         callers.start_soon(call)
         await anyio.wait_all_tasks_blocked()
         client._client.event_hooks["request"].append(ask_again)
-    assert [body["messages"][0]["content"] for body in world.bodies_sent()] == ["hello", "another"]
-    world.emulator.close()
+    assert [body["messages"][0]["content"] for body in harness.bodies_sent()] == ["hello", "another"]
+    harness.emulator.close()
 
 
 async def test_where_the_queue_is_full_a_plain_call_waits_in_turn() -> None:
-    world = World()
-    async with world.client(max_queued_bytes=10) as client, anyio.create_task_group() as callers:
+    harness = Harness()
+    async with harness.client(max_queued_bytes=10) as client, anyio.create_task_group() as callers:
         for number in range(3):
             callers.start_soon(
                 partial(
                     client.chat.completions.create, model=MODEL, messages=[{"role": "user", "content": str(number)}]
                 )
             )
-    assert len(world.bodies_sent()) == 3
-    world.emulator.close()
+    assert len(harness.bodies_sent()) == 3
+    harness.emulator.close()

@@ -15,10 +15,10 @@ import trio
 
 from autobatcher import BatchOpenAI, ClientClosedError
 from autobatcher.emulator import FaultPlan, HttpFault
-from autobatcher.engine.batch.batch import GOODBYE_SECONDS
+from autobatcher.engine.batch.batch import SHUTDOWN_SECONDS
 from autobatcher.upstream.batch_api import CREATE_SECONDS
 from tests.client.test_ownership import run_on
-from tests.harness import SDK_LIBRARY, Send, World, ask, between, open_world, outcome_of, wait_for_event
+from tests.harness import SDK_LIBRARY, Harness, Send, ask, between, open_harness, outcome_of, wait_for_event
 
 only_asyncio = pytest.mark.parametrize("anyio_backend", ["asyncio"], indirect=True)
 
@@ -27,8 +27,8 @@ only_asyncio = pytest.mark.parametrize("anyio_backend", ["asyncio"], indirect=Tr
 
 
 async def test_a_closed_client_cannot_be_entered_again() -> None:
-    async with open_world() as world:
-        client = world.client()
+    async with open_harness() as harness:
+        client = harness.client()
         async with client:
             pass
         with pytest.raises(ClientClosedError):
@@ -37,7 +37,7 @@ async def test_a_closed_client_cannot_be_entered_again() -> None:
 
 
 async def test_a_client_entered_twice_says_so_and_stays_with_its_first_block() -> None:
-    async with open_world() as world, world.client() as client:
+    async with open_harness() as harness, harness.client() as client:
         with pytest.raises(RuntimeError):
             async with client:
                 pass
@@ -45,23 +45,23 @@ async def test_a_client_entered_twice_says_so_and_stays_with_its_first_block() -
 
 
 async def test_a_block_around_a_copy_of_an_unused_client_owns_the_engine() -> None:
-    async with open_world(batch_seconds=500) as world:
-        async with world.client(cancel_active_batches_on_close=True).with_options(max_retries=1) as client:
+    async with open_harness(batch_seconds=500) as harness:
+        async with harness.client(cancel_active_batches_on_close=True).with_options(max_retries=1) as client:
             assert "x" in await ask(client, "x")
-        assert len(world.events_named("client_closing")) == 1
+        assert len(harness.events_named("client_closing")) == 1
         with pytest.raises(ClientClosedError):
             await ask(client, "y")
 
 
 async def test_a_block_around_a_client_used_bare_before_closes_it_also_when_it_raises() -> None:
-    async with open_world() as world:
-        client = world.client()
+    async with open_harness() as harness:
+        client = harness.client()
         await ask(client, "x")
         with pytest.raises(ValueError, match="mine"):
             async with client:
                 raise ValueError("mine")
         assert client.is_closed()
-        assert len(world.events_named("client_closing")) == 1
+        assert len(harness.events_named("client_closing")) == 1
 
 
 class Unusual(BaseException):
@@ -74,9 +74,9 @@ class Unusual(BaseException):
     ids=repr,
 )
 async def test_groups_and_unusual_exceptions_of_the_block_come_out_as_they_are(raised: BaseException) -> None:
-    async with open_world() as world:
+    async with open_harness() as harness:
         with pytest.raises(type(raised)) as caught:
-            async with world.client():
+            async with harness.client():
                 raise raised
         assert caught.value is raised
 
@@ -89,8 +89,8 @@ async def test_an_exception_of_the_block_outlives_a_cancellation_during_the_good
         if event["event"] == "batch_cancel_requested":
             scope.cancel()
 
-    async with open_world(batch_seconds=500, faults=slow) as world:
-        client = world.client(cancel_active_batches_on_close=True, batch_event_handler=cancel_at_goodbye)
+    async with open_harness(batch_seconds=500, faults=slow) as harness:
+        client = harness.client(cancel_active_batches_on_close=True, batch_event_handler=cancel_at_goodbye)
 
         async def program() -> None:
             with scope:
@@ -102,37 +102,37 @@ async def test_an_exception_of_the_block_outlives_a_cancellation_during_the_good
         with pytest.raises(ValueError, match="mine"):
             await program()
         assert scope.cancel_called
-        assert world.emulator.statistics().running_batch_ids == ()
+        assert harness.emulator.statistics().running_batch_ids == ()
 
 
 async def test_a_block_inside_a_cancelled_scope_ends_as_cancelled() -> None:
-    async with open_world() as world:
+    async with open_harness() as harness:
         with anyio.CancelScope() as scope:
             scope.cancel()
-            async with world.client() as client:
+            async with harness.client() as client:
                 await ask(client, "x")
         assert scope.cancelled_caught
-        assert world.emulator.statistics().uploads == 0
+        assert harness.emulator.statistics().uploads == 0
 
 
 async def test_a_bare_client_first_used_inside_a_cancelled_scope_can_be_closed() -> None:
-    async with open_world() as world:
-        client = world.client()
+    async with open_harness() as harness:
+        client = harness.client()
         with anyio.CancelScope() as scope:
             scope.cancel()
             await ask(client, "x")
         assert scope.cancelled_caught
         await client.close()
-        assert world.emulator.statistics().uploads == 0
+        assert harness.emulator.statistics().uploads == 0
 
 
 # ---- closing ----
 
 
 async def test_closing_inside_a_cancelled_scope_still_closes_the_connections() -> None:
-    async with open_world() as world:
-        http = world.emulator.http_client(library=SDK_LIBRARY)
-        client = world.client(http_client=http)
+    async with open_harness() as harness:
+        http = harness.emulator.http_client(library=SDK_LIBRARY)
+        client = harness.client(http_client=http)
         await ask(client, "x")
         with anyio.CancelScope() as scope:
             scope.cancel()
@@ -142,8 +142,8 @@ async def test_closing_inside_a_cancelled_scope_still_closes_the_connections() -
 
 
 async def test_closing_from_many_tasks_at_once_tells_everyone_and_leaves_nothing() -> None:
-    async with open_world(batch_seconds=500) as world:
-        client = world.client(cancel_active_batches_on_close=True)
+    async with open_harness(batch_seconds=500) as harness:
+        client = harness.client(cancel_active_batches_on_close=True)
         outcomes: list[object] = []
 
         async def call(text: str) -> None:
@@ -151,21 +151,21 @@ async def test_closing_from_many_tasks_at_once_tells_everyone_and_leaves_nothing
 
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(call, "before")
-            await wait_for_event(world, "batch_submitted")
+            await wait_for_event(harness, "batch_submitted")
             for _ in range(5):
                 tasks.start_soon(client.close)
                 tasks.start_soon(call, "while closing")
         assert [type(outcome) for outcome in outcomes] == [ClientClosedError] * 6
-        assert world.emulator.statistics().running_batch_ids == ()
+        assert harness.emulator.statistics().running_batch_ids == ()
 
 
 async def test_a_goodbye_is_bounded_however_slow_the_upstream_is() -> None:
     slow = (
         HttpFault(operation="batches.create", delay_seconds=10 * CREATE_SECONDS),
-        HttpFault(operation="batches.list", delay_seconds=10 * GOODBYE_SECONDS),
+        HttpFault(operation="batches.list", delay_seconds=10 * SHUTDOWN_SECONDS),
     )
-    async with open_world(faults=FaultPlan(slow)) as world:
-        client = world.client(cancel_active_batches_on_close=True)
+    async with open_harness(faults=FaultPlan(slow)) as harness:
+        client = harness.client(cancel_active_batches_on_close=True)
 
         async def call() -> None:
             with pytest.raises(ClientClosedError):
@@ -174,16 +174,16 @@ async def test_a_goodbye_is_bounded_however_slow_the_upstream_is() -> None:
         async with anyio.create_task_group() as callers:
             callers.start_soon(call)
             await anyio.sleep(2)
-            assert world.emulator.statistics().http_calls["batches.create"] == 1
+            assert harness.emulator.statistics().http_calls["batches.create"] == 1
             start = anyio.current_time()
             await client.close()
-            assert anyio.current_time() - start <= CREATE_SECONDS + GOODBYE_SECONDS + 1
-        assert len(world.events_named("batch_cancel_failed")) == 1
+            assert anyio.current_time() - start <= CREATE_SECONDS + SHUTDOWN_SECONDS + 1
+        assert len(harness.events_named("batch_cancel_failed")) == 1
 
 
 async def test_a_copy_outlives_another_but_not_the_client_it_was_made_from() -> None:
-    async with open_world() as world:
-        client = world.client()
+    async with open_harness() as harness:
+        client = harness.client()
         first, second = client.with_options(max_retries=0), client.copy()
         assert "x" in await ask(first, "x")
         await first.close()
@@ -213,9 +213,9 @@ class Program:
 
     def __init__(self, operation: str) -> None:
         slow = FaultPlan((HttpFault(operation=operation, delay_seconds=20),))
-        self.world = World(faults=slow, batch_seconds=500)
+        self.harness = Harness(faults=slow, batch_seconds=500)
         self.outcome: object = None
-        self.client: BatchOpenAI = self.world.client(cancel_active_batches_on_close=True)
+        self.client: BatchOpenAI = self.harness.client(cancel_active_batches_on_close=True)
 
     async def run(self) -> None:
         try:
@@ -226,8 +226,8 @@ class Program:
             raise
 
     def check(self, kind: type[BaseException], batches_created: int) -> None:
-        statistics = self.world.emulator.statistics()
-        self.world.emulator.close()
+        statistics = self.harness.emulator.statistics()
+        self.harness.emulator.close()
         assert isinstance(self.outcome, kind)
         assert statistics.batches_created == batches_created
         assert statistics.running_batch_ids == ()
@@ -272,15 +272,15 @@ async def test_a_block_natively_cancelled_in_any_phase_leaves_nothing_running(
 
 @pytest.mark.parametrize("round_number", range(10))  # trio runs tasks in any order
 async def test_an_engine_cancelled_together_with_its_callers_leaves_no_batch_running(round_number: int) -> None:
-    async with open_world(batch_seconds=500) as world:
-        client = world.client()
+    async with open_harness(batch_seconds=500) as harness:
+        client = harness.client()
         async with anyio.create_task_group() as nursery:
             await nursery.start(client.run)
             for _ in range(5):
                 nursery.start_soon(ask, client, "x")
-            await wait_for_event(world, "batch_submitted")
+            await wait_for_event(harness, "batch_submitted")
             nursery.cancel_scope.cancel()
-        assert world.emulator.statistics().running_batch_ids == ()
+        assert harness.emulator.statistics().running_batch_ids == ()
         await client.close()
 
 
@@ -288,7 +288,7 @@ async def test_an_engine_cancelled_together_with_its_callers_leaves_no_batch_run
 
 
 def test_a_creation_cut_off_by_the_end_of_asyncio_is_told_about() -> None:
-    world = World(batch_seconds=500)
+    harness = Harness(batch_seconds=500)
     kept: list[object] = []  # not collected before the loop ends
 
     async def answer(request: Any, send: Send) -> Any:
@@ -297,20 +297,20 @@ def test_a_creation_cut_off_by_the_end_of_asyncio_is_told_about() -> None:
         return await send(request)
 
     async def main() -> None:
-        client = world.client(cancel_active_batches_on_close=True, http_client=between(world, answer))
+        client = harness.client(cancel_active_batches_on_close=True, http_client=between(harness, answer))
         kept.extend([client, asyncio.create_task(ask(client, "x"))])
         await asyncio.sleep(3)
 
     run_on("asyncio", main)
-    (failed,) = world.events_named("batch_cancel_failed")
+    (failed,) = harness.events_named("batch_cancel_failed")
     assert "its creation was cut off" in failed["error"]
-    world.emulator.close()
+    harness.emulator.close()
 
 
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
 def test_a_program_that_returns_with_a_call_just_begun_sends_nothing(backend: str) -> None:
-    world = World()
-    client = world.client(cancel_active_batches_on_close=True)
+    harness = Harness()
+    client = harness.client(cancel_active_batches_on_close=True)
     kept: list[object] = []
 
     async def main() -> None:
@@ -320,13 +320,13 @@ def test_a_program_that_returns_with_a_call_just_begun_sends_nothing(backend: st
             trio.lowlevel.spawn_system_task(ask, client, "x")
 
     run_on(backend, main)
-    assert world.emulator.statistics().uploads == 0
-    world.emulator.close()
+    assert harness.emulator.statistics().uploads == 0
+    harness.emulator.close()
 
 
 @pytest.mark.real_time
 def test_a_close_from_another_event_loop_lets_the_goodbye_happen() -> None:
-    world = World(batch_seconds=500)
+    harness = Harness(batch_seconds=500)
     submitted, cancelled = threading.Event(), asyncio.Event()
     outcomes: list[object] = []
 
@@ -336,7 +336,7 @@ def test_a_close_from_another_event_loop_lets_the_goodbye_happen() -> None:
         if event["event"] == "batch_cancelled_upstream":
             cancelled.set()
 
-    client = world.client(
+    client = harness.client(
         cancel_active_batches_on_close=True,
         batch_window_seconds=0.01,
         poll_interval_seconds=0.05,
@@ -354,14 +354,14 @@ def test_a_close_from_another_event_loop_lets_the_goodbye_happen() -> None:
     thread.join(25)
     assert not thread.is_alive()
     assert [type(outcome) for outcome in outcomes] == [ClientClosedError]
-    assert world.emulator.statistics().running_batch_ids == ()
-    world.emulator.close()
+    assert harness.emulator.statistics().running_batch_ids == ()
+    harness.emulator.close()
 
 
 @only_asyncio
 async def test_an_engine_cancelled_before_its_first_step_strands_nobody() -> None:
-    async with open_world() as world:
-        client = world.client()
+    async with open_harness() as harness:
+        client = harness.client()
         caller = asyncio.create_task(ask(client, "x"))
         engines: list[asyncio.Task[Any]] = []
         while not engines:
@@ -378,15 +378,15 @@ async def test_an_engine_cancelled_before_its_first_step_strands_nobody() -> Non
 async def test_a_dropped_client_ends_its_engine_also_where_warnings_are_errors(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    async with open_world() as world:
-        client = world.client()
+    async with open_harness() as harness:
+        client = harness.client()
         await ask(client, "x")
         with monkeypatch.context() as patch, warnings.catch_warnings():
             patch.setattr(sys, "unraisablehook", lambda _: None)
             warnings.simplefilter("error", ResourceWarning)
             del client
             gc.collect()
-        await wait_for_event(world, "client_closing")
+        await wait_for_event(harness, "client_closing")
 
 
 # ---- handlers ----
@@ -398,14 +398,14 @@ def raise_cancelled(event: dict[str, Any]) -> None:
 
 @only_asyncio
 async def test_a_handler_that_raises_cancelled_hurts_nobody() -> None:
-    async with open_world() as world, world.client(batch_event_handler=raise_cancelled) as client:
+    async with open_harness() as harness, harness.client(batch_event_handler=raise_cancelled) as client:
         assert "x" in await ask(client, "x")
 
 
 @only_asyncio
 async def test_a_handler_that_raises_cancelled_at_closing_strands_no_queued_caller() -> None:
-    async with open_world() as world:
-        client = world.client(batch_event_handler=raise_cancelled, batch_window_seconds=1000)
+    async with open_harness() as harness:
+        client = harness.client(batch_event_handler=raise_cancelled, batch_window_seconds=1000)
         caller = asyncio.create_task(ask(client, "x"))
         await anyio.wait_all_tasks_blocked()
         with anyio.fail_after(10):
@@ -423,7 +423,7 @@ async def test_a_handler_may_cancel_callers() -> None:
             for caller in callers[:2]:
                 caller.cancel()
 
-    async with open_world(batch_seconds=100) as world, world.client(batch_event_handler=cancel_two) as client:
+    async with open_harness(batch_seconds=100) as harness, harness.client(batch_event_handler=cancel_two) as client:
         callers += [asyncio.create_task(ask(client, "x")) for _ in range(3)]
         await asyncio.wait(callers)
         assert [caller.cancelled() for caller in callers] == [True, True, False]

@@ -14,7 +14,7 @@ import pytest
 from openai import NOT_GIVEN, omit
 from pydantic import BaseModel
 
-from tests.harness import MODEL, SDK_LIBRARY, World, open_world
+from tests.harness import MODEL, SDK_LIBRARY, Harness, open_harness
 
 Surface = Callable[[Any], Awaitable[Any]]
 
@@ -256,12 +256,12 @@ def comparable(value: Any) -> Any:
 
 
 @STREAMS
-@pytest.mark.full_price  # the official client's calls; those of ours are checked by `open_world`
+@pytest.mark.full_price  # the official client's calls; those of ours are checked by `open_harness`
 @pytest.mark.proves("surfaces", "{surface}")
 @pytest.mark.parametrize("surface", SURFACES)
 async def test_a_surface_gives_what_the_official_client_gives(surface: str) -> None:
     call = SURFACES[surface]
-    with_official = World()
+    with_official = Harness()
     official = openai.AsyncOpenAI(
         api_key="test-key",
         base_url="http://upstream.test/v1",
@@ -271,6 +271,6 @@ async def test_a_surface_gives_what_the_official_client_gives(surface: str) -> N
     assert sum(with_official.emulator.statistics().realtime_calls.values()) >= 1
     await official.close()
     with_official.emulator.close()
-    async with open_world() as world, world.client() as client:
+    async with open_harness() as harness, harness.client() as client:
         assert comparable(await call(client)) == expected
-        assert world.emulator.statistics().batches_created >= 1
+        assert harness.emulator.statistics().batches_created >= 1

@@ -2,13 +2,13 @@ from __future__ import annotations
 
 import anyio
 
-from tests.harness import ask, open_world
+from tests.harness import ask, open_harness
 
 COUNT = 10_000
 
 
 async def test_ten_thousand_calls_at_once_all_get_their_own_answers() -> None:
-    async with open_world() as world, world.client() as client:
+    async with open_harness() as harness, harness.client() as client:
         right = 0
 
         async def call(number: int) -> None:
@@ -20,4 +20,4 @@ async def test_ten_thousand_calls_at_once_all_get_their_own_answers() -> None:
             for number in range(COUNT):
                 callers.start_soon(call, number)
         assert right == COUNT
-        assert world.emulator.statistics().batches_created == COUNT // 1000
+        assert harness.emulator.statistics().batches_created == COUNT // 1000

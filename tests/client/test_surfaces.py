@@ -26,7 +26,7 @@ from autobatcher import (
 )
 from autobatcher.emulator import FaultPlan, HttpFault, LineFault
 from tests.engine.test_faults_of_the_upstream import ask_many
-from tests.harness import HTTP, MODEL, SDK_LIBRARY, Send, World, ask, between, open_world, outcome_of
+from tests.harness import HTTP, MODEL, SDK_LIBRARY, Harness, Send, ask, between, open_harness, outcome_of
 
 MESSAGES: Any = [{"role": "user", "content": "x"}]
 BODY = {"model": MODEL, "messages": MESSAGES}
@@ -52,14 +52,14 @@ BODY = {"model": MODEL, "messages": MESSAGES}
     ],
 )
 async def test_a_base_url_is_taken_however_it_is_written(url: str) -> None:
-    async with open_world() as world, world.client(base_url=url) as client:
+    async with open_harness() as harness, harness.client(base_url=url) as client:
         assert "x" in await ask(client, "x")
-        assert world.emulator.statistics().batches_created == 1
+        assert harness.emulator.statistics().batches_created == 1
 
 
 @pytest.mark.parametrize("url", ["http://h", "http://h/", "http://H/V1", "http://h/~u/v1;p=1/"])
 async def test_a_base_url_that_leads_nowhere_raises_the_upstreams_answer(url: str) -> None:
-    async with open_world() as world, world.client(base_url=url) as client:
+    async with open_harness() as harness, harness.client(base_url=url) as client:
         with pytest.raises(openai.NotFoundError, match="POST /files answered 404"):
             await ask(client, "x")
 
@@ -71,15 +71,15 @@ def test_a_base_url_with_a_query_is_refused_by_its_name() -> None:
 
 # ---- doors to a batch ----
 
-Door = Callable[[BatchOpenAI, World], Awaitable[Any]]
+Door = Callable[[BatchOpenAI, Harness], Awaitable[Any]]
 
 
 def post(path: str) -> Door:
     return lambda client, _: client.post(path, body=BODY, cast_to=object)
 
 
-def another_http_client(client: BatchOpenAI, world: World) -> Awaitable[Any]:
-    copied = client.with_options(http_client=world.emulator.http_client(library=SDK_LIBRARY))
+def another_http_client(client: BatchOpenAI, harness: Harness) -> Awaitable[Any]:
+    copied = client.with_options(http_client=harness.emulator.http_client(library=SDK_LIBRARY))
     return copied.chat.completions.create(model=MODEL, messages=MESSAGES)
 
 
@@ -100,13 +100,13 @@ DOORS_TO_A_BATCH: dict[str, Door] = {
 
 @pytest.mark.parametrize("name", DOORS_TO_A_BATCH)
 async def test_whichever_door_a_batchable_call_takes_it_comes_into_a_batch(name: str) -> None:
-    async with open_world() as world, world.client() as client:
-        assert await DOORS_TO_A_BATCH[name](client, world)
-        assert world.emulator.statistics().batches_created == 1
+    async with open_harness() as harness, harness.client() as client:
+        assert await DOORS_TO_A_BATCH[name](client, harness)
+        assert harness.emulator.statistics().batches_created == 1
 
 
-def v1_in_the_path(client: BatchOpenAI, world: World) -> Awaitable[Any]:
-    return post("/v1/chat/completions")(client.with_options(base_url="http://upstream.test"), world)
+def v1_in_the_path(client: BatchOpenAI, harness: Harness) -> Awaitable[Any]:
+    return post("/v1/chat/completions")(client.with_options(base_url="http://upstream.test"), harness)
 
 
 REFUSED_DOORS: dict[str, Door] = {
@@ -120,12 +120,12 @@ REFUSED_DOORS: dict[str, Door] = {
 
 @pytest.mark.parametrize("name", REFUSED_DOORS)
 async def test_what_cannot_go_into_a_batch_is_refused_before_anything_is_sent(name: str) -> None:
-    async with open_world() as world, world.client() as client:
+    async with open_harness() as harness, harness.client() as client:
         if name.startswith("beta.responses") and not hasattr(client.beta, "responses"):
             pytest.skip("this openai has none")
         with pytest.raises(UnbatchableRequestError):
-            await REFUSED_DOORS[name](client, world)
-        assert world.emulator.statistics().http_calls == {}
+            await REFUSED_DOORS[name](client, harness)
+        assert harness.emulator.statistics().http_calls == {}
 
 
 NOT_ANSWERED_DOORS: dict[str, Door] = {
@@ -137,14 +137,14 @@ NOT_ANSWERED_DOORS: dict[str, Door] = {
 
 @pytest.mark.parametrize("name", NOT_ANSWERED_DOORS)
 async def test_what_the_upstream_will_not_answer_in_a_batch_is_not_asked_in_real_time(name: str) -> None:
-    async with open_world() as world, world.client() as client:
+    async with open_harness() as harness, harness.client() as client:
         with pytest.raises(openai.APIError):
-            await NOT_ANSWERED_DOORS[name](client, world)
-        assert world.emulator.statistics().batches_created == 1
+            await NOT_ANSWERED_DOORS[name](client, harness)
+        assert harness.emulator.statistics().batches_created == 1
 
 
 async def test_a_streaming_response_of_a_batched_call_can_be_parsed() -> None:
-    async with open_world() as world, world.client() as client:
+    async with open_harness() as harness, harness.client() as client:
         door = client.chat.completions.with_streaming_response
         async with door.create(model=MODEL, messages=MESSAGES) as response:
             assert (await response.parse()).choices
@@ -162,8 +162,8 @@ async def test_credentials_and_query_of_one_call_pay_for_its_batch() -> None:
         seen.append((headers.get("authorization"), headers.get("openai-project"), version))
         return await send(request)
 
-    async with open_world() as world:
-        client = world.client(http_client=between(world, answer), default_query={"api-version": "7"})
+    async with open_harness() as harness:
+        client = harness.client(http_client=between(harness, answer), default_query={"api-version": "7"})
         headers = {"Authorization": "Bearer other", "OpenAI-Project": "p"}
         async with client:
             await client.chat.completions.create(model=MODEL, messages=MESSAGES, extra_headers=headers)
@@ -187,22 +187,22 @@ async def test_a_key_function_that_gives_a_line_end_fails_in_one_try_and_tells_n
         asked.append(anyio.current_time())
         return "sk-SECRET\n"
 
-    async with open_world() as world:
-        (outcome,) = await ask_many(world, 1, api_key=key)
+    async with open_harness() as harness:
+        (outcome,) = await ask_many(harness, 1, api_key=key)
         assert isinstance(outcome, BatchSubmissionError)
         assert len(asked) == 2  # once by the SDK, for its own request, and once for the upload
-        assert world.emulator.statistics().http_calls == {}
-        for told in (str(outcome), repr(outcome), str(world.events), caplog.text):
+        assert harness.emulator.statistics().http_calls == {}
+        for told in (str(outcome), repr(outcome), str(harness.events), caplog.text):
             assert "SECRET" not in told
 
 
 async def test_a_server_that_quotes_what_we_sent_is_not_quoted_in_events() -> None:
     quoting = json.dumps({"error": {"message": 'Line 1: bad {"content": "text-0."} key test-key'}})
     plan = FaultPlan((HttpFault(operation="files.create", status=400, body=quoting),))
-    async with open_world(faults=plan) as world:
-        (outcome,) = await ask_many(world, 1)
+    async with open_harness(faults=plan) as harness:
+        (outcome,) = await ask_many(harness, 1)
         assert "text-0." in str(outcome)
-        (failed,) = world.events_named("batch_submission_failed")
+        (failed,) = harness.events_named("batch_submission_failed")
         assert "text-0" not in str(failed)
         assert "test-key" not in str(failed)
 
@@ -213,12 +213,12 @@ async def test_a_server_that_quotes_what_we_sent_is_not_quoted_in_events() -> No
 @pytest.mark.parametrize("library", sorted({"httpx", SDK_LIBRARY}))
 async def test_an_upstream_out_of_reach_raises_and_retries_as_the_sdk_does(library: str) -> None:
     plan = FaultPlan((HttpFault(operation="models", refuse=True),))
-    async with open_world(faults=plan) as world:
-        http = world.emulator.http_client(library=library)
-        async with world.client(http_client=http, max_retries=1) as client:
+    async with open_harness(faults=plan) as harness:
+        http = harness.emulator.http_client(library=library)
+        async with harness.client(http_client=http, max_retries=1) as client:
             with pytest.raises(openai.APIConnectionError):
                 await client.models.retrieve("m")
-        assert world.emulator.statistics().http_calls["models"] == 2
+        assert harness.emulator.statistics().http_calls["models"] == 2
 
 
 TEXT = b"hello" * 100_000
@@ -240,9 +240,9 @@ async def storage(request: Any, send: Send) -> Any:
 
 @pytest.mark.parametrize("follows", [True, False])
 async def test_compressed_and_redirected_answers_pass_through(follows: bool) -> None:
-    async with open_world() as world:
-        http = between(world, storage, follow_redirects=follows)
-        async with world.client(http_client=http) as client:
+    async with open_harness() as harness:
+        http = between(harness, storage, follow_redirects=follows)
+        async with harness.client(http_client=http) as client:
             assert (await client.files.content("zipped")).content == TEXT
             assert (await client.files.content("elsewhere")).content == TEXT
             assert [model.id async for model in client.models.list()] == ["a"]
@@ -252,7 +252,7 @@ async def test_compressed_and_redirected_answers_pass_through(follows: bool) -> 
 
 async def test_large_files_pass_through_both_ways() -> None:
     lines = b'{"a":1}\n' * 500_000
-    async with open_world() as world, world.client() as client:
+    async with open_harness() as harness, harness.client() as client:
         file = await client.files.create(file=("big.jsonl", lines), purpose="batch")
         assert (await client.files.content(file.id)).content == lines
 
@@ -262,7 +262,7 @@ async def test_large_files_pass_through_both_ways() -> None:
 
 async def test_the_exception_of_a_failed_line_has_all_that_the_sdks_own_have() -> None:
     plan = FaultPlan((LineFault(kind="fail", status=400),))
-    async with open_world(faults=plan) as world, world.client() as client:
+    async with open_harness(faults=plan) as harness, harness.client() as client:
         error = await outcome_of(ask(client, "x"))
         assert isinstance(error, openai.BadRequestError)
         assert error.response.status_code == 400
@@ -271,8 +271,8 @@ async def test_the_exception_of_a_failed_line_has_all_that_the_sdks_own_have() -
 
 
 async def test_an_error_of_ours_has_its_request_also_when_the_client_is_closed() -> None:
-    async with open_world() as world:
-        client = world.client()
+    async with open_harness() as harness:
+        client = harness.client()
         await client.close()
         with pytest.raises(ClientClosedError) as caught:
             await ask(client, "x")

@@ -12,7 +12,7 @@ from anyio.lowlevel import checkpoint, current_token
 
 from autobatcher import BatchOpenAI
 from autobatcher.emulator import Emulator
-from autobatcher.engine.event_loop import place_to_wait, running_loop, wake
+from autobatcher.engine.event_loop import new_waiter, running_loop, wake
 from tests.harness import MODEL, SDK_LIBRARY
 
 
@@ -30,7 +30,7 @@ async def test_a_task_waits_until_it_is_woken_once() -> None:
     has_gone_on = anyio.Event()
 
     async def stay() -> None:
-        place, waiting = place_to_wait()
+        place, waiting = new_waiter()
         places.append(place)
         await waiting
         has_gone_on.set()
@@ -50,7 +50,7 @@ async def test_a_task_that_is_cancelled_and_woken_at_once_leaves_once(woken_firs
     ends: list[str] = []
 
     async def stay() -> None:
-        place, waiting = place_to_wait()
+        place, waiting = new_waiter()
         places.append(place)
         try:
             await waiting

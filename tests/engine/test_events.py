@@ -8,22 +8,22 @@ import msgspec
 import pytest
 
 from autobatcher import events
-from tests.harness import MODEL, ask, open_world, wait_for_event
+from tests.harness import MODEL, ask, open_harness, wait_for_event
 
 METADATA = {"benchmark_id": "bench-2026-04-14", "github_run_id": "24393857047"}
 
 
 async def test_a_batchs_life_is_told_in_the_words_existing_users_know() -> None:
-    async with open_world("doubleword", batch_seconds=10) as world:
-        async with world.client(batch_metadata=METADATA) as client, anyio.create_task_group() as callers:
+    async with open_harness("doubleword", batch_seconds=10) as harness:
+        async with harness.client(batch_metadata=METADATA) as client, anyio.create_task_group() as callers:
             callers.start_soon(ask, client, "a")
             callers.start_soon(ask, client, "b")
-        names = [event["event"] for event in world.events]
+        names = [event["event"] for event in harness.events]
         assert names[0] == "batch_submitted"
         assert names[-2:] == ["batch_completed", "client_closing"]
         assert set(names[1:-2]) == {"batch_progress"}
-        view = world.emulator.statistics().batches[0]
-        submitted = world.events[0]
+        view = harness.emulator.statistics().batches[0]
+        submitted = harness.events[0]
         assert {name: submitted[name] for name in submitted if name != "ts"} == {
             "event": "batch_submitted",
             "source": "autobatcher",
@@ -38,38 +38,38 @@ async def test_a_batchs_life_is_told_in_the_words_existing_users_know() -> None:
             "metadata": METADATA,
         }
         assert isinstance(submitted["ts"], float)
-        completed = world.events[-2]
+        completed = harness.events[-2]
         assert completed["counts"] == {"completed": 2, "failed": 0, "total": 2}
         assert completed["elapsed_seconds"] >= 10
         assert METADATA.items() <= view.metadata.items()
 
 
 async def test_progress_is_told_only_when_something_moved() -> None:
-    async with open_world(batch_seconds=100, validating_seconds=50) as world:
-        async with world.client(poll_interval_seconds=1) as client, anyio.create_task_group() as callers:
+    async with open_harness(batch_seconds=100, validating_seconds=50) as harness:
+        async with harness.client(poll_interval_seconds=1) as client, anyio.create_task_group() as callers:
             for i in range(4):
                 callers.start_soon(ask, client, str(i))
-        told = [(event["status"], str(event["counts"])) for event in world.events_named("batch_progress")]
+        told = [(event["status"], str(event["counts"])) for event in harness.events_named("batch_progress")]
         assert len(told) == len(set(told))
         assert len(told) < 12  # of about 150 polls
 
 
 async def test_every_event_is_plain_json_and_has_a_typed_form() -> None:
-    async with open_world(batch_seconds=500) as world:
-        async with world.client(cancel_active_batches_on_close=True) as client:
+    async with open_harness(batch_seconds=500) as harness:
+        async with harness.client(cancel_active_batches_on_close=True) as client:
             async with anyio.create_task_group() as callers:
                 callers.start_soon(ask, client, "x")
-                await wait_for_event(world, "batch_progress")
+                await wait_for_event(harness, "batch_progress")
                 callers.cancel_scope.cancel()
-            await wait_for_event(world, "batch_cancelled_upstream")
-        for fields in world.events:
+            await wait_for_event(harness, "batch_cancelled_upstream")
+        for fields in harness.events:
             assert type(fields) is dict
             assert json.loads(json.dumps(fields)) == fields
             typed = events.parse(fields)
             assert typed.to_dict() == fields
             with pytest.raises(AttributeError):
                 typed.ts = 0.0  # type: ignore[misc]
-        assert {type(events.parse(fields)) for fields in world.events} == {
+        assert {type(events.parse(fields)) for fields in harness.events} == {
             events.BatchSubmitted,
             events.BatchProgress,
             events.BatchCancelRequested,
@@ -87,18 +87,18 @@ async def test_a_handler_that_raises_hurts_nobody(caplog: pytest.LogCaptureFixtu
     def broken(event: dict[str, Any]) -> None:
         raise RuntimeError("of the user's making")
 
-    async with open_world() as world, world.client(batch_event_handler=broken) as client:
+    async with open_harness() as harness, harness.client(batch_event_handler=broken) as client:
         assert "x" in await ask(client, "x")
     assert "batch_event_handler raised" in caplog.text
 
 
 async def test_every_event_carries_the_users_metadata() -> None:
-    async with open_world(batch_seconds=500) as world:
-        async with world.client(batch_metadata=METADATA, cancel_active_batches_on_close=True) as client:
+    async with open_harness(batch_seconds=500) as harness:
+        async with harness.client(batch_metadata=METADATA, cancel_active_batches_on_close=True) as client:
             with anyio.move_on_after(50):
                 await ask(client, "x")
-            await wait_for_event(world, "batch_cancelled_upstream")
-        assert {event["event"]: event["metadata"] for event in world.events} == dict.fromkeys(
+            await wait_for_event(harness, "batch_cancelled_upstream")
+        assert {event["event"]: event["metadata"] for event in harness.events} == dict.fromkeys(
             (
                 "batch_submitted",
                 "batch_progress",

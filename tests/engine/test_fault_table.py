@@ -20,7 +20,7 @@ import pytest
 from autobatcher import BatchOpenAI, ProviderProfile
 from autobatcher.emulator import BatchFault, Fault, FaultPlan, HttpFault, LineFault
 from autobatcher.server import CallLimits, create_app
-from tests.harness import HTTP, MODEL, Send, World, between, open_world, outcome_of
+from tests.harness import HTTP, MODEL, Harness, Send, between, open_harness, outcome_of
 
 Answer = Literal["answer"]
 CALLERS = 5
@@ -281,9 +281,9 @@ THROUGH_BOTH_DOORS = pytest.mark.parametrize(
 """The proxy is trio's."""
 
 
-async def outcomes_at(door: Door, world: World, settings: dict[str, Any]) -> list[Any]:
+async def outcomes_at(door: Door, harness: Harness, settings: dict[str, Any]) -> list[Any]:
     outcomes: list[Any] = [None] * CALLERS
-    async with world.client(**settings) as client, door(client) as caller, anyio.create_task_group() as callers:
+    async with harness.client(**settings) as client, door(client) as caller, anyio.create_task_group() as callers:
 
         async def call(i: int) -> None:
             messages = [{"role": "user", "content": f"text-{i}."}]
@@ -315,15 +315,15 @@ async def test_callers_see_what_they_should_and_nothing_is_paid_twice(
 ) -> None:
     case = CASES[name]
     expected = case.expected if isinstance(case.expected, tuple) else (case.expected,) * CALLERS
-    async with open_world(like, faults=FaultPlan(case.faults), **case.emulator) as world:
+    async with open_harness(like, faults=FaultPlan(case.faults), **case.emulator) as harness:
         settings = dict(case.settings)
         if case.answer is not None:
             answer = case.answer() if isinstance(case.answer, _Once) else case.answer
-            settings["http_client"] = between(world, answer)
+            settings["http_client"] = between(harness, answer)
         with anyio.fail_after(200_000):
-            outcomes = await outcomes_at(door, world, settings)
+            outcomes = await outcomes_at(door, harness, settings)
         assert [seen(i, outcome) for i, outcome in enumerate(outcomes)] == list(expected)
-        statistics = world.emulator.statistics()
+        statistics = harness.emulator.statistics()
         assert set(statistics.billed.values()) <= {1}
         answers = expected.count("answer") if case.billed is None else case.billed
         assert len(statistics.billed) == answers or name in ("stuck", "expired", "expired, unlisted")
@@ -338,17 +338,17 @@ async def test_callers_see_what_they_should_and_nothing_is_paid_twice(
 @THROUGH_BOTH_DOORS
 async def test_a_batch_that_someone_cancelled_is_not_started_again(door: Door) -> None:
     plan = FaultPlan((BatchFault(ends="cancelled", after=0.5),))
-    async with open_world(faults=plan, batch_seconds=20) as world:
-        outcomes = [seen(i, outcome) for i, outcome in enumerate(await outcomes_at(door, world, {}))]
+    async with open_harness(faults=plan, batch_seconds=20) as harness:
+        outcomes = [seen(i, outcome) for i, outcome in enumerate(await outcomes_at(door, harness, {}))]
         assert sorted(map(str, outcomes)) == ["502", "502", "502", "answer", "answer"]
-        assert world.emulator.statistics().batches_created == 1
+        assert harness.emulator.statistics().batches_created == 1
 
 
 @pytest.mark.proves("faults", TOO_LARGE)
 @THROUGH_BOTH_DOORS
 async def test_a_request_too_large_is_refused_at_once_and_hurts_nobody(door: Door) -> None:
     small = ProviderProfile(name="small", max_line_bytes=2_000)
-    async with open_world() as world, world.client(provider=small) as client, door(client) as caller:
+    async with open_harness() as harness, harness.client(provider=small) as client, door(client) as caller:
         answers: list[Any] = []
 
         async def good() -> None:
@@ -365,7 +365,7 @@ async def test_a_request_too_large_is_refused_at_once_and_hurts_nobody(door: Doo
         assert outcome.status_code == 400
         assert "2,000" in str(outcome)
         assert answers[0].choices
-        assert len(world.emulator.statistics().billed) == 1
+        assert len(harness.emulator.statistics().billed) == 1
 
 
 @pytest.mark.proves("faults", "a line with U+2028, U+0085 and line ends; a line of 10 MB")
@@ -377,7 +377,7 @@ async def test_odd_and_large_texts_come_back_as_they_went(like: str) -> None:
         "\u0000\ud83d\ude00".encode("utf-16", "surrogatepass").decode("utf-16"),
         "x" * 10_000_000,
     ]
-    async with open_world(like) as world, world.client() as client:
+    async with open_harness(like) as harness, harness.client() as client:
         answers: dict[int, str] = {}
 
         async def call(i: int) -> None:
@@ -397,10 +397,10 @@ async def test_a_defect_of_ours_is_told_as_such(door: Door, monkeypatch: pytest.
     def broken(*args: object) -> None:
         raise ZeroDivisionError("a bug")
 
-    async with open_world() as world:
+    async with open_harness() as harness:
         with monkeypatch.context() as patch:
             patch.setattr("autobatcher.engine.batch.results.ResultReader.read_everything", broken)
-            outcomes = await outcomes_at(door, world, {})
+            outcomes = await outcomes_at(door, harness, {})
         for outcome in outcomes:
             assert outcome.status_code == 500
             assert "report it" in str(outcome)

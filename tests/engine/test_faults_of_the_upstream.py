@@ -13,15 +13,15 @@ from autobatcher import (
     BatchUnreachableError,
 )
 from autobatcher.emulator import BatchFault, FaultPlan, HttpFault, LineFault
-from tests.harness import World, ask, open_world, wait_for_event
+from tests.harness import Harness, ask, open_harness, wait_for_event
 
 DAY = 86_400
 
 
-async def ask_many(world: World, count: int, **settings: object) -> list[str | Exception]:
+async def ask_many(harness: Harness, count: int, **settings: object) -> list[str | Exception]:
     """Outcomes of `count` simultaneous calls, in their order."""
     outcomes: list[str | Exception] = [AssertionError("no outcome")] * count
-    async with world.client(**settings) as client:
+    async with harness.client(**settings) as client:
 
         async def call(i: int) -> None:
             try:
@@ -67,9 +67,9 @@ def check_answers(outcomes: list[str | Exception]) -> None:
     ids=lambda fault: f"{fault.operation}-{fault.status or ''}{'-cut' if fault.cut_after_bytes else ''}",
 )
 async def test_passing_trouble_is_not_seen_by_anyone_and_paid_by_no_one(fault: HttpFault) -> None:
-    async with open_world(faults=FaultPlan((fault,))) as world:
-        check_answers(await ask_many(world, 5))
-        statistics = world.emulator.statistics()
+    async with open_harness(faults=FaultPlan((fault,))) as harness:
+        check_answers(await ask_many(harness, 5))
+        statistics = harness.emulator.statistics()
         assert statistics.batches_created == 1
         assert set(statistics.billed.values()) == {1}
 
@@ -90,17 +90,17 @@ async def test_passing_trouble_is_not_seen_by_anyone_and_paid_by_no_one(fault: H
 )
 @pytest.mark.parametrize("like", ["openai", "doubleword"])
 async def test_odd_lines_and_odd_batches_are_read_all_the_same(fault: LineFault | BatchFault, like: str) -> None:
-    async with open_world(like, faults=FaultPlan((fault,)), batch_seconds=30) as world:
-        check_answers(await ask_many(world, 5))
-        assert set(world.emulator.statistics().billed.values()) == {1}
+    async with open_harness(like, faults=FaultPlan((fault,)), batch_seconds=30) as harness:
+        check_answers(await ask_many(harness, 5))
+        assert set(harness.emulator.statistics().billed.values()) == {1}
 
 
 @pytest.mark.parametrize("kind", ["drop", "null_custom_id"])
 @pytest.mark.parametrize("like", ["openai", "doubleword"])
 async def test_a_line_that_is_nowhere_fails_its_caller_and_no_other(kind: str, like: str) -> None:
     plan = FaultPlan((LineFault(kind=kind, containing="text-1."),))  # type: ignore[arg-type]
-    async with open_world(like, faults=plan) as world:
-        outcomes = await ask_many(world, 3)
+    async with open_harness(like, faults=plan) as harness:
+        outcomes = await ask_many(harness, 3)
     lost = outcomes[1]
     assert isinstance(lost, BatchEndedError)
     assert lost.status == "completed"
@@ -112,8 +112,8 @@ async def test_a_line_that_is_nowhere_fails_its_caller_and_no_other(kind: str, l
 
 
 async def test_a_line_cut_at_the_end_of_a_file_fails_its_caller_and_no_other() -> None:
-    async with open_world(faults=FaultPlan((BatchFault(cut_last_line=True),))) as world:
-        outcomes = await ask_many(world, 4)
+    async with open_harness(faults=FaultPlan((BatchFault(cut_last_line=True),))) as harness:
+        outcomes = await ask_many(harness, 4)
     assert sum(isinstance(outcome, BatchEndedError) for outcome in outcomes) == 1
     assert sum(isinstance(outcome, str) for outcome in outcomes) == 3
 
@@ -121,31 +121,31 @@ async def test_a_line_cut_at_the_end_of_a_file_fails_its_caller_and_no_other() -
 @pytest.mark.parametrize("ends", ["expired", "cancelled"])
 async def test_a_batch_that_ends_half_done_delivers_the_half_that_was_paid_for(ends: str) -> None:
     plan = FaultPlan((BatchFault(ends=ends, after=0.5),))  # type: ignore[arg-type]
-    async with open_world(faults=plan, batch_seconds=20) as world:
-        outcomes = await ask_many(world, 6, max_retries=0)
+    async with open_harness(faults=plan, batch_seconds=20) as harness:
+        outcomes = await ask_many(harness, 6, max_retries=0)
         assert sum(isinstance(outcome, str) for outcome in outcomes) == 3
         failures = [outcome for outcome in outcomes if isinstance(outcome, BatchEndedError)]
         assert len(failures) == 3
-        assert len(world.events_named("batch_terminal")) == 1
+        assert len(harness.events_named("batch_terminal")) == 1
 
 
 @pytest.mark.proves("faults", "a batch failed at validation, without line numbers")
 async def test_a_batch_that_fails_validation_tells_its_callers_why() -> None:
     plan = FaultPlan((BatchFault(ends="failed", error_code="model_not_found", error_message="no such model"),))
-    async with open_world(faults=plan) as world:
-        (outcome,) = await ask_many(world, 1)
+    async with open_harness(faults=plan) as harness:
+        (outcome,) = await ask_many(harness, 1)
     assert isinstance(outcome, BatchEndedError)
     assert outcome.status == "failed"
     assert "no such model" in str(outcome)
 
 
 async def test_a_wrong_key_raises_the_sdks_own_exception_quickly() -> None:
-    async with open_world(api_key="right") as world:
-        (outcome,) = await ask_many(world, 1, api_key="wrong")
+    async with open_harness(api_key="right") as harness:
+        (outcome,) = await ask_many(harness, 1, api_key="wrong")
         assert isinstance(outcome, openai.AuthenticationError)
         assert "could not be submitted" in str(outcome)
-        assert world.emulator.statistics().http_calls["files.create"] == 1
-        (failed,) = world.events_named("batch_submission_failed")
+        assert harness.emulator.statistics().http_calls["files.create"] == 1
+        (failed,) = harness.events_named("batch_submission_failed")
         assert failed["request_count"] == 1
         assert "wrong" not in str(failed)
         assert "wrong" not in repr(outcome.body)
@@ -153,17 +153,17 @@ async def test_a_wrong_key_raises_the_sdks_own_exception_quickly() -> None:
 
 async def test_no_credit_raises_the_status_the_upstream_answered() -> None:
     plan = FaultPlan((HttpFault(operation="batches.create", status=402, body="insufficient balance"),))
-    async with open_world(faults=plan) as world:
-        (outcome,) = await ask_many(world, 1)
+    async with open_harness(faults=plan) as harness:
+        (outcome,) = await ask_many(harness, 1)
         assert isinstance(outcome, openai.APIStatusError)
         assert outcome.status_code == 402
         assert "insufficient balance" in str(outcome)
-        assert world.emulator.statistics().http_calls["batches.create"] == 1
+        assert harness.emulator.statistics().http_calls["batches.create"] == 1
 
 
 async def test_an_upstream_that_cannot_be_reached_fails_every_caller_with_an_error_of_its_own() -> None:
-    async with open_world(faults=FaultPlan((HttpFault(refuse=True),))) as world:
-        outcomes = await ask_many(world, 3)
+    async with open_harness(faults=FaultPlan((HttpFault(refuse=True),))) as harness:
+        outcomes = await ask_many(harness, 3)
     assert len({id(outcome) for outcome in outcomes}) == 3
     for outcome in outcomes:
         assert isinstance(outcome, BatchSubmissionError)
@@ -180,45 +180,45 @@ async def test_a_creation_that_never_gets_through_leaves_nothing_running() -> No
             HttpFault(operation="batches.list", first=25, status=500),  # longer than one lookup tries
         )
     )
-    async with open_world(faults=plan, batch_seconds=500) as world:
-        (outcome,) = await ask_many(world, 1)
+    async with open_harness(faults=plan, batch_seconds=500) as harness:
+        (outcome,) = await ask_many(harness, 1)
         assert isinstance(outcome, BatchSubmissionError)
-        assert world.emulator.statistics().batches_created == 1
-        assert world.emulator.statistics().running_batch_ids == ()
+        assert harness.emulator.statistics().batches_created == 1
+        assert harness.emulator.statistics().running_batch_ids == ()
 
 
 async def test_a_batch_out_of_reach_is_given_up_after_some_polls() -> None:
     plan = FaultPlan((HttpFault(operation="batches.retrieve", status=404),))
-    async with open_world(faults=plan, batch_seconds=500) as world:
-        (outcome,) = await ask_many(world, 1)
+    async with open_harness(faults=plan, batch_seconds=500) as harness:
+        (outcome,) = await ask_many(harness, 1)
         assert isinstance(outcome, BatchUnreachableError)
-        assert outcome.batch_id == world.emulator.statistics().batches[0].id
-        assert world.emulator.statistics().running_batch_ids == ()
+        assert outcome.batch_id == harness.emulator.statistics().batches[0].id
+        assert harness.emulator.statistics().running_batch_ids == ()
 
 
 @pytest.mark.proves("faults", "a batch that never moves; a poll that answers 404 for good")
 async def test_a_batch_that_never_ends_times_out_and_is_cancelled_upstream() -> None:
-    async with open_world("doubleword", faults=FaultPlan((BatchFault(ends="stuck"),))) as world:
-        (outcome,) = await ask_many(world, 1, completion_window="24h", poll_interval_seconds=600)
+    async with open_harness("doubleword", faults=FaultPlan((BatchFault(ends="stuck"),))) as harness:
+        (outcome,) = await ask_many(harness, 1, completion_window="24h", poll_interval_seconds=600)
         assert isinstance(outcome, BatchTimeoutError)
         assert isinstance(outcome, openai.APITimeoutError)
         assert anyio.current_time() > DAY
-        assert world.emulator.statistics().running_batch_ids == ()
+        assert harness.emulator.statistics().running_batch_ids == ()
 
 
 async def test_results_that_cannot_be_read_are_a_typed_error() -> None:
     plan = FaultPlan((HttpFault(operation="files.content", status=403),))
-    async with open_world(faults=plan) as world:
-        (outcome,) = await ask_many(world, 1)
+    async with open_harness(faults=plan) as harness:
+        (outcome,) = await ask_many(harness, 1)
     assert isinstance(outcome, BatchUnreachableError)
 
 
 async def test_a_cancellation_whose_answer_was_lost_is_not_told_as_failed() -> None:
     plan = FaultPlan((HttpFault(operation="batches.cancel", nth=(1,), lose_answer=True),))
-    async with open_world(faults=plan, batch_seconds=500) as world:
-        async with world.client() as client:
+    async with open_harness(faults=plan, batch_seconds=500) as harness:
+        async with harness.client() as client:
             with anyio.move_on_after(50):
                 await ask(client, "x")
-            await wait_for_event(world, "batch_cancelled_upstream")
-        assert world.events_named("batch_cancel_failed") == []
-        assert world.emulator.statistics().running_batch_ids == ()
+            await wait_for_event(harness, "batch_cancelled_upstream")
+        assert harness.events_named("batch_cancel_failed") == []
+        assert harness.emulator.statistics().running_batch_ids == ()

@@ -11,14 +11,14 @@ import pytest
 
 from autobatcher.emulator import FaultPlan, HttpFault
 from autobatcher.engine.batch.poll_schedule import MOST_INTERVALS, POLLS_PER_SECOND, Schedule
-from autobatcher.engine.byte_limiter import Gate
-from autobatcher.engine.queue.backoff import FIRST_HOLD_SECONDS, Pressure
-from autobatcher.engine.queue.rate_limiter import Pace
+from autobatcher.engine.byte_limiter import ByteLimiter
+from autobatcher.engine.queue.backoff import FIRST_HOLD_SECONDS, Backoff
+from autobatcher.engine.queue.rate_limiter import RateLimiter
 from autobatcher.engine.queue.windows import Windows
 from autobatcher.upstream.providers import OPENAI
 from tests.engine.test_faults_of_the_upstream import ask_many, check_answers
 from tests.engine.test_windows import account, make
-from tests.harness import HTTP, Send, ask, between, open_world, outcome_of, wait_for_event
+from tests.harness import HTTP, Send, ask, between, open_harness, outcome_of, wait_for_event
 
 SPLIT = "50,001 requests, 201 MB, 50,001 embedding inputs at once"
 
@@ -57,9 +57,9 @@ async def test_fifty_thousand_and_one_embedding_inputs_are_two_batches() -> None
 
 @pytest.mark.proves("faults", SPLIT)
 async def test_a_split_batch_answers_everyone() -> None:
-    async with open_world(max_requests=7) as world:
-        check_answers(await ask_many(world, 20, batch_size=7))
-        assert [len(batch.custom_ids) for batch in world.emulator.statistics().batches] == [7, 7, 6]
+    async with open_harness(max_requests=7) as harness:
+        check_answers(await ask_many(harness, 20, batch_size=7))
+        assert [len(batch.custom_ids) for batch in harness.emulator.statistics().batches] == [7, 7, 6]
 
 
 # ---- back-pressure ----
@@ -67,22 +67,22 @@ async def test_a_split_batch_answers_everyone() -> None:
 
 async def test_no_more_batches_are_under_way_than_allowed() -> None:
     most = 0
-    async with open_world(batch_seconds=50) as world:
+    async with open_harness(batch_seconds=50) as harness:
 
         async def answer(request: Any, send: Send) -> Any:
             nonlocal most
             response = await send(request)
-            most = max(most, len(world.emulator.statistics().running_batch_ids))
+            most = max(most, len(harness.emulator.statistics().running_batch_ids))
             return response
 
-        settings = {"batch_size": 1, "max_active_batches": 3, "http_client": between(world, answer)}
-        check_answers(await ask_many(world, 10, **settings))
+        settings = {"batch_size": 1, "max_active_batches": 3, "http_client": between(harness, answer)}
+        check_answers(await ask_many(harness, 10, **settings))
         assert most == 3
-        assert world.emulator.statistics().batches_created == 10
+        assert harness.emulator.statistics().batches_created == 10
 
 
 async def test_calls_wait_in_turn_while_too_much_is_queued() -> None:
-    async with open_world() as world, world.client(batch_window_seconds=50, max_queued_bytes=500) as client:
+    async with open_harness() as harness, harness.client(batch_window_seconds=50, max_queued_bytes=500) as client:
         text = "x" * 200  # two fit
         async with anyio.create_task_group() as callers:
             for _ in range(5):
@@ -91,12 +91,12 @@ async def test_calls_wait_in_turn_while_too_much_is_queued() -> None:
             statistics = client.batch_statistics()
             assert statistics is not None
             assert statistics.queued_requests == 1
-        assert [len(batch.custom_ids) for batch in world.emulator.statistics().batches] == [1, 1, 1, 1, 1]
+        assert [len(batch.custom_ids) for batch in harness.emulator.statistics().batches] == [1, 1, 1, 1, 1]
 
 
 @pytest.mark.parametrize("closes", [True, False])
 async def test_a_caller_who_waits_to_be_queued_can_leave_and_is_told_of_the_close(closes: bool) -> None:
-    async with open_world() as world, world.client(batch_window_seconds=50, max_queued_bytes=1) as client:
+    async with open_harness() as harness, harness.client(batch_window_seconds=50, max_queued_bytes=1) as client:
         outcomes: list[Any] = []
 
         async def call(text: str) -> None:
@@ -119,27 +119,27 @@ async def test_a_caller_who_waits_to_be_queued_can_leave_and_is_told_of_the_clos
 
 
 async def test_the_gate_lets_in_in_turn_and_a_cancelled_one_takes_up_nothing() -> None:
-    gate = Gate(10)
+    gate = ByteLimiter(10)
     order: list[str] = []
 
     async def come(name: str, size: int) -> None:
-        await gate.enter(size)
+        await gate.acquire(size)
         order.append(name)
 
-    await gate.enter(8)
+    await gate.acquire(8)
     async with anyio.create_task_group() as nursery:
         nursery.start_soon(come, "large", 9)
         await anyio.wait_all_tasks_blocked()
         nursery.start_soon(come, "small", 1)
         await anyio.wait_all_tasks_blocked()
         assert order == []  # the small one would fit, but it is not its turn
-        gate.leave(8)
+        gate.release(8)
         await anyio.wait_all_tasks_blocked()
         assert sorted(order) == ["large", "small"]
         with anyio.move_on_after(1):
-            await gate.enter(5)
-        gate.leave(9)
-        await gate.enter(9)  # 1 + 9: the one who left takes up nothing
+            await gate.acquire(5)
+        gate.release(9)
+        await gate.acquire(9)  # 1 + 9: the one who left takes up nothing
 
 
 # ---- polls ----
@@ -147,15 +147,15 @@ async def test_the_gate_lets_in_in_turn_and_a_cancelled_one_takes_up_nothing() -
 
 async def test_a_hundred_batches_are_not_a_hundred_polls_a_second() -> None:
     polls: Counter[int] = Counter()
-    async with open_world(batch_seconds=60) as world:
+    async with open_harness(batch_seconds=60) as harness:
 
         async def answer(request: Any, send: Send) -> Any:
             if request.method == "GET" and "/batches/" in request.url.path:
                 polls[int(anyio.current_time())] += 1
             return await send(request)
 
-        settings = {"batch_size": 1, "poll_interval_seconds": 0.2, "http_client": between(world, answer)}
-        check_answers(await ask_many(world, 100, **settings))
+        settings = {"batch_size": 1, "poll_interval_seconds": 0.2, "http_client": between(harness, answer)}
+        check_answers(await ask_many(harness, 100, **settings))
     seconds = max(polls) - min(polls)
     assert sum(polls.values()) / seconds < 1.5 * POLLS_PER_SECOND
 
@@ -185,7 +185,7 @@ def test_no_two_clients_wait_alike(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_pressure_halves_waits_and_grows_again() -> None:
-    pressure = Pressure()
+    pressure = Backoff()
     pressure.submitted(0)
     assert pressure.ready_at == -math.inf  # nothing was ever refused
     for _ in range(3):
@@ -203,9 +203,9 @@ def test_pressure_halves_waits_and_grows_again() -> None:
 
 
 def test_a_pace_lets_a_burst_go_and_spreads_the_rest() -> None:
-    pace = Pace(3)
-    assert [pace.next_moment(10.0) for _ in range(7)] == [10, 10, 10, 3610, 3610, 3610, 7210]
-    assert pace.next_moment(99_999.0) == 99_999.0
+    pace = RateLimiter(3)
+    assert [pace.reserve(10.0) for _ in range(7)] == [10, 10, 10, 3610, 3610, 3610, 7210]
+    assert pace.reserve(99_999.0) == 99_999.0
 
 
 # ---- nothing left behind ----
@@ -214,19 +214,19 @@ def test_a_pace_lets_a_burst_go_and_spreads_the_rest() -> None:
 @pytest.mark.proves("faults", "input files are deleted when their batch has been read, strays too")
 @pytest.mark.parametrize("keeps", [True, False])
 async def test_input_files_are_deleted_unless_they_are_wanted(keeps: bool) -> None:
-    async with open_world() as world, world.client(delete_input_files=not keeps) as client:
+    async with open_harness() as harness, harness.client(delete_input_files=not keeps) as client:
         assert "x" in await ask(client, "x")
-        await wait_for_event(world, "batch_completed")
+        await wait_for_event(harness, "batch_completed")
         await anyio.sleep(10)
-        assert len(world.emulator.statistics().input_file_ids) == int(keeps)
+        assert len(harness.emulator.statistics().input_file_ids) == int(keeps)
 
 
 @pytest.mark.proves("faults", "input files are deleted when their batch has been read, strays too")
 async def test_a_client_that_closes_at_once_leaves_no_file() -> None:
-    async with open_world() as world:
-        async with world.client() as client:
+    async with open_harness() as harness:
+        async with harness.client() as client:
             assert "x" in await ask(client, "x")
-        assert world.emulator.statistics().input_file_ids == ()
+        assert harness.emulator.statistics().input_file_ids == ()
 
 
 @pytest.mark.proves("faults", "input files are deleted when their batch has been read, strays too")
@@ -241,33 +241,33 @@ async def test_a_client_that_closes_at_once_leaves_no_file() -> None:
     ids=lambda fault: f"{fault.operation}-{fault.status}",
 )
 async def test_uploads_whose_answers_were_lost_leave_no_file(fault: HttpFault) -> None:
-    async with open_world(faults=FaultPlan((fault,))) as world:
-        async with world.client() as client:
+    async with open_harness(faults=FaultPlan((fault,))) as harness:
+        async with harness.client() as client:
             assert "x" in await ask(client, "x")
-            await wait_for_event(world, "batch_completed")
+            await wait_for_event(harness, "batch_completed")
             await anyio.sleep(60)
-        assert world.emulator.statistics().input_file_ids == ()
+        assert harness.emulator.statistics().input_file_ids == ()
 
 
 @pytest.mark.proves("faults", "input files are deleted when their batch has been read, strays too")
 async def test_a_submission_that_came_to_nothing_leaves_no_file() -> None:
     plan = FaultPlan((HttpFault(operation="batches.create", status=402),))
     for like in ("openai", "doubleword"):
-        async with open_world(like, faults=plan) as world:
-            await ask_many(world, 3)
-            assert world.emulator.statistics().uploads == 1
-            assert world.emulator.statistics().input_file_ids == ()
+        async with open_harness(like, faults=plan) as harness:
+            await ask_many(harness, 3)
+            assert harness.emulator.statistics().uploads == 1
+            assert harness.emulator.statistics().input_file_ids == ()
 
 
 async def test_the_file_of_a_batch_that_runs_on_is_left_to_it() -> None:
-    async with open_world(batch_seconds=500) as world:
-        client = world.client()
+    async with open_harness(batch_seconds=500) as harness:
+        client = harness.client()
         async with client, anyio.create_task_group() as callers:
             callers.start_soon(outcome_of, ask(client, "x"))
-            await wait_for_event(world, "batch_submitted")
+            await wait_for_event(harness, "batch_submitted")
             await client.close()
-        assert len(world.emulator.statistics().running_batch_ids) == 1
-        assert len(world.emulator.statistics().input_file_ids) == 1
+        assert len(harness.emulator.statistics().running_batch_ids) == 1
+        assert len(harness.emulator.statistics().input_file_ids) == 1
 
 
 async def test_uploads_say_when_they_may_go() -> None:
@@ -280,8 +280,8 @@ async def test_uploads_say_when_they_may_go() -> None:
             request = HTTP.Request("POST", request.url, headers=request.headers, content=content)
         return await send(request)
 
-    async with open_world() as world:
-        await ask_many(world, 1, http_client=between(world, answer))
+    async with open_harness() as harness:
+        await ask_many(harness, 1, http_client=between(harness, answer))
     assert b'name="expires_after[anchor]"' in seen[0]
     assert str(25 * 3600 + 24 * 3600).encode() in seen[0]  # window and slack, and a day more
 
@@ -296,6 +296,6 @@ async def test_uploads_say_when_they_may_go() -> None:
     ],
 )
 async def test_a_bad_limit_is_named_at_construction(name: str, value: object) -> None:
-    async with open_world() as world:
+    async with open_harness() as harness:
         with pytest.raises((TypeError, ValueError), match=name):
-            world.client(**{name: value})
+            harness.client(**{name: value})

@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 from autobatcher import BatchOpenAI, ClientClosedError
 from autobatcher.emulator import BatchFault, Fault, FaultPlan, HttpFault, LineFault
 from autobatcher.emulator.statistics import Statistics
-from tests.harness import SDK_LIBRARY, World, ask
+from tests.harness import SDK_LIBRARY, Harness, ask
 
 SEEDS = int(os.environ.get("HYPOTHESIS_SEEDS", "0"))
 EXAMPLES = settings(max_examples=SEEDS or 200, derandomize=not SEEDS)
@@ -133,7 +133,7 @@ class Run:
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
-        self.world = World(
+        self.harness = Harness(
             plan.like,
             batch_seconds=plan.batch_seconds,
             faults=plan.faults,
@@ -148,12 +148,12 @@ class Run:
         self.has_natives = type(current_token().native_token).__module__.startswith("tests.")
 
     async def carry_out(self) -> None:
-        client = self.world.client(
+        client = self.harness.client(
             batch_size=self.plan.batch_size,
             batch_window_seconds=self.plan.window_seconds,
             cancel_active_batches_on_close=self.plan.cancel_on_close,
             max_retries=self.plan.max_retries,
-            http_client=self.world.emulator.http_client(library=SDK_LIBRARY),
+            http_client=self.harness.emulator.http_client(library=SDK_LIBRARY),
         )
         with anyio.fail_after(1_000_000):  # nothing hangs
             async with client, anyio.create_task_group() as nursery:
@@ -197,7 +197,7 @@ class Run:
 async def test_whatever_happens_every_caller_has_one_outcome_and_nothing_is_sent_twice(plan: Plan) -> None:
     run = Run(plan)
     await run.carry_out()
-    emulated = run.world.emulator.statistics()
+    emulated = run.harness.emulator.statistics()
     try:
         assert len(run.outcomes) == len(plan.callers)
         assert set(run.outcomes) <= {"answered", "failed", "closed", "cancelled"}
@@ -208,7 +208,7 @@ async def test_whatever_happens_every_caller_has_one_outcome_and_nothing_is_sent
         assert not [text for text, count in billed.items() if count > 1 + plan.max_retries]
         assert sum(emulated.realtime_calls.values()) == 0
         left_on_purpose = plan.closes_at is not None and not plan.cancel_on_close
-        not_cancelled = run.world.events_named("batch_cancel_failed")
+        not_cancelled = run.harness.events_named("batch_cancel_failed")
         assert not _unwanted(emulated) or left_on_purpose or not_cancelled
         if plan.like == "openai" and not (left_on_purpose or not_cancelled or run.was_cut_short):
             assert emulated.input_file_ids == ()
@@ -217,7 +217,7 @@ async def test_whatever_happens_every_caller_has_one_outcome_and_nothing_is_sent
             assert (statistics.waiting_requests, statistics.active_batch_ids) == (0, ())
         assert run.outcomes.count("answered") <= sum(line.billed for line in emulated.lines)
     finally:
-        run.world.emulator.close()
+        run.harness.emulator.close()
 
 
 def _unwanted(emulated: Statistics) -> list[str]:

@@ -12,7 +12,7 @@ import pytest
 from autobatcher.emulator import BatchFault, FaultPlan, HttpFault, LineFault
 from autobatcher.upstream.failures import refusal
 from tests.engine.test_faults_of_the_upstream import ask_many, check_answers
-from tests.harness import HTTP, MODEL, Send, ask, between, open_world, outcome_of, wait_for_event
+from tests.harness import HTTP, MODEL, Send, ask, between, open_harness, outcome_of, wait_for_event
 
 HOUR = 3600.0
 
@@ -29,10 +29,10 @@ HOUR = 3600.0
     ids=["failed", "429"],
 )
 async def test_a_long_want_of_room_is_not_hammered_at(fault: Any) -> None:
-    async with open_world(faults=FaultPlan((fault,))) as world, world.client() as client:
+    async with open_harness(faults=FaultPlan((fault,))) as harness, harness.client() as client:
         with anyio.move_on_after(HOUR):
             await ask(client, "x")
-        statistics = world.emulator.statistics()
+        statistics = harness.emulator.statistics()
         assert statistics.uploads < 30
         assert statistics.http_calls["batches.create"] < 150
 
@@ -48,7 +48,7 @@ async def test_one_request_larger_than_the_quota_holds_up_no_smaller_ones() -> N
             request = HTTP.Request("POST", request.url, headers=request.headers, content=content)
         return await send(request)
 
-    async with open_world() as world, world.client(http_client=between(world, answer)) as client:
+    async with open_harness() as harness, harness.client(http_client=between(harness, answer)) as client:
         answers: list[str] = []
 
         async def call(text: str) -> None:
@@ -63,7 +63,7 @@ async def test_one_request_larger_than_the_quota_holds_up_no_smaller_ones() -> N
 
 async def test_a_kind_that_was_short_of_room_once_is_not_slowed_down_for_good() -> None:
     plan = FaultPlan((BatchFault(nth=(1,), ends="failed", error_code="token_limit_exceeded"),))
-    async with open_world(faults=plan) as world, world.client(batch_size=10) as client:
+    async with open_harness(faults=plan) as harness, harness.client(batch_size=10) as client:
         for _ in range(6):  # until it is known that there is room
             async with anyio.create_task_group() as callers:
                 for i in range(10):
@@ -76,10 +76,10 @@ async def test_a_kind_that_was_short_of_room_once_is_not_slowed_down_for_good() 
 
 @pytest.mark.parametrize("retry_after", ["86400", "1e9", "inf", "nan"])
 def test_a_retry_after_beyond_reason_is_bounded(retry_after: str) -> None:
-    from autobatcher.engine.queue.backoff import LONGEST_HOLD_SECONDS, Pressure
+    from autobatcher.engine.queue.backoff import LONGEST_HOLD_SECONDS, Backoff
 
     error = refusal("POST /batches", 429, b"busy", {"retry-after": retry_after})
-    pressure = Pressure()
+    pressure = Backoff()
     pressure.refused(10, now=0, asked_seconds=error.retry_after or 0.0)
     assert pressure.ready_at <= LONGEST_HOLD_SECONDS
 
@@ -93,30 +93,33 @@ async def test_an_ordinary_rate_limit_that_mentions_billing_is_waited_for() -> N
             for operation in ("files.create", "batches.create")
         )
     )
-    async with open_world(faults=plan) as world:
-        check_answers(await ask_many(world, 3))
+    async with open_harness(faults=plan) as harness:
+        check_answers(await ask_many(harness, 3))
 
 
 async def test_what_older_batches_say_does_not_undo_a_refusal() -> None:
     plan = FaultPlan((BatchFault(nth=(2,), ends="failed", error_code="token_limit_exceeded"),))
-    async with open_world("openai", faults=plan, batch_seconds=2000) as world, world.client(batch_size=20) as client:
+    async with (
+        open_harness("openai", faults=plan, batch_seconds=2000) as harness,
+        harness.client(batch_size=20) as client,
+    ):
         async with anyio.create_task_group() as callers:
             for _ in range(2):
                 for i in range(20):
                     callers.start_soon(ask, client, str(i))
-                await wait_for_event(world, "batch_progress")  # the older one is at work, and goes on telling of it
-        sizes = [len(batch.custom_ids) for batch in world.emulator.statistics().batches]
+                await wait_for_event(harness, "batch_progress")  # the older one is at work, and goes on telling of it
+        sizes = [len(batch.custom_ids) for batch in harness.emulator.statistics().batches]
         assert sizes[0] == 20
         assert max(sizes[2:]) <= 15
 
 
 async def test_giving_up_for_want_of_room_names_the_batch_and_is_told() -> None:
     plan = FaultPlan((BatchFault(ends="failed", error_code="token_limit_exceeded"),))
-    async with open_world(faults=plan) as world:
-        (outcome,) = await ask_many(world, 1, completion_window="24h", deadline_slack_seconds=0)
+    async with open_harness(faults=plan) as harness:
+        (outcome,) = await ask_many(harness, 1, completion_window="24h", deadline_slack_seconds=0)
         assert isinstance(outcome, openai.APIError)
         assert outcome.batch_id in str(outcome)  # type: ignore[attr-defined]
-        assert len(world.events_named("batch_submission_failed")) == 1
+        assert len(harness.events_named("batch_submission_failed")) == 1
 
 
 async def test_a_file_that_is_too_large_for_an_unknown_server_is_halved() -> None:
@@ -128,8 +131,8 @@ async def test_a_file_that_is_too_large_for_an_unknown_server_is_halved() -> Non
             request = HTTP.Request("POST", request.url, headers=request.headers, content=content)
         return await send(request)
 
-    async with open_world() as world:
-        check_answers(await ask_many(world, 10, http_client=between(world, answer)))
+    async with open_harness() as harness:
+        check_answers(await ask_many(harness, 10, http_client=between(harness, answer)))
 
 
 # ---- whose line it is ----
@@ -145,10 +148,10 @@ async def test_a_file_that_is_too_large_for_an_unknown_server_is_halved() -> Non
 )
 async def test_a_number_in_some_text_blames_nobody(operation: str, status: int, text: str) -> None:
     plan = FaultPlan((HttpFault(operation=operation, status=status, body=text),))
-    async with open_world("doubleword", faults=plan) as world:
-        outcomes = await ask_many(world, 5)
+    async with open_harness("doubleword", faults=plan) as harness:
+        outcomes = await ask_many(harness, 5)
         assert {getattr(outcome, "status_code", None) for outcome in outcomes} == {status}
-        assert world.emulator.statistics().http_calls["files.create"] == 1
+        assert harness.emulator.statistics().http_calls["files.create"] == 1
 
 
 async def test_many_bad_lines_named_one_at_a_time_cost_uploads_that_get_smaller() -> None:
@@ -163,8 +166,8 @@ async def test_many_bad_lines_named_one_at_a_time_cost_uploads_that_get_smaller(
         return await send(request)
 
     plan = FaultPlan((LineFault(kind="refuse"),))
-    async with open_world("doubleword", faults=plan) as world:
-        outcomes = await ask_many(world, 128, http_client=between(world, answer))
+    async with open_harness("doubleword", faults=plan) as harness:
+        outcomes = await ask_many(harness, 128, http_client=between(harness, answer))
         assert all(isinstance(outcome, openai.BadRequestError) for outcome in outcomes)
         assert sent < 128 * 10  # n log n, and not n²/2
 
@@ -172,7 +175,7 @@ async def test_many_bad_lines_named_one_at_a_time_cost_uploads_that_get_smaller(
 @pytest.mark.parametrize("like", ["openai", "doubleword"])
 async def test_the_right_line_is_blamed_when_callers_before_it_have_left(like: str) -> None:
     plan = FaultPlan((LineFault(kind="refuse", containing="bad"),))
-    async with open_world(like, faults=plan) as world, world.client(batch_window_seconds=20) as client:
+    async with open_harness(like, faults=plan) as harness, harness.client(batch_window_seconds=20) as client:
         outcomes: dict[str, Any] = {}
 
         async def call(text: str) -> None:
@@ -199,10 +202,10 @@ async def test_a_429_whose_lookup_fails_is_not_followed_by_a_second_creation() -
             HttpFault(operation="batches.list", first=3, status=503),
         )
     )
-    async with open_world(faults=plan) as world:
-        check_answers(await ask_many(world, 3))
-        assert world.emulator.statistics().batches_created == 1
-        assert set(world.emulator.statistics().billed.values()) == {1}
+    async with open_harness(faults=plan) as harness:
+        check_answers(await ask_many(harness, 3))
+        assert harness.emulator.statistics().batches_created == 1
+        assert set(harness.emulator.statistics().billed.values()) == {1}
 
 
 @pytest.mark.parametrize(
@@ -217,39 +220,39 @@ async def test_a_429_whose_lookup_fails_is_not_followed_by_a_second_creation() -
     ids=["unseen", "cancel refused"],
 )
 async def test_the_file_of_a_batch_that_may_run_on_is_left_to_it(faults: tuple[HttpFault, ...]) -> None:
-    async with open_world(faults=FaultPlan(faults), batch_seconds=50_000) as world:
-        async with world.client() as client:
+    async with open_harness(faults=FaultPlan(faults), batch_seconds=50_000) as harness:
+        async with harness.client() as client:
             with anyio.move_on_after(500):
                 await outcome_of(ask(client, "x"))
-        assert len(world.emulator.statistics().running_batch_ids) == 1
-        assert len(world.emulator.statistics().input_file_ids) == 1
-        assert world.events_named("batch_cancel_failed")
+        assert len(harness.emulator.statistics().running_batch_ids) == 1
+        assert len(harness.emulator.statistics().input_file_ids) == 1
+        assert harness.events_named("batch_cancel_failed")
 
 
 async def test_strays_are_found_among_many_files_and_those_of_others_are_left_alone() -> None:
     plan = FaultPlan((HttpFault(operation="files.create", nth=(1,), lose_answer=True),))
-    async with open_world(faults=plan, batch_seconds=30) as world, world.client() as client:
+    async with open_harness(faults=plan, batch_seconds=30) as harness, harness.client() as client:
         async with anyio.create_task_group() as callers:
             callers.start_soon(ask, client, "x")
-            await wait_for_event(world, "batch_submitted")
+            await wait_for_event(harness, "batch_submitted")
             others = [
                 (await client.files.create(file=(f"autobatcher-{i}.jsonl", b"{}\n"), purpose="batch")).id
                 for i in range(120)
             ]
         await anyio.sleep(60)
-        assert sorted(world.emulator.statistics().input_file_ids) == sorted(others)
+        assert sorted(harness.emulator.statistics().input_file_ids) == sorted(others)
 
 
 async def test_events_about_requests_that_go_on_quote_no_server() -> None:
     plan = FaultPlan((BatchFault(nth=(1,), ends="failed", error_code="no capacity for SECRET"),))
-    async with open_world(faults=plan) as world:
-        check_answers(await ask_many(world, 2))
-        assert world.events_named("requests_resubmitted")
-        assert "SECRET" not in json.dumps(world.events)
+    async with open_harness(faults=plan) as harness:
+        check_answers(await ask_many(harness, 2))
+        assert harness.events_named("requests_resubmitted")
+        assert "SECRET" not in json.dumps(harness.events)
 
 
 async def test_a_caller_who_leaves_a_window_makes_room_at_the_gate() -> None:
-    async with open_world() as world, world.client(batch_window_seconds=50, max_queued_bytes=300) as client:
+    async with open_harness() as harness, harness.client(batch_window_seconds=50, max_queued_bytes=300) as client:
         for _ in range(5):
             with anyio.move_on_after(1):
                 await ask(client, "x" * 150)
@@ -265,7 +268,7 @@ async def test_retrying_uploads_of_one_account_hold_up_no_other() -> None:
             return HTTP.Response(503, text="busy")
         return await send(request)
 
-    async with open_world() as world, world.client(http_client=between(world, answer), batch_size=1) as client:
+    async with open_harness() as harness, harness.client(http_client=between(harness, answer), batch_size=1) as client:
         bad = client.with_options(api_key="bad")
         async with anyio.create_task_group() as callers:
             for i in range(8):
@@ -279,7 +282,7 @@ async def test_retrying_uploads_of_one_account_hold_up_no_other() -> None:
 
 async def test_a_batch_whose_file_cannot_be_deleted_holds_up_no_other() -> None:
     plan = FaultPlan((HttpFault(operation="files.delete", status=503),))
-    async with open_world(faults=plan) as world:
+    async with open_harness(faults=plan) as harness:
         begun = anyio.current_time()
-        check_answers(await ask_many(world, 5, batch_size=1, max_active_batches=1))
+        check_answers(await ask_many(harness, 5, batch_size=1, max_active_batches=1))
         assert anyio.current_time() - begun < 60

@@ -89,8 +89,8 @@ async def test_a_withdrawn_request_leaves_its_window_and_its_room() -> None:
     windows = Windows(batch_size=2, window_seconds=5)
     gone, stays, third = [await make(account()) for _ in range(3)]
     windows.add(gone, clock=lambda: 0)
-    assert gone.place is not None
-    gone.place.withdraw(gone)
+    assert gone.holder is not None
+    gone.holder.withdraw(gone)
     assert windows.due(5) == []
     windows.add(stays, clock=lambda: 20)
     assert windows.due(24.9) == []  # the window's time starts anew with its new first request
@@ -105,4 +105,4 @@ async def test_failing_all_settles_every_queued_request() -> None:
         windows.add(request, clock=lambda: 0)
     windows.fail_all(closed_error)
     assert len(windows) == 0
-    assert all(request.place is None for request in requests)
+    assert all(request.holder is None for request in requests)

@@ -1,4 +1,4 @@
-"""What the frameworks' tests share: a framework that may be missing, and a world that batches within a second."""
+"""What the frameworks' tests share: a framework that may be missing, and a harness that batches within a second."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from autobatcher import BatchOpenAI, BatchTransport
-from tests.harness import HTTP, SDK_LIBRARY, World, open_world
+from tests.harness import HTTP, SDK_LIBRARY, Harness, open_harness
 
 QUICK: dict[str, Any] = {"batch_window_seconds": 0.2, "poll_interval_seconds": 0.05}
 
@@ -46,26 +46,26 @@ def _scratch() -> str:
 
 
 @asynccontextmanager
-async def quick_world(**settings: Any) -> AsyncGenerator[tuple[World, BatchOpenAI]]:
+async def quick_world(**settings: Any) -> AsyncGenerator[tuple[Harness, BatchOpenAI]]:
     """An emulated upstream, and a client of it that waits for fractions of a second of real time.
 
-    At the end nothing was paid in full: see `open_world`.
+    At the end nothing was paid in full: see `open_harness`.
     """
-    async with open_world() as world, world.client(**QUICK, **settings) as client:
-        yield world, client
+    async with open_harness() as harness, harness.client(**QUICK, **settings) as client:
+        yield harness, client
 
 
 @asynccontextmanager
-async def quick_http_client() -> AsyncGenerator[tuple[World, Any]]:
+async def quick_http_client() -> AsyncGenerator[tuple[Harness, Any]]:
     """The same with an HTTP client that batches, of the library that the SDK uses."""
-    async with open_world() as world:
+    async with open_harness() as harness:
         transport = BatchTransport(
-            http_client=world.emulator.http_client(library=SDK_LIBRARY), provider=world.like, **QUICK
+            http_client=harness.emulator.http_client(library=SDK_LIBRARY), provider=harness.like, **QUICK
         )
         async with HTTP.AsyncClient(transport=transport) as http_client:
-            yield world, http_client
+            yield harness, http_client
 
 
-def batches(world: World) -> list[int]:
+def batches(harness: Harness) -> list[int]:
     """How many lines each batch had that was created so far."""
-    return [len(batch.custom_ids) for batch in world.emulator.statistics().batches]
+    return [len(batch.custom_ids) for batch in harness.emulator.statistics().batches]

@@ -60,34 +60,34 @@ def language_model(client: BatchOpenAI, model: str = "gpt-4o-mini") -> Any:
 
 @pytest.mark.proves("frameworks", "dspy: LM.acall")
 async def test_concurrent_calls_travel_as_one_batch() -> None:
-    async with quick_world() as (world, client):
+    async with quick_world() as (harness, client):
         lm = language_model(client)
         answers = await asyncio.gather(*(lm.acall(question) for question in QUESTIONS))
         assert [answer[0] for answer in answers] == QUESTIONS
-        assert batches(world) == [5]
+        assert batches(harness) == [5]
 
 
 @pytest.mark.proves("frameworks", "dspy: Predict.acall")
 async def test_concurrent_predictions_travel_as_one_batch() -> None:
-    async with quick_world() as (world, client):
+    async with quick_world() as (harness, client):
         predict = dspy.Predict("question -> answer")
         with dspy.context(lm=language_model(client), adapter=dspy.JSONAdapter()):
             answers = await asyncio.gather(*(predict.acall(question=question) for question in QUESTIONS))
         assert [question in answer.answer for question, answer in zip(QUESTIONS, answers, strict=True)] == [True] * 5
-        assert batches(world) == [5]
+        assert batches(harness) == [5]
 
 
 @pytest.mark.proves("frameworks", "dspy: LM.acall, a line that failed")
 async def test_a_line_that_failed_is_dspys_own_error() -> None:
-    async with quick_world() as (world, client):
+    async with quick_world() as (harness, client):
         with pytest.raises(dspy.LMError) as caught:
             await language_model(client, "fail-400").acall("one")
         assert "fail-400" in str(caught.value)
-        assert batches(world) == [1]
+        assert batches(harness) == [1]
 
 
 async def test_a_sync_call_is_refused_instead_of_paid_in_full() -> None:
-    async with quick_world() as (world, client):
+    async with quick_world() as (harness, client):
         with pytest.raises(dspy.LMError, match="use acall"):
             language_model(client)("one")
-        assert batches(world) == []
+        assert batches(harness) == []

@@ -36,7 +36,7 @@ async def test_an_evaluation_travels_as_one_batch(responses_api: bool, tmp_path:
         solver=solver.generate(),
         scorer=scorer.match(),
     )
-    async with quick_http_client() as (world, http_client):
+    async with quick_http_client() as (harness, http_client):
         batched = batched_model(http_client, responses_api=responses_api)
         (log,) = await inspect_ai.eval_async(
             task, model=batched, max_connections=1000, max_samples=1000, log_dir=str(tmp_path)
@@ -44,4 +44,4 @@ async def test_an_evaluation_travels_as_one_batch(responses_api: bool, tmp_path:
         assert log.status == "success", log.error
         assert [sample.output.completion for sample in log.samples] == QUESTIONS
         assert log.results.scores[0].metrics["accuracy"].value == 1
-        assert batches(world) == [30]
+        assert batches(harness) == [30]

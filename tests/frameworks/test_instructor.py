@@ -39,19 +39,19 @@ async def extract(client: Any, question: str) -> Any:
 @pytest.mark.parametrize("mode", ["TOOLS", "JSON_SCHEMA"])
 @pytest.mark.proves("frameworks", "instructor: from_openai, response_model, {mode}")
 async def test_response_models_travel_as_one_batch(mode: str) -> None:
-    async with quick_world() as (world, client):
+    async with quick_world() as (harness, client):
         batched = patched(client, mode)
         cities = await asyncio.gather(*(extract(batched, question) for question in QUESTIONS))
         assert [city.name for city in cities] == QUESTIONS
-        assert batches(world) == [5]
+        assert batches(harness) == [5]
 
 
 @pytest.mark.proves("frameworks", "instructor: create_partial")
 async def test_a_partial_tells_a_batched_answer() -> None:
-    async with quick_world() as (world, client):
+    async with quick_world() as (harness, client):
         stream = patched(client, "TOOLS").chat.completions.create_partial(
             model="gpt-4o-mini", messages=[{"role": "user", "content": "Paris"}], response_model=City
         )
         partials = [partial async for partial in stream]
         assert partials[-1].name == "Paris"
-        assert batches(world) == [1]
+        assert batches(harness) == [1]

@@ -41,24 +41,24 @@ def message(text: str) -> Any:
 
 @pytest.mark.proves("frameworks", "llama-index: OpenAILike.achat")
 async def test_concurrent_chats_travel_as_one_batch() -> None:
-    async with quick_world() as (world, client):
+    async with quick_world() as (harness, client):
         model = chat_model(client)
         answers = await asyncio.gather(*(model.achat([message(question)]) for question in QUESTIONS))
         assert [answer.message.content for answer in answers] == QUESTIONS
-        assert batches(world) == [5]
+        assert batches(harness) == [5]
 
 
 @pytest.mark.proves("frameworks", "llama-index: OpenAILike.astream_chat")
 async def test_a_stream_tells_a_batched_answer() -> None:
-    async with quick_world() as (world, client):
+    async with quick_world() as (harness, client):
         told = [chunk.delta async for chunk in await chat_model(client).astream_chat([message("a streamed answer")])]
         assert "".join(told) == "a streamed answer"
-        assert batches(world) == [1]
+        assert batches(harness) == [1]
 
 
 @pytest.mark.proves("frameworks", "llama-index: OpenAILikeEmbedding.aget_text_embedding_batch")
 async def test_embeddings_travel_as_one_batch() -> None:
-    async with quick_http_client() as (world, http_client):
+    async with quick_http_client() as (harness, http_client):
         vectors = await embedding_model(http_client, embed_batch_size=2).aget_text_embedding_batch(QUESTIONS)
         assert len({tuple(vector) for vector in vectors}) == 5
-        assert batches(world) == [3]
+        assert batches(harness) == [3]

@@ -42,27 +42,27 @@ def agent(client: BatchOpenAI, kind: str, **settings: Any) -> Any:
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.proves("frameworks", "openai-agents: Runner.run, {kind}")
 async def test_concurrent_runs_travel_as_one_batch(kind: str) -> None:
-    async with quick_world() as (world, client):
+    async with quick_world() as (harness, client):
         batched = agent(client, kind)
         results = await asyncio.gather(*(agents.Runner.run(batched, question) for question in QUESTIONS))
         assert [result.final_output for result in results] == QUESTIONS
-        assert batches(world) == [5]
+        assert batches(harness) == [5]
 
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.proves("frameworks", "openai-agents: Runner.run with an output type, {kind}")
 async def test_structured_outputs_travel_as_one_batch(kind: str) -> None:
-    async with quick_world() as (world, client):
+    async with quick_world() as (harness, client):
         batched = agent(client, kind, output_type=City)
         results = await asyncio.gather(*(agents.Runner.run(batched, question) for question in QUESTIONS))
         assert [result.final_output for result in results] == [City(name=question) for question in QUESTIONS]
-        assert batches(world) == [5]
+        assert batches(harness) == [5]
 
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.proves("frameworks", "openai-agents: Runner.run_streamed, {kind}")
 async def test_streamed_runs_travel_as_one_batch(kind: str) -> None:
-    async with quick_world() as (world, client):
+    async with quick_world() as (harness, client):
         batched = agent(client, kind)
 
         async def told(question: str) -> tuple[str, str]:
@@ -72,7 +72,7 @@ async def test_streamed_runs_travel_as_one_batch(kind: str) -> None:
 
         answers = await asyncio.gather(*(told(question) for question in QUESTIONS))
         assert answers == [(question, question) for question in QUESTIONS]
-        assert batches(world) == [5]
+        assert batches(harness) == [5]
 
 
 def _is_text(event: Any) -> bool:
@@ -85,7 +85,7 @@ async def test_each_turn_of_concurrent_runs_travels_as_one_batch(kind: str) -> N
     def population(city: str) -> str:
         return f"{city}: many"
 
-    async with quick_world() as (world, client):
+    async with quick_world() as (harness, client):
         batched = agent(
             client,
             kind,
@@ -95,7 +95,7 @@ async def test_each_turn_of_concurrent_runs_travels_as_one_batch(kind: str) -> N
         results = await asyncio.gather(*(agents.Runner.run(batched, question) for question in QUESTIONS))
         assert [result.final_output for result in results] == QUESTIONS
         assert [_tool_output(result) for result in results] == [f"{question}: many" for question in QUESTIONS]
-        assert batches(world) == [5, 5]
+        assert batches(harness) == [5, 5]
 
 
 def _tool_output(result: Any) -> Any:

@@ -37,36 +37,36 @@ def agent(client: BatchOpenAI, kind: str = "chat", **settings: Any) -> Any:
 @pytest.mark.parametrize("kind", ["chat", "responses"])
 @pytest.mark.proves("frameworks", "pydantic-ai: Agent.run, {kind}")
 async def test_concurrent_runs_travel_as_one_batch(kind: str) -> None:
-    async with quick_world() as (world, client):
+    async with quick_world() as (harness, client):
         batched = agent(client, kind)
         results = await asyncio.gather(*(batched.run(question) for question in QUESTIONS))
         assert [result.output for result in results] == QUESTIONS
-        assert batches(world) == [5]
+        assert batches(harness) == [5]
 
 
 @pytest.mark.parametrize("kind", ["chat", "responses"])
 @pytest.mark.proves("frameworks", "pydantic-ai: Agent.run with an output type, {kind}")
 async def test_structured_outputs_travel_as_one_batch(kind: str) -> None:
-    async with quick_world() as (world, client):
+    async with quick_world() as (harness, client):
         batched = agent(client, kind, output_type=City)
         results = await asyncio.gather(*(batched.run(question) for question in QUESTIONS))
         assert [result.output for result in results] == [City(name=question) for question in QUESTIONS]
-        assert batches(world) == [5]
+        assert batches(harness) == [5]
 
 
 @pytest.mark.proves("frameworks", "pydantic-ai: model_settings with max_retries")
 async def test_a_copy_for_other_retries_uses_the_same_queue() -> None:
-    async with quick_world() as (world, client):
+    async with quick_world() as (harness, client):
         patient, hasty = agent(client), agent(client, model_settings={"max_retries": 0})
         results = await asyncio.gather(patient.run("one"), hasty.run("two"))
         assert [result.output for result in results] == ["one", "two"]
-        assert batches(world) == [2]
+        assert batches(harness) == [2]
 
 
 @pytest.mark.parametrize("kind", ["chat", "responses"])
 @pytest.mark.proves("frameworks", "pydantic-ai: Agent.run_stream, {kind}")
 async def test_a_streamed_run_tells_a_batched_answer(kind: str) -> None:
-    async with quick_world() as (world, client), agent(client, kind).run_stream("a streamed answer") as run:
+    async with quick_world() as (harness, client), agent(client, kind).run_stream("a streamed answer") as run:
         told = [text async for text in run.stream_text(delta=True)]
         assert "".join(told) == "a streamed answer"
-        assert batches(world) == [1]
+        assert batches(harness) == [1]

@@ -41,17 +41,17 @@ def embedder(client: BatchOpenAI) -> Any:
 
 @pytest.mark.proves("frameworks", "ragas: llm_factory, agenerate")
 async def test_generated_models_travel_as_one_batch() -> None:
-    async with quick_world() as (world, client):
+    async with quick_world() as (harness, client):
         llm = judge(client)
         answers = await asyncio.gather(*(llm.agenerate(question, Echo) for question in QUESTIONS))
         assert [answer.echo for answer in answers] == QUESTIONS
-        assert batches(world) == [5]
+        assert batches(harness) == [5]
 
 
 @pytest.mark.proves("frameworks", "ragas: embedding_factory, aembed_text")
 async def test_embeddings_travel_as_one_batch() -> None:
-    async with quick_world() as (world, client):
+    async with quick_world() as (harness, client):
         model = embedder(client)
         vectors = await asyncio.gather(*(model.aembed_text(question) for question in QUESTIONS))
         assert len({tuple(vector) for vector in vectors}) == 5
-        assert batches(world) == [5]
+        assert batches(harness) == [5]

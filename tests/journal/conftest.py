@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.journal.restarts import Lives
+from tests.journal.restarts import Restarts
 
 
 @pytest.fixture
-def lives(tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Lives:
+def restarts(tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Restarts:
     """Programs that use one journal, one after the other."""
-    return Lives(tmp_path / "journal.sqlite3", monkeypatch)
+    return Restarts(tmp_path / "journal.sqlite3", monkeypatch)

@@ -16,11 +16,11 @@ from autobatcher import BatchOpenAI
 from autobatcher.engine.batcher import Batcher
 from autobatcher.engine.journal import BatchRecord, at_exit
 from autobatcher.engine.journal.store import Store
-from tests.harness import Send, World, ask, between
+from tests.harness import Harness, Send, ask, between
 from tests.journal.inline_writer import InlineWriter
 
 
-class Life:
+class Program:
     """One program: its client, and what kills it."""
 
     def __init__(self, scope: anyio.CancelScope) -> None:
@@ -42,13 +42,13 @@ class Life:
         return await send(request)
 
 
-class Lives:
+class Restarts:
     """The journal at `path`, and who uses it."""
 
     def __init__(self, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.path = path
         self._monkeypatch = monkeypatch
-        self._now: Life | None = None
+        self._now: Program | None = None
         self._numbers = itertools.count()
         monkeypatch.setattr("autobatcher.engine.journal.journal.Writer", self._make_writer)
         # Wall time goes with virtual time, so that it can be told how old a creation is.
@@ -82,15 +82,15 @@ class Lives:
             mark.unlink()
 
     @asynccontextmanager
-    async def life(self, world: World, **settings: Any) -> AsyncGenerator[Life]:
+    async def program(self, harness: Harness, **settings: Any) -> AsyncGenerator[Program]:
         """A program in a process of its own. It may `die` in the block."""
         self.new_process()
         with anyio.CancelScope() as scope:
-            life = self._now = Life(scope)
-            http_client = between(world, life.answer)
-            life.client = world.client(**{"journal": self.path, "http_client": http_client, **settings})
-            async with life.client:
-                yield life
+            program = self._now = Program(scope)
+            http_client = between(harness, program.answer)
+            program.client = harness.client(**{"journal": self.path, "http_client": http_client, **settings})
+            async with program.client:
+                yield program
 
 
 async def ask_all(client: BatchOpenAI, texts: Iterable[str]) -> list[str]:
@@ -106,6 +106,6 @@ async def ask_all(client: BatchOpenAI, texts: Iterable[str]) -> list[str]:
     return [answers[number] for number in sorted(answers)]
 
 
-def billed(world: World) -> Counter[str]:
+def billed(harness: Harness) -> Counter[str]:
     """How often each prompt was paid for."""
-    return Counter(line.body["messages"][0]["content"] for line in world.emulator.statistics().lines if line.billed)
+    return Counter(line.body["messages"][0]["content"] for line in harness.emulator.statistics().lines if line.billed)

@@ -23,8 +23,8 @@ from tests.cli.processes import environment, read_until, run, started
 from tests.cli.test_run import ASK
 from tests.cli.test_run import flags as run_flags
 from tests.cli.test_serve import CHAT, END_SECONDS, ask_in_background, emulator, proxy, statuses
-from tests.harness import SDK_LIBRARY, ask, open_world, wait_for_event
-from tests.journal.restarts import Lives, billed
+from tests.harness import SDK_LIBRARY, ask, open_harness, wait_for_event
+from tests.journal.restarts import Restarts, billed
 from tests.server.proxies import open_proxy
 
 # ---- serve ----
@@ -72,10 +72,10 @@ async def test_an_answer_whose_client_has_gone_is_kept_for_longer_than_the_grace
         ):
             with trio.move_on_after(0.3):
                 await http.post("/v1/chat/completions", json=CHAT)
-            await wait_for_event(door.world, "batch_completed")
+            await wait_for_event(door.harness, "batch_completed")
             await trio.sleep(0.3)
             assert (await http.post("/v1/chat/completions", json=CHAT)).status_code == 200
-            assert len(door.world.emulator.statistics().lines) == 1
+            assert len(door.harness.emulator.statistics().lines) == 1
 
 
 # ---- run ----
@@ -160,15 +160,15 @@ def test_answers_are_given_again_unless_the_process_ended_well(
 # ---- other doors ----
 
 
-async def test_a_transport_has_a_journal_too(lives: Lives) -> None:
+async def test_a_transport_has_a_journal_too(restarts: Restarts) -> None:
     url, headers = "http://upstream.test/v1/chat/completions", {"authorization": "Bearer test-key"}
-    async with open_world(batch_seconds=30.0) as world:
+    async with open_harness(batch_seconds=30.0) as harness:
         for is_last in (False, True):
-            lives.new_process()
+            restarts.new_process()
             transport = BatchTransport(
-                http_client=world.emulator.http_client(),
+                http_client=harness.emulator.http_client(),
                 provider="openai",
-                journal=lives.path,
+                journal=restarts.path,
                 batch_window_seconds=1.0,
                 max_wait_seconds=None if is_last else 10.0,
                 cancel_abandoned_batches=False,
@@ -176,7 +176,7 @@ async def test_a_transport_has_a_journal_too(lives: Lives) -> None:
             async with httpx.AsyncClient(transport=transport) as http:
                 response = await http.post(url, json=CHAT, headers=headers, timeout=None)
                 assert response.status_code == (200 if is_last else 504)
-        assert billed(world) == {"hello": 1}
+        assert billed(harness) == {"hello": 1}
 
 
 @pytest.mark.real_time
@@ -228,16 +228,16 @@ def test_a_sync_client_may_be_told_to_keep_all_before_its_first_call(tmp_path: P
     assert ids[0] == ids[1]
 
 
-async def test_an_exception_that_leaves_the_block_of_an_http_client_keeps_what_was_taken(lives: Lives) -> None:
+async def test_an_exception_that_leaves_the_block_of_an_http_client_keeps_what_was_taken(restarts: Restarts) -> None:
     url, headers = "http://upstream.test/v1/chat/completions", {"authorization": "Bearer test-key"}
-    async with open_world() as world:
-        lives.new_process()
+    async with open_harness() as harness:
+        restarts.new_process()
 
         async def program(ending: type[Exception] | None) -> None:
             transport = BatchTransport(
-                http_client=world.emulator.http_client(),
+                http_client=harness.emulator.http_client(),
                 provider="openai",
-                journal=lives.path,
+                journal=restarts.path,
                 batch_window_seconds=1.0,
             )
             async with httpx.AsyncClient(transport=transport) as http:
@@ -248,12 +248,12 @@ async def test_an_exception_that_leaves_the_block_of_an_http_client_keeps_what_w
         with pytest.raises(ZeroDivisionError):
             await program(ZeroDivisionError)
         await program(None)
-        assert billed(world) == {"hello": 1}
+        assert billed(harness) == {"hello": 1}
 
 
-async def test_closing_a_client_before_its_first_call_leaves_no_file(lives: Lives) -> None:
-    async with open_world() as world:
-        client = world.client(journal=lives.path)
+async def test_closing_a_client_before_its_first_call_leaves_no_file(restarts: Restarts) -> None:
+    async with open_harness() as harness:
+        client = harness.client(journal=restarts.path)
         await client.close()
         await anyio.sleep(1)
-    assert not lives.path.exists()
+    assert not restarts.path.exists()

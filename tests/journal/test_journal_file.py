@@ -16,8 +16,8 @@ from autobatcher import BatchOpenAI, BatchOpenAISync
 from autobatcher.engine.journal import schema
 from autobatcher.engine.journal.store import Store
 from autobatcher.errors import JournalError, JournalInUseError
-from tests.harness import ask, open_world, outcome_of, wait_for_event
-from tests.journal.restarts import Lives, ask_all, billed
+from tests.harness import ask, open_harness, outcome_of, wait_for_event
+from tests.journal.restarts import Restarts, ask_all, billed
 
 CHAT = "/v1/chat/completions"
 SECRETS = (b"test-key", b"Bearer")
@@ -28,67 +28,70 @@ def bytes_of(path: Path) -> bytes:
     return b"".join(each.read_bytes() for each in sorted(path.parent.iterdir()) if each.name.startswith(path.name))
 
 
-async def test_only_its_owner_may_read_it(lives: Lives) -> None:
-    async with open_world() as world, lives.life(world) as life:
-        await ask(life.client, "a")
-        for each in lives.path.parent.iterdir():
+async def test_only_its_owner_may_read_it(restarts: Restarts) -> None:
+    async with open_harness() as harness, restarts.program(harness) as program:
+        await ask(program.client, "a")
+        for each in restarts.path.parent.iterdir():
             if not each.name.endswith("-lock"):  # which is empty
                 assert stat.S_IMODE(each.stat().st_mode) == 0o600, each
 
 
-async def test_a_file_that_others_could_read_is_closed_to_them(lives: Lives) -> None:
-    lives.path.touch(mode=0o644)
-    async with open_world() as world, lives.life(world) as life:
-        await ask(life.client, "a")
-    assert stat.S_IMODE(lives.path.stat().st_mode) == 0o600
+async def test_a_file_that_others_could_read_is_closed_to_them(restarts: Restarts) -> None:
+    restarts.path.touch(mode=0o644)
+    async with open_harness() as harness, restarts.program(harness) as program:
+        await ask(program.client, "a")
+    assert stat.S_IMODE(restarts.path.stat().st_mode) == 0o600
 
 
-async def test_prompts_and_answers_are_in_it_and_no_key(lives: Lives) -> None:
-    async with open_world() as world:
-        async with lives.life(world) as life:
-            answer = await ask(life.client, "the-prompt")
-            life.die()
-        assert b"the-prompt" in bytes_of(lives.path)
-        assert answer.encode() in bytes_of(lives.path)
-        assert not [secret for secret in SECRETS if secret in bytes_of(lives.path)]
+async def test_prompts_and_answers_are_in_it_and_no_key(restarts: Restarts) -> None:
+    async with open_harness() as harness:
+        async with restarts.program(harness) as program:
+            answer = await ask(program.client, "the-prompt")
+            program.die()
+        assert b"the-prompt" in bytes_of(restarts.path)
+        assert answer.encode() in bytes_of(restarts.path)
+        assert not [secret for secret in SECRETS if secret in bytes_of(restarts.path)]
 
 
-async def test_hash_only_keeps_neither_and_reads_answers_again(lives: Lives) -> None:
-    async with open_world() as world:
-        async with lives.life(world, journal_hash_only=True) as life:
-            await ask(life.client, "the-prompt")
-            life.die()
-        assert b"the-prompt" not in bytes_of(lives.path)
-        async with lives.life(world, journal_hash_only=True) as life:
-            assert "the-prompt" in await ask(life.client, "the-prompt")
-        assert billed(world) == {"the-prompt": 1}
-        assert b"the-prompt" not in bytes_of(lives.path)
+async def test_hash_only_keeps_neither_and_reads_answers_again(restarts: Restarts) -> None:
+    async with open_harness() as harness:
+        async with restarts.program(harness, journal_hash_only=True) as program:
+            await ask(program.client, "the-prompt")
+            program.die()
+        assert b"the-prompt" not in bytes_of(restarts.path)
+        async with restarts.program(harness, journal_hash_only=True) as program:
+            assert "the-prompt" in await ask(program.client, "the-prompt")
+        assert billed(harness) == {"the-prompt": 1}
+        assert b"the-prompt" not in bytes_of(restarts.path)
 
 
-async def test_hash_only_finds_a_batch_that_still_runs(lives: Lives) -> None:
-    async with open_world(batch_seconds=30.0) as world:
-        async with lives.life(world, journal_hash_only=True) as life, anyio.create_task_group() as nursery:
-            nursery.start_soon(ask_all, life.client, ["a", "a"])
-            await wait_for_event(world, "batch_submitted")
-            life.die()
-        async with lives.life(world, journal_hash_only=True) as life:
-            assert len(await ask_all(life.client, ["a", "a"])) == 2
-        assert billed(world) == {"a": 2}
+async def test_hash_only_finds_a_batch_that_still_runs(restarts: Restarts) -> None:
+    async with open_harness(batch_seconds=30.0) as harness:
+        async with restarts.program(harness, journal_hash_only=True) as program, anyio.create_task_group() as nursery:
+            nursery.start_soon(ask_all, program.client, ["a", "a"])
+            await wait_for_event(harness, "batch_submitted")
+            program.die()
+        async with restarts.program(harness, journal_hash_only=True) as program:
+            assert len(await ask_all(program.client, ["a", "a"])) == 2
+        assert billed(harness) == {"a": 2}
 
 
-async def test_hash_only_reads_again_what_came_while_its_caller_was_gone(lives: Lives) -> None:
-    async with open_world(batch_seconds=60.0) as world, lives.life(world, journal_hash_only=True) as life:
+async def test_hash_only_reads_again_what_came_while_its_caller_was_gone(restarts: Restarts) -> None:
+    async with (
+        open_harness(batch_seconds=60.0) as harness,
+        restarts.program(harness, journal_hash_only=True) as program,
+    ):
 
         async def leave() -> None:
             with anyio.move_on_after(20):
-                await ask(life.client, "a")
+                await ask(program.client, "a")
 
         async with anyio.create_task_group() as nursery:
             nursery.start_soon(leave)
-            nursery.start_soon(ask, life.client, "b")
+            nursery.start_soon(ask, program.client, "b")
         await anyio.sleep(100)
-        assert "a" in await ask(life.client, "a")
-        assert billed(world) == {"a": 1, "b": 1}
+        assert "a" in await ask(program.client, "a")
+        assert billed(harness) == {"a": 1, "b": 1}
 
 
 def age(path: Path, seconds: float) -> None:
@@ -101,69 +104,69 @@ def age(path: Path, seconds: float) -> None:
 
 @pytest.mark.parametrize(("age_seconds", "times_paid"), [(3500.0, 1), (3700.0, 2)])
 async def test_answers_older_than_the_retention_are_forgotten(
-    lives: Lives, age_seconds: float, times_paid: int
+    restarts: Restarts, age_seconds: float, times_paid: int
 ) -> None:
-    async with open_world() as world:
-        async with lives.life(world) as life:
-            await ask(life.client, "the-prompt")
-            life.die()
-        age(lives.path, age_seconds)
-        async with lives.life(world, journal_retention_seconds=3600.0) as life:
-            await ask(life.client, "the-prompt")
-        assert billed(world) == {"the-prompt": times_paid}
+    async with open_harness() as harness:
+        async with restarts.program(harness) as program:
+            await ask(program.client, "the-prompt")
+            program.die()
+        age(restarts.path, age_seconds)
+        async with restarts.program(harness, journal_retention_seconds=3600.0) as program:
+            await ask(program.client, "the-prompt")
+        assert billed(harness) == {"the-prompt": times_paid}
 
 
-async def test_a_batch_that_was_not_read_outlives_the_retention(lives: Lives) -> None:
-    async with open_world(batch_seconds=30.0) as world:
-        async with lives.life(world) as life, anyio.create_task_group() as nursery:
-            nursery.start_soon(ask, life.client, "a")
-            await wait_for_event(world, "batch_submitted")
-            life.die()
-        age(lives.path, 86_400.0)
-        async with lives.life(world, journal_retention_seconds=1.0) as life:
-            await ask(life.client, "a")
-        assert billed(world) == {"a": 1}
+async def test_a_batch_that_was_not_read_outlives_the_retention(restarts: Restarts) -> None:
+    async with open_harness(batch_seconds=30.0) as harness:
+        async with restarts.program(harness) as program, anyio.create_task_group() as nursery:
+            nursery.start_soon(ask, program.client, "a")
+            await wait_for_event(harness, "batch_submitted")
+            program.die()
+        age(restarts.path, 86_400.0)
+        async with restarts.program(harness, journal_retention_seconds=1.0) as program:
+            await ask(program.client, "a")
+        assert billed(harness) == {"a": 1}
 
 
 # ---- one engine at a time ----
 
 
-async def test_a_second_engine_is_refused_clearly_and_the_first_one_goes_on(lives: Lives) -> None:
-    async with open_world() as world, lives.life(world) as life:
+async def test_a_second_engine_is_refused_clearly_and_the_first_one_goes_on(restarts: Restarts) -> None:
+    async with open_harness() as harness, restarts.program(harness) as program:
         with pytest.raises(JournalInUseError, match=r"in use by another engine \(process \d+ on .+\)"):
-            async with world.client(journal=lives.path):
+            async with harness.client(journal=restarts.path):
                 pass
-        assert "a" in await ask(life.client, "a")
+        assert "a" in await ask(program.client, "a")
 
 
-async def test_a_second_engine_in_a_nursery_or_bare_is_refused_too(lives: Lives) -> None:
-    async with open_world() as world, lives.life(world):
-        second = world.client(journal=lives.path)
+async def test_a_second_engine_in_a_nursery_or_bare_is_refused_too(restarts: Restarts) -> None:
+    async with open_harness() as harness, restarts.program(harness):
+        second = harness.client(journal=restarts.path)
         with pytest.raises(JournalInUseError):
             await second.run()
-        third = world.client(journal=lives.path)
+        third = harness.client(journal=restarts.path)
         assert isinstance(await outcome_of(ask(third, "a")), JournalInUseError)
         await third.close()
 
 
-async def test_the_next_engine_may_have_it_as_soon_as_the_first_is_closed(lives: Lives) -> None:
-    async with open_world() as world:
+async def test_the_next_engine_may_have_it_as_soon_as_the_first_is_closed(restarts: Restarts) -> None:
+    async with open_harness() as harness:
         for _ in range(3):
-            async with world.client(journal=lives.path) as client:
+            async with harness.client(journal=restarts.path) as client:
                 await ask(client, "a")
 
 
-async def test_copies_of_a_client_share_its_journal(lives: Lives) -> None:
-    async with open_world() as world, lives.life(world) as life:
-        assert "a" in await ask(life.client.with_options(max_retries=0), "a")
+async def test_copies_of_a_client_share_its_journal(restarts: Restarts) -> None:
+    async with open_harness() as harness, restarts.program(harness) as program:
+        assert "a" in await ask(program.client.with_options(max_retries=0), "a")
 
 
 # ---- when it cannot be used ----
 
 
 @pytest.mark.parametrize("kind", ["no directory", "a directory", "no journal", "of a later version"])
-async def test_a_file_that_cannot_be_used_is_told_at_once_and_nothing_is_sent(kind: str, lives: Lives) -> None:
-    path = lives.path
+async def test_a_file_that_cannot_be_used_is_told_at_once_and_nothing_is_sent(kind: str, restarts: Restarts) -> None:
+    path = restarts.path
     match kind:
         case "no directory":
             path = path / "deeper" / "journal"
@@ -175,37 +178,37 @@ async def test_a_file_that_cannot_be_used_is_told_at_once_and_nothing_is_sent(ki
             with sqlite3.connect(path) as connection:
                 connection.execute(f"PRAGMA user_version = {len(schema.MIGRATIONS) + 1}")
             connection.close()
-    async with open_world() as world:
+    async with open_harness() as harness:
         with pytest.raises(JournalError):
-            async with world.client(journal=path):
+            async with harness.client(journal=path):
                 pass
-        assert not world.emulator.statistics().uploads
+        assert not harness.emulator.statistics().uploads
     if kind == "no journal":
         assert path.read_bytes() == b"my diary\n" * 1000
 
 
 async def test_a_disk_that_is_full_stops_new_batches_and_not_the_answers_of_others(
-    lives: Lives, monkeypatch: pytest.MonkeyPatch
+    restarts: Restarts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(*_: Any, **__: Any) -> None:
         raise sqlite3.OperationalError("database or disk is full")
 
-    async with open_world(batch_seconds=30.0) as world, lives.life(world) as life:
+    async with open_harness(batch_seconds=30.0) as harness, restarts.program(harness) as program:
         outcomes: list[Any] = []
 
         async def one(text: str) -> None:
-            outcomes.append(await outcome_of(ask(life.client, text)))
+            outcomes.append(await outcome_of(ask(program.client, text)))
 
         async with anyio.create_task_group() as nursery:
             nursery.start_soon(one, "a")
-            await wait_for_event(world, "batch_submitted")
+            await wait_for_event(harness, "batch_submitted")
             monkeypatch.setattr(Store, "intend", full)
             await one("b")
         refused, answered = outcomes
         assert isinstance(refused, JournalError)
         assert "disk is full" in refused.message
         assert "a" in answered
-        assert world.emulator.statistics().batches_created == 1
+        assert harness.emulator.statistics().batches_created == 1
 
 
 @pytest.mark.parametrize(
@@ -247,23 +250,23 @@ def test_a_migration_that_fails_leaves_the_file_as_it_was(tmp_path: Path, monkey
     connection.close()
 
 
-async def test_one_file_has_one_lock_by_whatever_name(lives: Lives) -> None:
-    other = lives.path.with_name("another-name")
-    async with open_world() as world, lives.life(world):
-        other.symlink_to(lives.path)
+async def test_one_file_has_one_lock_by_whatever_name(restarts: Restarts) -> None:
+    other = restarts.path.with_name("another-name")
+    async with open_harness() as harness, restarts.program(harness):
+        other.symlink_to(restarts.path)
         with pytest.raises(JournalInUseError):
-            async with world.client(journal=other):
+            async with harness.client(journal=other):
                 pass
 
 
-async def test_an_sqlite_file_of_somebody_else_is_left_as_it_is(lives: Lives) -> None:
-    with closing(sqlite3.connect(lives.path)) as connection, connection:
+async def test_an_sqlite_file_of_somebody_else_is_left_as_it_is(restarts: Restarts) -> None:
+    with closing(sqlite3.connect(restarts.path)) as connection, connection:
         connection.execute("CREATE TABLE batches (mine TEXT)")
-    async with open_world() as world:
+    async with open_harness() as harness:
         with pytest.raises(JournalError, match="no journal of autobatcher"):
-            async with world.client(journal=lives.path):
+            async with harness.client(journal=restarts.path):
                 pass
-    with closing(sqlite3.connect(lives.path)) as connection:
+    with closing(sqlite3.connect(restarts.path)) as connection:
         assert connection.execute("SELECT name FROM sqlite_master").fetchall() == [("batches",)]
 
 
@@ -276,29 +279,29 @@ async def test_a_file_that_could_not_be_written_for_a_while_has_everything_after
 ) -> None:
     monkeypatch.setattr("autobatcher.engine.journal.store.BUSY_SECONDS", 0.05)
     path, fast = tmp_path / "journal", {"batch_window_seconds": 0.01, "poll_interval_seconds": 0.01}
-    async with open_world(batch_seconds=0.5) as world:
+    async with open_harness(batch_seconds=0.5) as harness:
         with anyio.fail_after(20):
-            async with world.client(journal=path, **fast) as client, anyio.create_task_group() as nursery:
+            async with harness.client(journal=path, **fast) as client, anyio.create_task_group() as nursery:
                 nursery.start_soon(ask, client, "a")
-                await wait_for_event(world, "batch_submitted")
+                await wait_for_event(harness, "batch_submitted")
                 with closing(sqlite3.connect(path, isolation_level=None)) as other:
                     other.execute("BEGIN IMMEDIATE")
                     assert isinstance(await outcome_of(ask(client, "b")), JournalError)
-                    await wait_for_event(world, "batch_completed")
+                    await wait_for_event(harness, "batch_completed")
                 assert "b" in await ask(client, "b")
                 client.keep_for_rerun()
-            async with world.client(journal=path, **fast) as client:
+            async with harness.client(journal=path, **fast) as client:
                 await ask_all(client, ["a", "b"])
-        assert billed(world) == {"a": 1, "b": 1}
+        assert billed(harness) == {"a": 1, "b": 1}
 
 
 @pytest.mark.real_time
 async def test_the_thread_that_writes_ends_with_the_client(tmp_path: Path) -> None:
-    async with open_world() as world:
+    async with open_harness() as harness:
         with anyio.fail_after(20):
             fast = {"batch_window_seconds": 0.01, "poll_interval_seconds": 0.01}
             for _ in range(2):
-                async with world.client(journal=tmp_path / "journal", **fast) as client:
+                async with harness.client(journal=tmp_path / "journal", **fast) as client:
                     await ask_all(client, [f"q{number}" for number in range(50)])
                     assert "autobatcher journal" in {thread.name for thread in threading.enumerate()}
                 assert "autobatcher journal" not in {thread.name for thread in threading.enumerate()}

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 
 from autobatcher.emulator import BatchFault, FaultPlan, HttpFault
 from autobatcher.errors import BatchEndedError
-from tests.harness import ask, open_world
-from tests.journal.restarts import Lives, billed
+from tests.harness import ask, open_harness
+from tests.journal.restarts import Restarts, billed
 
 SEEDS = int(os.environ.get("HYPOTHESIS_SEEDS", "0"))
 EXAMPLES = settings(max_examples=SEEDS or 60, derandomize=not SEEDS)
@@ -84,24 +84,24 @@ plans = st.builds(
 @EXAMPLES
 @given(plan=plans)
 async def test_whenever_programs_die_the_last_one_has_all_answers_and_each_was_paid_once(
-    plan: Plan, lives: Lives
+    plan: Plan, restarts: Restarts
 ) -> None:
-    lives.clear()
-    async with open_world(plan.like, batch_seconds=plan.batch_seconds, faults=plan.faults) as world:
+    restarts.clear()
+    async with open_harness(plan.like, batch_seconds=plan.batch_seconds, faults=plan.faults) as harness:
         options: dict[str, Any] = {"batch_size": plan.batch_size, "journal_hash_only": plan.is_hash_only}
         for seconds in plan.deaths:
-            async with lives.life(world, **options) as life, anyio.create_task_group() as nursery:
-                nursery.start_soon(_ask_all, life.client, plan)
+            async with restarts.program(harness, **options) as program, anyio.create_task_group() as nursery:
+                nursery.start_soon(_ask_all, program.client, plan)
                 await anyio.sleep(seconds)
-                life.die()
-        async with lives.life(world, **options) as life:
+                program.die()
+        async with restarts.program(harness, **options) as program:
             with anyio.fail_after(50_000):
-                answers = await _ask_all(life.client, plan)
+                answers = await _ask_all(program.client, plan)
         assert all(text in answer for text, answer in zip(plan.texts, answers, strict=True))
-        assert billed(world) == Counter(plan.texts)
-        statistics = world.emulator.statistics()
+        assert billed(harness) == Counter(plan.texts)
+        statistics = harness.emulator.statistics()
         assert not statistics.running_batch_ids
-        if plan.like == "openai" and not lives.unfinished():  # what is left is looked after by the next program
+        if plan.like == "openai" and not restarts.unfinished():  # what is left is looked after by the next program
             assert not statistics.input_file_ids
 
 

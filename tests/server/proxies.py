@@ -16,7 +16,7 @@ import trio
 from autobatcher import BatchOpenAI
 from autobatcher.server import create_app, serve
 from autobatcher.server.hypercorn.worker import listen
-from tests.harness import World, open_world
+from tests.harness import Harness, open_harness
 
 START_SECONDS = 10
 
@@ -26,7 +26,7 @@ on_real_trio = [pytest.mark.real_time, pytest.mark.parametrize("anyio_backend", 
 
 @dataclass
 class Proxy:
-    world: World
+    harness: Harness
     client: BatchOpenAI
     port: int
     stop: trio.Event
@@ -52,10 +52,10 @@ async def open_proxy(
 ) -> AsyncGenerator[Proxy]:
     """A proxy that batches within a blink; on the way out it is stopped as a signal would stop it."""
     quick = {"batch_window_seconds": 0.05, "poll_interval_seconds": 0.05, "cancel_active_batches_on_close": True}
-    async with open_world(like, **(emulator or {})) as world:
-        client = world.client(**{**quick, **settings})
+    async with open_harness(like, **(emulator or {})) as harness:
+        client = harness.client(**{**quick, **settings})
         sockets = listen("127.0.0.1", 0)
-        proxy = Proxy(world, client, sockets[0].getsockname()[1], trio.Event())
+        proxy = Proxy(harness, client, sockets[0].getsockname()[1], trio.Event())
         async with trio.open_nursery() as nursery:
             with trio.fail_after(START_SECONDS):
                 await nursery.start(partial(serve, client, create_app(client, **(app or {})), sockets, stop=proxy.stop))

@@ -137,7 +137,7 @@ async def test_a_client_that_goes_away_in_the_middle_of_its_body_harms_nobody() 
             async with await connect(proxy) as stream:
                 await stream.send_all(call())
                 assert (await answer(stream)).startswith(b"HTTP/1.1 200")
-            assert len(proxy.world.emulator.statistics().lines) == 1
+            assert len(proxy.harness.emulator.statistics().lines) == 1
 
 
 async def test_a_response_that_was_begun_and_fails_is_cut_off() -> None:
@@ -193,7 +193,7 @@ async def test_nonsense_after_a_request_ends_that_connection_only() -> None:
                 told = b"".join([chunk async for chunk in stream])
                 assert told.startswith(b"HTTP/1.1 200")
                 assert b"HTTP/1.1 400" in told
-            assert len(proxy.world.emulator.statistics().lines) == 1
+            assert len(proxy.harness.emulator.statistics().lines) == 1
 
 
 async def test_a_websocket_is_refused() -> None:

@@ -4,21 +4,21 @@ import pytest
 import trio
 import trio.testing
 
-from autobatcher.server.hypercorn.fair_queue import Turnstile
+from autobatcher.server.hypercorn.fair_queue import FairQueue
 
 pytestmark = pytest.mark.parametrize("anyio_backend", ["trio"], indirect=True)
 
 
 async def test_those_woken_together_go_on_a_few_at_a_time_and_in_their_order() -> None:
-    turnstile, all_at_once, passed = Turnstile(10), trio.Event(), list[int]()
+    fair_queue, all_at_once, passed = FairQueue(10), trio.Event(), list[int]()
 
     async def come(number: int) -> None:
         await all_at_once.wait()
-        await turnstile.pass_through()
+        await fair_queue.pass_through()
         passed.append(number)
 
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(turnstile.run)
+        nursery.start_soon(fair_queue.run)
         for number in range(100):
             nursery.start_soon(come, number)
         await trio.testing.wait_all_tasks_blocked()
@@ -33,14 +33,14 @@ async def test_those_woken_together_go_on_a_few_at_a_time_and_in_their_order() -
 
 
 async def test_who_is_cancelled_before_it_can_go_on_holds_up_nobody() -> None:
-    turnstile = Turnstile(1)
+    fair_queue = FairQueue(1)
     async with trio.open_nursery() as nursery:
-        await turnstile.pass_through()
+        await fair_queue.pass_through()
         with trio.move_on_after(0) as scope:
-            await turnstile.pass_through()
+            await fair_queue.pass_through()
         assert scope.cancelled_caught
-        nursery.start_soon(turnstile.run)
+        nursery.start_soon(fair_queue.run)
         with trio.fail_after(1):
             for _ in range(3):
-                await turnstile.pass_through()
+                await fair_queue.pass_through()
         nursery.cancel_scope.cancel()

@@ -36,6 +36,6 @@ async def test_two_thousand_clients_waiting_at_once_get_their_own_answers() -> N
                 for number in range(CLIENTS):
                     nursery.start_soon(visit, number)
                 # One batch of all of them: every one was waiting when it was submitted.
-                await wait_for_event(proxy.world, "batch_submitted")
+                await wait_for_event(proxy.harness, "batch_submitted")
             assert right == CLIENTS
-            assert [event["request_count"] for event in proxy.world.events_named("batch_submitted")] == [CLIENTS]
+            assert [event["request_count"] for event in proxy.harness.events_named("batch_submitted")] == [CLIENTS]

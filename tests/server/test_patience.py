@@ -24,7 +24,7 @@ from autobatcher.emulator import FaultPlan, LineFault
 from autobatcher.engine.request import Request
 from autobatcher.server import CallLimits
 from autobatcher.server.heartbeat import heartbeat_seconds
-from autobatcher.server.pending_calls import WOKEN_AT_ONCE, WaitingRoom
+from autobatcher.server.pending_calls import WOKEN_AT_ONCE, PendingCalls
 from tests.harness import wait_for_event
 from tests.server.proxies import Proxy, on_real_trio, open_proxy
 
@@ -76,7 +76,7 @@ async def request(text: str = "x") -> Request:
 
 
 async def test_only_a_place_that_was_left_can_be_taken_and_each_only_once() -> None:
-    room = WaitingRoom(grace_seconds=10, most=100)
+    room = PendingCalls(grace_seconds=10, most=100)
     places = [room.enter(await request(), "a") for _ in range(3)]
     endpoint, content = places[0].request.endpoint, places[0].request.body
     assert room.take_back(endpoint, content, "a") is None
@@ -92,7 +92,7 @@ async def test_only_a_place_that_was_left_can_be_taken_and_each_only_once() -> N
 
 @pytest.mark.parametrize("anyio_backend", ["trio"], indirect=True)
 async def test_those_whose_answers_came_together_are_woken_a_few_at_a_time() -> None:
-    room = WaitingRoom(grace_seconds=10, most=1000)
+    room = PendingCalls(grace_seconds=10, most=1000)
     async with anyio.create_task_group() as nursery:
         await nursery.start(room.run)
         places = [room.enter(await request(), "a") for _ in range(3 * WOKEN_AT_ONCE)]
@@ -109,7 +109,7 @@ async def test_those_whose_answers_came_together_are_woken_a_few_at_a_time() -> 
 
 
 async def test_a_place_is_given_up_when_nobody_came_back_in_time() -> None:
-    room = WaitingRoom(grace_seconds=10, most=100)
+    room = PendingCalls(grace_seconds=10, most=100)
     async with anyio.create_task_group() as nursery:
         await nursery.start(room.run)
         first, second = room.enter(await request("1"), "a"), room.enter(await request("2"), "a")
@@ -248,7 +248,7 @@ class TestRealClients:
                     for name, url in (("direct", proxy.url), ("nginx", front)):
                         nursery.start_soon(asked.python, url, f"python {name}")
                         nursery.start_soon(asked.node, url, f"node {name}", tmp_path)
-                statistics = proxy.world.emulator.statistics()
+                statistics = proxy.harness.emulator.statistics()
         assert len(asked.told) == 16
         for text, outcome in asked.told.items():
             if "good" in text:
@@ -268,12 +268,12 @@ class TestRealClients:
             async with open_proxy(emulator=emulator, batch_window_seconds=1.0, batch_size=1000) as proxy:
                 command = [sys.executable, "-c", MANY, f"{proxy.url}/v1"]
                 first = await trio.lowlevel.open_process(command, stdout=subprocess.DEVNULL)
-                await wait_for_event(proxy.world, "batch_submitted")
+                await wait_for_event(proxy.harness, "batch_submitted")
                 first.kill()
                 await first.wait()
                 done = await trio.run_process(command, capture_stdout=True)
                 assert json.loads(done.stdout) == 200
-                statistics = proxy.world.emulator.statistics()
+                statistics = proxy.harness.emulator.statistics()
         assert len(statistics.lines) == 200
         assert set(statistics.billed.values()) == {1}
 
@@ -283,17 +283,17 @@ class TestRealClients:
                 async with trio.open_nursery() as nursery:
                     for _ in range(5):
                         nursery.start_soon(lambda: http.post("/v1/chat/completions", json=body()))
-                assert len(proxy.world.emulator.statistics().lines) == 5
+                assert len(proxy.harness.emulator.statistics().lines) == 5
 
     async def test_an_answer_that_nobody_heard_is_kept_for_the_one_who_comes_back(self) -> None:
         with trio.fail_after(LIMIT):
             async with open_proxy(emulator={"batch_seconds": 1}) as proxy, proxy.http() as http:
                 with trio.move_on_after(0.5):
                     await http.post("/v1/chat/completions", json=body())
-                await wait_for_event(proxy.world, "batch_completed")
+                await wait_for_event(proxy.harness, "batch_completed")
                 answer = await http.post("/v1/chat/completions", json=body())
                 assert answer.json()["choices"][0]["message"]["content"] == "hello"
-                assert len(proxy.world.emulator.statistics().lines) == 1
+                assert len(proxy.harness.emulator.statistics().lines) == 1
                 assert (await http.get("/status")).json()["reattached"] == 1
 
     async def test_a_true_status_is_told_as_long_as_nothing_was_said(self) -> None:
@@ -313,7 +313,7 @@ class TestRealClients:
                     with pytest.raises(httpx.RemoteProtocolError):
                         await http.post("/v1/chat/completions", json=body())
                     assert (await http.post("/v1/chat/completions", json=body())).status_code == 404
-                assert len(proxy.world.emulator.statistics().lines) == 1
+                assert len(proxy.harness.emulator.statistics().lines) == 1
 
     async def test_signs_of_life_come_steadily_and_leave_the_answer_whole(self) -> None:
         quick = {"limits": CallLimits(heartbeat_seconds=0.2)}
@@ -344,7 +344,7 @@ class TestRealClients:
                 with trio.move_on_after(0.5):
                     await http.post("/v1/chat/completions", json=body(), headers={"authorization": "Bearer a"})
                 await http.post("/v1/chat/completions", json=body(), headers={"authorization": "Bearer b"})
-                assert len(proxy.world.emulator.statistics().lines) == 2
+                assert len(proxy.harness.emulator.statistics().lines) == 2
 
 
 MANY = """
@@ -406,7 +406,7 @@ class TestBodies:
             async with open_proxy() as proxy, proxy.http() as http:
                 headers = {"content-type": "application/json"}
                 assert (await http.post("/v1/chat/completions", content=content, headers=headers)).status_code == 200
-                assert proxy.world.emulator.statistics().lines[0].raw_body == content
+                assert proxy.harness.emulator.statistics().lines[0].raw_body == content
 
     async def test_compressed_and_chunked_bodies_are_read_and_bombs_are_not(self) -> None:
         with trio.fail_after(LIMIT):
@@ -564,7 +564,7 @@ class TestReports:
                         nursery.start_soon(lambda h: http.post("/v1/chat/completions", json=body(), headers=h), headers)
                 assert (await http.post("/v1/chat/completions", json=body())).status_code == 401
                 assert (await http.get("/v1/models", headers={"authorization": "Bearer c"})).status_code == 200
-                assert sorted(len(b.custom_ids) for b in proxy.world.emulator.statistics().batches) == [1, 2]
+                assert sorted(len(b.custom_ids) for b in proxy.harness.emulator.statistics().batches) == [1, 2]
         assert {key for method, key in paid if method == "POST"} == {"Bearer a", "Bearer b"}
         assert ("GET", "Bearer c") in paid
 
@@ -599,7 +599,7 @@ class TestWhatAUserBroke:
                     await trio.sleep(0.02)
                 answer = await http.post("/v1/chat/completions", json=large)
                 assert len(answer.json()["choices"][0]["message"]["content"]) == 8_000_000
-                assert len(proxy.world.emulator.statistics().lines) == 1
+                assert len(proxy.harness.emulator.statistics().lines) == 1
 
     async def test_a_reader_who_stalls_cannot_keep_the_proxy_from_stopping(self) -> None:
         with trio.fail_after(LIMIT):
@@ -636,7 +636,7 @@ class TestWhatAUserBroke:
         with trio.fail_after(LIMIT):
             async with open_proxy(emulator={"batch_seconds": 1, "faults": plan}, app=app) as proxy:
                 assert await python_outcome(proxy.url, "x", stream=False) == "422"
-                assert len(proxy.world.emulator.statistics().lines) == 1
+                assert len(proxy.harness.emulator.statistics().lines) == 1
 
     async def test_a_password_in_the_upstreams_url_is_shown_to_nobody(self) -> None:
         with trio.fail_after(LIMIT):
@@ -681,4 +681,4 @@ class TestHttp2:
                     with pytest.raises(httpx.RemoteProtocolError):
                         await http.post("/v1/chat/completions", json=body())
                     assert (await http.post("/v1/chat/completions", json=body())).status_code == 404
-                assert len(proxy.world.emulator.statistics().lines) == 1
+                assert len(proxy.harness.emulator.statistics().lines) == 1

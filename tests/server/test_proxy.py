@@ -61,7 +61,7 @@ async def test_openai_python_streams() -> None:
             async with client.responses.stream(model="m", input="hello") as events:
                 response = await events.get_final_response()
             assert "hello" in response.output_text
-            assert all("stream" not in body for body in proxy.world.bodies_sent())
+            assert all("stream" not in body for body in proxy.harness.bodies_sent())
 
 
 async def test_the_synchronous_sdk_and_curl_work_too() -> None:
@@ -95,7 +95,7 @@ async def test_http2_works_beside_http1() -> None:
                 for _ in range(20):
                     nursery.start_soon(ask)
             assert {(answer.http_version, answer.status_code) for answer in answers} == {("HTTP/2", 200)}
-            assert proxy.world.emulator.statistics().batches_created == 1
+            assert proxy.harness.emulator.statistics().batches_created == 1
 
 
 async def test_fields_nobody_knows_survive_both_ways() -> None:
@@ -104,7 +104,7 @@ async def test_fields_nobody_knows_survive_both_ways() -> None:
             odd = {**CHAT, "chat_template_kwargs": {"thinking": False}, "x-ü": [1.50, None]}
             answer = await client.post("/v1/chat/completions", json={**odd, "stream": False})
             assert answer.status_code == 200
-            (body,) = proxy.world.bodies_sent()
+            (body,) = proxy.harness.bodies_sent()
             assert odd.items() <= body.items()
 
 
@@ -123,7 +123,7 @@ async def test_simultaneous_clients_share_a_batch() -> None:
                 for number in range(50):
                     nursery.start_soon(ask, number)
             assert len(texts) == 50
-            assert proxy.world.emulator.statistics().batches_created == 1
+            assert proxy.harness.emulator.statistics().batches_created == 1
 
 
 @pytest.mark.parametrize("stream", [False, True])
@@ -201,7 +201,7 @@ async def test_a_bad_request_is_refused_at_once_naming_the_field(name: str) -> N
             error = answer.json()["error"]
             assert error["type"] == "invalid_request_error"
             assert error["param"] == param
-            assert proxy.world.emulator.statistics().uploads == 0
+            assert proxy.harness.emulator.statistics().uploads == 0
 
 
 async def test_too_large_a_request_is_a_413() -> None:
@@ -243,8 +243,8 @@ async def test_a_client_that_does_not_come_back_is_a_caller_that_left() -> None:
         async with open_proxy(emulator={"batch_seconds": 60}, app={"limits": limits}) as proxy, proxy.http() as client:
             with trio.move_on_after(0.5):
                 await client.post("/v1/chat/completions", json=CHAT)
-            await wait_for_event(proxy.world, "batch_cancelled_upstream")
-            assert proxy.world.emulator.statistics().running_batch_ids == ()
+            await wait_for_event(proxy.harness, "batch_cancelled_upstream")
+            assert proxy.harness.emulator.statistics().running_batch_ids == ()
 
 
 async def test_stopping_answers_what_waits_with_a_503_and_cancels_upstream() -> None:
@@ -261,13 +261,13 @@ async def test_stopping_answers_what_waits_with_a_503_and_cancels_upstream() -> 
             async with trio.open_nursery() as nursery:
                 for _ in range(50):
                     nursery.start_soon(ask)
-                await wait_for_event(proxy.world, "batch_submitted")
+                await wait_for_event(proxy.harness, "batch_submitted")
                 proxy.stop.set()
-            batch_id = proxy.world.events_named("batch_submitted")[0]["batch_id"]
+            batch_id = proxy.harness.events_named("batch_submitted")[0]["batch_id"]
             assert {answer.status_code for answer in answers} == {503}
             for answer in answers:
                 assert answer.headers["x-should-retry"] == "false"
                 assert answer.headers["x-autobatcher-batch-id"] == batch_id
                 assert answer.json()["error"]["batch_id"] == batch_id
                 assert answer.json()["error"]["custom_id"]
-        assert proxy.world.emulator.statistics().running_batch_ids == ()
+        assert proxy.harness.emulator.statistics().running_batch_ids == ()

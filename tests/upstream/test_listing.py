@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from autobatcher.upstream.account import Account
-from autobatcher.upstream.batch_api import LOOKUP_PAGES, STAMP_KEY, BatchAPI
+from autobatcher.upstream.batch_api import IDEMPOTENCY_METADATA_KEY, LOOKUP_PAGES, BatchAPI
 from autobatcher.upstream.failures import UpstreamError
 from autobatcher.upstream.providers import CONSERVATIVE
 from tests.harness import HTTP
@@ -26,7 +26,8 @@ class Pages(HTTP.AsyncBaseTransport):  # type: ignore[misc]  # the library is kn
         number = int(request.url.params.get("after", "-1")) + 1
         self.asked += 1
         batches = [
-            {"id": str(n), "status": "completed", "metadata": {STAMP_KEY: f"s{n}"}} for n in (number, number + 1)
+            {"id": str(n), "status": "completed", "metadata": {IDEMPOTENCY_METADATA_KEY: f"s{n}"}}
+            for n in (number, number + 1)
         ]
         return HTTP.Response(200, json={"data": batches, "has_more": self.asked != self.count})
 
@@ -40,12 +41,12 @@ async def test_the_list_is_read_to_its_end_or_for_so_many_pages() -> None:
 
 async def test_a_batch_is_found_on_a_later_page_and_not_looked_for_without_end() -> None:
     async with HTTP.AsyncClient(transport=Pages(3)) as http:
-        found = await BatchAPI(http).find(ACCOUNT, stamp="s3", input_file_id="")
+        found = await BatchAPI(http).find(ACCOUNT, idempotency_key="s3", input_file_id="")
     assert found is not None
     assert found.id == "3"
     async with HTTP.AsyncClient(transport=Pages(None)) as http:
         with pytest.raises(UpstreamError, match="pages"):
-            await BatchAPI(http).find(ACCOUNT, stamp="elsewhere", input_file_id="")
+            await BatchAPI(http).find(ACCOUNT, idempotency_key="elsewhere", input_file_id="")
 
 
 async def test_a_list_that_is_refused_is_not_asked_for_again() -> None:
@@ -59,5 +60,5 @@ async def test_a_list_that_is_refused_is_not_asked_for_again() -> None:
     async with HTTP.AsyncClient(transport=Refusing()) as http:
         with pytest.raises(UpstreamError) as caught:
             await BatchAPI(http).list_batches(ACCOUNT)
-    assert caught.value.is_passing
+    assert caught.value.is_retryable
     assert len(asked) == 1

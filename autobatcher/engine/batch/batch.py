@@ -17,20 +17,20 @@ from ...upstream.batch_api import BatchAPI, wait_of
 from ...upstream.batch_state import BatchState, Problem
 from ...upstream.failures import UpstreamError
 from .. import outcomes
-from ..journal import FreeLine
+from ..journal import UnclaimedLine
 from ..journal.records import custom_id_of
 from ..queue.windows import travel_key
-from ..recovery.batch_log import Entry
+from ..recovery.batch_log import BatchLog
 from ..request import ErrorFor, Request
 from ..settings import Settings
-from .pending import Waiting
+from .pending import PendingRequests
 from .poll_schedule import Schedule
 from .results import REFUSED_SECONDS, ResultReader
 from .upstream import Emit, UpstreamBatch
 
 logger: logging.Logger = logging.getLogger("autobatcher")
 
-GOODBYE_SECONDS = 10.0
+SHUTDOWN_SECONDS = 10.0
 """How long cancelling upstream may take while the engine stops: it is a few quick calls, and whoever closes a client or
 stops a process waits for it. A creation on its way is awaited first: see `CREATE_SECONDS`."""
 
@@ -77,7 +77,9 @@ class Engine(Protocol):
 
     def put_back(self, requests: list[Request], key: Hashable) -> None: ...
 
-    def pressed(self, requests: list[Request], key: Hashable, *, sent: int, asked_seconds: float) -> list[Request]: ...
+    def throttled(
+        self, requests: list[Request], key: Hashable, *, sent: int, asked_seconds: float
+    ) -> list[Request]: ...
 
     def release(self, batch: Batch) -> None: ...
 
@@ -90,7 +92,7 @@ class Batch:
     """Requests that travel together on their way through one upstream batch.
 
     Args:
-        stamp: by which the batch is recognised upstream.
+        idempotency_key: by which the batch is recognised upstream.
         requests: those that wait for it, by custom_id.
         key: of its kind; see `travel_key`.
     """
@@ -99,22 +101,22 @@ class Batch:
         self,
         account: Account,
         endpoint: str,
-        stamp: str,
+        idempotency_key: str,
         requests: dict[str, Request],
         *,
         key: Hashable,
         engine: Engine,
-        entry: Entry,
+        log: BatchLog,
     ) -> None:
         self.key: Hashable = key
-        self.entry: Entry = entry
-        self.waiting: Waiting = Waiting(requests, engine.resubmit, entry)
+        self.log: BatchLog = log
+        self.pending: PendingRequests = PendingRequests(requests, engine.resubmit, log)
         self.upstream: UpstreamBatch = UpstreamBatch(
-            account, endpoint, stamp, api=engine.api, settings=engine.settings, emit=engine.emit
+            account, endpoint, idempotency_key, api=engine.api, settings=engine.settings, emit=engine.emit
         )
         self._account = account
         self._engine = engine
-        self._reader = ResultReader(engine.api, account, self.waiting, entry.room if entry.is_kept else None)
+        self._reader = ResultReader(engine.api, account, self.pending, log.room if log.is_kept else None)
         self._lines: list[str] = []  # custom_ids in the order of the input file
         self.was_taken: bool = False  # the upstream worked on it, so that its end makes room there
         self._takes_lines = True
@@ -124,24 +126,32 @@ class Batch:
         self._given_up_at = 0.0
         self._is_overdue = False
         self._is_closed = False
-        self._was_deserted = False
+        self._was_abandoned = False
 
     @classmethod
-    def of(cls, requests: list[Request], engine: Engine, entry_for: Callable[[str, Request], Entry]) -> Batch:
+    def of(cls, requests: list[Request], engine: Engine, log_for: Callable[[str, Request], BatchLog]) -> Batch:
         """The batch of one window: at least one request, all of one account and of kinds that may travel together."""
-        stamp, first = uuid.uuid4().hex, requests[0]
-        lines = {custom_id_of(stamp, number): request for number, request in enumerate(requests)}
+        idempotency_key, first = uuid.uuid4().hex, requests[0]
+        lines = {custom_id_of(idempotency_key, number): request for number, request in enumerate(requests)}
         key = travel_key(first.account, first.endpoint, first.model)
-        return cls(first.account, first.endpoint, stamp, lines, key=key, engine=engine, entry=entry_for(stamp, first))
+        return cls(
+            first.account,
+            first.endpoint,
+            idempotency_key,
+            lines,
+            key=key,
+            engine=engine,
+            log=log_for(idempotency_key, first),
+        )
 
     @property
     def takes_lines(self) -> bool:
         """Whether who is attached to a free line of it now will get an outcome of it."""
         return self._takes_lines
 
-    def attach(self, line: FreeLine, request: Request) -> None:
+    def attach(self, line: UnclaimedLine, request: Request) -> None:
         """A request takes the place of one that asked the same, and whose caller is gone."""
-        self.waiting.attach(line.custom_id, request)
+        self.pending.attach(line.custom_id, request)
 
     # ---- the main flow ----
 
@@ -150,13 +160,13 @@ class Batch:
         try:
             await self._submit_and_watch()
             if self._must_go():
-                self.entry.cancelling()
+                self.log.cancelling()
                 with anyio.move_on_after(CANCEL_PATIENCE_SECONDS):
                     await self.upstream.cancel()
             self._engine.release(self)
             with anyio.move_on_after(CLEAN_UP_SECONDS):
                 await self.upstream.clean_up()
-            self._close_entry()
+            self._close_log()
         except anyio.get_cancelled_exc_class():
             # Callers that were cancelled together with us get to leave first, so that it does not depend on the order
             # of tasks whether this batch counts as abandoned.
@@ -164,11 +174,11 @@ class Batch:
             raise
         finally:
             self.close()
-            with anyio.move_on_after(GOODBYE_SECONDS, shield=True):
+            with anyio.move_on_after(SHUTDOWN_SECONDS, shield=True):
                 if self._must_not_outlive_us():
                     await self.upstream.cancel()
                 await self.upstream.clean_up()
-                self._close_entry()
+                self._close_log()
             self._tell_if_it_may_still_run()
 
     def _must_go(self) -> bool:
@@ -185,7 +195,7 @@ class Batch:
                     await self._watch()
                 if scope.cancelled_caught:
                     self._is_overdue = True
-                    self.waiting.fail_all(outcomes.overdue_error_for(deadline), self.upstream.batch_id)
+                    self.pending.fail_all(outcomes.overdue_error_for(deadline), self.upstream.batch_id)
         except UpstreamError as error:
             if not self._notice_gone(error):
                 self._fail(outcomes.unreachable_error_for(error))
@@ -196,12 +206,12 @@ class Batch:
             self._fail(outcomes.defect_error_for(error))
         finally:
             self._takes_lines = False
-            if (self._is_settled and self.entry.keeps_answers) or self._is_gone or self.upstream.never_was:
-                self.entry.drop_unanswered()
+            if (self._is_settled and self.log.keeps_answers) or self._is_gone or self.upstream.never_was:
+                self.log.drop_unanswered()
 
     def _fail(self, error_for: ErrorFor) -> None:
-        self._is_left_to_others = self.entry.is_kept
-        self.waiting.fail_all(error_for, self.upstream.batch_id)
+        self._is_left_to_others = self.log.is_kept
+        self.pending.fail_all(error_for, self.upstream.batch_id)
 
     async def _begin(self) -> bool:
         """Upload and create; False if there is no batch to watch."""
@@ -210,7 +220,7 @@ class Batch:
                 return False
             if await self._is_abandoned_within(self._engine.next_creation(self._account) - anyio.current_time()):
                 return False
-            was_created = await self.upstream.create(lambda: bool(self.waiting), self.entry.creating)
+            was_created = await self.upstream.create(lambda: bool(self.pending), self.log.creating)
             self._created()
             return was_created
         except UpstreamError as error:
@@ -220,12 +230,12 @@ class Batch:
     async def _upload(self) -> bool:
         """Upload the lines of those who wait; False if nobody does, or if the upstream refused some of the lines."""
         async with self._engine.uploads:  # until it is our turn; see `UpstreamBatch.upload` for the tries
-            lines = list(self.waiting.requests())
+            lines = list(self.pending.requests())
         self._lines = [custom_id for custom_id, _ in lines]
         if lines:
-            await self.entry.intend(lines)
+            await self.log.intend(lines)
         try:
-            if not lines or not await self.upstream.upload(lines, self._engine.uploads, lambda: bool(self.waiting)):
+            if not lines or not await self.upstream.upload(lines, self._engine.uploads, lambda: bool(self.pending)):
                 return False
         except UpstreamError as error:
             problems = outcomes.problems_at_upload(error, self._account.provider)
@@ -239,19 +249,19 @@ class Batch:
 
     def _not_submitted(self, error: UpstreamError) -> None:
         """The upstream did not take the file or the batch: for want of room, or for good."""
-        give_up = outcomes.unsubmitted_error_for(error, self.upstream.stamp)
-        if error.is_pressure or (error.status_code == 413 and len(self._lines) > 1):
+        give_up = outcomes.unsubmitted_error_for(error, self.upstream.idempotency_key)
+        if error.is_throttled or (error.status_code == 413 and len(self._lines) > 1):
             self._wait_for_room(error.retry_after or 0.0, error.summary, give_up)
         else:
             # Whoever tries again after an uncertain creation finds it in the journal: it must not be cancelled then.
-            self._is_left_to_others = self.entry.is_kept and self.upstream.may_exist_unseen
+            self._is_left_to_others = self.log.is_kept and self.upstream.may_exist_unseen
             self.upstream.tell_not_submitted(error.summary)
-            self.waiting.fail_all(give_up, None)
+            self.pending.fail_all(give_up, None)
 
     def _created(self) -> None:
-        self.waiting.batch_id = self.upstream.batch_id
+        self.pending.batch_id = self.upstream.batch_id
         if self.upstream.state is not None:
-            self.entry.moved(self.upstream.state)
+            self.log.moved(self.upstream.state)
 
     # ---- where a batch of an earlier process differs: see `ResumedBatch` ----
 
@@ -287,7 +297,7 @@ class Batch:
             try:
                 state = await self._poll()
             except UpstreamError as error:
-                if anyio.current_time() - last_seen > (UNSEEN_SECONDS if error.is_passing else REFUSED_SECONDS):
+                if anyio.current_time() - last_seen > (UNSEEN_SECONDS if error.is_retryable else REFUSED_SECONDS):
                     raise
                 wait = max(schedule.next_wait(self._engine.batch_count), wait_of(error, 0.0))
                 continue
@@ -315,7 +325,7 @@ class Batch:
 
     def _moved(self, state: BatchState) -> None:
         self.upstream.tell_counted(events.BatchProgress, status=state.status)
-        self.entry.moved(state)
+        self.log.moved(state)
         if state.status in ("in_progress", "finalizing", "completed") and not self.was_taken:
             self.was_taken = True
             self._engine.taken(len(self._lines), self.key)
@@ -325,41 +335,41 @@ class Batch:
         if not self._engine.settings.cancel_abandoned_batches:
             await anyio.sleep(max(0.0, seconds))
             return False
-        if self.entry.is_kept:
+        if self.log.is_kept:
             return await self._is_given_up_within(seconds)
         with anyio.move_on_after(seconds):
-            await self.waiting.deserted.wait()
-        return self.waiting.deserted.is_set()
+            await self.pending.abandoned.wait()
+        return self.pending.abandoned.is_set()
 
     async def _is_given_up_within(self, seconds: float) -> bool:
         """The same where those who left may come back: not before `COME_BACK_SECONDS` have passed without anybody."""
-        until, deserted = anyio.current_time() + seconds, self.waiting.deserted
+        until, abandoned = anyio.current_time() + seconds, self.pending.abandoned
         with anyio.CancelScope(deadline=until):
-            await deserted.wait()
-        if not deserted.is_set():
+            await abandoned.wait()
+        if not abandoned.is_set():
             return False
-        if self._given_up is not deserted:  # they left since we last looked, perhaps once more
-            self._given_up, self._given_up_at = deserted, anyio.current_time() + COME_BACK_SECONDS
+        if self._given_up is not abandoned:  # they left since we last looked, perhaps once more
+            self._given_up, self._given_up_at = abandoned, anyio.current_time() + COME_BACK_SECONDS
         await anyio.sleep_until(min(until, self._given_up_at))
-        return self.waiting.deserted is deserted and anyio.current_time() >= self._given_up_at
+        return self.pending.abandoned is abandoned and anyio.current_time() >= self._given_up_at
 
     async def _finish(self, state: BatchState) -> None:
         """The batch has ended: read both files, settle by custom_id, then settle the rest by what the status says."""
         self.upstream.has_ended = True
         logger.info("autobatcher: batch %s %s", state.id, state.status)
-        if not self.entry.keeps_answers:
+        if not self.log.keeps_answers:
             self._takes_lines = False  # a line that is read while nobody waits for it is lost: it must be read again
-        self.waiting.wants_answers_only = self._ended_without_us(state)
+        self.pending.wants_answers_only = self._ended_without_us(state)
         unreadable = await self._reader.read_everything(await self._with_its_files(state))
         if unreadable is not None and self._notice_gone(unreadable):
             return
         if unreadable is not None:
-            self.waiting.fail_all(outcomes.unreachable_error_for(unreadable), state.id)
+            self.pending.fail_all(outcomes.unreachable_error_for(unreadable), state.id)
         elif self._ended_without_us(state):
             self._send_again(f"their batch had ended as {state.status} without them")
         elif state.status == "failed":
             self._settle_failed(state)
-        self.waiting.fail_all(outcomes.ended_error_for(state), state.id)
+        self.pending.fail_all(outcomes.ended_error_for(state), state.id)
         self._is_settled = unreadable is None
         self._tell_resubmitted()
         if state.status == "completed":
@@ -381,7 +391,7 @@ class Batch:
 
     def _settle_failed(self, state: BatchState) -> None:
         """A batch that failed as a whole: for want of room, because of single lines, or for all."""
-        if outcomes.is_pressure(state):
+        if outcomes.is_throttled(state):
             self._wait_for_room(0.0, "the batch failed for want of room", outcomes.ended_error_for(state))
         else:
             self._refuse_lines(state.problems, 400)
@@ -390,15 +400,15 @@ class Batch:
 
     def _send_again(self, reason: str) -> None:
         """Whoever waits goes into a new batch, at once; that is no retry."""
-        requests = self.waiting.take_all()
+        requests = self.pending.take_all()
         if requests:
             self._engine.put_back(requests, self.key)
             self.upstream.tell_resubmitted(len(requests), reason)
 
     def _wait_for_room(self, asked_seconds: float, reason: str, give_up: ErrorFor) -> None:
         """Everyone goes back to the queue until the upstream has room; that is no failure, and no retry."""
-        requests, sent = self.waiting.take_all(), len(self._lines)
-        given_up = self._engine.pressed(requests, self.key, sent=sent, asked_seconds=asked_seconds)
+        requests, sent = self.pending.take_all(), len(self._lines)
+        given_up = self._engine.throttled(requests, self.key, sent=sent, asked_seconds=asked_seconds)
         for request in given_up:  # before anything is told: a handler's exception must leave nobody behind
             request.settle(give_up(request, self.upstream.batch_id))
         if len(given_up) < len(requests):
@@ -412,15 +422,15 @@ class Batch:
         if not to_blame:
             return False
         for custom_id, problem in to_blame.items():
-            self.waiting.refuse(custom_id, problem, status_code, self.upstream.batch_id)
-        requests = self.waiting.take_all()
+            self.pending.refuse(custom_id, problem, status_code, self.upstream.batch_id)
+        requests = self.pending.take_all()
         if requests:
             self._engine.put_back(requests, self.key)
             self.upstream.tell_resubmitted(len(requests), "other lines of their batch were refused")
         return True
 
     def _tell_resubmitted(self) -> None:
-        count = self.waiting.count_resubmitted()
+        count = self.pending.count_resubmitted()
         if count:
             self.upstream.tell_resubmitted(count, "they failed in passing")
 
@@ -430,30 +440,30 @@ class Batch:
         """The engine stops: whoever still waits is told so, at once. The first call counts."""
         if not self._is_closed:
             self._is_closed = True
-            self._was_deserted = self.waiting.deserted.is_set()
-            self.waiting.fail_all(outcomes.closed_error, self.upstream.batch_id)
+            self._was_abandoned = self.pending.abandoned.is_set()
+            self.pending.fail_all(outcomes.closed_error, self.upstream.batch_id)
 
     def _must_not_outlive_us(self) -> bool:
         settings = self._engine.settings
         if self._is_overdue:
             return True
-        if self.entry.is_kept and self._engine.leaves_batches:
+        if self.log.is_kept and self._engine.leaves_batches:
             return False
         if settings.cancel_active_batches_on_close:
             return True
-        if self.entry.is_kept and not self._engine.ends_well:
+        if self.log.is_kept and not self._engine.ends_well:
             return False  # it is found again, and its callers may be, too
-        is_abandoned = self._was_deserted and settings.cancel_abandoned_batches
-        return is_abandoned or (self.upstream.may_exist_unseen and not self.entry.is_kept)
+        is_abandoned = self._was_abandoned and settings.cancel_abandoned_batches
+        return is_abandoned or (self.upstream.may_exist_unseen and not self.log.is_kept)
 
-    def _close_entry(self) -> None:
+    def _close_log(self) -> None:
         """Tell the journal if nothing is left to be done."""
         if self.upstream.never_was:
-            self.entry.forget()
+            self.log.forget()
         elif self._is_gone:
-            self.entry.gone()
+            self.log.gone()
         elif self._is_settled or self._has_nothing_left_to_read():
-            self.entry.end()
+            self.log.end()
 
     def _has_nothing_left_to_read(self) -> bool:
         """Whether we saw it end and all its lines are settled, although a file may not be read to its end.
@@ -462,7 +472,7 @@ class Batch:
         """
         state = self.upstream.state
         has_ended = self.upstream.has_ended and state is not None and state.is_terminal
-        return has_ended and not self.entry.has_free_lines and not self.waiting
+        return has_ended and not self.log.has_unclaimed_lines and not self.pending
 
     def _tell_if_it_may_still_run(self) -> None:
         """Somebody wanted it gone, and the time for that ran out."""

@@ -10,39 +10,39 @@ from ...errors import BatchError
 from ...upstream.batch_state import Problem
 from ...upstream.jsonl import OutputLine
 from .. import outcomes
-from ..recovery.batch_log import NO_ENTRY, Entry
+from ..recovery.batch_log import NULL_BATCH_LOG, BatchLog
 from ..request import Answer, ErrorFor, Request
 
 Resubmit = Callable[[Request], bool]
 
 
-class Waiting:
+class PendingRequests:
     """Who still waits for a line of a batch.
 
     Each request in here gets its outcome by being taken out, so that no request can get two.
 
     Args:
         resubmit: takes a request that failed in passing into a later batch; False if it may not, or there is none.
-        entry: is told of what becomes of lines.
+        log: is told of what becomes of lines.
 
     Attributes:
         batch_id: the upstream's; None until there is one.
         wants_answers_only: lines that got none are not settled by what is said of them: they go into another batch.
-        deserted: set once nobody waits any more, although lines of callers who left may still run.
+        abandoned: set once nobody waits any more, although lines of callers who left may still run.
     """
 
-    def __init__(self, requests: dict[str, Request], resubmit: Resubmit, entry: Entry = NO_ENTRY) -> None:
-        self.deserted: anyio.Event = anyio.Event()
+    def __init__(self, requests: dict[str, Request], resubmit: Resubmit, log: BatchLog = NULL_BATCH_LOG) -> None:
+        self.abandoned: anyio.Event = anyio.Event()
         self.batch_id: str | None = None
         self.wants_answers_only: bool = False
         self._requests = requests
         self._resubmit = resubmit
-        self._entry = entry
+        self._log = log
         self._has_lost_callers = False
         self._resubmitted = 0
         for custom_id, request in requests.items():
             request.custom_id = custom_id
-            request.place = self
+            request.holder = self
 
     def __len__(self) -> int:
         return len(self._requests)
@@ -50,7 +50,7 @@ class Waiting:
     @property
     def wants_more(self) -> bool:
         """Whether there is a line to be read, for somebody who waits or, if a journal keeps it, for who will come."""
-        return bool(self._requests) or self._entry.wants_more
+        return bool(self._requests) or self._log.wants_more
 
     def requests(self) -> Iterable[tuple[str, Request]]:
         """A copy of what is in here now: custom_ids and requests."""
@@ -59,17 +59,17 @@ class Waiting:
     def withdraw(self, request: Request) -> None:
         """A caller is gone; its line, if it was sent, is nobody's."""
         del self._requests[request.custom_id]
-        self._entry.left(request)
+        self._log.left(request)
         self._has_lost_callers = True
-        self._notice_desertion()
+        self._notice_abandonment()
 
     def attach(self, custom_id: str, request: Request) -> None:
         """A caller wants that line of the batch, which nobody waited for."""
         self._requests[custom_id] = request
-        request.custom_id, request.place = custom_id, self
-        self._entry.returned(custom_id)
-        if self.deserted.is_set():
-            self.deserted = anyio.Event()
+        request.custom_id, request.holder = custom_id, self
+        self._log.returned(custom_id)
+        if self.abandoned.is_set():
+            self.abandoned = anyio.Event()
 
     def take_line(self, line: OutputLine, batch_id: str) -> None:
         """Hand a line to the caller it belongs to. Unknown and repeated lines belong to nobody."""
@@ -78,9 +78,9 @@ class Waiting:
             return
         if line.custom_id in self._requests:
             self._settle(line.custom_id, outcome)
-        elif self._entry.wants_more:
-            self._entry.unclaimed(line.custom_id, outcome)
-            self._notice_desertion()
+        elif self._log.wants_more:
+            self._log.unclaimed(line.custom_id, outcome)
+            self._notice_abandonment()
 
     def refuse(self, custom_id: str, problem: Problem, status_code: int, batch_id: str | None) -> None:
         """The upstream will not have this line. (Its caller may have left.)"""
@@ -91,9 +91,9 @@ class Waiting:
         """Take out everyone who still waits: they go into another batch."""
         requests = list(self._requests.values())
         for custom_id in self._requests:
-            self._entry.dropped(custom_id)
+            self._log.dropped(custom_id)
         self._requests.clear()
-        self._notice_desertion()
+        self._notice_abandonment()
         return requests
 
     def count_resubmitted(self) -> int:
@@ -108,16 +108,16 @@ class Waiting:
 
     def _settle(self, custom_id: str, outcome: Answer | BatchError) -> None:
         request = self._requests[custom_id]
-        if outcomes.is_passing(outcome) and self._resubmit(request):
+        if outcomes.is_retryable(outcome) and self._resubmit(request):
             self._resubmitted += 1
             del self._requests[custom_id]
-            self._entry.dropped(custom_id)
+            self._log.dropped(custom_id)
         else:
             del self._requests[custom_id]
-            self._entry.settled(request, outcome)
+            self._log.settled(request, outcome)
             request.settle(outcome)
-        self._notice_desertion()
+        self._notice_abandonment()
 
-    def _notice_desertion(self) -> None:
-        if self._has_lost_callers and not self._requests and not self._entry.awaits_callers:
-            self.deserted.set()
+    def _notice_abandonment(self) -> None:
+        if self._has_lost_callers and not self._requests and not self._log.awaits_callers:
+            self.abandoned.set()

@@ -12,7 +12,7 @@ from ...upstream.batch_api import BatchAPI
 from ...upstream.batch_state import BatchState
 from ...upstream.failures import UpstreamError
 from ...upstream.jsonl import parse_output_line
-from .pending import Waiting
+from .pending import PendingRequests
 
 logger: logging.Logger = logging.getLogger("autobatcher")
 
@@ -28,23 +28,23 @@ class ResultReader:
     """Reads output and error files, and hands each line to whoever waits for it.
 
     Args:
-        waiting: once it wants no more, nothing more is read.
+        pending: once it wants no more, nothing more is read.
         room: waited for between pieces of a file: whoever takes the lines may not keep up.
     """
 
     def __init__(
-        self, api: BatchAPI, account: Account, waiting: Waiting, room: Callable[[], Awaitable[None]] | None
+        self, api: BatchAPI, account: Account, pending: PendingRequests, room: Callable[[], Awaitable[None]] | None
     ) -> None:
         self._api = api
         self._account = account
-        self._waiting = waiting
+        self._pending = pending
         self._room = room
         self._lines_read: dict[str, int] = {}
 
     async def read_new_lines(self, state: BatchState) -> None:
         """Read on where the last reading stopped. What cannot be read now is read at the end."""
         for file_id in _file_ids(state):
-            if self._waiting.wants_more:
+            if self._pending.wants_more:
                 try:
                     await self._read(state.id, file_id, self._lines_read.get(file_id, 0))
                 except UpstreamError as error:
@@ -56,12 +56,12 @@ class ResultReader:
         """
         failure = None
         for file_id in _file_ids(state):
-            if self._waiting.wants_more:
+            if self._pending.wants_more:
                 try:
                     await self._read(state.id, file_id, 0)
                 except UpstreamError as error:
                     failure = error
-        return failure if self._waiting.wants_more else None
+        return failure if self._pending.wants_more else None
 
     async def read_everything(self, state: BatchState) -> UpstreamError | None:
         """Read both files to their end; the error if one cannot be read while somebody still waits.
@@ -75,9 +75,9 @@ class ResultReader:
         for file_id in _file_ids(state):
             last_stop = self._lines_read.get(file_id, 0)
             for skip in (last_stop, 0) if last_stop else (0,):
-                if self._waiting.wants_more:
+                if self._pending.wants_more:
                     failure = await self._read_patiently(state.id, file_id, skip) or failure
-        return failure if self._waiting.wants_more else None
+        return failure if self._pending.wants_more else None
 
     async def _read_patiently(self, batch_id: str, file_id: str, skip: int) -> UpstreamError | None:
         delay, begun = FIRST_DELAY_SECONDS, anyio.current_time()
@@ -85,7 +85,7 @@ class ResultReader:
             try:
                 await self._read(batch_id, file_id, skip)
             except UpstreamError as error:
-                if not error.is_passing and anyio.current_time() - begun > REFUSED_SECONDS:
+                if not error.is_retryable and anyio.current_time() - begun > REFUSED_SECONDS:
                     return error
                 wait = max(delay, error.retry_after or 0.0)
             else:
@@ -97,7 +97,7 @@ class ResultReader:
         def take(line: bytes) -> None:
             result = parse_output_line(line)
             if result is not None:
-                self._waiting.take_line(result, batch_id)
+                self._pending.take_line(result, batch_id)
 
         self._lines_read[file_id] = await self._api.read_lines(self._account, file_id, take, skip=skip, room=self._room)
 

@@ -9,7 +9,7 @@ from ...upstream.batch_state import BatchState
 from ...upstream.failures import GONE, UpstreamError
 from ..journal.records import custom_id_of
 from ..queue.windows import travel_key
-from ..recovery.batch_log import JournalEntry
+from ..recovery.batch_log import JournalBatchLog
 from .batch import Batch, Engine
 from .results import REFUSED_SECONDS
 
@@ -22,18 +22,18 @@ class ResumedBatch(Batch):
     Whatever it comes to, its callers did not order it: where it does not answer them, they get a batch of their own.
 
     Args:
-        entry: what the journal has of it.
+        log: what the journal has of it.
     """
 
     _first_poll_at_once = True
 
-    def __init__(self, entry: JournalEntry, account: Account, engine: Engine) -> None:
-        record = entry.record
+    def __init__(self, log: JournalBatchLog, account: Account, engine: Engine) -> None:
+        record = log.record
         key = travel_key(account, record.endpoint, record.models[0] if record.models else "")
-        super().__init__(account, record.endpoint, record.stamp, {}, key=key, engine=engine, entry=entry)
+        super().__init__(account, record.endpoint, record.idempotency_key, {}, key=key, engine=engine, log=log)
         self._record = record
         # Only how many they are: callers may have left before the upload, so their places in the file are not known.
-        self._lines = [custom_id_of(record.stamp, number) for number in range(record.request_count)]
+        self._lines = [custom_id_of(record.idempotency_key, number) for number in range(record.request_count)]
         self._was_seen = False
         self._was_over = record.status == "cancelling"  # because we wanted it to be
 

@@ -32,7 +32,7 @@ class UpstreamBatch:
     """One upload, one creation, and what becomes of both.
 
     Args:
-        stamp: by which the upstream's batch is recognised, and its file by name.
+        idempotency_key: by which the upstream's batch is recognised, and its file by name.
 
     Attributes:
         state: what the upstream last said of the batch; None before it is created.
@@ -41,9 +41,9 @@ class UpstreamBatch:
     """
 
     def __init__(
-        self, account: Account, endpoint: str, stamp: str, *, api: BatchAPI, settings: Settings, emit: Emit
+        self, account: Account, endpoint: str, idempotency_key: str, *, api: BatchAPI, settings: Settings, emit: Emit
     ) -> None:
-        self.stamp: str = stamp
+        self.idempotency_key: str = idempotency_key
         self.state: BatchState | None = None
         self.may_exist_unseen: bool = False
         self.has_ended: bool = False
@@ -52,7 +52,7 @@ class UpstreamBatch:
         self._api = api
         self._settings = settings
         self._emit = emit
-        self._file_name = f"autobatcher-{stamp}.jsonl"
+        self._file_name = f"autobatcher-{idempotency_key}.jsonl"
         self._file_id: str | None = None
         self._may_have_strays = False  # files of this batch whose ids we do not know: the answer was lost
         self._may_run_on = False  # nobody could be told to stop it, so that its file is left to it
@@ -147,7 +147,7 @@ class UpstreamBatch:
                 endpoint=self._endpoint,
                 completion_window=self._settings.completion_window,
                 metadata=self._settings.batch_metadata,
-                stamp=self.stamp,
+                idempotency_key=self.idempotency_key,
                 is_wanted=is_wanted,
                 before=lambda: before(file_id),
                 note=note,
@@ -192,9 +192,11 @@ class UpstreamBatch:
         while True:
             is_last = anyio.current_time() >= deadline
             try:
-                found = await self._api.find(self._account, stamp=self.stamp, input_file_id=self._file_id or "")
+                found = await self._api.find(
+                    self._account, idempotency_key=self.idempotency_key, input_file_id=self._file_id or ""
+                )
             except UpstreamError as error:
-                if not error.is_passing and anyio.current_time() - begun > REFUSED_SECONDS:
+                if not error.is_retryable and anyio.current_time() - begun > REFUSED_SECONDS:
                     raise
                 await anyio.sleep(wait_of(error, self._settings.poll_interval_seconds))
                 continue
@@ -230,10 +232,12 @@ class UpstreamBatch:
         """Look up a creation of unknown outcome, for as long as the caller's time allows."""
         while self.may_exist_unseen:
             try:
-                self.state = await self._api.find(self._account, stamp=self.stamp, input_file_id=file_id)
+                self.state = await self._api.find(
+                    self._account, idempotency_key=self.idempotency_key, input_file_id=file_id
+                )
                 self.may_exist_unseen = False
             except UpstreamError as error:
-                if not error.is_passing:
+                if not error.is_retryable:
                     raise
                 await anyio.sleep(self._settings.poll_interval_seconds)
         if self.state is None:
@@ -247,7 +251,7 @@ class UpstreamBatch:
                 await self._api.cancel(self._account, batch_id)
                 return True
             except UpstreamError as error:
-                refused = None if error.is_passing else error
+                refused = None if error.is_retryable else error
             if refused is not None:
                 return await self._goes_all_the_same(batch_id, refused)
             await anyio.sleep(self._settings.poll_interval_seconds)
@@ -299,7 +303,7 @@ class UpstreamBatch:
 
     def tell_cancel_failed(self, reason: str) -> None:
         """Somebody wanted it gone, and it may run on."""
-        batch_id = self.batch_id or f"unknown (its metadata has {self.stamp})"
+        batch_id = self.batch_id or f"unknown (its metadata has {self.idempotency_key})"
         logger.warning("autobatcher: batch %s may still run: %s", batch_id, reason)
         fields = {"endpoint": self._endpoint, "metadata": dict(self._settings.batch_metadata)}
         self._emit(events.BatchCancelFailed, batch_id=batch_id, error=reason, **fields)

@@ -12,7 +12,7 @@ from typing import Any, Literal, TypeVar
 from ...errors import JournalError
 from ..request import Answer
 from . import at_exit
-from .records import BatchRecord, Contents, Ending, FreeLine, StoredAnswer, number_of
+from .records import BatchRecord, Contents, Ending, StoredAnswer, UnclaimedLine, number_of
 from .store import UNFINISHED_SECONDS, FreshAnswer, Line, Store
 from .writer import Writer
 
@@ -103,46 +103,46 @@ class Journal:
         """Before a batch is uploaded. Raises `JournalError`."""
         await self._ask(lambda store: store.intend(record, lines, is_hash_only=self.is_hash_only))
 
-    async def creating(self, stamp: str, file_id: str | None) -> None:
+    async def creating(self, idempotency_key: str, file_id: str | None) -> None:
         """Before it is created. Raises `JournalError`."""
         now = self.wall_clock()
-        await self._ask(lambda store: store.update(stamp, now=now, stage="creating", file_id=file_id))
+        await self._ask(lambda store: store.update(idempotency_key, now=now, stage="creating", file_id=file_id))
 
-    def update(self, stamp: str, **fields: Any) -> None:
+    def update(self, idempotency_key: str, **fields: Any) -> None:
         """What `Store.update` takes."""
-        self._tell(Store.update, stamp, now=self.wall_clock(), **fields)
+        self._tell(Store.update, idempotency_key, now=self.wall_clock(), **fields)
 
-    def end(self, stamp: str) -> None:
+    def end(self, idempotency_key: str) -> None:
         """Nothing more comes of it."""
-        self._tell(Store.end, stamp, now=self.wall_clock(), keeps_unanswered=self.is_hash_only)
+        self._tell(Store.end, idempotency_key, now=self.wall_clock(), keeps_unanswered=self.is_hash_only)
 
-    def forget(self, stamp: str) -> None:
+    def forget(self, idempotency_key: str) -> None:
         """It never was, or is gone."""
-        self._tell(Store.forget, stamp)
+        self._tell(Store.forget, idempotency_key)
 
     # ---- a line ----
 
-    def answer(self, stamp: str, answer: Answer, *, is_taken: bool) -> None:
+    def answer(self, idempotency_key: str, answer: Answer, *, is_taken: bool) -> None:
         """A line has its answer. It is written with those that come with it: see `room`."""
         number, body = number_of(answer.custom_id), None if self.is_hash_only else answer.body
-        self._answers.append((stamp, number, answer.status_code, body, answer.request_id, is_taken))
+        self._answers.append((idempotency_key, number, answer.status_code, body, answer.request_id, is_taken))
         self._pending_bytes += len(answer.body)
 
-    def drop(self, stamp: str, custom_id: str) -> None:
+    def drop(self, idempotency_key: str, custom_id: str) -> None:
         """A line has come to nothing, or goes into another batch."""
-        self._tell(Store.drop, stamp, number_of(custom_id))
+        self._tell(Store.drop, idempotency_key, number_of(custom_id))
 
-    def take(self, line: FreeLine) -> None:
+    def take(self, line: UnclaimedLine) -> None:
         """A stored answer is given to somebody."""
-        self._tell(Store.take, line.stamp, line.number)
+        self._tell(Store.take, line.idempotency_key, line.number)
 
-    def give_back(self, stamp: str, custom_id: str) -> None:
+    def give_back(self, idempotency_key: str, custom_id: str) -> None:
         """Whoever an answer was for did not get it."""
-        self._tell(Store.give_back, stamp, number_of(custom_id))
+        self._tell(Store.give_back, idempotency_key, number_of(custom_id))
 
-    async def answers(self, lines: list[FreeLine]) -> list[StoredAnswer | None]:
+    async def answers(self, lines: list[UnclaimedLine]) -> list[StoredAnswer | None]:
         """The stored answers of lines. Raises `JournalError`."""
-        places = [(line.stamp, line.number) for line in lines]
+        places = [(line.idempotency_key, line.number) for line in lines]
         return await self._ask(lambda store: store.answers(places))
 
     async def room(self) -> None:

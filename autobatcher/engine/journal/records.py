@@ -22,7 +22,7 @@ class BatchRecord(msgspec.Struct, frozen=True, kw_only=True):
     """One batch.
 
     Attributes:
-        stamp: by which its upstream metadata, its input file's name and its custom_ids recognise it.
+        idempotency_key: by which its upstream metadata, its input file's name and its custom_ids recognise it.
         account: the fingerprint of who pays; see `identity.fingerprint`.
         status: what the upstream last said; "" before it said anything.
         created_at, changed_at: Unix seconds.
@@ -30,7 +30,7 @@ class BatchRecord(msgspec.Struct, frozen=True, kw_only=True):
         is_hash_only: whether the prompts of its lines are not kept, and so no answers either.
     """
 
-    stamp: str
+    idempotency_key: str
     account: bytes
     base_url: str
     provider: str
@@ -53,30 +53,30 @@ class BatchRecord(msgspec.Struct, frozen=True, kw_only=True):
     is_hash_only: bool = False
 
 
-class FreeLine(msgspec.Struct, eq=False, gc=False):
+class UnclaimedLine(msgspec.Struct, eq=False, gc=False):
     """A line that nobody waits for: its caller left, or its process died.
 
     Attributes:
-        free_since: Unix seconds; of a stored answer, when it came.
+        unclaimed_since: Unix seconds; of a stored answer, when it came.
         is_stored: its answer is in the journal; otherwise its batch has it, or will have it.
         is_gone: it will never have an answer.
     """
 
-    stamp: str
+    idempotency_key: str
     number: int
-    free_since: float
+    unclaimed_since: float
     is_stored: bool = False
     is_gone: bool = False
 
     @property
     def custom_id(self) -> str:
-        return custom_id_of(self.stamp, self.number)
+        return custom_id_of(self.idempotency_key, self.number)
 
 
 class StoredAnswer(msgspec.Struct, frozen=True):
     """The answer to a line, as it came."""
 
-    stamp: str
+    idempotency_key: str
     number: int
     batch_id: str
     status_code: int
@@ -89,12 +89,12 @@ class Contents(msgspec.Struct, frozen=True):
     in which they are to be given away."""
 
     batches: list[BatchRecord]
-    free_lines: list[tuple[bytes, FreeLine]]
+    unclaimed_lines: list[tuple[bytes, UnclaimedLine]]
 
 
-def custom_id_of(stamp: str, number: int) -> str:
+def custom_id_of(idempotency_key: str, number: int) -> str:
     """custom_ids that no other batch of anyone has: at most 64 characters of [0-9a-z-], as every provider takes."""
-    return f"{stamp}-{number}"
+    return f"{idempotency_key}-{number}"
 
 
 def number_of(custom_id: str) -> int:

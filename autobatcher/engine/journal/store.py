@@ -14,7 +14,7 @@ from typing import Any, Literal, NamedTuple
 from ...errors import JournalError
 from . import schema
 from .identity import digest_of
-from .records import BatchRecord, Contents, FreeLine, StoredAnswer
+from .records import BatchRecord, Contents, StoredAnswer, UnclaimedLine
 from .schema import LINES_OF_A_BATCH
 
 UNFINISHED_SECONDS = 31 * 86_400.0
@@ -37,7 +37,7 @@ class Store:
 
     def __init__(self, path: Path, *, is_read_only: bool = False) -> None:
         self._session: int | None = None
-        self._numbers: dict[str, int] = {}  # of batches, by stamp
+        self._numbers: dict[str, int] = {}  # of batches, by idempotency key
         with told_as_journal_error(path):
             if is_read_only:
                 uri = f"{path.resolve(strict=True).as_uri()}?mode=ro"
@@ -86,12 +86,16 @@ class Store:
 
     def intend(self, record: BatchRecord, lines: Iterable[Line], *, is_hash_only: bool) -> None:
         """A batch is about to be uploaded, with these lines."""
-        values = {name: getattr(record, name) for name in _COLUMNS}
-        values |= {"models": json.dumps(record.models), "metadata": json.dumps(record.metadata)}
+        values = {name: getattr(record, name) for name in _COLUMNS if name != "stamp"}
+        values |= {
+            "stamp": record.idempotency_key,
+            "models": json.dumps(record.models),
+            "metadata": json.dumps(record.metadata),
+        }
         marks = ", ".join(f":{name}" for name in _COLUMNS)
         cursor = self._db.execute(f"INSERT INTO batches ({', '.join(_COLUMNS)}) VALUES ({marks})", values)
         assert cursor.lastrowid is not None
-        self._numbers[record.stamp] = cursor.lastrowid
+        self._numbers[record.idempotency_key] = cursor.lastrowid
         first = cursor.lastrowid * LINES_OF_A_BATCH
         rows = (
             (first + number, digest_of(endpoint, body, record.account), endpoint, None if is_hash_only else body)
@@ -99,68 +103,79 @@ class Store:
         )
         self._db.executemany("INSERT INTO lines VALUES (?, ?, ?, ?)", rows)
 
-    def update(self, stamp: str, *, now: float, **fields: Any) -> None:
+    def update(self, idempotency_key: str, *, now: float, **fields: Any) -> None:
         """The batch has these properties now: `stage`, `file_id`, `batch_id`, `status`, `completed`, `failed`."""
         assert _CHANGEABLE.issuperset(fields)
         changes = "".join(f", {name} = :{name}" for name in fields)
         self._db.execute(
             f"UPDATE batches SET changed_at = :now{changes} WHERE stamp = :stamp",
-            {"now": now, "stamp": stamp, **fields},
+            {"now": now, "stamp": idempotency_key, **fields},
         )
 
-    def end(self, stamp: str, *, now: float, keeps_unanswered: bool) -> None:
+    def end(self, idempotency_key: str, *, now: float, keeps_unanswered: bool) -> None:
         """The batch was read; lines without an answer are forgotten, unless they may be read again."""
         if not keeps_unanswered:
             unanswered = f"{_OF_A_BATCH} AND NOT EXISTS (SELECT 1 FROM answers WHERE answers.id = lines.id)"
-            self._db.execute(f"DELETE FROM lines WHERE {unanswered}", self._lines_of(stamp))
-        self.update(stamp, now=now, stage="ended")
+            self._db.execute(f"DELETE FROM lines WHERE {unanswered}", self._lines_of(idempotency_key))
+        self.update(idempotency_key, now=now, stage="ended")
         self._drop_empty()
-        self._numbers.pop(stamp, None)  # it is looked up again, should it be needed; a server makes batches for months
+        self._numbers.pop(
+            idempotency_key, None
+        )  # it is looked up again, should it be needed; a server makes batches for months
 
-    def forget(self, stamp: str) -> None:
+    def forget(self, idempotency_key: str) -> None:
         """Nothing of the batch is wanted any more."""
-        lines = self._lines_of(stamp)
+        lines = self._lines_of(idempotency_key)
         self._db.execute(f"DELETE FROM lines WHERE {_OF_A_BATCH}", lines)
         self._db.execute(f"DELETE FROM answers WHERE {_OF_A_BATCH}", lines)
-        self._db.execute("DELETE FROM batches WHERE stamp = ?", (stamp,))
-        self._numbers.pop(stamp, None)
+        self._db.execute("DELETE FROM batches WHERE stamp = ?", (idempotency_key,))
+        self._numbers.pop(idempotency_key, None)
 
     # ---- lines ----
 
     def answer(self, answers: Iterable[FreshAnswer], *, now: float) -> None:
         """Lines have their answers, which somebody was given or will be."""
         rows = (
-            (self._id_of(stamp, number), status_code, request_id, now, self._session if is_taken else None, body)
-            for stamp, number, status_code, body, request_id, is_taken in answers
+            (
+                self._id_of(idempotency_key, number),
+                status_code,
+                request_id,
+                now,
+                self._session if is_taken else None,
+                body,
+            )
+            for idempotency_key, number, status_code, body, request_id, is_taken in answers
         )
         self._db.executemany("INSERT OR REPLACE INTO answers VALUES (?, ?, ?, ?, ?, ?)", rows)
 
-    def drop(self, stamp: str, number: int) -> None:
+    def drop(self, idempotency_key: str, number: int) -> None:
         """A line has come to nothing, or goes into another batch."""
-        self._db.execute("DELETE FROM lines WHERE id = ?", (self._id_of(stamp, number),))
+        self._db.execute("DELETE FROM lines WHERE id = ?", (self._id_of(idempotency_key, number),))
 
-    def take(self, stamp: str, number: int) -> None:
+    def take(self, idempotency_key: str, number: int) -> None:
         """A stored answer was given to somebody."""
-        self._db.execute("UPDATE answers SET taken_by = ? WHERE id = ?", (self._session, self._id_of(stamp, number)))
+        self._db.execute(
+            "UPDATE answers SET taken_by = ? WHERE id = ?", (self._session, self._id_of(idempotency_key, number))
+        )
 
-    def give_back(self, stamp: str, number: int) -> None:
+    def give_back(self, idempotency_key: str, number: int) -> None:
         """Whoever a stored answer was for did not get it."""
-        self._db.execute("UPDATE answers SET taken_by = NULL WHERE id = ?", (self._id_of(stamp, number),))
+        self._db.execute("UPDATE answers SET taken_by = NULL WHERE id = ?", (self._id_of(idempotency_key, number),))
 
     def answers(self, lines: Iterable[tuple[str, int]]) -> list[StoredAnswer | None]:
-        """The stored answers of lines (stamp and number); None for one that is not here."""
-        return [self._answer_of(stamp, number) for stamp, number in lines]
+        """The stored answers of lines (idempotency key and number); None for one that is not here."""
+        return [self._answer_of(idempotency_key, number) for idempotency_key, number in lines]
 
-    def _answer_of(self, stamp: str, number: int) -> StoredAnswer | None:
+    def _answer_of(self, idempotency_key: str, number: int) -> StoredAnswer | None:
         row = self._db.execute(
             "SELECT b.batch_id, a.status_code, a.body, a.request_id FROM answers a JOIN batches b ON b.stamp = ? "
             "WHERE a.id = ? AND a.body IS NOT NULL",
-            (stamp, self._id_of(stamp, number)),
+            (idempotency_key, self._id_of(idempotency_key, number)),
         ).fetchone()
         if row is None:
             return None
         batch_id, status_code, body, request_id = row
-        return StoredAnswer(stamp, number, batch_id or "", status_code, body, request_id)
+        return StoredAnswer(idempotency_key, number, batch_id or "", status_code, body, request_id)
 
     # ---- what is here ----
 
@@ -187,21 +202,21 @@ class Store:
             (now, process),
         )
         lines = [
-            (digest, FreeLine(stamp, line_id % LINES_OF_A_BATCH, since, bool(is_stored)))
-            for stamp, line_id, digest, since, is_stored in rows
+            (digest, UnclaimedLine(idempotency_key, line_id % LINES_OF_A_BATCH, since, bool(is_stored)))
+            for idempotency_key, line_id, digest, since, is_stored in rows
         ]
         return Contents(self.batches(), lines)
 
-    def results(self, stamp: str) -> Iterator[Result]:
+    def results(self, idempotency_key: str) -> Iterator[Result]:
         """Each line of a batch in the order of its input file."""
         rows = self._db.execute(
             "SELECT l.id, l.endpoint, l.body, a.status_code, a.body, a.request_id, a.taken_by FROM lines l "
             f"LEFT JOIN answers a ON a.id = l.id WHERE {_OF_A_BATCH.replace('id', 'l.id')} ORDER BY l.id",
-            self._lines_of(stamp),
+            self._lines_of(idempotency_key),
         )
         for line_id, endpoint, body, status_code, answer, request_id, taken_by in rows:
             number = line_id % LINES_OF_A_BATCH
-            yield Result(stamp, number, endpoint, body, status_code, answer, request_id, taken_by is not None)
+            yield Result(idempotency_key, number, endpoint, body, status_code, answer, request_id, taken_by is not None)
 
     # ---- sessions ----
 
@@ -257,8 +272,8 @@ class Store:
         rows = self._db.execute(
             "SELECT stamp FROM batches WHERE changed_at < ?", (now - max(retention_seconds, UNFINISHED_SECONDS),)
         )
-        for (stamp,) in rows.fetchall():
-            self.forget(stamp)
+        for (idempotency_key,) in rows.fetchall():
+            self.forget(idempotency_key)
         self._db.execute(
             "DELETE FROM sessions WHERE opened_at < ? AND number <> ? "
             "AND number NOT IN (SELECT taken_by FROM answers WHERE taken_by IS NOT NULL)",
@@ -270,21 +285,21 @@ class Store:
             f"DELETE FROM batches WHERE stage = 'ended' AND NOT EXISTS (SELECT 1 FROM lines WHERE {_OF_THIS_BATCH})"
         )
 
-    def _lines_of(self, stamp: str) -> tuple[int, int]:
+    def _lines_of(self, idempotency_key: str) -> tuple[int, int]:
         """The ids that the lines of a batch can have: for `_OF_A_BATCH`."""
-        first = self._number_of(stamp) * LINES_OF_A_BATCH
+        first = self._number_of(idempotency_key) * LINES_OF_A_BATCH
         return first, first + LINES_OF_A_BATCH - 1
 
-    def _id_of(self, stamp: str, number: int) -> int:
-        return self._number_of(stamp) * LINES_OF_A_BATCH + number
+    def _id_of(self, idempotency_key: str, number: int) -> int:
+        return self._number_of(idempotency_key) * LINES_OF_A_BATCH + number
 
-    def _number_of(self, stamp: str) -> int:
-        if stamp not in self._numbers:
-            row = self._db.execute("SELECT number FROM batches WHERE stamp = ?", (stamp,)).fetchone()
+    def _number_of(self, idempotency_key: str) -> int:
+        if idempotency_key not in self._numbers:
+            row = self._db.execute("SELECT number FROM batches WHERE stamp = ?", (idempotency_key,)).fetchone()
             if row is None:
                 return 0  # no batch: it is forgotten
-            self._numbers[stamp] = row[0]
-        return self._numbers[stamp]
+            self._numbers[idempotency_key] = row[0]
+        return self._numbers[idempotency_key]
 
 
 Line = tuple[int, str, bytes]
@@ -298,7 +313,7 @@ FreshAnswer = tuple[str, int, int, bytes | None, str | None, bool]
 class Result(NamedTuple):
     """A line, and what came of it. Bodies are None where the journal keeps none."""
 
-    stamp: str
+    idempotency_key: str
     number: int
     endpoint: str
     body: bytes | None
@@ -322,6 +337,7 @@ def _record(row: tuple[Any, ...]) -> BatchRecord:
     values = dict(zip((*_COLUMNS, "lines", "answered", "taken", "is_hash_only"), row, strict=True))
     values |= {"models": json.loads(values["models"]), "metadata": json.loads(values["metadata"])}
     values["is_hash_only"] = bool(values["is_hash_only"])
+    values["idempotency_key"] = values.pop("stamp")  # the column's name in every schema version so far
     return BatchRecord(**values)
 
 

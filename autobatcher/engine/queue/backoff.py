@@ -13,7 +13,7 @@ GROWTH = 1.5
 """By how much a batch may be larger than the last one that was taken, once there was a refusal."""
 
 
-class Pressure:
+class Backoff:
     """The want of room for one kind of requests at one upstream: an account, and a model where models are not mixed.
 
     Attributes:

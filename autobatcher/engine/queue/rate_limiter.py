@@ -7,13 +7,13 @@ from collections import deque
 HOUR = 3600.0
 
 
-class Pace:
+class RateLimiter:
     """At most so many in any hour; a burst goes at once, what is too much is spread over what comes."""
 
     def __init__(self, most_per_hour: int) -> None:
         self._moments: deque[float] = deque(maxlen=most_per_hour)
 
-    def next_moment(self, now: float) -> float:
+    def reserve(self, now: float) -> float:
         """When the next batch may be created: `now`, or later. That moment is taken."""
         moment = now
         if len(self._moments) == self._moments.maxlen:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Hashable, Iterable, Iterator
 from ...upstream.account import Account
 from ...upstream.providers import ProviderProfile
 from ..request import ErrorFor, Request
-from .backoff import Pressure
+from .backoff import Backoff
 
 
 def travel_key(account: Account, endpoint: str, model: str) -> Hashable:
@@ -51,7 +51,7 @@ class Window:
         self._requests[request] = None
         self._bytes += request.size
         self._embedding_inputs += request.embedding_inputs
-        request.place = self
+        request.holder = self
         self.is_full = len(self._requests) >= self._batch_size
 
     def withdraw(self, request: Request) -> None:
@@ -67,7 +67,7 @@ class Held:
     batch_id: None = None
 
     def __init__(self) -> None:
-        self.pressure: Pressure = Pressure()
+        self.backoff: Backoff = Backoff()
         self._requests: dict[Request, None] = {}
 
     def __len__(self) -> int:
@@ -80,7 +80,7 @@ class Held:
         coming = dict.fromkeys(requests)
         self._requests = {**coming, **self._requests} if in_front else {**self._requests, **coming}
         for request in coming:
-            request.place = self
+            request.holder = self
 
     def withdraw(self, request: Request) -> None:
         """A caller is gone: its request is never sent."""
@@ -89,7 +89,7 @@ class Held:
     def take(self, window: Window) -> list[Request]:
         """Take out as many as the upstream has room for, and as fit into `window`, which is empty."""
         for request in self:
-            if len(window) >= self.pressure.most_requests or not window.fits(request):
+            if len(window) >= self.backoff.most_requests or not window.fits(request):
                 break
             window.add(request)
         taken = list(window)
@@ -145,7 +145,7 @@ class Windows:
         """The upstream had no room for a batch of `sent` requests: these wait. Where even one was too much, it waits
         behind the others, which may be smaller."""
         held = self._held.setdefault(key, Held())
-        held.pressure.refused(sent, now, asked_seconds=asked_seconds)
+        held.backoff.refused(sent, now, asked_seconds=asked_seconds)
         held.add(requests, in_front=sent > 1)
 
     def due(self, now: float, most: float = math.inf) -> list[list[Request]]:
@@ -162,15 +162,15 @@ class Windows:
             elif len(window):
                 batches.append(list(window))
         for held in self._held.values():
-            if len(batches) < most and len(held) and held.pressure.ready_at <= now:
+            if len(batches) < most and len(held) and held.backoff.ready_at <= now:
                 batches.append(held.take(self._new_window(next(iter(held)), -math.inf)))
-                held.pressure.submitted(now)
+                held.backoff.submitted(now)
         return batches
 
     def next_due(self) -> float:
         """When the next window's time is up, or the upstream may have room for one; infinite while there is none."""
         late = (window.closes_at for window in self._open.values())
-        held = (held.pressure.ready_at for held in self._held.values() if len(held))
+        held = (held.backoff.ready_at for held in self._held.values() if len(held))
         return min((*late, *held), default=math.inf)
 
     def taken(self, key: Hashable, requests: int, now: float) -> None:
@@ -178,14 +178,14 @@ class Windows:
         held = self._held.get(key)
         if held is None:
             return
-        held.pressure.taken(requests, now)
-        if held.pressure.most_requests >= self._batch_size and not len(held):
+        held.backoff.taken(requests, now)
+        if held.backoff.most_requests >= self._batch_size and not len(held):
             del self._held[key]  # there is room again
 
     def eased(self, key: Hashable, now: float) -> None:
         """A batch of that kind, which the upstream had taken, has ended."""
         if key in self._held:
-            self._held[key].pressure.eased(now)
+            self._held[key].backoff.eased(now)
 
     def fail_all(self, error_for: ErrorFor) -> None:
         """Empty every window and give each request the error that `error_for` makes for it."""

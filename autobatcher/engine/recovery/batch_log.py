@@ -10,24 +10,24 @@ import msgspec
 from ...errors import BatchEndedError, BatchError
 from ...upstream.batch_state import BatchState
 from .. import outcomes
-from ..journal import BatchRecord, FreeLine
+from ..journal import BatchRecord, UnclaimedLine
 from ..journal.identity import digest_of
 from ..journal.records import number_of
 from ..request import Answer, Request
-from .unclaimed import FreeLines
+from .unclaimed import UnclaimedLines
 
 if TYPE_CHECKING:
     from ..journal.journal import Journal  # at run time only where one is used: there are Pythons without sqlite3
 
 
-class Entry:
-    """That of a batch in no journal: nothing is told to nobody. See `JournalEntry`."""
+class BatchLog:
+    """That of a batch in no journal: nothing is told to nobody. See `JournalBatchLog`."""
 
     is_kept: bool = False
     keeps_answers: bool = False
     wants_more: bool = False
     awaits_callers: bool = False
-    has_free_lines: bool = False
+    has_unclaimed_lines: bool = False
 
     async def intend(self, lines: list[tuple[str, Request]]) -> None:
         """Before the upload. Raises `JournalError`: then it must not be made."""
@@ -51,13 +51,13 @@ class Entry:
         """A caller left; its line stays."""
 
     def returned(self, custom_id: str) -> None:
-        """A caller waits for a line that was free."""
+        """A caller waits for a line that was unclaimed."""
 
     def dropped(self, custom_id: str) -> None:
         """A line has come to nothing, or its request goes into another batch."""
 
     def drop_unanswered(self) -> None:
-        """No free line of the batch can be had any more: it has been read, or is given up."""
+        """No unclaimed line of the batch can be had any more: it has been read, or is given up."""
 
     def end(self) -> None:
         """Nothing of the batch is left to be done."""
@@ -72,14 +72,14 @@ class Entry:
         """Wait while the journal has more to write than is good."""
 
 
-NO_ENTRY = Entry()
+NULL_BATCH_LOG = BatchLog()
 
 
-class JournalEntry(Entry):
+class JournalBatchLog(BatchLog):
     """That of a batch in a journal.
 
     Args:
-        free: those of its lines that nobody waits for and that have no answer, by custom_id.
+        unclaimed: those of its lines that nobody waits for and that have no answer, by custom_id.
         give_back: takes the answer of a settled request that did not reach its caller.
         is_awaited: whether these lines are of an earlier process, so that their callers may yet come.
 
@@ -93,9 +93,9 @@ class JournalEntry(Entry):
     def __init__(
         self,
         journal: Journal,
-        free_lines: FreeLines,
+        unclaimed_lines: UnclaimedLines,
         record: BatchRecord,
-        free: Iterable[FreeLine],
+        unclaimed: Iterable[UnclaimedLine],
         give_back: Callable[[Request], None],
         *,
         is_awaited: bool = False,
@@ -103,30 +103,30 @@ class JournalEntry(Entry):
         self.record: BatchRecord = record
         self.keeps_answers: bool = not journal.is_hash_only
         self._journal = journal
-        self._free_lines = free_lines
-        self._free = {line.custom_id: line for line in free}
-        self._awaited = set(self._free) if is_awaited else set()
+        self._unclaimed_lines = unclaimed_lines
+        self._unclaimed = {line.custom_id: line for line in unclaimed}
+        self._awaited = set(self._unclaimed) if is_awaited else set()
         self._give_back = give_back
         self._is_written = bool(record.created_at)
         self._has_ended = False
 
     @property
     def wants_more(self) -> bool:  # type: ignore[override]  # a constant there
-        return bool(self._free) and self.keeps_answers
+        return bool(self._unclaimed) and self.keeps_answers
 
     @property
     def awaits_callers(self) -> bool:  # type: ignore[override]  # a constant there
         return bool(self._awaited)
 
     @property
-    def has_free_lines(self) -> bool:  # type: ignore[override]  # a constant there
+    def has_unclaimed_lines(self) -> bool:  # type: ignore[override]  # a constant there
         """Whether there are lines that may yet have an answer and that nobody waits for."""
-        return bool(self._free)
+        return bool(self._unclaimed)
 
-    def hand_over(self) -> list[FreeLine]:
-        """The lines that may yet have an answer and that nobody waits for: they are another entry's now."""
-        lines = list(self._free.values())
-        self._free.clear()
+    def hand_over(self) -> list[UnclaimedLine]:
+        """The lines that may yet have an answer and that nobody waits for: they are another log's now."""
+        lines = list(self._unclaimed.values())
+        self._unclaimed.clear()
         return lines
 
     async def intend(self, lines: list[tuple[str, Request]]) -> None:
@@ -138,21 +138,23 @@ class JournalEntry(Entry):
 
     async def creating(self, file_id: str) -> None:
         self._change(stage="creating", file_id=file_id, changed_at=self._journal.wall_clock())
-        await self._journal.creating(self.record.stamp, file_id)
+        await self._journal.creating(self.record.idempotency_key, file_id)
 
     def moved(self, state: BatchState) -> None:
         counts = {} if state.counts is None else {"completed": state.counts.completed, "failed": state.counts.failed}
         self._change(stage="created", batch_id=state.id, status=state.status, **counts)
-        self._journal.update(self.record.stamp, stage="created", batch_id=state.id, status=state.status, **counts)
+        self._journal.update(
+            self.record.idempotency_key, stage="created", batch_id=state.id, status=state.status, **counts
+        )
 
     def cancelling(self) -> None:
         if self._is_written:
             self._change(status="cancelling")
-            self._journal.update(self.record.stamp, status="cancelling")
+            self._journal.update(self.record.idempotency_key, status="cancelling")
 
     def settled(self, request: Request, outcome: Answer | BatchError) -> None:
-        if isinstance(outcome, Answer) and not outcomes.is_passing(outcome):
-            self._journal.answer(self.record.stamp, outcome, is_taken=True)
+        if isinstance(outcome, Answer) and not outcomes.is_retryable(outcome):
+            self._journal.answer(self.record.idempotency_key, outcome, is_taken=True)
             request.on_lost = self._give_back
         elif isinstance(outcome, Answer | BatchEndedError):
             self.dropped(request.custom_id)
@@ -160,37 +162,37 @@ class JournalEntry(Entry):
             self.left(request)
 
     def unclaimed(self, custom_id: str, outcome: Answer | BatchError) -> None:
-        if custom_id not in self._free:
+        if custom_id not in self._unclaimed:
             return
         self._awaited.discard(custom_id)
-        if not isinstance(outcome, Answer) or outcomes.is_passing(outcome):
+        if not isinstance(outcome, Answer) or outcomes.is_retryable(outcome):
             self.dropped(custom_id)
             return
-        self._journal.answer(self.record.stamp, outcome, is_taken=False)
-        line = self._free.pop(custom_id)
-        line.is_stored, line.free_since = True, self._journal.wall_clock()
+        self._journal.answer(self.record.idempotency_key, outcome, is_taken=False)
+        line = self._unclaimed.pop(custom_id)
+        line.is_stored, line.unclaimed_since = True, self._journal.wall_clock()
 
     def left(self, request: Request) -> None:
         if not self._is_written:
             return
-        line = FreeLine(self.record.stamp, number_of(request.custom_id), self._journal.wall_clock())
-        self._free[request.custom_id] = line
-        self._free_lines.add(digest_of(request.endpoint, request.body, self.record.account), line)
+        line = UnclaimedLine(self.record.idempotency_key, number_of(request.custom_id), self._journal.wall_clock())
+        self._unclaimed[request.custom_id] = line
+        self._unclaimed_lines.add(digest_of(request.endpoint, request.body, self.record.account), line)
 
     def returned(self, custom_id: str) -> None:
-        self._free.pop(custom_id, None)
+        self._unclaimed.pop(custom_id, None)
         self._awaited.discard(custom_id)
 
     def dropped(self, custom_id: str) -> None:
-        line = self._free.pop(custom_id, None)
+        line = self._unclaimed.pop(custom_id, None)
         if line is not None:
             line.is_gone = True
-        self._journal.drop(self.record.stamp, custom_id)
+        self._journal.drop(self.record.idempotency_key, custom_id)
 
     def drop_unanswered(self) -> None:
-        for line in self._free.values():
+        for line in self._unclaimed.values():
             line.is_gone = True
-        self._free.clear()
+        self._unclaimed.clear()
 
     def end(self) -> None:
         if self._is_written and not self._has_ended:
@@ -198,13 +200,13 @@ class JournalEntry(Entry):
             if self.keeps_answers:  # if not, results are read again, as long as the upstream has them
                 self.drop_unanswered()
             self._change(stage="ended")
-            self._journal.end(self.record.stamp)
+            self._journal.end(self.record.idempotency_key)
 
     def forget(self) -> None:
         if self._is_written and not self._has_ended:
             self._has_ended = True
             self.drop_unanswered()
-            self._journal.forget(self.record.stamp)
+            self._journal.forget(self.record.idempotency_key)
 
     def gone(self) -> None:
         if self.keeps_answers:

@@ -13,13 +13,13 @@ from anyio.lowlevel import checkpoint
 from ...errors import JournalError
 from ...upstream.account import Account
 from .. import outcomes
-from ..journal import BatchRecord, Ending, FreeLine
+from ..journal import BatchRecord, Ending, UnclaimedLine
 from ..journal.identity import digest_of, fingerprint, without_credentials
 from ..journal.records import StoredAnswer, custom_id_of, number_of
 from ..request import Answer, ErrorFor, Request
-from .batch_log import Entry, JournalEntry
-from .replay_queue import Shelf
-from .unclaimed import FreeLines
+from .batch_log import BatchLog, JournalBatchLog
+from .replay_queue import ReplayQueue
+from .unclaimed import UnclaimedLines
 
 if TYPE_CHECKING:
     from ..journal.journal import Journal  # at run time only where one is used: there are Pythons without sqlite3
@@ -41,16 +41,16 @@ MOST_RECORDS = 10_000
 class Resumed(Protocol):
     """A batch that somebody can be attached to; see `Batch`."""
 
-    entry: Entry
+    log: BatchLog
 
     @property
     def takes_lines(self) -> bool: ...
 
-    def attach(self, line: FreeLine, request: Request) -> None: ...
+    def attach(self, line: UnclaimedLine, request: Request) -> None: ...
 
 
-class Returning:
-    """Holds the journal open, and knows which of its lines are free.
+class Recovery:
+    """Holds the journal open, and knows which of its lines are unclaimed.
 
     Args:
         resume: makes a batch of an earlier process one of this engine's again.
@@ -62,7 +62,7 @@ class Returning:
         self,
         journal: Journal,
         *,
-        resume: Callable[[JournalEntry, Account], Resumed],
+        resume: Callable[[JournalBatchLog, Account], Resumed],
         add: Callable[[Request], None],
         tell: Callable[[list[Request]], None],
     ) -> None:
@@ -72,33 +72,33 @@ class Returning:
         self._tell = tell
         self._is_open = False
         self._arrivals = _Arrivals()
-        self._shelf = Shelf(self._free_again)
-        self._free_lines = FreeLines()
-        # Free lines without an answer, of batches that are not alive here, by stamp.
-        self._of_batches: defaultdict[str, list[FreeLine]] = defaultdict(list)
+        self._replay_queue = ReplayQueue(self._unclaim)
+        self._unclaimed_lines = UnclaimedLines()
+        # Free lines without an answer, of batches that are not alive here, by idempotency key.
+        self._of_batches: defaultdict[str, list[UnclaimedLine]] = defaultdict(list)
         self._unfinished: defaultdict[bytes, list[BatchRecord]] = defaultdict(list)  # by account, until it is seen
-        self._records: dict[str, BatchRecord] = {}  # of batches that are not alive here, by stamp
+        self._records: dict[str, BatchRecord] = {}  # of batches that are not alive here, by idempotency_key
         self._read_records: dict[str, BatchRecord] = {}  # of those of them that were read to their end
         self._batches: dict[str, Resumed] = {}  # of those that are
-        self._of_earlier_processes: set[str] = set()  # stamps of batches that nobody here has asked for yet
+        self._of_earlier_processes: set[str] = set()  # idempotency keys of batches that nobody here has asked for yet
         self._fingerprints: dict[Account, bytes] = {}
 
     def __len__(self) -> int:
         """How many requests wait here."""
-        return len(self._arrivals) + len(self._shelf)
+        return len(self._arrivals) + len(self._replay_queue)
 
     async def open(self) -> None:
         """Take possession of the journal. Raises `JournalError`."""
         contents = await self._journal.open()
-        for number, (digest, line) in enumerate(contents.free_lines, start=1):
+        for number, (digest, line) in enumerate(contents.unclaimed_lines, start=1):
             if number % ADDED_AT_ONCE == 0:
                 await checkpoint()
-            self._free_lines.add(digest, line)
+            self._unclaimed_lines.add(digest, line)
             if not line.is_stored:
-                self._of_batches[line.stamp].append(line)
-        self._of_earlier_processes = {record.stamp for record in contents.batches}
+                self._of_batches[line.idempotency_key].append(line)
+        self._of_earlier_processes = {record.idempotency_key for record in contents.batches}
         for record in contents.batches:
-            self._records[record.stamp] = record
+            self._records[record.idempotency_key] = record
             if record.stage != "ended":
                 self._unfinished[record.account].append(record)
         self._is_open = True
@@ -109,8 +109,8 @@ class Returning:
     async def run(self) -> None:
         """Give away stored answers, until cancelled."""
         while True:
-            await self._shelf.wait()
-            some = self._shelf.next(READ_AT_ONCE)
+            await self._replay_queue.wait()
+            some = self._replay_queue.next(READ_AT_ONCE)
             try:
                 found = await self._journal.answers([line for _, line in some])
             except JournalError as error:
@@ -129,18 +129,22 @@ class Returning:
         if not self._is_open:
             self._arrivals.add(request)
             return True
-        if not self._free_lines and not self._unfinished:
+        if not self._unclaimed_lines and not self._unfinished:
             return False
         account = self._fingerprint(request.account)
         for record in self._unfinished.pop(account, ()):
-            self._batch_of(record.stamp, request.account)
-        line = self._free_lines.take(digest_of(request.endpoint, request.body, account)) if self._free_lines else None
+            self._batch_of(record.idempotency_key, request.account)
+        line = (
+            self._unclaimed_lines.take(digest_of(request.endpoint, request.body, account))
+            if self._unclaimed_lines
+            else None
+        )
         if line is None:
             return False
         if line.is_stored:
-            self._shelf.add(request, line)
+            self._replay_queue.add(request, line)
         else:
-            batch = self._batch_of(line.stamp, request.account)
+            batch = self._batch_of(line.idempotency_key, request.account)
             if batch is None:
                 return False
             batch.attach(line, request)
@@ -149,31 +153,33 @@ class Returning:
 
     def fail_all(self, error_for: ErrorFor) -> None:
         """Everyone who waits here is told so."""
-        for request in (*self._arrivals.take_all(), *self._shelf.take_all()):
+        for request in (*self._arrivals.take_all(), *self._replay_queue.take_all()):
             request.settle(error_for(request, None))
 
     def give_back(self, request: Request) -> None:
         """The answer to a request did not reach its caller: another one may have it."""
-        stamp = request.custom_id.rpartition("-")[0]
-        self._journal.give_back(stamp, request.custom_id)
+        idempotency_key = request.custom_id.rpartition("-")[0]
+        self._journal.give_back(idempotency_key, request.custom_id)
         is_stored = not self._journal.is_hash_only
-        self._free_again(request, FreeLine(stamp, number_of(request.custom_id), self._journal.wall_clock(), is_stored))
+        self._unclaim(
+            request, UnclaimedLine(idempotency_key, number_of(request.custom_id), self._journal.wall_clock(), is_stored)
+        )
 
-    def _free_again(self, request: Request, line: FreeLine) -> None:
+    def _unclaim(self, request: Request, line: UnclaimedLine) -> None:
         digest = digest_of(request.endpoint, request.body, self._fingerprint(request.account))
-        self._free_lines.add(digest, line)
+        self._unclaimed_lines.add(digest, line)
 
-    def _refuse(self, some: list[tuple[Request, FreeLine]], error_for: ErrorFor) -> None:
+    def _refuse(self, some: list[tuple[Request, UnclaimedLine]], error_for: ErrorFor) -> None:
         """The journal cannot be read just now: whoever tries again may have the same line."""
         for request, line in some:
-            if self._shelf.remove(request):
-                self._free_again(request, line)
+            if self._replay_queue.remove(request):
+                self._unclaim(request, line)
                 request.settle(error_for(request, None))
 
-    def _give(self, some: list[tuple[Request, FreeLine]], found: list[StoredAnswer | None]) -> None:
+    def _give(self, some: list[tuple[Request, UnclaimedLine]], found: list[StoredAnswer | None]) -> None:
         given = []
         for (request, line), stored in zip(some, found, strict=True):
-            if not self._shelf.remove(request):
+            if not self._replay_queue.remove(request):
                 continue  # its caller left meanwhile
             if stored is None:
                 self._add(request)
@@ -187,15 +193,15 @@ class Returning:
 
     # ---- batches ----
 
-    def new_entry(
-        self, stamp: str, first: Request, *, completion_window: str, metadata: dict[str, str]
-    ) -> JournalEntry:
+    def new_log(
+        self, idempotency_key: str, first: Request, *, completion_window: str, metadata: dict[str, str]
+    ) -> JournalBatchLog:
         """For a batch of requests like `first` that is not yet in the journal."""
         if (too_old := self._journal.sweep()) is not None:
-            self._free_lines.forget_old(*too_old)
+            self._unclaimed_lines.forget_old(*too_old)
         account = first.account
         record = BatchRecord(
-            stamp=stamp,
+            idempotency_key=idempotency_key,
             account=self._fingerprint(account),
             base_url=without_credentials(account.base_url),
             provider=account.provider.name,
@@ -205,47 +211,49 @@ class Returning:
             metadata=metadata,
             request_count=0,
         )
-        return JournalEntry(self._journal, self._free_lines, record, (), self.give_back)
+        return JournalBatchLog(self._journal, self._unclaimed_lines, record, (), self.give_back)
 
     def lives(self, batch: Resumed) -> None:
         """A batch is alive in this engine."""
-        stamp = _entry_of(batch).record.stamp
-        self._batches[stamp] = batch
-        self._records.pop(stamp, None)
-        self._read_records.pop(stamp, None)
+        idempotency_key = _log_of(batch).record.idempotency_key
+        self._batches[idempotency_key] = batch
+        self._records.pop(idempotency_key, None)
+        self._read_records.pop(idempotency_key, None)
 
     def over(self, batch: Resumed) -> None:
         """It is not any more."""
-        entry = _entry_of(batch)
-        stamp = entry.record.stamp
-        if self._batches.get(stamp) is batch:
-            del self._batches[stamp]
-            free = entry.hand_over()
-            if free:
-                self._records[stamp], self._of_batches[stamp] = entry.record, free
+        log = _log_of(batch)
+        idempotency_key = log.record.idempotency_key
+        if self._batches.get(idempotency_key) is batch:
+            del self._batches[idempotency_key]
+            unclaimed = log.hand_over()
+            if unclaimed:
+                self._records[idempotency_key], self._of_batches[idempotency_key] = log.record, unclaimed
             elif self._journal.is_hash_only:  # an answer that is given back must be read again
-                self._read_records[stamp] = entry.record
+                self._read_records[idempotency_key] = log.record
                 while len(self._read_records) > MOST_RECORDS:
                     del self._read_records[next(iter(self._read_records))]
 
-    def _batch_of(self, stamp: str, account: Account) -> Resumed | None:
+    def _batch_of(self, idempotency_key: str, account: Account) -> Resumed | None:
         """The batch, resumed if need be; None if it is not known any more."""
-        batch = self._batches.get(stamp)
+        batch = self._batches.get(idempotency_key)
         if batch is not None and batch.takes_lines:
             return batch
-        record = self._record_of(stamp) if batch is None else _entry_of(batch).record
+        record = self._record_of(idempotency_key) if batch is None else _log_of(batch).record
         if record is None:
             return None
-        free = self._of_batches.pop(stamp, []) if batch is None else _entry_of(batch).hand_over()
-        is_awaited = stamp in self._of_earlier_processes
-        self._of_earlier_processes.discard(stamp)
-        entry = JournalEntry(self._journal, self._free_lines, record, free, self.give_back, is_awaited=is_awaited)
-        batch = self._resume(entry, account)
+        unclaimed = self._of_batches.pop(idempotency_key, []) if batch is None else _log_of(batch).hand_over()
+        is_awaited = idempotency_key in self._of_earlier_processes
+        self._of_earlier_processes.discard(idempotency_key)
+        log = JournalBatchLog(
+            self._journal, self._unclaimed_lines, record, unclaimed, self.give_back, is_awaited=is_awaited
+        )
+        batch = self._resume(log, account)
         self.lives(batch)
         return batch
 
-    def _record_of(self, stamp: str) -> BatchRecord | None:
-        return self._records.get(stamp) or self._read_records.get(stamp)
+    def _record_of(self, idempotency_key: str) -> BatchRecord | None:
+        return self._records.get(idempotency_key) or self._read_records.get(idempotency_key)
 
     def _fingerprint(self, account: Account) -> bytes:
         known = self._fingerprints.get(account)
@@ -256,13 +264,13 @@ class Returning:
         return known
 
 
-def _entry_of(batch: Resumed) -> JournalEntry:
-    assert isinstance(batch.entry, JournalEntry)
-    return batch.entry
+def _log_of(batch: Resumed) -> JournalBatchLog:
+    assert isinstance(batch.log, JournalBatchLog)
+    return batch.log
 
 
 def _answer(stored: StoredAnswer) -> Answer:
-    custom_id = custom_id_of(stored.stamp, stored.number)
+    custom_id = custom_id_of(stored.idempotency_key, stored.number)
     return Answer(stored.status_code, stored.body, stored.request_id, stored.batch_id, custom_id)
 
 
@@ -279,7 +287,7 @@ class _Arrivals:
 
     def add(self, request: Request) -> None:
         self._requests[request] = None
-        request.place = self
+        request.holder = self
 
     def withdraw(self, request: Request) -> None:
         """A caller is gone: its request is never sent."""

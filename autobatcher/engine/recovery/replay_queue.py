@@ -7,11 +7,11 @@ from collections.abc import Callable
 
 import anyio
 
-from ..journal import FreeLine
+from ..journal import UnclaimedLine
 from ..request import Request
 
 
-class Shelf:
+class ReplayQueue:
     """Where they wait, in their order.
 
     Args:
@@ -20,10 +20,10 @@ class Shelf:
 
     batch_id: None = None
 
-    def __init__(self, on_left: Callable[[Request, FreeLine], None]) -> None:
+    def __init__(self, on_left: Callable[[Request, UnclaimedLine], None]) -> None:
         self._on_left = on_left
-        self._next: deque[tuple[Request, FreeLine]] = deque()
-        self._requests: dict[Request, FreeLine] = {}
+        self._next: deque[tuple[Request, UnclaimedLine]] = deque()
+        self._requests: dict[Request, UnclaimedLine] = {}
         self._is_filled = anyio.Event()
 
     def __len__(self) -> int:
@@ -35,13 +35,13 @@ class Shelf:
             self._is_filled = anyio.Event()
             await self._is_filled.wait()
 
-    def add(self, request: Request, line: FreeLine) -> None:
+    def add(self, request: Request, line: UnclaimedLine) -> None:
         self._requests[request] = line
         self._next.append((request, line))
-        request.place = self
+        request.holder = self
         self._is_filled.set()
 
-    def next(self, most: int) -> list[tuple[Request, FreeLine]]:
+    def next(self, most: int) -> list[tuple[Request, UnclaimedLine]]:
         """Those that have waited for longest. They still can leave; see `remove`."""
         return [self._next.popleft() for _ in range(min(most, len(self._next)))]
 

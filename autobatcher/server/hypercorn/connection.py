@@ -24,7 +24,7 @@ from hypercorn.protocol.h2 import H2Protocol
 from hypercorn.trio.tcp_server import TCPServer
 from hypercorn.trio.worker_context import WorkerContext
 
-from .fair_queue import Turnstile
+from .fair_queue import FairQueue
 
 logger: logging.Logger = logging.getLogger("autobatcher")
 
@@ -82,7 +82,7 @@ class EndingContext(WorkerContext):
         self.sends_until: float = math.inf
         self.sending: set[trio.CancelScope] = set()
         self.idle: IdleConnections = IdleConnections(keep_alive_seconds)
-        self.reading: Turnstile = Turnstile(READ_AT_ONCE)
+        self.reading: FairQueue = FairQueue(READ_AT_ONCE)
 
     async def end_at(self, deadline: float) -> None:
         """Idle connections end now, and what is being sent by then at the latest."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import trio
 
 
-class Turnstile:
+class FairQueue:
     """Lets about `most` tasks go on in one pass of the event loop, and the others in the next ones, in their order.
 
     `run` must be running.
