@@ -75,7 +75,7 @@ def _no_platform_thread(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(autouse=True)
 def _no_dice(monkeypatch: pytest.MonkeyPatch) -> None:
     """Delays are as long as they say, so that virtual time is the same in every run."""
-    monkeypatch.setattr("autobatcher.upstream.batch_api.JITTER", 0.0)
+    monkeypatch.setattr("autobatcher.upstream.back_off.JITTER", 0.0)
 
 
 @pytest.fixture(autouse=True)

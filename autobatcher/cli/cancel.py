@@ -14,12 +14,14 @@ from typing import Any
 import trio
 
 from .. import events
+from ..engine.batch.cancellation import Cancellation
 from ..engine.batch.upstream import UpstreamBatch
 from ..engine.journal import BatchRecord
 from ..engine.settings import Settings
 from ..upstream.batch_api import LOOKUP_DELAYS
 from ..upstream.batch_state import TERMINAL_STATUSES, BatchState
 from ..upstream.failures import UpstreamError
+from ..upstream.patience import Patience
 from .batch_table import name_of
 from .flags import UsageError
 from .journal_flags import All, AsJson, is_called, read_batches, required
@@ -186,10 +188,11 @@ class _Cancelling:
         record = self._target.record
         if record is None:
             assert self._target.batch_id is not None
-            self._batch.state = BatchState(id=self._target.batch_id, status="unknown")
+            self._batch.adopt(BatchState(id=self._target.batch_id, status="unknown"))
         elif not await self._batch.find_again(record, time.time() - record.changed_at):
             return self._end("was never created: nothing to cancel")
-        await self._batch.cancel()
+        upstream = self._upstream
+        await Cancellation(self._batch, upstream.account, upstream.api, patience=Patience(0.0, least=1)).run()
         if (failed := self._told.get(events.BatchCancelFailed)) is not None:
             return self._end(f"not cancelled: {failed['error']}", is_failure=True)
         return self._end("cancelled" if events.BatchCancelledUpstream in self._told else "has ended before")

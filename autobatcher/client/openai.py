@@ -20,10 +20,10 @@ from anyio import AsyncContextManagerMixin
 from anyio.abc import TaskStatus
 
 from ..engine.batch.batch import SHUTDOWN_SECONDS
-from ..engine.batcher import BatcherStatistics
 from ..engine.hosting import AT_END_SECONDS, Host
 from ..engine.request import Answer, Request
 from ..engine.settings import DEADLINE_SLACK_SECONDS, JOURNAL_RETENTION_SECONDS, Settings
+from ..engine.statistics import BatcherStatistics
 from ..errors import ClientClosedError
 from ..events import BatchEventHandler
 from ..upstream.batch_api import CREATE_SECONDS

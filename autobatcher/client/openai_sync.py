@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any, Self
 import openai
 from anyio import to_thread
 
-from ..engine.batcher import BatcherStatistics
 from ..engine.hosting import Host
 from ..engine.request import Answer
 from ..engine.settings import DEADLINE_SLACK_SECONDS, JOURNAL_RETENTION_SECONDS, Settings
+from ..engine.statistics import BatcherStatistics
 from ..events import BatchEventHandler
 from ..upstream.providers import ProviderProfile
 from .batchable import batch_request

@@ -6,8 +6,7 @@ import logging
 import math
 import os
 import time
-from collections.abc import Callable, Hashable
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,21 +15,23 @@ from anyio.abc import TaskGroup, TaskStatus
 from anyio.lowlevel import cancel_shielded_checkpoint
 
 from .. import events
-from ..errors import JournalError, UnbatchableRequestError
+from ..errors import JournalError
 from ..upstream.account import Account
 from ..upstream.batch_api import BatchAPI
 from . import outcomes
+from .admission import check_provider_takes
 from .batch.batch import Batch
-from .batch.resumed import ResumedBatch
+from .batch.phase import Ending
+from .batch.source import EarlierBatch
 from .byte_limiter import ByteLimiter
-from .journal import Ending
+from .journal import SessionEnding
 from .journal.records import CLOSE_SECONDS as JOURNAL_CLOSE_SECONDS
-from .queue.rate_limiter import RateLimiter
-from .queue.windows import Windows
+from .queue.queue import RequestQueue
 from .recovery.batch_log import NULL_BATCH_LOG, BatchLog, JournalBatchLog
 from .recovery.recovery import Recovery
 from .request import Answer, ErrorFor, Request
 from .settings import Settings
+from .statistics import BatcherStatistics
 
 logger: logging.Logger = logging.getLogger("autobatcher")
 
@@ -39,15 +40,6 @@ CONCURRENT_POLLS = 8
 
 CONCURRENT_UPLOADS = 4
 """Batches that upload at once: enough to fill a line, few enough that the first one is not slowed down by the last."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class BatcherStatistics:
-    """What an engine holds at one moment."""
-
-    queued_requests: int
-    waiting_requests: int
-    active_batch_ids: tuple[str, ...]
 
 
 class Batcher:
@@ -59,22 +51,20 @@ class Batcher:
     """
 
     def __init__(self, settings: Settings, api: BatchAPI, *, wall_clock: Callable[[], float] = time.time) -> None:
+        self._wake: anyio.Event | None = None
         self.settings: Settings = settings
         self.api: BatchAPI = api
+        self.queue: RequestQueue = RequestQueue(settings, self._wake_up)
         self.uploads: anyio.CapacityLimiter = anyio.CapacityLimiter(CONCURRENT_UPLOADS)
         self.polls: anyio.CapacityLimiter = anyio.CapacityLimiter(CONCURRENT_POLLS)
         self._wall_clock = wall_clock
         self._byte_limiter = ByteLimiter(settings.max_queued_bytes)
-        self._rate_limiters: dict[str, RateLimiter] = {}
-        self._windows = Windows(batch_size=settings.batch_size, window_seconds=settings.batch_window_seconds)
         self._batches: set[Batch] = set()
         self._resumed: list[Batch] = []  # whose tasks are not started yet
         self._recovery = None if settings.journal is None else self._make_recovery(settings.journal)
-        self._must_stop = False
-        self._ends_well = False
-        self._is_kept = False
+        self._stop = Ending.NOT_YET  # what `stop` was told
+        self._keeps_for_rerun = False
         self._is_closed = False
-        self._wake: anyio.Event | None = None
         self._ended = anyio.Event()
 
     async def submit(self, request: Request) -> Answer:
@@ -90,11 +80,11 @@ class Batcher:
         Cancelled: the request is withdrawn. Before its batch was uploaded it is never sent; after that its answer
         is dropped, and a batch that nobody waits for any more is cancelled upstream.
         """
-        _check_provider_takes(request)
+        check_provider_takes(request)
         if not self._is_closed:
-            await request.enter(self._byte_limiter)
+            await request.enqueue(self._byte_limiter)
         if self._is_closed:
-            request.unqueue()
+            request.dequeue()
             raise outcomes.closed_error(request, None)
         self._add(request)
         await request.outcome()
@@ -107,17 +97,17 @@ class Batcher:
             anyio.WouldBlock: if `max_queued_bytes` are queued.
             UnbatchableRequestError, ClientClosedError: as `submit`.
         """
-        _check_provider_takes(request)
+        check_provider_takes(request)
         if self._is_closed:
             raise outcomes.closed_error(request, None)
-        request.acquire_nowait(self._byte_limiter)
+        request.enqueue_nowait(self._byte_limiter)
         self._add(request)
 
     async def run(self, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
         """Run the engine until `stop` or cancellation; once. When it returns, nothing of it is alive any more.
 
         Requests that wait get a `ClientClosedError`; active batches are cancelled upstream, or left alone, as
-        `settings` say, within `engine.batch.SHUTDOWN_SECONDS`; a batch that is just being created is waited for first,
+        `settings` say, within `SHUTDOWN_SECONDS`; a batch that is just being created is waited for first,
         for up to `upstream.batch_api.CREATE_SECONDS`. A defect of ours ends the engine but is not raised:
         waiting requests get an `EngineError` instead, and the caller's nursery lives on.
 
@@ -160,18 +150,17 @@ class Batcher:
         Args:
             well: whether whoever used the engine has got what they wanted; if not, a journal keeps all for a rerun.
         """
-        self._ends_well = well
-        self._must_stop = True
+        self._stop = Ending.WELL if well else Ending.BADLY
         self._wake_up()
 
     def keep_for_rerun(self) -> None:
         """A journal must keep what a rerun needs: what callers were given, and the batches that run. Synchronous."""
-        self._is_kept = True
+        self._keeps_for_rerun = True
 
     @property
     def was_stopped(self) -> bool:
         """Whether `stop` was called."""
-        return self._must_stop
+        return self._stop is not Ending.NOT_YET
 
     @property
     def has_ended(self) -> bool:
@@ -185,7 +174,7 @@ class Batcher:
     def statistics(self) -> BatcherStatistics:
         """What the engine holds right now."""
         return BatcherStatistics(
-            queued_requests=len(self._windows),
+            queued_requests=len(self.queue),
             waiting_requests=self._waiting_count(),
             active_batch_ids=self._active_batch_ids(),
         )
@@ -198,83 +187,28 @@ class Batcher:
         return len(self._batches)
 
     @property
-    def ends_well(self) -> bool:
-        """Whether the engine was told to stop, and that all is well."""
-        return self._must_stop and self._ends_well and not self._is_kept
-
-    @property
-    def leaves_batches(self) -> bool:
-        """Whether batches that run are left for a rerun, whatever the settings say."""
-        return self._is_kept
-
-    def age_of(self, wall_time: float) -> float:
-        """How many seconds ago that was, in Unix seconds."""
-        return self._wall_clock() - wall_time
-
-    def next_creation(self, account: Account) -> float:
-        """When the next batch may be created at this account's upstream; that moment is taken."""
-        now = anyio.current_time()
-        if account.provider.max_batches_per_hour is None:
-            return now
-        rate_limiter = self._rate_limiters.setdefault(
-            account.base_url, RateLimiter(account.provider.max_batches_per_hour)
-        )
-        return rate_limiter.reserve(now)
+    def ending(self) -> Ending:
+        """How the engine ends, if it ends now. One that nobody told to stop was cancelled."""
+        if self._keeps_for_rerun:
+            return Ending.FOR_RERUN
+        return Ending.BADLY if self._stop is Ending.NOT_YET else self._stop
 
     def resubmit(self, request: Request) -> bool:
-        """Take a request that failed in passing into the next batch of its kind; False if its tries are used up."""
-        if self._must_stop or self._is_closed or request.retries_left <= 0:
+        """Take a request whose failure is retryable into a later batch; False if its tries are used up."""
+        if self.was_stopped or self._is_closed or request.retries_left <= 0:
             return False
         request.retries_left -= 1
-        request.throttled_since = None
-        request.custom_id = ""
-        self._add_to_window(request)  # and not to a line of the very batch that has just ended
+        request.throttling = None
+        self.queue.add(request)  # and not to a line of the very batch that has just ended
         return True
-
-    def put_back(self, requests: list[Request], key: Hashable) -> None:
-        """Take requests whose batch was refused because of others into new ones at once. That is no retry of theirs.
-
-        The first time into one; from the second time on into two, so that many bad lines, named one at a time, cost
-        uploads that get smaller and smaller.
-        """
-        for request in requests:
-            request.custom_id = ""
-            request.put_backs += 1
-        half = (len(requests) + 1) // 2 if any(request.put_backs > 1 for request in requests) else len(requests)
-        for part in (requests[:half], requests[half:]):
-            if part:
-                self._windows.put_back(part, key)
-        self._wake_up()
-
-    def throttled(self, requests: list[Request], key: Hashable, *, sent: int, asked_seconds: float) -> list[Request]:
-        """The upstream had no room for a batch of `sent` lines: these wait, and travel in smaller ones.
-
-        Gives back those that have waited for a whole batch's time by now; they are nobody's any more.
-        """
-        now = anyio.current_time()
-        patience = self.settings.batch_deadline_seconds
-        kept: list[Request] = []
-        given_up: list[Request] = []
-        for request in requests:
-            request.throttled_since = now if request.throttled_since is None else request.throttled_since
-            (given_up if now - request.throttled_since > patience else kept).append(request)
-        for request in kept:
-            request.custom_id = ""
-        self._windows.hold(kept, key, now, sent=sent, asked_seconds=asked_seconds)
-        self._wake_up()
-        return given_up
 
     def release(self, batch: Batch) -> None:
         """A batch needs no place among the active ones any more."""
         if batch in self._batches:
             self._batches.discard(batch)
-            if batch.was_taken:
-                self._windows.eased(batch.key, anyio.current_time())
+            if batch.was_accepted:
+                self.queue.eased(batch.key)
             self._wake_up()
-
-    def taken(self, requests: int, key: Hashable) -> None:
-        """The upstream works on a batch of so many requests."""
-        self._windows.taken(key, requests, anyio.current_time())
 
     def emit(self, kind: type[events.BatchEvent], /, **fields: Any) -> None:
         """Hand an event to the user's handler. Never raises."""
@@ -298,7 +232,7 @@ class Batcher:
             retention_seconds=settings.journal_retention_seconds,
             wall_clock=self._wall_clock,
         )
-        return Recovery(journal, resume=self._resume, add=self._add_to_window, tell=self._tell_reattached)
+        return Recovery(journal, resume=self._resume, add=self.queue.add, tell=self._tell_reattached)
 
     async def _open_journal(self) -> None:
         if self._recovery is None:
@@ -319,14 +253,16 @@ class Batcher:
 
     async def _close_journal(self) -> None:
         if self._recovery is not None:
-            ending: Ending = None
-            if self._must_stop or self._is_kept:
-                ending = "well" if self.ends_well else "failed"
+            ending: SessionEnding = None
+            if self.was_stopped or self._keeps_for_rerun:
+                ending = "well" if self.ending is Ending.WELL else "failed"
             await self._recovery.close(ending)
 
     def _resume(self, log: JournalBatchLog, account: Account) -> Batch:
         """Make a batch of an earlier process one of ours. `run` starts its task."""
-        batch = ResumedBatch(log, account, self)
+        record, now = log.record, self._wall_clock()
+        source = EarlierBatch(record, age_seconds=now - record.created_at, silent_seconds=now - record.changed_at)
+        batch = Batch.resumed(source, account, self, log)
         self._batches.add(batch)
         self._resumed.append(batch)
         self._wake_up()
@@ -348,16 +284,7 @@ class Batcher:
 
     def _add(self, request: Request) -> None:
         if self._recovery is None or not self._recovery.take(request):
-            self._add_to_window(request)
-
-    def _add_to_window(self, request: Request) -> None:
-        try:
-            has_news = self._windows.add(request, anyio.current_time)
-        except Exception:  # a defect: whatever it is, the request takes up no room
-            request.unqueue()
-            raise
-        if has_news:
-            self._wake_up()
+            self.queue.add(request)
 
     def _wake_up(self) -> None:
         if self._wake is not None:
@@ -365,16 +292,16 @@ class Batcher:
 
     async def _start_batches(self, nursery: TaskGroup) -> None:
         """Turn each window that is full, or whose time is up, into a batch with a task of its own."""
-        while not self._must_stop:
+        while not self.was_stopped:
             self._wake = anyio.Event()  # before looking, so that nothing between looking and waiting is missed
             while self._resumed:
                 nursery.start_soon(self._live, self._resumed.pop(0))
-            room = self.settings.max_active_batches - len(self._batches)
-            for requests in self._windows.due(anyio.current_time(), room):
+            room = max(0, self.settings.max_active_batches - len(self._batches))  # resumed ones may be more
+            for requests in self.queue.due(room):
                 self._start_batch(nursery, requests)
                 del requests  # which would stay in memory until the next batch
             has_room = len(self._batches) < self.settings.max_active_batches
-            with anyio.CancelScope(deadline=self._windows.next_due() if has_room else math.inf):
+            with anyio.CancelScope(deadline=self.queue.next_due() if has_room else math.inf):
                 await self._wake.wait()
 
     def _start_batch(self, nursery: TaskGroup, requests: list[Request]) -> None:
@@ -394,7 +321,7 @@ class Batcher:
     async def _live(self, batch: Batch) -> None:
         try:
             await batch.run()
-        except Exception:  # of a goodbye; its callers have been told, and others must not suffer
+        except Exception:  # in a shutdown; its callers have been told, and others must not suffer
             logger.exception("autobatcher: a defect in leaving batch %s", batch.upstream.batch_id)
             batch.upstream.tell_cancel_failed("a defect of autobatcher in leaving it")
         finally:
@@ -403,14 +330,14 @@ class Batcher:
                 self._recovery.over(batch)
 
     def _close(self, error_for: ErrorFor) -> None:
-        """Tell everyone who waits, before any goodbye to the upstream takes its time. The first call counts."""
+        """Tell everyone who waits, before the shutdown of any batch takes its time. The first call counts."""
         if self._is_closed:
             return
         self._is_closed = True
-        pending_request_count = len(self._windows) + (0 if self._recovery is None else len(self._recovery))
+        pending_request_count = len(self.queue) + (0 if self._recovery is None else len(self._recovery))
         if self._recovery is not None:
             self._recovery.fail_all(error_for)
-        self._windows.fail_all(error_for)
+        self.queue.fail_all(error_for)
         for batch in self._batches:
             batch.close()
         self._byte_limiter.open()
@@ -424,31 +351,7 @@ class Batcher:
 
     def _waiting_count(self) -> int:
         recovery = 0 if self._recovery is None else len(self._recovery)
-        return recovery + len(self._windows) + sum(len(batch.pending) for batch in self._batches)
+        return recovery + len(self.queue) + sum(len(batch.pending) for batch in self._batches)
 
     def _active_batch_ids(self) -> tuple[str, ...]:
         return tuple(b.upstream.batch_id for b in self._batches if b.upstream.is_active and b.upstream.batch_id)
-
-
-def _check_provider_takes(request: Request) -> None:
-    """Refuse what no batch of this provider can hold, before it can spoil a batch for others."""
-    provider = request.account.provider
-    if request.endpoint not in provider.endpoints:
-        raise UnbatchableRequestError(
-            f"The Batch API of provider {provider.name!r} does not take {request.endpoint}. Use an ordinary "
-            "openai client for this call, or name the right provider= if this one was guessed wrong."
-        )
-    if provider.needs_model and not request.model:
-        raise UnbatchableRequestError(
-            f"Provider {provider.name!r} takes no line without a model: name one.", param="model"
-        )
-    most = min(provider.max_line_bytes or math.inf, provider.max_file_bytes)
-    if request.size > most:
-        raise UnbatchableRequestError(
-            f"This request has {len(request.body):,} bytes; provider {provider.name!r} takes {most:,} at most."
-        )
-    if request.embedding_inputs > (provider.max_embedding_inputs or math.inf):
-        raise UnbatchableRequestError(
-            f"This request has {request.embedding_inputs:,} embedding inputs; provider {provider.name!r} takes "
-            f"{provider.max_embedding_inputs:,} in a batch at most."
-        )

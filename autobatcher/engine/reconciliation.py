@@ -160,11 +160,12 @@ class _Look:
     async def _poll(self) -> Finding:
         assert self._upstream.batch_id is not None
         try:
-            state = self._upstream.state = await self._api.retrieve(self._account, self._upstream.batch_id)
+            state = await self._api.retrieve(self._account, self._upstream.batch_id)
         except UpstreamError as error:
             if error.status_code in GONE:
                 return self._gone()
             raise
+        self._upstream.observe(state)
         self._log.moved(state)
         if not state.is_terminal:
             return self._finding("running")
@@ -174,7 +175,6 @@ class _Look:
 
     async def _read(self, state: BatchState) -> Finding:
         """The batch has ended: store its answers, delete its input file, mark it as ended."""
-        self._upstream.has_ended = True
         failure = await self._reader.read_once(state)
         if failure is not None:
             return self._finding("failed", reason=f"its results could not be read: {failure.summary}")

@@ -10,6 +10,7 @@ import msgspec
 from ..errors import BatchError
 from ..upstream.account import Account
 from ..upstream.jsonl import most_line_bytes
+from ..upstream.patience import Patience
 from .byte_limiter import ByteLimiter
 from .event_loop import new_waiter, wake
 
@@ -54,7 +55,7 @@ class Request:
         size: an upper bound of what the request adds to an input file, in bytes.
         left_batch_id: the batch that its caller left.
         put_backs: how often it was put back because other lines of its batch were refused.
-        throttled_since: when it was first sent back for want of room upstream; None if it was not.
+        throttling: the patience of a request that was sent back for want of room upstream; None if it was not.
         on_lost: what `give_back` does; None where no journal keeps answers.
     """
 
@@ -75,7 +76,7 @@ class Request:
         "put_backs",
         "retries_left",
         "size",
-        "throttled_since",
+        "throttling",
     )
 
     def __init__(
@@ -99,24 +100,24 @@ class Request:
         self.holder: Holder | None = None
         self.left_batch_id: str | None = None
         self.put_backs: int = 0
-        self.throttled_since: float | None = None
+        self.throttling: Patience | None = None
         self.on_lost: Callable[[Request], None] | None = None
         self._byte_limiter: ByteLimiter | None = None
         self._on_outcome: Callable[[], None] | None = None
         self._outcome: Answer | BatchError | None = None
         self._waiter: Any = None
 
-    async def enter(self, byte_limiter: ByteLimiter) -> None:
+    async def enqueue(self, byte_limiter: ByteLimiter) -> None:
         """Wait until `byte_limiter` lets the request into the queue. Cancelled: it is not in there."""
         await byte_limiter.acquire(len(self.body))
         self._byte_limiter = byte_limiter
 
-    def acquire_nowait(self, byte_limiter: ByteLimiter) -> None:
+    def enqueue_nowait(self, byte_limiter: ByteLimiter) -> None:
         """The same without waiting. Raises `anyio.WouldBlock`."""
         byte_limiter.acquire_nowait(len(self.body))
         self._byte_limiter = byte_limiter
 
-    def unqueue(self) -> None:
+    def dequeue(self) -> None:
         """The request is uploaded, or gone: it takes up no room in the queue any more. Can be called again."""
         if self._byte_limiter is not None:
             self._byte_limiter.release(len(self.body))
@@ -128,7 +129,7 @@ class Request:
             raise AssertionError(f"{self.custom_id} was settled twice")
         self._outcome = outcome
         self.holder = None
-        self.unqueue()
+        self.dequeue()
         if self._waiter is not None:
             wake(self._waiter)
         if self._on_outcome is not None:
@@ -192,7 +193,7 @@ class Request:
         self.left_batch_id = self.holder.batch_id
         self.holder.withdraw(self)
         self.holder = None
-        self.unqueue()
+        self.dequeue()
 
     def give_back(self) -> bool:
         """The outcome did not reach whoever asked. True if a journal has it, for the next who asks the same."""

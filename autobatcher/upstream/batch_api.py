@@ -7,45 +7,29 @@ looked up before it is tried again.
 
 from __future__ import annotations
 
-import itertools
-import random
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping
-from contextlib import aclosing, asynccontextmanager
-from typing import Any, TypeVar
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import aclosing
+from functools import partial
+from typing import Any
 from urllib.parse import quote
 
 import anyio
-import msgspec
 
 from .account import Account
-from .batch_state import BatchState, parse_batch
-from .failures import UncertainCreationError, UpstreamError, broken_call, connection_errors, refusal, without_secret
+from .answers import batch_answered, batches_listed, decoded, files_listed, id_answered
+from .back_off import back_off, wait_of
+from .batch_state import BatchState
+from .failures import UncertainCreationError, UpstreamError
+from .http import PATIENCE_SECONDS, UpstreamHTTP
 from .jsonl import InputFile, LineSplitter
+from .patience import REFUSED_SECONDS, Patience
 
 IDEMPOTENCY_METADATA_KEY = "autobatcher_stamp"
 """The metadata key under which a batch carries what we recognise it by."""
 
-CALL_SECONDS = 60.0
-"""The silence after which one HTTP call is given up; the SDK's 600 s are for models that think, not for these."""
-
 CREATE_SECONDS = 30.0
 """How long a `POST /batches` on its way is shielded from cancellation: cutting it off would leave a batch that may
 or may not run and cost. Twice what a slow server was seen to take."""
-
-PATIENCE_SECONDS = 600.0
-"""How long a call is tried again while it fails in passing: outages of some minutes are ordinary, and whoever waits
-for a batch waits for longer than that anyway."""
-
-FIRST_CONTACT_SECONDS = 10.0
-"""The same for a server that never answered anything: a typing error in base_url should not take ten minutes."""
-
-FIRST_DELAY_SECONDS = 0.5
-LONGEST_DELAY_SECONDS = 60.0
-LONGEST_ASKED_SECONDS = 300.0
-"""`Retry-After` is honoured up to this; a server that wants more is asked again after it."""
-
-JITTER = 0.2
-"""The part of a delay that is left to chance, so that many clients do not come back at once."""
 
 NEW_FILE_SECONDS = 60.0
 """How long a server may not know a file that it has just taken: it is not visible everywhere at once, and Azure
@@ -63,10 +47,6 @@ MOST_METADATA = 16
 """Maximum number of metadata pairs. A user with that many of their own leaves no room for the idempotency key; then the
 batch is recognised by its input file's id."""
 
-SECRET_HEADERS = ("authorization", "api-key")
-
-T = TypeVar("T")
-
 
 class BatchAPI:
     """Speaks to the upstreams' Batch APIs through one HTTP client.
@@ -78,9 +58,7 @@ class BatchAPI:
     """
 
     def __init__(self, http: Any) -> None:
-        self._http = http
-        self._connection_errors = connection_errors(http)
-        self._answering: set[str] = set()  # base URLs of servers that have answered something
+        self._http = UpstreamHTTP(http)
 
     async def upload(
         self,
@@ -108,16 +86,16 @@ class BatchAPI:
             async with limiter:
                 if not is_wanted():
                     return None
-                content = await self._call(
+                content = await self._http.call(
                     account,
                     "POST",
                     "/files",
                     data=purpose | (expiry if account.provider.files_expire else {}),
                     files={"file": (name, input_file(), "application/jsonl")},
                 )
-            return _object_id("POST /files", content)
+            return id_answered("POST /files", content)
 
-        return await self._patiently(account, attempt)
+        return await self._http.patiently(account, attempt)
 
     async def create(
         self,
@@ -154,7 +132,7 @@ class BatchAPI:
             if len(metadata) < MOST_METADATA
             else dict(metadata),
         }
-        delays, begun = back_off(), anyio.current_time()
+        delays, patience, for_the_file = back_off(), Patience(PATIENCE_SECONDS), Patience(NEW_FILE_SECONDS)
         while is_wanted():
             found: BatchState | None = None
             if before is not None:
@@ -173,9 +151,11 @@ class BatchAPI:
             if found is not None:
                 return found
             note(False)
-            tried_for = anyio.current_time() - begun
-            is_early = _misses_the_file(failure, input_file_id) and tried_for < NEW_FILE_SECONDS
-            if tried_for > PATIENCE_SECONDS or not (failure.is_retryable or is_early):
+            if failure.is_retryable:
+                is_over = patience.is_over(anyio.current_time())
+            else:
+                is_over = not _misses_the_file(failure, input_file_id) or for_the_file.is_over(anyio.current_time())
+            if is_over:
                 raise failure
             await anyio.sleep(wait_of(failure, next(delays)))
         return None
@@ -184,7 +164,7 @@ class BatchAPI:
         operation = "POST /batches"
         try:
             with anyio.fail_after(CREATE_SECONDS, shield=True):
-                return _batch(operation, await self._call(account, "POST", "/batches", json=body))
+                return batch_answered(operation, await self._http.call(account, "POST", "/batches", json=body))
         except TimeoutError as error:
             raise UpstreamError(f"{operation} did not answer within {CREATE_SECONDS:.0f} s") from error
 
@@ -202,10 +182,15 @@ class BatchAPI:
         return None
 
     async def find(self, account: Account, *, idempotency_key: str, input_file_id: str) -> BatchState | None:
-        """The batch that carries `idempotency_key` or runs our input file, if the upstream has one."""
-        return await self._patiently(account, lambda: self._find_once(account, idempotency_key, input_file_id))
+        """The batch that carries `idempotency_key` or runs our input file, if the upstream has one.
 
-    async def _find_once(self, account: Account, idempotency_key: str, input_file_id: str) -> BatchState | None:
+        Refusals are tried again, too: who asks this wants to know whether something costs.
+        """
+        attempt = partial(self.find_once, account, idempotency_key, input_file_id)
+        return await self._http.patiently(account, attempt, refusals=Patience(REFUSED_SECONDS))
+
+    async def find_once(self, account: Account, idempotency_key: str, input_file_id: str) -> BatchState | None:
+        """The same without a second try."""
         after: str | None = None
         for _ in range(LOOKUP_PAGES):
             states, after = await self._page(account, after)
@@ -233,24 +218,26 @@ class BatchAPI:
     async def _page(self, account: Account, after: str | None) -> tuple[list[BatchState], str | None]:
         """One page of the list, and after which batch the next one begins; None if there is no more."""
         params = {"limit": "100", **({"after": after} if after else {})}
-        page = _decoded("GET /batches", await self._call(account, "GET", "/batches", params=params))
-        states = _batches_listed(page)
+        page = decoded("GET /batches", await self._http.call(account, "GET", "/batches", params=params))
+        states = batches_listed(page)
         has_more = bool(states) and isinstance(page, dict) and bool(page.get("has_more"))
         return states, states[-1].id if has_more else None
 
     async def retrieve(self, account: Account, batch_id: str) -> BatchState:
         """Poll once, without a second try: the next poll is that."""
-        return _batch("GET /batches/{id}", await self._call(account, "GET", f"/batches/{_quoted(batch_id)}"))
+        return batch_answered(
+            "GET /batches/{id}", await self._http.call(account, "GET", f"/batches/{_quoted(batch_id)}")
+        )
 
     async def cancel(self, account: Account, batch_id: str) -> BatchState:
-        """Ask the upstream to stop the batch; repeating this is harmless. What already ran is still billed."""
+        """Ask the upstream once to stop the batch; repeating this is harmless. What already ran is still billed."""
         path = f"/batches/{_quoted(batch_id)}/cancel"
-        return _batch("POST /batches/{id}/cancel", await self._patient_call(account, "POST", path))
+        return batch_answered("POST /batches/{id}/cancel", await self._http.call(account, "POST", path))
 
     async def delete_file(self, account: Account, file_id: str) -> None:
         """Delete a file of ours; one that is gone already is fine."""
         try:
-            await self._patient_call(account, "DELETE", f"/files/{_quoted(file_id)}")
+            await self._http.call_patiently(account, "DELETE", f"/files/{_quoted(file_id)}")
         except UpstreamError as error:
             if error.status_code not in (404, 410):
                 raise
@@ -259,8 +246,8 @@ class BatchAPI:
         """Delete what uploads of that name left behind whose answers, and so the files' ids, were lost."""
         params = {"purpose": account.provider.file_purpose, "limit": "100", "order": "desc"}
         for _ in range(LOOKUP_PAGES):
-            page = _decoded("GET /files", await self._patient_call(account, "GET", "/files", params=params))
-            files = [file for file in _listed(page) if isinstance(file, dict) and file.get("id")]
+            page = decoded("GET /files", await self._http.call_patiently(account, "GET", "/files", params=params))
+            files = [file for file in files_listed(page) if isinstance(file, dict) and file.get("id")]
             for file in files:
                 if file.get("filename") == name:
                     await self.delete_file(account, str(file["id"]))
@@ -289,7 +276,7 @@ class BatchAPI:
         # "offset" is what Doubleword's `skip` was called before November 2025; servers ignore the one they don't know.
         params = {"skip": str(skip), "offset": str(skip)} if account.provider.partial_output else {}
         splitter, count = LineSplitter(), 0
-        async with self._open(account, "GET", f"/files/{_quoted(file_id)}/content", params=params) as response:
+        async with self._http.open(account, "GET", f"/files/{_quoted(file_id)}/content", params=params) as response:
             async with aclosing(response.aiter_bytes()) as chunks:
                 async for chunk in chunks:
                     lines = splitter.feed(chunk)
@@ -304,85 +291,6 @@ class BatchAPI:
             last_line = response.headers.get("x-last-line", "")
             return int(last_line) if last_line.isdecimal() else skip + count
 
-    async def _patient_call(self, account: Account, method: str, path: str, **options: Any) -> bytes:
-        return await self._patiently(account, lambda: self._call(account, method, path, **options))
-
-    async def _patiently(self, account: Account, attempt: Callable[[], Awaitable[T]]) -> T:
-        """Repeat `attempt` while its failure is a passing one, with growing delays."""
-        delays, begun = back_off(), anyio.current_time()
-        while True:
-            try:
-                return await attempt()
-            except UpstreamError as error:
-                patience = PATIENCE_SECONDS if account.base_url in self._answering else FIRST_CONTACT_SECONDS
-                if not error.is_retryable or anyio.current_time() - begun > patience:
-                    raise
-                wait = wait_of(error, next(delays))
-            await anyio.sleep(wait)
-
-    async def _call(self, account: Account, method: str, path: str, **options: Any) -> bytes:
-        async with self._open(account, method, path, **options) as response:
-            content: bytes = await response.aread()
-            return content
-
-    @asynccontextmanager
-    async def _open(
-        self,
-        account: Account,
-        method: str,
-        path: str,
-        *,
-        params: Mapping[str, str] | None = None,
-        **options: Any,
-    ) -> AsyncGenerator[Any]:
-        """One HTTP exchange, open for reading; everything that breaks it becomes an `UpstreamError`."""
-        operation = f"{method} {path}"
-        headers = {"accept": "application/json, */*", **await account.request_headers()}
-        try:
-            async with self._http.stream(
-                method,
-                account.base_url + path,
-                params=[*account.query, *(params or {}).items()] or None,
-                headers=headers,
-                timeout=CALL_SECONDS,
-                follow_redirects=True,
-                **options,
-            ) as response:
-                self._answering.add(account.base_url)
-                if not 200 <= response.status_code < 300:
-                    said: bytes = await response.aread()
-                    for name in SECRET_HEADERS:
-                        said = without_secret(said, headers.get(name, ""))
-                    raise refusal(operation, response.status_code, said, response.headers)
-                yield response
-        except self._connection_errors as error:
-            raise broken_call(operation, error) from error
-        except RuntimeError as error:
-            if not self._http.is_closed:
-                raise
-            raise broken_call(operation, error) from error
-
-
-def back_off() -> Iterator[float]:
-    """The seconds to wait between the tries of one call: growing, and no two clients' alike."""
-    for n in itertools.count():
-        yield jittered(min(FIRST_DELAY_SECONDS * 2 ** min(n, 10), LONGEST_DELAY_SECONDS))
-
-
-def jittered(seconds: float) -> float:
-    """About so many seconds."""
-    return seconds * random.uniform(1 - JITTER, 1 + JITTER)  # noqa: S311  (no secret)
-
-
-def sooner(seconds: float) -> float:
-    """So many seconds, or somewhat less."""
-    return seconds * random.uniform(1 - JITTER, 1)  # noqa: S311  (no secret)
-
-
-def wait_of(error: UpstreamError, delay: float) -> float:
-    """How long to wait after `error`: `delay`, or longer if the server asks for it, within reason."""
-    return max(delay, min(error.retry_after or 0.0, LONGEST_ASKED_SECONDS))
-
 
 def _misses_the_file(error: UpstreamError, input_file_id: str) -> bool:
     """Whether the upstream says that it does not know, or is not done with, the file it has just taken."""
@@ -394,38 +302,3 @@ def _misses_the_file(error: UpstreamError, input_file_id: str) -> bool:
 def _quoted(identifier: str) -> str:
     """An id as one segment of a path; ids are the server's, and may have anything in them."""
     return quote(identifier, safe="")
-
-
-def _decoded(operation: str, content: bytes) -> Any:
-    try:
-        return msgspec.json.decode(content)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        # A 200 with a page of HTML is a proxy's doing: nothing that the API answered.
-        raise UpstreamError(f"{operation} answered something that is not JSON") from error
-
-
-def _listed(page: Any) -> list[Any]:
-    items = page.get("data") if isinstance(page, dict) else None
-    return items if isinstance(items, list) else []
-
-
-def _batches_listed(page: Any) -> list[BatchState]:
-    """The batches of a page of the list. What is no list of batches is no answer, least of all an empty one."""
-    items = page.get("data") if isinstance(page, dict) else page or None
-    if not isinstance(items, list):
-        raise UpstreamError("GET /batches answered no list")
-    return [state for item in items if (state := parse_batch(item)) is not None]
-
-
-def _batch(operation: str, content: bytes) -> BatchState:
-    state = parse_batch(_decoded(operation, content))
-    if state is None:
-        raise UpstreamError(f"{operation} answered no batch object")
-    return state
-
-
-def _object_id(operation: str, content: bytes) -> str:
-    fields = _decoded(operation, content)
-    if not isinstance(fields, dict) or not fields.get("id"):
-        raise UpstreamError(f"{operation} answered no id")
-    return str(fields["id"])

@@ -175,7 +175,7 @@ def test_polls_get_rarer_while_nothing_moves_and_quick_again_when_it_does() -> N
 
 
 def test_no_two_clients_wait_alike(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("autobatcher.upstream.batch_api.JITTER", 0.2)
+    monkeypatch.setattr("autobatcher.upstream.back_off.JITTER", 0.2)
     waits = {Schedule(10.0).next_wait(1) for _ in range(20)}
     assert len(waits) > 10
     assert all(8.0 <= wait <= 12.0 for wait in waits)

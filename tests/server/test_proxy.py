@@ -170,7 +170,7 @@ async def test_an_upstream_that_quotes_our_key_does_not_give_it_away() -> None:
 
 
 async def test_an_upstream_out_of_reach_is_a_bad_gateway(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("autobatcher.upstream.batch_api.FIRST_CONTACT_SECONDS", 1.0)
+    monkeypatch.setattr("autobatcher.upstream.http.FIRST_CONTACT_SECONDS", 1.0)
     plan = FaultPlan((HttpFault(refuse=True),))
     with trio.fail_after(60):
         async with open_proxy(emulator={"faults": plan}, max_retries=0) as proxy, proxy.http() as client:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ...upstream.batch_api import sooner
+from ...upstream.back_off import sooner
 
 GROWTH = 1.25
 MOST_INTERVALS = 6.0

@@ -12,13 +12,10 @@ from ...upstream.batch_api import BatchAPI
 from ...upstream.batch_state import BatchState
 from ...upstream.failures import UpstreamError
 from ...upstream.jsonl import parse_output_line
+from ...upstream.patience import ReadPatience
 from .pending import PendingRequests
 
 logger: logging.Logger = logging.getLogger("autobatcher")
-
-REFUSED_SECONDS = 600.0
-"""How long an upstream may refuse us a file or a batch (404, 403, ...) that it has told us of, before we believe it.
-Files and batches are not visible everywhere at once, and keys get rotated."""
 
 FIRST_DELAY_SECONDS = 2.0
 LONGEST_DELAY_SECONDS = 60.0
@@ -69,7 +66,7 @@ class ResultReader:
         First from where partial reading stopped, then, while somebody still waits, from the beginning: where lines
         are ordered by a clock, a late one may stand before those that were read already.
 
-        Passing trouble is waited out for as long as the caller's cancel scope allows.
+        Failures are borne as `ReadPatience` says.
         """
         failure = None
         for file_id in _file_ids(state):
@@ -80,18 +77,19 @@ class ResultReader:
         return failure if self._pending.wants_more else None
 
     async def _read_patiently(self, batch_id: str, file_id: str, skip: int) -> UpstreamError | None:
-        delay, begun = FIRST_DELAY_SECONDS, anyio.current_time()
-        while True:
+        delay, patience = FIRST_DELAY_SECONDS, ReadPatience()
+        while self._pending.wants_more:
             try:
                 await self._read(batch_id, file_id, skip)
             except UpstreamError as error:
-                if not error.is_retryable and anyio.current_time() - begun > REFUSED_SECONDS:
+                if patience.is_over(error, anyio.current_time()):
                     return error
                 wait = max(delay, error.retry_after or 0.0)
             else:
                 return None
             await anyio.sleep(min(wait, LONGEST_DELAY_SECONDS))
             delay *= 2
+        return None
 
     async def _read(self, batch_id: str, file_id: str, skip: int) -> None:
         def take(line: bytes) -> None:

@@ -10,14 +10,16 @@ import anyio
 
 from ... import events
 from ...upstream.account import Account
-from ...upstream.batch_api import LOOKUP_DELAYS, BatchAPI, back_off, wait_of
+from ...upstream.back_off import back_off, wait_of
+from ...upstream.batch_api import LOOKUP_DELAYS, BatchAPI
 from ...upstream.batch_state import BatchState
 from ...upstream.failures import UncertainCreationError, UpstreamError
 from ...upstream.jsonl import InputFile, input_line, input_line_size
+from ...upstream.patience import ReadPatience
 from ..journal import BatchRecord
 from ..request import Request
 from ..settings import Settings
-from .results import REFUSED_SECONDS
+from .phase import MAY_RUN, Phase
 
 logger: logging.Logger = logging.getLogger("autobatcher")
 
@@ -35,18 +37,18 @@ class UpstreamBatch:
         idempotency_key: by which the upstream's batch is recognised, and its file by name.
 
     Attributes:
+        phase: how far it is.
         state: what the upstream last said of the batch; None before it is created.
-        may_exist_unseen: a creation was on its way, and nobody knows whether it succeeded.
-        has_ended: it needs no cancelling: it ended, or was cancelled, or we have given up on that.
+        first_state: what the first poll said.
     """
 
     def __init__(
         self, account: Account, endpoint: str, idempotency_key: str, *, api: BatchAPI, settings: Settings, emit: Emit
     ) -> None:
         self.idempotency_key: str = idempotency_key
+        self.phase: Phase = Phase.QUEUED
         self.state: BatchState | None = None
-        self.may_exist_unseen: bool = False
-        self.has_ended: bool = False
+        self.first_state: BatchState | None = None
         self._account = account
         self._endpoint = endpoint
         self._api = api
@@ -55,7 +57,6 @@ class UpstreamBatch:
         self._file_name = f"autobatcher-{idempotency_key}.jsonl"
         self._file_id: str | None = None
         self._may_have_strays = False  # files of this batch whose ids we do not know: the answer was lost
-        self._may_run_on = False  # nobody could be told to stop it, so that its file is left to it
         self._request_count = 0
         self._models: list[str] = []
         self._submitted_at = 0.0
@@ -68,12 +69,7 @@ class UpstreamBatch:
     @property
     def is_active(self) -> bool:
         """Whether the upstream works on it, as far as we know."""
-        return self.state is not None and not self.has_ended
-
-    @property
-    def never_was(self) -> bool:
-        """Whether it was certainly not created."""
-        return self.state is None and not self.may_exist_unseen and not self._may_run_on
+        return self.phase is Phase.RUNNING
 
     @property
     def file_id(self) -> str | None:
@@ -85,7 +81,19 @@ class UpstreamBatch:
         """Whether input files of ours may be upstream."""
         return self._file_id is not None or self._may_have_strays
 
-    # ---- making it ----
+    def adopt(self, state: BatchState) -> None:
+        """Take a batch that the upstream has for this one."""
+        self.state, self.phase = state, Phase.RUNNING
+
+    def observe(self, state: BatchState) -> None:
+        """Note what a poll said."""
+        self.state = state
+        self.first_state = self.first_state or state
+        if state.is_terminal and self.phase is Phase.RUNNING:
+            logger.info("autobatcher: batch %s %s", state.id, state.status)
+            self.phase = Phase.READING
+
+    # ---- upload and creation ----
 
     async def upload(
         self, lines: list[tuple[str, Request]], limiter: anyio.CapacityLimiter, is_wanted: Callable[[], bool]
@@ -113,6 +121,7 @@ class UpstreamBatch:
 
         expires = self._settings.file_expiry_seconds
         self._may_have_strays = True
+        self.phase = Phase.UPLOADING
         try:
             self._file_id = await self._api.upload(
                 self._account,
@@ -138,10 +147,10 @@ class UpstreamBatch:
         assert file_id is not None
 
         def note(may_exist: bool) -> None:
-            self.may_exist_unseen = may_exist
+            self.phase = Phase.CREATING if may_exist else Phase.UPLOADING
 
         try:
-            self.state = await self._api.create(
+            created = await self._api.create(
                 self._account,
                 input_file_id=file_id,
                 endpoint=self._endpoint,
@@ -153,13 +162,13 @@ class UpstreamBatch:
                 note=note,
             )
         except UpstreamError as error:
-            self.may_exist_unseen = isinstance(error, UncertainCreationError)
+            note(may_exist=isinstance(error, UncertainCreationError))
             raise
-        self.may_exist_unseen = False
-        self._submitted_at = anyio.current_time()
-        if self.state is None:
+        if created is None:
             return False
-        logger.info("autobatcher: batch %s submitted, %d requests", self.state.id, self._request_count)
+        self.adopt(created)
+        self._submitted_at = anyio.current_time()
+        logger.info("autobatcher: batch %s submitted, %d requests", created.id, self._request_count)
         self.tell(events.BatchSubmitted)
         return True
 
@@ -175,12 +184,14 @@ class UpstreamBatch:
         self._submitted_at = anyio.current_time()
         self._may_have_strays = True  # the journal does not know how many tries the upload took
         if record.batch_id is not None:
-            self.state = BatchState(id=record.batch_id, status=record.status or "unknown", input_file_id=record.file_id)
-        elif record.stage != "intended":
-            self.may_exist_unseen = True
+            self.adopt(BatchState(id=record.batch_id, status=record.status or "unknown", input_file_id=record.file_id))
+        elif record.stage == "intended":
+            self.phase = Phase.UPLOADING
+        else:
+            self.phase = Phase.CREATING
             await self._find_until(anyio.current_time() + max(0.0, sum(LOOKUP_DELAYS) - max(0.0, age_seconds)))
-            self.may_exist_unseen = False
         if self.state is None:
+            self.phase = Phase.UPLOADING
             return False
         logger.info("autobatcher: batch %s resumed, %d requests", self.state.id, self._request_count)
         self.tell(events.BatchResumed)
@@ -188,97 +199,50 @@ class UpstreamBatch:
 
     async def _find_until(self, deadline: float) -> None:
         """Look a batch up, at least once, and for the last time when the deadline has passed."""
-        delays, begun = back_off(), anyio.current_time()
+        delays = back_off()
         while True:
             is_last = anyio.current_time() >= deadline
-            try:
-                found = await self._api.find(
-                    self._account, idempotency_key=self.idempotency_key, input_file_id=self._file_id or ""
-                )
-            except UpstreamError as error:
-                if not error.is_retryable and anyio.current_time() - begun > REFUSED_SECONDS:
-                    raise
-                await anyio.sleep(wait_of(error, self._settings.poll_interval_seconds))
-                continue
-            self.state = found
-            if found is not None or is_last:
+            if await self.look_up() or is_last:
                 return
             await anyio.sleep(min(next(delays), max(0.0, deadline - anyio.current_time())))
 
-    # ---- unmaking it ----
+    async def look_up(self) -> bool:
+        """Look for a batch whose creation nobody heard the end of; whether the upstream has it.
 
-    async def cancel(self) -> None:
-        """Cancel what may still run, trying until the upstream says yes or no, or the caller's time is up.
-
-        A creation of unknown outcome is looked up first: it may run and cost, too.
+        Raises `UpstreamError` once our patience is over.
         """
-        try:
-            if self.may_exist_unseen and self._file_id is not None:
-                await self._find_patiently(self._file_id)
-            if self.state is None or self.has_ended:
-                return
-            self.tell(events.BatchCancelRequested)
-            has_gone = await self._cancel_patiently(self.state.id)
-        except UpstreamError as error:
-            self._may_run_on = True
-            self.tell_cancel_failed(error.summary)
-        else:
-            if has_gone:
-                fields = {"endpoint": self._endpoint, "metadata": dict(self._settings.batch_metadata)}
-                self._emit(events.BatchCancelledUpstream, batch_id=self.state.id, **fields)
-        self.has_ended, self.may_exist_unseen = True, False
-
-    async def _find_patiently(self, file_id: str) -> None:
-        """Look up a creation of unknown outcome, for as long as the caller's time allows."""
-        while self.may_exist_unseen:
-            try:
-                self.state = await self._api.find(
-                    self._account, idempotency_key=self.idempotency_key, input_file_id=file_id
-                )
-                self.may_exist_unseen = False
-            except UpstreamError as error:
-                if not error.is_retryable:
-                    raise
-                await anyio.sleep(self._settings.poll_interval_seconds)
-        if self.state is None:
-            self._may_run_on = True
-            self.tell_cancel_failed("its creation was cut off; it may yet appear")
-
-    async def _cancel_patiently(self, batch_id: str) -> bool:
-        """Whether it goes because of us; False if it had ended before."""
+        patience = ReadPatience()
         while True:
             try:
-                await self._api.cancel(self._account, batch_id)
-                return True
+                found = await self._api.find_once(self._account, self.idempotency_key, self._file_id or "")
+                break
             except UpstreamError as error:
-                refused = None if error.is_retryable else error
-            if refused is not None:
-                return await self._goes_all_the_same(batch_id, refused)
-            await anyio.sleep(self._settings.poll_interval_seconds)
+                if patience.is_over(error, anyio.current_time()):
+                    raise
+                await anyio.sleep(wait_of(error, self._settings.poll_interval_seconds))
+        if found is not None:
+            self.adopt(found)
+        return found is not None
 
-    async def _goes_all_the_same(self, batch_id: str, refused: UpstreamError) -> bool:
-        """Our cancellation was refused: fine if it has ended, or if an earlier one, unheard of, was taken."""
-        state = await self._api.retrieve(self._account, batch_id)
-        if state.status != "cancelling" and not state.is_terminal:
-            reason = f"{refused.summary}, and the batch is {state.status}"
-            raise UpstreamError(reason, summary=reason) from refused
-        return state.status in ("cancelling", "cancelled")
+    # ---- removal ----
 
     async def clean_up(self) -> None:
         """Delete input files of ours that no batch needs any more. What cannot be deleted is left to expire."""
-        if not self._settings.delete_input_files or self.is_active or self.may_exist_unseen or self._may_run_on:
+        if not self._settings.delete_input_files or self.phase in MAY_RUN or self.phase is Phase.UNCONFIRMED:
+            return
+        if self.state is not None and not self._account.provider.batches_outlive_files:
             return
         try:
-            if self._file_id is not None and (self.state is None or self._account.provider.batches_outlive_files):
+            if self._file_id is not None:
                 await self._api.delete_file(self._account, self._file_id)
                 self._file_id = None
-            if self._may_have_strays and (self.state is None or self._account.provider.batches_outlive_files):
+            if self._may_have_strays:
                 await self._api.delete_files_named(self._account, self._file_name)
                 self._may_have_strays = False
         except UpstreamError as error:
             logger.info("autobatcher: an input file of batch %s was not deleted: %s", self.batch_id, error.summary)
 
-    # ---- telling of it ----
+    # ---- events ----
 
     def tell(self, kind: type[events.BatchEvent], **fields: Any) -> None:
         """An event about the batch as it stands."""
@@ -301,8 +265,14 @@ class UpstreamBatch:
         fields = {**self._request_fields(), "request_count": request_count, "batch_id": self.batch_id}
         self._emit(events.RequestsResubmitted, **fields, reason=reason)
 
+    def tell_cancelled(self) -> None:
+        """The upstream took our cancellation."""
+        assert self.state is not None
+        fields = {"endpoint": self._endpoint, "metadata": dict(self._settings.batch_metadata)}
+        self._emit(events.BatchCancelledUpstream, batch_id=self.state.id, **fields)
+
     def tell_cancel_failed(self, reason: str) -> None:
-        """Somebody wanted it gone, and it may run on."""
+        """The batch was to be cancelled, and may run on."""
         batch_id = self.batch_id or f"unknown (its metadata has {self.idempotency_key})"
         logger.warning("autobatcher: batch %s may still run: %s", batch_id, reason)
         fields = {"endpoint": self._endpoint, "metadata": dict(self._settings.batch_metadata)}

@@ -10,6 +10,6 @@ identity.py   by which a request is recognised after a restart: pure
 at_exit.py    which processes came to a good end, so that what they took need not be kept
 """
 
-from .records import BatchRecord, Contents, Ending, UnclaimedLine
+from .records import BatchRecord, Contents, SessionEnding, UnclaimedLine
 
-__all__ = ["BatchRecord", "Contents", "Ending", "UnclaimedLine"]
+__all__ = ["BatchRecord", "Contents", "SessionEnding", "UnclaimedLine"]

@@ -12,7 +12,7 @@ from typing import Any, Literal, TypeVar
 from ...errors import JournalError
 from ..request import Answer
 from . import at_exit
-from .records import BatchRecord, Contents, Ending, StoredAnswer, UnclaimedLine, number_of
+from .records import BatchRecord, Contents, SessionEnding, StoredAnswer, UnclaimedLine, number_of
 from .store import UNFINISHED_SECONDS, FreshAnswer, Line, Store
 from .writer import Writer
 
@@ -85,7 +85,7 @@ class Journal:
         for mark in at_exit.marks_of(self.path) - known:
             mark.unlink(missing_ok=True)
 
-    async def close(self, ending: Ending) -> None:
+    async def close(self, ending: SessionEnding) -> None:
         """Write what is left, and let it go. Cancelled: that is done all the same."""
         self._tell_answers()
         if ending is not None:

@@ -10,7 +10,7 @@ Stage = Literal["intended", "creating", "created", "ended"]
 """How far a batch is. intended: its input file may be upstream, the batch is not. creating: it may be, look it up.
 created: it is, and has a batch_id. ended: what could be read of it is here, and nothing of ours is left upstream."""
 
-Ending = Literal["well", "failed"] | None
+SessionEnding = Literal["well", "failed"] | None
 """How a client was closed. well: what was given to callers is not kept for a rerun, if the process ends well, too.
 failed: it is, also in this very process. None: it was cancelled with its event loop; other processes are given it."""
 

@@ -157,7 +157,7 @@ class Windows:
             key, window = self._closed.popleft()
             if key in self._held:
                 self._held[key].add(window)
-            elif len(window) and len(batches) == most:
+            elif len(window) and len(batches) >= most:
                 self._closed.append((key, window))
             elif len(window):
                 batches.append(list(window))

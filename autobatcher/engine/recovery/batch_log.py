@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING
+from enum import Enum, auto
+from typing import TYPE_CHECKING, Any
 
+import anyio
 import msgspec
 
 from ...errors import BatchEndedError, BatchError
@@ -20,6 +22,19 @@ if TYPE_CHECKING:
     from ..journal.journal import Journal  # at run time only where one is used: there are Pythons without sqlite3
 
 
+class _Hold(Enum):
+    """Who writes a batch's record."""
+
+    UNWRITTEN = auto()
+    """Nobody: there is none yet."""
+
+    OURS = auto()
+    """This life of the batch."""
+
+    LET_GO = auto()
+    """Not this life: the record is ended or forgotten, or another life has it."""
+
+
 class BatchLog:
     """That of a batch in no journal: nothing is told to nobody. See `JournalBatchLog`."""
 
@@ -28,6 +43,11 @@ class BatchLog:
     wants_more: bool = False
     awaits_callers: bool = False
     has_unclaimed_lines: bool = False
+
+    @property
+    def handed_over(self) -> anyio.Event:
+        """Set once another life of the batch has its record."""
+        return anyio.Event()
 
     async def intend(self, lines: list[tuple[str, Request]]) -> None:
         """Before the upload. Raises `JournalError`: then it must not be made."""
@@ -65,9 +85,6 @@ class BatchLog:
     def forget(self) -> None:
         """The batch never was."""
 
-    def gone(self) -> None:
-        """The upstream does not have the batch any more: what was not read of it cannot be had."""
-
     async def room(self) -> None:
         """Wait while the journal has more to write than is good."""
 
@@ -101,14 +118,18 @@ class JournalBatchLog(BatchLog):
         is_awaited: bool = False,
     ) -> None:
         self.record: BatchRecord = record
+        self._handed_over = anyio.Event()
         self.keeps_answers: bool = not journal.is_hash_only
         self._journal = journal
         self._unclaimed_lines = unclaimed_lines
         self._unclaimed = {line.custom_id: line for line in unclaimed}
         self._awaited = set(self._unclaimed) if is_awaited else set()
         self._give_back = give_back
-        self._is_written = bool(record.created_at)
-        self._has_ended = False
+        self._hold = _Hold.OURS if record.created_at else _Hold.UNWRITTEN
+
+    @property
+    def handed_over(self) -> anyio.Event:
+        return self._handed_over
 
     @property
     def wants_more(self) -> bool:  # type: ignore[override]  # a constant there
@@ -124,15 +145,20 @@ class JournalBatchLog(BatchLog):
         return bool(self._unclaimed)
 
     def hand_over(self) -> list[UnclaimedLine]:
-        """The lines that may yet have an answer and that nobody waits for: they are another log's now."""
+        """Give the record to another life of the batch, which may have begun by now: this one never writes it again.
+
+        Returns the lines that may yet have an answer and that nobody waits for. They are the other life's.
+        """
         lines = list(self._unclaimed.values())
         self._unclaimed.clear()
+        self._hold = _Hold.LET_GO
+        self._handed_over.set()
         return lines
 
     async def intend(self, lines: list[tuple[str, Request]]) -> None:
         now = self._journal.wall_clock()
         models = sorted({request.model for _, request in lines})
-        self._is_written = True
+        self._hold = _Hold.OURS
         self._change(request_count=len(lines), models=models, created_at=now, changed_at=now)
         await self._journal.intend(self.record, [(number_of(id_), r.endpoint, r.body) for id_, r in lines])
 
@@ -142,15 +168,10 @@ class JournalBatchLog(BatchLog):
 
     def moved(self, state: BatchState) -> None:
         counts = {} if state.counts is None else {"completed": state.counts.completed, "failed": state.counts.failed}
-        self._change(stage="created", batch_id=state.id, status=state.status, **counts)
-        self._journal.update(
-            self.record.idempotency_key, stage="created", batch_id=state.id, status=state.status, **counts
-        )
+        self._write(stage="created", batch_id=state.id, status=state.status, **counts)
 
     def cancelling(self) -> None:
-        if self._is_written:
-            self._change(status="cancelling")
-            self._journal.update(self.record.idempotency_key, status="cancelling")
+        self._write(status="cancelling")
 
     def settled(self, request: Request, outcome: Answer | BatchError) -> None:
         if isinstance(outcome, Answer) and not outcomes.is_retryable(outcome):
@@ -173,7 +194,7 @@ class JournalBatchLog(BatchLog):
         line.is_stored, line.unclaimed_since = True, self._journal.wall_clock()
 
     def left(self, request: Request) -> None:
-        if not self._is_written:
+        if self._hold is _Hold.UNWRITTEN:
             return
         line = UnclaimedLine(self.record.idempotency_key, number_of(request.custom_id), self._journal.wall_clock())
         self._unclaimed[request.custom_id] = line
@@ -195,27 +216,29 @@ class JournalBatchLog(BatchLog):
         self._unclaimed.clear()
 
     def end(self) -> None:
-        if self._is_written and not self._has_ended:
-            self._has_ended = True
+        if self._let_go():
             if self.keeps_answers:  # if not, results are read again, as long as the upstream has them
                 self.drop_unanswered()
             self._change(stage="ended")
             self._journal.end(self.record.idempotency_key)
 
     def forget(self) -> None:
-        if self._is_written and not self._has_ended:
-            self._has_ended = True
+        if self._let_go():
             self.drop_unanswered()
             self._journal.forget(self.record.idempotency_key)
 
-    def gone(self) -> None:
-        if self.keeps_answers:
-            self.end()
-        else:
-            self.forget()
-
     async def room(self) -> None:
         await self._journal.room()
+
+    def _write(self, **fields: Any) -> None:
+        if self._hold is _Hold.OURS:
+            self._change(**fields)
+            self._journal.update(self.record.idempotency_key, **fields)
+
+    def _let_go(self) -> bool:
+        """Write the record for the last time; False if it is not ours to write."""
+        was_ours, self._hold = self._hold is _Hold.OURS, _Hold.LET_GO
+        return was_ours
 
     def _change(self, **fields: object) -> None:
         self.record = msgspec.structs.replace(self.record, **fields)

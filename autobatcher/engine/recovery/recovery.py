@@ -13,7 +13,7 @@ from anyio.lowlevel import checkpoint
 from ...errors import JournalError
 from ...upstream.account import Account
 from .. import outcomes
-from ..journal import BatchRecord, Ending, UnclaimedLine
+from ..journal import BatchRecord, SessionEnding, UnclaimedLine
 from ..journal.identity import digest_of, fingerprint, without_credentials
 from ..journal.records import StoredAnswer, custom_id_of, number_of
 from ..request import Answer, ErrorFor, Request
@@ -118,7 +118,7 @@ class Recovery:
             else:
                 self._give(some, found)
 
-    async def close(self, ending: Ending) -> None:
+    async def close(self, ending: SessionEnding) -> None:
         """Let the journal go. See `Journal.close`."""
         await self._journal.close(ending)
 
@@ -148,7 +148,7 @@ class Recovery:
             if batch is None:
                 return False
             batch.attach(line, request)
-        request.unqueue()
+        request.dequeue()
         return True
 
     def fail_all(self, error_for: ErrorFor) -> None:

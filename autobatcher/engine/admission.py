@@ -1,0 +1,36 @@
+"""Which requests no batch of their provider can hold. Pure."""
+
+from __future__ import annotations
+
+import math
+
+from ..errors import UnbatchableRequestError
+from .request import Request
+
+
+def check_provider_takes(request: Request) -> None:
+    """Refuse a request that would spoil a batch for others.
+
+    Raises:
+        UnbatchableRequestError: saying which limit of the provider it exceeds.
+    """
+    provider = request.account.provider
+    if request.endpoint not in provider.endpoints:
+        raise UnbatchableRequestError(
+            f"The Batch API of provider {provider.name!r} does not take {request.endpoint}. Use an ordinary "
+            "openai client for this call, or name the right provider= if this one was guessed wrong."
+        )
+    if provider.needs_model and not request.model:
+        raise UnbatchableRequestError(
+            f"Provider {provider.name!r} takes no line without a model: name one.", param="model"
+        )
+    most = min(provider.max_line_bytes or math.inf, provider.max_file_bytes)
+    if request.size > most:
+        raise UnbatchableRequestError(
+            f"This request has {len(request.body):,} bytes; provider {provider.name!r} takes {most:,} at most."
+        )
+    if request.embedding_inputs > (provider.max_embedding_inputs or math.inf):
+        raise UnbatchableRequestError(
+            f"This request has {request.embedding_inputs:,} embedding inputs; provider {provider.name!r} takes "
+            f"{provider.max_embedding_inputs:,} in a batch at most."
+        )

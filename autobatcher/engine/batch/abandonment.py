@@ -1,0 +1,42 @@
+"""When a batch counts as abandoned: everybody left, and nobody came back for it."""
+
+from __future__ import annotations
+
+import anyio
+
+from .pending import PendingRequests
+
+COME_BACK_SECONDS = 60.0
+"""How long a batch in a journal is kept after all its callers left: those who try again do so within seconds, and those
+who were cancelled together with the engine need it after the restart."""
+
+
+class Abandonment:
+    """Waits for the moment at which a batch is to be cancelled because nobody wants it.
+
+    Args:
+        is_wanted: whether abandoned batches are to be cancelled at all (`cancel_abandoned_batches`).
+        come_back_seconds: how long those who left may come back.
+    """
+
+    def __init__(self, pending: PendingRequests, *, is_wanted: bool, come_back_seconds: float) -> None:
+        self._pending = pending
+        self._is_wanted = is_wanted
+        self._come_back_seconds = come_back_seconds
+        self._seen: anyio.Event | None = None  # the abandonment that we are waiting out
+        self._over_at = 0.0
+
+    async def comes_within(self, seconds: float) -> bool:
+        """Wait for so long; True as soon as the batch is abandoned and those who left did not come back in time."""
+        if not self._is_wanted:
+            await anyio.sleep(max(0.0, seconds))
+            return False
+        until, abandoned = anyio.current_time() + seconds, self._pending.abandoned
+        with anyio.CancelScope(deadline=until):
+            await abandoned.wait()
+        if not abandoned.is_set():
+            return False
+        if self._seen is not abandoned:  # they left since we last looked, perhaps once more
+            self._seen, self._over_at = abandoned, anyio.current_time() + self._come_back_seconds
+        await anyio.sleep_until(min(until, self._over_at))
+        return self._pending.abandoned is abandoned and anyio.current_time() >= self._over_at

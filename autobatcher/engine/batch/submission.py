@@ -1,0 +1,89 @@
+"""The beginning of a new batch: upload its input file, create it."""
+
+from __future__ import annotations
+
+import anyio
+
+from ...upstream.account import Account
+from ...upstream.failures import UpstreamError
+from .. import outcomes
+from ..recovery.batch_log import BatchLog
+from .abandonment import Abandonment
+from .engine import Engine
+from .pending import PendingRequests
+from .requeue import Requeue
+from .upstream import UpstreamBatch
+
+
+class Submission:
+    """Hands the requests of one batch over to the upstream."""
+
+    def __init__(
+        self,
+        upstream: UpstreamBatch,
+        pending: PendingRequests,
+        log: BatchLog,
+        requeue: Requeue,
+        abandonment: Abandonment,
+        *,
+        account: Account,
+        engine: Engine,
+    ) -> None:
+        self._upstream = upstream
+        self._pending = pending
+        self._log = log
+        self._requeue = requeue
+        self._abandonment = abandonment
+        self._account = account
+        self._engine = engine
+
+    async def run(self) -> bool:
+        """Upload and create; False if there is no batch to watch, and everybody was told or waits elsewhere.
+
+        Raises:
+            JournalError: if it could not be written down. Nothing was sent then.
+
+        Cancelled: see `BatchAPI.upload` and `BatchAPI.create`; `upstream.phase` says what may be there.
+        """
+        try:
+            if not await self._upload():
+                return False
+            moment = self._engine.queue.reserve_creation(self._account)
+            if await self._abandonment.comes_within(moment - anyio.current_time()):
+                return False
+            return await self._upstream.create(self._is_wanted, self._log.creating)
+        except UpstreamError as error:
+            self._not_submitted(error)
+            return False
+
+    async def _upload(self) -> bool:
+        """Upload the lines of those who wait; False if nobody does, or if the upstream refused some of the lines."""
+        async with self._engine.uploads:  # until it is our turn; see `UpstreamBatch.upload` for the tries
+            lines = list(self._pending.requests())
+        self._requeue.lines = [custom_id for custom_id, _ in lines]
+        if lines:
+            await self._log.intend(lines)
+        try:
+            if not lines or not await self._upstream.upload(lines, self._engine.uploads, self._is_wanted):
+                return False
+        except UpstreamError as error:
+            problems = outcomes.problems_at_upload(error, self._account.provider)
+            if not self._requeue.refuse_lines(problems, error.status_code or 400):
+                raise
+            self._upstream.tell_not_submitted(error.summary)
+            return False
+        for _, request in lines:
+            request.dequeue()
+        return True
+
+    def _is_wanted(self) -> bool:
+        return bool(self._pending)
+
+    def _not_submitted(self, error: UpstreamError) -> None:
+        """The upstream did not take the file or the batch: for want of room, or for good."""
+        give_up = outcomes.unsubmitted_error_for(error, self._upstream.idempotency_key)
+        if error.is_throttled or (error.status_code == 413 and len(self._requeue.lines) > 1):
+            self._requeue.wait_for_room(error.retry_after or 0.0, error.summary, give_up)
+            return
+        self._upstream.tell_not_submitted(error.summary)
+        self._pending.fail_all(give_up, None)

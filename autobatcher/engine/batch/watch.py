@@ -1,0 +1,137 @@
+"""Looking at one batch until it ends."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Hashable
+
+import anyio
+
+from ... import events
+from ...upstream.account import Account
+from ...upstream.back_off import wait_of
+from ...upstream.batch_state import BatchState
+from ...upstream.failures import UpstreamError
+from ...upstream.patience import Patience, ReadPatience
+from ..recovery.batch_log import BatchLog
+from .abandonment import Abandonment
+from .engine import Engine
+from .poll_schedule import Schedule
+from .requeue import Requeue
+from .results import ResultReader
+from .upstream import UpstreamBatch
+
+logger: logging.Logger = logging.getLogger("autobatcher")
+
+LATE_FILE_SECONDS = 60.0
+"""How long a completed batch may not name its output file, although it counts answers."""
+
+LAST_LOOK_SECONDS = 60.0
+LAST_LOOK_TRIES = 3
+"""How long, and how often at least, a batch is looked at when its deadline has passed: it may have ended while the
+process was paused, and its answers are paid for."""
+
+
+class Watch:
+    """Polls one batch, and tells of what it sees.
+
+    Args:
+        key: of the batch's kind; see `travel_key`.
+
+    Attributes:
+        was_accepted: whether the upstream worked on the batch, so that its end makes room there.
+    """
+
+    def __init__(
+        self,
+        upstream: UpstreamBatch,
+        log: BatchLog,
+        reader: ResultReader,
+        requeue: Requeue,
+        abandonment: Abandonment,
+        *,
+        account: Account,
+        key: Hashable,
+        engine: Engine,
+    ) -> None:
+        self.was_accepted: bool = False
+        self._upstream = upstream
+        self._log = log
+        self._reader = reader
+        self._requeue = requeue
+        self._abandonment = abandonment
+        self._account = account
+        self._key = key
+        self._engine = engine
+
+    async def until_ended(self, *, begins_at_once: bool) -> bool:
+        """Poll until the batch ends; False if it is abandoned. Results are read as soon as they can be.
+
+        Raises:
+            UpstreamError: once our patience with failing polls is over.
+        """
+        schedule, patience = Schedule(self._engine.settings.poll_interval_seconds), ReadPatience()
+        last_told: tuple[object, ...] = ()
+        wait = 0.0 if begins_at_once else schedule.next_wait(self._engine.batch_count)
+        while not await self._abandonment.comes_within(wait):
+            try:
+                state = await self._poll()
+            except UpstreamError as error:
+                if patience.is_over(error, anyio.current_time()):
+                    raise
+                wait = max(schedule.next_wait(self._engine.batch_count), wait_of(error, 0.0))
+                continue
+            patience.renew()
+            has_moved = last_told != (state.status, state.counts)
+            last_told = (state.status, state.counts)
+            if has_moved:
+                self._tell_moved(state)
+            if state.is_terminal:
+                return True
+            (schedule.moved if has_moved else schedule.unmoved)()
+            if has_moved and self._account.provider.partial_output:
+                await self._reader.read_new_lines(state)
+                self._requeue.tell_resubmitted()
+            wait = schedule.next_wait(self._engine.batch_count)
+        return False
+
+    async def has_ended_after_all(self) -> bool:
+        """Look once more when the deadline has passed: whether the batch has ended, and we did not see it."""
+        patience = Patience(LAST_LOOK_SECONDS, least=LAST_LOOK_TRIES)
+        while True:
+            try:
+                state = await self._poll()
+            except UpstreamError as error:
+                if patience.is_over(anyio.current_time()):
+                    return False
+                await anyio.sleep(wait_of(error, LAST_LOOK_SECONDS / LAST_LOOK_TRIES))
+            else:
+                self._tell_moved(state)
+                return state.is_terminal
+
+    async def until_its_files_are_named(self) -> BatchState:
+        """What the upstream says of the ended batch once it names its output file, if its counts say there is one."""
+        assert self._upstream.state is not None
+        state, patience = self._upstream.state, Patience(LATE_FILE_SECONDS)
+        schedule = Schedule(self._engine.settings.poll_interval_seconds)
+        while state.lacks_output_file and not patience.is_over(anyio.current_time()):
+            await anyio.sleep(schedule.next_wait(self._engine.batch_count))
+            try:
+                state = await self._poll()
+            except UpstreamError as error:
+                logger.info("autobatcher: batch %s: %s", state.id, error.summary)
+        return state
+
+    async def _poll(self) -> BatchState:
+        assert self._upstream.state is not None
+        async with self._engine.polls:
+            state = await self._engine.api.retrieve(self._account, self._upstream.state.id)
+        self._upstream.observe(state)
+        return state
+
+    def _tell_moved(self, state: BatchState) -> None:
+        self._upstream.tell_counted(events.BatchProgress, status=state.status)
+        self._log.moved(state)
+        if state.status in ("in_progress", "finalizing", "completed") and not self.was_accepted:
+            self.was_accepted = True
+            self._engine.queue.accepted(len(self._requeue.lines), self._key)
