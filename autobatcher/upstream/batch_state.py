@@ -11,6 +11,10 @@ from ..events import RequestCounts
 TERMINAL_STATUSES = frozenset({"completed", "failed", "expired", "cancelled"})
 
 
+MOST_LINES = 2**32
+"""More than any provider takes in a batch."""
+
+
 class Problem(msgspec.Struct, frozen=True, kw_only=True):
     """One reason why a whole batch failed.
 
@@ -95,8 +99,14 @@ def _file_id(value: object) -> str | None:
 def _counts(value: object) -> RequestCounts | None:
     if not isinstance(value, dict):
         return None
-    numbers = {name: value.get(name) for name in ("completed", "failed", "total")}
-    return RequestCounts(**{name: n for name, n in numbers.items() if isinstance(n, int)})
+    return RequestCounts(**{name: _count(value.get(name)) for name in ("completed", "failed", "total")})
+
+
+def _count(value: object) -> int:
+    """A number of lines; 0 for what cannot be one. (A larger number fits into no database.)"""
+    if not isinstance(value, int) or isinstance(value, bool):
+        return 0
+    return value if 0 <= value <= MOST_LINES else 0
 
 
 def _problems(value: object) -> tuple[Problem, ...]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
@@ -134,8 +134,12 @@ class OutputLine(msgspec.Struct, frozen=True):
     error: str | None = None
 
 
+_Status = Annotated[int, msgspec.Meta(ge=-(2**31), lt=2**31)]
+"""What fits into a database; a status beyond that counts as absent."""
+
+
 class _Response(msgspec.Struct):
-    status_code: int | None = None
+    status_code: _Status | None = None
     request_id: str | None = None
     body: msgspec.Raw = msgspec.Raw(_NULL)
 

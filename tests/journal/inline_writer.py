@@ -9,18 +9,22 @@ from typing import Any, TypeVar
 import anyio
 
 from autobatcher.engine.journal.ownership import Ownership
-from autobatcher.engine.journal.store import Store, told_as_journal_error
+from autobatcher.engine.journal.sqlite_file import told_as_journal_error
+from autobatcher.engine.journal.store import Store
+from autobatcher.engine.journal.transactions import Job, Transactions
+from autobatcher.engine.journal.writer import copy_of
 
 T = TypeVar("T")
 
 
 class InlineWriter:
-    """Does at once what it is told."""
+    """Does at once what it is told, by the same transactions as the thread."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._store: Store | None = None
         self._ownership: Ownership | None = None
+        self._transactions: Transactions | None = None
         self.is_dead = False
 
     async def open(self) -> None:
@@ -31,20 +35,25 @@ class InlineWriter:
             except BaseException:
                 self._ownership.release()
                 raise
+        self._transactions = Transactions(self._store, self._path)
 
     def tell(self, statement: Callable[[Store], Any]) -> None:
         if not self.is_dead:
-            self._do(statement)
+            self._do(Job(statement))
 
     async def ask(self, statement: Callable[[Store], T]) -> T:
         if self.is_dead:
             await anyio.sleep_forever()
-        return self._do(statement)
+        job = Job(statement, is_asked=True)
+        self._do(job)
+        if job.failure is not None:
+            raise copy_of(job.failure)
+        result: T = job.result
+        return result
 
-    def _do(self, statement: Callable[[Store], T]) -> T:
-        assert self._store is not None
-        with told_as_journal_error(self._path), self._store.transaction():
-            return statement(self._store)
+    def _do(self, job: Job) -> None:
+        assert self._transactions is not None
+        self._transactions.do([job])
 
     async def close(self) -> None:
         self.die()

@@ -277,7 +277,7 @@ async def test_an_sqlite_file_of_somebody_else_is_left_as_it_is(restarts: Restar
 async def test_a_file_that_could_not_be_written_for_a_while_has_everything_afterwards(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("autobatcher.engine.journal.store.BUSY_SECONDS", 0.05)
+    monkeypatch.setattr("autobatcher.engine.journal.sqlite_file.BUSY_SECONDS", 0.05)
     path, fast = tmp_path / "journal", {"batch_window_seconds": 0.01, "poll_interval_seconds": 0.01}
     async with open_harness(batch_seconds=0.5) as harness:
         with anyio.fail_after(20):

@@ -3,84 +3,46 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import socket
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from ...errors import JournalError
-from . import schema
 from .identity import digest_of
 from .records import BatchRecord, Contents, StoredAnswer, UnclaimedLine
 from .schema import LINES_OF_A_BATCH
+from .sqlite_file import SQLiteFile
+
+logger: logging.Logger = logging.getLogger("autobatcher")
 
 UNFINISHED_SECONDS = 31 * 86_400.0
 """How long a batch that was not read to its end is remembered, whatever the retention: it may have cost money, and
 providers keep results for thirty days."""
 
-BUSY_SECONDS = 10.0
-"""How long another connection may hold the file: `autobatcher forget`, or the end of an earlier process."""
+
+class UnknownBatchError(LookupError):
+    """The journal has no batch of that idempotency key: it was never written, or is forgotten."""
 
 
-class Store:
-    """One connection.
+BAD_VALUES = (OverflowError, UnicodeEncodeError, UnknownBatchError, sqlite3.ProgrammingError, sqlite3.InterfaceError)
+"""What is raised for a value that SQLite cannot hold, or that belongs to nothing. Nothing else is wrong then."""
 
-    Args:
-        path: made, for its owner's eyes only (0600), if it is not there; `is_read_only` demands that it is.
+_INSERT_ANSWER = "INSERT OR REPLACE INTO answers VALUES (?, ?, ?, ?, ?, ?)"
 
-    Raises:
-        JournalError: if the file cannot be used; see the message.
-    """
+
+class Store(SQLiteFile):
+    """What is said to the file, in the words of batches, lines and answers."""
 
     def __init__(self, path: Path, *, is_read_only: bool = False) -> None:
         self._session: int | None = None
         self._numbers: dict[str, int] = {}  # of batches, by idempotency key
-        with told_as_journal_error(path):
-            if is_read_only:
-                uri = f"{path.resolve(strict=True).as_uri()}?mode=ro"
-                self._db = sqlite3.connect(uri, uri=True, timeout=BUSY_SECONDS, isolation_level=None)
-                self._close_unless(self._check)
-            else:
-                make_private(path)
-                self._db = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None)
-                self._close_unless(self._prepare)
+        super().__init__(path, is_read_only=is_read_only)
 
-    def _close_unless(self, step: Callable[[], None]) -> None:
-        try:
-            step()
-        except BaseException:
-            self._db.close()
-            raise
-
-    def _check(self) -> None:
-        schema.check_version(self._db.execute("PRAGMA user_version").fetchone()[0])
-        tables = {name for (name,) in self._db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-        if not tables.issuperset(schema.TABLES):
-            raise JournalError("The file is an SQLite database, but no journal of autobatcher.")
-
-    def _prepare(self) -> None:
-        self._db.execute("PRAGMA journal_mode = WAL")
-        self._db.execute("PRAGMA synchronous = FULL")  # an intent must outlive a loss of power, too
-        schema.migrate(self._db)
-
-    def close(self) -> None:
-        self._db.close()
-
-    @contextmanager
-    def transaction(self) -> Iterator[None]:
-        """All or nothing, and on disk when the block is left."""
-        self._db.execute("BEGIN IMMEDIATE")
-        try:
-            yield
-        except BaseException:
-            self._numbers.clear()  # numbers that were given in here will be given again, to others
-            if self._db.in_transaction:  # SQLite has rolled back by itself when the disk is full
-                self._db.execute("ROLLBACK")
-            raise
-        self._db.execute("COMMIT")
+    def _rolled_back(self) -> None:
+        self._numbers.clear()  # numbers that were given meanwhile will be given again, to others
 
     # ---- batches ----
 
@@ -114,17 +76,19 @@ class Store:
 
     def end(self, idempotency_key: str, *, now: float, keeps_unanswered: bool) -> None:
         """The batch was read; lines without an answer are forgotten, unless they may be read again."""
+        if not self._knows(idempotency_key):
+            return
         if not keeps_unanswered:
             unanswered = f"{_OF_A_BATCH} AND NOT EXISTS (SELECT 1 FROM answers WHERE answers.id = lines.id)"
             self._db.execute(f"DELETE FROM lines WHERE {unanswered}", self._lines_of(idempotency_key))
         self.update(idempotency_key, now=now, stage="ended")
         self._drop_empty()
-        self._numbers.pop(
-            idempotency_key, None
-        )  # it is looked up again, should it be needed; a server makes batches for months
+        self._numbers.pop(idempotency_key, None)  # looked up again if needed; a server makes batches for months
 
     def forget(self, idempotency_key: str) -> None:
         """Nothing of the batch is wanted any more."""
+        if not self._knows(idempotency_key):
+            return
         lines = self._lines_of(idempotency_key)
         self._db.execute(f"DELETE FROM lines WHERE {_OF_A_BATCH}", lines)
         self._db.execute(f"DELETE FROM answers WHERE {_OF_A_BATCH}", lines)
@@ -134,22 +98,33 @@ class Store:
     # ---- lines ----
 
     def answer(self, answers: Iterable[FreshAnswer], *, now: float) -> None:
-        """Lines have their answers, which somebody was given or will be."""
-        rows = (
-            (
-                self._id_of(idempotency_key, number),
-                status_code,
-                request_id,
-                now,
-                self._session if is_taken else None,
-                body,
-            )
-            for idempotency_key, number, status_code, body, request_id, is_taken in answers
-        )
-        self._db.executemany("INSERT OR REPLACE INTO answers VALUES (?, ?, ?, ?, ?, ?)", rows)
+        """Lines have their answers, which somebody was given or will be.
+
+        An answer that cannot be stored is left out and logged: the others came with it, and are not to blame.
+        """
+        fresh = list(answers)
+        try:
+            self._db.executemany(_INSERT_ANSWER, (self._answer_row(answer, now) for answer in fresh))
+        except BAD_VALUES:
+            for answer in fresh:
+                self._store_if_possible(answer, now)
+
+    def _store_if_possible(self, answer: FreshAnswer, now: float) -> None:
+        try:
+            self._db.execute(_INSERT_ANSWER, self._answer_row(answer, now))
+        except BAD_VALUES as error:
+            line = f"{answer[0]}-{answer[1]}"
+            logger.error("autobatcher: the journal cannot hold the answer to %s (%s)", line, type(error).__name__)
+
+    def _answer_row(self, answer: FreshAnswer, now: float) -> tuple[Any, ...]:
+        idempotency_key, number, status_code, body, request_id, is_taken = answer
+        session = self._session if is_taken else None
+        return self._id_of(idempotency_key, number), status_code, request_id, now, session, body
 
     def drop(self, idempotency_key: str, number: int) -> None:
         """A line has come to nothing, or goes into another batch."""
+        if not self._knows(idempotency_key):
+            return
         self._db.execute("DELETE FROM lines WHERE id = ?", (self._id_of(idempotency_key, number),))
 
     def take(self, idempotency_key: str, number: int) -> None:
@@ -293,11 +268,19 @@ class Store:
     def _id_of(self, idempotency_key: str, number: int) -> int:
         return self._number_of(idempotency_key) * LINES_OF_A_BATCH + number
 
+    def _knows(self, idempotency_key: str) -> bool:
+        """Whether the batch was written, and not forgotten meanwhile."""
+        try:
+            self._number_of(idempotency_key)
+        except UnknownBatchError:
+            return False
+        return True
+
     def _number_of(self, idempotency_key: str) -> int:
         if idempotency_key not in self._numbers:
             row = self._db.execute("SELECT number FROM batches WHERE stamp = ?", (idempotency_key,)).fetchone()
             if row is None:
-                return 0  # no batch: it is forgotten
+                raise UnknownBatchError(idempotency_key)
             self._numbers[idempotency_key] = row[0]
         return self._numbers[idempotency_key]
 
@@ -339,21 +322,3 @@ def _record(row: tuple[Any, ...]) -> BatchRecord:
     values["is_hash_only"] = bool(values["is_hash_only"])
     values["idempotency_key"] = values.pop("stamp")  # the column's name in every schema version so far
     return BatchRecord(**values)
-
-
-def make_private(path: Path) -> None:
-    """Make the file if it is not there; in either case only its owner may read it. SQLite gives its companions the
-    same permissions."""
-    os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
-    if path.stat().st_mode & 0o077:
-        path.chmod(0o600)
-
-
-@contextmanager
-def told_as_journal_error(path: Path) -> Iterator[None]:
-    """What SQLite and the system say of a file, as an error of ours."""
-    try:
-        yield
-    except (sqlite3.Error, OSError) as error:
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        raise JournalError(f"The journal {path} cannot be used: {reason}.") from error

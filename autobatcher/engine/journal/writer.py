@@ -11,27 +11,23 @@ import sqlite3
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 import anyio
 
 from ...errors import JournalError
 from ..event_loop import call_soon, running_loop
 from .ownership import Ownership
-from .store import Store, told_as_journal_error
+from .sqlite_file import told_as_journal_error
+from .store import Store
+from .transactions import Job, Statement, Transactions
 
 logger: logging.Logger = logging.getLogger("autobatcher")
 
 MOST_IN_A_TRANSACTION = 5_000
 """So that who waits for a commit does not wait for everything that was told after it."""
 
-MOST_BACKLOG = 10_000
-"""Statements that wait for a file that cannot be written (a full disk, another program's lock), many answers in one of
-them at times; after that it is given up for good."""
-
 T = TypeVar("T")
-
-Statement = Callable[[Store], Any]
 
 
 class Writer:
@@ -42,9 +38,8 @@ class Writer:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._told: queue.SimpleQueue[_Ask[Any] | Statement | None] = queue.SimpleQueue()
-        self._failure: JournalError | None = None  # for good
-        self._backlog: list[Statement] = []  # told, and not written because the file could not be
+        self._told: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
+        self._failure: JournalError | None = None  # of opening it
         self._thread: threading.Thread | None = None
         self._closed: _Ask[None] | None = None
 
@@ -59,14 +54,15 @@ class Writer:
         await opened.answer()
 
     def tell(self, statement: Statement) -> None:
-        """Have `statement` done some time soon. Never raises, never waits; if it fails, later `ask`s say so."""
-        self._told.put(statement)
+        """Have `statement` done some time soon. Never raises, never waits. While the file cannot be written, `ask` says
+        so, and this is tried again."""
+        self._told.put(Job(statement))
 
     async def ask(self, statement: Callable[[Store], T]) -> T:
         """Wait until `statement`, and all that was told before it, is committed; what it returned.
 
         Raises:
-            JournalError: if it, or anything before it, failed.
+            JournalError: if it failed, or if the file cannot be written.
 
         Cancelled: it is done all the same.
         """
@@ -96,12 +92,14 @@ class Writer:
                     raise
         except Exception as error:
             self._failure = error if isinstance(error, JournalError) else JournalError(str(error))
-            opened.fail(self._failure)
+            opened.failure = self._failure
+            opened.done()
             self._refuse_all()
             return
-        opened.succeed(None)
+        opened.done()
+        transactions = Transactions(store, self._path)
         try:
-            while self._do_what_gathered(store):
+            while self._do_what_gathered(transactions):
                 pass
             store.close()
         except sqlite3.Error as error:  # of the last checkpoint: SQLite makes up for it when it opens the file again
@@ -112,77 +110,48 @@ class Writer:
 
     def _say_closed(self) -> None:
         if self._closed is not None:
-            self._closed.succeed(None)
+            self._closed.done()
 
-    def _do_what_gathered(self, store: Store) -> bool:
+    def _do_what_gathered(self, transactions: Transactions) -> bool:
         """One transaction; False if it was the last one."""
         told = [self._told.get()]
         while len(told) < MOST_IN_A_TRANSACTION and not self._told.empty():
             told.append(self._told.get())
-        statements = [*self._backlog, *(each for each in told if each is not None)]
-        failure = self._failure or self._commit(store, statements)
-        for each in statements:
-            if isinstance(each, _Ask):
-                each.succeed(each.result) if failure is None else each.fail(failure)
-        self._keep_for_later([] if failure is None else statements, failure)
+        jobs = [each for each in told if each is not None]
+        transactions.do(jobs)
+        for job in jobs:
+            if isinstance(job, _Ask):
+                job.done()
         return None not in told
-
-    def _commit(self, store: Store, statements: list[Any]) -> JournalError | None:
-        try:
-            with told_as_journal_error(self._path), store.transaction():
-                for each in statements:
-                    if isinstance(each, _Ask):
-                        each.result = each.statement(store)
-                    else:
-                        each(store)
-        except JournalError as error:
-            return error
-        except Exception as error:
-            logger.exception("autobatcher: a defect in the journal")
-            what = f"A defect of autobatcher in its journal ({type(error).__name__}); please report it."
-            self._failure = JournalError(what)
-        return self._failure
-
-    def _keep_for_later(self, statements: list[Any], failure: JournalError | None) -> None:
-        """What was told is tried again with what is told next; who asked has been told that it failed."""
-        if failure is not None and not self._backlog:
-            logger.error("autobatcher: %s No batches are submitted until it can.", failure)
-        self._backlog = [each for each in statements if not isinstance(each, _Ask)]
-        if len(self._backlog) > MOST_BACKLOG:
-            self._failure, self._backlog = failure, []
 
     def _refuse_all(self) -> None:
         """It could not be opened: whoever asks is told so, until the end."""
         assert self._failure is not None
         while (each := self._told.get()) is not None:
             if isinstance(each, _Ask):
-                each.fail(self._failure)
+                each.failure = self._failure
+                each.done()
         self._say_closed()
 
 
-class _Ask(Generic[T]):
+class _Ask(Job, Generic[T]):
     """A statement, and the task that waits for what it returns."""
 
     def __init__(self, statement: Callable[[Store], T]) -> None:
-        self.statement = statement
-        self.result: Any = None
+        super().__init__(statement, is_asked=True)
         self._loop = running_loop()
         self._is_done = anyio.Event()
-        self._failure: JournalError | None = None
 
     async def answer(self) -> T:
+        """Wait for it. Raises `JournalError`."""
         await self._is_done.wait()
-        if self._failure is not None:
-            raise copy_of(self._failure)
+        if self.failure is not None:
+            raise copy_of(self.failure)
         result: T = self.result
         return result
 
-    def succeed(self, result: T) -> None:
-        self.result = result
-        call_soon(self._loop, self._is_done.set)
-
-    def fail(self, failure: JournalError) -> None:
-        self._failure = failure
+    def done(self) -> None:
+        """Let the task go on, from any thread."""
         call_soon(self._loop, self._is_done.set)
 
 

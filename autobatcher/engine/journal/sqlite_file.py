@@ -1,0 +1,106 @@
+"""The journal's SQLite file: opened, checked, private, and changed in transactions. Synchronous; for one thread."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from ...errors import JournalError
+from . import schema
+
+BUSY_SECONDS = 10.0
+"""How long another connection may hold the file: `autobatcher forget`, or the end of an earlier process."""
+
+
+class SQLiteFile:
+    """One connection.
+
+    Args:
+        path: made, for its owner's eyes only (0600), if it is not there; `is_read_only` demands that it is.
+
+    Raises:
+        JournalError: if the file cannot be used; see the message.
+    """
+
+    def __init__(self, path: Path, *, is_read_only: bool = False) -> None:
+        with told_as_journal_error(path):
+            if is_read_only:
+                uri = f"{path.resolve(strict=True).as_uri()}?mode=ro"
+                self._db = sqlite3.connect(uri, uri=True, timeout=BUSY_SECONDS, isolation_level=None)
+                self._close_unless(self._check)
+            else:
+                make_private(path)
+                self._db = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None)
+                self._close_unless(self._prepare)
+
+    def _close_unless(self, step: Callable[[], None]) -> None:
+        try:
+            step()
+        except BaseException:
+            self._db.close()
+            raise
+
+    def _check(self) -> None:
+        schema.check_version(self._db.execute("PRAGMA user_version").fetchone()[0])
+        tables = {name for (name,) in self._db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+        if not tables.issuperset(schema.TABLES):
+            raise JournalError("The file is an SQLite database, but no journal of autobatcher.")
+
+    def _prepare(self) -> None:
+        self._db.execute("PRAGMA journal_mode = WAL")
+        self._db.execute("PRAGMA synchronous = FULL")  # an intent must outlive a loss of power, too
+        schema.migrate(self._db)
+
+    def close(self) -> None:
+        self._db.close()
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """All or nothing, and on disk when the block is left."""
+        self._db.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+        except BaseException:
+            self._rolled_back()
+            if self._db.in_transaction:  # SQLite has rolled back by itself when the disk is full
+                self._db.execute("ROLLBACK")
+            raise
+        self._db.execute("COMMIT")
+
+    @contextmanager
+    def savepoint(self) -> Iterator[None]:
+        """The same inside a transaction: what is done in the block is undone if it raises, and nothing else."""
+        self._db.execute("SAVEPOINT one")
+        try:
+            yield
+        except BaseException:
+            self._rolled_back()
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK TO one")
+                self._db.execute("RELEASE one")
+            raise
+        self._db.execute("RELEASE one")
+
+    def _rolled_back(self) -> None:
+        """What was done since a transaction or a savepoint began is undone."""
+
+
+def make_private(path: Path) -> None:
+    """Make the file if it is not there; in either case only its owner may read it. SQLite gives its companions the
+    same permissions."""
+    os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+    if path.stat().st_mode & 0o077:
+        path.chmod(0o600)
+
+
+@contextmanager
+def told_as_journal_error(path: Path) -> Iterator[None]:
+    """What SQLite and the system say of a file, as an error of ours."""
+    try:
+        yield
+    except (sqlite3.Error, OSError) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        raise JournalError(f"The journal {path} cannot be used: {reason}.") from error
