@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import sys
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -95,6 +97,19 @@ async def outcome_of(call: Awaitable[Any]) -> Any:
         return await call
     except Exception as error:
         return error
+
+
+def pause_process(seconds: float) -> None:
+    """What SIGSTOP, a sleeping laptop or a paused virtual machine does: time goes on, and nothing of ours runs.
+
+    On virtual time only.
+    """
+    lowlevel = sys.modules.get("trio.lowlevel")
+    if lowlevel is not None and lowlevel.in_trio_task():
+        lowlevel.current_clock().jump(seconds)
+    else:
+        loop: Any = asyncio.get_running_loop()
+        loop.jump(seconds)
 
 
 HTTP: Any = http_library(openai.DefaultAsyncHttpxClient)

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from functools import partial
 from typing import Any, Self
 
 import anyio
@@ -87,7 +88,7 @@ class TransportToBatches:
 def make_host(settings: Settings, upstream: Any) -> Host:
     """An engine that talks to the upstream through that client, and closes it when it was told to stop."""
     api = BatchAPI(upstream)
-    return Host(lambda: Batcher(settings, api), upstream.aclose)
+    return Host(partial(Batcher, settings, api), upstream.aclose)
 
 
 async def close_host(host: Host, upstream: Any) -> None:

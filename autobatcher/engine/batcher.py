@@ -8,7 +8,7 @@ import os
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import anyio
 from anyio.abc import TaskGroup, TaskStatus
@@ -33,6 +33,9 @@ from .request import Answer, ErrorFor, Request
 from .settings import Settings
 from .statistics import BatcherStatistics
 
+if TYPE_CHECKING:
+    from .journal.writer import JournalWriter  # at run time only where one is used: there are Pythons without sqlite3
+
 logger: logging.Logger = logging.getLogger("autobatcher")
 
 CONCURRENT_POLLS = 8
@@ -48,9 +51,17 @@ class Batcher:
     Args:
         api: the wire. Owned by whoever made it.
         wall_clock: the time of events, in Unix seconds; all waiting goes by the event loop's own clock.
+        make_writer: makes the writer of the journal's file; None for the thread that does it.
     """
 
-    def __init__(self, settings: Settings, api: BatchAPI, *, wall_clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        api: BatchAPI,
+        *,
+        wall_clock: Callable[[], float] = time.time,
+        make_writer: Callable[[Path], JournalWriter] | None = None,
+    ) -> None:
         self._wake: anyio.Event | None = None
         self.settings: Settings = settings
         self.api: BatchAPI = api
@@ -58,6 +69,7 @@ class Batcher:
         self.uploads: anyio.CapacityLimiter = anyio.CapacityLimiter(CONCURRENT_UPLOADS)
         self.polls: anyio.CapacityLimiter = anyio.CapacityLimiter(CONCURRENT_POLLS)
         self._wall_clock = wall_clock
+        self._make_writer = make_writer
         self._byte_limiter = ByteLimiter(settings.max_queued_bytes)
         self._batches: set[Batch] = set()
         self._resumed: list[Batch] = []  # whose tasks are not started yet
@@ -231,6 +243,7 @@ class Batcher:
             is_hash_only=settings.journal_hash_only,
             retention_seconds=settings.journal_retention_seconds,
             wall_clock=self._wall_clock,
+            make_writer=self._make_writer,
         )
         return Recovery(journal, resume=self._resume, add=self.queue.add, tell=self._tell_reattached)
 

@@ -37,12 +37,15 @@ class Host:
     Args:
         at_end: closes what the engine used; called once an engine that was told to stop has said its goodbye, by
             whoever ran it, so that it happens also when the one who called `close` was cancelled.
+
+    Attributes:
+        make_batcher: called for each engine. Tests replace it to give one another clock, or another writer.
     """
 
     _is_in_background = False  # also for `__del__` of one that was never made to its end, by deepcopy say
 
-    def __init__(self, make_batcher: Callable[[], Batcher], at_end: AtEnd) -> None:
-        self._make_batcher = make_batcher
+    def __init__(self, make_batcher: Callable[..., Batcher], at_end: AtEnd) -> None:
+        self.make_batcher: Callable[..., Batcher] = make_batcher
         self._at_end = at_end
         self._batcher: Batcher | None = None
         self._loop: object = None  # the one that the last engine was made in
@@ -161,7 +164,7 @@ class Host:
             raise ClientClosedError("The client is closed.")
         self._loop = running_loop()
         self._is_in_background = in_background
-        self._batcher = self._make_batcher()
+        self._batcher = self.make_batcher()
         if self._keeps_batches:
             self._batcher.keep_for_rerun()
         return self._batcher

@@ -6,6 +6,7 @@ import itertools
 from collections import Counter
 from collections.abc import AsyncGenerator, Iterable
 from contextlib import asynccontextmanager, closing
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,6 @@ import anyio
 import pytest
 
 from autobatcher import BatchOpenAI
-from autobatcher.engine.batcher import Batcher
 from autobatcher.engine.journal import BatchRecord, at_exit
 from autobatcher.engine.journal.store import Store
 from tests.harness import Harness, Send, ask, between
@@ -50,10 +50,6 @@ class Restarts:
         self._monkeypatch = monkeypatch
         self._now: Program | None = None
         self._numbers = itertools.count()
-        monkeypatch.setattr("autobatcher.engine.journal.journal.Writer", self._make_writer)
-        # Wall time goes with virtual time, so that it can be told how old a creation is.
-        defaults: Any = Batcher.__init__.__kwdefaults__
-        monkeypatch.setitem(defaults, "wall_clock", lambda: 1.7e9 + anyio.current_time())
         monkeypatch.setattr("autobatcher.engine.journal.ownership.PATIENCE_SECONDS", 0.05)
 
     def _make_writer(self, path: Path) -> InlineWriter:
@@ -61,6 +57,15 @@ class Restarts:
         if self._now is not None:
             self._now.writers.append(writer)
         return writer
+
+    def client(self, harness: Harness, **settings: Any) -> BatchOpenAI:
+        """A client with the journal. Wall time goes with virtual time, so that it can be told how old a creation is."""
+        client = harness.client(**{"journal": self.path, **settings})
+        host = client._engine.host
+        host.make_batcher = partial(
+            host.make_batcher, wall_clock=lambda: 1.7e9 + anyio.current_time(), make_writer=self._make_writer
+        )
+        return client
 
     def new_process(self) -> None:
         """What comes now happens in another process, as far as the journal can tell."""
@@ -88,7 +93,7 @@ class Restarts:
         with anyio.CancelScope() as scope:
             program = self._now = Program(scope)
             http_client = between(harness, program.answer)
-            program.client = harness.client(**{"journal": self.path, "http_client": http_client, **settings})
+            program.client = self.client(harness, **{"http_client": http_client, **settings})
             async with program.client:
                 yield program
 

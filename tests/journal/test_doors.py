@@ -253,7 +253,7 @@ async def test_an_exception_that_leaves_the_block_of_an_http_client_keeps_what_w
 
 async def test_closing_a_client_before_its_first_call_leaves_no_file(restarts: Restarts) -> None:
     async with open_harness() as harness:
-        client = harness.client(journal=restarts.path)
+        client = restarts.client(harness)
         await client.close()
         await anyio.sleep(1)
     assert not restarts.path.exists()

@@ -187,7 +187,7 @@ async def test_hash_only_finds_results_of_more_batches_than_it_remembers_as_read
 async def test_an_exception_counts_in_a_block_around_a_client_that_ran_before_it(restarts: Restarts) -> None:
     async with open_harness() as harness:
         restarts.new_process()
-        client = harness.client(journal=restarts.path)
+        client = restarts.client(harness)
         await ask(client, "a")  # starts the engine in the background
 
         async def fail() -> None:
@@ -196,7 +196,7 @@ async def test_an_exception_counts_in_a_block_around_a_client_that_ran_before_it
 
         with pytest.raises(ZeroDivisionError):
             await fail()
-        async with harness.client(journal=restarts.path) as client:
+        async with restarts.client(harness) as client:
             await ask(client, "a")
         assert billed(harness) == {"a": 1}
 
@@ -286,7 +286,7 @@ async def test_a_process_gets_no_answer_twice_although_another_one_looked_meanwh
         async with restarts.program(harness) as program:  # another program, meanwhile
             await ask(program.client, "z")
         monkeypatch.setattr(at_exit, "_IMPORTED", me)
-        async with harness.client(journal=restarts.path) as client:
+        async with restarts.client(harness) as client:
             await ask(client, "a")
         assert billed(harness) == {"a": 2, "z": 1}
 

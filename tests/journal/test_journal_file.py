@@ -134,17 +134,17 @@ async def test_a_batch_that_was_not_read_outlives_the_retention(restarts: Restar
 async def test_a_second_engine_is_refused_clearly_and_the_first_one_goes_on(restarts: Restarts) -> None:
     async with open_harness() as harness, restarts.program(harness) as program:
         with pytest.raises(JournalInUseError, match=r"in use by another engine \(process \d+ on .+\)"):
-            async with harness.client(journal=restarts.path):
+            async with restarts.client(harness):
                 pass
         assert "a" in await ask(program.client, "a")
 
 
 async def test_a_second_engine_in_a_nursery_or_bare_is_refused_too(restarts: Restarts) -> None:
     async with open_harness() as harness, restarts.program(harness):
-        second = harness.client(journal=restarts.path)
+        second = restarts.client(harness)
         with pytest.raises(JournalInUseError):
             await second.run()
-        third = harness.client(journal=restarts.path)
+        third = restarts.client(harness)
         assert isinstance(await outcome_of(ask(third, "a")), JournalInUseError)
         await third.close()
 
@@ -152,7 +152,7 @@ async def test_a_second_engine_in_a_nursery_or_bare_is_refused_too(restarts: Res
 async def test_the_next_engine_may_have_it_as_soon_as_the_first_is_closed(restarts: Restarts) -> None:
     async with open_harness() as harness:
         for _ in range(3):
-            async with harness.client(journal=restarts.path) as client:
+            async with restarts.client(harness) as client:
                 await ask(client, "a")
 
 
@@ -255,7 +255,7 @@ async def test_one_file_has_one_lock_by_whatever_name(restarts: Restarts) -> Non
     async with open_harness() as harness, restarts.program(harness):
         other.symlink_to(restarts.path)
         with pytest.raises(JournalInUseError):
-            async with harness.client(journal=other):
+            async with restarts.client(harness, journal=other):
                 pass
 
 
@@ -264,7 +264,7 @@ async def test_an_sqlite_file_of_somebody_else_is_left_as_it_is(restarts: Restar
         connection.execute("CREATE TABLE batches (mine TEXT)")
     async with open_harness() as harness:
         with pytest.raises(JournalError, match="no journal of autobatcher"):
-            async with harness.client(journal=restarts.path):
+            async with restarts.client(harness):
                 pass
     with closing(sqlite3.connect(restarts.path)) as connection:
         assert connection.execute("SELECT name FROM sqlite_master").fetchall() == [("batches",)]

@@ -335,7 +335,7 @@ async def test_a_second_client_of_the_same_process_gets_new_answers(restarts: Re
     async with open_harness() as harness:
         restarts.new_process()
         for _ in range(2):
-            async with harness.client(journal=restarts.path) as client:
+            async with restarts.client(harness) as client:
                 await ask(client, "a")
         assert billed(harness) == {"a": 2}
 
@@ -345,13 +345,13 @@ async def test_a_block_that_an_exception_leaves_keeps_what_was_taken_in_it(resta
         restarts.new_process()
 
         async def fail() -> None:
-            async with harness.client(journal=restarts.path) as client:
+            async with restarts.client(harness) as client:
                 await ask(client, "a")
                 raise ZeroDivisionError
 
         with pytest.raises(ZeroDivisionError):
             await fail()
-        async with harness.client(journal=restarts.path) as client:
+        async with restarts.client(harness) as client:
             await ask(client, "a")
         assert billed(harness) == {"a": 1}
 
@@ -378,7 +378,7 @@ async def test_callers_and_client_cancelled_together_leave_the_batch_to_the_reru
     async with open_harness(batch_seconds=30.0) as harness:
         restarts.new_process()
         with anyio.CancelScope() as scope:
-            async with harness.client(journal=restarts.path) as client, anyio.create_task_group() as nursery:
+            async with restarts.client(harness) as client, anyio.create_task_group() as nursery:
                 nursery.start_soon(ask_all, client, ["a", "b"])
                 await wait_for_event(harness, "batch_submitted")
                 scope.cancel()

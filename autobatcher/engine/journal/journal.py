@@ -14,7 +14,7 @@ from ..request import Answer
 from . import at_exit
 from .records import BatchRecord, Contents, SessionEnding, StoredAnswer, UnclaimedLine, number_of
 from .store import UNFINISHED_SECONDS, FreshAnswer, Line, Store
-from .writer import Writer
+from .writer import JournalWriter, Writer
 
 T = TypeVar("T")
 
@@ -32,6 +32,7 @@ class Journal:
         path: the SQLite file.
         is_hash_only: whether no prompts and no answers are kept.
         retention_seconds: how long answers are kept that nobody takes.
+        make_writer: makes what writes the file; None for the thread that does it.
     """
 
     def __init__(
@@ -41,12 +42,13 @@ class Journal:
         is_hash_only: bool = False,
         retention_seconds: float,
         wall_clock: Callable[[], float] = time.time,
+        make_writer: Callable[[Path], JournalWriter] | None = None,
     ) -> None:
         self.path: Path = path.resolve()  # by whatever name: one file, one lock
         self.is_hash_only: bool = is_hash_only
         self.wall_clock: Callable[[], float] = wall_clock
         self._retention_seconds = retention_seconds
-        self._writer = Writer(self.path)
+        self._writer: JournalWriter = (make_writer or Writer)(self.path)
         self._answers: list[FreshAnswer] = []
         self._pending_bytes = 0
         self._swept_at = 0.0

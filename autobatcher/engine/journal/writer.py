@@ -11,7 +11,7 @@ import sqlite3
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 import anyio
 
@@ -28,6 +28,18 @@ MOST_IN_A_TRANSACTION = 5_000
 """So that who waits for a commit does not wait for everything that was told after it."""
 
 T = TypeVar("T")
+
+
+class JournalWriter(Protocol):
+    """Does what it is told to the journal's file, in order; see `Writer`."""
+
+    async def open(self) -> None: ...
+
+    def tell(self, statement: Statement) -> None: ...
+
+    async def ask(self, statement: Callable[[Store], T]) -> T: ...
+
+    async def close(self) -> None: ...
 
 
 class Writer:
