@@ -1,4 +1,4 @@
-"""Random arrivals, cancellations, closes and upstream faults; what must hold whatever they are.
+"""Random arrivals, cancellations, closes, pauses and upstream faults; what must hold whatever they are.
 
 Exactly one outcome for each caller, the right answer for the right caller, billed at most once for each attempt,
 nothing left running upstream that nobody wants, no file left behind, nothing alive after the close. Deterministic by
@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 from autobatcher import BatchOpenAI, ClientClosedError
 from autobatcher.emulator import BatchFault, Fault, FaultPlan, HttpFault, LineFault
 from autobatcher.emulator.statistics import Statistics
-from tests.harness import SDK_LIBRARY, Harness, ask
+from tests.harness import SDK_LIBRARY, Harness, ask, pause_process
 
 SEEDS = int(os.environ.get("HYPOTHESIS_SEEDS", "0"))
 EXAMPLES = settings(max_examples=SEEDS or 200, derandomize=not SEEDS)
@@ -48,6 +48,10 @@ class Plan:
     cancel_on_close: bool
     max_retries: int
     max_enqueued: int | None
+    max_active: int
+    cancel_abandoned: bool
+    poll_interval: float
+    pauses: list[tuple[float, float]]
     closes_at: float | None
     callers: list[Caller]
     faults: FaultPlan = field(repr=True)
@@ -90,6 +94,13 @@ http_faults = st.builds(
     what=passing | st.just({"status": 403}),
     first=st.integers(1, 3),
 )
+lasting_refusals = st.builds(
+    HttpFault,
+    operation=st.sampled_from(["files.content", "batches.retrieve", "batches.list", "batches.cancel"]),
+    status=st.sampled_from([401, 403, 404]),
+    first=st.integers(5, 120),
+)
+pauses = st.tuples(seconds, st.sampled_from([30.0, 700.0, 5000.0, 100_000.0]))
 batch_faults = st.builds(
     BatchFault,
     nth=st.sampled_from([(1,), (2,), (1, 2)]),
@@ -112,7 +123,7 @@ line_faults = st.builds(
     billed=st.booleans(),
     batches=st.sampled_from([(), (1,), (1, 2)]),
 )
-faults: st.SearchStrategy[Fault] = st.one_of(http_faults, batch_faults, line_faults)
+faults: st.SearchStrategy[Fault] = st.one_of(http_faults, lasting_refusals, batch_faults, line_faults)
 plans = st.builds(
     Plan,
     like=st.sampled_from(["openai", "doubleword"]),
@@ -122,6 +133,10 @@ plans = st.builds(
     cancel_on_close=st.booleans(),
     max_retries=st.integers(0, 2),
     max_enqueued=st.none() | st.integers(1, 6),
+    max_active=st.sampled_from([1, 2, 200]),
+    cancel_abandoned=st.booleans(),
+    poll_interval=st.sampled_from([2.0, 2.0, 180.0]),
+    pauses=st.lists(pauses, max_size=2),
     closes_at=st.none() | seconds,
     callers=st.lists(callers, min_size=1, max_size=8),
     faults=st.builds(FaultPlan, st.lists(faults, max_size=4).map(tuple)),
@@ -152,17 +167,26 @@ class Run:
             batch_size=self.plan.batch_size,
             batch_window_seconds=self.plan.window_seconds,
             cancel_active_batches_on_close=self.plan.cancel_on_close,
+            cancel_abandoned_batches=self.plan.cancel_abandoned,
+            max_active_batches=self.plan.max_active,
+            poll_interval_seconds=self.plan.poll_interval,
             max_retries=self.plan.max_retries,
             http_client=self.harness.emulator.http_client(library=SDK_LIBRARY),
         )
-        with anyio.fail_after(1_000_000):  # nothing hangs
+        with anyio.fail_after(3_000_000):  # nothing hangs
             async with client, anyio.create_task_group() as nursery:
+                for at, how_long in self.plan.pauses:
+                    nursery.start_soon(self._pause, at, how_long)
                 for number, caller in enumerate(self.plan.callers):
                     nursery.start_soon(self._live, client, caller, number)
                 if self.plan.closes_at is not None:
                     await anyio.sleep(self.plan.closes_at)
                     await client.close()
         self.statistics = client.batch_statistics()
+
+    async def _pause(self, at: float, how_long: float) -> None:
+        await anyio.sleep(at)
+        pause_process(how_long)
 
     async def _live(self, client: BatchOpenAI, caller: Caller, number: int) -> None:
         await anyio.sleep(caller.arrives_at)
@@ -207,7 +231,7 @@ async def test_whatever_happens_every_caller_has_one_outcome_and_nothing_is_sent
         billed = Counter(line.body["messages"][0]["content"] for line in emulated.lines if line.billed)
         assert not [text for text, count in billed.items() if count > 1 + plan.max_retries]
         assert sum(emulated.realtime_calls.values()) == 0
-        left_on_purpose = plan.closes_at is not None and not plan.cancel_on_close
+        left_on_purpose = (plan.closes_at is not None and not plan.cancel_on_close) or not plan.cancel_abandoned
         not_cancelled = run.harness.events_named("batch_cancel_failed")
         assert not _unwanted(emulated) or left_on_purpose or not_cancelled
         if plan.like == "openai" and not (left_on_purpose or not_cancelled or run.was_cut_short):

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections import Counter
 from dataclasses import dataclass, field
@@ -15,29 +16,40 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from autobatcher.emulator import BatchFault, FaultPlan, HttpFault
-from autobatcher.errors import BatchEndedError
-from tests.harness import ask, open_harness
+from autobatcher.errors import BatchEndedError, BatchSubmissionError, BatchUnreachableError
+from tests.harness import Harness, ask, open_harness, pause_process
 from tests.journal.restarts import Restarts, billed
 
 SEEDS = int(os.environ.get("HYPOTHESIS_SEEDS", "0"))
 EXAMPLES = settings(max_examples=SEEDS or 60, derandomize=not SEEDS)
 
 
+How = Literal["dies", "fails", "is going to fail"]
+"""Killed; left by an exception; told to keep all for a rerun, and closed. (One that ends well forgets its answers.)"""
+
+
 @dataclass(frozen=True)
 class Plan:
-    """What is asked, by programs that die after so many seconds each, until one lives.
+    """What is asked, by programs that end after so many seconds each, until one has all answers.
 
     Attributes:
+        ends: of programs before the last one: after how many seconds, and how.
         leaves: callers who give up after so many seconds, by number, and ask again.
+        pauses: of each program: when, and for how long.
     """
 
     like: Literal["openai", "doubleword"]
     batch_seconds: float
     batch_size: int
     texts: list[str]
-    deaths: list[float]
+    ends: list[tuple[float, How]]
     leaves: dict[int, float]
+    pauses: list[tuple[float, float]]
     is_hash_only: bool
+    cancels_on_close: bool
+    cancels_abandoned: bool
+    max_active: int
+    poll_interval: float
     faults: FaultPlan = field(default_factory=FaultPlan)
 
 
@@ -61,6 +73,13 @@ http_faults = st.builds(
     | st.tuples(st.sampled_from(READING[:2]), st.just({"status": 404})),
     first=st.integers(1, 3),
 )
+# 404 would mean that the batch is gone, and its lines are paid for again.
+lasting_refusals = st.builds(
+    HttpFault,
+    operation=st.sampled_from(["files.content", "batches.retrieve", "batches.list", "batches.cancel"]),
+    status=st.sampled_from([401, 403]),
+    first=st.integers(5, 120),
+)
 batch_faults = st.builds(
     BatchFault,
     nth=st.sampled_from([(1,), (2,), (1, 2)]),
@@ -68,16 +87,28 @@ batch_faults = st.builds(
     after=st.floats(0, 1),
     list_unfinished=st.booleans(),
 )
+lengths = st.floats(0.0, 30.0) | st.floats(0.0, 1500.0)
 plans = st.builds(
     Plan,
     like=st.sampled_from(["openai", "doubleword"]),
     batch_seconds=st.sampled_from([0.0, 15.0]),
     batch_size=st.integers(1, 4),
     texts=st.lists(st.sampled_from(["a", "b", "c"]), min_size=1, max_size=6),
-    deaths=st.lists(st.floats(0.0, 30.0), min_size=1, max_size=4),
+    ends=st.lists(
+        st.tuples(
+            st.floats(0.0, 30.0) | st.floats(0.0, 1500.0), st.sampled_from(["dies", "fails", "is going to fail"])
+        ),
+        min_size=1,
+        max_size=4,
+    ),
     leaves=st.dictionaries(st.integers(0, 5), st.floats(0.0, 30.0), max_size=2),
+    pauses=st.lists(st.tuples(st.floats(0.0, 40.0), st.sampled_from([30.0, 700.0, 5000.0])), max_size=2),
     is_hash_only=st.booleans(),
-    faults=st.builds(FaultPlan, st.lists(http_faults | batch_faults, max_size=3).map(tuple)),
+    cancels_on_close=st.booleans(),
+    cancels_abandoned=st.booleans(),
+    max_active=st.sampled_from([1, 2, 200]),
+    poll_interval=st.sampled_from([2.0, 2.0, 180.0]),
+    faults=st.builds(FaultPlan, st.lists(http_faults | lasting_refusals | batch_faults, max_size=3).map(tuple)),
 )
 
 
@@ -88,15 +119,21 @@ async def test_whenever_programs_die_the_last_one_has_all_answers_and_each_was_p
 ) -> None:
     restarts.clear()
     async with open_harness(plan.like, batch_seconds=plan.batch_seconds, faults=plan.faults) as harness:
-        options: dict[str, Any] = {"batch_size": plan.batch_size, "journal_hash_only": plan.is_hash_only}
-        for seconds in plan.deaths:
-            async with restarts.program(harness, **options) as program, anyio.create_task_group() as nursery:
-                nursery.start_soon(_ask_all, program.client, plan)
-                await anyio.sleep(seconds)
-                program.die()
-        async with restarts.program(harness, **options) as program:
-            with anyio.fail_after(50_000):
+        options: dict[str, Any] = {
+            "batch_size": plan.batch_size,
+            "journal_hash_only": plan.is_hash_only,
+            "cancel_active_batches_on_close": plan.cancels_on_close,
+            "cancel_abandoned_batches": plan.cancels_abandoned,
+            "max_active_batches": plan.max_active,
+            "poll_interval_seconds": plan.poll_interval,
+        }
+        for seconds, how in plan.ends:
+            await _run_until_it_ends(plan, restarts, harness, options, seconds, how)
+        async with restarts.program(harness, **options) as program, anyio.create_task_group() as pausing:
+            pausing.start_soon(_pause, plan)
+            with anyio.fail_after(500_000):
                 answers = await _ask_all(program.client, plan)
+            pausing.cancel_scope.cancel()
         assert all(text in answer for text, answer in zip(plan.texts, answers, strict=True))
         assert billed(harness) == Counter(plan.texts)
         statistics = harness.emulator.statistics()
@@ -105,13 +142,41 @@ async def test_whenever_programs_die_the_last_one_has_all_answers_and_each_was_p
             assert not statistics.input_file_ids
 
 
+class _FailedError(Exception):
+    """What a program fails with."""
+
+
+async def _run_until_it_ends(
+    plan: Plan, restarts: Restarts, harness: Harness, options: dict[str, Any], seconds: float, how: How
+) -> None:
+    with contextlib.suppress(_FailedError):
+        async with restarts.program(harness, **options) as program:
+            async with anyio.create_task_group() as nursery:
+                nursery.start_soon(_pause, plan)
+                nursery.start_soon(_ask_all, program.client, plan)
+                await anyio.sleep(seconds)
+                if how == "dies":
+                    program.die()
+                if how == "is going to fail":
+                    program.client.keep_for_rerun()
+                nursery.cancel_scope.cancel()
+            if how == "fails":
+                raise _FailedError
+
+
+async def _pause(plan: Plan) -> None:
+    for at, how_long in plan.pauses:
+        await anyio.sleep(at)
+        pause_process(how_long)
+
+
 async def _ask_until_answered(client: Any, text: str) -> str:
     """Batches that end badly are no end of the program."""
     while True:
         try:
             return await ask(client, text)
-        except BatchEndedError:
-            continue
+        except (BatchEndedError, BatchUnreachableError, BatchSubmissionError):
+            await anyio.sleep(1)
 
 
 async def _ask_all(client: Any, plan: Plan) -> list[str]:
