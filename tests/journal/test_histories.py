@@ -12,12 +12,13 @@ import anyio
 import pytest
 
 from autobatcher.emulator import BatchFault, FaultPlan, HttpFault
-from autobatcher.engine.journal import BatchRecord, at_exit
+from autobatcher.engine.journal import at_exit
 from autobatcher.engine.journal.journal import Journal
 from autobatcher.engine.journal.ownership import Ownership, beside
 from autobatcher.engine.journal.store import Store
 from autobatcher.errors import BatchSubmissionError, EngineError, JournalError
 from tests.harness import HTTP, ask, between, open_harness, outcome_of, wait_for_event
+from tests.journal.records import a_record
 from tests.journal.restarts import Restarts, ask_all, billed
 from tests.journal.test_reruns import _http_answer, die_after, die_when
 
@@ -292,20 +293,6 @@ async def test_a_process_gets_no_answer_twice_although_another_one_looked_meanwh
 
 
 # ---- what a second review broke ----
-
-
-def a_record(idempotency_key: str) -> BatchRecord:
-    return BatchRecord(
-        idempotency_key=idempotency_key,
-        account=b"x",
-        base_url="http://upstream.test/v1",
-        provider="openai",
-        endpoint="/v1/embeddings",
-        completion_window="24h",
-        models=["m"],
-        metadata={},
-        request_count=1,
-    )
 
 
 def test_a_batch_that_could_not_be_written_down_has_no_part_in_another_ones_lines(tmp_path: Path) -> None:

@@ -1,0 +1,83 @@
+"""Statements on the journal: what one of them cannot do spoils nothing but itself."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from autobatcher.engine.journal.store import Store, UnknownBatchError
+from autobatcher.engine.journal.transactions import Job, Transactions
+from tests.journal.records import a_record
+
+
+@pytest.mark.parametrize("value", [2**63, -(2**63) - 1, "\ud800"])
+def test_a_statement_that_fails_by_itself_spoils_no_other(tmp_path: Path, value: Any) -> None:
+    path = tmp_path / "journal"
+    with closing(Store(path)) as store:
+        field = "completed" if isinstance(value, int) else "status"
+        jobs = [
+            Job(lambda store: store.intend(a_record("one"), [(0, "/v1/embeddings", b"{}")], is_hash_only=False)),
+            Job(lambda store: store.update("one", now=1.0, **{field: value})),
+            Job(lambda store: store.update("one", now=2.0, stage="created"), is_asked=True),
+        ]
+        doing = Transactions(store, path)
+        doing.do(jobs)
+        assert [job.failure is None for job in jobs] == [True, False, True]
+        assert [(record.stage, record.completed) for record in store.batches()] == [("created", 0)]
+        later = Job(lambda store: len(store.batches()), is_asked=True)
+        doing.do([later])
+        assert later.result == 1
+
+
+def test_an_answer_that_cannot_be_stored_leaves_the_others(tmp_path: Path) -> None:
+    path = tmp_path / "journal"
+    with closing(Store(path)) as store:
+        lines = [(number, "/v1/embeddings", b"{}") for number in range(3)]
+        with store.transaction():
+            store.intend(a_record("one"), lines, is_hash_only=False)
+            store.answer(
+                [
+                    ("one", 0, 200, b"a", None, True),
+                    ("one", 1, 2**64, b"b", None, True),
+                    ("no", 0, 200, b"", None, True),
+                ],
+                now=1.0,
+            )
+            store.answer([("one", 2, 200, b"c", None, True)], now=1.0)
+        assert [result.answer for result in store.results("one")] == [b"a", None, b"c"]
+
+
+def test_what_belongs_to_no_batch_is_refused_and_not_given_to_another(tmp_path: Path) -> None:
+    with closing(Store(tmp_path / "journal")) as store, store.transaction():
+        with pytest.raises(UnknownBatchError):
+            store.take("never written", 0)
+        with pytest.raises(UnknownBatchError):
+            store.give_back("never written", 0)
+        store.drop("never written", 0)  # it is not there, so there is nothing to be done
+        store.forget("never written")
+        store.end("never written", now=1.0, keeps_unanswered=False)
+
+
+def test_what_could_not_be_written_is_written_with_what_comes_next(tmp_path: Path) -> None:
+    path = tmp_path / "journal"
+    is_full = True
+
+    def intend(store: Store) -> None:
+        if is_full:
+            raise sqlite3.OperationalError("database or disk is full")
+        store.intend(a_record("one"), [], is_hash_only=False)
+
+    with closing(Store(path)) as store:
+        doing = Transactions(store, path)
+        told, asked = Job(intend), Job(lambda store: len(store.batches()), is_asked=True)
+        doing.do([told, asked])
+        assert asked.failure is not None
+        assert "disk is full" in asked.failure.message
+        is_full = False
+        again = Job(lambda store: len(store.batches()), is_asked=True)
+        doing.do([again])
+        assert again.result == 1
