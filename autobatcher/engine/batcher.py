@@ -8,7 +8,7 @@ import os
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import anyio
 from anyio.abc import TaskGroup, TaskStatus
@@ -24,6 +24,7 @@ from .batch.batch import Batch
 from .batch.phase import Ending
 from .batch.source import EarlierBatch
 from .byte_limiter import ByteLimiter
+from .emitter import Emit, Emitter
 from .journal import SessionEnding
 from .journal.records import CLOSE_SECONDS as JOURNAL_CLOSE_SECONDS
 from .queue.queue import RequestQueue
@@ -68,6 +69,7 @@ class Batcher:
         self.queue: RequestQueue = RequestQueue(settings, self._wake_up)
         self.uploads: anyio.CapacityLimiter = anyio.CapacityLimiter(CONCURRENT_UPLOADS)
         self.polls: anyio.CapacityLimiter = anyio.CapacityLimiter(CONCURRENT_POLLS)
+        self.emit: Emit = Emitter(settings.batch_event_handler, wall_clock)
         self._wall_clock = wall_clock
         self._make_writer = make_writer
         self._byte_limiter = ByteLimiter(settings.max_queued_bytes)
@@ -222,16 +224,6 @@ class Batcher:
                 self.queue.eased(batch.key)
             self._wake_up()
 
-    def emit(self, kind: type[events.BatchEvent], /, **fields: Any) -> None:
-        """Hand an event to the user's handler. Never raises."""
-        if self.settings.batch_event_handler is None:
-            return
-        event = kind(ts=self._wall_clock(), **fields)
-        try:
-            self.settings.batch_event_handler(event.to_dict())
-        except (Exception, SystemExit, anyio.get_cancelled_exc_class()):  # noqa: ASYNC103  (the handler's own: nothing here waits)
-            logger.warning("autobatcher: batch_event_handler raised at an event", exc_info=True)
-
     # ---- the journal ----
 
     def _make_recovery(self, path: str | os.PathLike[str]) -> Recovery:
@@ -245,7 +237,7 @@ class Batcher:
             wall_clock=self._wall_clock,
             make_writer=self._make_writer,
         )
-        return Recovery(journal, resume=self._resume, add=self.queue.add, tell=self._tell_reattached)
+        return Recovery(journal, settings, resume=self._resume, add=self.queue.add, emit=self.emit)
 
     async def _open_journal(self) -> None:
         if self._recovery is None:
@@ -273,8 +265,7 @@ class Batcher:
 
     def _resume(self, log: JournalBatchLog, account: Account) -> Batch:
         """Make a batch of an earlier process one of ours. `run` starts its task."""
-        record, now = log.record, self._wall_clock()
-        source = EarlierBatch(record, age_seconds=now - record.created_at, silent_seconds=now - record.changed_at)
+        source = EarlierBatch.of(log.record, self._wall_clock())
         batch = Batch.resumed(source, account, self, log)
         self._batches.add(batch)
         self._resumed.append(batch)
@@ -282,16 +273,7 @@ class Batcher:
         return batch
 
     def _log_for(self, idempotency_key: str, first: Request) -> BatchLog:
-        if self._recovery is None:
-            return NULL_BATCH_LOG
-        settings = self.settings
-        return self._recovery.new_log(
-            idempotency_key, first, completion_window=settings.completion_window, metadata=dict(settings.batch_metadata)
-        )
-
-    def _tell_reattached(self, requests: list[Request]) -> None:
-        metadata = dict(self.settings.batch_metadata)
-        self.emit(events.RequestsReattached, request_count=len(requests), metadata=metadata)
+        return NULL_BATCH_LOG if self._recovery is None else self._recovery.new_log(idempotency_key, first)
 
     # ---- starting batches ----
 

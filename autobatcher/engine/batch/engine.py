@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Protocol
 import anyio
 
 from ...upstream.batch_api import BatchAPI
+from ..emitter import Emit
 from ..queue.queue import RequestQueue
 from ..request import Request
 from ..settings import Settings
 from .phase import Ending
-from .upstream import Emit
 
 if TYPE_CHECKING:
     from .batch import Batch
@@ -21,13 +21,11 @@ class Engine(Protocol):
     """See `Batcher`, which is one."""
 
     api: BatchAPI
+    emit: Emit
     settings: Settings
     queue: RequestQueue
     uploads: anyio.CapacityLimiter
     polls: anyio.CapacityLimiter
-
-    @property
-    def emit(self) -> Emit: ...
 
     @property
     def batch_count(self) -> int:

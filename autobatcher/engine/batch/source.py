@@ -44,6 +44,11 @@ class EarlierBatch:
     age_seconds: float
     silent_seconds: float
 
+    @classmethod
+    def of(cls, record: BatchRecord, now: float) -> EarlierBatch:
+        """The batch of that record; `now` in Unix seconds."""
+        return cls(record, age_seconds=now - record.created_at, silent_seconds=now - record.changed_at)
+
     @property
     def lines(self) -> list[str]:
         """As many custom_ids as it has lines. Which is in which place is not known: callers may have left before the

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, Iterator
-from typing import Any, Protocol
+from typing import Any
 
 import anyio
 
@@ -16,18 +16,13 @@ from ...upstream.batch_state import BatchState
 from ...upstream.failures import UncertainCreationError, UpstreamError
 from ...upstream.jsonl import InputFile, input_line, input_line_size
 from ...upstream.patience import ReadPatience
+from ..emitter import Emit
 from ..journal import BatchRecord
 from ..request import Request
 from ..settings import Settings
 from .phase import MAY_RUN, Phase
 
 logger: logging.Logger = logging.getLogger("autobatcher")
-
-
-class Emit(Protocol):
-    """Hands an event of this kind, with the time added, to whoever listens. Never raises."""
-
-    def __call__(self, kind: type[events.BatchEvent], /, **fields: Any) -> None: ...
 
 
 class UpstreamBatch:

@@ -10,13 +10,16 @@ from typing import TYPE_CHECKING, Protocol
 
 from anyio.lowlevel import checkpoint
 
+from ... import events
 from ...errors import JournalError
 from ...upstream.account import Account
 from .. import outcomes
+from ..emitter import Emit
 from ..journal import BatchRecord, SessionEnding, UnclaimedLine
 from ..journal.identity import digest_of, fingerprint, without_credentials
 from ..journal.records import StoredAnswer, custom_id_of, number_of
 from ..request import Answer, ErrorFor, Request
+from ..settings import Settings
 from .batch_log import BatchLog, JournalBatchLog
 from .replay_queue import ReplayQueue
 from .unclaimed import UnclaimedLines
@@ -55,21 +58,23 @@ class Recovery:
     Args:
         resume: makes a batch of an earlier process one of this engine's again.
         add: takes a request that has no line here into a window.
-        tell: is told how many requests got stored answers.
+        emit: is told how many requests got stored answers.
     """
 
     def __init__(
         self,
         journal: Journal,
+        settings: Settings,
         *,
         resume: Callable[[JournalBatchLog, Account], Resumed],
         add: Callable[[Request], None],
-        tell: Callable[[list[Request]], None],
+        emit: Emit,
     ) -> None:
         self._journal = journal
+        self._settings = settings
         self._resume = resume
         self._add = add
-        self._tell = tell
+        self._emit = emit
         self._is_open = False
         self._arrivals = _Arrivals()
         self._replay_queue = ReplayQueue(self._unclaim)
@@ -189,13 +194,12 @@ class Recovery:
                 request.settle(_answer(stored))
                 given.append(request)
         if given:
-            self._tell(given)
+            metadata = dict(self._settings.batch_metadata)
+            self._emit(events.RequestsReattached, request_count=len(given), metadata=metadata)
 
     # ---- batches ----
 
-    def new_log(
-        self, idempotency_key: str, first: Request, *, completion_window: str, metadata: dict[str, str]
-    ) -> JournalBatchLog:
+    def new_log(self, idempotency_key: str, first: Request) -> JournalBatchLog:
         """For a batch of requests like `first` that is not yet in the journal."""
         if (too_old := self._journal.sweep()) is not None:
             self._unclaimed_lines.forget_old(*too_old)
@@ -206,9 +210,9 @@ class Recovery:
             base_url=without_credentials(account.base_url),
             provider=account.provider.name,
             endpoint=first.endpoint,
-            completion_window=completion_window,
+            completion_window=self._settings.completion_window,
             models=[],
-            metadata=metadata,
+            metadata=dict(self._settings.batch_metadata),
             request_count=0,
         )
         return JournalBatchLog(self._journal, self._unclaimed_lines, record, (), self.give_back)
