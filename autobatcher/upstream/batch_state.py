@@ -6,9 +6,7 @@ from typing import Any
 
 import msgspec
 
-from ..events import RequestCounts
-
-TERMINAL_STATUSES = frozenset({"completed", "failed", "expired", "cancelled"})
+from ..events import TERMINAL_STATUSES, RequestCounts
 
 
 class Problem(msgspec.Struct, frozen=True, kw_only=True):
