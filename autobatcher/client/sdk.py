@@ -13,7 +13,7 @@ from ..errors import ClientClosedError, UnbatchableRequestError
 from ..upstream.account import Account, fits_a_header
 from ..upstream.providers import ProviderProfile, profile_for, profile_named
 from .call import CREDENTIAL_HEADERS, Call, refuse_headers_of_one_call, refuse_query_of_one_call, wait_seconds
-from .sdk_internals import COPY_PASSES_ON, custom_headers, is_http_client_of, private_options
+from .sdk_internals import copy_with, custom_headers, is_http_client_of, private_options
 
 CALL_EXTENSION = "autobatcher.call"
 """The request extension in which a client tells the transport of the `Call`."""
@@ -71,15 +71,16 @@ class CopiesShareTheEngine:
     if not TYPE_CHECKING:
         # Type checkers see the SDK's own signature.
 
-        def copy(self, *, _extra_kwargs: Mapping[str, Any] = {}, **changes: Any) -> Self:
+        def copy(self, **changes: Any) -> Self:
             """The SDK's `copy`: other options, the same engine and the same queue."""
-            shared = {"_engine": self._engine, "_upstream": self._upstream, "provider": self._profile, **_extra_kwargs}
+            shared = {"_engine": self._engine, "_upstream": self._upstream, "provider": self._profile}
             http_client = changes.get("http_client")
             if http_client is not None and not is_http_client_of(self, http_client):
                 shared["_upstream"] = check_http_client(http_client, type(self._engine.http_client))
                 changes["http_client"] = self._engine.through(http_client)
-            if COPY_PASSES_ON:
-                return super().copy(_extra_kwargs=shared, **changes)
+            copied = copy_with(super().copy, shared, changes)
+            if copied is not None:
+                return copied
             return type(self)(**{"http_client": self._engine.http_client, **changed_options(self, changes)}, **shared)
 
         with_options = copy

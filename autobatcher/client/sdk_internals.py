@@ -56,8 +56,17 @@ def is_http_client_of(client: Any, http_client: Any) -> bool:
     return http_client is not None and http_client is getattr(client, "_client", None)
 
 
-COPY_PASSES_ON = "_extra_kwargs" in signature(openai.AsyncOpenAI.copy).parameters
-"""Whether the SDK's `copy` hands further arguments to the constructor, as `_extra_kwargs`."""
+def copy_with(copy: Callable[..., Any], arguments: Mapping[str, Any], changes: Mapping[str, Any]) -> Any:
+    """What the SDK's `copy` makes of the changes, with further arguments for the constructor.
+
+    None if the SDK has no way to hand those on.
+    """
+    if not _COPY_HANDS_ON:
+        return None
+    return copy(**{**changes, "_extra_kwargs": {**arguments, **changes.get("_extra_kwargs", {})}})
+
+
+_COPY_HANDS_ON = "_extra_kwargs" in signature(openai.AsyncOpenAI.copy).parameters
 
 # ---- the SDK's hook between building and sending a request ----
 
