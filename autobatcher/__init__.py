@@ -5,6 +5,8 @@ from typing import Any as _Any
 
 from . import errors, events
 from .client.openai import BatchOpenAI
+from .engine.request import Answer, Request
+from .engine.statistics import BatcherStatistics
 from .errors import (
     BatchEndedError,
     BatchError,
@@ -13,6 +15,8 @@ from .errors import (
     BatchUnreachableError,
     ClientClosedError,
     EngineError,
+    JournalError,
+    JournalInUseError,
     UnbatchableRequestError,
     WrongEventLoopError,
 )
@@ -29,6 +33,9 @@ __all__ = [
     "BatchOpenAISync",
     "BatchTransport",
     "ProviderProfile",
+    "Answer",
+    "Request",
+    "BatcherStatistics",
     "errors",
     "events",
     "BatchError",
@@ -38,6 +45,8 @@ __all__ = [
     "BatchUnreachableError",
     "ClientClosedError",
     "EngineError",
+    "JournalError",
+    "JournalInUseError",
     "UnbatchableRequestError",
     "WrongEventLoopError",
     "__version__",

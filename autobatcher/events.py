@@ -19,6 +19,9 @@ import msgspec
 BatchEventHandler = Callable[[dict[str, Any]], None]
 """What `batch_event_handler` must be: a plain function of one dict. What it raises is logged and goes no further."""
 
+TERMINAL_STATUSES = frozenset({"completed", "failed", "expired", "cancelled"})
+"""Statuses of a batch after which nothing more happens to it."""
+
 
 def parse(fields: dict[str, Any]) -> AnyBatchEvent:
     """Turn the dict that a handler was given into its typed event.

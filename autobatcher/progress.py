@@ -10,8 +10,6 @@ from . import events
 
 REMEMBERED_BATCHES = 200
 
-TERMINAL_STATUSES = frozenset({"completed", "failed", "expired", "cancelled"})
-
 
 @dataclass
 class BatchProgress:
@@ -42,7 +40,7 @@ class BatchProgress:
         before = self.status, self.quarter
         self.done, self.failed = counts.completed + counts.failed, counts.failed
         self.status = status
-        self.is_news = before != (self.status, self.quarter) and status not in TERMINAL_STATUSES
+        self.is_news = before != (self.status, self.quarter) and status not in events.TERMINAL_STATUSES
 
 
 @dataclass

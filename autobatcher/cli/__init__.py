@@ -3,7 +3,7 @@
 __init__.py   main(): is everything installed that the commands need?
 app.py        which commands there are; exit codes
 emulate.py    `autobatcher emulate`
-demo.py       `autobatcher demo`; workload.py, progress.py, summary.py are its parts
+demo.py       `autobatcher demo`; demo_plan.py, demo_run.py, workload.py, live_status.py, summary.py are its parts
 serve.py      `autobatcher serve`; run.py: `autobatcher run`; proxy_flags.py, event_lines.py: what they share
 status.py     `autobatcher status`; watch.py: `autobatcher watch`; batch_rows.py, batch_table.py: what they share
 results.py    `autobatcher results`; excerpts.py: a prompt and an answer in a few words

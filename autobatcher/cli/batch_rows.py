@@ -10,8 +10,9 @@ from typing import Any
 import trio
 
 from ..engine.journal import BatchRecord
+from ..events import TERMINAL_STATUSES
 from ..upstream.batch_api import IDEMPOTENCY_METADATA_KEY
-from ..upstream.batch_state import TERMINAL_STATUSES, BatchState
+from ..upstream.batch_state import BatchState
 from ..upstream.failures import GONE, UpstreamError
 from ..upstream.http import PATIENCE_SECONDS
 from .upstream_flags import Upstream, host_of

@@ -19,7 +19,7 @@ from ..engine.batch.upstream import UpstreamBatch
 from ..engine.journal import BatchRecord
 from ..engine.settings import Settings
 from ..upstream.batch_api import LOOKUP_DELAYS
-from ..upstream.batch_state import TERMINAL_STATUSES, BatchState
+from ..upstream.batch_state import BatchState
 from ..upstream.failures import UpstreamError
 from ..upstream.patience import Patience
 from .batch_table import name_of
@@ -122,7 +122,7 @@ async def _cancel_all(
 
 def may_run(record: BatchRecord) -> bool:
     """Whether there is something to be cancelled, as far as the journal knows."""
-    return record.stage == "creating" or (record.stage == "created" and record.status not in TERMINAL_STATUSES)
+    return record.stage == "creating" or (record.stage == "created" and record.status not in events.TERMINAL_STATUSES)
 
 
 def _target(name: str, records: list[BatchRecord]) -> Target:

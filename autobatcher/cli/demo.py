@@ -1,36 +1,28 @@
 """`autobatcher demo`: ordinary calls become batches, before one's eyes.
 
-demo          flags → Plan
-run_demo      Plan → Outcome: the upstream, the client, the calls, the screen
-workload.py   the calls; progress.py: what is seen meanwhile; summary.py: the table at the end
+demo.py       flags → `Plan` → `Outcome` → the table at the end and the exit code
+demo_plan.py  which calls, to whom; workload.py: the calls
+demo_run.py   the upstream, the client, the calls; live_status.py: what is seen meanwhile
+summary.py    the table
 """
 
 from __future__ import annotations
 
-import math
 import os
-import signal
 import sys
-from contextlib import ExitStack
-from dataclasses import dataclass
-from typing import Annotated, Any
-from urllib.parse import urlsplit
+from typing import Annotated
 
-import openai
 import trio
 from cyclopts import Parameter
-from rich.console import Console, RenderableType
+from rich.console import Console
 
-from .. import BatchOpenAI, events
-from ..emulator import Emulator
 from ..progress import Progress
-from ..upstream.failures import http_library
-from ..upstream.providers import KNOWN_PROFILES, ProviderProfile, profile_for, profile_named
+from .demo_plan import Plan, emulated_plan, real_plan
+from .demo_run import Outcome, run_demo
 from .flags import Count, Dialect, Dollars, Percent, PositiveSeconds, Seconds, Url, UsageError
-from .live_status import Screen, live_picture, plain_line, show
-from .signals import run_until_signalled
+from .live_status import Screen
 from .summary import Prices, Summary, summary_rows, summary_text
-from .workload import ENDPOINTS, Call, Kind, Models, count_kinds, make_call, mixed_calls
+from .workload import Models, count_kinds
 
 EXAMPLES = """
 **Examples**
@@ -48,39 +40,7 @@ EXAMPLES = """
 
 EMULATED_REQUESTS, REAL_REQUESTS = 300, 20
 EMULATED_BATCH_SECONDS = 3.0
-ARRIVALS_PER_SECOND, LONGEST_ARRIVAL_SECONDS = 120, 2.5
-"""Emulated calls do not come all at once, so that one can see windows close one after the other."""
-
-_EMULATED_URL = "http://emulator.invalid/v1"
 _SHOWN_ERRORS = 3
-
-
-@dataclass(frozen=True, kw_only=True)
-class Plan:
-    """What a demo is going to do.
-
-    Attributes:
-        like: which provider is emulated; None for a real one.
-        client: arguments for `BatchOpenAI`.
-        arrival_seconds: over how long a time the calls are spread.
-    """
-
-    like: Dialect | None
-    upstream: str
-    calls: list[Call]
-    models: Models
-    client: dict[str, Any]
-    batch_seconds: float = 0.0
-    arrival_seconds: float = 0.0
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """How a demo went; `interrupted` by which signal, or None."""
-
-    progress: Progress
-    seconds: float
-    interrupted: signal.Signals | None
 
 
 def demo(
@@ -164,76 +124,6 @@ def refuse_flags(flags: dict[str, object], why: str) -> None:
             raise UsageError(f"{name} {why}")
 
 
-# Plans
-
-
-def emulated_plan(requests: int, like: Dialect, batch_seconds: float, models: Models, given: dict[str, Any]) -> Plan:
-    """The demo against an emulator in this process. `given` are the client's arguments that the user chose."""
-    defaults = {
-        "batch_size": math.ceil(requests / 5),
-        "batch_window_seconds": 1.0,
-        "poll_interval_seconds": 0.25,
-    }
-    return Plan(
-        like=like,
-        upstream=f"emulated in this process, like {like}",
-        calls=mixed_calls(requests),
-        models=models,
-        client={**defaults, **given, "base_url": _EMULATED_URL, "api_key": "none-needed", "provider": like},
-        batch_seconds=batch_seconds,
-        arrival_seconds=min(LONGEST_ARRIVAL_SECONDS, requests / ARRIVALS_PER_SECOND),
-    )
-
-
-def real_plan(
-    requests: int,
-    base_url: str,
-    api_key: str | None,
-    provider: str | None,
-    model: str | None,
-    embedding_model: str | None,
-    given: dict[str, Any],
-) -> Plan:
-    """The demo against a real provider.
-
-    Raises:
-        UsageError: if the key or the model is missing, or the provider is none that we know.
-    """
-    if not api_key:
-        raise UsageError("--api-key is missing: the key for --base-url (or set OPENAI_API_KEY).")
-    if not model:
-        raise UsageError("--model is missing: the name of a chat model that --base-url offers.")
-    profile = _find_profile(provider, base_url)
-    kinds = possible_kinds(profile, has_embedding_model=embedding_model is not None)
-    defaults = {"batch_window_seconds": 1.0, "poll_interval_seconds": 5.0}
-    return Plan(
-        like=None,
-        upstream=urlsplit(base_url).hostname or base_url,  # no more of it: a URL may have a password in it
-        calls=mixed_calls(requests, kinds),
-        models=Models(model, embedding_model or ""),
-        client={**defaults, **given, "base_url": base_url, "api_key": api_key, "provider": profile},
-    )
-
-
-def _find_profile(provider: str | None, base_url: str) -> ProviderProfile:
-    if provider is None:
-        return profile_for(base_url)
-    try:
-        return profile_named(provider)
-    except ValueError as error:
-        known = ", ".join(profile.name for profile in KNOWN_PROFILES)
-        raise UsageError(f"--provider must be one of {known}; not {provider!r}.") from error
-
-
-def possible_kinds(profile: ProviderProfile, *, has_embedding_model: bool) -> list[Kind]:
-    """The kinds of calls that the provider has batches for and that we know a model for."""
-    kinds: list[Kind] = [kind for kind, endpoint in ENDPOINTS.items() if endpoint in profile.endpoints]
-    return [kind for kind in kinds if kind != "embedding" or has_embedding_model]
-
-
-# Running one
-
-
 def report(plan: Plan, prices: Prices) -> int:
     """Run the plan, show what happens, and give the exit code."""
     screen = Screen(Console(stderr=True), is_live=sys.stderr.isatty() and os.environ.get("TERM") != "dumb")
@@ -283,73 +173,3 @@ def summarise(plan: Plan, outcome: Outcome) -> Summary:
         output_tokens=progress.output_tokens,
         seconds=outcome.seconds,
     )
-
-
-async def run_demo(plan: Plan, screen: Screen) -> Outcome:
-    """Make the plan's calls; the first signal cancels them, and upstream what is active."""
-    with ExitStack() as stack:
-        run = _Run(plan, screen, stack)
-        interrupted = await run_until_signalled(run.make_calls)
-        return Outcome(run.progress, run.now(), interrupted)
-
-
-class _Run:
-    """One demo at work. Its emulator, if it has one, lives as long as `stack`."""
-
-    def __init__(self, plan: Plan, screen: Screen, stack: ExitStack) -> None:
-        self.plan = plan
-        self.screen = screen
-        self.progress = Progress(len(plan.calls))
-        self.begun = trio.current_time()
-        self.client = make_client(plan, self.take_event, stack)
-
-    def now(self) -> float:
-        """Seconds since it began."""
-        return trio.current_time() - self.begun
-
-    def take_event(self, fields: dict[str, Any]) -> None:
-        event = events.parse(fields)
-        batch = self.progress.take(event, self.now())
-        line = plain_line(event, batch)
-        if line and (batch is None or not self.screen.is_live):  # the live picture shows what moves a batch
-            self.screen.say(f"[{self.now():5.1f} s] {line}")
-
-    def picture(self) -> RenderableType:
-        statistics = self.client.batch_statistics()
-        queued = 0 if statistics is None else statistics.queued_requests
-        return live_picture(self.progress, queued=queued, now=self.now())
-
-    async def make_calls(self, stop: trio.Event) -> None:
-        async with show(self.screen, self.picture), self.client, trio.open_nursery() as nursery:
-            nursery.start_soon(_cancel_upon, stop, nursery.cancel_scope)
-            await self._call_them_all()
-            nursery.cancel_scope.cancel()
-
-    async def _call_them_all(self) -> None:
-        pause = self.plan.arrival_seconds / len(self.plan.calls)
-        async with trio.open_nursery() as callers:
-            for call in self.plan.calls:
-                callers.start_soon(self._make_call, call)
-                await trio.sleep(pause)
-
-    async def _make_call(self, call: Call) -> None:
-        try:
-            usage = await make_call(self.client, call, self.plan.models)
-            self.progress.answer(usage.input_tokens, usage.output_tokens)
-        except openai.OpenAIError as error:
-            self.progress.fail(error)
-
-
-def make_client(plan: Plan, take_event: events.BatchEventHandler, stack: ExitStack) -> BatchOpenAI:
-    """The plan's client, on an emulator in this process or on the network."""
-    arguments = dict(plan.client)
-    if plan.like is not None:
-        emulator = stack.enter_context(Emulator(like=plan.like, batch_seconds=plan.batch_seconds))
-        library = http_library(openai.DefaultAsyncHttpxClient).__name__
-        arguments["http_client"] = emulator.http_client(library=library)
-    return BatchOpenAI(**arguments, batch_event_handler=take_event, cancel_active_batches_on_close=True)
-
-
-async def _cancel_upon(stop: trio.Event, scope: trio.CancelScope) -> None:
-    await stop.wait()
-    scope.cancel()

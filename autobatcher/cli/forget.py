@@ -6,10 +6,9 @@ import time
 from pathlib import Path
 
 from ..engine.journal import BatchRecord
-from ..engine.journal.store import Store
 from .batch_table import counted, name_of
 from .flags import Seconds, UsageError
-from .journal_flags import All, AsJson, Switch, chosen, journal_of_our_own, required
+from .journal_flags import All, AsJson, Switch, chosen, journal_to_edit, required
 from .text_table import print_json, print_text
 
 EXAMPLES = """
@@ -59,31 +58,23 @@ def forget(
             "forget what? Give ids or idempotency keys of batches, or one of --all, --older-than and --taken."
         )
     path = required(journal)
-    with journal_of_our_own(path) as store:
+    with journal_to_edit(path) as opened:
         if taken:
-            with store.transaction():
-                answers = store.forget_all_taken()
-            return report([], [], answers, as_json=as_json)
-        records = store.batches()
+            return report([], [], opened.forget_taken(), as_json=as_json)
+        records = opened.batches()
         if not every:
             records = chosen(records, batches, path) if older_than is None else _older(records, older_than)
         kept = [] if force else [record for record in records if record.stage in _NOT_READ]
         forgotten = [record for record in records if record not in kept]
-        _forget(store, forgotten)
+        opened.forget(forgotten)
         if every:
-            store.compact()
+            opened.compact()
     return report(forgotten, kept, sum(record.answered for record in forgotten), as_json=as_json)
 
 
 def _older(records: list[BatchRecord], seconds: float) -> list[BatchRecord]:
     until = time.time() - seconds
     return [record for record in records if record.created_at < until]
-
-
-def _forget(store: Store, records: list[BatchRecord]) -> None:
-    with store.transaction():
-        for record in records:
-            store.forget(record.idempotency_key)
 
 
 def report(forgotten: list[BatchRecord], kept: list[BatchRecord], answers: int, *, as_json: bool) -> int:

@@ -1,18 +1,16 @@
-"""The flags of commands on a journal, and the journal opened for them: to be read, whoever owns it, or owned."""
+"""The flags of commands on a journal, and the journal opened for them: to read it, or to change it."""
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Iterable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
 
 from ..engine.journal import BatchRecord
-from ..engine.journal.ownership import Ownership
-from ..engine.journal.store import Store
+from ..engine.journal.file import JournalEditor, JournalReader, edit_journal, read_journal
 from ..errors import JournalError
 from .flags import UsageError
 
@@ -22,23 +20,17 @@ Switch = Annotated[bool, Parameter(negative=())]
 
 
 @contextmanager
-def journal_for_reading(path: Path) -> Iterator[Store]:
-    """The journal, whoever owns it. Raises `UsageError` for a file that is none, now or while the block reads it."""
-    with told_as_usage_error(path), closing(Store(path, is_read_only=True)) as store:
-        yield store
+def journal_to_read(path: Path) -> Iterator[JournalReader]:
+    """The journal, also if an engine uses it. Raises `UsageError` for a file that is none."""
+    with told_as_usage_error(path), read_journal(path) as journal:
+        yield journal
 
 
 @contextmanager
-def journal_of_our_own(path: Path) -> Iterator[Store]:
+def journal_to_edit(path: Path) -> Iterator[JournalEditor]:
     """The journal, with no engine on it meanwhile. Raises `UsageError`, too, if there is one."""
-    read_batches(path)  # what is no journal must not be made one
-    with told_as_usage_error(path):
-        ownership = Ownership(path)
-        try:
-            with closing(Store(path)) as store:
-                yield store
-        finally:
-            ownership.release()
+    with told_as_usage_error(path), edit_journal(path) as journal:
+        yield journal
 
 
 @contextmanager
@@ -48,14 +40,12 @@ def told_as_usage_error(path: Path) -> Iterator[None]:
         yield
     except JournalError as error:
         raise UsageError(f"--journal {path}: {error.message}") from error
-    except sqlite3.Error as error:
-        raise UsageError(f"--journal {path} cannot be used: {error}.") from error
 
 
 def read_batches(path: Path) -> list[BatchRecord]:
     """What the journal has, the oldest first. Raises `UsageError`."""
-    with journal_for_reading(path) as store:
-        return store.batches()
+    with journal_to_read(path) as journal:
+        return journal.batches()
 
 
 def is_called(record: BatchRecord, name: str) -> bool:

@@ -10,11 +10,11 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 
 from ..engine.journal import BatchRecord
+from ..engine.journal.file import JournalReader, Result
 from ..engine.journal.records import custom_id_of
-from ..engine.journal.store import Result, Store
 from .batch_table import counted
 from .excerpts import answer_excerpt, decoded, prompt_excerpt
-from .journal_flags import AsJson, chosen, journal_for_reading, required
+from .journal_flags import AsJson, chosen, journal_to_read, required
 from .text_table import print_json, print_text, text_table
 
 EXAMPLES = """
@@ -50,19 +50,19 @@ def results(
         as_json: One JSON object a line.
     """
     path = required(journal)
-    with journal_for_reading(path) as store:
-        records = store.batches()
+    with journal_to_read(path) as opened:
+        records = opened.batches()
         wanted = records if batch is None else chosen(records, [batch], path)
         show = _print_lines if as_json else _print_table
-        is_hash_only = show(_found(store, wanted))
+        is_hash_only = show(_found(opened, wanted))
     if is_hash_only:
         print(f"autobatcher results: {HASH_ONLY}", file=sys.stderr)
     return 0
 
 
-def _found(store: Store, records: list[BatchRecord]) -> Iterator[tuple[BatchRecord, Result]]:
+def _found(journal: JournalReader, records: list[BatchRecord]) -> Iterator[tuple[BatchRecord, Result]]:
     for record in records:
-        for result in store.results(record.idempotency_key):
+        for result in journal.results(record):
             yield record, result
 
 

@@ -15,7 +15,7 @@ from cyclopts import Parameter
 from .. import BatchOpenAI
 from ..client.sdk import account_behind
 from ..engine.journal import BatchRecord
-from ..engine.journal.identity import fingerprint
+from ..engine.journal.file import is_payer
 from ..upstream.account import Account
 from ..upstream.batch_api import BatchAPI
 from ..upstream.providers import profile_named
@@ -72,7 +72,7 @@ class Upstream:
 
     def is_payer_of(self, record: BatchRecord) -> bool:
         """Whether the batch was made with this base URL and key."""
-        return record.account == fingerprint(self.account)
+        return is_payer(self.account, record)
 
     def account_for(self, record: BatchRecord) -> Account:
         """The account, by the rules that the batch was made by."""

@@ -1,27 +1,23 @@
-"""The short way of a plain `chat.completions.create()`: body and model without the SDK's machinery in between.
+"""The fast path of a plain `chat.completions.create()`: body and model without the SDK's own code in between.
 
-That machinery costs a millisecond a call. Whatever is unusual goes the SDK's way: an argument that JSON has no type
-for, somebody who watches the SDK's calls, an outcome that is no good answer. In that last case the SDK is told the
-outcome as the response to its own request, so that its words, errors and lenient models are really its own.
+That code costs a millisecond a call. Whatever is unusual goes through the SDK: an argument that JSON has no type for,
+somebody who watches the SDK's calls, an outcome that is no good answer. In that last case the SDK is told the outcome
+as the response to its own request, so that its words, errors and lenient models are really its own.
 """
 
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from inspect import signature
 from math import isfinite
-from pathlib import Path
-from types import FunctionType
 from typing import Any
 
 import anyio
 import msgspec
 import openai
 from openai import NotGiven, Omit
-from openai._models import add_request_id
 from openai.resources.chat import AsyncCompletions
 from openai.types.chat import ChatCompletion
 from pydantic import ValidationError
@@ -29,30 +25,58 @@ from pydantic import ValidationError
 from ..engine.request import Answer, Request
 from ..errors import BatchError
 from .call import ANSWERED, Call
-from .openai import BatchOpenAI
+from .sdk_internals import add_request_id, can_be_skipped
 
 ENDPOINT = "/v1/chat/completions"
 
 
-def submitted(completions: Any, arguments: Mapping[str, Any]) -> Request | None:
-    """The request of a plain call, queued; None, and nothing is queued, if only the SDK's way will do.
+class FastPath:
+    """The fast path of one client.
 
     Args:
-        completions: the resource whose `create` was called.
+        client_class: the class that it is made for. A client of a subclass may have changed anything, and goes through
+            the SDK.
     """
-    client = completions._client
-    body = _plain_body(arguments) if completions._post == client.post and _takes_it(client) else None
-    if body is None:
-        return None
-    call: Call = client._call()
-    request = Request(
-        account=call.account, endpoint=ENDPOINT, body=body, model=arguments["model"], max_retries=call.max_retries
-    )
-    try:
-        client._engine.host.submit_nowait(request)
-    except (anyio.WouldBlock, BatchError):
-        return None
-    return request
+
+    def __init__(self, client: Any, client_class: type) -> None:
+        self._client = client
+        self._client_class: Any = client_class
+
+    def submit(self, completions: Any, arguments: Mapping[str, Any]) -> Request | None:
+        """Queue the request of a plain call; None, and nothing is queued, if the call must go through the SDK.
+
+        Args:
+            completions: the resource whose `create` was called.
+        """
+        body = _plain_body(arguments) if self._takes_calls_of(completions) else None
+        if body is None:
+            return None
+        call: Call = self._client._call()
+        request = Request(
+            account=call.account, endpoint=ENDPOINT, body=body, model=arguments["model"], max_retries=call.max_retries
+        )
+        try:
+            self._client._engine.host.submit_nowait(request)
+        except (anyio.WouldBlock, BatchError):
+            return None
+        return request
+
+    def _takes_calls_of(self, completions: Any) -> bool:
+        """Whether nothing about the client is unusual."""
+        client = self._client
+        return (
+            type(client) is self._client_class
+            and client._key is None  # a function, which the SDK asks at each call
+            and bool(client.api_key)
+            and type(client.max_retries) is int
+            and (client.timeout == openai.DEFAULT_TIMEOUT or client._engine.ignores_timeouts)
+            and not client.is_closed()
+            and not _logger.isEnabledFor(logging.DEBUG)  # the SDK tells of each request then
+            and can_be_skipped(client, completions, AsyncCompletions.create)
+        )
+
+
+_logger = logging.getLogger("openai")
 
 
 def _plain_body(arguments: Mapping[str, Any]) -> bytes | None:
@@ -120,6 +144,7 @@ def model_of(outcome: Answer | BatchError) -> ChatCompletion | None:
         completion: ChatCompletion = _validated(outcome.body, strict=True)
     except ValidationError:
         return None
+    assert add_request_id is not None  # or nothing would have been submitted
     add_request_id(completion, outcome.request_id)
     return completion
 
@@ -141,62 +166,3 @@ def told_to_the_sdk(outcome: Answer | BatchError) -> Iterator[None]:
         yield
     finally:
         ANSWERED.reset(token)
-
-
-def _takes_it(client: Any) -> bool:
-    """Whether nothing about this client is unusual."""
-    return (
-        type(client) is BatchOpenAI
-        and client._key is None  # a function, which the SDK asks at each call
-        and bool(client.api_key)
-        and type(client.max_retries) is int
-        and (client.timeout == openai.DEFAULT_TIMEOUT or client._engine.ignores_timeouts)
-        and not client._strict_response_validation
-        and _are_plain_headers(client._custom_headers)
-        and not client.is_closed()
-        and not _is_watched(client)
-    )
-
-
-def _are_plain_headers(headers: Mapping[str, Any]) -> bool:
-    """Whether they need none of the SDK's checks."""
-    for name, value in headers.items():
-        if type(value) is not str or name.lower() in ("authorization", "content-type"):
-            return False
-    return True
-
-
-def _is_watched(client: Any) -> bool:
-    """Whether somebody has put something in the way of the SDK's calls, on this client or on its class.
-
-    (Who watches httpx as such sees what there is of HTTP: the files and batches.)
-    """
-    http = client._client
-    return (
-        not _WATCHABLE.isdisjoint(client.__dict__)
-        or "_prepare_request" in client.__dict__
-        or "send" in http.__dict__
-        or "handle_async_request" in http._transport.__dict__
-        or any(http.event_hooks.values())
-        or not _is_the_sdks_own(AsyncCompletions.create)
-        or not _are_the_sdks_own()
-        or _logger.isEnabledFor(logging.DEBUG)  # the SDK tells of each request then
-    )
-
-
-def _are_the_sdks_own() -> bool:
-    for name in _WATCHABLE:
-        if not _is_the_sdks_own(getattr(BatchOpenAI, name)):
-            return False
-    return _is_the_sdks_own(openai.AsyncOpenAI._prepare_request)
-
-
-def _is_the_sdks_own(function: Any) -> bool:
-    """And not what a tracer has put in its place, before or after we were imported. (wrapt's proxies say that they are
-    instances of what they wrap, and equal to it; so the type itself is asked.)"""
-    return type(function) is FunctionType and function.__code__.co_filename.startswith(_SDK)
-
-
-_WATCHABLE = frozenset({"request", "post", "_prepare_options", "_build_request", "_process_response"})
-_SDK = str(Path(openai.__file__).parent) + os.sep
-_logger = logging.getLogger("openai")

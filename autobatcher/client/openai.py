@@ -1,8 +1,8 @@
 """`BatchOpenAI`: `openai.AsyncOpenAI` whose batchable calls become lines of upstream batches.
 
 The SDK itself does the building and parsing: its HTTP client is one whose transport hands batchable calls to the engine
-and everything else to the upstream. So every surface of the SDK works by itself. The most frequent call has a short way
-past all that: see `fast_path`.
+and everything else to the upstream. So every surface of the SDK works by itself. The most frequent call skips most of
+that: see `fast_path`.
 """
 
 from __future__ import annotations
@@ -19,16 +19,14 @@ import openai
 from anyio import AsyncContextManagerMixin
 from anyio.abc import TaskStatus
 
-from ..engine.batch.batch import SHUTDOWN_SECONDS
-from ..engine.hosting import AT_END_SECONDS, Host
 from ..engine.request import Answer, Request
 from ..engine.settings import DEADLINE_SLACK_SECONDS, JOURNAL_RETENTION_SECONDS, Settings
 from ..engine.statistics import BatcherStatistics
 from ..errors import ClientClosedError
 from ..events import BatchEventHandler
-from ..upstream.batch_api import CREATE_SECONDS
 from ..upstream.providers import ProviderProfile
 from .batchable import batch_request
+from .block import owning_block, shared_block
 from .call import ANSWERED
 from .sdk import (
     CALL_EXTENSION,
@@ -38,41 +36,14 @@ from .sdk import (
     check_http_client,
     checked_profile,
     refuse_other_credentials,
-    same_client,
+    same_options,
     with_key,
 )
-from .transport import TransportToBatches, close_host, make_host
-
-CLOSE_SECONDS = CREATE_SECONDS + SHUTDOWN_SECONDS + AT_END_SECONDS
-"""How long leaving the block may take, all its own limits together."""
+from .sdk_internals import AsyncRequestHook
+from .shared_engine import AsyncEngine
 
 
-class _Engine:
-    """What a client and its copies share: the host of the batcher, and the HTTP client behind the SDK."""
-
-    def __init__(self, settings: Settings, upstream: Any, *, ignore_timeouts: bool) -> None:
-        self.upstream: Any = upstream
-        self.ignores_timeouts: bool = ignore_timeouts
-        self.host: Host = make_host(settings, upstream)
-        self.transport: Any = TransportToBatches(self.host, upstream, ignore_timeouts=ignore_timeouts)
-        self.http_client: Any = _sdk_client(self.transport)
-
-    def through(self, upstream: Any) -> Any:
-        """Another HTTP client for the SDK: what is not batchable goes through `upstream`, the rest to this engine."""
-        transport: Any = TransportToBatches(self.host, upstream, ignore_timeouts=self.ignores_timeouts)
-        transport.default_call = self.transport.default_call
-        return _sdk_client(transport)
-
-    async def close(self) -> None:
-        """See `close_host`. The SDK's HTTP client has no connections, and has yet to tell callers their outcomes."""
-        await close_host(self.host, self.upstream)
-
-
-def _sdk_client(transport: Any) -> Any:
-    return openai.DefaultAsyncHttpxClient(transport=transport)
-
-
-class BatchOpenAI(CopiesShareTheEngine, AsyncContextManagerMixin, openai.AsyncOpenAI):  # type: ignore[misc]  # __aexit__ may swallow
+class BatchOpenAI(CopiesShareTheEngine, AsyncRequestHook, AsyncContextManagerMixin, openai.AsyncOpenAI):  # type: ignore[misc]  # __aexit__ may swallow
     """`AsyncOpenAI` at batch prices: ordinary awaits, gathered into batches, each caller given its own answer.
 
     Three spellings of who owns the engine, the first one being the best:
@@ -122,7 +93,7 @@ class BatchOpenAI(CopiesShareTheEngine, AsyncContextManagerMixin, openai.AsyncOp
     the batch is cancelled upstream.
     """
 
-    _engine: _Engine
+    _engine: AsyncEngine
 
     def __init__(
         self,
@@ -146,7 +117,7 @@ class BatchOpenAI(CopiesShareTheEngine, AsyncContextManagerMixin, openai.AsyncOp
         journal_retention_seconds: float = JOURNAL_RETENTION_SECONDS,
         provider: str | ProviderProfile | None = None,
         ignore_timeouts: bool = False,
-        _engine: _Engine | None = None,
+        _engine: AsyncEngine | None = None,
         _upstream: Any = None,
         **openai_arguments: Any,
     ) -> None:
@@ -174,7 +145,7 @@ class BatchOpenAI(CopiesShareTheEngine, AsyncContextManagerMixin, openai.AsyncOp
         if _engine is None:
             given = openai_arguments.pop("http_client", None)
             upstream = openai.DefaultAsyncHttpxClient() if given is None else check_http_client(given, AnyAsyncClient)
-            _engine = _Engine(settings, upstream, ignore_timeouts=ignore_timeouts)
+            _engine = AsyncEngine(settings, upstream, ignore_timeouts=ignore_timeouts)
             openai_arguments["http_client"] = _engine.http_client
         self._engine = _engine
         self._upstream: Any = _upstream or _engine.upstream
@@ -234,7 +205,7 @@ class BatchOpenAI(CopiesShareTheEngine, AsyncContextManagerMixin, openai.AsyncOp
 
         It goes through this client's connections, and ends with them; closing it alone does nothing.
         """
-        return _Unbatched(**same_client(self, self._key), http_client=self._upstream)
+        return _Unbatched(**same_options(self), http_client=self._upstream)
 
     async def close(self) -> None:
         """Stop the engine, say goodbye to the upstream, close the connections. Can be called again.
@@ -271,46 +242,14 @@ class BatchOpenAI(CopiesShareTheEngine, AsyncContextManagerMixin, openai.AsyncOp
     async def __asynccontextmanager__(self) -> AsyncGenerator[Self]:
         if self.is_closed():
             raise ClientClosedError("The client is closed: make a new one.")
-        if self._engine.host.is_running:  # a nursery, another block or a background task has it already
-            try:
-                yield self
-            except BaseException as error:  # (a Cancelled, too, which says nothing of a good end)
-                if not _is_good_exit(error):
-                    self._engine.host.keep_for_rerun(batches=False)
-                raise
-            finally:
-                with anyio.move_on_after(CLOSE_SECONDS, shield=True):
-                    await self.close()
-            return
-        failure: BaseException | None = None
-        is_well = False
-        try:
-            async with anyio.create_task_group() as nursery:
-                try:
-                    await nursery.start(self._engine.host.run)
-                    yield self
-                    is_well = True
-                except anyio.get_cancelled_exc_class():
-                    raise
-                except BaseException as error:  # noqa: ASYNC103  (raised again below)
-                    if _holds_cancellation(error):
-                        raise
-                    failure = error  # raised below, outside the nursery, so that no group is wrapped around it
-                    is_well = _is_good_exit(error)
-                finally:
-                    self._engine.host.stop(well=is_well)
-        except anyio.get_cancelled_exc_class():  # noqa: ASYNC103  (the body's own exception wins, and is raised below)
-            if failure is None:
-                raise
-        finally:
-            self._is_closed = True
-            with anyio.move_on_after(CLOSE_SECONDS, shield=True):
-                await self._engine.close()
-        if failure is not None:
-            try:
-                raise failure
-            finally:
-                failure = None  # a frame in a traceback must not hold that traceback
+        host = self._engine.host
+        async with shared_block(host, self.close) if host.is_running else owning_block(host, self._close_all):
+            yield self
+
+    async def _close_all(self) -> None:
+        """Also if this is a copy."""
+        self._is_closed = True
+        await self._engine.close()
 
     if not TYPE_CHECKING:
         # Type checkers see the SDK's own signature.
@@ -321,7 +260,7 @@ class BatchOpenAI(CopiesShareTheEngine, AsyncContextManagerMixin, openai.AsyncOp
         def chat(self):
             from .resources.chat import BatchChat
 
-            return BatchChat(self)
+            return BatchChat(self, BatchOpenAI)
 
         @cached_property
         def completions(self):
@@ -347,14 +286,12 @@ class BatchOpenAI(CopiesShareTheEngine, AsyncContextManagerMixin, openai.AsyncOp
 
             return BatchBeta(self)
 
-    async def _prepare_request(self, request: Any) -> None:
-        """The SDK's hook between building and sending a request: the transport learns what the call wants."""
+    def _before_sending(self, request: Any) -> None:
         outcome = ANSWERED.get()
         if outcome is None:
-            self._check_open(request)
-        else:
-            ANSWERED.set(None)  # for this one request: whoever makes another one meanwhile asks something else
-        await super()._prepare_request(request)
+            super()._before_sending(request)
+            return
+        ANSWERED.set(None)  # for this one request: whoever makes another one meanwhile asks something else
         request.extensions[CALL_EXTENSION] = replace(self._call(), outcome=outcome)
 
 
@@ -363,14 +300,3 @@ class _Unbatched(openai.AsyncOpenAI):
 
     async def close(self) -> None:
         """Nothing: see `BatchOpenAI.unbatched`."""
-
-
-def _is_good_exit(error: BaseException) -> bool:
-    return isinstance(error, SystemExit) and not error.code
-
-
-def _holds_cancellation(error: BaseException) -> bool:
-    """Whether the nursery must see it, since there is a Cancelled inside."""
-    if isinstance(error, BaseExceptionGroup):
-        return error.subgroup(anyio.get_cancelled_exc_class()) is not None
-    return isinstance(error, GeneratorExit)

@@ -36,14 +36,15 @@ from .sdk import (
     check_http_client,
     checked_profile,
     refuse_other_credentials,
-    same_client,
+    same_options,
     with_own_wishes,
 )
+from .sdk_internals import RequestHook
 from .threaded_client import threaded_client
 from .transport import endpoint_of, library_of, make_host, request_in_errors, response_of
 
 
-class BatchOpenAISync(CopiesShareTheEngine, openai.OpenAI):
+class BatchOpenAISync(CopiesShareTheEngine, RequestHook, openai.OpenAI):
     """`OpenAI` at batch prices: calls from many threads, gathered into batches, each thread given its own answer.
 
         with ThreadPoolExecutor(100) as threads, BatchOpenAISync() as client:
@@ -146,7 +147,7 @@ class BatchOpenAISync(CopiesShareTheEngine, openai.OpenAI):
 
         It goes through this client's connections, and ends with them; closing it alone does nothing.
         """
-        return _Unbatched(**same_client(self, self._plain_key), http_client=self._upstream)
+        return _Unbatched(**same_options(self), http_client=self._upstream)
 
     def close(self) -> None:
         """Stop the engine, wait for its goodbye to the upstream, close the connections. Can be called again.
@@ -197,11 +198,9 @@ class BatchOpenAISync(CopiesShareTheEngine, openai.OpenAI):
 
             return BatchBetaSync(self)
 
-    def _prepare_request(self, request: Any) -> None:
-        """The SDK's hook between building and sending a request: the transport learns what the call wants."""
-        self._check_open(request)
-        super()._prepare_request(request)
-        request.extensions[CALL_EXTENSION] = self._call()
+    @property
+    def _own_key(self) -> Any:
+        return self._plain_key
 
 
 class _Unbatched(openai.OpenAI):

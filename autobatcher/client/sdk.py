@@ -13,6 +13,7 @@ from ..errors import ClientClosedError, UnbatchableRequestError
 from ..upstream.account import Account, fits_a_header
 from ..upstream.providers import ProviderProfile, profile_for, profile_named
 from .call import CREDENTIAL_HEADERS, Call, refuse_headers_of_one_call, refuse_query_of_one_call, wait_seconds
+from .sdk_internals import copy_with, custom_headers, is_http_client_of, private_options
 
 CALL_EXTENSION = "autobatcher.call"
 """The request extension in which a client tells the transport of the `Call`."""
@@ -70,16 +71,29 @@ class CopiesShareTheEngine:
     if not TYPE_CHECKING:
         # Type checkers see the SDK's own signature.
 
-        def copy(self, *, _extra_kwargs: Mapping[str, Any] = {}, **changes: Any) -> Self:
+        def copy(self, **changes: Any) -> Self:
             """The SDK's `copy`: other options, the same engine and the same queue."""
-            shared = {"_engine": self._engine, "_upstream": self._upstream, "provider": self._profile, **_extra_kwargs}
+            shared = {"_engine": self._engine, "_upstream": self._upstream, "provider": self._profile}
             http_client = changes.get("http_client")
-            if http_client is not None and http_client is not self._client:
-                shared["_upstream"] = check_http_client(http_client, type(self._client))
+            if http_client is not None and not is_http_client_of(self, http_client):
+                shared["_upstream"] = check_http_client(http_client, type(self._engine.http_client))
                 changes["http_client"] = self._engine.through(http_client)
-            return super().copy(_extra_kwargs=shared, **changes)
+            copied = copy_with(super().copy, shared, changes)
+            if copied is not None:
+                return copied
+            return type(self)(**{"http_client": self._engine.http_client, **changed_options(self, changes)}, **shared)
 
         with_options = copy
+
+    @property
+    def _own_key(self) -> Any:
+        """The function that gives keys, as the SDK takes it; None if the client has a key itself."""
+        return self._key
+
+    def _before_sending(self, request: Any) -> None:
+        """The transport learns what the call wants. Raises `ClientClosedError`."""
+        self._check_open(request)
+        request.extensions[CALL_EXTENSION] = self._call()
 
     def _check_open(self, request: Any) -> None:
         if self.is_closed():
@@ -90,28 +104,42 @@ class CopiesShareTheEngine:
     def _call(self) -> Call:
         """What all calls of this client want; made anew when one of the SDK's attributes behind it has changed."""
         client: Any = self
-        headers, query = dict(client._custom_headers), dict(client._custom_query)
-        seen = (self.api_key, self.max_retries, client._base_url, client.organization, client.project, headers, query)
+        headers, query = dict(custom_headers(client)), dict(client.default_query)
+        seen = (self.api_key, self.max_retries, client.base_url, client.organization, client.project, headers, query)
         if seen != self._seen:
             account = account_of(self, self._profile, self._key)
             self._seen, self._made = seen, Call(account, bearer=self.api_key or None, max_retries=self.max_retries)
         return self._made
 
 
-def same_client(client: Any, key: Any) -> dict[str, Any]:
-    """The arguments for an SDK client that is like this one in everything but where its calls go."""
-    optional = ("webhook_secret", "websocket_base_url", "admin_api_key", "_strict_response_validation")
+def same_options(client: Any) -> dict[str, Any]:
+    """The arguments for an SDK client that is like one of ours in everything but where its calls go."""
+    optional = ("webhook_secret", "websocket_base_url", "admin_api_key")
     return {
         **{name: getattr(client, name) for name in optional if getattr(client, name, None)},
-        "api_key": key or client.api_key,
+        **private_options(client),
+        "api_key": client._own_key or client.api_key,
         "organization": client.organization,
         "project": client.project,
         "base_url": client.base_url,
         "timeout": client.timeout,
         "max_retries": client.max_retries,
-        "default_headers": client._custom_headers,
-        "default_query": client._custom_query,
+        "default_headers": custom_headers(client),
+        "default_query": client.default_query,
     }
+
+
+def changed_options(client: Any, changes: Mapping[str, Any]) -> dict[str, Any]:
+    """The same, changed by the arguments of the SDK's `copy`."""
+    options = same_options(client)
+    for name, value in changes.items():
+        if isinstance(value, openai.NotGiven) or (value is None and name != "timeout"):
+            continue
+        if name in ("default_headers", "default_query"):
+            options[name] = {**options[name], **value}
+        else:
+            options[name.removeprefix("set_")] = value
+    return options
 
 
 def account_behind(client: CopiesShareTheEngine) -> Account:
@@ -130,9 +158,9 @@ def account_of(client: Any, profile: ProviderProfile | None, key: Any) -> Accoun
     headers = {
         "OpenAI-Organization": client.organization,
         "OpenAI-Project": client.project,
-        **client._custom_headers,
+        **custom_headers(client),
     }
-    query = parse_qsl(client.qs.stringify(dict(client._custom_query)), keep_blank_values=True)
+    query = parse_qsl(client.qs.stringify(dict(client.default_query)), keep_blank_values=True)
     return Account(
         base_url=base_url,
         provider=profile or profile_for(base_url),

@@ -2,7 +2,7 @@
 
     Emulator.handle(Request) -> Reply
         routes.py          which operation a request is for
-        faults.py          what is to go wrong with it
+        faults.py          what is to go wrong with it; misbehaviour.py: how it does
         files.py           /files
         batches.py         /batches; batch.py is one of them
         answers/           what a line, or a real-time call, is answered
@@ -17,6 +17,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from random import Random
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, overload
@@ -26,15 +27,17 @@ import anyio
 from .answers import answer
 from .batch import Surroundings
 from .batches import Batches
+from .clock import Clock
 from .dialects import DIALECTS
-from .faults import FaultPlan, FaultsAtWork, HttpFault
+from .faults import FaultPlan, FaultsAtWork
 from .files import Files
+from .misbehaviour import misbehave
 from .realtime import answer_now
 from .routes import Route, find_route
 from .settings import Settings
 from .statistics import Statistics, count_billed, view_batch, view_lines
 from .store import Store
-from .wire import ConnectionLostError, CutBody, RefusedError, Reply, Request, close_body, json_reply
+from .wire import ConnectionLostError, CutBody, RefusedError, Reply, Request, json_reply
 
 if TYPE_CHECKING:
     import httpx
@@ -123,16 +126,13 @@ class Emulator:
             seed=seed,
             shuffle=shuffle,
         )
-        self._clock = clock
-        self._wall_clock = wall_clock
-        self._seen = 0.0
-        self._wall_offset: float | None = None
+        self._clock = Clock(clock, wall_clock)
         self._store = Store(max_bytes)
         self._faults = FaultsAtWork(faults or FaultPlan())
         random = Random(seed)  # noqa: S311 - ids, not secrets
-        self._files = Files(self._settings, self._dialect, self._store, random, self._wall)
+        self._files = Files(self._settings, self._dialect, self._store, random, self._clock.wall)
         around = Surroundings(
-            settings=self._settings, dialect=self._dialect, store=self._store, answer=answer, wall=self._wall
+            settings=self._settings, dialect=self._dialect, store=self._store, answer=answer, wall=self._clock.wall
         )
         self._batches = Batches(around, self._files, self._faults, random)
         self._forwarder: Forwarder | None = None
@@ -154,7 +154,7 @@ class Emulator:
     def _forward(self, url: str, key: str | None, concurrency: int, transport: httpx.AsyncBaseTransport | None) -> None:
         from .forward import ForwardedBatch, Forwarder
 
-        self._forwarder = Forwarder(url, key, concurrency, transport, self._now)
+        self._forwarder = Forwarder(url, key, concurrency, transport, self._clock.now)
         self._batches.batch_class = ForwardedBatch
         self._batches.on_created = self._forwarder.add
 
@@ -171,38 +171,14 @@ class Emulator:
             if fault is None:
                 reply = await self._process(route, request)
             else:
-                reply = await self._misbehave(fault, route, request)
+                reply = await misbehave(fault, self._dialect, partial(self._process, route, request))
         except ConnectionLostError:
             self._lost_connections += 1
             raise
+        if isinstance(reply.body, CutBody):
+            self._lost_connections += 1
         self._http_statuses[reply.status] += 1
         return replace(reply, headers={"x-request-id": request_id, **reply.headers})
-
-    async def _misbehave(self, fault: HttpFault, route: Route, request: Request) -> Reply:
-        if fault.refuse or fault.disconnect:
-            message = "The emulator loses this request, as its fault plan says."
-            raise ConnectionLostError(message, connected=not fault.refuse)
-        if fault.after_processing:
-            reply = await self._process(route, request)
-            await anyio.sleep(fault.delay_seconds)
-            return await self._distort(fault, reply)
-        await anyio.sleep(fault.delay_seconds)
-        if fault.status is not None:
-            return self._fated_reply(fault, fault.status)
-        return await self._distort(fault, await self._process(route, request))
-
-    async def _distort(self, fault: HttpFault, reply: Reply) -> Reply:
-        """What becomes of the answer to a request that was processed."""
-        if fault.lose_answer or fault.status is not None:
-            await close_body(reply.body)
-        if fault.lose_answer:
-            raise ConnectionLostError("The emulator loses this answer, as its fault plan says.")
-        if fault.status is not None:
-            return self._fated_reply(fault, fault.status)
-        if fault.cut_after_bytes is not None:
-            self._lost_connections += 1
-            return replace(reply, body=CutBody(reply.body, fault.cut_after_bytes))
-        return reply
 
     async def _process(self, route: Route, request: Request) -> Reply:
         try:
@@ -212,7 +188,7 @@ class Emulator:
             return self._dialect.refusal(refused)
 
     async def _dispatch(self, route: Route, request: Request) -> Reply:
-        now = self._now()
+        now = self._clock.now()
         match route.operation:
             case "files.create":
                 return self._files.create(request, now)
@@ -262,7 +238,7 @@ class Emulator:
         if self._forwarder is not None:
             self._realtime_calls[endpoint] += 1
             return await self._forwarder.call("POST", endpoint, request)
-        reply = answer_now(endpoint, request.body, int(self._wall(self._now())))
+        reply = answer_now(endpoint, request.body, int(self._clock.wall(self._clock.now())))
         self._realtime_calls[endpoint] += 1
         return reply
 
@@ -273,30 +249,11 @@ class Emulator:
         if key is not None and request.headers.get("authorization") != f"Bearer {key}":
             raise RefusedError(401, "Incorrect API key provided.", code="invalid_api_key")
 
-    def _fated_reply(self, fault: HttpFault, status: int) -> Reply:
-        reply = self._dialect.refusal(RefusedError(status, "The emulator's fault plan wants this answer."))
-        body = reply.body if fault.body is None else fault.body.encode()
-        headers = {name.lower(): value for name, value in fault.headers.items()}
-        return Reply(status, {**reply.headers, **headers}, body)
-
-    def _now(self) -> float:
-        """The clock's time; the last one seen when there is no event loop to ask."""
-        try:
-            self._seen = self._clock()
-        except RuntimeError:
-            return self._seen
-        if self._wall_offset is None:
-            self._wall_offset = self._wall_clock() - self._seen
-        return self._seen
-
-    def _wall(self, moment: float) -> float:
-        return moment + (self._wall_offset or 0.0)
-
     # Looking at it
 
     def statistics(self) -> Statistics:
         """What has happened until now."""
-        self._batches.advance(self._now())
+        self._batches.advance(self._clock.now())
         batches = self._batches.all.values()
         lines = tuple(line for batch in batches for line in view_lines(batch))
         return Statistics(
@@ -324,7 +281,7 @@ class Emulator:
         """An in-memory transport of `library`, "httpx" or "httpx2"."""
         from .transport import make_transport
 
-        return make_transport(self, library)
+        return make_transport(self.handle, library)
 
     @overload
     def http_client(self, library: Literal["httpx"] = "httpx") -> httpx.AsyncClient: ...
@@ -334,7 +291,7 @@ class Emulator:
         """An AsyncClient of `library` on that transport, without a timeout."""
         from .transport import make_client
 
-        return make_client(self, library)
+        return make_client(self.handle, library)
 
     def close(self) -> None:
         """Removes every file it holds, and the temporary directory. Closing twice is harmless."""

@@ -7,29 +7,30 @@ either.
 from __future__ import annotations
 
 import importlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import parse_qsl
 
 import anyio.lowlevel
 
 from .wire import ConnectionLostError, Reply, Request, close_body
 
-if TYPE_CHECKING:
-    from .server import Emulator
+Handle = Callable[[Request], Awaitable[Reply]]
+"""What answers a request: `Emulator.handle`."""
 
 LIBRARIES = ("httpx", "httpx2")
 
 
-def make_transport(emulator: Emulator, library: str) -> Any:
+def make_transport(handle: Handle, library: str) -> Any:
     """An `AsyncBaseTransport` of `library`. Raises `ImportError` if that library is not installed."""
-    return _classes(library)(emulator)
+    return _classes(library)(handle)
 
 
-def make_client(emulator: Emulator, library: str) -> Any:
+def make_client(handle: Handle, library: str) -> Any:
+    """An `AsyncClient` of `library` on that transport, without a timeout."""
     module = importlib.import_module(library)
-    return module.AsyncClient(transport=make_transport(emulator, library), timeout=None)
+    return module.AsyncClient(transport=make_transport(handle, library), timeout=None)
 
 
 @cache
@@ -59,13 +60,13 @@ def _classes(library: str) -> Any:
             await close_body(self._chunks)
 
     class EmulatorTransport(module.AsyncBaseTransport):  # type: ignore[misc]
-        def __init__(self, emulator: Emulator) -> None:
-            self._emulator = emulator
+        def __init__(self, handle: Handle) -> None:
+            self._handle = handle
 
         async def handle_async_request(self, request: Any) -> Any:
             await anyio.lowlevel.checkpoint()
             try:
-                reply = await self._emulator.handle(await _translate(request))
+                reply = await self._handle(await _translate(request))
             except ConnectionLostError as lost:
                 kind = module.ReadError if lost.connected else module.ConnectError
                 raise kind(str(lost), request=request) from lost

@@ -22,7 +22,7 @@ from ..upstream.providers import BATCHABLE_ENDPOINTS
 from .calls import BatchedCalls, CallLimits, bearer_of, refusal_parts
 from .description import description
 from .exchange import ClientGoneError, Exchange, Receive, RefusedError, Scope, Send
-from .hypercorn.connection import BROKEN_SENDS_RAISE, without_late_disconnects
+from .hypercorn.connection import broken_sends_raise, without_late_disconnects
 from .metrics import Metrics
 from .pending_calls import PendingCalls
 from .report import Report
@@ -59,12 +59,12 @@ def create_app(
     if proxy_key is not None and not proxy_key.strip():
         raise ValueError("proxy_key must not be empty")
     limits, report = limits or CallLimits(), report or Report()
-    room = PendingCalls(grace_seconds=limits.grace_seconds, most=limits.max_waiting)
-    report.watch(client, room)
-    calls = BatchedCalls(client, room, report.tally, limits, forward_keys=forward_keys)
+    pending_calls = PendingCalls(grace_seconds=limits.grace_seconds, most=limits.max_waiting)
+    report.watch(client, pending_calls)
+    calls = BatchedCalls(client, pending_calls, report.tally, limits, forward_keys=forward_keys)
     app = QuartTrio("autobatcher", static_folder=None)
     quart = without_late_disconnects(app.asgi_app)
-    app.asgi_app = _Routes(calls, quart, room, proxy_key)  # type: ignore[method-assign, assignment]  # Quart's own way
+    app.asgi_app = _Routes(calls, quart, pending_calls, proxy_key)  # type: ignore[method-assign, assignment]  # Quart's own way
     app.config.update(RESPONSE_TIMEOUT=None)
     if proxy_key is not None:
         app.before_request(_key_check(proxy_key))
@@ -73,18 +73,18 @@ def create_app(
 
 
 class _Routes:
-    """Batchable calls straight to their own app, everything else to Quart; the waiting room is swept meanwhile."""
+    """Batchable calls straight to their own app, everything else to Quart; pending calls are looked after meanwhile."""
 
-    def __init__(self, calls: BatchedCalls, quart: Any, room: PendingCalls, proxy_key: str | None) -> None:
+    def __init__(self, calls: BatchedCalls, quart: Any, pending_calls: PendingCalls, proxy_key: str | None) -> None:
         self._calls = calls
         self._quart = quart
-        self._room = room
+        self._pending_calls = pending_calls
         self._proxy_key = proxy_key
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
             async with trio.open_nursery() as nursery:
-                await nursery.start(self._room.run)
+                await nursery.start(self._pending_calls.run)
                 await self._quart(scope, receive, send)
                 nursery.cancel_scope.cancel()
         elif scope["type"] == "http" and scope["method"] == "POST" and scope["path"] in BATCHABLE_ENDPOINTS:
@@ -112,15 +112,13 @@ class _Routes:
         if self._proxy_key is not None and not _is_key(exchange.headers.get("authorization", ""), self._proxy_key):
             await exchange.refuse(refusal_parts(_WRONG_KEY))
             return
-        before = BROKEN_SENDS_RAISE.set(True)
-        try:
-            await self._calls(exchange)
-        except Exception as error:
-            logger.error("autobatcher: a defect in the proxy at %s", exchange.path, exc_info=error)
-            if not exchange.has_begun:
-                await exchange.respond(refusal_parts(_DEFECT, kind="server_error"))
-        finally:
-            BROKEN_SENDS_RAISE.reset(before)  # the next request of the connection may be in the same task
+        with broken_sends_raise():
+            try:
+                await self._calls(exchange)
+            except Exception as error:
+                logger.error("autobatcher: a defect in the proxy at %s", exchange.path, exc_info=error)
+                if not exchange.has_begun:
+                    await exchange.respond(refusal_parts(_DEFECT, kind="server_error"))
 
 
 def _add_routes(app: QuartTrio, client: BatchOpenAI, report: Report, forward_keys: bool) -> None:

@@ -1,9 +1,10 @@
-"""The batchable calls of the proxy: raw ASGI, one task for each that waits.
+"""The batchable calls of the proxy: raw ASGI, one task for each client that waits.
 
-A call gets a place in the waiting room, perhaps the one it had before; then it waits for whichever comes first: its
-answer, the client's disconnect, or the time for a sign of life. With the first sign of life the response has begun as a
-200; what fails after that cannot be told as a status any more. So a plain response is cut off without its end, for the
-client to send the request again: then it gets the stored error at once. A stream ends with an error event.
+A client that was here before with the same request is reattached to its pending call; any other request becomes a new
+one. Then the client's task waits for whichever comes first: the answer, the client's disconnect, or the time for a
+heartbeat. The first heartbeat begins the response as a 200; what fails after that cannot be told as a status any more.
+So a plain response is cut off without its end, for the client to send the request again: then it gets the stored error
+at once. A stream ends with an error event.
 """
 
 from __future__ import annotations
@@ -43,10 +44,10 @@ BODY_SECONDS = 300.0
 """How long a client may take to send a body: 64 MB at 2 Mbit/s."""
 
 BUSY_SECONDS = 10
-"""After how long a client may try again that found no room."""
+"""`Retry-After` in seconds when the proxy is full."""
 
 COMMENT, WHITE_SPACE = b": ping\n\n", b"\n"
-"""Signs of life: what a reader of events passes over, and what may stand before any JSON."""
+"""Heartbeats: what a reader of events skips, and what may stand before any JSON."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,9 +55,9 @@ class CallLimits:
     """What the proxy takes, and how it treats clients that wait.
 
     Attributes:
-        heartbeat_seconds: the longest silence that any client has to bear; 0 for no signs of life.
+        heartbeat_seconds: send a heartbeat to each client at least this often; 0 for none.
         grace_seconds: how long the request of a client that went away is kept for it.
-        max_waiting: requests that may wait; further ones are answered with a 503.
+        max_waiting: requests that may be pending; further ones are answered with a 503.
         max_body_bytes, body_seconds: how large a body may be, and how long it may take to arrive.
     """
 
@@ -75,20 +76,20 @@ class BatchedCalls:
     """
 
     def __init__(
-        self, client: BatchOpenAI, room: PendingCalls, tally: Tally, limits: CallLimits, *, forward_keys: bool
+        self, client: BatchOpenAI, pending_calls: PendingCalls, tally: Tally, limits: CallLimits, *, forward_keys: bool
     ) -> None:
         self._client = client
-        self._room = room
+        self._pending_calls = pending_calls
         self._tally = tally
         self._limits = limits
         self._forward_keys = forward_keys
 
     async def __call__(self, exchange: Exchange) -> None:
-        """Answer one request, or leave its place behind if its client goes away."""
+        """Answer one request; if its client goes away, keep the call for it."""
         try:
             endpoint = exchange.path
             asked = await self._asked(endpoint, exchange)
-            place = self._place(endpoint, asked, exchange)
+            call = self._pending_call(endpoint, asked, exchange)
         except ClientGoneError:
             return
         except RefusedError as refused:
@@ -96,7 +97,7 @@ class BatchedCalls:
         except BatchError as error:
             await exchange.refuse(error_parts(error))
         else:
-            await self._serve(place, asked, exchange)
+            await self._serve(call, asked, exchange)
 
     async def _asked(self, endpoint: str, exchange: Exchange) -> StreamRequest:
         limits = self._limits
@@ -106,67 +107,67 @@ class BatchedCalls:
             return without_streaming(body)
         return StreamRequest(body, wants_stream=False, include_usage=False)
 
-    def _place(self, endpoint: str, asked: StreamRequest, exchange: Exchange) -> PendingCall:
-        """The place that this call had before, or a new one."""
+    def _pending_call(self, endpoint: str, asked: StreamRequest, exchange: Exchange) -> PendingCall:
+        """The call that this client left when it went away, or a new one."""
         key = bearer_of(exchange.headers.get("authorization", "")) if self._forward_keys else None
         caller = hashlib.sha256(exchange.headers.get("authorization", "").encode()).hexdigest()
-        place = self._room.take_back(endpoint, asked.body, caller)
-        if place is not None:
+        call = self._pending_calls.reattach(endpoint, asked.body, caller)
+        if call is not None:
             self._tally.reattached += 1
-            return place
+            return call
         try:
-            if not self._room.has_room():
+            if not self._pending_calls.has_room():
                 raise anyio.WouldBlock
             request = self._client.submit_nowait(endpoint, asked.body, api_key=key)
         except anyio.WouldBlock:
             message = "This proxy has no room for more requests that wait: try again later."
             raise RefusedError(503, message, code="no_room", retry_after=BUSY_SECONDS) from None
         self._tally.requests += 1
-        place = self._room.enter(request, caller)
-        # Weakly: the place holds the request, which will hold this. No circles, nothing for the garbage collector.
-        request.notify(partial(self._on_outcome, weakref.ref(place)))
-        return place
+        call = self._pending_calls.add(request, caller)
+        # Weakly: the call holds the request, which will hold this. No circles, nothing for the garbage collector.
+        request.notify(partial(self._on_outcome, weakref.ref(call)))
+        return call
 
-    def _on_outcome(self, here: weakref.ref[PendingCall]) -> None:
-        place = here()
-        if place is not None:
-            self._tally.take(place.request, anyio.current_time() - place.entered_at)
-            self._room.wake(place)
+    def _on_outcome(self, reference: weakref.ref[PendingCall]) -> None:
+        call = reference()
+        if call is not None:
+            self._tally.take(call.request, anyio.current_time() - call.created_at)
+            self._pending_calls.on_outcome(call)
 
-    async def _serve(self, place: PendingCall, asked: StreamRequest, exchange: Exchange) -> None:
-        """Wait at a place, and answer. Whoever goes away leaves the place behind, and may come back to it."""
+    async def _serve(self, call: PendingCall, asked: StreamRequest, exchange: Exchange) -> None:
+        """Wait for the outcome, and answer. A client that goes away may come back to the call."""
         is_delivered = was_cut_off = False
         try:
-            await self._wait(place, asked, exchange)
-            is_delivered = await _deliver(_outcome_parts(place, asked), asked, exchange)
+            await self._wait(call, asked, exchange)
+            is_delivered = await _deliver(_outcome_parts(call, asked), asked, exchange)
             was_cut_off = not is_delivered
         except ClientGoneError:
             pass
         finally:
             if is_delivered:
-                self._room.clear(place)
+                self._pending_calls.finish(call)
             else:
-                self._room.leave(place, was_cut_off=was_cut_off)
+                self._pending_calls.detach(call, was_cut_off=was_cut_off)
 
-    async def _wait(self, place: PendingCall, asked: StreamRequest, exchange: Exchange) -> None:
-        """Until there is an outcome; meanwhile signs of life. Raises `ClientGoneError`."""
+    async def _wait(self, call: PendingCall, asked: StreamRequest, exchange: Exchange) -> None:
+        """Wait for the outcome, with heartbeats meanwhile. Raises `ClientGoneError`."""
         silence = heartbeat_seconds(exchange.headers, self._limits.heartbeat_seconds)
         if silence is None or exchange.is_http_1_0:  # HTTP/1.0 has no way to say that a response is cut off
             silence = float("inf")
         while True:
-            with trio.CancelScope(deadline=trio.current_time() + silence) as place.wait_scope:
-                if place.request.is_settled:
+            with trio.CancelScope(deadline=trio.current_time() + silence) as call.wait_scope:
+                if call.request.is_settled:
                     return
                 await exchange.wait_until_gone()
                 raise ClientGoneError
-            if place.request.is_settled:
+            if call.request.is_settled:
                 return
             if not exchange.has_begun:
                 await exchange.begin(200, _BEGUN_STREAM if asked.wants_stream else _BEGUN_JSON)
             await exchange.write(COMMENT if asked.wants_stream else WHITE_SPACE)
 
 
-# "no" to buffering: nginx would keep signs of life for itself.
+# No buffering: nginx would hold heartbeats back.
 _BEGUN_JSON = {"content-type": "application/json", "cache-control": "no-store", "x-accel-buffering": "no"}
 _BEGUN_STREAM = {**_BEGUN_JSON, "content-type": CONTENT_TYPE}
 
@@ -185,12 +186,12 @@ async def _deliver(parts: HttpParts, asked: StreamRequest, exchange: Exchange) -
     return True
 
 
-def _outcome_parts(place: PendingCall, asked: StreamRequest) -> HttpParts:
+def _outcome_parts(call: PendingCall, asked: StreamRequest) -> HttpParts:
     try:
-        answer = place.request.result()
+        answer = call.request.result()
         if not asked.wants_stream or not 200 <= answer.status_code < 300:
             return answer_parts(answer)
-        frames = stream_events(place.request.endpoint, answer.body, include_usage=asked.include_usage)
+        frames = stream_events(call.request.endpoint, answer.body, include_usage=asked.include_usage)
         return streamed_parts(answer, b"".join(frames))
     except BatchError as error:
         return error_parts(error)

@@ -1,20 +1,20 @@
-"""How long a client of the proxy bears silence, and how often it therefore gets a sign of life. Pure."""
+"""How often a client of the proxy gets a heartbeat: before it, or something in between, gives up on us. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
 HEARTBEAT_SECONDS = 50.0
-"""Between signs of life where nobody asks for more: load balancers cut connections after 60 seconds of silence."""
+"""Between heartbeats where nobody asks for more: load balancers cut connections after 60 seconds of silence."""
 
 LEAST_SECONDS = 0.25
-"""However impatient a client says it is: signs of life cost work, and a client must not make us do nothing else."""
+"""However impatient a client says it is: heartbeats cost work, and a client must not make us do nothing else."""
 
 NODE_SECONDS = 300.0
 """Node's fetch (undici) gives up when no headers came for so long, whatever the SDK's timeout says."""
 
 EARLY_SECONDS = 10.0
-"""How long before a client would give up it gets its sign of life; half of its patience, if that is short."""
+"""How long before a client would give up it gets its heartbeat; half of its patience, if that is short."""
 
 PATIENCE_HEADERS = ("x-stainless-read-timeout", "x-stainless-timeout")
 """What the official SDKs say, in seconds: Python's its read timeout, Node's the timeout of the call, if it has one."""
@@ -23,11 +23,11 @@ _OF_NODE = ("node", "undici", "openai/js")
 
 
 def heartbeat_seconds(headers: Mapping[str, str], default: float) -> float | None:
-    """The seconds of silence after which a client gets a sign of life, again and again; None for never.
+    """The seconds between two heartbeats of a client; None for no heartbeats.
 
     Args:
         headers: of its request, names in lower case.
-        default: the longest silence for anyone; 0 for no signs of life at all.
+        default: the longest time between heartbeats for any client; 0 for no heartbeats at all.
     """
     if default <= 0:
         return None

@@ -45,7 +45,7 @@ def _counters(report: Report) -> Iterator[Metric]:
     tally = report.tally
     for name, help_text, value in (
         ("requests", "Batchable requests that came.", tally.requests),
-        ("reattached", "Clients that came back to the place they had left.", tally.reattached),
+        ("reattached", "Clients that came back to a call that they had left.", tally.reattached),
         ("batches_submitted", "Batches that the upstream accepted.", report.progress.submitted_batches),
     ):
         yield CounterMetricFamily(f"autobatcher_{name}", help_text, value=value)

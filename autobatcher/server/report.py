@@ -58,11 +58,11 @@ class Report:
         self._prices = prices or Prices()
         self._errors: deque[dict[str, Any]] = deque(maxlen=REMEMBERED_ERRORS)
         self._client: BatchOpenAI | None = None
-        self._room: PendingCalls | None = None
+        self._pending_calls: PendingCalls | None = None
 
-    def watch(self, client: BatchOpenAI, room: PendingCalls) -> None:
+    def watch(self, client: BatchOpenAI, pending_calls: PendingCalls) -> None:
         """Look at these from now on, and at what the upstream answers to that client."""
-        self._client, self._room = client, room
+        self._client, self._pending_calls = client, pending_calls
         client.event_hooks["response"].append(self._take_response)
 
     async def _take_response(self, response: Any) -> None:
@@ -98,7 +98,7 @@ class Report:
             "queued": 0 if statistics is None else statistics.queued_requests,
             "waiting": 0 if statistics is None else statistics.waiting_requests,
             "active_batches": 0 if statistics is None else len(statistics.active_batch_ids),
-            "clients_away": 0 if self._room is None else self._room.unattended,
+            "clients_away": 0 if self._pending_calls is None else self._pending_calls.detached_count,
             "requests": tally.requests,
             "answered": tally.answered,
             "failed": tally.failed,

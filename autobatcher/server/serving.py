@@ -1,4 +1,4 @@
-"""`serve`: client, app and worker together, from start-up to the last goodbye."""
+"""`serve`: client, app and worker together, from start-up to shutdown."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ async def serve(
     Then nothing more is accepted; requests that wait are answered with a 503; active batches are cancelled upstream
     or left alone, as the client was told; all of that within `engine.batch.SHUTDOWN_SECONDS`.
 
-    Cancelled: connections are cut, and batches still get their goodbye.
+    Cancelled: connections are cut; batches are still cancelled upstream or left alone, as above.
     """
     raise_file_limit()
     calm_garbage_collection()

@@ -33,7 +33,7 @@ class Tally:
     """Counts of batchable requests, by how they ended, and of the tokens that were told in their answers.
 
     Attributes:
-        reattached: how often a client came back to the place it had left.
+        reattached: how often a client came back to a call that it had left.
         statuses: outcomes by HTTP status; 0 for those that no batch answered.
         waited: outcomes by the least of `LATENCY_BUCKETS` that they took no longer than; infinity for the others.
         seconds: how long all of them waited together.

@@ -6,10 +6,7 @@ from typing import Any
 
 import msgspec
 
-from ..events import RequestCounts
-
-TERMINAL_STATUSES = frozenset({"completed", "failed", "expired", "cancelled"})
-
+from ..events import TERMINAL_STATUSES, RequestCounts
 
 MOST_LINES = 2**32
 """More than any provider takes in a batch."""

@@ -57,6 +57,13 @@ def started(*arguments: str, **variables: str) -> Iterator[subprocess.Popen[str]
             process.kill()
 
 
+@contextmanager
+def emulator(*flags: str) -> Iterator[str]:
+    """The base URL of `autobatcher emulate`, in a process of its own."""
+    with started("emulate", *flags) as process:
+        yield find_url(read_until(process, "stdout", "/v1"))
+
+
 def read_until(process: subprocess.Popen[str], stream: str, wanted: str) -> str:
     """What the process writes, up to and including the first line with `wanted` in it."""
     lines: IO[str] = getattr(process, stream)

@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from autobatcher import events
-from autobatcher.cli.demo import emulated_plan, possible_kinds, real_plan
+from autobatcher.cli.demo_plan import emulated_plan, possible_kinds, real_plan
 from autobatcher.cli.flags import UsageError
 from autobatcher.cli.live_status import SHOWN_BATCHES, live_picture, plain_line
 from autobatcher.cli.summary import Prices, Summary, dollars, summary_rows, summary_text

@@ -26,7 +26,7 @@ from autobatcher.engine.journal.ownership import Ownership
 from autobatcher.engine.journal.store import Store
 from autobatcher.errors import JournalError
 from tests.cli.asker import KEY
-from tests.cli.processes import environment, find_url, read_until, run, started
+from tests.cli.processes import emulator, environment, run, started
 
 pytestmark = pytest.mark.real_time
 
@@ -38,19 +38,6 @@ FAULTS = {
     ]
 }
 COMMANDS = ("status", "watch", "results", "cancel", "reconcile", "forget")
-
-
-@contextmanager
-def emulator(*flags: str) -> Iterator[str]:
-    with started("emulate", *flags) as process:
-        yield find_url(read_until(process, "stdout", "/v1"))
-
-
-@pytest.fixture(scope="module")
-def slow_upstream() -> Iterator[str]:
-    """Its batches take longer than any test."""
-    with emulator("--batch-seconds", "1000") as url:
-        yield url
 
 
 @pytest.fixture(scope="module")

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.processes import COMMAND, environment, read_until, run, started
-from tests.cli.test_serve import END_SECONDS, QUICK, emulator, statuses
+from tests.cli.processes import COMMAND, emulator, environment, read_until, run, started
+from tests.cli.test_serve import END_SECONDS, QUICK, statuses
 
 ASK = (
     "import openai, sys\n"

@@ -17,24 +17,11 @@ import httpx
 import pytest
 
 from autobatcher.cli import main
-from tests.cli.processes import find_url, read_until, started
+from tests.cli.processes import emulator, find_url, read_until, started
 
 END_SECONDS = 20
 QUICK = ("--batch-window", "0.2", "--poll-interval", "0.2")
 CHAT = {"model": "m", "messages": [{"role": "user", "content": "hello"}]}
-
-
-@contextmanager
-def emulator(*flags: str) -> Iterator[str]:
-    with started("emulate", *flags) as process:
-        yield find_url(read_until(process, "stdout", "/v1"))
-
-
-@pytest.fixture(scope="module")
-def slow_upstream() -> Iterator[str]:
-    """Its batches take longer than any test. Shared, since each process takes a second to start."""
-    with emulator("--batch-seconds", "1000") as url:
-        yield url
 
 
 @pytest.fixture(scope="module")

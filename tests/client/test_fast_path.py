@@ -1,4 +1,4 @@
-"""The short way of a plain `create()` and the SDK's way: equal objects, equal errors, equal bodies upstream."""
+"""The fast path of a plain `create()` and the SDK's way: equal objects, equal errors, equal bodies upstream."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from openai.resources.chat import AsyncCompletions
 from openai.types.chat import ChatCompletion
 
 from autobatcher import BatchOpenAI, UnbatchableRequestError
-from autobatcher.client import fast_path
+from autobatcher.client.fast_path import FastPath, model_of
 from autobatcher.emulator import FaultPlan, HttpFault, LineFault
 from autobatcher.engine.request import Answer
 from tests.harness import HTTP, MODEL, Harness, Send, between, outcome_of
@@ -65,14 +65,14 @@ UNUSUAL: dict[str, dict[str, Any]] = {
 def took(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Which ways were taken."""
     ways: list[str] = []
-    submitted = fast_path.submitted
+    submit = FastPath.submit
 
-    def noted(completions: Any, arguments: Any) -> Any:
-        request = submitted(completions, arguments)
-        ways.append("sdk" if request is None else "short")
+    def noted(self: FastPath, completions: Any, arguments: Any) -> Any:
+        request = submit(self, completions, arguments)
+        ways.append("sdk" if request is None else "fast")
         return request
 
-    monkeypatch.setattr(fast_path, "submitted", noted)
+    monkeypatch.setattr(FastPath, "submit", noted)
     return ways
 
 
@@ -94,27 +94,27 @@ def chat(options: dict[str, Any]) -> Callable[[BatchOpenAI], Any]:
 
 
 @pytest.mark.parametrize("name", PLAIN)
-async def test_a_plain_call_takes_the_short_way_and_gives_what_the_sdks_way_gives(name: str, took: list[str]) -> None:
-    short, told_short = await sent_and_told("short", chat(PLAIN[name]))
-    assert took == ["short"]
+async def test_a_plain_call_takes_the_fast_path_and_gives_what_the_sdks_way_gives(name: str, took: list[str]) -> None:
+    fast, told_fast = await sent_and_told("fast", chat(PLAIN[name]))
+    assert took == ["fast"]
     long, told_long = await sent_and_told("sdk", chat(PLAIN[name]))
-    assert took == ["short", "sdk"]
-    assert short == long
-    assert told_short.created == pytest.approx(told_long.created, abs=5)
-    told_long.created = told_short.created
-    assert told_short == told_long
-    assert repr(told_short).split("created")[0] == repr(told_long).split("created")[0]
-    assert told_short.model_dump() == told_long.model_dump()
-    assert told_short.model_fields_set == told_long.model_fields_set  # the emulator answers with known fields only
-    assert bool(told_short._request_id) == bool(told_long._request_id)
-    assert told_short.to_json() == told_long.to_json()
+    assert took == ["fast", "sdk"]
+    assert fast == long
+    assert told_fast.created == pytest.approx(told_long.created, abs=5)
+    told_long.created = told_fast.created
+    assert told_fast == told_long
+    assert repr(told_fast).split("created")[0] == repr(told_long).split("created")[0]
+    assert told_fast.model_dump() == told_long.model_dump()
+    assert told_fast.model_fields_set == told_long.model_fields_set  # the emulator answers with known fields only
+    assert bool(told_fast._request_id) == bool(told_long._request_id)
+    assert told_fast.to_json() == told_long.to_json()
 
 
 @pytest.mark.parametrize("name", UNUSUAL)
 async def test_an_unusual_call_goes_the_sdks_way(name: str, took: list[str]) -> None:
     if name == "an iterator":
         UNUSUAL[name]["messages"] = iter(MESSAGES)
-    _, told = await sent_and_told("short", chat(UNUSUAL[name]))
+    _, told = await sent_and_told("fast", chat(UNUSUAL[name]))
     assert isinstance(told, ChatCompletion)
     assert took == ["sdk"]
 
@@ -137,10 +137,10 @@ WRONG: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("name", WRONG)
 async def test_what_the_sdk_refuses_is_refused_in_its_words(name: str) -> None:
-    _, short = await sent_and_told("short", chat(WRONG[name]))
+    _, fast = await sent_and_told("fast", chat(WRONG[name]))
     _, long = await sent_and_told("sdk", chat(WRONG[name]))
-    assert isinstance(short, Exception)
-    assert (type(short), str(short)) == (type(long), str(long))
+    assert isinstance(fast, Exception)
+    assert (type(fast), str(fast)) == (type(long), str(long))
 
 
 FAILURES: dict[str, Any] = {
@@ -157,18 +157,18 @@ FAILURES: dict[str, Any] = {
 @pytest.mark.parametrize("name", FAILURES)
 async def test_failures_are_equal_on_both_ways(name: str) -> None:
     plan = FaultPlan((FAILURES[name],))
-    _, short = await sent_and_told("short", chat({}), faults=plan)
+    _, fast = await sent_and_told("fast", chat({}), faults=plan)
     _, long = await sent_and_told("sdk", chat({}), faults=plan)
-    assert isinstance(short, openai.APIError)
-    assert type(short) is type(long)
+    assert isinstance(fast, openai.APIError)
+    assert type(fast) is type(long)
     for field in ("status_code", "code", "param", "type", "body"):
-        assert _without_ids(getattr(short, field, None)) == _without_ids(getattr(long, field, None))
-    assert short.request.url == long.request.url
-    assert json.loads(short.request.content) == json.loads(long.request.content)
-    if isinstance(short, openai.APIStatusError):
+        assert _without_ids(getattr(fast, field, None)) == _without_ids(getattr(long, field, None))
+    assert fast.request.url == long.request.url
+    assert json.loads(fast.request.content) == json.loads(long.request.content)
+    if isinstance(fast, openai.APIStatusError):
         assert isinstance(long, openai.APIStatusError)
-        assert short.response.headers.keys() == long.response.headers.keys()
-        assert bool(short.request_id) == bool(long.request_id)
+        assert fast.response.headers.keys() == long.response.headers.keys()
+        assert bool(fast.request_id) == bool(long.request_id)
 
 
 def _without_ids(body: Any) -> Any:
@@ -200,15 +200,15 @@ async def test_odd_answers_become_what_the_sdk_makes_of_them(change: Callable[[A
         return response
 
     told = []
-    for way in ("short", "sdk"):
+    for way in ("fast", "sdk"):
         harness = Harness()
         async with harness.client(http_client=between(harness, answer)) as client:
             if way == "sdk":
                 client.request = client.request  # type: ignore[method-assign]
             told.append(await client.chat.completions.create(model=MODEL, messages=MESSAGES))
         harness.emulator.close()
-    short, long = (completion.model_dump(exclude={"created"}, warnings=False) for completion in told)
-    assert short == long
+    fast, long = (completion.model_dump(exclude={"created"}, warnings=False) for completion in told)
+    assert fast == long
     dicts = [completion.to_dict(warnings=False) for completion in told]
     assert dicts[0].pop("created", None).__class__ is dicts[1].pop("created", None).__class__  # the seconds may differ
     assert dicts[0] == dicts[1]
@@ -238,7 +238,7 @@ json_values = st.recursive(
 def test_whatever_validation_accepts_is_what_construction_makes(body: dict[str, Any]) -> None:
     from openai._models import construct_type
 
-    model = fast_path.model_of(Answer(200, json.dumps(body).encode(), None, "b", "c"))
+    model = model_of(Answer(200, json.dumps(body).encode(), None, "b", "c"))
     if model is not None:
         constructed: Any = construct_type(type_=ChatCompletion, value=body)
         assert model.model_dump(warnings=False) == constructed.model_dump(warnings=False)
@@ -344,11 +344,11 @@ async def test_whoever_replaces_a_function_of_a_class_sees_every_call(
     owner: Any, name: str, wrapper: Any, monkeypatch: pytest.MonkeyPatch, took: list[str]
 ) -> None:
     seen: list[str] = []
-    await sent_and_told("short", chat({}))
+    await sent_and_told("fast", chat({}))
     monkeypatch.setattr(owner, name, wrapper(getattr(owner, name), seen))
-    _, told = await sent_and_told("short", chat({}))
+    _, told = await sent_and_told("fast", chat({}))
     assert isinstance(told, ChatCompletion)
-    assert (took, bool(seen)) == (["short", "sdk"], True)
+    assert (took, bool(seen)) == (["fast", "sdk"], True)
 
 
 INSTANCES: dict[str, Callable[[Any], Any]] = {
@@ -375,7 +375,7 @@ async def test_whoever_replaces_a_function_of_one_client_sees_its_calls(name: st
 
 async def test_debug_logging_of_the_sdk_tells_of_every_call(took: list[str], caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("DEBUG", logger="openai")
-    await sent_and_told("short", chat({}))
+    await sent_and_told("fast", chat({}))
     assert took == ["sdk"]
 
 

@@ -64,23 +64,6 @@ async def test_a_block_around_a_client_used_bare_before_closes_it_also_when_it_r
         assert len(harness.events_named("client_closing")) == 1
 
 
-class Unusual(BaseException):
-    pass
-
-
-@pytest.mark.parametrize(
-    "raised",
-    [BaseExceptionGroup("g", [KeyboardInterrupt()]), ExceptionGroup("g", [ValueError()]), Unusual()],
-    ids=repr,
-)
-async def test_groups_and_unusual_exceptions_of_the_block_come_out_as_they_are(raised: BaseException) -> None:
-    async with open_harness() as harness:
-        with pytest.raises(type(raised)) as caught:
-            async with harness.client():
-                raise raised
-        assert caught.value is raised
-
-
 async def test_an_exception_of_the_block_outlives_a_cancellation_during_the_goodbye() -> None:
     slow = FaultPlan((HttpFault(operation="batches.cancel", delay_seconds=5),))
     scope = anyio.CancelScope()

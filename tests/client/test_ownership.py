@@ -143,7 +143,18 @@ async def test_a_key_that_is_a_function_is_asked_anew_for_each_upstream_call() -
     assert len(asked) >= 4  # the call, the upload, the creation, a poll, ...
 
 
-@pytest.mark.parametrize("raised", [ValueError("mine"), KeyboardInterrupt(), SystemExit(3), StopAsyncIteration()])
+class Unusual(BaseException):
+    """None that a library would expect."""
+
+
+@pytest.mark.parametrize(
+    "raised",
+    [
+        *(ValueError("mine"), KeyboardInterrupt(), SystemExit(3), StopAsyncIteration(), Unusual()),
+        *(BaseExceptionGroup("g", [KeyboardInterrupt()]), ExceptionGroup("g", [ValueError()])),
+    ],
+    ids=repr,
+)
 async def test_an_exception_of_the_block_comes_out_as_it_is(raised: BaseException) -> None:
     async with open_harness() as harness:
         with pytest.raises(type(raised)) as caught:

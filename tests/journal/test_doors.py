@@ -19,10 +19,10 @@ from autobatcher.emulator import Emulator
 from autobatcher.engine.journal.ownership import Ownership
 from autobatcher.errors import JournalInUseError
 from autobatcher.server import CallLimits
-from tests.cli.processes import environment, read_until, run, started
+from tests.cli.processes import emulator, environment, read_until, run, started
 from tests.cli.test_run import ASK
 from tests.cli.test_run import flags as run_flags
-from tests.cli.test_serve import CHAT, END_SECONDS, ask_in_background, emulator, proxy, statuses
+from tests.cli.test_serve import CHAT, END_SECONDS, ask_in_background, proxy, statuses
 from tests.harness import SDK_LIBRARY, ask, open_harness, wait_for_event
 from tests.journal.restarts import Restarts, billed
 from tests.server.proxies import open_proxy

@@ -24,7 +24,7 @@ from autobatcher.emulator import FaultPlan, LineFault
 from autobatcher.engine.request import Request
 from autobatcher.server import CallLimits
 from autobatcher.server.heartbeat import heartbeat_seconds
-from autobatcher.server.pending_calls import WOKEN_AT_ONCE, PendingCalls
+from autobatcher.server.pending_calls import RESUMED_AT_ONCE, PendingCalls
 from tests.harness import wait_for_event
 from tests.server.proxies import Proxy, on_real_trio, open_proxy
 
@@ -66,7 +66,7 @@ def test_silence_may_be_longer_where_it_is_wanted_but_not_for_node() -> None:
     assert heartbeat_seconds({"x-stainless-read-timeout": "2"}, 0.0) is None
 
 
-# ---- the waiting room: virtual time ----
+# ---- pending calls: virtual time ----
 
 
 async def request(text: str = "x") -> Request:
@@ -75,54 +75,54 @@ async def request(text: str = "x") -> Request:
     return await make(account(), body=json.dumps(body(text)).encode())
 
 
-async def test_only_a_place_that_was_left_can_be_taken_and_each_only_once() -> None:
-    room = PendingCalls(grace_seconds=10, most=100)
-    places = [room.enter(await request(), "a") for _ in range(3)]
-    endpoint, content = places[0].request.endpoint, places[0].request.body
-    assert room.take_back(endpoint, content, "a") is None
-    room.leave(places[1])
+async def test_a_client_is_reattached_only_to_a_call_without_one_and_to_each_only_once() -> None:
+    pending_calls = PendingCalls(grace_seconds=10, most=100)
+    calls = [pending_calls.add(await request(), "a") for _ in range(3)]
+    endpoint, content = calls[0].request.endpoint, calls[0].request.body
+    assert pending_calls.reattach(endpoint, content, "a") is None
+    pending_calls.detach(calls[1])
     shuffled = json.dumps(dict(reversed(body("x").items())), indent=2).encode()
-    assert room.take_back(endpoint, content, "b") is None
-    assert room.take_back("/v1/responses", content, "a") is None
-    assert room.take_back(endpoint, json.dumps(body("y")).encode(), "a") is None
-    assert room.take_back(endpoint, shuffled, "a") is places[1]
-    assert room.take_back(endpoint, shuffled, "a") is None
-    assert len(room) == 3
+    assert pending_calls.reattach(endpoint, content, "b") is None
+    assert pending_calls.reattach("/v1/responses", content, "a") is None
+    assert pending_calls.reattach(endpoint, json.dumps(body("y")).encode(), "a") is None
+    assert pending_calls.reattach(endpoint, shuffled, "a") is calls[1]
+    assert pending_calls.reattach(endpoint, shuffled, "a") is None
+    assert len(pending_calls) == 3
 
 
 @pytest.mark.parametrize("anyio_backend", ["trio"], indirect=True)
-async def test_those_whose_answers_came_together_are_woken_a_few_at_a_time() -> None:
-    room = PendingCalls(grace_seconds=10, most=1000)
+async def test_clients_whose_answers_come_together_are_resumed_a_few_at_a_time() -> None:
+    pending_calls = PendingCalls(grace_seconds=10, most=1000)
     async with anyio.create_task_group() as nursery:
-        await nursery.start(room.run)
-        places = [room.enter(await request(), "a") for _ in range(3 * WOKEN_AT_ONCE)]
-        for place in places:
-            place.wait_scope = trio.CancelScope()
-            room.wake(place)
-        before = woken = 0
+        await nursery.start(pending_calls.run)
+        calls = [pending_calls.add(await request(), "a") for _ in range(3 * RESUMED_AT_ONCE)]
+        for call in calls:
+            call.wait_scope = trio.CancelScope()
+            pending_calls.on_outcome(call)
+        before = resumed = 0
         for _ in range(8):
-            assert woken - before <= 2 * WOKEN_AT_ONCE  # two turns: the order within a pass varies
+            assert resumed - before <= 2 * RESUMED_AT_ONCE  # two turns: the order within a pass varies
             await anyio.lowlevel.checkpoint()
-            before, woken = woken, sum(scope.cancel_called for place in places if (scope := place.wait_scope))
-        assert woken == len(places)
+            before, resumed = resumed, sum(scope.cancel_called for call in calls if (scope := call.wait_scope))
+        assert resumed == len(calls)
         nursery.cancel_scope.cancel()
 
 
-async def test_a_place_is_given_up_when_nobody_came_back_in_time() -> None:
-    room = PendingCalls(grace_seconds=10, most=100)
+async def test_a_call_is_given_up_when_its_client_does_not_come_back_in_time() -> None:
+    pending_calls = PendingCalls(grace_seconds=10, most=100)
     async with anyio.create_task_group() as nursery:
-        await nursery.start(room.run)
-        first, second = room.enter(await request("1"), "a"), room.enter(await request("2"), "a")
-        room.leave(first)
+        await nursery.start(pending_calls.run)
+        first, second = pending_calls.add(await request("1"), "a"), pending_calls.add(await request("2"), "a")
+        pending_calls.detach(first)
         await anyio.sleep(5)
-        assert room.take_back(first.request.endpoint, first.request.body, "a") is first
-        room.leave(second)
+        assert pending_calls.reattach(first.request.endpoint, first.request.body, "a") is first
+        pending_calls.detach(second)
         await anyio.sleep(1)
-        room.leave(first)  # again: its time begins anew
+        pending_calls.detach(first)  # again: its time begins anew
         await anyio.sleep(9.5)
-        assert (len(room), room.unattended) == (1, 1)
+        assert (len(pending_calls), pending_calls.detached_count) == (1, 1)
         await anyio.sleep(1)
-        assert (len(room), room.unattended) == (0, 0)
+        assert (len(pending_calls), pending_calls.detached_count) == (0, 0)
         nursery.cancel_scope.cancel()
 
 
@@ -338,7 +338,7 @@ class TestRealClients:
                 answer10 = await raw(proxy, b"POST", json.dumps(body()).encode(), version=b"1.0")
                 assert b"\r\n\r\n{" in answer10
 
-    async def test_a_caller_with_another_key_takes_nobodys_place(self) -> None:
+    async def test_a_caller_with_another_key_is_not_reattached(self) -> None:
         with trio.fail_after(LIMIT):
             async with open_proxy(emulator={"batch_seconds": 1}) as proxy, proxy.http() as http:
                 with trio.move_on_after(0.5):
@@ -589,7 +589,7 @@ def test_a_proxy_key_and_forwarded_keys_exclude_each_other() -> None:
 class TestWhatAUserBroke:
     pytestmark = real
 
-    async def test_a_client_that_dies_in_the_middle_of_its_answer_keeps_its_place(self) -> None:
+    async def test_a_client_that_dies_in_the_middle_of_its_answer_is_reattached(self) -> None:
         large = {"model": "m", "messages": [{"role": "user", "content": "x" * 8_000_000}]}
         with trio.fail_after(LIMIT):
             async with open_proxy() as proxy, proxy.http() as http:

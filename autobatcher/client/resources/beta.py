@@ -8,12 +8,15 @@ from openai.resources.beta import AsyncBeta, Beta
 from .responses import refuse_websocket
 
 if not TYPE_CHECKING:
-    from .chat import BatchChat
 
     class BatchBeta(AsyncBeta):
+        def __init__(self, client: Any) -> None:
+            super().__init__(client)
+            self._batch_client = client
+
         @cached_property
-        def chat(self) -> BatchChat:
-            return BatchChat(self._client)
+        def chat(self) -> Any:
+            return self._batch_client.chat
 
         @cached_property
         def responses(self) -> Any:

@@ -5,14 +5,18 @@ from typing import TYPE_CHECKING, Any
 
 from openai.resources.chat import AsyncChat, AsyncCompletions
 
-from .. import fast_path
+from ..fast_path import FastPath, arguments_of, model_of, told_to_the_sdk
 
 if not TYPE_CHECKING:
 
     class BatchChatCompletions(AsyncCompletions):
+        def __init__(self, client: Any, client_class: type) -> None:
+            super().__init__(client)
+            self._fast_path = FastPath(client, client_class)
+
         @wraps(AsyncCompletions.create)
         async def create(self, *args: Any, **kwargs: Any) -> Any:
-            request = None if args else fast_path.submitted(self, kwargs)
+            request = None if args else self._fast_path.submit(self, kwargs)
             if request is None:
                 return await super().create(*args, **kwargs)
             del kwargs
@@ -22,13 +26,17 @@ if not TYPE_CHECKING:
                 request.withdraw()
                 raise
             outcome = request.settled_as
-            completion = fast_path.model_of(outcome)
+            completion = model_of(outcome)
             if completion is not None:
                 return completion
-            with fast_path.told_to_the_sdk(outcome):
-                return await super().create(**fast_path.arguments_of(request))
+            with told_to_the_sdk(outcome):
+                return await super().create(**arguments_of(request))
 
     class BatchChat(AsyncChat):
+        def __init__(self, client: Any, client_class: type) -> None:
+            super().__init__(client)
+            self._for_completions = client, client_class
+
         @cached_property
         def completions(self) -> BatchChatCompletions:
-            return BatchChatCompletions(self._client)
+            return BatchChatCompletions(*self._for_completions)

@@ -5,14 +5,13 @@ from __future__ import annotations
 from itertools import accumulate
 from typing import Any
 
-from ..wire import RefusedError
 from .logprobs import split_tokens
 from .prompt import Prompt, count_tokens, cut_to_tokens
 
 
 def completion(prompt: Prompt) -> dict[str, Any]:
     """A Completion object with `n` choices for each prompt, those of the first prompt first."""
-    texts = _prompts(prompt.required("prompt"))
+    texts = prompt.texts("prompt")
     each = prompt.count("n")
     choices = [_choice(prompt.request, text) for text in texts for _ in range(each)]
     asked = sum(count_tokens(text) for text in texts)
@@ -26,16 +25,6 @@ def completion(prompt: Prompt) -> dict[str, Any]:
         "usage": {"prompt_tokens": asked, "completion_tokens": said, "total_tokens": asked + said},
         "system_fingerprint": "fp_emulator",
     }
-
-
-def _prompts(given: Any) -> list[str]:
-    if isinstance(given, str):
-        return [given]
-    if not isinstance(given, list) or not given:
-        raise RefusedError(400, "'prompt' must be a text or a list of at least one text.", param="prompt")
-    if all(isinstance(item, int) for item in given):
-        return [str(given)]
-    return [item if isinstance(item, str) else str(item) for item in given]
 
 
 def _choice(request: dict[str, Any], text: str) -> dict[str, Any]:

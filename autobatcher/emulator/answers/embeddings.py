@@ -28,7 +28,7 @@ MAX_DIMENSIONS = 8192
 
 def embeddings(prompt: Prompt) -> dict[str, Any]:
     """A CreateEmbeddingResponse; its vectors are numbers, or base64 of little-endian float32."""
-    inputs = _inputs(prompt.required("input"))
+    inputs = prompt.texts("input")
     dimensions = _dimensions(prompt)
     write = _base64_vector if prompt.request.get("encoding_format") == "base64" else _json_vector
     rows = [
@@ -38,17 +38,6 @@ def embeddings(prompt: Prompt) -> dict[str, Any]:
     tokens = sum(max(1, count_tokens(text)) for text in inputs)
     usage = {"prompt_tokens": tokens, "total_tokens": tokens}
     return {"object": "list", "data": rows, "model": prompt.model, "usage": usage}
-
-
-def _inputs(given: Any) -> list[str]:
-    """One text for each vector asked for; a list of token numbers is one text."""
-    if isinstance(given, str):
-        return [given]
-    if not isinstance(given, list) or not given:
-        raise RefusedError(400, "'input' must be a text or a list of at least one text.", param="input")
-    if all(isinstance(item, int) for item in given):
-        return [str(given)]
-    return [item if isinstance(item, str) else str(item) for item in given]
 
 
 def _dimensions(prompt: Prompt) -> int:

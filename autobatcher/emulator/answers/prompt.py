@@ -31,6 +31,17 @@ class Prompt:
             )
         return value
 
+    def texts(self, name: str) -> list[str]:
+        """The field `name` as texts; a list of token numbers is one text. Raises `RefusedError` (400) for none."""
+        given = self.required(name)
+        if isinstance(given, str):
+            return [given]
+        if not isinstance(given, list) or not given:
+            raise RefusedError(400, f"'{name}' must be a text or a list of at least one text.", param=name)
+        if all(isinstance(item, int) for item in given):
+            return [str(given)]
+        return [item if isinstance(item, str) else str(item) for item in given]
+
     def count(self, name: str = "n", most: int = 128) -> int:
         """The field `name` as a number of answers from 1 to `most`; 1 if there is none."""
         value = self.request.get(name)

@@ -2,6 +2,7 @@
 
 journal.py    `Journal`, what the engine tells it and asks of it             ◄ start here; imported where one is used
 records.py    what it holds of a batch, a line, an answer
+file.py       the file for everybody but an engine: the command line, say
 store.py      the SQLite file: every statement; synchronous
 schema.py     its tables, and how an older file becomes one of today's
 ownership.py  one engine at a time

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 from urllib.parse import urlsplit, urlunsplit
 
-import msgspec
-
 from ...upstream.account import Account
+from ..digest import digest_of, digest_of_parts
+
+__all__ = ["digest_of", "fingerprint", "without_credentials"]
 
 
 def fingerprint(account: Account) -> bytes:
@@ -17,7 +17,7 @@ def fingerprint(account: Account) -> bytes:
     """
     key = _name_of(account.api_key) if callable(account.api_key) else account.api_key or ""
     headers = sorted((name.lower(), value) for name, value in account.headers)
-    return _digest(
+    return digest_of_parts(
         b"autobatcher account", account.base_url.encode(), key.encode(), repr((headers, account.query)).encode()
     )
 
@@ -28,35 +28,7 @@ def _name_of(key_function: object) -> str:
     return f"function {named.__module__}.{named.__qualname__}"
 
 
-def digest_of(endpoint: str, body: bytes, account: bytes) -> bytes:
-    """Equal for equal requests of one account, however their JSON is written.
-
-    Args:
-        account: its fingerprint.
-    """
-    return _digest(account, endpoint.encode(), canonical(body))
-
-
-def canonical(body: bytes) -> bytes:
-    """The same bytes for the same JSON; what cannot be decoded stays as it is."""
-    try:
-        return _encode(_decode(body))
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        return body
-
-
-_decode = msgspec.json.Decoder().decode
-_encode = msgspec.json.Encoder(order="deterministic").encode
-
-
 def without_credentials(base_url: str) -> str:
     """The URL as it may be told: with no user and no password in it."""
     parts = urlsplit(base_url)
     return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment=""))
-
-
-def _digest(*parts: bytes) -> bytes:
-    whole = hashlib.sha256()
-    for part in parts:
-        whole.update(b"%d:%b" % (len(part), part))
-    return whole.digest()

@@ -1,1 +1,7 @@
-"""All code that depends on the internals of hypercorn."""
+"""All code that depends on the internals of hypercorn.
+
+worker.py           hypercorn's trio worker, with connections of ours
+connection.py       hypercorn's connection, made safe against its client
+lean_connection.py  the same in one task, for hypercorn 0.18
+fair_queue.py       fairness when thousands of connections become ready at once
+"""

@@ -11,6 +11,7 @@ import itertools
 import logging
 import math
 import sys
+from collections.abc import Iterator
 from contextvars import ContextVar
 from typing import Any
 
@@ -31,18 +32,27 @@ logger: logging.Logger = logging.getLogger("autobatcher")
 STALLED_SECONDS = 600.0
 """How long one piece of a response may take to be sent: 64 MB at 1 Mbit/s. A client that takes longer is gone."""
 
-BROKEN_SENDS_RAISE: ContextVar[bool] = ContextVar("BROKEN_SENDS_RAISE", default=False)
-"""Whether an app wants to hear of it, as `trio.BrokenResourceError` from its `send`, when the client is gone. hypercorn
-itself tells nobody. (HTTP/1.1: an HTTP/2 response is sent by a task of its own.)"""
-
-
 CLOSED_AT_ONCE = 100
-"""Idle connections, between two turns of everybody else."""
-
+"""Idle connections that are closed in one pass of the event loop."""
 
 READ_AT_ONCE = 100
-"""Connections that go on in one pass of the loop: when thousands of clients call or leave together, each takes 0.1 ms
-at least."""
+"""Connections that are read in one pass of the event loop: when thousands of clients call or leave together, each takes
+0.1 ms at least."""
+
+_BROKEN_SENDS_RAISE: ContextVar[bool] = ContextVar("BROKEN_SENDS_RAISE", default=False)
+
+
+@contextlib.contextmanager
+def broken_sends_raise() -> Iterator[None]:
+    """For an app: in here its `send` raises `trio.BrokenResourceError` when the client is gone.
+
+    hypercorn itself tells nobody. (HTTP/1.1: an HTTP/2 response is sent by a task of its own.)
+    """
+    token = _BROKEN_SENDS_RAISE.set(True)
+    try:
+        yield
+    finally:
+        _BROKEN_SENDS_RAISE.reset(token)  # the next request of the connection may be in the same task
 
 
 class IdleConnections:
@@ -134,7 +144,7 @@ class Connection(TCPServer):
                 return
         await trio.aclose_forcefully(self.stream)
         await self.protocol.handle(Closed())
-        if BROKEN_SENDS_RAISE.get():
+        if _BROKEN_SENDS_RAISE.get():
             raise trio.BrokenResourceError
 
     async def _send_bytes(self, content: bytes) -> bool:

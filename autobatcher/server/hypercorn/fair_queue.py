@@ -1,4 +1,4 @@
-"""Fairness when thousands of tasks are woken at once: some of them go on, and then everybody else has a turn."""
+"""Fairness when thousands of tasks become ready at once: a few go on in each pass of the event loop."""
 
 from __future__ import annotations
 
@@ -6,29 +6,29 @@ import trio
 
 
 class FairQueue:
-    """Lets about `most` tasks go on in one pass of the event loop, and the others in the next ones, in their order.
+    """Lets about `most` tasks go on in each pass of the event loop, first come, first served.
 
     `run` must be running.
     """
 
     def __init__(self, most: int) -> None:
-        self._most = self._left = most
-        self._held_up = trio.lowlevel.ParkingLot()
+        self._most = self._slots = most
+        self._queue = trio.lowlevel.ParkingLot()
         self._has_passed = trio.Event()
 
     async def pass_through(self) -> None:
-        """Go on at once, usually. Cancelled: whoever comes next goes instead."""
+        """Wait for a slot; usually one is free. Cancelled: the task leaves the queue, and takes no slot."""
         self._has_passed.set()
-        if self._left > 0:
-            self._left -= 1
+        if self._slots > 0:
+            self._slots -= 1
         else:
-            await self._held_up.park()
+            await self._queue.park()
 
     async def run(self) -> None:
-        """Open again in each pass after one in which somebody passed, until cancelled."""
+        """Free the slots in each pass of the event loop that follows one in which some were taken, until cancelled."""
         while True:
             await self._has_passed.wait()
-            let_go = self._held_up.unpark(count=self._most)
-            self._left = self._most - len(let_go)
-            if not let_go:
+            released = self._queue.unpark(count=self._most)
+            self._slots = self._most - len(released)
+            if not released:
                 self._has_passed = trio.Event()

@@ -1,0 +1,100 @@
+"""What a demo is going to do: which calls, to whom, and with which client."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+from ..upstream.providers import KNOWN_PROFILES, ProviderProfile, profile_for, profile_named
+from .flags import Dialect, UsageError
+from .workload import ENDPOINTS, Call, Kind, Models, mixed_calls
+
+ARRIVALS_PER_SECOND, LONGEST_ARRIVAL_SECONDS = 120, 2.5
+"""Emulated calls do not come all at once, so that one can see windows close one after the other."""
+
+_EMULATED_URL = "http://emulator.invalid/v1"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What a demo is going to do.
+
+    Attributes:
+        like: which provider is emulated; None for a real one.
+        client: arguments for `BatchOpenAI`.
+        arrival_seconds: over how long a time the calls are spread.
+    """
+
+    like: Dialect | None
+    upstream: str
+    calls: list[Call]
+    models: Models
+    client: dict[str, Any]
+    batch_seconds: float = 0.0
+    arrival_seconds: float = 0.0
+
+
+def emulated_plan(requests: int, like: Dialect, batch_seconds: float, models: Models, given: dict[str, Any]) -> Plan:
+    """The demo against an emulator in this process. `given` are the client's arguments that the user chose."""
+    defaults = {
+        "batch_size": math.ceil(requests / 5),
+        "batch_window_seconds": 1.0,
+        "poll_interval_seconds": 0.25,
+    }
+    return Plan(
+        like=like,
+        upstream=f"emulated in this process, like {like}",
+        calls=mixed_calls(requests),
+        models=models,
+        client={**defaults, **given, "base_url": _EMULATED_URL, "api_key": "none-needed", "provider": like},
+        batch_seconds=batch_seconds,
+        arrival_seconds=min(LONGEST_ARRIVAL_SECONDS, requests / ARRIVALS_PER_SECOND),
+    )
+
+
+def real_plan(
+    requests: int,
+    base_url: str,
+    api_key: str | None,
+    provider: str | None,
+    model: str | None,
+    embedding_model: str | None,
+    given: dict[str, Any],
+) -> Plan:
+    """The demo against a real provider.
+
+    Raises:
+        UsageError: if the key or the model is missing, or the provider is none that we know.
+    """
+    if not api_key:
+        raise UsageError("--api-key is missing: the key for --base-url (or set OPENAI_API_KEY).")
+    if not model:
+        raise UsageError("--model is missing: the name of a chat model that --base-url offers.")
+    profile = _find_profile(provider, base_url)
+    kinds = possible_kinds(profile, has_embedding_model=embedding_model is not None)
+    defaults = {"batch_window_seconds": 1.0, "poll_interval_seconds": 5.0}
+    return Plan(
+        like=None,
+        upstream=urlsplit(base_url).hostname or base_url,  # no more of it: a URL may have a password in it
+        calls=mixed_calls(requests, kinds),
+        models=Models(model, embedding_model or ""),
+        client={**defaults, **given, "base_url": base_url, "api_key": api_key, "provider": profile},
+    )
+
+
+def _find_profile(provider: str | None, base_url: str) -> ProviderProfile:
+    if provider is None:
+        return profile_for(base_url)
+    try:
+        return profile_named(provider)
+    except ValueError as error:
+        known = ", ".join(profile.name for profile in KNOWN_PROFILES)
+        raise UsageError(f"--provider must be one of {known}; not {provider!r}.") from error
+
+
+def possible_kinds(profile: ProviderProfile, *, has_embedding_model: bool) -> list[Kind]:
+    """The kinds of calls that the provider has batches for and that we know a model for."""
+    kinds: list[Kind] = [kind for kind, endpoint in ENDPOINTS.items() if endpoint in profile.endpoints]
+    return [kind for kind in kinds if kind != "embedding" or has_embedding_model]

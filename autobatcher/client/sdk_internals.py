@@ -1,0 +1,162 @@
+"""Every private name of the SDK, and of its HTTP client, that autobatcher uses. No other file knows one.
+
+A release of the SDK may rename any of them. Nothing here fails then: the fast path, which skips the SDK's own code,
+declines, and all calls go through the SDK; what else needs a private name falls back to public ones.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from inspect import signature
+from pathlib import Path
+from types import FunctionType
+from typing import TYPE_CHECKING, Any
+
+import openai
+
+from .call import is_ignored_header
+
+add_request_id: Callable[[Any, str | None], None] | None
+"""Sets `_request_id` of a model, as the SDK does; None if that function is not where it was."""
+try:
+    from openai._models import add_request_id
+except ImportError:
+    add_request_id = None
+
+# ---- what a client was made with ----
+
+
+def custom_headers(client: Any) -> Mapping[str, Any]:
+    """The `default_headers` that an SDK client was made with."""
+    headers: Mapping[str, Any] | None = getattr(client, "_custom_headers", None)
+    return _headers_beside_the_sdks_own(client) if headers is None else headers
+
+
+def _headers_beside_the_sdks_own(client: Any) -> Mapping[str, Any]:
+    """The same by a public name, which has the SDK's own headers among them. A user agent is not told apart."""
+    return {
+        name: value
+        for name, value in client.default_headers.items()
+        if isinstance(value, str)
+        and not is_ignored_header(name.lower())
+        and name.lower() not in ("openai-organization", "openai-project")
+        and value != f"Bearer {client.api_key}"
+    }
+
+
+def private_options(client: Any) -> dict[str, Any]:
+    """The private arguments that an SDK client was made with, where they are not the usual ones."""
+    is_strict = getattr(client, "_strict_response_validation", False)
+    return {"_strict_response_validation": is_strict} if is_strict else {}
+
+
+def is_http_client_of(client: Any, http_client: Any) -> bool:
+    """Whether that is the HTTP client that the SDK client sends with."""
+    return http_client is not None and http_client is getattr(client, "_client", None)
+
+
+def copy_with(copy: Callable[..., Any], arguments: Mapping[str, Any], changes: Mapping[str, Any]) -> Any:
+    """What the SDK's `copy` makes of the changes, with further arguments for the constructor.
+
+    None if the SDK has no way to hand those on.
+    """
+    if not _COPY_HANDS_ON:
+        return None
+    return copy(**{**changes, "_extra_kwargs": {**arguments, **changes.get("_extra_kwargs", {})}})
+
+
+_COPY_HANDS_ON = "_extra_kwargs" in signature(openai.AsyncOpenAI.copy).parameters
+
+# ---- the SDK's hook between building and sending a request ----
+
+
+class AsyncRequestHook:
+    """Gives each request of an async SDK client to `_before_sending`.
+
+    If the SDK calls its hook by another name, nobody does. Then the transport knows what the client was made with, and
+    what it can read from the request itself.
+    """
+
+    if not TYPE_CHECKING:
+
+        async def _prepare_request(self, request):
+            self._before_sending(request)
+            await super()._prepare_request(request)
+
+
+class RequestHook:
+    """The same for an SDK client that is not async."""
+
+    if not TYPE_CHECKING:
+
+        def _prepare_request(self, request):
+            self._before_sending(request)
+            super()._prepare_request(request)
+
+
+# ---- what the fast path skips ----
+
+
+def can_be_skipped(client: Any, resource: Any, method: Any) -> bool:
+    """Whether a call may skip the SDK's own code between one of its methods and the HTTP client.
+
+    Not if somebody watches that code or has changed it, if the client was made with options that only that code knows,
+    or if it cannot be told, since the SDK has renamed something.
+
+    Args:
+        resource: on which the method was called.
+        method: the SDK's own method of that resource's class.
+    """
+    try:
+        return (
+            add_request_id is not None
+            and resource._post == client.post
+            and not client._strict_response_validation
+            and _are_plain_headers(client._custom_headers)
+            and not _is_watched(client)
+            and _is_the_sdks_own(method)
+        )
+    except AttributeError:
+        return False
+
+
+def _are_plain_headers(headers: Mapping[str, Any]) -> bool:
+    """Whether they need none of the SDK's checks."""
+    for name, value in headers.items():
+        if type(value) is not str or name.lower() in ("authorization", "content-type"):
+            return False
+    return True
+
+
+def _is_watched(client: Any) -> bool:
+    """Whether somebody has replaced a function that takes part in the SDK's calls, on this client or on its class.
+
+    (Who watches httpx as such sees what there is of HTTP: the files and batches.)
+    """
+    http = client._client
+    return (
+        not _WATCHABLE.isdisjoint(client.__dict__)
+        or "_prepare_request" in client.__dict__
+        or "send" in http.__dict__
+        or "handle_async_request" in http._transport.__dict__
+        or any(http.event_hooks.values())
+        or not _are_the_sdks_own(type(client))
+    )
+
+
+def _are_the_sdks_own(client_class: type) -> bool:
+    for name in _WATCHABLE:
+        if not _is_the_sdks_own(getattr(client_class, name)):
+            return False
+    return _is_the_sdks_own(openai.AsyncOpenAI._prepare_request)
+
+
+def _is_the_sdks_own(function: Any) -> bool:
+    """And not what a tracer has put in its place, before or after we were imported. (wrapt's proxies say that they are
+    instances of what they wrap, and equal to it; so the type itself is asked.)"""
+    return type(function) is FunctionType and function.__code__.co_filename.startswith(_SDK)
+
+
+_WATCHABLE = frozenset({"request", "post", "_prepare_options", "_build_request", "_process_response"})
+_SDK = str(Path(openai.__file__).parent) + os.sep

@@ -1,0 +1,54 @@
+"""An HTTP fault at work on one request: what becomes of it, and of its answer."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+
+import anyio
+
+from .dialects import OpenAIDialect
+from .faults import HttpFault
+from .wire import ConnectionLostError, CutBody, RefusedError, Reply, close_body
+
+
+async def misbehave(fault: HttpFault, dialect: OpenAIDialect, process: Callable[[], Awaitable[Reply]]) -> Reply:
+    """The answer to a request that the fault hits.
+
+    Args:
+        process: does what the request asks for, and gives the true answer.
+
+    Raises:
+        ConnectionLostError: where the fault says so.
+    """
+    if fault.refuse or fault.disconnect:
+        message = "The emulator loses this request, as its fault plan says."
+        raise ConnectionLostError(message, connected=not fault.refuse)
+    if fault.after_processing:
+        reply = await process()
+        await anyio.sleep(fault.delay_seconds)
+        return await _distort(fault, dialect, reply)
+    await anyio.sleep(fault.delay_seconds)
+    if fault.status is not None:
+        return _planned_reply(fault, dialect, fault.status)
+    return await _distort(fault, dialect, await process())
+
+
+async def _distort(fault: HttpFault, dialect: OpenAIDialect, reply: Reply) -> Reply:
+    """What becomes of the answer to a request that was processed."""
+    if fault.lose_answer or fault.status is not None:
+        await close_body(reply.body)
+    if fault.lose_answer:
+        raise ConnectionLostError("The emulator loses this answer, as its fault plan says.")
+    if fault.status is not None:
+        return _planned_reply(fault, dialect, fault.status)
+    if fault.cut_after_bytes is not None:
+        return replace(reply, body=CutBody(reply.body, fault.cut_after_bytes))
+    return reply
+
+
+def _planned_reply(fault: HttpFault, dialect: OpenAIDialect, status: int) -> Reply:
+    reply = dialect.refusal(RefusedError(status, "The emulator's fault plan wants this answer."))
+    body = reply.body if fault.body is None else fault.body.encode()
+    headers = {name.lower(): value for name, value in fault.headers.items()}
+    return Reply(status, {**reply.headers, **headers}, body)

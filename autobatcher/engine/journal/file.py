@@ -1,0 +1,95 @@
+"""A journal's file for everybody but an engine: to read at any time, or to change while no engine uses it."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+from ...errors import JournalError
+from ...upstream.account import Account
+from .identity import fingerprint
+from .ownership import Ownership
+from .records import BatchRecord
+from .store import Result, Store
+
+__all__ = ["JournalEditor", "JournalReader", "Result", "edit_journal", "is_payer", "read_journal"]
+
+
+class JournalReader:
+    """What can be read of a journal. An engine may use it meanwhile."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def batches(self) -> list[BatchRecord]:
+        """All batches, the oldest first."""
+        return self._store.batches()
+
+    def results(self, batch: BatchRecord) -> Iterator[Result]:
+        """Each line of a batch with its answer, in the order of the input file."""
+        return self._store.results(batch.idempotency_key)
+
+
+class JournalEditor(JournalReader):
+    """What can be deleted from a journal, too."""
+
+    def forget(self, batches: Iterable[BatchRecord]) -> None:
+        """Delete batches with their lines and answers: all of them, or none if that fails."""
+        with self._store.transaction():
+            for batch in batches:
+                self._store.forget(batch.idempotency_key)
+
+    def forget_taken(self) -> int:
+        """Delete all answers that callers were given; returns how many these were."""
+        with self._store.transaction():
+            return self._store.forget_all_taken()
+
+    def compact(self) -> None:
+        """Make the file as small as what is in it, and leave nothing in it of what was deleted."""
+        self._store.compact()
+
+
+@contextmanager
+def read_journal(path: Path) -> Iterator[JournalReader]:
+    """The journal at `path`, which must exist.
+
+    Raises:
+        JournalError: if it is no journal, or stops being one while the block reads it.
+    """
+    with _sqlite_errors_told(path), closing(Store(path, is_read_only=True)) as store:
+        yield JournalReader(store)
+
+
+@contextmanager
+def edit_journal(path: Path) -> Iterator[JournalEditor]:
+    """The journal at `path`, which must exist. No engine can use it meanwhile.
+
+    Raises:
+        JournalInUseError: if an engine uses it.
+        JournalError: as `read_journal`.
+    """
+    with read_journal(path):
+        pass  # a file that is no journal must not become one
+    with _sqlite_errors_told(path):
+        ownership = Ownership(path)
+        try:
+            with closing(Store(path)) as store:
+                yield JournalEditor(store)
+        finally:
+            ownership.release()
+
+
+def is_payer(account: Account, batch: BatchRecord) -> bool:
+    """Whether the batch was made with this account's base URL, credentials, headers and query."""
+    return batch.account == fingerprint(account)
+
+
+@contextmanager
+def _sqlite_errors_told(path: Path) -> Iterator[None]:
+    """Not those of the system: what the block does with what it reads may fail, too."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise JournalError(f"The journal {path} cannot be used: {error}.") from error
