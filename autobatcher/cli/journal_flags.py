@@ -14,11 +14,11 @@ from ..engine.journal import BatchRecord
 from ..engine.journal.ownership import Ownership
 from ..engine.journal.store import Store
 from ..errors import JournalError
-from .flags import UsageError
+from .flags import COMMAND_LINE_ONLY, Switch, UsageError
 
-AsJson = Annotated[bool, Parameter(name="--json", negative=())]
-All = Annotated[bool, Parameter(name="--all", negative=())]
-Switch = Annotated[bool, Parameter(negative=())]
+AsJson = Annotated[Switch, Parameter(name="--json")]
+BatchNames = Annotated[str, COMMAND_LINE_ONLY]
+All = Annotated[Switch, COMMAND_LINE_ONLY, Parameter(name="--all")]
 
 
 @contextmanager
