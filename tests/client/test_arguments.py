@@ -134,10 +134,7 @@ def test_a_subclass_has_a_signature_of_its_own() -> None:
     assert Mine("n", api_key="k").name == "n"
 
 
-def test_the_library_is_imported_without_the_command_lines_packages() -> None:
-    code = (
-        "import sys, autobatcher; autobatcher.BatchOpenAI(api_key='k'); "
-        "print({'cyclopts', 'rich', 'difflib'} & set(sys.modules))"
-    )
+def test_the_library_is_imported_without_the_command_lines_package() -> None:
+    code = "import sys, autobatcher; autobatcher.BatchOpenAI(api_key='k'); print({'cyclopts'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=40)
     assert done.stdout == "set()\n", done.stderr
