@@ -97,6 +97,13 @@ def tables(session: nox.Session) -> None:
 
 
 @nox.session
+def settings(session: nox.Session) -> None:
+    """Writes what the README and the docstring of BatchOpenAI say of the settings, from their descriptions."""
+    session.install("-e", ".[test]")
+    session.run("python", "tests/settings_docs.py")
+
+
+@nox.session
 def lint(session: nox.Session) -> None:
     """ruff, flake8-async, and the one-way imports of docs/architecture.md."""
     session.install("-e", ".[lint]")

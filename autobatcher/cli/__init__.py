@@ -9,7 +9,8 @@ status.py     `autobatcher status`; watch.py: `autobatcher watch`; batch_rows.py
 results.py    `autobatcher results`; excerpts.py: a prompt and an answer in a few words
 cancel.py     `autobatcher cancel`; reconcile.py: `autobatcher reconcile`; forget.py: `autobatcher forget`
 journal_flags.py, upstream_flags.py, text_table.py: what all commands on a journal share
-flags.py      what the commands' flags have in common
+flags.py      what the commands' flags have in common; settings_flags.py: the flags of the settings
+config.py     variables and the file of --config, where flags are not given; config_file.py: what the file says
 signals.py    Ctrl-C and SIGTERM, for commands that run until they are told to stop
 """
 

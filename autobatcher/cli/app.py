@@ -7,35 +7,28 @@ import signal
 import sys
 from collections.abc import Callable, Sequence
 
-from cyclopts import App, ArgumentCollection, CycloptsError
-from cyclopts.config import Env, Toml
-from cyclopts.help import DefaultFormatter, PanelSpec
+from cyclopts import App, CycloptsError
+from cyclopts.help import ColumnSpec, DefaultFormatter, DescriptionRenderer, HelpEntry, NameRenderer, PanelSpec
 from rich.box import Box
+from rich.console import Console, ConsoleOptions
 
 from .. import __version__
 from . import cancel, demo, emulate, forget, reconcile, results, serve, status, watch
 from . import run as run_
+from .config import Environment, environment_and_file_of
 from .flags import UsageError
 
 HELP = "Ordinary OpenAI-style calls, sent through the Batch API at batch prices."
 
-EPILOGUE = "`autobatcher COMMAND --help` explains a command. Start with `autobatcher demo`: it costs nothing."
+EPILOGUE = """
+`autobatcher COMMAND --help` explains a command. Start with `autobatcher demo`: it costs nothing.
 
-ENVIRONMENT = Env("AUTOBATCHER_", command=False)
-"""Every flag that is not given is looked up in the environment, e.g. --batch-seconds as AUTOBATCHER_BATCH_SECONDS."""
+Every command but `demo` also takes its flags from the environment: `--batch-size` is AUTOBATCHER_BATCH_SIZE. Flags that
+delete, or that widen what a command does, such as `--all` and `--force`, are taken from the command line alone.
 
-
-def proxy_config(app: App, commands: tuple[str, ...], arguments: ArgumentCollection) -> None:
-    """What the proxy's flags are where they are not given: the environment first, then the file of --config."""
-    ENVIRONMENT(app, commands, arguments)
-    given = arguments.get("--config")
-    if given is not None and given.tokens:
-        path = given.tokens[0].value
-        try:
-            Toml(path, must_exist=True, use_commands_as_keys=False)(app, commands, arguments)
-        except (OSError, ValueError) as error:
-            raise UsageError(f"--config: cannot read {path}: {error}.") from error
-
+A DURATION is written 10s, 30m, 1.5h or 7d, a bare number is seconds. A SIZE is written 500kB, 64MB or 1GiB, a bare
+number is bytes.
+"""
 
 _NO_BOX = Box("\n".join(["    "] * 8), ascii=True)
 """Help looks the same on a terminal and in a file."""
@@ -45,6 +38,13 @@ READER_IS_GONE = 141
 """What a shell says of a program that SIGPIPE ended, as in `autobatcher results | head`."""
 
 
+def _columns(console: Console, options: ConsoleOptions, entries: list[HelpEntry]) -> tuple[ColumnSpec, ...]:
+    """Names in full, the longest flag's too, and the rest for what they mean."""
+    width = min(max(len(" ".join(entry.display_labels_with_metavar)) for entry in entries), console.width // 2)
+    names = ColumnSpec(renderer=NameRenderer(width), style="cyclopts.name", max_width=width)
+    return (names, ColumnSpec(renderer=DescriptionRenderer(), overflow="fold"))
+
+
 def make_app() -> App:
     """The app with all its commands."""
     app = App(
@@ -52,17 +52,18 @@ def make_app() -> App:
         version=__version__,
         help=HELP,
         help_format="markdown",
-        help_formatter=DefaultFormatter(panel_spec=PanelSpec(box=_NO_BOX, padding=(0, 0))),
+        help_formatter=DefaultFormatter(panel_spec=PanelSpec(box=_NO_BOX, padding=(0, 0)), column_specs=_columns),
         help_epilogue=EPILOGUE,
         suppress_keyboard_interrupt=False,
     )
+    environment, environment_and_file = Environment(app), environment_and_file_of(app)
     # No environment for the demo: what is set for other commands must not make it cost money.
     app.command(demo.demo, help_epilogue=demo.EXAMPLES)
-    app.command(emulate.emulate, help_epilogue=emulate.EXAMPLES, config=ENVIRONMENT)
-    app.command(serve.serve, help_epilogue=serve.EXAMPLES, config=proxy_config)
-    app.command(run_.run, usage=run_.USAGE, help_epilogue=run_.EXAMPLES, config=proxy_config)
+    app.command(emulate.emulate, help_epilogue=emulate.EXAMPLES, config=environment)
+    app.command(serve.serve, help_epilogue=serve.EXAMPLES, config=environment_and_file)
+    app.command(run_.run, usage=run_.USAGE, help_epilogue=run_.EXAMPLES, config=environment_and_file)
     for command in (status.status, watch.watch, results.results, cancel.cancel, reconcile.reconcile, forget.forget):
-        app.command(command, help_epilogue=_examples_of(command), config=ENVIRONMENT)
+        app.command(command, help_epilogue=_examples_of(command), config=environment)
     return app
 
 

@@ -24,7 +24,7 @@ from ..upstream.failures import UpstreamError
 from ..upstream.patience import Patience
 from .batch_table import name_of
 from .flags import UsageError
-from .journal_flags import All, AsJson, is_called, read_batches, required
+from .journal_flags import All, AsJson, BatchNames, is_called, read_batches, required
 from .signals import run_until_interrupted
 from .text_table import print_json, print_text, text_table
 from .upstream_flags import Upstream, UpstreamFlags, open_upstream
@@ -78,7 +78,7 @@ class End:
 
 
 def cancel(
-    *batches: str,
+    *batches: BatchNames,
     every: All = False,
     journal: Path | None = None,
     as_json: AsJson = False,

@@ -75,7 +75,7 @@ def demo(
         requests: How many calls to make. Default: 300 emulated ones, 20 real ones.
         like: Whose Batch API to emulate: doubleword (the default; mixes endpoints in a batch, shows results while
             it runs) or openai (one endpoint and one model a batch).
-        batch_seconds: How long an emulated batch takes, in seconds. Default: 3.
+        batch_seconds: How long an emulated batch takes. Default: 3s.
         base_url: A real provider's base URL, ending in /v1. Costs real money.
         api_key: The key for it. Default: the environment's OPENAI_API_KEY.
         provider: Whose rules its batches follow (openai, doubleword, groq, ...). Default: by the host of --base-url.
@@ -84,8 +84,8 @@ def demo(
         completion_window: How long the provider may take. Default: 24h.
         batch_size: Submit a batch when so many calls are queued. Default: a fifth of an emulated demo's calls, 1000 of
             a real one's.
-        batch_window: Submit a batch so many seconds after its first call. Default: 1.
-        poll_interval: Look at a running batch every so many seconds. Default: 0.25 emulated, 5 real.
+        batch_window: Submit a batch this long after its first call. Default: 1s.
+        poll_interval: How often to look at a running batch. Default: 0.25s emulated, 5s real.
         input_price: An example price, in dollars per million tokens in, for the table's cost lines.
         output_price: The same for tokens out.
         batch_discount: How much cheaper batches are, in percent, for the same lines.

@@ -64,7 +64,7 @@ def emulate(
         port: The TCP port; 0 takes a free one.
         like: Whose Batch API to resemble, in what it accepts, in its errors and in how batches end. Doubleword's
             shows results while a batch is still running.
-        batch_seconds: How long a batch takes, in seconds, whatever its size. Not used with --forward-to.
+        batch_seconds: How long a batch takes, whatever its size. Not used with --forward-to.
         api_key: Refuse requests that come with another key; without this flag, any key will do.
         faults: A JSON file that says what is to go wrong, and when; see the last example and
             autobatcher.emulator.FaultPlan.

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from cyclopts import Parameter
+from cyclopts import Parameter, Token
 from cyclopts.validators import Number
+
+from ..engine.units import format_duration, format_size, parse_duration, parse_size
 
 
 class UsageError(Exception):
@@ -31,11 +34,32 @@ def _check_url(type_: Any, value: str | None) -> None:
         raise ValueError("Must be a URL such as https://api.openai.com/v1.")
 
 
+def _duration(type_: Any, tokens: Sequence[Token]) -> float:
+    return parse_duration(tokens[0].value)
+
+
+def _size(type_: Any, tokens: Sequence[Token]) -> int:
+    return parse_size(tokens[0].value)
+
+
+def _shown_duration(seconds: float | None) -> str | None:
+    return None if seconds is None else format_duration(seconds)
+
+
+_DURATION = Parameter(converter=_duration, metavar="DURATION", show_default=_shown_duration)
+"""A number of seconds, or a text with units, as in 30m."""
+
+COMMAND_LINE_ONLY = Parameter(show_env_var=False)
+"""For what deletes, or widens what a command does: neither a variable nor a file gives it."""
+
 Dialect = Literal["openai", "doubleword"]
 Count = Annotated[int, Parameter(validator=Number(gte=1))]
 Port = Annotated[int, Parameter(validator=Number(gte=0, lte=65535))]
-Seconds = Annotated[float, Parameter(validator=(_check_finite, Number(gte=0)))]
-PositiveSeconds = Annotated[float, Parameter(validator=(_check_finite, Number(gte=0.01)))]
+Seconds = Annotated[float, _DURATION]
+PositiveSeconds = Annotated[float, _DURATION, Parameter(validator=Number(gte=0.01))]
+Bytes = Annotated[int, Parameter(converter=_size, metavar="SIZE", show_default=format_size, validator=Number(gte=1))]
+Secret = Annotated[str | None, Parameter(show_default=False)]
+Switch = Annotated[bool, Parameter(negative=(), show_default=False)]
 Dollars = Annotated[float, Parameter(validator=(_check_finite, Number(gte=0)))]
 Percent = Annotated[float, Parameter(validator=(_check_finite, Number(gte=0, lte=100)))]
 Url = Annotated[str, Parameter(validator=_check_url)]

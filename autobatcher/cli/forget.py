@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from typing import Annotated
 
 from ..engine.journal import BatchRecord
 from .batch_table import counted, name_of
-from .flags import Seconds, UsageError
-from .journal_flags import All, AsJson, Switch, chosen, journal_to_edit, required
+from .flags import COMMAND_LINE_ONLY, Seconds, Switch, UsageError
+from .journal_flags import All, AsJson, BatchNames, chosen, journal_to_edit, required
 from .text_table import print_json, print_text
 
 EXAMPLES = """
@@ -18,7 +19,7 @@ EXAMPLES = """
     autobatcher forget --taken --journal journal.sqlite3
 
     # what is older than a month
-    autobatcher forget --older-than 2592000 --journal journal.sqlite3
+    autobatcher forget --older-than 30d --journal journal.sqlite3
 
     # everything, and the file made small again
     autobatcher forget --all --journal journal.sqlite3
@@ -28,11 +29,11 @@ _NOT_READ = ("creating", "created")
 
 
 def forget(
-    *batches: str,
+    *batches: BatchNames,
     every: All = False,
-    older_than: Seconds | None = None,
-    taken: Switch = False,
-    force: Switch = False,
+    older_than: Annotated[Seconds | None, COMMAND_LINE_ONLY] = None,
+    taken: Annotated[Switch, COMMAND_LINE_ONLY] = False,
+    force: Annotated[Switch, COMMAND_LINE_ONLY] = False,
     journal: Path | None = None,
     as_json: AsJson = False,
 ) -> int:
@@ -46,7 +47,7 @@ def forget(
     Args:
         batches: Ids or idempotency keys of batches.
         every: Forget all batches. The file is made small, so that nothing of them is left in it.
-        older_than: Forget batches that were made more than so many seconds ago.
+        older_than: Forget batches that were made longer ago than this.
         taken: Forget answers that somebody was given, and batches that have nothing else.
         force: Forget these, too. Nobody will cancel or read them then.
         journal: The journal's file.

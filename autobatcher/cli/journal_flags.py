@@ -12,11 +12,11 @@ from cyclopts import Parameter
 from ..engine.journal import BatchRecord
 from ..engine.journal.file import JournalEditor, JournalReader, edit_journal, read_journal
 from ..errors import JournalError
-from .flags import UsageError
+from .flags import COMMAND_LINE_ONLY, Switch, UsageError
 
-AsJson = Annotated[bool, Parameter(name="--json", negative=())]
-All = Annotated[bool, Parameter(name="--all", negative=())]
-Switch = Annotated[bool, Parameter(negative=())]
+AsJson = Annotated[Switch, Parameter(name="--json")]
+BatchNames = Annotated[str, COMMAND_LINE_ONLY]
+All = Annotated[Switch, COMMAND_LINE_ONLY, Parameter(name="--all")]
 
 
 @contextmanager

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import trio
 
@@ -14,7 +14,8 @@ from ..engine.journal.journal import Journal
 from ..engine.journal.records import CLOSE_SECONDS, UnclaimedLine
 from ..engine.reconciliation import Finding, Reconciling
 from .batch_table import counted, name_of
-from .journal_flags import AsJson, Switch, read_batches, required, told_as_usage_error
+from .flags import COMMAND_LINE_ONLY, Switch
+from .journal_flags import AsJson, read_batches, required, told_as_usage_error
 from .signals import run_until_interrupted
 from .text_table import print_json, print_text, text_table
 from .upstream_flags import Upstream, UpstreamFlags, host_of, open_upstream
@@ -38,7 +39,7 @@ _STYLES = {"read": "green", "failed": "red", "gone": "yellow", "another": "yello
 def reconcile(
     *,
     journal: Path | None = None,
-    forget_gone: Switch = False,
+    forget_gone: Annotated[Switch, COMMAND_LINE_ONLY] = False,
     keep_input_files: Switch = False,
     as_json: AsJson = False,
     flags: UpstreamFlags | None = None,

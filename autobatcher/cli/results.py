@@ -14,6 +14,7 @@ from ..engine.journal.file import JournalReader, Result
 from ..engine.journal.records import custom_id_of
 from .batch_table import counted
 from .excerpts import answer_excerpt, decoded, prompt_excerpt
+from .flags import COMMAND_LINE_ONLY
 from .journal_flags import AsJson, chosen, journal_to_read, required
 from .text_table import print_json, print_text, text_table
 
@@ -33,7 +34,7 @@ _HEADINGS = ("custom_id", "endpoint", "status", "taken", "prompt", "answer")
 
 
 def results(
-    batch: Annotated[str | None, Parameter(show_default=False)] = None,
+    batch: Annotated[str | None, COMMAND_LINE_ONLY, Parameter(show_default=False)] = None,
     /,
     *,
     journal: Path | None = None,

@@ -26,13 +26,15 @@ EXAMPLES = """
 **Examples**
 
     # one command at batch prices; its exit code is this command's exit code
-    autobatcher run --base-url https://api.doubleword.ai/v1 --api-key "$DOUBLEWORD_API_KEY" -- pytest evals/
+    autobatcher run --base-url https://api.doubleword.ai/v1 \\
+      --api-key "$DOUBLEWORD_API_KEY" -- pytest evals/
 
     # preempted? the same command again takes up its batches, and pays nothing twice
     autobatcher run --journal batches.sqlite3 -- python evaluate.py
 
     # with every batch's life on record
-    autobatcher run --events events.jsonl --batch-metadata ci_job="$CI_JOB_ID" -- python evaluate.py
+    autobatcher run --events events.jsonl \\
+      --batch-metadata ci_job="$CI_JOB_ID" -- python evaluate.py
 """
 
 USAGE = "Usage: autobatcher run [OPTIONS] -- COMMAND ARGS..."
@@ -60,6 +62,8 @@ def run(
     that still run are cancelled upstream (unless --keep-active-batches-on-close, or it failed and there is a --journal
     to find them again), a summary goes to stderr, and its exit code is ours (128+n if it died of signal n). Every flag
     can be set as AUTOBATCHER_FLAG_NAME, too.
+
+    A DURATION is written 10s, 30m, 1.5h or 7d; a bare number is seconds. A SIZE is written 500kB, 64MB or 1GiB.
 
     Args:
         events: Append lifecycle events to this file, one JSON object a line.

@@ -21,21 +21,23 @@ from ..errors import JournalError
 from ..upstream.providers import profile_for
 from .emulate import is_loopback
 from .event_lines import EventLines, event_lines
-from .flags import Dollars, Port, UsageError
+from .flags import Dollars, Port, Secret, Switch, UsageError
 from .live_status import Screen, live_picture, show
-from .proxy_flags import ProxyFlags, Secret
+from .proxy_flags import ProxyFlags
 from .signals import run_until_signalled
 
 EXAMPLES = """
 **Examples**
 
     # any tool with a base URL setting gets batch prices
-    autobatcher serve --base-url https://api.doubleword.ai/v1 --api-key "$DOUBLEWORD_API_KEY"
+    autobatcher serve --base-url https://api.doubleword.ai/v1 \\
+      --api-key "$DOUBLEWORD_API_KEY"
     export OPENAI_BASE_URL=http://127.0.0.1:8080/v1 OPENAI_API_KEY=dummy
 
     # larger batches, found again in the provider's dashboard
-    autobatcher serve --batch-size 5000 --batch-window 60 \\
-      --batch-metadata benchmark_id=bench-2026-04-14 --batch-metadata k8s_job=perf-1234
+    autobatcher serve --batch-size 5000 --batch-window 1m \\
+      --batch-metadata benchmark_id=bench-2026-04-14 \\
+      --batch-metadata k8s_job=perf-1234
 
     # started again after a crash, it loses nothing and pays nothing twice
     autobatcher serve --journal batches.sqlite3
@@ -55,7 +57,7 @@ def serve(
     host: str = "127.0.0.1",
     port: Port = 8080,
     proxy_key: Secret = None,
-    forward_keys: Annotated[bool, Parameter(negative=())] = False,
+    forward_keys: Switch = False,
     input_price: Dollars | None = None,
     output_price: Dollars | None = None,
     saving: Annotated[float, Parameter(validator=Number(gte=0, lte=1))] = 0.5,
@@ -71,6 +73,8 @@ def serve(
     Lifecycle events go to stdout, one JSON object a line, unless it is a terminal; logs and, on a terminal, a live
     status go to stderr. Ctrl-C and SIGTERM answer what waits with a 503, cancel active batches upstream and exit 0; a
     second one hurries. Every flag can be set as AUTOBATCHER_FLAG_NAME, too.
+
+    A DURATION is written 10s, 30m, 1.5h or 7d; a bare number is seconds. A SIZE is written 500kB, 64MB or 1GiB.
 
     Args:
         host: The address to listen on.
@@ -110,7 +114,7 @@ def _serve_until_signalled(door: Door, flags: ProxyFlags, lines: EventLines | No
     from ..server.report import shown_url
 
     report = Report(Prices(input=door.prices[0], output=door.prices[1], saving=door.prices[2]))
-    client = flags.make_client(partial(_tell, report, lines), keeps_batches=flags.journal is not None)
+    client = flags.make_client(partial(_tell, report, lines), keeps_journaled=True)
     sockets = listen_or_refuse(door.host, door.port)
     with contextlib.ExitStack() as stack:
         for each in sockets:

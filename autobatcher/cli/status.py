@@ -10,8 +10,8 @@ from pathlib import Path
 from ..engine.journal import BatchRecord
 from .batch_rows import Seen, ask, rows_of
 from .batch_table import batch_table, totals
-from .flags import UsageError
-from .journal_flags import AsJson, Switch, read_batches
+from .flags import Switch, UsageError
+from .journal_flags import AsJson, read_batches
 from .signals import run_until_interrupted
 from .text_table import print_json, print_text
 from .upstream_flags import UpstreamFlags, open_upstream

@@ -1,11 +1,10 @@
 """The flags of commands that ask the upstream, and what they make: a connection to it and the account there."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
+from typing import Any
 from urllib.parse import urlsplit
 
 import anyio
@@ -19,12 +18,12 @@ from ..engine.journal.file import is_payer
 from ..upstream.account import Account
 from ..upstream.batch_api import BatchAPI
 from ..upstream.providers import profile_named
-from .flags import Url, UsageError
-from .proxy_flags import Secret
+from .flags import Secret, Url, UsageError
 
 CLOSE_SECONDS = 2.0
 
 
+# No postponed annotations in this module: cyclopts reads those of a subclass, where these names are not known.
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
 class UpstreamFlags:
@@ -37,20 +36,22 @@ class UpstreamFlags:
     api_key:
         The upstream's key. Default: the environment's OPENAI_API_KEY. It never appears in any output.
     provider:
-        Whose rules the batches follow: doubleword, openai, azure, groq, ... Default: what the journal says.
+        Whose rules the batches follow: doubleword, openai, azure, groq, ... Default: what the journal says of a batch;
+        for new ones, by the host of --base-url.
     """
 
     base_url: Url | None = None
     api_key: Secret = None
     provider: str | None = None
 
-    def make_client(self) -> BatchOpenAI:
-        """A client that says whose batches are meant. Raises `UsageError` for flags that cannot work."""
+    def client_with(self, **arguments: Any) -> BatchOpenAI:
+        """A client of this upstream, with these other arguments. Raises `UsageError` for flags that cannot work."""
         try:
             return BatchOpenAI(
                 base_url=self.base_url,
                 api_key=self.api_key or os.environ.get("OPENAI_API_KEY"),
                 provider=self.provider,
+                **arguments,
             )
         except openai.OpenAIError as error:
             raise UsageError("the upstream's key is missing: give --api-key, or set OPENAI_API_KEY.") from error
@@ -92,7 +93,7 @@ class Upstream:
 @asynccontextmanager
 async def open_upstream(flags: UpstreamFlags) -> AsyncGenerator[Upstream]:
     """Connections to the upstream, while the block runs. Raises `UsageError` for flags that cannot work."""
-    client = flags.make_client()
+    client = flags.client_with()
     try:
         async with openai.DefaultAsyncHttpxClient() as http:
             yield Upstream(BatchAPI(http), account_behind(client), follows_records=flags.provider is None)

@@ -50,7 +50,7 @@ def watch(
 
     Args:
         journal: The journal's file. Without it: all batches that the upstream lists.
-        interval: How long to wait between two looks, in seconds.
+        interval: How long to wait between two looks.
         as_json: JSON lines on a terminal, too.
     """
     is_live = not as_json and sys.stdout.isatty() and os.environ.get("TERM") != "dumb"

@@ -12,11 +12,20 @@ from ..engine.settings import Settings
 from ..errors import BatchError
 from ..upstream.account import Account
 from ..upstream.providers import ProviderProfile, profile_for
+from .arguments import keywords, takes
 from .batchable import base_url_of
 from .call import CALL_IDS, SDK_MAX_RETRIES, Call, is_ignored_header
 from .http_parts import error_parts
 from .sdk import check_http_client, checked_profile
 from .transport import TransportToBatches, close_host, library_of, make_host
+
+
+@keywords
+class _Arguments(Settings):
+    http_client: Any = None
+    provider: str | ProviderProfile | None = None
+    max_retries: int = SDK_MAX_RETRIES
+    max_wait_seconds: float | None = None
 
 
 class BatchTransport(TransportToBatches, httpx.AsyncBaseTransport):
@@ -41,7 +50,7 @@ class BatchTransport(TransportToBatches, httpx.AsyncBaseTransport):
         provider: a profile, or the name of one; None chooses by each request's host.
         max_retries: how many more batches a line may travel in after one that failed it in passing.
         max_wait_seconds: how long a call waits before it is answered with a 504; None for as long as it takes.
-        **settings: `batch_size`, `batch_window_seconds`, ..., as for `BatchOpenAI`.
+        `batch_size`, `batch_window_seconds` and the other settings are as for `BatchOpenAI`.
 
     Raises:
         TypeError, ValueError: naming the parameter, at construction.
@@ -49,14 +58,15 @@ class BatchTransport(TransportToBatches, httpx.AsyncBaseTransport):
     Cancelled: as for `BatchOpenAI`.
     """
 
+    @takes(_Arguments)
     def __init__(
         self,
+        settings: Settings,
         *,
         http_client: Any = None,
         provider: str | ProviderProfile | None = None,
         max_retries: int = SDK_MAX_RETRIES,
         max_wait_seconds: float | None = None,
-        **settings: Any,
     ) -> None:
         if isinstance(max_retries, bool) or not isinstance(max_retries, int) or max_retries < 0:
             raise ValueError(f"max_retries must be a whole number of at least 0, not {max_retries!r}")
@@ -68,7 +78,7 @@ class BatchTransport(TransportToBatches, httpx.AsyncBaseTransport):
         self._max_retries = max_retries
         self._max_wait_seconds = max_wait_seconds
         upstream = http_client or httpx.AsyncClient(timeout=UPSTREAM_SECONDS)
-        super().__init__(make_host(Settings(**settings), upstream), upstream)
+        super().__init__(make_host(settings, upstream), upstream)
 
     async def run(self, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:  # noqa: ASYNC128  (passed on to the one that calls started())
         """Run the engine in a nursery of your own: `await nursery.start(transport.run)`."""

@@ -7,8 +7,7 @@ that: see `fast_path`.
 
 from __future__ import annotations
 
-import os
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from functools import cached_property
@@ -20,11 +19,11 @@ from anyio import AsyncContextManagerMixin
 from anyio.abc import TaskStatus
 
 from ..engine.request import Answer, Request
-from ..engine.settings import DEADLINE_SLACK_SECONDS, JOURNAL_RETENTION_SECONDS, Settings
+from ..engine.settings import Settings
 from ..engine.statistics import BatcherStatistics
 from ..errors import ClientClosedError
-from ..events import BatchEventHandler
 from ..upstream.providers import ProviderProfile
+from .arguments import ClientArguments, takes
 from .batchable import batch_request
 from .block import owning_block, shared_block
 from .call import ANSWERED
@@ -53,29 +52,34 @@ class BatchOpenAI(CopiesShareTheEngine, AsyncRequestHook, AsyncContextManagerMix
         client = BatchOpenAI(); ...; await client.close() # nobody: a background task, for drop-in use
 
     Args:
-        api_key: as for `AsyncOpenAI`; falls back to `OPENAI_API_KEY`. An async function gives a fresh key each time.
-        base_url: falls back to `OPENAI_BASE_URL`, then to OpenAI's.
-        batch_size: submit when this many requests of a kind are queued.
-        batch_window_seconds: submit this long after the first request of a window.
+        api_key: falls back to `OPENAI_API_KEY`. An async function gives a fresh key for each upstream call.
+        base_url: the upstream; falls back to `OPENAI_BASE_URL`, then to OpenAI's.
+        provider: whose rules batches follow: a profile, or the name of one (`doubleword`, `openai`, `azure`, `groq`,
+            ...); None chooses by the base URL's host.
+        ignore_timeouts: a `timeout` of the client or of a call does not limit the wait for a batch: for frameworks that
+            pass one each time.
+        batch_size: submit a batch when this many requests of a kind are queued.
+        batch_window_seconds: submit a batch this long after the first request of its window.
         poll_interval_seconds: how often a batch is polled.
-        completion_window: passed through to the upstream API.
-        batch_metadata: attached to every batch and every event; 16 pairs of 64 and 512 characters at most.
+        completion_window: how long the provider may take: a duration such as "24h" or "1h", as far as the provider
+            sells it, or "background" at Doubleword.
+        batch_metadata: attached to every batch and every event; at most 16 pairs, keys of 64 and values of 512
+            characters.
         batch_event_handler: called with each lifecycle event, as a dict; see `autobatcher.events`.
-        cancel_active_batches_on_close: cancel upstream, as well as we can, what is active when the client closes.
-        cancel_abandoned_batches: cancel a batch upstream once every caller waiting for it is gone.
-        delete_input_files: delete an input file upstream once its batch has been read. (Not where that would delete the
-            batch, as at Doubleword: there it expires.)
-        deadline_slack_seconds: how long after its completion window a batch may still be on its way to an end; then its
-            callers get a `BatchTimeoutError`, and it is cancelled upstream.
+        cancel_active_batches_on_close: cancel batches upstream that still run when the client closes.
+        cancel_abandoned_batches: cancel a batch upstream once nobody waits for it any more.
+        delete_input_files: delete an input file upstream once its batch has been read; not where that would delete the
+            batch, as at Doubleword: there it expires.
+        deadline_slack_seconds: how long after its completion window a batch may still be on its way to an end, since
+            providers overrun by minutes; then its callers get a `BatchTimeoutError`, and it is cancelled upstream.
         max_active_batches: how many batches may be under way; further ones wait.
-        max_queued_bytes: how many bytes of bodies may wait to be uploaded; further calls wait before they are queued.
+        max_queued_bytes: how many bytes of request bodies may wait to be uploaded; further calls block until there is
+            room.
         journal: the path of a file (SQLite) in which batches, prompts and answers are kept, so that a program that died
             can be run again and pays nothing twice: see docs/journal.md. One engine at a time can use it.
-        journal_hash_only: keep no prompts and no answers in it. Batches are found again, and read again.
-        journal_retention_seconds: how long answers are kept in it that nobody takes.
-        provider: a profile, or the name of one; None chooses by the base URL's host.
-        ignore_timeouts: a `timeout` of the client or of a call does not limit the wait for a batch. For frameworks
-            that pass one each time.
+        journal_hash_only: keep no prompts and no answers in the journal; batches are found again all the same.
+        journal_retention_seconds: how long the journal keeps answers that nobody takes: a program that failed on Friday
+            is run again on Monday.
         **openai_arguments: everything else `AsyncOpenAI` takes. `http_client` becomes the client that talks to the
             upstream; an `httpx.AsyncClient` or an `httpx2.AsyncClient`. It is closed with this one. `timeout` limits
             the whole wait of a call, from its start to its answer: then it raises `BatchTimeoutError`, which is an
@@ -95,49 +99,19 @@ class BatchOpenAI(CopiesShareTheEngine, AsyncRequestHook, AsyncContextManagerMix
 
     _engine: AsyncEngine
 
+    @takes(ClientArguments, passes_to=openai.AsyncOpenAI.__init__)
     def __init__(
         self,
+        settings: Settings,
         *,
         api_key: str | Callable[[], Awaitable[str]] | None = None,
         base_url: Any = None,
-        batch_size: int = 1000,
-        batch_window_seconds: float = 10.0,
-        poll_interval_seconds: float = 5.0,
-        completion_window: str = "24h",
-        batch_metadata: Mapping[str, str] | None = None,
-        batch_event_handler: BatchEventHandler | None = None,
-        cancel_active_batches_on_close: bool = False,
-        cancel_abandoned_batches: bool = True,
-        delete_input_files: bool = True,
-        deadline_slack_seconds: float = DEADLINE_SLACK_SECONDS,
-        max_active_batches: int = 200,
-        max_queued_bytes: int = 1_000_000_000,
-        journal: str | os.PathLike[str] | None = None,
-        journal_hash_only: bool = False,
-        journal_retention_seconds: float = JOURNAL_RETENTION_SECONDS,
         provider: str | ProviderProfile | None = None,
         ignore_timeouts: bool = False,
         _engine: AsyncEngine | None = None,
         _upstream: Any = None,
         **openai_arguments: Any,
     ) -> None:
-        settings = Settings(
-            batch_size=batch_size,
-            batch_window_seconds=batch_window_seconds,
-            poll_interval_seconds=poll_interval_seconds,
-            completion_window=completion_window,
-            batch_metadata=batch_metadata or {},
-            batch_event_handler=batch_event_handler,
-            cancel_active_batches_on_close=cancel_active_batches_on_close,
-            cancel_abandoned_batches=cancel_abandoned_batches,
-            delete_input_files=delete_input_files,
-            deadline_slack_seconds=deadline_slack_seconds,
-            max_active_batches=max_active_batches,
-            max_queued_bytes=max_queued_bytes,
-            journal=journal,
-            journal_hash_only=journal_hash_only,
-            journal_retention_seconds=journal_retention_seconds,
-        )
         refuse_other_credentials(openai_arguments)
         self._profile = checked_profile(provider)
         self._is_copy = _engine is not None

@@ -6,10 +6,9 @@ One engine, in a thread of its own, works for all threads that use a client or i
 from __future__ import annotations
 
 import inspect
-import os
 import time
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Self
 
@@ -18,10 +17,10 @@ from anyio import to_thread
 
 from ..engine.hosting import Host
 from ..engine.request import Answer
-from ..engine.settings import DEADLINE_SLACK_SECONDS, JOURNAL_RETENTION_SECONDS, Settings
+from ..engine.settings import Settings
 from ..engine.statistics import BatcherStatistics
-from ..events import BatchEventHandler
 from ..upstream.providers import ProviderProfile
+from .arguments import SharedArguments, keywords, takes
 from .batchable import batch_request
 from .batched_call import batched
 from .call import Call
@@ -42,6 +41,11 @@ from .sdk import (
 from .sdk_internals import RequestHook
 from .threaded_client import threaded_client
 from .transport import endpoint_of, library_of, make_host, request_in_errors, response_of
+
+
+@keywords
+class _Arguments(SharedArguments):
+    api_key: str | Callable[[], str] | None = None
 
 
 class BatchOpenAISync(CopiesShareTheEngine, RequestHook, openai.OpenAI):
@@ -69,49 +73,19 @@ class BatchOpenAISync(CopiesShareTheEngine, RequestHook, openai.OpenAI):
 
     _engine: _Engine
 
+    @takes(_Arguments, passes_to=openai.OpenAI.__init__)
     def __init__(
         self,
+        settings: Settings,
         *,
         api_key: str | Callable[[], str] | None = None,
         base_url: Any = None,
-        batch_size: int = 1000,
-        batch_window_seconds: float = 10.0,
-        poll_interval_seconds: float = 5.0,
-        completion_window: str = "24h",
-        batch_metadata: Mapping[str, str] | None = None,
-        batch_event_handler: BatchEventHandler | None = None,
-        cancel_active_batches_on_close: bool = False,
-        cancel_abandoned_batches: bool = True,
-        delete_input_files: bool = True,
-        deadline_slack_seconds: float = DEADLINE_SLACK_SECONDS,
-        max_active_batches: int = 200,
-        max_queued_bytes: int = 1_000_000_000,
-        journal: str | os.PathLike[str] | None = None,
-        journal_hash_only: bool = False,
-        journal_retention_seconds: float = JOURNAL_RETENTION_SECONDS,
         provider: str | ProviderProfile | None = None,
         ignore_timeouts: bool = False,
         _engine: _Engine | None = None,
         _upstream: Any = None,
         **openai_arguments: Any,
     ) -> None:
-        settings = Settings(
-            batch_size=batch_size,
-            batch_window_seconds=batch_window_seconds,
-            poll_interval_seconds=poll_interval_seconds,
-            completion_window=completion_window,
-            batch_metadata=batch_metadata or {},
-            batch_event_handler=batch_event_handler,
-            cancel_active_batches_on_close=cancel_active_batches_on_close,
-            cancel_abandoned_batches=cancel_abandoned_batches,
-            delete_input_files=delete_input_files,
-            deadline_slack_seconds=deadline_slack_seconds,
-            max_active_batches=max_active_batches,
-            max_queued_bytes=max_queued_bytes,
-            journal=journal,
-            journal_hash_only=journal_hash_only,
-            journal_retention_seconds=journal_retention_seconds,
-        )
         refuse_other_credentials(openai_arguments)
         if inspect.iscoroutinefunction(api_key):
             raise TypeError("api_key must be a key or a plain function here; BatchOpenAI takes async functions")

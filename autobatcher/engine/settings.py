@@ -1,30 +1,54 @@
-"""What a client can be told, checked when it is told."""
+"""Every setting, described once: name, type, default, unit, check, help.
 
-from __future__ import annotations
+The signatures of the clients, the flags of the command line and the table in the README are made from `Settings`. To
+add a setting, add a field, and run `nox -s settings`.
+"""
 
 import inspect
-import math
 import os
-import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import MISSING, dataclass, field
+from functools import cache
+from typing import Annotated, Any, Literal, NamedTuple
 
 from ..events import BatchEventHandler
-
-_MAX_PAIRS, _MAX_KEY, _MAX_VALUE = 16, 64, 512
-
-DEADLINE_SLACK_SECONDS = 3600.0
-"""How long after its completion window a batch may still be on its way to an end: providers overrun by minutes."""
+from . import checks
 
 DAY = 86_400.0
 
-JOURNAL_RETENTION_SECONDS = 7 * DAY
-"""How long the journal keeps answers: a program that failed on Friday is run again on Monday."""
-
 _LEAST_EXPIRY, _MOST_EXPIRY = 3600, 30 * 86_400  # what `expires_after` takes, at OpenAI and at Doubleword
 
-_DURATION = re.compile(r"(\d+)\s*([smhd])")
-_UNIT_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+
+class Flag(NamedTuple):
+    """How the command line has a setting, where that is not as Python has it.
+
+    Attributes:
+        name: the flag's name, in place of the setting's.
+        help: its help, in place of the setting's.
+        negates: whether giving the flag makes the setting False.
+    """
+
+    name: str | None = None
+    help: str | None = None
+    negates: bool = False
+
+
+class Setting(NamedTuple):
+    """What is to be known of a setting beside its name, type and default.
+
+    Attributes:
+        help: what it does, in a sentence that begins with a small letter and has no full stop at its end.
+        unit: what its number counts; the command line takes such numbers with units, as in "30m" or "64MB".
+        check: takes a value and returns the one to keep; see `checks`.
+        flag: how the command line has it; None if it does not.
+        shown_default: the default as the README shows it, where `repr` does not say it well.
+    """
+
+    help: str
+    unit: Literal["seconds", "bytes"] | None = None
+    check: Callable[[Any], Any] | None = None
+    flag: Flag | None = Flag()
+    shown_default: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,47 +59,140 @@ class Settings:
         TypeError, ValueError: naming the parameter, for a value that cannot work.
     """
 
-    batch_size: int = 1000
-    batch_window_seconds: float = 10.0
-    poll_interval_seconds: float = 5.0
-    completion_window: str = "24h"
-    batch_metadata: Mapping[str, str] = field(default_factory=dict)
-    batch_event_handler: BatchEventHandler | None = None
-    cancel_active_batches_on_close: bool = False
-    cancel_abandoned_batches: bool = True
-    delete_input_files: bool = True
-    deadline_slack_seconds: float = DEADLINE_SLACK_SECONDS
-    max_active_batches: int = 200
-    max_queued_bytes: int = 1_000_000_000
-    journal: str | os.PathLike[str] | None = None
-    journal_hash_only: bool = False
-    journal_retention_seconds: float = JOURNAL_RETENTION_SECONDS
+    batch_size: Annotated[
+        int,
+        Setting("submit a batch when this many requests of a kind are queued", check=checks.count),
+    ] = 1000
+    batch_window_seconds: Annotated[
+        float,
+        Setting(
+            "submit a batch this long after the first request of its window",
+            unit="seconds",
+            check=checks.seconds(least=0),
+        ),
+    ] = 10.0
+    poll_interval_seconds: Annotated[
+        float,
+        Setting("how often a batch is polled", unit="seconds", check=checks.seconds(least=0.001)),
+    ] = 5.0
+    completion_window: Annotated[
+        str,
+        Setting(
+            'how long the provider may take: a duration such as "24h" or "1h", as far as the provider sells it, or '
+            '"background" at Doubleword',
+            check=checks.completion_window,
+            flag=Flag(help="how long the provider may take: 24h, 1h, ..., or background, as far as it sells that"),
+        ),
+    ] = "24h"
+    batch_metadata: Annotated[
+        Mapping[str, str],
+        Setting(
+            "attached to every batch and every event; at most 16 pairs, keys of 64 and values of 512 characters",
+            check=checks.metadata,
+            flag=Flag(help="KEY=VALUE, attached to every batch and every event; can be given again"),
+            shown_default="{}",
+        ),
+    ] = field(default_factory=dict)
+    batch_event_handler: Annotated[
+        BatchEventHandler | None,
+        Setting(
+            "called with each lifecycle event, as a dict; see `autobatcher.events`", check=checks.handler, flag=None
+        ),
+    ] = None
+    cancel_active_batches_on_close: Annotated[
+        bool,
+        Setting(
+            "cancel batches upstream that still run when the client closes",
+            check=checks.switch,
+            flag=Flag(
+                name="keep_active_batches_on_close",
+                help=(
+                    "leave batches running that still run at the end; by default they are cancelled upstream. With "
+                    "--journal, serve always leaves them, for its next start, and run does if the command fails"
+                ),
+                negates=True,
+            ),
+        ),
+    ] = False
+    cancel_abandoned_batches: Annotated[
+        bool,
+        Setting("cancel a batch upstream once nobody waits for it any more", check=checks.switch, flag=None),
+    ] = True
+    delete_input_files: Annotated[
+        bool,
+        Setting(
+            "delete an input file upstream once its batch has been read; not where that would delete the batch, as at "
+            "Doubleword: there it expires",
+            check=checks.switch,
+            flag=Flag(
+                name="keep_input_files",
+                help="leave input files upstream; by default they are deleted once their batch has been read",
+                negates=True,
+            ),
+        ),
+    ] = True
+    deadline_slack_seconds: Annotated[
+        float,
+        Setting(
+            "how long after its completion window a batch may still be on its way to an end, since providers overrun "
+            "by minutes; then its callers get a `BatchTimeoutError`, and it is cancelled upstream",
+            unit="seconds",
+            check=checks.seconds(least=0),
+            flag=Flag(help="give a batch up this long after the end of its completion window"),
+        ),
+    ] = 3600.0
+    max_active_batches: Annotated[
+        int,
+        Setting("how many batches may be under way; further ones wait", check=checks.count),
+    ] = 200
+    max_queued_bytes: Annotated[
+        int,
+        Setting(
+            "how many bytes of request bodies may wait to be uploaded; further calls block until there is room",
+            unit="bytes",
+            check=checks.count,
+            flag=Flag(help="how many bytes of requests may wait to be uploaded; further ones get a 503"),
+        ),
+    ] = 1_000_000_000
+    journal: Annotated[
+        str | os.PathLike[str] | None,
+        Setting(
+            "the path of a file (SQLite) in which batches, prompts and answers are kept, so that a program that died "
+            "can be run again and pays nothing twice: see docs/journal.md. One engine at a time can use it",
+            check=checks.path,
+            flag=Flag(
+                help=(
+                    "keep batches, prompts and answers in this file (SQLite), so that nothing is lost or paid twice if "
+                    "this process dies: started again with the same file, the same requests get their places back. "
+                    "One process at a time"
+                )
+            ),
+        ),
+    ] = None
+    journal_hash_only: Annotated[
+        bool,
+        Setting(
+            "keep no prompts and no answers in the journal; batches are found again all the same", check=checks.switch
+        ),
+    ] = False
+    journal_retention_seconds: Annotated[
+        float,
+        Setting(
+            "how long the journal keeps answers that nobody takes: a program that failed on Friday is run again on "
+            "Monday",
+            unit="seconds",
+            check=checks.seconds(least=0),
+        ),
+    ] = 7 * DAY
 
     def __post_init__(self) -> None:
-        for name in ("batch_size", "max_active_batches", "max_queued_bytes"):
-            _check_count(name, getattr(self, name))
-        _check_seconds("batch_window_seconds", self.batch_window_seconds, least=0.0)
-        _check_seconds("poll_interval_seconds", self.poll_interval_seconds, least=0.001)
-        _check_seconds("deadline_slack_seconds", self.deadline_slack_seconds, least=0.0)
-        if not isinstance(self.completion_window, str) or not self.completion_window.strip():
-            raise ValueError(f'completion_window must be text such as "24h", not {self.completion_window!r}')
-        object.__setattr__(self, "batch_metadata", checked_metadata(self.batch_metadata))
-        _check_handler(self.batch_event_handler)
-        _check_journal(self.journal)
-        _check_seconds("journal_retention_seconds", self.journal_retention_seconds, least=0.0)
-        for name in (
-            "cancel_active_batches_on_close",
-            "cancel_abandoned_batches",
-            "delete_input_files",
-            "journal_hash_only",
-        ):
-            if not isinstance(getattr(self, name), bool):
-                raise TypeError(f"{name} must be True or False, not {getattr(self, name)!r}")
+        for described in descriptions(Settings):
+            object.__setattr__(self, described.name, described.checked(getattr(self, described.name)))
 
     @property
     def batch_deadline_seconds(self) -> float:
         """How long after its creation a batch is given up; infinite for a window that is no duration."""
-        return completion_window_seconds(self.completion_window) + self.deadline_slack_seconds
+        return checks.completion_window_seconds(self.completion_window) + self.deadline_slack_seconds
 
     @property
     def file_expiry_seconds(self) -> int:
@@ -83,52 +200,51 @@ class Settings:
         return int(min(max(self.batch_deadline_seconds + DAY, _LEAST_EXPIRY), _MOST_EXPIRY))
 
 
-def completion_window_seconds(window: str) -> float:
-    """The length of a completion window such as "24h", "1h" or "7d"; infinite for names like "background"."""
-    match = _DURATION.fullmatch(window.strip().lower())
-    return math.inf if match is None else int(match[1]) * _UNIT_SECONDS[match[2]]
+class Described(NamedTuple):
+    """One setting, with all that its field says of it."""
+
+    name: str
+    type: Any
+    default: Any
+    setting: Setting
+
+    @property
+    def flag(self) -> str | None:
+        """The name of its flag, such as "batch-window"; None if the command line does not have it."""
+        if self.setting.flag is None:
+            return None
+        return (self.setting.flag.name or self.name.removesuffix("_seconds")).replace("_", "-")
+
+    def checked(self, value: Any) -> Any:
+        """The value to keep. Raises `TypeError` or `ValueError`, naming the setting."""
+        if self.setting.check is None:
+            return value
+        try:
+            return self.setting.check(value)
+        except (TypeError, ValueError) as error:
+            raise type(error)(f"{self.name} {error}") from None
 
 
-def checked_metadata(metadata: Mapping[str, str] | None) -> dict[str, str]:
-    """A copy of `batch_metadata`, within the API's limits (16 pairs, keys of 64 and values of 512 characters)."""
-    if metadata is not None and not isinstance(metadata, Mapping):
-        raise TypeError(f"batch_metadata must be a dict of texts, not {type(metadata).__name__}")
-    pairs = dict(metadata or {})
-    if len(pairs) > _MAX_PAIRS:
-        raise ValueError(f"batch_metadata may have {_MAX_PAIRS} pairs at most, not {len(pairs)}")
-    for key, value in pairs.items():
-        if not isinstance(key, str) or not isinstance(value, str):
-            raise TypeError(f"batch_metadata must map texts to texts; {key!r} does not")
-        if not 0 < len(key) <= _MAX_KEY:
-            raise ValueError(f"batch_metadata: the key {key!r} must have 1 to {_MAX_KEY} characters")
-        if len(value) > _MAX_VALUE:
-            raise ValueError(f"batch_metadata: the value of {key!r} has more than {_MAX_VALUE} characters")
-    return pairs
+@cache
+def descriptions(arguments: type[Settings]) -> tuple[Described, ...]:
+    """The settings that a class of arguments describes, the first one first; not the SDK's own."""
+    return tuple(
+        Described(name, hint.__origin__, default_of(arguments, name), found)
+        for name, hint in annotations_of(arguments).items()
+        for found in getattr(hint, "__metadata__", ())
+    )
 
 
-def _check_count(name: str, value: object) -> None:
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise TypeError(f"{name} must be a whole number, not {value!r}")
-    if value < 1:
-        raise ValueError(f"{name} must be at least 1, not {value}")
+def annotations_of(arguments: type[Settings]) -> dict[str, Any]:
+    """The annotations of its fields, its own ones first."""
+    return {
+        name: hint for each in arguments.__mro__ for name, hint in inspect.get_annotations(each, eval_str=True).items()
+    }
 
 
-def _check_seconds(name: str, value: object, *, least: float) -> None:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise TypeError(f"{name} must be a number of seconds, not {value!r}")
-    if not math.isfinite(value) or value < least:
-        raise ValueError(f"{name} must be a finite number of seconds of at least {least:g}, not {value}")
-
-
-def _check_journal(path: object) -> None:
-    if path is not None and not (isinstance(path, str | os.PathLike) and os.fspath(path)):
-        raise TypeError(f"journal must be the path of a file, not {path!r}")
-
-
-def _check_handler(handler: object) -> None:
-    if handler is None:
-        return
-    if not callable(handler):
-        raise TypeError(f"batch_event_handler must be callable, not {handler!r}")
-    if inspect.iscoroutinefunction(handler) or inspect.iscoroutinefunction(getattr(handler, "__call__", None)):  # noqa: B004
-        raise TypeError("batch_event_handler must be a plain function: the engine does not await it")
+def default_of(arguments: type[Settings], name: str) -> Any:
+    """The default of one field."""
+    described = Settings.__dataclass_fields__.get(name)
+    if described is None or described.default_factory is MISSING:
+        return getattr(arguments, name)
+    return described.default_factory()

@@ -16,10 +16,14 @@ import autobatcher
 from autobatcher.cli import REQUIRED, find_missing, main
 from autobatcher.cli.demo import demo
 from autobatcher.cli.emulate import emulate
+from autobatcher.client.arguments import ClientArguments
+from autobatcher.engine.settings import descriptions
 
 from .processes import environment, run
 
 pytestmark = pytest.mark.real_time
+
+COMMANDS = ("cancel", "demo", "emulate", "forget", "reconcile", "results", "run", "serve", "status", "watch")
 
 BLOCKED = """
 import sys
@@ -68,6 +72,55 @@ def test_the_help_of_a_command_explains_every_flag_and_has_examples(
     assert all(len(line) <= 80 for line in lines if line.startswith("     autobatcher"))
 
 
+@pytest.mark.parametrize("command", ["", *COMMANDS])
+def test_help_fits_a_terminal_of_80_columns(
+    command: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    assert main([*command.split(), "--help"]) == 0
+    lines = [line.rstrip() for line in capsys.readouterr().out.splitlines()]
+    assert max(len(line) for line in lines) <= 80
+    names = [word for line in lines if line.startswith(" --") for word in line.split() if word.startswith("--")]
+    assert not [name for name in names if name.endswith(("-", "-clo"))]
+    monkeypatch.setenv("COLUMNS", "300")
+    assert main([*command.split(), "--help"]) == 0
+    examples = [line for line in capsys.readouterr().out.splitlines() if line.startswith(" autobatcher ")]
+    assert all(len(line.rstrip()) <= 80 for line in examples), "an example must not be broken by a terminal"
+
+
+@pytest.mark.parametrize(
+    ("flag", "told"),
+    [
+        ("--batch-window DURATION", "[default: 10s]"),
+        ("--journal-retention DURATION", "[default: 7d]"),
+        ("--max-queued-bytes SIZE", "[default: 1GB]"),
+        ("--max-body-bytes SIZE", "[default: 64MB]"),
+        ("--heartbeat DURATION", "[default: 50s]"),
+        ("--keep-active-batches-on-close ", "cancelled upstream"),
+    ],
+)
+def test_help_shows_units_and_defaults(
+    flag: str, told: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "300")
+    assert main(["serve", "--help"]) == 0
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith(f" {flag}")]
+    assert told in line
+
+
+@pytest.mark.parametrize("command", ["serve", "run"])
+def test_every_setting_with_a_flag_is_a_flag(
+    command: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "300")
+    assert main([command, "--help"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    flags = [each.flag for each in descriptions(ClientArguments) if each.flag is not None]
+    assert {"batch-size", "batch-window", "keep-input-files", "base-url"} <= set(flags)
+    for flag in flags:
+        assert sum(line.startswith(f" --{flag} ") for line in lines) == 1, flag
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -91,6 +144,15 @@ def test_the_help_of_a_command_explains_every_flag_and_has_examples(
         (["emulate", "--forward-to", "http://"], "--forward-to"),
         (["emulate", "--faults", "/does/not/exist"], "/does/not/exist: No such file"),
         (["emulate", "--prt", "8000"], "Did you mean --port"),
+        (["emulate", "--batch-seconds", "5parsecs"], '"5parsecs" is no duration: write 10s, 30m, 1.5h or 7d.'),
+        (
+            ["serve", "--api-key", "sk-secret", "--completion-window", "5parsecs"],
+            '--completion-window. Must be a duration such as "24h", "1h" or "7d", or "background"; not',
+        ),
+        (["run", "--api-key", "sk-secret", "--poll-interval", "0", "--", "true"], "--poll-interval"),
+        (["serve", "--api-key", "sk-secret", "--max-queued-bytes", "0"], "--max-queued-bytes"),
+        (["serve", "--api-key", "sk-secret", "--max-body-bytes", "64XB"], '"64XB" is no size: write 500kB, 64MB or'),
+        (["serve", "--api-key", "sk-secret", "--batch-metadata", "a"], "--batch-metadata: expected KEY=VALUE"),
         (["emulat"], "emulate"),
     ],
 )

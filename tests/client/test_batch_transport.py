@@ -147,4 +147,4 @@ def test_a_bad_parameter_is_named_at_construction() -> None:
     with pytest.raises(ValueError, match="batch_size"):
         BatchTransport(batch_size=0)
     with pytest.raises(TypeError, match="batch_sizes"):
-        BatchTransport(batch_sizes=0)
+        BatchTransport(batch_sizes=0)  # type: ignore[call-arg]

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.cli.processes import environment
 from tests.client.test_like_the_sdk import SURFACES as LIKE_THE_SDK
 from tests.client.test_sync import SURFACES as SYNC
 
@@ -57,9 +58,12 @@ def test_the_readmes_serve_section_serves(upstream: str) -> None:
     here = command.replace("https://api.doubleword.ai/v1", upstream).replace("--port 8080", "--port 0")
     quick = here.replace("--batch-window 60", "--batch-window 0.2").replace("--poll-interval 10", "--poll-interval 0.2")
     script = "exec " + quick.replace("autobatcher ", f"{sys.executable} -m autobatcher ", 1)
-    environment = {**os.environ, "DOUBLEWORD_API_KEY": "any"}
     with subprocess.Popen(
-        ["bash", "-c", script], env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        ["bash", "-c", script],
+        env=environment(DOUBLEWORD_API_KEY="any"),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     ) as process:
         assert process.stderr is not None
         (url,) = re.findall(r"(http://\S+/v1) ->", process.stderr.readline())

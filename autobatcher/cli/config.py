@@ -1,0 +1,106 @@
+"""What flags are where the command line does not give them: variables of the environment, and the file of --config."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tomllib
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from cyclopts import App, Argument, ArgumentCollection, Token
+from cyclopts.config import Env
+
+from ..engine.spelling import nearest
+from .config_file import values_for
+from .flags import UsageError
+
+PREFIX = "AUTOBATCHER_"
+
+COMMAND_LINE_ALONE = "it deletes, or widens what a command does, so the command line alone gives it."
+
+Config = Callable[[App, tuple[str, ...], ArgumentCollection], None]
+
+
+class Environment(Env):
+    """Flags as AUTOBATCHER_* variables, --batch-seconds as AUTOBATCHER_BATCH_SECONDS; a flag's help names its own."""
+
+    def __init__(self, root: App) -> None:
+        super().__init__(PREFIX, command=False)
+        self._root = root
+
+    def __call__(self, app: App, commands: tuple[str, ...], arguments: ArgumentCollection) -> None:
+        allowed = _configurable(arguments)
+        _warn_of_unknown_variables(self._root, allowed)
+        super().__call__(app, commands, allowed)
+
+
+def environment_and_file_of(root: App) -> Config:
+    """The environment, and then the file of --config."""
+    environment = Environment(root)
+
+    def config(app: App, commands: tuple[str, ...], arguments: ArgumentCollection) -> None:
+        environment(app, commands, arguments)
+        given = arguments.get("--config", None)
+        if given is not None and given.tokens:
+            _take_file(root, commands[-1], arguments, Path(given.tokens[0].value))
+
+    return config
+
+
+def _take_file(root: App, command: str, arguments: ArgumentCollection, path: Path) -> None:
+    document = _read(path)
+    flags = {name: _by_key(known) for name, known in _arguments_of_all(root) if known.get("--config", None) is not None}
+    for key, values in values_for(document, command, flags, path).items():
+        argument = _by_key(arguments)[key]
+        if not argument.tokens:
+            for index, value in enumerate(values):
+                argument.append(Token(keyword=f"{key} in {path}", value=value, index=index))
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UsageError(f"--config: cannot read {path}: {error}.") from error
+
+
+def _by_key(arguments: ArgumentCollection) -> dict[str, Argument]:
+    """The arguments that a file may set, by their keys in it."""
+    return {each.name.removeprefix("--"): each for each in _configurable(arguments) if each.name != "--config"}
+
+
+def _configurable(arguments: Iterable[Argument]) -> ArgumentCollection:
+    """Those that a variable or a file may give."""
+    return ArgumentCollection(  # type: ignore[no-untyped-call]
+        each for each in arguments if each.index is None and each.name.startswith("--") and each.parameter.show_env_var
+    )
+
+
+def _arguments_of_all(root: App) -> Iterator[tuple[str, ArgumentCollection]]:
+    """Each command that reads its flags from elsewhere, with what it takes."""
+    for name in root:
+        if root[name].config:
+            yield name, root[name].assemble_argument_collection()
+
+
+def _warn_of_unknown_variables(root: App, arguments: ArgumentCollection) -> None:
+    """One line on stderr for each variable that looks like ours and is no flag of any command."""
+    unknown = {name for name in os.environ if name.startswith(PREFIX)} - _variables(arguments)
+    if not unknown:
+        return
+    everything = [each for _, others in _arguments_of_all(root) for each in others]
+    known, all_variables = _variables(_configurable(everything)), _variables(everything)
+    for name in sorted(unknown - known):
+        why = COMMAND_LINE_ALONE if name in all_variables else f"there is no such flag{_did_you_mean(name, known)}"
+        print(f"autobatcher: warning: {name} is ignored: {why}", file=sys.stderr, flush=True)
+
+
+def _did_you_mean(variable: str, known: set[str]) -> str:
+    close = nearest(variable.removeprefix(PREFIX), (name.removeprefix(PREFIX) for name in known))
+    return "." if close is None else f"; did you mean {PREFIX}{close}?"
+
+
+def _variables(arguments: Iterable[Argument]) -> set[str]:
+    return {PREFIX + each.name.removeprefix("--").replace("-", "_").upper() for each in arguments}

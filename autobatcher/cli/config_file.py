@@ -1,0 +1,86 @@
+"""What the TOML file of --config sets: which of its keys are for a command, and whether their values can be. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from types import NoneType
+from typing import Any, get_args, get_origin
+
+from cyclopts import Argument
+
+from ..engine.spelling import did_you_mean
+from .flags import UsageError
+
+
+def values_for(
+    document: Mapping[str, Any], command: str, flags: Mapping[str, Mapping[str, Argument]], path: Path
+) -> dict[str, list[str]]:
+    """The values, as the command line would have them, for the flags of one command.
+
+    Keys outside tables are for every command that knows them; those in the command's own table win.
+
+    Args:
+        flags: for each command that takes a file, what it knows, by key.
+
+    Raises:
+        UsageError: for a table or a key that no command knows, and for a value of a wrong type.
+    """
+    everywhere: dict[str, list[str]] = {}
+    own: dict[str, list[str]] = {}
+    for key, value in document.items():
+        if isinstance(value, Mapping):
+            _refuse_unknown(f"table [{key}]", key, flags, path)
+            found = _checked(value, flags[key], f"[{key}] ", path)
+            own |= found if key == command else {}
+        else:
+            known = {name: each for of_command in flags.values() for name, each in of_command.items()}
+            everywhere |= _checked({key: value}, known, "", path)
+    return {key: values for key, values in everywhere.items() if key in flags[command]} | own
+
+
+def _checked(table: Mapping[str, Any], known: Mapping[str, Argument], where: str, path: Path) -> dict[str, list[str]]:
+    values = {}
+    for written, value in table.items():
+        key = written.replace("_", "-")
+        _refuse_unknown(f"key {where}{written}", key, known, path)
+        wanted = _wanted(known[key])
+        if not _fits(value, known[key]):
+            raise UsageError(f"--config {path}: {where}{written} must be {wanted}, not {value!r}.")
+        values[key] = [str(each) for each in (value if isinstance(value, list) else [value])]
+    return values
+
+
+def _refuse_unknown(what: str, name: str, known: Iterable[str], path: Path) -> None:
+    if name not in known:
+        raise UsageError(f"--config {path}: there is no {what}{did_you_mean(name, known) or '.'}")
+
+
+def _fits(value: Any, argument: Argument) -> bool:
+    """Whether a flag can have that value. Numbers with units may be texts."""
+    kind = _kind(argument)
+    if get_origin(kind) is list:
+        return isinstance(value, list) and all(isinstance(each, str) for each in value)
+    if kind is bool or isinstance(value, bool):
+        return kind is bool and isinstance(value, bool)
+    if kind in (int, float):
+        numbers = (int, float) if kind is float else (int,)
+        return isinstance(value, (*numbers, str) if argument.parameter.metavar else numbers)
+    return isinstance(value, str)
+
+
+def _wanted(argument: Argument) -> str:
+    kind = _kind(argument)
+    if get_origin(kind) is list:
+        return "a list of texts"
+    if argument.parameter.metavar == "DURATION":
+        return 'a number of seconds, or a text such as "30m"'
+    if argument.parameter.metavar == "SIZE":
+        return 'a number of bytes, or a text such as "64MB"'
+    return {bool: "true or false", int: "a whole number", float: "a number"}.get(kind, "a text")
+
+
+def _kind(argument: Argument) -> Any:
+    """The type of its values, whether or not it may be left out."""
+    kinds = [each for each in get_args(argument.hint) if each is not NoneType]
+    return kinds[0] if NoneType in get_args(argument.hint) else argument.hint

@@ -1,0 +1,97 @@
+"""The flags of the settings: made from their descriptions, and turned back into settings."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import field
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+from cyclopts import Parameter
+
+from ..engine.settings import Described, Settings, descriptions
+from .flags import Bytes, Count, Seconds, Switch, UsageError
+
+_Flags = TypeVar("_Flags")
+
+_TYPES: dict[Any, Any] = {
+    bool: Switch,
+    float: Seconds,
+    int: Count,
+    Mapping[str, str]: Annotated[list[str], Parameter(negative=(), metavar="KEY=VALUE", show_default=False)],
+    str: str,
+    str | os.PathLike[str] | None: Path | None,
+}
+"""The type of a flag, for each type that a setting has."""
+
+
+def with_settings(flags: type[_Flags]) -> type[_Flags]:
+    """Decorate a class of flags: it gets a flag for each setting that the command line has, before its own."""
+    described = [each for each in descriptions(Settings) if each.flag is not None]
+    flags.__annotations__ = {_field(each): _annotation(each) for each in described} | flags.__annotations__
+    for each in described:
+        setattr(flags, _field(each), _default(each))
+    return flags
+
+
+def settings_of(flags: object) -> dict[str, Any]:
+    """The settings that the flags mean. Raises `UsageError` for one that means none."""
+    return {
+        each.name: _value(each, getattr(flags, _field(each)))
+        for each in descriptions(Settings)
+        if each.flag is not None
+    }
+
+
+def _field(described: Described) -> str:
+    return (described.flag or "").replace("-", "_")
+
+
+def _annotation(described: Described) -> Any:
+    of_flag, setting = described.setting.flag, described.setting
+    help_ = (of_flag and of_flag.help) or setting.help
+    kind = Bytes if setting.unit == "bytes" else _TYPES[described.type]
+    checks_value = isinstance(described.default, int | float | str) and setting.check is not None
+    validator = partial(_validate, described) if checks_value else None
+    return Annotated[kind, Parameter(help=_sentence(help_), validator=validator)]
+
+
+def _validate(described: Described, _: Any, value: Any) -> None:
+    assert described.setting.check is not None
+    try:
+        described.setting.check(value)
+    except (TypeError, ValueError) as error:
+        raise ValueError(_sentence(str(error))) from error
+
+
+def _sentence(text: str) -> str:
+    return f"{text[0].upper()}{text[1:]}."
+
+
+def _default(described: Described) -> Any:
+    if _is_negated(described):
+        return False
+    return field(default_factory=list) if isinstance(described.default, Mapping) else described.default
+
+
+def _value(described: Described, given: Any) -> Any:
+    if _is_negated(described):
+        return not given
+    return parse_metadata(given) if isinstance(described.default, Mapping) else given
+
+
+def _is_negated(described: Described) -> bool:
+    return described.setting.flag is not None and described.setting.flag.negates
+
+
+def parse_metadata(items: list[str]) -> dict[str, str]:
+    """KEY=VALUE texts as a dict. Raises `UsageError` for one that is none."""
+    pairs = {}
+    for item in items:
+        key, equals, value = item.partition("=")
+        if not equals or not key:
+            raise UsageError(f"--batch-metadata: expected KEY=VALUE, not {item!r}.")
+        pairs[key] = value
+    return pairs

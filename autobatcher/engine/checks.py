@@ -1,0 +1,104 @@
+"""What the values of settings are checked for. Each check returns the value to keep.
+
+Each raises `TypeError` or `ValueError` with the end of a sentence that begins with the name of the setting.
+"""
+
+from __future__ import annotations
+
+import inspect
+import math
+import os
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from .units import parse_units
+
+_MAX_PAIRS, _MAX_KEY, _MAX_VALUE = 16, 64, 512
+
+WINDOWS_WITHOUT_A_LENGTH = frozenset({"background"})
+"""Completion windows that are no duration. Doubleword takes "background": whenever there is room to spare."""
+
+
+def count(value: object) -> int:
+    """A whole number of at least 1."""
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"must be a whole number, not {value!r}")
+    if value < 1:
+        raise ValueError(f"must be at least 1, not {value}")
+    return value
+
+
+def seconds(*, least: float) -> Callable[[object], float]:
+    """A finite number of seconds of at least `least`."""
+
+    def check(value: object) -> float:
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise TypeError(f"must be a number of seconds, not {value!r}")
+        if not math.isfinite(value) or value < least:
+            raise ValueError(f"must be a finite number of seconds of at least {least:g}, not {value}")
+        return value
+
+    return check
+
+
+def switch(value: object) -> bool:
+    """True or False."""
+    if not isinstance(value, bool):
+        raise TypeError(f"must be True or False, not {value!r}")
+    return value
+
+
+def completion_window(value: object) -> str:
+    """A duration with a unit, or a word that a provider documents."""
+    if not isinstance(value, str):
+        raise TypeError(f'must be text such as "24h", not {value!r}')
+    completion_window_seconds(value)
+    return value
+
+
+def completion_window_seconds(window: str) -> float:
+    """The length of a completion window such as "24h", "1h" or "7d"; infinite for "background".
+
+    Raises:
+        ValueError: for any other text.
+    """
+    if window.strip().lower() in WINDOWS_WITHOUT_A_LENGTH:
+        return math.inf
+    try:
+        return parse_units(window)
+    except ValueError:
+        words = ", ".join(f'"{word}"' for word in sorted(WINDOWS_WITHOUT_A_LENGTH))
+        raise ValueError(f'must be a duration such as "24h", "1h" or "7d", or {words}; not {window!r}') from None
+
+
+def metadata(value: object) -> dict[str, str]:
+    """A copy of the pairs, within the API's limits: 16 pairs, keys of 64 and values of 512 characters."""
+    if value is not None and not isinstance(value, Mapping):
+        raise TypeError(f"must be a dict of texts, not {type(value).__name__}")
+    pairs: dict[Any, Any] = dict(value or {})
+    if len(pairs) > _MAX_PAIRS:
+        raise ValueError(f"may have {_MAX_PAIRS} pairs at most, not {len(pairs)}")
+    for key, text in pairs.items():
+        if not isinstance(key, str) or not isinstance(text, str):
+            raise TypeError(f"must map texts to texts; {key!r} does not")
+        if not 0 < len(key) <= _MAX_KEY:
+            raise ValueError(f"must have keys of 1 to {_MAX_KEY} characters, unlike {key!r}")
+        if len(text) > _MAX_VALUE:
+            raise ValueError(f"must have values of {_MAX_VALUE} characters at most, unlike that of {key!r}")
+    return pairs
+
+
+def path(value: object) -> str | os.PathLike[str] | None:
+    """The path of a file, or None."""
+    if value is None or (isinstance(value, str | os.PathLike) and os.fspath(value)):
+        return value
+    raise TypeError(f"must be the path of a file, not {value!r}")
+
+
+def handler(value: Any) -> Any:
+    """A plain function, or None."""
+    if value is not None and not callable(value):
+        raise TypeError(f"must be callable, not {value!r}")
+    if inspect.iscoroutinefunction(value) or inspect.iscoroutinefunction(getattr(value, "__call__", None)):  # noqa: B004
+        raise TypeError("must be a plain function: the engine does not await it")
+    return value
