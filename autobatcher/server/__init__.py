@@ -7,6 +7,7 @@ heartbeat.py     how long which client bears silence
 exchange.py      one HTTP exchange: bodies within limits, responses that may begin early
 report.py        what is going on; tally.py counts, metrics.py tells Prometheus, page.html shows a person
 worker.py        hypercorn's trio worker, made safe against its clients
+file_limit.py    how many connections may be open
 serving.py       client, app and worker together, from start-up to the last goodbye: `serve`
 """
 
