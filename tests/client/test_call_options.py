@@ -8,6 +8,7 @@ from typing import Any
 import anyio
 import openai
 import pytest
+from openai.resources.responses import AsyncResponses
 
 from autobatcher import BatchOpenAI, BatchTimeoutError, UnbatchableRequestError
 from autobatcher.emulator import FaultPlan, HttpFault, LineFault
@@ -209,7 +210,7 @@ async def test_the_unbatched_client_answers_at_once_and_at_full_price() -> None:
 
 async def test_responses_over_a_websocket_are_refused_rather_than_paid_in_full() -> None:
     async with open_harness() as harness, harness.client() as client:
-        if not hasattr(openai.resources.responses.AsyncResponses, "connect"):
+        if not hasattr(AsyncResponses, "connect"):
             pytest.skip("this openai has none")
         with pytest.raises(UnbatchableRequestError, match="unbatched"):
             client.responses.connect()
