@@ -90,7 +90,9 @@ DIFFERS_BY_PYTHON = (
     "tests/journal/test_reruns.py",
 )
 DIFFERS_BY_VERSION = (
-    "tests/cli",
+    "tests/cli/test_command_line.py",
+    "tests/cli/test_emulate.py",
+    "tests/cli/test_journal_commands.py",
     "tests/client/test_calls.py",
     "tests/client/test_leaving.py",
     "tests/client/test_like_the_sdk.py",
