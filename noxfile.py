@@ -86,8 +86,6 @@ DIFFERS_BY_PYTHON = (
     "tests/engine/test_event_loop.py",
     "tests/journal/test_doors.py",
     "tests/journal/test_journal_file.py",
-    "tests/journal/test_reconciling.py",
-    "tests/journal/test_reruns.py",
 )
 DIFFERS_BY_VERSION = (
     "tests/cli/test_command_line.py",
