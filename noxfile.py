@@ -1,7 +1,12 @@
-"""`nox` runs what a change must pass; `nox -s NAME` one of them. `nox --list` tells the rest."""
+"""`nox` runs what a change must pass; `nox -s NAME` one of them. `nox --list` tells the rest.
+
+The whole suite runs once in `tests`; `tests_elsewhere` and `lowest` run what differs by Python, SDK or version.
+`nox -s nightly` runs everything everywhere, and what is random many times: an hour or two.
+"""
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -11,7 +16,7 @@ from pathlib import Path
 import nox
 
 nox.options.default_venv_backend = "uv|virtualenv"
-nox.options.sessions = ["lint", "types", "tests", "package"]
+nox.options.sessions = ["lint", "types", "tests", "tests_elsewhere", "lowest", "package"]
 nox.options.error_on_missing_interpreters = False
 
 SOURCES = ("autobatcher", "tests", "benchmarks", "noxfile.py")
@@ -61,16 +66,88 @@ FLAKE8_ASYNC = (
 FOUND = [python for python in PYTHONS if _found(python)]
 
 
-# Both majors of the SDK on the oldest Python found, the newer one on every other.
-COMBINATIONS = [(FOUND[0], "2"), *((python, "3") for python in FOUND)]
+PARALLEL = ("-n", str((os.cpu_count() or 2) + 1), "--dist", "worksteal")
+"""One more than there are processors, since many tests wait for processes that start."""
+
+DIFFERS_BY_SDK = (
+    "tests/client",
+    "tests/docs",
+    "tests/engine/test_fault_table.py",  # the HTTP library is another one, too
+    "tests/server/test_proxy.py",
+    "tests/cli/test_demo.py",
+)
+DIFFERS_BY_PYTHON = (
+    "tests/test_platforms.py",
+    "tests/cli/test_command_line.py",
+    "tests/cli/test_signals.py",
+    "tests/client/test_cancellation.py",
+    "tests/client/test_leaving.py",
+    "tests/client/test_sync.py",
+    "tests/engine/test_event_loop.py",
+    "tests/journal/test_doors.py",
+    "tests/journal/test_journal_file.py",
+)
+DIFFERS_BY_VERSION = (
+    "tests/cli/test_command_line.py",
+    "tests/cli/test_emulate.py",
+    "tests/cli/test_journal_commands.py",
+    "tests/client/test_calls.py",
+    "tests/client/test_leaving.py",
+    "tests/client/test_like_the_sdk.py",
+    "tests/client/test_ownership.py",
+    "tests/emulator/test_app.py",
+    "tests/engine/test_event_loop.py",
+    "tests/server/test_connections.py",
+    "tests/server/test_proxy.py",
+)
+"""These ask most of what differs, or failed before where it did. `nightly` runs the whole suite there."""
+
+ELSEWHERE = [
+    nox.param(FOUND[0], "2", DIFFERS_BY_SDK, id=f"{FOUND[0]}, openai 2"),
+    *(nox.param(python, "3", DIFFERS_BY_PYTHON, id=python) for python in FOUND[1:]),
+]
+
+
+@nox.session(python=FOUND[0])
+def tests(session: nox.Session) -> None:
+    """The whole test suite, on asyncio and trio: the oldest Python found, the newest openai."""
+    session.install("-e", ".[test]", OPENAI["3"])
+    session.run("pytest", *PARALLEL, *session.posargs)
 
 
 @nox.session
-@nox.parametrize("python,openai", COMBINATIONS)
-def tests(session: nox.Session, openai: str) -> None:
-    """The test suite, on asyncio and trio, with openai 2.x and 3.x."""
+@nox.parametrize("python,openai,paths", ELSEWHERE)
+def tests_elsewhere(session: nox.Session, openai: str, paths: tuple[str, ...]) -> None:
+    """What differs by Python or by openai's major version, where `tests` does not run it."""
     session.install("-e", ".[test]", OPENAI[openai])
-    session.run("pytest", "-n", "2", *session.posargs)
+    session.run("pytest", *PARALLEL, *(session.posargs or paths))
+
+
+@nox.session(python=FOUND[0], venv_backend="uv")
+def lowest(session: nox.Session) -> None:
+    """What differs by version, with the lowest version of each dependency that pyproject.toml declares."""
+    session.install("--resolution", "lowest-direct", "-e", ".[test]")
+    session.run("pytest", *PARALLEL, *(session.posargs or DIFFERS_BY_VERSION))
+
+
+@nox.session(python=FOUND[-1], venv_backend="uv")
+def newest(session: nox.Session) -> None:
+    """The whole suite with the newest version of each dependency, also what is not quite released, and Python."""
+    session.install("--upgrade", "--prerelease", "allow", "-e", ".[test]")
+    session.run("pytest", *PARALLEL, *session.posargs)
+
+
+@nox.session(venv_backend="none")
+def nightly(session: nox.Session) -> None:
+    """What takes too long for each change: the whole suite on all of it, all frameworks, and thousands of seeds."""
+    frameworks = [f"frameworks({name})" for name in FRAMEWORKS]
+    for name in ("lint", "types", "package", "tests", "newest", "soak", *frameworks):
+        session.notify(name)
+    elsewhere = [f"tests_elsewhere({case.id})" for case in ELSEWHERE]
+    for name in (*elsewhere, "lowest"):
+        session.notify(name, posargs=["tests"])
+    for name, count in {"contract": "200", "crashes": "200", "seeds": "5000"}.items():
+        session.notify(name, posargs=[count])
 
 
 @nox.session
@@ -115,10 +192,13 @@ def lint(session: nox.Session) -> None:
 
 @nox.session
 def types(session: nox.Session) -> None:
-    """mypy strict over everything, pyright over what users import."""
+    """mypy strict over everything, for each platform, and pyright over what users import."""
     session.install(".[types]")
     session.run("mypy")
+    for platform in ("win32", "darwin"):
+        session.run("mypy", "--platform", platform, "autobatcher")
     session.run("pyright", "--verifytypes", "autobatcher", "--ignoreexternal")
+    session.run("pyright", "tests/public_types.py")
 
 
 @nox.session
@@ -151,10 +231,10 @@ def seeds(session: nox.Session) -> None:
 
 @nox.session
 def crashes(session: nox.Session) -> None:
-    """Processes with a journal killed at fifty-six points each, library and proxy, or at as many as you say."""
+    """Processes with a journal killed once in each phase, library and proxy, or at as many points as you say."""
     session.install("-e", ".[test]")
-    count = session.posargs[0] if session.posargs else "56"
-    session.run("pytest", "tests/journal/test_crashes.py", "-n", "2", env={"CRASHES": count})
+    count = session.posargs[0] if session.posargs else "7"
+    session.run("pytest", "tests/journal/test_crashes.py", *PARALLEL, env={"CRASHES": count})
 
 
 @nox.session

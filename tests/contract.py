@@ -23,7 +23,7 @@ def started(*arguments: str) -> Iterator[str]:
 
 
 def main() -> int:
-    examples = sys.argv[1] if len(sys.argv) > 1 else "50"
+    examples = sys.argv[1] if len(sys.argv) > 1 else "10"
     with (
         started("emulate") as upstream,
         started(

@@ -39,7 +39,15 @@ EXAMPLES = """
 
 USAGE = "Usage: autobatcher run [OPTIONS] -- COMMAND ARGS..."
 
-PASSED_ON = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2)
+
+def _signals_here(*names: str) -> tuple[signal.Signals, ...]:
+    """Those that this platform has: Windows has two of them."""
+    return tuple(getattr(signal, name) for name in names if hasattr(signal, name))
+
+
+FROM_A_KEYBOARD = _signals_here("SIGINT", "SIGQUIT")
+ABOUT_THE_END = (*FROM_A_KEYBOARD, *_signals_here("SIGTERM", "SIGHUP"))
+PASSED_ON = (*ABOUT_THE_END, *_signals_here("SIGUSR1", "SIGUSR2"))
 """Signals that are the command's business, not ours: we end when it does."""
 
 GRACE_SECONDS = 5.0
@@ -146,12 +154,17 @@ async def _pass_on(signals: AsyncIterator[int], end_badly: Callable[[], None], p
     """Give the command each signal that comes; one that asks it to end also sets a limit to its batches."""
     async with trio.open_nursery() as nursery:
         async for number in signals:
-            # A terminal's Ctrl-C goes to the whole foreground group: the command has had it already.
-            if not (number in (signal.SIGINT, signal.SIGQUIT) and sys.stdin is not None and sys.stdin.isatty()):
+            if not (number in FROM_A_KEYBOARD and _shares_a_keyboard()):
                 with contextlib.suppress(ProcessLookupError):
                     process.send_signal(number)
-            if number not in (signal.SIGUSR1, signal.SIGUSR2):
+            if number in ABOUT_THE_END:
                 nursery.start_soon(_call_later, end_badly)
+
+
+def _shares_a_keyboard() -> bool:
+    """A terminal's Ctrl-C goes to the whole foreground group, and on Windows to all on the console: the command has had
+    it already."""
+    return os.name == "nt" or (sys.stdin is not None and sys.stdin.isatty())
 
 
 async def _call_later(end_badly: Callable[[], None]) -> None:

@@ -7,6 +7,7 @@ heartbeat.py      how often which client gets a heartbeat
 exchange.py       one HTTP exchange: bodies within limits, responses that may begin early
 report.py         what is going on; tally.py counts, metrics.py tells Prometheus, page.html shows a person
 description.py    the OpenAPI description
+file_limit.py     how many connections may be open
 serving.py        client, app and worker together, from start-up to shutdown: `serve`
 hypercorn/        the server under it: hypercorn's trio worker, made safe against its clients
 """

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import resource
 import socket
 import sys
 from functools import partial
@@ -12,6 +11,7 @@ from typing import Any
 import trio
 
 from ..client.openai import BatchOpenAI
+from .file_limit import raise_file_limit
 from .hypercorn.worker import make_config, run_worker
 
 YOUNG_OBJECTS = 50_000
@@ -54,12 +54,6 @@ async def serve(
         task_status.started()
         await stop.wait()
         await client.close()
-
-
-def raise_file_limit() -> None:
-    """As many open connections as the system allows: each waiting HTTP/1.1 request holds one."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def calm_garbage_collection() -> None:

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from typing import IO
 
 COMMAND = [sys.executable, "-m", "autobatcher"]
-RUN_SECONDS = 40
+RUN_SECONDS = 100
 
 
 def environment(**variables: str) -> dict[str, str]:

@@ -102,7 +102,8 @@ def test_it_is_an_openai_client_and_its_construction_starts_nothing() -> None:
 
 @pytest.mark.proves("surfaces", "BatchOpenAISync, many threads")
 def test_calls_of_many_threads_travel_together_and_each_has_its_own_answer() -> None:
-    with open_client() as (emulator, client), ThreadPoolExecutor(50) as threads:
+    together = open_client(batch_size=50, batch_window_seconds=30)
+    with together as (emulator, client), ThreadPoolExecutor(50) as threads:
         texts = [f"text-{i}." for i in range(50)]
         answers = list(threads.map(lambda text: chat(client, text).choices[0].message.content, texts))
         assert answers == texts

@@ -46,7 +46,7 @@ def test_an_example_of_the_readme_runs(example: str, upstream: str, tmp_path: Pa
     environment = {**os.environ, "OPENAI_BASE_URL": upstream, "OPENAI_API_KEY": "any"}
     here = example.replace("https://api.groq.com/openai/v1", upstream)
     command = [sys.executable, "-W", "error", "-c", here]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=50, cwd=tmp_path)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=100, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip()
     assert done.stderr == ""

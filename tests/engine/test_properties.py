@@ -26,7 +26,7 @@ from autobatcher.emulator.statistics import Statistics
 from tests.harness import SDK_LIBRARY, Harness, ask, pause_process
 
 SEEDS = int(os.environ.get("HYPOTHESIS_SEEDS", "0"))
-EXAMPLES = settings(max_examples=SEEDS or 200, derandomize=not SEEDS)
+EXAMPLES = settings(max_examples=SEEDS or 100, derandomize=not SEEDS)
 
 How = Literal["cancel scope", "native"]
 

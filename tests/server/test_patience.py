@@ -556,7 +556,10 @@ class TestReports:
             paid.append((sent.method, sent.headers["authorization"]))
 
         with trio.fail_after(LIMIT):
-            async with open_proxy(app={"forward_keys": True}) as proxy, proxy.http() as http:
+            async with (
+                open_proxy(app={"forward_keys": True}, batch_size=2, batch_window_seconds=1) as proxy,
+                proxy.http() as http,
+            ):
                 proxy.client.event_hooks["request"].append(note)
                 async with trio.open_nursery() as nursery:
                     for key in ("a", "a", "b"):

@@ -85,7 +85,8 @@ async def test_the_synchronous_sdk_and_curl_work_too() -> None:
 
 async def test_http2_works_beside_http1() -> None:
     with trio.fail_after(LIMIT):
-        async with open_proxy() as proxy, proxy.http(http1=False, http2=True) as client:
+        gathering = open_proxy(batch_size=20, batch_window_seconds=LIMIT)
+        async with gathering as proxy, proxy.http(http1=False, http2=True) as client:
             answers: list[httpx.Response] = []
 
             async def ask() -> None:
@@ -110,7 +111,7 @@ async def test_fields_nobody_knows_survive_both_ways() -> None:
 
 async def test_simultaneous_clients_share_a_batch() -> None:
     with trio.fail_after(LIMIT):
-        async with open_proxy(batch_window_seconds=0.5) as proxy, proxy.http() as client:
+        async with open_proxy(batch_size=50, batch_window_seconds=LIMIT) as proxy, proxy.http() as client:
             texts: list[str] = []
 
             async def ask(number: int) -> None:
