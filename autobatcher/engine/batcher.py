@@ -212,7 +212,7 @@ class Batcher:
         if self.was_stopped or self._is_closed or request.retries_left <= 0:
             return False
         request.retries_left -= 1
-        request.throttling = None
+        request.throttle_patience = None
         self.queue.add(request)  # and not to a line of the very batch that has just ended
         return True
 
@@ -221,7 +221,7 @@ class Batcher:
         if batch in self._batches:
             self._batches.discard(batch)
             if batch.was_accepted:
-                self.queue.eased(batch.key)
+                self.queue.batch_ended(batch.key)
             self._wake_up()
 
     # ---- the journal ----
@@ -278,7 +278,7 @@ class Batcher:
     # ---- starting batches ----
 
     def _add(self, request: Request) -> None:
-        if self._recovery is None or not self._recovery.take(request):
+        if self._recovery is None or not self._recovery.claim(request):
             self.queue.add(request)
 
     def _wake_up(self) -> None:
@@ -290,7 +290,7 @@ class Batcher:
         while not self.was_stopped:
             self._wake = anyio.Event()  # before looking, so that nothing between looking and waiting is missed
             while self._resumed:
-                nursery.start_soon(self._live, self._resumed.pop(0))
+                nursery.start_soon(self._run_batch, self._resumed.pop(0))
             room = max(0, self.settings.max_active_batches - len(self._batches))  # resumed ones may be more
             for requests in self.queue.due(room):
                 self._start_batch(nursery, requests)
@@ -310,19 +310,19 @@ class Batcher:
             return
         self._batches.add(batch)
         if self._recovery is not None:
-            self._recovery.lives(batch)
-        nursery.start_soon(self._live, batch)
+            self._recovery.batch_started(batch)
+        nursery.start_soon(self._run_batch, batch)
 
-    async def _live(self, batch: Batch) -> None:
+    async def _run_batch(self, batch: Batch) -> None:
         try:
             await batch.run()
         except Exception:  # in a shutdown; its callers have been told, and others must not suffer
             logger.exception("autobatcher: a defect in leaving batch %s", batch.upstream.batch_id)
-            batch.upstream.tell_cancel_failed("a defect of autobatcher in leaving it")
+            batch.upstream.emit_cancel_failed("a defect of autobatcher in leaving it")
         finally:
             self.release(batch)
             if self._recovery is not None:
-                self._recovery.over(batch)
+                self._recovery.batch_ended(batch)
 
     def _close(self, error_for: ErrorFor) -> None:
         """Tell everyone who waits, before the shutdown of any batch takes its time. The first call counts."""
@@ -335,7 +335,7 @@ class Batcher:
         self.queue.fail_all(error_for)
         for batch in self._batches:
             batch.close()
-        self._byte_limiter.open()
+        self._byte_limiter.admit_all()
         self.emit(
             events.ClientClosing,
             pending_request_count=pending_request_count,

@@ -6,11 +6,11 @@ import anyio
 
 
 class ByteLimiter:
-    """Lets in up to `most` bytes at a time. One request larger than that is let in alone."""
+    """Lets in up to `limit` bytes at a time. One request larger than that is let in alone."""
 
-    def __init__(self, most: int) -> None:
-        self._most = most
-        self._inside = 0
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._used = 0
         self._waiting: dict[anyio.Event, int] = {}  # in the order in which they came
 
     async def acquire(self, size: int) -> None:
@@ -19,46 +19,46 @@ class ByteLimiter:
         Cancelled: nothing is taken up.
         """
         if not self._waiting and self._has_room(size):
-            self._inside += size
+            self._used += size
             return
-        let_in = anyio.Event()
-        self._waiting[let_in] = size
+        admitted = anyio.Event()
+        self._waiting[admitted] = size
         try:
-            await let_in.wait()
+            await admitted.wait()
         except BaseException:
-            if let_in.is_set():  # and cancelled at the same time
+            if admitted.is_set():  # and cancelled at the same time
                 self.release(size)
             else:
-                del self._waiting[let_in]
-                self._let_in()
+                del self._waiting[admitted]
+                self._admit()
             raise
 
     def acquire_nowait(self, size: int) -> None:
         """The same without waiting. Raises `anyio.WouldBlock` if there is no room, or others wait."""
         if self._waiting or not self._has_room(size):
             raise anyio.WouldBlock
-        self._inside += size
+        self._used += size
 
     def release(self, size: int) -> None:
         """`size` bytes are queued no more. Synchronous."""
-        self._inside -= size
-        self._let_in()
+        self._used -= size
+        self._admit()
 
-    def open(self) -> None:
+    def admit_all(self) -> None:
         """Let everyone in: what it guards has ended, and will say so itself."""
-        for let_in, size in self._waiting.items():
-            self._inside += size
-            let_in.set()
+        for admitted, size in self._waiting.items():
+            self._used += size
+            admitted.set()
         self._waiting.clear()
 
     def _has_room(self, size: int) -> bool:
-        return self._inside == 0 or self._inside + size <= self._most
+        return self._used == 0 or self._used + size <= self._limit
 
-    def _let_in(self) -> None:
+    def _admit(self) -> None:
         while self._waiting:
-            let_in, size = next(iter(self._waiting.items()))
+            admitted, size = next(iter(self._waiting.items()))
             if not self._has_room(size):
                 return
-            del self._waiting[let_in]
-            self._inside += size
-            let_in.set()
+            del self._waiting[admitted]
+            self._used += size
+            admitted.set()

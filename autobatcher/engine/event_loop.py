@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import trio
 
-_running_tasks: set[asyncio.Task[None]] = set()
+_background_tasks: set[asyncio.Task[None]] = set()
 """asyncio itself keeps only weak references to tasks."""
 
 
@@ -54,13 +54,13 @@ def start_in_background(run: Callable[[], Coroutine[Any, Any, None]], *, name: s
         lowlevel.spawn_system_task(run, name=name)
         return
     task = asyncio.get_running_loop().create_task(run(), name=name, context=Context())
-    _running_tasks.add(task)
-    task.add_done_callback(_running_tasks.discard)
+    _background_tasks.add(task)
+    task.add_done_callback(_background_tasks.discard)
     task.add_done_callback(lambda _: at_end())
 
 
 def new_waiter() -> tuple[Any, Awaitable[object]]:
-    """A place for the task that runs now, and what it is to await there, at once and once, until somebody calls `wake`.
+    """A waiter for the running task, and what the task must await, at once and only once, until `wake` is called.
 
     Cancelled: the task leaves at once; a later `wake` does nothing.
     """
@@ -68,16 +68,16 @@ def new_waiter() -> tuple[Any, Awaitable[object]]:
     if lowlevel is None:
         future = asyncio.get_running_loop().create_future()
         return future, future
-    place = _TrioWaiter(lowlevel)
-    return place, lowlevel.wait_task_rescheduled(place)
+    waiter = _TrioWaiter(lowlevel)
+    return waiter, lowlevel.wait_task_rescheduled(waiter)
 
 
-def wake(place: Any) -> None:
-    """Let the task that waits at `place` go on. Synchronous; once."""
-    if isinstance(place, _TrioWaiter):
-        place.wake()
-    elif not place.done():  # it is, if its task was cancelled and has not yet run
-        place.set_result(None)
+def wake(waiter: Any) -> None:
+    """Let the task that waits at `waiter` go on. Synchronous; once."""
+    if isinstance(waiter, _TrioWaiter):
+        waiter.wake()
+    elif not waiter.done():  # it is, if its task was cancelled and has not yet run
+        waiter.set_result(None)
 
 
 def _trio_lowlevel() -> Any:

@@ -60,11 +60,11 @@ class Host:
             ClientClosedError: after `close`, or after the nursery that ran the engine has ended.
             WrongEventLoopError: if the engine runs in another event loop.
         """
-        return await self._batcher_here().submit(request)
+        return await self._batcher_in_running_loop().submit(request)
 
     def submit_nowait(self, request: Request) -> None:
         """`Batcher.submit_nowait`, in the same way; in an event loop only. Raises as `submit` does."""
-        self._batcher_here().submit_nowait(request)
+        self._batcher_in_running_loop().submit_nowait(request)
 
     async def run(self, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:  # noqa: ASYNC128  (passed on to the one that calls started())
         """Run the engine in the caller's own task, until `close` or cancellation. See `Batcher.run`.
@@ -98,7 +98,7 @@ class Host:
         if self.is_running:
             assert self._batcher is not None
             self.stop()
-            if self.is_here:
+            if self.is_in_running_loop:
                 await self._batcher.wait_ended()
 
     def stop(self, *, well: bool = True) -> None:
@@ -130,7 +130,7 @@ class Host:
         return self._batcher is not None and not self._batcher.has_ended and is_alive(self._loop)
 
     @property
-    def is_here(self) -> bool:
+    def is_in_running_loop(self) -> bool:
         """Whether the engine belongs to the event loop that runs now."""
         return self._loop is running_loop()
 
@@ -144,10 +144,10 @@ class Host:
                 source=self,
             )
 
-    def _batcher_here(self) -> Batcher:
+    def _batcher_in_running_loop(self) -> Batcher:
         if self._is_closed:
             raise ClientClosedError("The client is closed, or the nursery that ran it has ended.")
-        if self._batcher is not None and not self._batcher.has_ended and self.is_here:
+        if self._batcher is not None and not self._batcher.has_ended and self.is_in_running_loop:
             return self._batcher
         if self.is_running:
             raise WrongEventLoopError(

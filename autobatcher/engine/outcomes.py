@@ -53,7 +53,7 @@ cancels a batch wants it to stop; and what a completed batch counts as done was 
 _RETRYABLE_CODES = frozenset({_NOT_EXECUTED, "batch_expired", "NetworkError", "Timeout", "TaskTerminated"})
 """Codes of lines that were not executed, or not to their end: OpenAI's, then those of Doubleword's fusillade."""
 
-_NO_ROOM = re.compile(
+_THROTTLED = re.compile(
     "token_limit_exceeded|enqueued|quota_exceeded|too_many_batches|rate_limit|capacity", re.IGNORECASE
 )
 """Codes with which batches fail whose upstream has no room for them now: OpenAI's and Azure's token_limit_exceeded
@@ -75,7 +75,7 @@ def is_retryable(outcome: Answer | BatchError) -> bool:
 
 def is_throttled(state: BatchState) -> bool:
     """Whether a batch failed only because the upstream has no room for it now."""
-    return bool(state.problems) and all(p.line is None and _NO_ROOM.search(p.code) for p in state.problems)
+    return bool(state.problems) and all(p.line is None and _THROTTLED.search(p.code) for p in state.problems)
 
 
 def problems_at_upload(error: UpstreamError, provider: ProviderProfile) -> tuple[Problem, ...]:
@@ -87,7 +87,7 @@ def problems_at_upload(error: UpstreamError, provider: ProviderProfile) -> tuple
     return (Problem(message=reason, line=int(found[1])),) if found else ()
 
 
-def refused_line(problem: Problem, status_code: int, custom_id: str, batch_id: str | None) -> Answer:
+def rejected_line(problem: Problem, status_code: int, custom_id: str, batch_id: str | None) -> Answer:
     """The answer to a request that no batch will have: a bad request, as a real-time call's would be."""
     error = {"message": problem.message, "type": "invalid_request_error", "param": None, "code": problem.code or None}
     body = msgspec.json.encode({"error": error})

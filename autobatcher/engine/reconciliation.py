@@ -81,7 +81,7 @@ class Reconciling:
         self._account_for = account_for
         self._settings = Settings(delete_input_files=delete_input_files)
         self._forgets_gone = forgets_gone
-        self._turns = anyio.CapacityLimiter(CONCURRENT_LOOKS)
+        self._limiter = anyio.CapacityLimiter(CONCURRENT_LOOKS)
 
     async def look_at(self, record: BatchRecord, unclaimed: Iterable[UnclaimedLine]) -> Finding:
         """Look at one batch, and put down what is found.
@@ -91,7 +91,7 @@ class Reconciling:
 
         Cancelled: what was read until then is stored; looking again does the rest.
         """
-        async with self._turns:
+        async with self._limiter:
             return await _Look(
                 record,
                 list(unclaimed),
@@ -125,17 +125,17 @@ class _Look:
         self._deletes_files = settings.delete_input_files
         self._forgets_gone = forgets_gone
         self._age = max(0.0, journal.wall_clock() - record.changed_at)
-        self._log = JournalBatchLog(journal, UnclaimedLines(), record, self._unclaimed, _nobody)
-        pending = PendingRequests({}, _never, self._log)
-        self._reader = ResultReader(api, account, pending, self._log.room)
+        self._log = JournalBatchLog(journal, UnclaimedLines(), record, self._unclaimed, _no_return)
+        pending = PendingRequests({}, _no_resubmit, self._log)
+        self._reader = ResultReader(api, account, pending, self._log.drain)
         self._upstream = UpstreamBatch(
-            account, record.endpoint, record.idempotency_key, api=api, settings=settings, emit=_tell_nobody
+            account, record.endpoint, record.idempotency_key, api=api, settings=settings, emit=_no_emit
         )
 
     async def run(self) -> Finding:
         try:
             exists = await self._find()
-            return await self._poll() if exists else await self._forget_what_never_was()
+            return await self._poll() if exists else await self._forget_uncreated()
         except TimeoutError:
             return self._finding("failed", reason="the upstream could not be asked whether it has it")
         except UpstreamError as error:
@@ -147,10 +147,10 @@ class _Look:
         with anyio.fail_after(seconds):
             exists = await self._upstream.find_again(self._record, self._age)
         if exists and self._record.batch_id is None and self._upstream.state is not None:
-            self._log.moved(self._upstream.state)
+            self._log.state_changed(self._upstream.state)
         return exists
 
-    async def _forget_what_never_was(self) -> Finding:
+    async def _forget_uncreated(self) -> Finding:
         await self._clean_up()
         if self._deletes_files and self._upstream.may_have_files:
             return self._finding("failed", reason="its input file could not be deleted upstream")
@@ -166,7 +166,7 @@ class _Look:
                 return self._gone()
             raise
         self._upstream.observe(state)
-        self._log.moved(state)
+        self._log.state_changed(state)
         if not state.is_terminal:
             return self._finding("running")
         if state.lacks_output_file:
@@ -211,14 +211,14 @@ class _Look:
         )
 
 
-def _nobody(request: Request) -> None:
+def _no_return(request: Request) -> None:
     """Takes back what a caller did not get; there are no callers here."""
 
 
-def _never(request: Request) -> bool:
+def _no_resubmit(request: Request) -> bool:
     """There is no later batch here."""
     return False
 
 
-def _tell_nobody(kind: type[events.BatchEvent], /, **fields: Any) -> None:
+def _no_emit(kind: type[events.BatchEvent], /, **fields: Any) -> None:
     """Events are for who runs an engine."""

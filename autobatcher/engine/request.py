@@ -54,9 +54,9 @@ class Request:
     Attributes:
         size: an upper bound of what the request adds to an input file, in bytes.
         left_batch_id: the batch that its caller left.
-        put_backs: how often it was put back because other lines of its batch were refused.
-        throttling: the patience of a request that was sent back for want of room upstream; None if it was not.
-        on_lost: what `give_back` does; None where no journal keeps answers.
+        requeue_count: how often it was put back because other lines of its batch were refused.
+        throttle_patience: the patience of a request that was sent back for want of room upstream; None if it was not.
+        on_undelivered: what `give_back` does; None where no journal keeps answers.
     """
 
     __slots__ = (
@@ -72,11 +72,11 @@ class Request:
         "holder",
         "left_batch_id",
         "model",
-        "on_lost",
-        "put_backs",
+        "on_undelivered",
+        "requeue_count",
         "retries_left",
         "size",
-        "throttling",
+        "throttle_patience",
     )
 
     def __init__(
@@ -99,9 +99,9 @@ class Request:
         self.custom_id: str = ""
         self.holder: Holder | None = None
         self.left_batch_id: str | None = None
-        self.put_backs: int = 0
-        self.throttling: Patience | None = None
-        self.on_lost: Callable[[Request], None] | None = None
+        self.requeue_count: int = 0
+        self.throttle_patience: Patience | None = None
+        self.on_undelivered: Callable[[Request], None] | None = None
         self._byte_limiter: ByteLimiter | None = None
         self._on_outcome: Callable[[], None] | None = None
         self._outcome: Answer | BatchError | None = None
@@ -197,10 +197,10 @@ class Request:
 
     def give_back(self) -> bool:
         """The outcome did not reach whoever asked. True if a journal has it, for the next who asks the same."""
-        on_lost, self.on_lost = self.on_lost, None
-        if on_lost is None:
+        on_undelivered, self.on_undelivered = self.on_undelivered, None
+        if on_undelivered is None:
             return False
-        on_lost(self)
+        on_undelivered(self)
         return True
 
 

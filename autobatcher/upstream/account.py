@@ -36,23 +36,23 @@ class Account:
         Raises:
             UpstreamError: if the user's key function raises; a passing failure, since the next call asks it again.
         """
-        key = await _asked(self.api_key) if callable(self.api_key) else self.api_key
+        key = await _call_key_function(self.api_key) if callable(self.api_key) else self.api_key
         bearer = {"authorization": f"Bearer {key}"} if key else {}
         given = {name.lower(): value for name, value in self.headers}
-        return {**bearer, **{name: value for name, value in given.items() if name not in _BELONG_TO_THE_BODY}}
+        return {**bearer, **{name: value for name, value in given.items() if name not in _BODY_HEADERS}}
 
 
 # A user's defaults for these would contradict what a call really carries.
-_BELONG_TO_THE_BODY = frozenset({"accept", "content-length", "content-type", "transfer-encoding"})
+_BODY_HEADERS = frozenset({"accept", "content-length", "content-type", "transfer-encoding"})
 
 
-async def _asked(key_function: Callable[[], Awaitable[str]]) -> str:
+async def _call_key_function(key_function: Callable[[], Awaitable[str]]) -> str:
     try:
         key = await key_function()
     except Exception as error:
         raise UpstreamError(f"the api_key function raised {type(error).__name__}") from error
     if not fits_a_header(key):
-        raise UpstreamError("the api_key function gave a key that no HTTP header can hold", is_hopeless=True)
+        raise UpstreamError("the api_key function gave a key that no HTTP header can hold", is_permanent=True)
     return key
 
 

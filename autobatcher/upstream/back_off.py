@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from .failures import UpstreamError
 
 FIRST_DELAY_SECONDS = 0.5
-LONGEST_DELAY_SECONDS = 60.0
-LONGEST_ASKED_SECONDS = 300.0
+MAX_DELAY_SECONDS = 60.0
+MAX_RETRY_AFTER_SECONDS = 300.0
 """`Retry-After` is honoured up to this; a server that wants more is asked again after it."""
 
 JITTER = 0.2
@@ -20,7 +20,7 @@ JITTER = 0.2
 def back_off() -> Iterator[float]:
     """The seconds to wait between the tries of one call: growing, and no two clients' alike."""
     for n in itertools.count():
-        yield jittered(min(FIRST_DELAY_SECONDS * 2 ** min(n, 10), LONGEST_DELAY_SECONDS))
+        yield jittered(min(FIRST_DELAY_SECONDS * 2 ** min(n, 10), MAX_DELAY_SECONDS))
 
 
 def jittered(seconds: float) -> float:
@@ -28,11 +28,11 @@ def jittered(seconds: float) -> float:
     return seconds * random.uniform(1 - JITTER, 1 + JITTER)  # noqa: S311  (no secret)
 
 
-def sooner(seconds: float) -> float:
+def jittered_down(seconds: float) -> float:
     """So many seconds, or somewhat less."""
     return seconds * random.uniform(1 - JITTER, 1)  # noqa: S311  (no secret)
 
 
-def wait_of(error: UpstreamError, delay: float) -> float:
+def retry_delay(error: UpstreamError, delay: float) -> float:
     """How long to wait after `error`: `delay`, or longer if the server asks for it, within reason."""
-    return max(delay, min(error.retry_after or 0.0, LONGEST_ASKED_SECONDS))
+    return max(delay, min(error.retry_after or 0.0, MAX_RETRY_AFTER_SECONDS))

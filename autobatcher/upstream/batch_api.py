@@ -17,7 +17,7 @@ import anyio
 
 from .account import Account
 from .answers import batch_answered, batches_listed, decoded, files_listed, id_answered
-from .back_off import back_off, wait_of
+from .back_off import back_off, retry_delay
 from .batch_state import BatchState
 from .failures import UncertainCreationError, UpstreamError
 from .http import PATIENCE_SECONDS, UpstreamHTTP
@@ -43,7 +43,7 @@ LOOKUP_PAGES = 10
 """Pages of 100 batches that are searched for an idempotency key. Servers list the newest first; if the batch is not
 among these, nobody can tell whether it exists."""
 
-MOST_METADATA = 16
+MAX_METADATA_PAIRS = 16
 """Maximum number of metadata pairs. A user with that many of their own leaves no room for the idempotency key; then the
 batch is recognised by its input file's id."""
 
@@ -95,7 +95,7 @@ class BatchAPI:
                 )
             return id_answered("POST /files", content)
 
-        return await self._http.patiently(account, attempt)
+        return await self._http.with_retries(account, attempt)
 
     async def create(
         self,
@@ -129,7 +129,7 @@ class BatchAPI:
             "endpoint": endpoint,
             "completion_window": completion_window,
             "metadata": {**metadata, IDEMPOTENCY_METADATA_KEY: idempotency_key}
-            if len(metadata) < MOST_METADATA
+            if len(metadata) < MAX_METADATA_PAIRS
             else dict(metadata),
         }
         delays, patience, for_the_file = back_off(), Patience(PATIENCE_SECONDS), Patience(NEW_FILE_SECONDS)
@@ -152,12 +152,12 @@ class BatchAPI:
                 return found
             note(False)
             if failure.is_retryable:
-                is_over = patience.is_over(anyio.current_time())
+                is_over = patience.runs_out(anyio.current_time())
             else:
-                is_over = not _misses_the_file(failure, input_file_id) or for_the_file.is_over(anyio.current_time())
+                is_over = not _file_is_not_ready(failure, input_file_id) or for_the_file.runs_out(anyio.current_time())
             if is_over:
                 raise failure
-            await anyio.sleep(wait_of(failure, next(delays)))
+            await anyio.sleep(retry_delay(failure, next(delays)))
         return None
 
     async def _create_once(self, account: Account, body: Mapping[str, Any]) -> BatchState:
@@ -187,7 +187,7 @@ class BatchAPI:
         Refusals are tried again, too: who asks this wants to know whether something costs.
         """
         attempt = partial(self.find_once, account, idempotency_key, input_file_id)
-        return await self._http.patiently(account, attempt, refusals=Patience(REFUSED_SECONDS))
+        return await self._http.with_retries(account, attempt, refusals=Patience(REFUSED_SECONDS))
 
     async def find_once(self, account: Account, idempotency_key: str, input_file_id: str) -> BatchState | None:
         """The same without a second try."""
@@ -202,7 +202,7 @@ class BatchAPI:
                     return state
             if after is None:
                 return None
-        raise UpstreamError(f"GET /batches goes on for more than {LOOKUP_PAGES} pages", is_hopeless=True)
+        raise UpstreamError(f"GET /batches goes on for more than {LOOKUP_PAGES} pages", is_permanent=True)
 
     async def list_batches(self, account: Account) -> list[BatchState]:
         """The upstream's list, the newest first as servers have it, `LOOKUP_PAGES` pages at most; no second try."""
@@ -226,18 +226,18 @@ class BatchAPI:
     async def retrieve(self, account: Account, batch_id: str) -> BatchState:
         """Poll once, without a second try: the next poll is that."""
         return batch_answered(
-            "GET /batches/{id}", await self._http.call(account, "GET", f"/batches/{_quoted(batch_id)}")
+            "GET /batches/{id}", await self._http.call(account, "GET", f"/batches/{_path_segment(batch_id)}")
         )
 
     async def cancel(self, account: Account, batch_id: str) -> BatchState:
         """Ask the upstream once to stop the batch; repeating this is harmless. What already ran is still billed."""
-        path = f"/batches/{_quoted(batch_id)}/cancel"
+        path = f"/batches/{_path_segment(batch_id)}/cancel"
         return batch_answered("POST /batches/{id}/cancel", await self._http.call(account, "POST", path))
 
     async def delete_file(self, account: Account, file_id: str) -> None:
         """Delete a file of ours; one that is gone already is fine."""
         try:
-            await self._http.call_patiently(account, "DELETE", f"/files/{_quoted(file_id)}")
+            await self._http.call_with_retries(account, "DELETE", f"/files/{_path_segment(file_id)}")
         except UpstreamError as error:
             if error.status_code not in (404, 410):
                 raise
@@ -246,7 +246,7 @@ class BatchAPI:
         """Delete what uploads of that name left behind whose answers, and so the files' ids, were lost."""
         params = {"purpose": account.provider.file_purpose, "limit": "100", "order": "desc"}
         for _ in range(LOOKUP_PAGES):
-            page = decoded("GET /files", await self._http.call_patiently(account, "GET", "/files", params=params))
+            page = decoded("GET /files", await self._http.call_with_retries(account, "GET", "/files", params=params))
             files = [file for file in files_listed(page) if isinstance(file, dict) and file.get("id")]
             for file in files:
                 if file.get("filename") == name:
@@ -262,13 +262,13 @@ class BatchAPI:
         each: Callable[[bytes], None],
         *,
         skip: int = 0,
-        room: Callable[[], Awaitable[None]] | None = None,
+        drain: Callable[[], Awaitable[None]] | None = None,
     ) -> int:
         """Stream an output or error file, give each line to `each`, and return the next `skip`.
 
         Args:
             skip: lines to leave out, for providers with `partial_output`; others always send the whole file.
-            room: awaited after each piece, if there is one.
+            drain: awaited after each piece, if there is one.
 
         A connection cut half-way raises `UpstreamError` after the lines before the cut were given; read again with
         the same `skip`, and expect those lines twice.
@@ -276,15 +276,17 @@ class BatchAPI:
         # "offset" is what Doubleword's `skip` was called before November 2025; servers ignore the one they don't know.
         params = {"skip": str(skip), "offset": str(skip)} if account.provider.partial_output else {}
         splitter, count = LineSplitter(), 0
-        async with self._http.open(account, "GET", f"/files/{_quoted(file_id)}/content", params=params) as response:
+        async with self._http.open(
+            account, "GET", f"/files/{_path_segment(file_id)}/content", params=params
+        ) as response:
             async with aclosing(response.aiter_bytes()) as chunks:
                 async for chunk in chunks:
                     lines = splitter.feed(chunk)
                     count += len(lines)
                     for line in lines:
                         each(line)
-                    if room is not None:
-                        await room()
+                    if drain is not None:
+                        await drain()
             for line in splitter.rest():
                 each(line)
                 count += 1
@@ -292,13 +294,13 @@ class BatchAPI:
             return int(last_line) if last_line.isdecimal() else skip + count
 
 
-def _misses_the_file(error: UpstreamError, input_file_id: str) -> bool:
+def _file_is_not_ready(error: UpstreamError, input_file_id: str) -> bool:
     """Whether the upstream says that it does not know, or is not done with, the file it has just taken."""
     if error.status_code == 404:
         return True
     return error.status_code == 400 and (input_file_id.encode() in error.body or b"input_file" in error.body)
 
 
-def _quoted(identifier: str) -> str:
+def _path_segment(identifier: str) -> str:
     """An id as one segment of a path; ids are the server's, and may have anything in them."""
     return quote(identifier, safe="")

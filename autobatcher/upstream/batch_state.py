@@ -11,7 +11,7 @@ from ..events import RequestCounts
 TERMINAL_STATUSES = frozenset({"completed", "failed", "expired", "cancelled"})
 
 
-MOST_LINES = 2**32
+MAX_LINES = 2**32
 """More than any provider takes in a batch."""
 
 
@@ -106,7 +106,7 @@ def _count(value: object) -> int:
     """A number of lines; 0 for what cannot be one. (A larger number fits into no database.)"""
     if not isinstance(value, int) or isinstance(value, bool):
         return 0
-    return value if 0 <= value <= MOST_LINES else 0
+    return value if 0 <= value <= MAX_LINES else 0
 
 
 def _problems(value: object) -> tuple[Problem, ...]:

@@ -20,20 +20,20 @@ GONE = frozenset({404, 410})
 
 # Errors of the HTTP libraries for which we, not the network, are to blame: trying again is no use, and their text may
 # quote a header, so it is never told.
-_OWN_FAULTS = frozenset(
+_LOCAL_ERRORS = frozenset(
     {"LocalProtocolError", "InvalidURL", "UnsupportedProtocol", "RuntimeError", "UnicodeEncodeError"}
 )
 
 
-_NO_MONEY = frozenset({"insufficient_quota", "billing_hard_limit_reached", "insufficient_balance"})
+_OUT_OF_CREDIT = frozenset({"insufficient_quota", "billing_hard_limit_reached", "insufficient_balance"})
 """Codes in a 429 of an account that has no money left: no waiting helps. (OpenAI's ordinary rate limits mention billing
 in their text, too.)"""
 
 
-def _lacks_money(body: bytes) -> bool:
+def _is_out_of_credit(body: bytes) -> bool:
     try:
         error = msgspec.json.decode(body)["error"]
-        return bool(_NO_MONEY & {error.get("code"), error.get("type")})
+        return bool(_OUT_OF_CREDIT & {error.get("code"), error.get("type")})
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, TypeError, KeyError, AttributeError):
         return False
 
@@ -56,20 +56,20 @@ class UpstreamError(Exception):
         status_code: int | None = None,
         body: bytes = b"",
         retry_after: float | None = None,
-        is_hopeless: bool = False,
+        is_permanent: bool = False,
     ) -> None:
         super().__init__(message)
         self.summary: str = summary or message
         self.status_code = status_code
         self.body = body
         self.retry_after = retry_after
-        self._is_hopeless = is_hopeless
+        self._is_permanent = is_permanent
 
     @property
     def is_retryable(self) -> bool:
         """Whether the same call may well succeed later."""
         if self.status_code is None:
-            return not self._is_hopeless
+            return not self._is_permanent
         if self.status_code == 429:
             return self.is_throttled
         return self.status_code >= 500 or self.status_code in _RETRYABLE_STATUSES
@@ -77,7 +77,7 @@ class UpstreamError(Exception):
     @property
     def is_throttled(self) -> bool:
         """Whether the upstream has no room for it now: a rate, a quota of work under way; not a want of credit."""
-        return self.status_code == 429 and not _lacks_money(self.body)
+        return self.status_code == 429 and not _is_out_of_credit(self.body)
 
     @property
     def is_ambiguous(self) -> bool:
@@ -89,7 +89,7 @@ class UncertainCreationError(UpstreamError):
     """A batch may have been created or not, and the upstream could not be asked which."""
 
 
-def refusal(operation: str, status_code: int, body: bytes, headers: Any) -> UpstreamError:
+def status_error(operation: str, status_code: int, body: bytes, headers: Any) -> UpstreamError:
     """The error for an answer that is not 2xx. Its message has the server's reason."""
     return UpstreamError(
         f"{operation} answered {status_code}: {reason_given(body)}",
@@ -100,19 +100,19 @@ def refusal(operation: str, status_code: int, body: bytes, headers: Any) -> Upst
     )
 
 
-def broken_call(operation: str, error: Exception) -> UpstreamError:
+def transport_error(operation: str, error: Exception) -> UpstreamError:
     """The error for a call that the HTTP library, or what is below it, could not bring to its end."""
     name = type(error).__name__
-    if name in _OWN_FAULTS:
+    if name in _LOCAL_ERRORS:
         hint = "is there a line end in the key or in a header, or is the HTTP client closed?"
-        return UpstreamError(f"{operation} could not be sent ({name}): {hint}", is_hopeless=True)
-    if (lasting := _lasting_reason(error)) is not None:
-        return UpstreamError(f"{operation}: {name}: {lasting}", is_hopeless=True)
+        return UpstreamError(f"{operation} could not be sent ({name}): {hint}", is_permanent=True)
+    if (lasting := _permanent_reason(error)) is not None:
+        return UpstreamError(f"{operation}: {name}: {lasting}", is_permanent=True)
     reason = f" ({error})" if name == "ConnectError" and str(error) else ""  # its text is the system's, not ours
     return UpstreamError(f"{operation}: {name}{reason}")
 
 
-def _lasting_reason(error: BaseException | None) -> str | None:
+def _permanent_reason(error: BaseException | None) -> str | None:
     """What no second try would change, somewhere among the causes of a broken call: a certificate, a full disk."""
     while error is not None:
         if isinstance(error, ssl.SSLCertVerificationError) or "CERTIFICATE_VERIFY_FAILED" in str(error):

@@ -9,8 +9,8 @@ from typing import Any, TypeVar
 import anyio
 
 from .account import Account
-from .back_off import back_off, wait_of
-from .failures import UpstreamError, broken_call, connection_errors, refusal, without_secret
+from .back_off import back_off, retry_delay
+from .failures import UpstreamError, connection_errors, status_error, transport_error, without_secret
 from .patience import Patience
 
 CALL_SECONDS = 60.0
@@ -41,11 +41,11 @@ class UpstreamHTTP:
         self._connection_errors = connection_errors(http)
         self._answering: set[str] = set()  # base URLs of servers that have answered something
 
-    async def call_patiently(self, account: Account, method: str, path: str, **options: Any) -> bytes:
-        """`call`, tried again as `patiently` does."""
-        return await self.patiently(account, lambda: self.call(account, method, path, **options))
+    async def call_with_retries(self, account: Account, method: str, path: str, **options: Any) -> bytes:
+        """`call`, tried again as `with_retries` does."""
+        return await self.with_retries(account, lambda: self.call(account, method, path, **options))
 
-    async def patiently(
+    async def with_retries(
         self, account: Account, attempt: Callable[[], Awaitable[T]], *, refusals: Patience | None = None
     ) -> T:
         """Repeat `attempt` while its failure is worth another try, with growing delays.
@@ -61,14 +61,14 @@ class UpstreamHTTP:
             except UpstreamError as error:
                 now = anyio.current_time()
                 if not error.is_retryable:
-                    is_over = refusals is None or refusals.is_over(now)
+                    is_over = refusals is None or refusals.runs_out(now)
                 elif account.base_url in self._answering:
-                    is_over = outage.is_over(now)
+                    is_over = outage.runs_out(now)
                 else:
-                    is_over = no_contact.is_over(now)
+                    is_over = no_contact.runs_out(now)
                 if is_over:
                     raise
-                wait = wait_of(error, next(delays))
+                wait = retry_delay(error, next(delays))
             await anyio.sleep(wait)
 
     async def call(self, account: Account, method: str, path: str, **options: Any) -> bytes:
@@ -108,11 +108,11 @@ class UpstreamHTTP:
                     said: bytes = await response.aread()
                     for name in SECRET_HEADERS:
                         said = without_secret(said, headers.get(name, ""))
-                    raise refusal(operation, response.status_code, said, response.headers)
+                    raise status_error(operation, response.status_code, said, response.headers)
                 yield response
         except self._connection_errors as error:
-            raise broken_call(operation, error) from error
+            raise transport_error(operation, error) from error
         except RuntimeError as error:
             if not self._http.is_closed:
                 raise
-            raise broken_call(operation, error) from error
+            raise transport_error(operation, error) from error

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from .failures import UpstreamError
 
-LEAST_FAILURES = 5
+MIN_FAILURES = 5
 """How many failures in a row it takes, however much time has passed: one alone may be a gateway's or a replica's."""
 
 
@@ -20,25 +20,25 @@ class Patience:
         least: how many there must be in a row.
     """
 
-    def __init__(self, seconds: float, *, least: int = LEAST_FAILURES) -> None:
+    def __init__(self, seconds: float, *, least: int = MIN_FAILURES) -> None:
         self._seconds = seconds
         self._longest_step = seconds / max(1, least - 1)
-        self._endured = 0.0
+        self._elapsed = 0.0
         self._failures = 0
         self._least = least
         self._last = 0.0
 
-    def is_over(self, now: float) -> bool:
+    def runs_out(self, now: float) -> bool:
         """Note a failure; True if it is to be believed."""
         if self._failures:
-            self._endured += min(now - self._last, self._longest_step)
+            self._elapsed += min(now - self._last, self._longest_step)
         self._failures += 1
         self._last = now
-        return self._failures >= self._least and self._endured >= self._seconds * _NEARLY_ALL
+        return self._failures >= self._least and self._elapsed >= self._seconds * _NEARLY_ALL
 
-    def renew(self) -> None:
+    def reset(self) -> None:
         """Note a success: the next failure is the first of a row."""
-        self._endured, self._failures = 0.0, 0
+        self._elapsed, self._failures = 0.0, 0
 
 
 REFUSED_SECONDS = 600.0
@@ -56,14 +56,14 @@ class ReadPatience:
         self._refusals = Patience(REFUSED_SECONDS)
         self._outage = Patience(OUTAGE_SECONDS)
 
-    def is_over(self, error: UpstreamError, now: float) -> bool:
+    def runs_out(self, error: UpstreamError, now: float) -> bool:
         """Note a failure; True if it is to be believed."""
-        return (self._outage if error.is_retryable else self._refusals).is_over(now)
+        return (self._outage if error.is_retryable else self._refusals).runs_out(now)
 
-    def renew(self) -> None:
+    def reset(self) -> None:
         """Note a success."""
-        self._refusals.renew()
-        self._outage.renew()
+        self._refusals.reset()
+        self._outage.reset()
 
 
 _NEARLY_ALL = 1 - 1e-9  # equal steps need not add up to the whole in floating point

@@ -26,7 +26,7 @@ class Abandonment:
         self._seen: anyio.Event | None = None  # the abandonment that we are waiting out
         self._over_at = 0.0
 
-    async def comes_within(self, seconds: float) -> bool:
+    async def happens_within(self, seconds: float) -> bool:
         """Wait for so long; True as soon as the batch is abandoned and those who left did not come back in time."""
         if not self._is_wanted:
             await anyio.sleep(max(0.0, seconds))

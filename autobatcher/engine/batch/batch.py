@@ -79,11 +79,11 @@ class Batch:
         self._engine = engine
         self._cause: Cause | None = None  # None while it lives
         self._requeue = Requeue(self.pending, self.upstream, engine.queue, key)
-        self._reader = ResultReader(engine.api, account, self.pending, log.room if log.is_kept else None)
+        self._reader = ResultReader(engine.api, account, self.pending, log.drain if log.is_journaled else None)
         self._abandonment = Abandonment(
             self.pending,
             is_wanted=settings.cancel_abandoned_batches,
-            come_back_seconds=COME_BACK_SECONDS if log.is_kept else 0.0,
+            come_back_seconds=COME_BACK_SECONDS if log.is_journaled else 0.0,
         )
 
         self._watch = Watch(
@@ -128,7 +128,7 @@ class Batch:
         return self._watch.was_accepted
 
     @property
-    def takes_lines(self) -> bool:
+    def accepts_lines(self) -> bool:
         """Whether a request that is attached to an unclaimed line now will get an outcome."""
         # A line that is read while nobody waits for it is lost where the journal keeps no answers: it is read again.
         is_lossy = self.upstream.phase is Phase.READING and not self.log.keeps_answers
@@ -144,8 +144,8 @@ class Batch:
         """Live the batch's whole life. Raises nothing but Cancelled, which means: the engine stops, shut down."""
         ending = Ending.NOT_YET
         try:
-            self._end_life(await self._live())
-            await self._leave()
+            self._conclude(await self._run_to_end())
+            await self._finish()
         except anyio.get_cancelled_exc_class():
             # Callers that were cancelled together with us get to leave first, so that it does not depend on the order
             # of tasks whether this batch counts as abandoned.
@@ -156,12 +156,12 @@ class Batch:
             self.close()
             await self._shut_down(ending)
 
-    async def _live(self) -> Cause:
+    async def _run_to_end(self) -> Cause:
         """The life of a batch that is not cut short. What fails in here fails the callers, not the engine."""
         try:
             return await self._begin_and_watch()
         except UpstreamError as error:
-            if self._notice_gone(error):
+            if self._handle_gone(error):
                 return Cause.OVER
             error_for = outcomes.unreachable_error_for(error)
         except JournalError as error:
@@ -179,7 +179,7 @@ class Batch:
         with anyio.move_on_after(deadline) as scope:
             if not await self._watch.until_ended(begins_at_once=isinstance(self._source, EarlierBatch)):
                 return Cause.ABANDONED
-        if scope.cancelled_caught and not await self._watch.has_ended_after_all():
+        if scope.cancelled_caught and not await self._watch.check_after_deadline():
             self.pending.fail_all(outcomes.overdue_error_for(deadline), self.upstream.batch_id)
             return Cause.OVERDUE
         return await self._read()
@@ -187,14 +187,14 @@ class Batch:
     async def _begin(self) -> bool:
         """Create the batch, or find it again; False if there is none to watch."""
         if isinstance(self._source, EarlierBatch):
-            exists = await self.upstream.find_again(self._source.record, self._source.silent_seconds)
+            exists = await self.upstream.find_again(self._source.record, self._source.idle_seconds)
             if not exists:
-                self._requeue.send_again("their batch was never created")
+                self._requeue.resend("their batch was never created")
         else:
             exists = await self._submission().run()
         self.pending.batch_id = self.upstream.batch_id
         if self.upstream.state is not None:
-            self.log.moved(self.upstream.state)
+            self.log.state_changed(self.upstream.state)
         return exists
 
     def _submission(self) -> Submission:
@@ -208,48 +208,48 @@ class Batch:
             engine=self._engine,
         )
 
-    def _notice_gone(self, error: UpstreamError) -> bool:
+    def _handle_gone(self, error: UpstreamError) -> bool:
         """Whether the upstream denies a batch that an earlier process created there: then its lines are sent again."""
         is_known = self.upstream.state is not None  # a refused lookup says nothing of it
         if not (isinstance(self._source, EarlierBatch) and is_known and error.status_code in GONE):
             return False
         logger.warning("autobatcher: batch %s is gone upstream: %s", self.upstream.batch_id, error.summary)
         self.upstream.phase = Phase.GONE
-        self._requeue.send_again("their batch is gone upstream")
+        self._requeue.resend("their batch is gone upstream")
         return True
 
     # ---- after its end ----
 
     async def _read(self) -> Cause:
         """Read both files, settle by custom_id, then settle the rest by what the status says."""
-        state = await self._watch.until_its_files_are_named()
+        state = await self._watch.until_files_are_named()
         assert self.upstream.first_state is not None
-        ended_before_us = self._source.ended_before_us(self.upstream.first_state, state)
-        self.pending.wants_answers_only = ended_before_us
+        resends_unanswered = self._source.resends_unanswered(self.upstream.first_state, state)
+        self.pending.answers_only = resends_unanswered
         unreadable = await self._reader.read_everything(state)
-        if unreadable is not None and self._notice_gone(unreadable):
+        if unreadable is not None and self._handle_gone(unreadable):
             return Cause.OVER
         if unreadable is not None:
             self.pending.fail_all(outcomes.unreachable_error_for(unreadable), state.id)
         else:
-            self._settle_rest(state, ended_before_us=ended_before_us)
+            self._settle_rest(state, resends_unanswered=resends_unanswered)
             self.upstream.phase = Phase.READ
-        self._requeue.tell_resubmitted()
+        self._requeue.emit_resubmitted()
         if state.status == "completed":
-            self.upstream.tell_counted(events.BatchCompleted)
+            self.upstream.emit_with_counts(events.BatchCompleted)
         else:
-            self.upstream.tell_counted(events.BatchTerminal, status=state.status)
+            self.upstream.emit_with_counts(events.BatchTerminal, status=state.status)
         return Cause.OVER if unreadable is None else Cause.FAILED
 
-    def _settle_rest(self, state: BatchState, *, ended_before_us: bool) -> None:
+    def _settle_rest(self, state: BatchState, *, resends_unanswered: bool) -> None:
         """Those whose lines are in neither file: they go into another batch, or are told how theirs ended."""
-        if ended_before_us:
-            self._requeue.send_again(f"their batch had ended as {state.status} without them")
+        if resends_unanswered:
+            self._requeue.resend(f"their batch had ended as {state.status} without them")
         elif state.status == "failed" and outcomes.is_throttled(state):
-            give_up = outcomes.ended_error_for(state)
-            self._requeue.wait_for_room(0.0, "the batch failed for want of room", give_up)
+            error_for = outcomes.ended_error_for(state)
+            self._requeue.throttle(0.0, "the batch failed for want of room", error_for)
         elif state.status == "failed":
-            self._requeue.refuse_lines(state.problems, 400)
+            self._requeue.reject_lines(state.problems, 400)
         self.pending.fail_all(outcomes.ended_error_for(state), state.id)
 
     # ---- leaving ----
@@ -260,7 +260,7 @@ class Batch:
             self._cause = Cause.ABANDONED if self.pending.abandoned.is_set() else Cause.STOPPED
         self.pending.fail_all(outcomes.closed_error, self.upstream.batch_id)
 
-    def _end_life(self, cause: Cause) -> None:
+    def _conclude(self, cause: Cause) -> None:
         """Nothing more comes of the batch by itself: its unclaimed lines are not to be had any more, or elsewhere."""
         if self._cause is None:
             self._cause = cause
@@ -268,19 +268,19 @@ class Batch:
         if what is Disposition.FORGET or (what is Disposition.FINISHED and self.log.keeps_answers):
             self.log.drop_unanswered()
 
-    async def _leave(self) -> None:
+    async def _finish(self) -> None:
         """Do what is to be done with the batch while the engine runs on."""
         what = self._disposition(Ending.NOT_YET)
         if what is Disposition.CANCEL:
             with anyio.move_on_after(CANCEL_PATIENCE_SECONDS):
                 await self._cancel()
         self._engine.release(self)
-        if what is Disposition.LEAVE and self.log.is_kept and self.upstream.phase in MAY_RUN:
+        if what is Disposition.LEAVE and self.log.is_journaled and self.upstream.phase in MAY_RUN:
             # Its callers may try again, and then another life takes over. If none does, the end of the engine decides.
             await self.log.handed_over.wait()
             return
         with anyio.move_on_after(CLEAN_UP_SECONDS):
-            await self._clear_away(what)
+            await self._clean_up(what)
 
     async def _shut_down(self, ending: Ending) -> None:
         """Do what is still to be done, within `SHUTDOWN_SECONDS`."""
@@ -288,15 +288,15 @@ class Batch:
         with anyio.move_on_after(SHUTDOWN_SECONDS, shield=True):
             if what is Disposition.CANCEL:
                 await self._cancel()
-            await self._clear_away(what)
+            await self._clean_up(what)
         if what is Disposition.CANCEL and self.upstream.phase in MAY_RUN:
-            self.upstream.tell_cancel_failed("no answer in time")
+            self.upstream.emit_cancel_failed("no answer in time")
 
     async def _cancel(self) -> None:
         self.log.cancelling()
         await Cancellation(self.upstream, self._account, self._engine.api).run()
 
-    async def _clear_away(self, what: Disposition) -> None:
+    async def _clean_up(self, what: Disposition) -> None:
         """Delete the input file, if it can go, and end or forget the record, if nothing is left to be done."""
         await self.upstream.clean_up()
         if what is Disposition.FINISHED:
@@ -311,7 +311,7 @@ class Batch:
             self.upstream.phase,
             self._cause,
             ending,
-            is_journaled=self.log.is_kept,
+            is_journaled=self.log.is_journaled,
             keeps_answers=self.log.keeps_answers,
             has_unread_lines=self.log.has_unclaimed_lines or bool(self.pending),
             cancels_abandoned=settings.cancel_abandoned_batches,

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from ...upstream.back_off import sooner
+from ...upstream.back_off import jittered_down
 
 GROWTH = 1.25
-MOST_INTERVALS = 6.0
+MAX_INTERVALS = 6.0
 """While nothing moves, the time between two polls grows by this factor, to so many of the user's poll intervals."""
 
 POLLS_PER_SECOND = 10.0
@@ -26,12 +26,12 @@ class Schedule:
     def next_wait(self, active_batches: int) -> float:
         """Seconds until the next poll, given how many batches are polled: never later than the user wanted, and no two
         batches' alike, so that those that end together are not all read at once."""
-        return sooner(max(self._wait, active_batches / POLLS_PER_SECOND))
+        return jittered_down(max(self._wait, active_batches / POLLS_PER_SECOND))
 
-    def moved(self) -> None:
+    def changed(self) -> None:
         """The last poll brought news: look again soon."""
         self._wait = self._interval
 
-    def unmoved(self) -> None:
+    def unchanged(self) -> None:
         """It brought none."""
-        self._wait = min(self._wait * GROWTH, self._interval * MOST_INTERVALS)
+        self._wait = min(self._wait * GROWTH, self._interval * MAX_INTERVALS)

@@ -9,7 +9,7 @@ from ..journal import BatchRecord
 from ..journal.records import custom_id_of
 from ..settings import Settings
 
-LEAST_TIME_LEFT_SECONDS = 600.0
+MIN_TIME_LEFT_SECONDS = 600.0
 """How long an earlier batch may take from now on, however old it is: enough to read what ended long ago."""
 
 
@@ -23,7 +23,7 @@ class NewBatch:
         """How long from now on the batch may take to end."""
         return settings.batch_deadline_seconds
 
-    def ended_before_us(self, first: BatchState, last: BatchState) -> bool:
+    def resends_unanswered(self, first: BatchState, last: BatchState) -> bool:
         """Whether the end of the batch is no answer to the requests without a line of their own."""
         return False
 
@@ -37,17 +37,17 @@ class EarlierBatch:
     Args:
         record: what the journal has of it.
         age_seconds: how long ago it was created.
-        silent_seconds: how long ago its record last changed.
+        idle_seconds: how long ago its record last changed.
     """
 
     record: BatchRecord
     age_seconds: float
-    silent_seconds: float
+    idle_seconds: float
 
     @classmethod
     def of(cls, record: BatchRecord, now: float) -> EarlierBatch:
         """The batch of that record; `now` in Unix seconds."""
-        return cls(record, age_seconds=now - record.created_at, silent_seconds=now - record.changed_at)
+        return cls(record, age_seconds=now - record.created_at, idle_seconds=now - record.changed_at)
 
     @property
     def lines(self) -> list[str]:
@@ -58,9 +58,9 @@ class EarlierBatch:
     def deadline_seconds(self, settings: Settings) -> float:
         """How long from now on the batch may take to end: what is left of its time."""
         left = settings.batch_deadline_seconds - max(0.0, self.age_seconds)
-        return max(left, settings.deadline_slack_seconds, LEAST_TIME_LEFT_SECONDS)
+        return max(left, settings.deadline_slack_seconds, MIN_TIME_LEFT_SECONDS)
 
-    def ended_before_us(self, first: BatchState, last: BatchState) -> bool:
+    def resends_unanswered(self, first: BatchState, last: BatchState) -> bool:
         """Whether the end of the batch is no answer to the requests without a line of their own.
 
         What a completed batch counts as done was paid for, so its end is an answer in any case. Another end is none if

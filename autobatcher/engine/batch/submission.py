@@ -49,11 +49,11 @@ class Submission:
             if not await self._upload():
                 return False
             moment = self._engine.queue.reserve_creation(self._account)
-            if await self._abandonment.comes_within(moment - anyio.current_time()):
+            if await self._abandonment.happens_within(moment - anyio.current_time()):
                 return False
             return await self._upstream.create(self._is_wanted, self._log.creating)
         except UpstreamError as error:
-            self._not_submitted(error)
+            self._handle_rejection(error)
             return False
 
     async def _upload(self) -> bool:
@@ -68,9 +68,9 @@ class Submission:
                 return False
         except UpstreamError as error:
             problems = outcomes.problems_at_upload(error, self._account.provider)
-            if not self._requeue.refuse_lines(problems, error.status_code or 400):
+            if not self._requeue.reject_lines(problems, error.status_code or 400):
                 raise
-            self._upstream.tell_not_submitted(error.summary)
+            self._upstream.emit_submission_failed(error.summary)
             return False
         for _, request in lines:
             request.dequeue()
@@ -79,11 +79,11 @@ class Submission:
     def _is_wanted(self) -> bool:
         return bool(self._pending)
 
-    def _not_submitted(self, error: UpstreamError) -> None:
+    def _handle_rejection(self, error: UpstreamError) -> None:
         """The upstream did not take the file or the batch: for want of room, or for good."""
-        give_up = outcomes.unsubmitted_error_for(error, self._upstream.idempotency_key)
+        error_for = outcomes.unsubmitted_error_for(error, self._upstream.idempotency_key)
         if error.is_throttled or (error.status_code == 413 and len(self._requeue.lines) > 1):
-            self._requeue.wait_for_room(error.retry_after or 0.0, error.summary, give_up)
+            self._requeue.throttle(error.retry_after or 0.0, error.summary, error_for)
             return
-        self._upstream.tell_not_submitted(error.summary)
-        self._pending.fail_all(give_up, None)
+        self._upstream.emit_submission_failed(error.summary)
+        self._pending.fail_all(error_for, None)

@@ -10,7 +10,7 @@ import anyio
 
 from ... import events
 from ...upstream.account import Account
-from ...upstream.back_off import back_off, wait_of
+from ...upstream.back_off import back_off, retry_delay
 from ...upstream.batch_api import LOOKUP_DELAYS, BatchAPI
 from ...upstream.batch_state import BatchState
 from ...upstream.failures import UncertainCreationError, UpstreamError
@@ -51,7 +51,7 @@ class UpstreamBatch:
         self._emit = emit
         self._file_name = f"autobatcher-{idempotency_key}.jsonl"
         self._file_id: str | None = None
-        self._may_have_strays = False  # files of this batch whose ids we do not know: the answer was lost
+        self._may_have_orphans = False  # files of this batch whose ids we do not know: the answer was lost
         self._request_count = 0
         self._models: list[str] = []
         self._submitted_at = 0.0
@@ -74,7 +74,7 @@ class UpstreamBatch:
     @property
     def may_have_files(self) -> bool:
         """Whether input files of ours may be upstream."""
-        return self._file_id is not None or self._may_have_strays
+        return self._file_id is not None or self._may_have_orphans
 
     def adopt(self, state: BatchState) -> None:
         """Take a batch that the upstream has for this one."""
@@ -115,7 +115,7 @@ class UpstreamBatch:
             return InputFile(encoded(), size)
 
         expires = self._settings.file_expiry_seconds
-        self._may_have_strays = True
+        self._may_have_orphans = True
         self.phase = Phase.UPLOADING
         try:
             self._file_id = await self._api.upload(
@@ -126,9 +126,9 @@ class UpstreamBatch:
                 limiter=limiter,
                 is_wanted=is_wanted,
             )
-            self._may_have_strays = tries > (self._file_id is not None)
+            self._may_have_orphans = tries > (self._file_id is not None)
         except UpstreamError as error:
-            self._may_have_strays = tries > 1 or error.is_ambiguous
+            self._may_have_orphans = tries > 1 or error.is_ambiguous
             raise
         return self._file_id is not None
 
@@ -164,7 +164,7 @@ class UpstreamBatch:
         self.adopt(created)
         self._submitted_at = anyio.current_time()
         logger.info("autobatcher: batch %s submitted, %d requests", created.id, self._request_count)
-        self.tell(events.BatchSubmitted)
+        self.emit_event(events.BatchSubmitted)
         return True
 
     async def find_again(self, record: BatchRecord, age_seconds: float) -> bool:
@@ -177,7 +177,7 @@ class UpstreamBatch:
         """
         self._request_count, self._models, self._file_id = record.request_count, record.models, record.file_id
         self._submitted_at = anyio.current_time()
-        self._may_have_strays = True  # the journal does not know how many tries the upload took
+        self._may_have_orphans = True  # the journal does not know how many tries the upload took
         if record.batch_id is not None:
             self.adopt(BatchState(id=record.batch_id, status=record.status or "unknown", input_file_id=record.file_id))
         elif record.stage == "intended":
@@ -189,7 +189,7 @@ class UpstreamBatch:
             self.phase = Phase.UPLOADING
             return False
         logger.info("autobatcher: batch %s resumed, %d requests", self.state.id, self._request_count)
-        self.tell(events.BatchResumed)
+        self.emit_event(events.BatchResumed)
         return True
 
     async def _find_until(self, deadline: float) -> None:
@@ -212,9 +212,9 @@ class UpstreamBatch:
                 found = await self._api.find_once(self._account, self.idempotency_key, self._file_id or "")
                 break
             except UpstreamError as error:
-                if patience.is_over(error, anyio.current_time()):
+                if patience.runs_out(error, anyio.current_time()):
                     raise
-                await anyio.sleep(wait_of(error, self._settings.poll_interval_seconds))
+                await anyio.sleep(retry_delay(error, self._settings.poll_interval_seconds))
         if found is not None:
             self.adopt(found)
         return found is not None
@@ -231,42 +231,42 @@ class UpstreamBatch:
             if self._file_id is not None:
                 await self._api.delete_file(self._account, self._file_id)
                 self._file_id = None
-            if self._may_have_strays:
+            if self._may_have_orphans:
                 await self._api.delete_files_named(self._account, self._file_name)
-                self._may_have_strays = False
+                self._may_have_orphans = False
         except UpstreamError as error:
             logger.info("autobatcher: an input file of batch %s was not deleted: %s", self.batch_id, error.summary)
 
     # ---- events ----
 
-    def tell(self, kind: type[events.BatchEvent], **fields: Any) -> None:
+    def emit_event(self, kind: type[events.BatchEvent], **fields: Any) -> None:
         """An event about the batch as it stands."""
         self._emit(kind, **self._batch_fields(), **fields)
 
-    def tell_counted(self, kind: type[events.BatchEvent], **fields: Any) -> None:
+    def emit_with_counts(self, kind: type[events.BatchEvent], **fields: Any) -> None:
         """The same with how far it is."""
         counts = (self.state and self.state.counts) or events.RequestCounts()
         elapsed = round(anyio.current_time() - self._submitted_at, 3)
-        self.tell(kind, counts=counts, elapsed_seconds=elapsed, **fields)
+        self.emit_event(kind, counts=counts, elapsed_seconds=elapsed, **fields)
 
-    def tell_not_submitted(self, reason: str) -> None:
+    def emit_submission_failed(self, reason: str) -> None:
         """The batch could not be handed over."""
         logger.warning("autobatcher: %d requests not submitted: %s", self._request_count, reason)
         self._emit(events.BatchSubmissionFailed, **self._request_fields(), error=reason)
 
-    def tell_resubmitted(self, request_count: int, reason: str) -> None:
+    def emit_resubmitted(self, request_count: int, reason: str) -> None:
         """Requests of this batch go into another one."""
         logger.info("autobatcher: %d requests of batch %s go into another: %s", request_count, self.batch_id, reason)
         fields = {**self._request_fields(), "request_count": request_count, "batch_id": self.batch_id}
         self._emit(events.RequestsResubmitted, **fields, reason=reason)
 
-    def tell_cancelled(self) -> None:
+    def emit_cancelled(self) -> None:
         """The upstream took our cancellation."""
         assert self.state is not None
         fields = {"endpoint": self._endpoint, "metadata": dict(self._settings.batch_metadata)}
         self._emit(events.BatchCancelledUpstream, batch_id=self.state.id, **fields)
 
-    def tell_cancel_failed(self, reason: str) -> None:
+    def emit_cancel_failed(self, reason: str) -> None:
         """The batch was to be cancelled, and may run on."""
         batch_id = self.batch_id or f"unknown (its metadata has {self.idempotency_key})"
         logger.warning("autobatcher: batch %s may still run: %s", batch_id, reason)

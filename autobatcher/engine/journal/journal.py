@@ -13,12 +13,12 @@ from ...errors import JournalError
 from ..request import Answer
 from . import at_exit
 from .records import BatchRecord, Contents, SessionEnding, StoredAnswer, UnclaimedLine, number_of
-from .store import UNFINISHED_SECONDS, FreshAnswer, Line, Store
+from .store import UNFINISHED_SECONDS, Line, NewAnswer, Store
 from .writer import JournalWriter, Writer
 
 T = TypeVar("T")
 
-MOST_PENDING_BYTES = 32_000_000
+MAX_PENDING_BYTES = 32_000_000
 """Of answers told and not yet written, before who reads them waits."""
 
 SWEEP_SECONDS = 3600.0
@@ -49,7 +49,7 @@ class Journal:
         self.wall_clock: Callable[[], float] = wall_clock
         self._retention_seconds = retention_seconds
         self._writer: JournalWriter = (make_writer or Writer)(self.path)
-        self._answers: list[FreshAnswer] = []
+        self._answers: list[NewAnswer] = []
         self._pending_bytes = 0
         self._swept_at = 0.0
 
@@ -62,7 +62,7 @@ class Journal:
         """
         await self._writer.open()
         contents = await self._writer.ask(self._begin)
-        self._writer.tell(self._remove_old_marks)  # only now that it is on disk whose they are
+        self._writer.tell(self._remove_old_markers)  # only now that it is on disk whose they are
         return contents
 
     def _begin(self, store: Store) -> Contents:
@@ -77,14 +77,14 @@ class Journal:
         """What was taken in processes that have come to their end. What processes took whose marks are still there is
         given again: they were killed, or live, and when they come to their end, what is left of it is forgotten."""
         for process in store.processes_closed_well():
-            is_marked = at_exit.mark_of(self.path, process).exists()
+            is_marked = at_exit.marker_of(self.path, process).exists()
             if not is_marked or not (store.has_taken(process) or process == at_exit.this_process()):
                 store.forget_taken(process)
 
-    def _remove_old_marks(self, store: Store) -> None:
+    def _remove_old_markers(self, store: Store) -> None:
         """Those of processes that have nothing in here any more."""
-        known = {at_exit.mark_of(self.path, process) for process in store.processes_closed_well()}
-        for mark in at_exit.marks_of(self.path) - known:
+        known = {at_exit.marker_of(self.path, process) for process in store.processes_closed_well()}
+        for mark in at_exit.markers_of(self.path) - known:
             mark.unlink(missing_ok=True)
 
     async def close(self, ending: SessionEnding) -> None:
@@ -96,7 +96,7 @@ class Journal:
 
     def _end(self, ending: Literal["well", "failed"], store: Store) -> None:
         if ending == "well":
-            at_exit.set_mark(self.path)
+            at_exit.set_marker(self.path)
         store.end_session(ending)
 
     # ---- a batch ----
@@ -125,7 +125,7 @@ class Journal:
     # ---- a line ----
 
     def answer(self, idempotency_key: str, answer: Answer, *, is_taken: bool) -> None:
-        """A line has its answer. It is written with those that come with it: see `room`."""
+        """A line has its answer. It is written with those that come with it: see `drain`."""
         number, body = number_of(answer.custom_id), None if self.is_hash_only else answer.body
         self._answers.append((idempotency_key, number, answer.status_code, body, answer.request_id, is_taken))
         self._pending_bytes += len(answer.body)
@@ -134,9 +134,9 @@ class Journal:
         """A line has come to nothing, or goes into another batch."""
         self._tell(Store.drop, idempotency_key, number_of(custom_id))
 
-    def take(self, line: UnclaimedLine) -> None:
+    def mark_taken(self, line: UnclaimedLine) -> None:
         """A stored answer is given to somebody."""
-        self._tell(Store.take, line.idempotency_key, line.number)
+        self._tell(Store.mark_taken, line.idempotency_key, line.number)
 
     def give_back(self, idempotency_key: str, custom_id: str) -> None:
         """Whoever an answer was for did not get it."""
@@ -147,10 +147,10 @@ class Journal:
         places = [(line.idempotency_key, line.number) for line in lines]
         return await self._ask(lambda store: store.answers(places))
 
-    async def room(self) -> None:
+    async def drain(self) -> None:
         """Have the answers so far written, and wait while too much is told and not yet written."""
         self._tell_answers()
-        if self._pending_bytes > MOST_PENDING_BYTES:
+        if self._pending_bytes > MAX_PENDING_BYTES:
             self._pending_bytes = 0
             with suppress(JournalError):  # which is for those who submit; these here are answered
                 await self._ask(lambda store: None)

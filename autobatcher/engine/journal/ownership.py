@@ -25,7 +25,7 @@ class Ownership:
 
     def __init__(self, path: Path) -> None:
         self._connection = sqlite3.connect(
-            beside(path), timeout=PATIENCE_SECONDS, isolation_level=None, check_same_thread=False
+            lock_file_of(path), timeout=PATIENCE_SECONDS, isolation_level=None, check_same_thread=False
         )
         try:
             self._connection.execute("PRAGMA journal_mode = MEMORY")
@@ -34,10 +34,12 @@ class Ownership:
         except sqlite3.DatabaseError as error:
             self._connection.close()
             if error.sqlite_errorcode != sqlite3.SQLITE_BUSY:
-                raise JournalError(f"{beside(path)} is not an empty file that can be written ({error}).") from error
+                raise JournalError(
+                    f"{lock_file_of(path)} is not an empty file that can be written ({error})."
+                ) from error
             raise JournalInUseError(
-                f"The journal {path} is in use by another engine{_who(path)}, and takes one at a time: give this one a "
-                "journal of its own, or wait until the other one has ended."
+                f"The journal {path} is in use by another engine{_owner_of(path)}. Only one can use it at a "
+                "time: give this one its own journal, or wait until the other one has ended."
             ) from error
 
     def release(self) -> None:
@@ -45,12 +47,12 @@ class Ownership:
         self._connection.close()
 
 
-def beside(path: Path) -> Path:
+def lock_file_of(path: Path) -> Path:
     """The file that is locked."""
     return path.with_name(path.name + "-lock")
 
 
-def _who(path: Path) -> str:
+def _owner_of(path: Path) -> str:
     """The process that has it, as far as the journal says."""
     try:
         with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as connection:

@@ -26,17 +26,17 @@ class SQLiteFile:
     """
 
     def __init__(self, path: Path, *, is_read_only: bool = False) -> None:
-        with told_as_journal_error(path):
+        with as_journal_error(path):
             if is_read_only:
                 uri = f"{path.resolve(strict=True).as_uri()}?mode=ro"
                 self._db = sqlite3.connect(uri, uri=True, timeout=BUSY_SECONDS, isolation_level=None)
-                self._close_unless(self._check)
+                self._run_or_close(self._check)
             else:
                 make_private(path)
                 self._db = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None)
-                self._close_unless(self._prepare)
+                self._run_or_close(self._prepare)
 
-    def _close_unless(self, step: Callable[[], None]) -> None:
+    def _run_or_close(self, step: Callable[[], None]) -> None:
         try:
             step()
         except BaseException:
@@ -64,7 +64,7 @@ class SQLiteFile:
         try:
             yield
         except BaseException:
-            self._rolled_back()
+            self._on_rollback()
             if self._db.in_transaction:  # SQLite has rolled back by itself when the disk is full
                 self._db.execute("ROLLBACK")
             raise
@@ -77,14 +77,14 @@ class SQLiteFile:
         try:
             yield
         except BaseException:
-            self._rolled_back()
+            self._on_rollback()
             if self._db.in_transaction:
                 self._db.execute("ROLLBACK TO one")
                 self._db.execute("RELEASE one")
             raise
         self._db.execute("RELEASE one")
 
-    def _rolled_back(self) -> None:
+    def _on_rollback(self) -> None:
         """What was done since a transaction or a savepoint began is undone."""
 
 
@@ -97,7 +97,7 @@ def make_private(path: Path) -> None:
 
 
 @contextmanager
-def told_as_journal_error(path: Path) -> Iterator[None]:
+def as_journal_error(path: Path) -> Iterator[None]:
     """What SQLite and the system say of a file, as an error of ours."""
     try:
         yield

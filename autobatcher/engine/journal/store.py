@@ -41,7 +41,7 @@ class Store(SQLiteFile):
         self._numbers: dict[str, int] = {}  # of batches, by idempotency key
         super().__init__(path, is_read_only=is_read_only)
 
-    def _rolled_back(self) -> None:
+    def _on_rollback(self) -> None:
         self._numbers.clear()  # numbers that were given meanwhile will be given again, to others
 
     # ---- batches ----
@@ -76,18 +76,18 @@ class Store(SQLiteFile):
 
     def end(self, idempotency_key: str, *, now: float, keeps_unanswered: bool) -> None:
         """The batch was read; lines without an answer are forgotten, unless they may be read again."""
-        if not self._knows(idempotency_key):
+        if not self._has_batch(idempotency_key):
             return
         if not keeps_unanswered:
             unanswered = f"{_OF_A_BATCH} AND NOT EXISTS (SELECT 1 FROM answers WHERE answers.id = lines.id)"
             self._db.execute(f"DELETE FROM lines WHERE {unanswered}", self._lines_of(idempotency_key))
         self.update(idempotency_key, now=now, stage="ended")
-        self._drop_empty()
+        self._delete_empty_batches()
         self._numbers.pop(idempotency_key, None)  # looked up again if needed; a server makes batches for months
 
     def forget(self, idempotency_key: str) -> None:
         """Nothing of the batch is wanted any more."""
-        if not self._knows(idempotency_key):
+        if not self._has_batch(idempotency_key):
             return
         lines = self._lines_of(idempotency_key)
         self._db.execute(f"DELETE FROM lines WHERE {_OF_A_BATCH}", lines)
@@ -97,7 +97,7 @@ class Store(SQLiteFile):
 
     # ---- lines ----
 
-    def answer(self, answers: Iterable[FreshAnswer], *, now: float) -> None:
+    def answer(self, answers: Iterable[NewAnswer], *, now: float) -> None:
         """Lines have their answers, which somebody was given or will be.
 
         An answer that cannot be stored is left out and logged: the others came with it, and are not to blame.
@@ -109,25 +109,25 @@ class Store(SQLiteFile):
             for answer in fresh:
                 self._store_if_possible(answer, now)
 
-    def _store_if_possible(self, answer: FreshAnswer, now: float) -> None:
+    def _store_if_possible(self, answer: NewAnswer, now: float) -> None:
         try:
             self._db.execute(_INSERT_ANSWER, self._answer_row(answer, now))
         except BAD_VALUES as error:
             line = f"{answer[0]}-{answer[1]}"
             logger.error("autobatcher: the journal cannot hold the answer to %s (%s)", line, type(error).__name__)
 
-    def _answer_row(self, answer: FreshAnswer, now: float) -> tuple[Any, ...]:
+    def _answer_row(self, answer: NewAnswer, now: float) -> tuple[Any, ...]:
         idempotency_key, number, status_code, body, request_id, is_taken = answer
         session = self._session if is_taken else None
         return self._id_of(idempotency_key, number), status_code, request_id, now, session, body
 
     def drop(self, idempotency_key: str, number: int) -> None:
         """A line has come to nothing, or goes into another batch."""
-        if not self._knows(idempotency_key):
+        if not self._has_batch(idempotency_key):
             return
         self._db.execute("DELETE FROM lines WHERE id = ?", (self._id_of(idempotency_key, number),))
 
-    def take(self, idempotency_key: str, number: int) -> None:
+    def mark_taken(self, idempotency_key: str, number: int) -> None:
         """A stored answer was given to somebody."""
         self._db.execute(
             "UPDATE answers SET taken_by = ? WHERE id = ?", (self._session, self._id_of(idempotency_key, number))
@@ -223,13 +223,13 @@ class Store(SQLiteFile):
         self._db.execute(f"DELETE FROM lines WHERE id IN ({taken})", (process,))
         self._db.execute(f"DELETE FROM answers WHERE id IN ({taken})", (process,))
         self._db.execute("DELETE FROM sessions WHERE ending = 'well' AND process = ?", (process,))
-        self._drop_empty()
+        self._delete_empty_batches()
 
     def forget_all_taken(self) -> int:
         """Forget every answer that somebody was given, in whichever process; how many these were."""
         self._db.execute("DELETE FROM lines WHERE id IN (SELECT id FROM answers WHERE taken_by IS NOT NULL)")
         forgotten = self._db.execute("DELETE FROM answers WHERE taken_by IS NOT NULL").rowcount
-        self._drop_empty()
+        self._delete_empty_batches()
         return forgotten
 
     def compact(self) -> None:
@@ -243,7 +243,7 @@ class Store(SQLiteFile):
         until = now - retention_seconds
         self._db.execute(f"DELETE FROM lines WHERE id IN ({old})", (until,))
         self._db.execute("DELETE FROM answers WHERE answered_at < ?", (until,))
-        self._drop_empty()
+        self._delete_empty_batches()
         rows = self._db.execute(
             "SELECT stamp FROM batches WHERE changed_at < ?", (now - max(retention_seconds, UNFINISHED_SECONDS),)
         )
@@ -255,7 +255,7 @@ class Store(SQLiteFile):
             (until, self._session or 0),
         )
 
-    def _drop_empty(self) -> None:
+    def _delete_empty_batches(self) -> None:
         self._db.execute(
             f"DELETE FROM batches WHERE stage = 'ended' AND NOT EXISTS (SELECT 1 FROM lines WHERE {_OF_THIS_BATCH})"
         )
@@ -268,7 +268,7 @@ class Store(SQLiteFile):
     def _id_of(self, idempotency_key: str, number: int) -> int:
         return self._number_of(idempotency_key) * LINES_OF_A_BATCH + number
 
-    def _knows(self, idempotency_key: str) -> bool:
+    def _has_batch(self, idempotency_key: str) -> bool:
         """Whether the batch was written, and not forgotten meanwhile."""
         try:
             self._number_of(idempotency_key)
@@ -289,7 +289,7 @@ Line = tuple[int, str, bytes]
 """Number, endpoint and body."""
 
 
-FreshAnswer = tuple[str, int, int, bytes | None, str | None, bool]
+NewAnswer = tuple[str, int, int, bytes | None, str | None, bool]
 """Stamp, number, status code, body (None if it is not kept), request id, and whether a caller is given it."""
 
 

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import JournalError
-from .sqlite_file import told_as_journal_error
+from .sqlite_file import as_journal_error
 from .store import Store
 
 logger: logging.Logger = logging.getLogger("autobatcher")
 
-MOST_BACKLOG = 10_000
+MAX_BACKLOG = 10_000
 """Statements that wait for a file that cannot be written (a full disk, another program's lock), many answers in one of
 them at times; after that it is given up for good."""
 
@@ -25,16 +25,16 @@ class Job:
     """A statement, and what came of it.
 
     Args:
-        is_asked: whether somebody waits for it. Then it is not tried again: they are told that it failed.
+        is_awaited: whether somebody waits for it. Then it is not tried again: they are told that it failed.
 
     Attributes:
         result: what the statement returned, once it is committed.
         failure: why it was not.
     """
 
-    def __init__(self, statement: Statement, *, is_asked: bool = False) -> None:
+    def __init__(self, statement: Statement, *, is_awaited: bool = False) -> None:
         self.statement = statement
-        self.is_asked = is_asked
+        self.is_awaited = is_awaited
         self.result: Any = None
         self.failure: JournalError | None = None
 
@@ -64,13 +64,13 @@ class Transactions:
     def _commit(self, jobs: list[Job]) -> JournalError | None:
         """Why nothing could be written; None if what can be done is done."""
         try:
-            with told_as_journal_error(self._path):
+            with as_journal_error(self._path):
                 try:
                     with self._store.transaction():
                         for job in jobs:
                             job.result = job.statement(self._store)
                 except Exception as error:
-                    if _is_of_the_file(error):
+                    if _is_file_failure(error):
                         raise
                     with self._store.transaction():  # each by itself now, to find the one that is to blame
                         for job in jobs:
@@ -84,7 +84,7 @@ class Transactions:
             with self._store.savepoint():
                 job.result = job.statement(self._store)
         except Exception as error:
-            if _is_of_the_file(error):
+            if _is_file_failure(error):
                 raise
             logger.exception("autobatcher: a statement on the journal failed, and is left out")
             what = f"A statement on the journal {self._path} failed ({type(error).__name__}); please report it."
@@ -93,12 +93,12 @@ class Transactions:
     def _keep_for_later(self, jobs: list[Job], failure: JournalError | None) -> None:
         if failure is not None and not self._backlog:
             logger.error("autobatcher: %s No batches are submitted until it can.", failure)
-        self._backlog = [job for job in jobs if not job.is_asked]
-        if len(self._backlog) > MOST_BACKLOG:
+        self._backlog = [job for job in jobs if not job.is_awaited]
+        if len(self._backlog) > MAX_BACKLOG:
             self._failure, self._backlog = failure, []
 
 
-def _is_of_the_file(error: Exception) -> bool:
+def _is_file_failure(error: Exception) -> bool:
     """Whether the file, and not one statement, is to blame: a full disk, a lock, a broken file."""
     if isinstance(error, OSError | JournalError):
         return True

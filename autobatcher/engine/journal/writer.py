@@ -18,13 +18,13 @@ import anyio
 from ...errors import JournalError
 from ..event_loop import call_soon, running_loop
 from .ownership import Ownership
-from .sqlite_file import told_as_journal_error
+from .sqlite_file import as_journal_error
 from .store import Store
 from .transactions import Job, Statement, Transactions
 
 logger: logging.Logger = logging.getLogger("autobatcher")
 
-MOST_IN_A_TRANSACTION = 5_000
+MAX_TRANSACTION_SIZE = 5_000
 """So that who waits for a commit does not wait for everything that was told after it."""
 
 T = TypeVar("T")
@@ -50,7 +50,7 @@ class Writer:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._told: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         self._failure: JournalError | None = None  # of opening it
         self._thread: threading.Thread | None = None
         self._closed: _Ask[None] | None = None
@@ -68,7 +68,7 @@ class Writer:
     def tell(self, statement: Statement) -> None:
         """Have `statement` done some time soon. Never raises, never waits. While the file cannot be written, `ask` says
         so, and this is tried again."""
-        self._told.put(Job(statement))
+        self._queue.put(Job(statement))
 
     async def ask(self, statement: Callable[[Store], T]) -> T:
         """Wait until `statement`, and all that was told before it, is committed; what it returned.
@@ -79,7 +79,7 @@ class Writer:
         Cancelled: it is done all the same.
         """
         ask = _Ask(statement)
-        self._told.put(ask)
+        self._queue.put(ask)
         return await ask.answer()
 
     async def close(self) -> None:
@@ -87,7 +87,7 @@ class Writer:
         if self._thread is None or self._closed is not None:
             return
         self._closed = _Ask(lambda store: None)
-        self._told.put(None)
+        self._queue.put(None)
         await self._closed.answer()
         self._thread.join()  # which is at its end
 
@@ -95,7 +95,7 @@ class Writer:
 
     def _run(self, opened: _Ask[None]) -> None:
         try:
-            with told_as_journal_error(self._path):
+            with as_journal_error(self._path):
                 ownership = Ownership(self._path)
                 try:
                     store = Store(self._path)
@@ -111,46 +111,46 @@ class Writer:
         opened.done()
         transactions = Transactions(store, self._path)
         try:
-            while self._do_what_gathered(transactions):
+            while self._commit_next(transactions):
                 pass
             store.close()
         except sqlite3.Error as error:  # of the last checkpoint: SQLite makes up for it when it opens the file again
             logger.warning("autobatcher: the journal %s was not closed in order: %s", self._path, error)
         finally:
             ownership.release()
-            self._say_closed()
+            self._signal_closed()
 
-    def _say_closed(self) -> None:
+    def _signal_closed(self) -> None:
         if self._closed is not None:
             self._closed.done()
 
-    def _do_what_gathered(self, transactions: Transactions) -> bool:
+    def _commit_next(self, transactions: Transactions) -> bool:
         """One transaction; False if it was the last one."""
-        told = [self._told.get()]
-        while len(told) < MOST_IN_A_TRANSACTION and not self._told.empty():
-            told.append(self._told.get())
-        jobs = [each for each in told if each is not None]
+        queued = [self._queue.get()]
+        while len(queued) < MAX_TRANSACTION_SIZE and not self._queue.empty():
+            queued.append(self._queue.get())
+        jobs = [each for each in queued if each is not None]
         transactions.do(jobs)
         for job in jobs:
             if isinstance(job, _Ask):
                 job.done()
-        return None not in told
+        return None not in queued
 
     def _refuse_all(self) -> None:
         """It could not be opened: whoever asks is told so, until the end."""
         assert self._failure is not None
-        while (each := self._told.get()) is not None:
+        while (each := self._queue.get()) is not None:
             if isinstance(each, _Ask):
                 each.failure = self._failure
                 each.done()
-        self._say_closed()
+        self._signal_closed()
 
 
 class _Ask(Job, Generic[T]):
     """A statement, and the task that waits for what it returns."""
 
     def __init__(self, statement: Callable[[Store], T]) -> None:
-        super().__init__(statement, is_asked=True)
+        super().__init__(statement, is_awaited=True)
         self._loop = running_loop()
         self._is_done = anyio.Event()
 

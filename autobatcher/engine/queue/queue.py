@@ -18,14 +18,14 @@ class RequestQueue:
     """Requests on their way into batches: new ones, and those that come back from a batch.
 
     Args:
-        on_news: called when a window is full, or a new one has begun to wait for its time.
+        wake_engine: called when a window is full, or a new one has begun to wait for its time.
     """
 
-    def __init__(self, settings: Settings, on_news: Callable[[], None]) -> None:
+    def __init__(self, settings: Settings, wake_engine: Callable[[], None]) -> None:
         self._deadline_seconds = settings.batch_deadline_seconds
         self._windows = Windows(batch_size=settings.batch_size, window_seconds=settings.batch_window_seconds)
         self._rate_limiters: dict[str, RateLimiter] = {}
-        self._on_news = on_news
+        self._wake_engine = wake_engine
 
     def __len__(self) -> int:
         """How many requests wait here."""
@@ -35,16 +35,16 @@ class RequestQueue:
         """Put `request` into the window of its kind."""
         request.custom_id = ""
         try:
-            has_news = self._windows.add(request, anyio.current_time)
+            needs_wake = self._windows.add(request, anyio.current_time)
         except Exception:  # a defect: whatever it is, the request takes up no room
             request.dequeue()
             raise
-        if has_news:
-            self._on_news()
+        if needs_wake:
+            self._wake_engine()
 
-    def due(self, most: int) -> list[list[Request]]:
+    def due(self, max_batches: int) -> list[list[Request]]:
         """Take out the requests of every window that is full or late, a list for each batch; `most` batches at most."""
-        return self._windows.due(anyio.current_time(), most)
+        return self._windows.due(anyio.current_time(), max_batches)
 
     def next_due(self) -> float:
         """When the next window's time is up; infinite while there is none."""
@@ -58,14 +58,14 @@ class RequestQueue:
         """
         for request in requests:
             request.custom_id = ""
-            request.put_backs += 1
-        half = (len(requests) + 1) // 2 if any(request.put_backs > 1 for request in requests) else len(requests)
+            request.requeue_count += 1
+        half = (len(requests) + 1) // 2 if any(request.requeue_count > 1 for request in requests) else len(requests)
         for part in (requests[:half], requests[half:]):
             if part:
                 self._windows.put_back(part, key)
-        self._on_news()
+        self._wake_engine()
 
-    def throttle(self, requests: list[Request], key: Hashable, *, sent: int, asked_seconds: float) -> list[Request]:
+    def throttle(self, requests: list[Request], key: Hashable, *, sent: int, retry_after: float) -> list[Request]:
         """The upstream had no room for a batch of `sent` lines: these wait, and travel in smaller ones.
 
         Gives back those that have waited for a whole batch's time by now; they are nobody's any more.
@@ -74,21 +74,21 @@ class RequestQueue:
         kept: list[Request] = []
         given_up: list[Request] = []
         for request in requests:
-            request.throttling = request.throttling or Patience(self._deadline_seconds)
-            (given_up if request.throttling.is_over(now) else kept).append(request)
+            request.throttle_patience = request.throttle_patience or Patience(self._deadline_seconds)
+            (given_up if request.throttle_patience.runs_out(now) else kept).append(request)
         for request in kept:
             request.custom_id = ""
-        self._windows.hold(kept, key, now, sent=sent, asked_seconds=asked_seconds)
-        self._on_news()
+        self._windows.throttle(kept, key, now, sent=sent, retry_after=retry_after)
+        self._wake_engine()
         return given_up
 
     def accepted(self, requests: int, key: Hashable) -> None:
         """The upstream works on a batch of so many requests of that kind."""
-        self._windows.taken(key, requests, anyio.current_time())
+        self._windows.accepted(key, requests, anyio.current_time())
 
-    def eased(self, key: Hashable) -> None:
+    def batch_ended(self, key: Hashable) -> None:
         """A batch of that kind, which the upstream had accepted, has ended."""
-        self._windows.eased(key, anyio.current_time())
+        self._windows.batch_ended(key, anyio.current_time())
 
     def reserve_creation(self, account: Account) -> float:
         """When the next batch may be created at this account's upstream; that moment is taken."""

@@ -10,8 +10,8 @@ HOUR = 3600.0
 class RateLimiter:
     """At most so many in any hour; a burst goes at once, what is too much is spread over what comes."""
 
-    def __init__(self, most_per_hour: int) -> None:
-        self._moments: deque[float] = deque(maxlen=most_per_hour)
+    def __init__(self, max_per_hour: int) -> None:
+        self._moments: deque[float] = deque(maxlen=max_per_hour)
 
     def reserve(self, now: float) -> float:
         """When the next batch may be created: `now`, or later. That moment is taken."""

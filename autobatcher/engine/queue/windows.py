@@ -61,7 +61,7 @@ class Window:
         self._embedding_inputs -= request.embedding_inputs
 
 
-class Held:
+class ThrottledRequests:
     """Requests of one kind that wait for room upstream, in their order."""
 
     batch_id: None = None
@@ -86,10 +86,10 @@ class Held:
         """A caller is gone: its request is never sent."""
         del self._requests[request]
 
-    def take(self, window: Window) -> list[Request]:
+    def pop_batch(self, window: Window) -> list[Request]:
         """Take out as many as the upstream has room for, and as fit into `window`, which is empty."""
         for request in self:
-            if len(window) >= self.backoff.most_requests or not window.fits(request):
+            if len(window) >= self.backoff.max_requests or not window.fits(request):
                 break
             window.add(request)
         taken = list(window)
@@ -107,7 +107,7 @@ class Windows:
         self._window_seconds = window_seconds
         self._open: dict[Hashable, Window] = {}
         self._closed: deque[tuple[Hashable, Window]] = deque()
-        self._held: dict[Hashable, Held] = {}
+        self._throttled: dict[Hashable, ThrottledRequests] = {}
 
     def __len__(self) -> int:
         """How many requests wait here."""
@@ -141,12 +141,12 @@ class Windows:
             window.add(request)
         self._closed.appendleft((key, window))
 
-    def hold(self, requests: list[Request], key: Hashable, now: float, *, sent: int, asked_seconds: float) -> None:
+    def throttle(self, requests: list[Request], key: Hashable, now: float, *, sent: int, retry_after: float) -> None:
         """The upstream had no room for a batch of `sent` requests: these wait. Where even one was too much, it waits
         behind the others, which may be smaller."""
-        held = self._held.setdefault(key, Held())
-        held.backoff.refused(sent, now, asked_seconds=asked_seconds)
-        held.add(requests, in_front=sent > 1)
+        throttled = self._throttled.setdefault(key, ThrottledRequests())
+        throttled.backoff.throttled(sent, now, retry_after=retry_after)
+        throttled.add(requests, in_front=sent > 1)
 
     def due(self, now: float, most: float = math.inf) -> list[list[Request]]:
         """Take out the requests of every window that is full or late, a list for each batch; `most` batches at most."""
@@ -155,42 +155,42 @@ class Windows:
         batches: list[list[Request]] = []
         for _ in range(len(self._closed)):
             key, window = self._closed.popleft()
-            if key in self._held:
-                self._held[key].add(window)
+            if key in self._throttled:
+                self._throttled[key].add(window)
             elif len(window) and len(batches) >= most:
                 self._closed.append((key, window))
             elif len(window):
                 batches.append(list(window))
-        for held in self._held.values():
-            if len(batches) < most and len(held) and held.backoff.ready_at <= now:
-                batches.append(held.take(self._new_window(next(iter(held)), -math.inf)))
-                held.backoff.submitted(now)
+        for throttled in self._throttled.values():
+            if len(batches) < most and len(throttled) and throttled.backoff.ready_at <= now:
+                batches.append(throttled.pop_batch(self._new_window(next(iter(throttled)), -math.inf)))
+                throttled.backoff.submitted(now)
         return batches
 
     def next_due(self) -> float:
         """When the next window's time is up, or the upstream may have room for one; infinite while there is none."""
         late = (window.closes_at for window in self._open.values())
-        held = (held.backoff.ready_at for held in self._held.values() if len(held))
-        return min((*late, *held), default=math.inf)
+        throttled = (throttled.backoff.ready_at for throttled in self._throttled.values() if len(throttled))
+        return min((*late, *throttled), default=math.inf)
 
-    def taken(self, key: Hashable, requests: int, now: float) -> None:
+    def accepted(self, key: Hashable, requests: int, now: float) -> None:
         """The upstream works on a batch of so many requests of that kind."""
-        held = self._held.get(key)
-        if held is None:
+        throttled = self._throttled.get(key)
+        if throttled is None:
             return
-        held.backoff.taken(requests, now)
-        if held.backoff.most_requests >= self._batch_size and not len(held):
-            del self._held[key]  # there is room again
+        throttled.backoff.accepted(requests, now)
+        if throttled.backoff.max_requests >= self._batch_size and not len(throttled):
+            del self._throttled[key]  # there is room again
 
-    def eased(self, key: Hashable, now: float) -> None:
+    def batch_ended(self, key: Hashable, now: float) -> None:
         """A batch of that kind, which the upstream had taken, has ended."""
-        if key in self._held:
-            self._held[key].backoff.eased(now)
+        if key in self._throttled:
+            self._throttled[key].backoff.batch_ended(now)
 
     def fail_all(self, error_for: ErrorFor) -> None:
         """Empty every window and give each request the error that `error_for` makes for it."""
         requests = [request for place in self._all() for request in place]
-        self._open, self._closed, self._held = {}, deque(), {}
+        self._open, self._closed, self._throttled = {}, deque(), {}
         for request in requests:
             request.settle(error_for(request, None))
 
@@ -200,5 +200,5 @@ class Windows:
     def _new_window(self, request: Request, now: float) -> Window:
         return Window(request.account.provider, self._batch_size, now)
 
-    def _all(self) -> list[Window | Held]:
-        return [*(window for _, window in self._closed), *self._held.values(), *self._open.values()]
+    def _all(self) -> list[Window | ThrottledRequests]:
+        return [*(window for _, window in self._closed), *self._throttled.values(), *self._open.values()]

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from ..journal.journal import Journal  # at run time only where one is used: there are Pythons without sqlite3
 
 
-class _Hold(Enum):
+class _RecordState(Enum):
     """Who writes a batch's record."""
 
     UNWRITTEN = auto()
@@ -31,16 +31,16 @@ class _Hold(Enum):
     OURS = auto()
     """This life of the batch."""
 
-    LET_GO = auto()
+    RELEASED = auto()
     """Not this life: the record is ended or forgotten, or another life has it."""
 
 
 class BatchLog:
     """That of a batch in no journal: nothing is told to nobody. See `JournalBatchLog`."""
 
-    is_kept: bool = False
+    is_journaled: bool = False
     keeps_answers: bool = False
-    wants_more: bool = False
+    wants_lines: bool = False
     awaits_callers: bool = False
     has_unclaimed_lines: bool = False
 
@@ -55,7 +55,7 @@ class BatchLog:
     async def creating(self, file_id: str) -> None:
         """Before each try of the creation. Raises `JournalError`: then it must not be made."""
 
-    def moved(self, state: BatchState) -> None:
+    def state_changed(self, state: BatchState) -> None:
         """The upstream said this of the batch, which exists."""
 
     def cancelling(self) -> None:
@@ -64,16 +64,16 @@ class BatchLog:
     def settled(self, request: Request, outcome: Answer | BatchError) -> None:
         """A caller is about to get this outcome."""
 
-    def unclaimed(self, custom_id: str, outcome: Answer | BatchError) -> None:
+    def unclaimed_result(self, custom_id: str, outcome: Answer | BatchError) -> None:
         """A line came that no caller waits for."""
 
-    def left(self, request: Request) -> None:
+    def caller_left(self, request: Request) -> None:
         """A caller left; its line stays."""
 
-    def returned(self, custom_id: str) -> None:
+    def caller_attached(self, custom_id: str) -> None:
         """A caller waits for a line that was unclaimed."""
 
-    def dropped(self, custom_id: str) -> None:
+    def line_dropped(self, custom_id: str) -> None:
         """A line has come to nothing, or its request goes into another batch."""
 
     def drop_unanswered(self) -> None:
@@ -85,7 +85,7 @@ class BatchLog:
     def forget(self) -> None:
         """The batch never was."""
 
-    async def room(self) -> None:
+    async def drain(self) -> None:
         """Wait while the journal has more to write than is good."""
 
 
@@ -101,11 +101,11 @@ class JournalBatchLog(BatchLog):
         is_awaited: whether these lines are of an earlier process, so that their callers may yet come.
 
     Attributes:
-        wants_more: whether there are lines to be read that nobody waits for.
+        wants_lines: whether there are lines to be read that nobody waits for.
         awaits_callers: whether there are lines whose callers may yet come: those of an earlier process.
     """
 
-    is_kept = True
+    is_journaled = True
 
     def __init__(
         self,
@@ -125,14 +125,14 @@ class JournalBatchLog(BatchLog):
         self._unclaimed = {line.custom_id: line for line in unclaimed}
         self._awaited = set(self._unclaimed) if is_awaited else set()
         self._give_back = give_back
-        self._hold = _Hold.OURS if record.created_at else _Hold.UNWRITTEN
+        self._record_state = _RecordState.OURS if record.created_at else _RecordState.UNWRITTEN
 
     @property
     def handed_over(self) -> anyio.Event:
         return self._handed_over
 
     @property
-    def wants_more(self) -> bool:  # type: ignore[override]  # a constant there
+    def wants_lines(self) -> bool:  # type: ignore[override]  # a constant there
         return bool(self._unclaimed) and self.keeps_answers
 
     @property
@@ -151,14 +151,14 @@ class JournalBatchLog(BatchLog):
         """
         lines = list(self._unclaimed.values())
         self._unclaimed.clear()
-        self._hold = _Hold.LET_GO
+        self._record_state = _RecordState.RELEASED
         self._handed_over.set()
         return lines
 
     async def intend(self, lines: list[tuple[str, Request]]) -> None:
         now = self._journal.wall_clock()
         models = sorted({request.model for _, request in lines})
-        self._hold = _Hold.OURS
+        self._record_state = _RecordState.OURS
         self._change(request_count=len(lines), models=models, created_at=now, changed_at=now)
         await self._journal.intend(self.record, [(number_of(id_), r.endpoint, r.body) for id_, r in lines])
 
@@ -166,7 +166,7 @@ class JournalBatchLog(BatchLog):
         self._change(stage="creating", file_id=file_id, changed_at=self._journal.wall_clock())
         await self._journal.creating(self.record.idempotency_key, file_id)
 
-    def moved(self, state: BatchState) -> None:
+    def state_changed(self, state: BatchState) -> None:
         counts = {} if state.counts is None else {"completed": state.counts.completed, "failed": state.counts.failed}
         self._write(stage="created", batch_id=state.id, status=state.status, **counts)
 
@@ -176,35 +176,35 @@ class JournalBatchLog(BatchLog):
     def settled(self, request: Request, outcome: Answer | BatchError) -> None:
         if isinstance(outcome, Answer) and not outcomes.is_retryable(outcome):
             self._journal.answer(self.record.idempotency_key, outcome, is_taken=True)
-            request.on_lost = self._give_back
+            request.on_undelivered = self._give_back
         elif isinstance(outcome, Answer | BatchEndedError):
-            self.dropped(request.custom_id)
+            self.line_dropped(request.custom_id)
         else:
-            self.left(request)
+            self.caller_left(request)
 
-    def unclaimed(self, custom_id: str, outcome: Answer | BatchError) -> None:
+    def unclaimed_result(self, custom_id: str, outcome: Answer | BatchError) -> None:
         if custom_id not in self._unclaimed:
             return
         self._awaited.discard(custom_id)
         if not isinstance(outcome, Answer) or outcomes.is_retryable(outcome):
-            self.dropped(custom_id)
+            self.line_dropped(custom_id)
             return
         self._journal.answer(self.record.idempotency_key, outcome, is_taken=False)
         line = self._unclaimed.pop(custom_id)
         line.is_stored, line.unclaimed_since = True, self._journal.wall_clock()
 
-    def left(self, request: Request) -> None:
-        if self._hold is _Hold.UNWRITTEN:
+    def caller_left(self, request: Request) -> None:
+        if self._record_state is _RecordState.UNWRITTEN:
             return
         line = UnclaimedLine(self.record.idempotency_key, number_of(request.custom_id), self._journal.wall_clock())
         self._unclaimed[request.custom_id] = line
         self._unclaimed_lines.add(digest_of(request.endpoint, request.body, self.record.account), line)
 
-    def returned(self, custom_id: str) -> None:
+    def caller_attached(self, custom_id: str) -> None:
         self._unclaimed.pop(custom_id, None)
         self._awaited.discard(custom_id)
 
-    def dropped(self, custom_id: str) -> None:
+    def line_dropped(self, custom_id: str) -> None:
         line = self._unclaimed.pop(custom_id, None)
         if line is not None:
             line.is_gone = True
@@ -216,28 +216,28 @@ class JournalBatchLog(BatchLog):
         self._unclaimed.clear()
 
     def end(self) -> None:
-        if self._let_go():
+        if self._release_record():
             if self.keeps_answers:  # if not, results are read again, as long as the upstream has them
                 self.drop_unanswered()
             self._change(stage="ended")
             self._journal.end(self.record.idempotency_key)
 
     def forget(self) -> None:
-        if self._let_go():
+        if self._release_record():
             self.drop_unanswered()
             self._journal.forget(self.record.idempotency_key)
 
-    async def room(self) -> None:
-        await self._journal.room()
+    async def drain(self) -> None:
+        await self._journal.drain()
 
     def _write(self, **fields: Any) -> None:
-        if self._hold is _Hold.OURS:
+        if self._record_state is _RecordState.OURS:
             self._change(**fields)
             self._journal.update(self.record.idempotency_key, **fields)
 
-    def _let_go(self) -> bool:
+    def _release_record(self) -> bool:
         """Write the record for the last time; False if it is not ours to write."""
-        was_ours, self._hold = self._hold is _Hold.OURS, _Hold.LET_GO
+        was_ours, self._record_state = self._record_state is _RecordState.OURS, _RecordState.RELEASED
         return was_ours
 
     def _change(self, **fields: object) -> None:

@@ -33,21 +33,21 @@ READ_AT_ONCE = 500
 ADDED_AT_ONCE = 5_000
 """Free lines of a journal that is opened, some milliseconds' worth; then others have their turn."""
 
-MOST_ACCOUNTS = 1_000
+MAX_ACCOUNTS = 1_000
 """Whose fingerprints are kept; a proxy that forwards keys sees many."""
 
 
-MOST_RECORDS = 10_000
+MAX_RECORDS = 10_000
 """Of batches that were read here, where a journal keeps no answers."""
 
 
-class Resumed(Protocol):
+class AttachableBatch(Protocol):
     """A batch that somebody can be attached to; see `Batch`."""
 
     log: BatchLog
 
     @property
-    def takes_lines(self) -> bool: ...
+    def accepts_lines(self) -> bool: ...
 
     def attach(self, line: UnclaimedLine, request: Request) -> None: ...
 
@@ -66,7 +66,7 @@ class Recovery:
         journal: Journal,
         settings: Settings,
         *,
-        resume: Callable[[JournalBatchLog, Account], Resumed],
+        resume: Callable[[JournalBatchLog, Account], AttachableBatch],
         add: Callable[[Request], None],
         emit: Emit,
     ) -> None:
@@ -76,21 +76,21 @@ class Recovery:
         self._add = add
         self._emit = emit
         self._is_open = False
-        self._arrivals = _Arrivals()
+        self._early = _EarlyRequests()
         self._replay_queue = ReplayQueue(self._unclaim)
         self._unclaimed_lines = UnclaimedLines()
         # Free lines without an answer, of batches that are not alive here, by idempotency key.
-        self._of_batches: defaultdict[str, list[UnclaimedLine]] = defaultdict(list)
+        self._lines_by_batch: defaultdict[str, list[UnclaimedLine]] = defaultdict(list)
         self._unfinished: defaultdict[bytes, list[BatchRecord]] = defaultdict(list)  # by account, until it is seen
         self._records: dict[str, BatchRecord] = {}  # of batches that are not alive here, by idempotency_key
         self._read_records: dict[str, BatchRecord] = {}  # of those of them that were read to their end
-        self._batches: dict[str, Resumed] = {}  # of those that are
-        self._of_earlier_processes: set[str] = set()  # idempotency keys of batches that nobody here has asked for yet
+        self._batches: dict[str, AttachableBatch] = {}  # of those that are
+        self._unvisited: set[str] = set()  # idempotency keys of batches that nobody here has asked for yet
         self._fingerprints: dict[Account, bytes] = {}
 
     def __len__(self) -> int:
         """How many requests wait here."""
-        return len(self._arrivals) + len(self._replay_queue)
+        return len(self._early) + len(self._replay_queue)
 
     async def open(self) -> None:
         """Take possession of the journal. Raises `JournalError`."""
@@ -100,15 +100,15 @@ class Recovery:
                 await checkpoint()
             self._unclaimed_lines.add(digest, line)
             if not line.is_stored:
-                self._of_batches[line.idempotency_key].append(line)
-        self._of_earlier_processes = {record.idempotency_key for record in contents.batches}
+                self._lines_by_batch[line.idempotency_key].append(line)
+        self._unvisited = {record.idempotency_key for record in contents.batches}
         for record in contents.batches:
             self._records[record.idempotency_key] = record
             if record.stage != "ended":
                 self._unfinished[record.account].append(record)
         self._is_open = True
-        for request in self._arrivals.take_all():
-            if not self.take(request):
+        for request in self._early.pop_all():
+            if not self.claim(request):
                 self._add(request)
 
     async def run(self) -> None:
@@ -119,9 +119,9 @@ class Recovery:
             try:
                 found = await self._journal.answers([line for _, line in some])
             except JournalError as error:
-                self._refuse(some, outcomes.journal_error_for(error))
+                self._fail_replays(some, outcomes.journal_error_for(error))
             else:
-                self._give(some, found)
+                self._deliver(some, found)
 
     async def close(self, ending: SessionEnding) -> None:
         """Let the journal go. See `Journal.close`."""
@@ -129,18 +129,18 @@ class Recovery:
 
     # ---- requests ----
 
-    def take(self, request: Request) -> bool:
+    def claim(self, request: Request) -> bool:
         """Give `request` a place in here or in an earlier batch; False if nothing here asked the same."""
         if not self._is_open:
-            self._arrivals.add(request)
+            self._early.add(request)
             return True
         if not self._unclaimed_lines and not self._unfinished:
             return False
         account = self._fingerprint(request.account)
         for record in self._unfinished.pop(account, ()):
-            self._batch_of(record.idempotency_key, request.account)
+            self._live_batch(record.idempotency_key, request.account)
         line = (
-            self._unclaimed_lines.take(digest_of(request.endpoint, request.body, account))
+            self._unclaimed_lines.claim(digest_of(request.endpoint, request.body, account))
             if self._unclaimed_lines
             else None
         )
@@ -149,7 +149,7 @@ class Recovery:
         if line.is_stored:
             self._replay_queue.add(request, line)
         else:
-            batch = self._batch_of(line.idempotency_key, request.account)
+            batch = self._live_batch(line.idempotency_key, request.account)
             if batch is None:
                 return False
             batch.attach(line, request)
@@ -158,7 +158,7 @@ class Recovery:
 
     def fail_all(self, error_for: ErrorFor) -> None:
         """Everyone who waits here is told so."""
-        for request in (*self._arrivals.take_all(), *self._replay_queue.take_all()):
+        for request in (*self._early.pop_all(), *self._replay_queue.pop_all()):
             request.settle(error_for(request, None))
 
     def give_back(self, request: Request) -> None:
@@ -174,14 +174,14 @@ class Recovery:
         digest = digest_of(request.endpoint, request.body, self._fingerprint(request.account))
         self._unclaimed_lines.add(digest, line)
 
-    def _refuse(self, some: list[tuple[Request, UnclaimedLine]], error_for: ErrorFor) -> None:
+    def _fail_replays(self, some: list[tuple[Request, UnclaimedLine]], error_for: ErrorFor) -> None:
         """The journal cannot be read just now: whoever tries again may have the same line."""
         for request, line in some:
             if self._replay_queue.remove(request):
                 self._unclaim(request, line)
                 request.settle(error_for(request, None))
 
-    def _give(self, some: list[tuple[Request, UnclaimedLine]], found: list[StoredAnswer | None]) -> None:
+    def _deliver(self, some: list[tuple[Request, UnclaimedLine]], found: list[StoredAnswer | None]) -> None:
         given = []
         for (request, line), stored in zip(some, found, strict=True):
             if not self._replay_queue.remove(request):
@@ -189,8 +189,8 @@ class Recovery:
             if stored is None:
                 self._add(request)
             else:
-                self._journal.take(line)
-                request.custom_id, request.on_lost = line.custom_id, self.give_back
+                self._journal.mark_taken(line)
+                request.custom_id, request.on_undelivered = line.custom_id, self.give_back
                 request.settle(_answer(stored))
                 given.append(request)
         if given:
@@ -217,14 +217,14 @@ class Recovery:
         )
         return JournalBatchLog(self._journal, self._unclaimed_lines, record, (), self.give_back)
 
-    def lives(self, batch: Resumed) -> None:
+    def batch_started(self, batch: AttachableBatch) -> None:
         """A batch is alive in this engine."""
         idempotency_key = _log_of(batch).record.idempotency_key
         self._batches[idempotency_key] = batch
         self._records.pop(idempotency_key, None)
         self._read_records.pop(idempotency_key, None)
 
-    def over(self, batch: Resumed) -> None:
+    def batch_ended(self, batch: AttachableBatch) -> None:
         """It is not any more."""
         log = _log_of(batch)
         idempotency_key = log.record.idempotency_key
@@ -232,28 +232,28 @@ class Recovery:
             del self._batches[idempotency_key]
             unclaimed = log.hand_over()
             if unclaimed:
-                self._records[idempotency_key], self._of_batches[idempotency_key] = log.record, unclaimed
+                self._records[idempotency_key], self._lines_by_batch[idempotency_key] = log.record, unclaimed
             elif self._journal.is_hash_only:  # an answer that is given back must be read again
                 self._read_records[idempotency_key] = log.record
-                while len(self._read_records) > MOST_RECORDS:
+                while len(self._read_records) > MAX_RECORDS:
                     del self._read_records[next(iter(self._read_records))]
 
-    def _batch_of(self, idempotency_key: str, account: Account) -> Resumed | None:
+    def _live_batch(self, idempotency_key: str, account: Account) -> AttachableBatch | None:
         """The batch, resumed if need be; None if it is not known any more."""
         batch = self._batches.get(idempotency_key)
-        if batch is not None and batch.takes_lines:
+        if batch is not None and batch.accepts_lines:
             return batch
         record = self._record_of(idempotency_key) if batch is None else _log_of(batch).record
         if record is None:
             return None
-        unclaimed = self._of_batches.pop(idempotency_key, []) if batch is None else _log_of(batch).hand_over()
-        is_awaited = idempotency_key in self._of_earlier_processes
-        self._of_earlier_processes.discard(idempotency_key)
+        unclaimed = self._lines_by_batch.pop(idempotency_key, []) if batch is None else _log_of(batch).hand_over()
+        is_awaited = idempotency_key in self._unvisited
+        self._unvisited.discard(idempotency_key)
         log = JournalBatchLog(
             self._journal, self._unclaimed_lines, record, unclaimed, self.give_back, is_awaited=is_awaited
         )
         batch = self._resume(log, account)
-        self.lives(batch)
+        self.batch_started(batch)
         return batch
 
     def _record_of(self, idempotency_key: str) -> BatchRecord | None:
@@ -262,13 +262,13 @@ class Recovery:
     def _fingerprint(self, account: Account) -> bytes:
         known = self._fingerprints.get(account)
         if known is None:
-            if len(self._fingerprints) >= MOST_ACCOUNTS:
+            if len(self._fingerprints) >= MAX_ACCOUNTS:
                 self._fingerprints.clear()
             known = self._fingerprints[account] = fingerprint(account)
         return known
 
 
-def _log_of(batch: Resumed) -> JournalBatchLog:
+def _log_of(batch: AttachableBatch) -> JournalBatchLog:
     assert isinstance(batch.log, JournalBatchLog)
     return batch.log
 
@@ -278,7 +278,7 @@ def _answer(stored: StoredAnswer) -> Answer:
     return Answer(stored.status_code, stored.body, stored.request_id, stored.batch_id, custom_id)
 
 
-class _Arrivals:
+class _EarlyRequests:
     """Requests that came before the journal was open."""
 
     batch_id: None = None
@@ -297,7 +297,7 @@ class _Arrivals:
         """A caller is gone: its request is never sent."""
         del self._requests[request]
 
-    def take_all(self) -> list[Request]:
+    def pop_all(self) -> list[Request]:
         requests = list(self._requests)
         self._requests.clear()
         return requests

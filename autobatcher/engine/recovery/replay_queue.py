@@ -53,7 +53,7 @@ class ReplayQueue:
         """A caller is gone; the next one who asks the same may have the line, at once."""
         self._on_left(request, self._requests.pop(request))
 
-    def take_all(self) -> list[Request]:
+    def pop_all(self) -> list[Request]:
         requests = list(self._requests)
         self._requests.clear()
         self._next.clear()

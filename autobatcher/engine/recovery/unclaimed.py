@@ -32,7 +32,7 @@ class UnclaimedLines:
             else:
                 del self._lines[digest]
 
-    def take(self, digest: bytes) -> UnclaimedLine | None:
+    def claim(self, digest: bytes) -> UnclaimedLine | None:
         """The line that has been free for longest and asked the same; None if there is none."""
         lines = self._lines.get(digest)
         taken = None
