@@ -1,4 +1,4 @@
-"""How many bytes may be queued: who comes when it is full waits, in turn."""
+"""Limits how many bytes are queued."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ import anyio
 
 
 class ByteLimiter:
-    """Lets in up to `limit` bytes at a time. One request larger than that is let in alone."""
+    """A fair limiter of bytes: waiters are admitted in order. A request larger than `limit` is admitted alone."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._used = 0
-        self._waiting: dict[anyio.Event, int] = {}  # in the order in which they came
+        self._waiting: dict[anyio.Event, int] = {}  # in order of arrival
 
     async def acquire(self, size: int) -> None:
-        """Wait until there is room for `size` bytes, and take it up; `release` gives it back.
+        """Wait for capacity for `size` bytes, and take it until `release`.
 
-        Cancelled: nothing is taken up.
+        Cancelled: nothing is taken.
         """
         if not self._waiting and self._has_room(size):
             self._used += size
@@ -34,18 +34,18 @@ class ByteLimiter:
             raise
 
     def acquire_nowait(self, size: int) -> None:
-        """The same without waiting. Raises `anyio.WouldBlock` if there is no room, or others wait."""
+        """Like `acquire`, but raise `anyio.WouldBlock` instead of waiting."""
         if self._waiting or not self._has_room(size):
             raise anyio.WouldBlock
         self._used += size
 
     def release(self, size: int) -> None:
-        """`size` bytes are queued no more. Synchronous."""
+        """Return the capacity of `size` bytes. Synchronous."""
         self._used -= size
         self._admit()
 
     def admit_all(self) -> None:
-        """Let everyone in: what it guards has ended, and will say so itself."""
+        """Admit all waiters, because the engine has closed and will refuse them itself."""
         for admitted, size in self._waiting.items():
             self._used += size
             admitted.set()

@@ -1,4 +1,4 @@
-"""Cancelling one batch upstream, and making sure of it."""
+"""Cancels one batch upstream, and confirms it."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from .upstream import UpstreamBatch
 
 
 class Cancellation:
-    """Cancels what may still run.
+    """Cancels a batch that may be running.
 
     Args:
-        patience: how many refusals are borne before the batch is left to run.
+        patience: how many refusals are tolerated before the batch is left running.
     """
 
     def __init__(
@@ -31,17 +31,17 @@ class Cancellation:
         self._patience = patience or Patience(REFUSED_SECONDS)
 
     async def run(self) -> None:
-        """Cancel the batch: until the upstream confirms it, until its refusal is believed, or until time is up.
+        """Cancel the batch: until the upstream confirms it, or its refusals count as permanent.
 
-        A creation of unknown outcome is looked up first: it may run and cost, too.
+        A creation of unknown outcome is looked up first, because that batch may run and cost money.
 
-        Cancelled: the request to cancel may have been sent or not; running this again is harmless.
+        Cancelled: the cancel request may have been sent. Running this again is harmless.
         """
         batch = self._batch
         try:
             if batch.phase is Phase.CREATING and not await batch.look_up():
                 batch.phase = Phase.UNCONFIRMED
-                batch.emit_cancel_failed("its creation was cut off; it may yet appear")
+                batch.emit_cancel_failed("its creation was cut off, so it may still appear")
             if batch.phase is not Phase.RUNNING:
                 return
             batch.emit_event(events.BatchCancelRequested)
@@ -55,7 +55,11 @@ class Cancellation:
             batch.emit_cancelled()
 
     async def _cancel_until_confirmed(self) -> bool:
-        """Whether it stops because of us; False if it had ended before. Raises `UpstreamError` if it is refused."""
+        """Return whether our cancellation stopped the batch; False if it had ended before.
+
+        Raises:
+            UpstreamError: if the refusals count as permanent.
+        """
         assert self._batch.state is not None
         batch_id, delays = self._batch.state.id, back_off()
         while True:
@@ -64,7 +68,7 @@ class Cancellation:
                 return True
             except UpstreamError as error:
                 refused = error
-            # Servers answer 400, 404, 409 and 500 for a batch that has ended, so each failure is a reason to look.
+            # Servers answer 400, 404, 409 and 500 for a batch that has ended, so poll after each failure.
             state = await self._poll(batch_id)
             if state is not None and (state.status == "cancelling" or state.is_terminal):
                 return state.status in ("cancelling", "cancelled")
@@ -73,7 +77,7 @@ class Cancellation:
             await anyio.sleep(retry_delay(refused, next(delays)))
 
     async def _poll(self, batch_id: str) -> BatchState | None:
-        """What the upstream says of it; None if it does not say."""
+        """Return the batch's state; None if the poll fails."""
         try:
             return await self._api.retrieve(self._account, batch_id)
         except UpstreamError:
@@ -81,6 +85,6 @@ class Cancellation:
 
 
 def _refused_error(state: BatchState | None, refused: UpstreamError) -> UpstreamError:
-    status = "cannot be looked at" if state is None else f"is {state.status}"
+    status = "cannot be polled" if state is None else f"is {state.status}"
     reason = f"{refused.summary}, and the batch {status}"
     return UpstreamError(reason, summary=reason)

@@ -1,4 +1,4 @@
-"""The requests of one batch that have no outcome yet: the one place where they are settled. Synchronous."""
+"""The requests of one batch that have no outcome yet. They are settled here and nowhere else. Synchronous."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ Resubmit = Callable[[Request], bool]
 
 
 class PendingRequests:
-    """Who still waits for a line of a batch.
+    """The requests that wait for lines of a batch.
 
-    Each request in here gets its outcome by being taken out, so that no request can get two.
+    Settling a request removes it first, so no request can get two outcomes.
 
     Args:
-        resubmit: takes a request that failed in passing into a later batch; False if it may not, or there is none.
-        log: is told of what becomes of lines.
+        resubmit: adds a request that failed with a retryable error to a later batch; False if it cannot.
+        log: records what becomes of lines.
 
     Attributes:
         batch_id: the upstream's; None until there is one.
-        answers_only: lines that got none are not settled by what is said of them: they go into another batch.
-        abandoned: set once nobody waits any more, although lines of callers who left may still run.
+        answers_only: if True, error lines settle nothing, because their requests go into another batch.
+        abandoned: set once no caller waits any more although lines of callers who left may still run.
     """
 
     def __init__(self, requests: dict[str, Request], resubmit: Resubmit, log: BatchLog = NULL_BATCH_LOG) -> None:
@@ -49,22 +49,22 @@ class PendingRequests:
 
     @property
     def wants_lines(self) -> bool:
-        """Whether there is a line to be read, for somebody who waits or, if a journal keeps it, for who will come."""
+        """Whether any line is still needed: by a pending request, or by a journal for requests to come."""
         return bool(self._requests) or self._log.wants_lines
 
     def requests(self) -> Iterable[tuple[str, Request]]:
-        """A copy of what is in here now: custom_ids and requests."""
+        """Return a copy of the pending requests, with their custom_ids."""
         return tuple(self._requests.items())
 
     def withdraw(self, request: Request) -> None:
-        """A caller is gone; its line, if it was sent, is nobody's."""
+        """Remove the request of a caller who left. Its line, if it was sent, becomes unclaimed."""
         del self._requests[request.custom_id]
         self._log.caller_left(request)
         self._has_lost_callers = True
         self._check_abandonment()
 
     def attach(self, custom_id: str, request: Request) -> None:
-        """A caller wants that line of the batch, which nobody waited for."""
+        """Let `request` wait for an unclaimed line of the batch."""
         self._requests[custom_id] = request
         request.custom_id, request.holder = custom_id, self
         self._log.caller_attached(custom_id)
@@ -72,7 +72,7 @@ class PendingRequests:
             self.abandoned = anyio.Event()
 
     def deliver(self, line: OutputLine, batch_id: str) -> None:
-        """Hand a line to the caller it belongs to. Unknown and repeated lines belong to nobody."""
+        """Settle the request that this line answers. Unknown and repeated lines are ignored."""
         outcome = outcomes.line_outcome(line, batch_id)
         if self.answers_only and not isinstance(outcome, Answer):
             return
@@ -83,12 +83,12 @@ class PendingRequests:
             self._check_abandonment()
 
     def reject(self, custom_id: str, problem: Problem, status_code: int, batch_id: str | None) -> None:
-        """The upstream will not have this line. (Its caller may have left.)"""
+        """Settle a request whose line the upstream rejected, unless its caller has left."""
         if custom_id in self._requests:
             self._settle(custom_id, outcomes.rejected_line(problem, status_code, custom_id, batch_id))
 
     def pop_all(self) -> list[Request]:
-        """Take out everyone who still waits: they go into another batch."""
+        """Remove and return all pending requests, to go into another batch."""
         requests = list(self._requests.values())
         for custom_id in self._requests:
             self._log.line_dropped(custom_id)
@@ -97,12 +97,12 @@ class PendingRequests:
         return requests
 
     def pop_resubmitted_count(self) -> int:
-        """How many requests were taken into a later batch since this was last asked."""
+        """How many requests were resubmitted since the last call."""
         count, self._resubmitted = self._resubmitted, 0
         return count
 
     def fail_all(self, error_for: ErrorFor, batch_id: str | None) -> None:
-        """Give everyone who still waits an error of their own."""
+        """Settle each pending request with an error of its own."""
         for custom_id, request in self.requests():
             self._settle(custom_id, error_for(request, batch_id))
 

@@ -1,4 +1,4 @@
-"""Reading a batch's results: while it runs, where the provider allows it, and patiently to the end."""
+"""Reads a batch's results: while it runs, where the provider allows it, and completely at the end."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ MAX_DELAY_SECONDS = 60.0
 
 
 class ResultReader:
-    """Reads output and error files, and hands each line to whoever waits for it.
+    """Reads output and error files, and delivers each line to the request that waits for it.
 
     Args:
-        pending: once it wants no more, nothing more is read.
-        drain: waited for between pieces of a file: whoever takes the lines may not keep up.
+        pending: reading stops once it wants no more lines.
+        drain: awaited after each chunk, for back-pressure.
     """
 
     def __init__(
@@ -39,7 +39,7 @@ class ResultReader:
         self._lines_read: dict[str, int] = {}
 
     async def read_new_lines(self, state: BatchState) -> None:
-        """Read on where the last reading stopped. What cannot be read now is read at the end."""
+        """Read from where the last call stopped. Lines that cannot be read now are read at the end."""
         for file_id in _file_ids(state):
             if self._pending.wants_lines:
                 try:
@@ -48,9 +48,8 @@ class ResultReader:
                     logger.info("autobatcher: batch %s: no partial output now: %s", state.id, error.summary)
 
     async def read_once(self, state: BatchState) -> UpstreamError | None:
-        """Read both files from their beginning, without a second try; the error if one cannot be read while somebody
-        still waits.
-        """
+        """Read both files from the start, without retries. Return the error if lines are still wanted and one file
+        could not be read."""
         failure = None
         for file_id in _file_ids(state):
             if self._pending.wants_lines:
@@ -61,12 +60,11 @@ class ResultReader:
         return failure if self._pending.wants_lines else None
 
     async def read_everything(self, state: BatchState) -> UpstreamError | None:
-        """Read both files to their end; the error if one cannot be read while somebody still waits.
+        """Read both files to the end, with `ReadPatience`. Return the error if lines are still wanted and one file
+        could not be read.
 
-        First from where partial reading stopped, then, while somebody still waits, from the beginning: where lines
-        are ordered by a clock, a late one may stand before those that were read already.
-
-        Failures are borne as `ReadPatience` says.
+        Reading starts where partial reading stopped. If lines are still wanted then, it starts again from the
+        beginning: where lines are ordered by time, a late line may precede lines that were already read.
         """
         failure = None
         for file_id in _file_ids(state):

@@ -1,4 +1,4 @@
-"""The beginning of a new batch: upload its input file, create it."""
+"""Submits a new batch: uploads its input file and creates it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .upstream import UpstreamBatch
 
 
 class Submission:
-    """Hands the requests of one batch over to the upstream."""
+    """Submits the requests of one batch."""
 
     def __init__(
         self,
@@ -38,12 +38,12 @@ class Submission:
         self._engine = engine
 
     async def run(self) -> bool:
-        """Upload and create; False if there is no batch to watch, and everybody was told or waits elsewhere.
+        """Upload and create. False if there is no batch to watch; then every request was settled or requeued.
 
         Raises:
-            JournalError: if it could not be written down. Nothing was sent then.
+            JournalError: if the batch could not be recorded. Then nothing was sent.
 
-        Cancelled: see `BatchAPI.upload` and `BatchAPI.create`; `upstream.phase` says what may be there.
+        Cancelled: see `BatchAPI.upload` and `BatchAPI.create`; `upstream.phase` says what may exist.
         """
         try:
             if not await self._upload():
@@ -57,8 +57,8 @@ class Submission:
             return False
 
     async def _upload(self) -> bool:
-        """Upload the lines of those who wait; False if nobody does, or if the upstream refused some of the lines."""
-        async with self._engine.uploads:  # until it is our turn; see `UpstreamBatch.upload` for the tries
+        """Upload the pending requests; False if there are none, or if the upstream rejected some of the lines."""
+        async with self._engine.uploads:  # waits for a slot; `UpstreamBatch.upload` takes one per try
             lines = list(self._pending.requests())
         self._requeue.lines = [custom_id for custom_id, _ in lines]
         if lines:
@@ -80,7 +80,7 @@ class Submission:
         return bool(self._pending)
 
     def _handle_rejection(self, error: UpstreamError) -> None:
-        """The upstream did not take the file or the batch: for want of room, or for good."""
+        """The upstream accepted no file or no batch: wait for capacity, or fail the requests."""
         error_for = outcomes.unsubmitted_error_for(error, self._upstream.idempotency_key)
         if error.is_throttled or (error.status_code == 413 and len(self._requeue.lines) > 1):
             self._requeue.throttle(error.retry_after or 0.0, error.summary, error_for)

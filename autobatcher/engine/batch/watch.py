@@ -1,4 +1,4 @@
-"""Looking at one batch until it ends."""
+"""Polls one batch until it ends."""
 
 from __future__ import annotations
 
@@ -24,22 +24,22 @@ from .upstream import UpstreamBatch
 logger: logging.Logger = logging.getLogger("autobatcher")
 
 LATE_FILE_SECONDS = 60.0
-"""How long a completed batch may not name its output file, although it counts answers."""
+"""How long a completed batch may name no output file although its counts include answers."""
 
 LAST_LOOK_SECONDS = 60.0
 LAST_LOOK_TRIES = 3
-"""How long, and how often at least, a batch is looked at when its deadline has passed: it may have ended while the
-process was paused, and its answers are paid for."""
+"""How long, and how often at least, a batch is polled after its deadline. It may have ended while the process was
+paused, and its answers are paid for."""
 
 
 class Watch:
-    """Polls one batch, and tells of what it sees.
+    """Polls one batch and reports its progress.
 
     Args:
-        key: of the batch's kind; see `travel_key`.
+        key: the batch's `travel_key`.
 
     Attributes:
-        was_accepted: whether the upstream worked on the batch, so that its end makes room there.
+        was_accepted: whether the upstream worked on the batch, so that its end frees capacity there.
     """
 
     def __init__(
@@ -65,10 +65,10 @@ class Watch:
         self._engine = engine
 
     async def until_ended(self, *, begins_at_once: bool) -> bool:
-        """Poll until the batch ends; False if it is abandoned. Results are read as soon as they can be.
+        """Poll until the batch ends; False if it is abandoned. Results are read as soon as the provider allows.
 
         Raises:
-            UpstreamError: once our patience with failing polls is over.
+            UpstreamError: if polls fail permanently.
         """
         schedule, patience = Schedule(self._engine.settings.poll_interval_seconds), ReadPatience()
         last_seen: tuple[object, ...] = ()
@@ -96,7 +96,7 @@ class Watch:
         return False
 
     async def check_after_deadline(self) -> bool:
-        """Look once more when the deadline has passed: whether the batch has ended, and we did not see it."""
+        """Poll once more after the deadline; return whether the batch has ended after all."""
         patience = Patience(LAST_LOOK_SECONDS, least=LAST_LOOK_TRIES)
         while True:
             try:
@@ -110,7 +110,7 @@ class Watch:
                 return state.is_terminal
 
     async def until_files_are_named(self) -> BatchState:
-        """What the upstream says of the ended batch once it names its output file, if its counts say there is one."""
+        """Wait until the ended batch names the output file that its counts imply; return its state."""
         assert self._upstream.state is not None
         state, patience = self._upstream.state, Patience(LATE_FILE_SECONDS)
         schedule = Schedule(self._engine.settings.poll_interval_seconds)

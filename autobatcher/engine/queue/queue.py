@@ -1,4 +1,4 @@
-"""All requests that wait to be sent, and what the upstream's limits say of when. Synchronous."""
+"""All requests that wait to be sent, with the upstream's limits on when. Synchronous."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class RequestQueue:
     """Requests on their way into batches: new ones, and those that come back from a batch.
 
     Args:
-        wake_engine: called when a window is full, or a new one has begun to wait for its time.
+        wake_engine: called when a window is full, or a new one has started to wait.
     """
 
     def __init__(self, settings: Settings, wake_engine: Callable[[], None]) -> None:
@@ -32,29 +32,29 @@ class RequestQueue:
         return len(self._windows)
 
     def add(self, request: Request) -> None:
-        """Put `request` into the window of its kind."""
+        """Add `request` to the window of its kind."""
         request.custom_id = ""
         try:
             needs_wake = self._windows.add(request, anyio.current_time)
-        except Exception:  # a defect: whatever it is, the request takes up no room
+        except Exception:  # a bug: do not let the request count against the byte limit
             request.dequeue()
             raise
         if needs_wake:
             self._wake_engine()
 
     def due(self, max_batches: int) -> list[list[Request]]:
-        """Take out the requests of every window that is full or late, a list for each batch; `most` batches at most."""
+        """Remove the requests of every window that is full or whose time is up; return one list per batch."""
         return self._windows.due(anyio.current_time(), max_batches)
 
     def next_due(self) -> float:
-        """When the next window's time is up; infinite while there is none."""
+        """When the next window's time is up; infinite if there is none."""
         return self._windows.next_due()
 
     def put_back(self, requests: list[Request], key: Hashable) -> None:
-        """Take requests whose batch was refused because of others into new ones at once. That is no retry of theirs.
+        """Requeue requests whose batch was refused because of other lines. They leave at once, and it is not a retry.
 
-        The first time into one; from the second time on into two, so that many bad lines, named one at a time, cost
-        uploads that get smaller and smaller.
+        The first time they go into one batch, after that into two halves, so that many bad lines, reported one at a
+        time, cost ever smaller uploads.
         """
         for request in requests:
             request.custom_id = ""
@@ -66,9 +66,10 @@ class RequestQueue:
         self._wake_engine()
 
     def throttle(self, requests: list[Request], key: Hashable, *, sent: int, retry_after: float) -> list[Request]:
-        """The upstream had no room for a batch of `sent` lines: these wait, and travel in smaller ones.
+        """Requeue the requests of a batch of `sent` lines that got a quota error. They wait, and leave in smaller
+        batches.
 
-        Gives back those that have waited for a whole batch's time by now; they are nobody's any more.
+        Returns those that have waited for a whole batch's time. They are not in the queue any more.
         """
         now = anyio.current_time()
         kept: list[Request] = []
@@ -87,11 +88,11 @@ class RequestQueue:
         self._windows.accepted(key, requests, anyio.current_time())
 
     def batch_ended(self, key: Hashable) -> None:
-        """A batch of that kind, which the upstream had accepted, has ended."""
+        """An accepted batch of that kind has ended."""
         self._windows.batch_ended(key, anyio.current_time())
 
     def reserve_creation(self, account: Account) -> float:
-        """When the next batch may be created at this account's upstream; that moment is taken."""
+        """Reserve the earliest time at which a batch may be created at this account's upstream, and return it."""
         now = anyio.current_time()
         if account.provider.max_batches_per_hour is None:
             return now
@@ -99,5 +100,5 @@ class RequestQueue:
         return limiter.reserve(now)
 
     def fail_all(self, error_for: ErrorFor) -> None:
-        """Empty the queue and give each request the error that `error_for` makes for it."""
+        """Empty the queue, and settle each request with its own error from `error_for`."""
         self._windows.fail_all(error_for)
