@@ -121,8 +121,8 @@ def unsubmitted_error_for(error: UpstreamError, idempotency_key: str) -> ErrorFo
     """For requests whose batch the upstream did not accept, as far as known."""
     if isinstance(error, UncertainCreationError):
         message = (
-            "The batch of this request may have been created or not: the upstream did not answer, and the lookup failed "
-            f"({error}). Before you send it again, look for a batch whose metadata has {idempotency_key}."
+            "The batch of this request may have been created or not: the upstream did not answer, and the lookup "
+            f"failed ({error}). Before you send it again, look for a batch whose metadata has {idempotency_key}."
         )
     else:
         message = f"The batch of this request could not be submitted: {error}"

@@ -1,4 +1,4 @@
-"""What a batch tells the journal of itself and its lines. It waits only for what must be on disk before a step."""
+"""What a batch records in the journal about itself and its lines. Waits only where a step requires it on disk."""
 
 from __future__ import annotations
 
@@ -19,24 +19,24 @@ from ..request import Answer, Request
 from .unclaimed import UnclaimedLines
 
 if TYPE_CHECKING:
-    from ..journal.journal import Journal  # at run time only where one is used: there are Pythons without sqlite3
+    from ..journal.journal import Journal  # imported at run time only if used: some Pythons lack sqlite3
 
 
 class _RecordState(Enum):
-    """Who writes a batch's record."""
+    """Who may write a batch's record."""
 
     UNWRITTEN = auto()
-    """Nobody: there is none yet."""
+    """Nobody: it does not exist yet."""
 
     OURS = auto()
-    """This life of the batch."""
+    """This `Batch`."""
 
     RELEASED = auto()
-    """Not this life: the record is ended or forgotten, or another life has it."""
+    """Not this `Batch`: the record is ended, forgotten, or handed over to another one."""
 
 
 class BatchLog:
-    """That of a batch in no journal: nothing is told to nobody. See `JournalBatchLog`."""
+    """Null object used when no journal is configured. See `JournalBatchLog`."""
 
     is_journaled: bool = False
     keeps_answers: bool = False
@@ -46,63 +46,63 @@ class BatchLog:
 
     @property
     def handed_over(self) -> anyio.Event:
-        """Set once another life of the batch has its record."""
+        """Set once another `Batch` owns the record."""
         return anyio.Event()
 
     async def intend(self, lines: list[tuple[str, Request]]) -> None:
-        """Before the upload. Raises `JournalError`: then it must not be made."""
+        """Record the intent to upload. If this raises `JournalError`, do not upload."""
 
     async def creating(self, file_id: str) -> None:
-        """Before each try of the creation. Raises `JournalError`: then it must not be made."""
+        """Record a try of the creation. If this raises `JournalError`, do not create."""
 
     def state_changed(self, state: BatchState) -> None:
-        """The upstream said this of the batch, which exists."""
+        """Record the state of the created batch."""
 
     def cancelling(self) -> None:
-        """We are about to cancel the batch: lines that it has not answered are not refused because of that."""
+        """Record that we cancel the batch. Lines without an answer were not refused then."""
 
     def settled(self, request: Request, outcome: Answer | BatchError) -> None:
-        """A caller is about to get this outcome."""
+        """A request is about to get this outcome."""
 
     def unclaimed_result(self, custom_id: str, outcome: Answer | BatchError) -> None:
-        """A line came that no caller waits for."""
+        """A line was read that no request waits for."""
 
     def caller_left(self, request: Request) -> None:
-        """A caller left; its line stays."""
+        """A caller left. Its line becomes unclaimed."""
 
     def caller_attached(self, custom_id: str) -> None:
-        """A caller waits for a line that was unclaimed."""
+        """A request waits for a line that was unclaimed."""
 
     def line_dropped(self, custom_id: str) -> None:
-        """A line has come to nothing, or its request goes into another batch."""
+        """A line failed, or its request goes into another batch."""
 
     def drop_unanswered(self) -> None:
-        """No unclaimed line of the batch can be had any more: it has been read, or is given up."""
+        """Drop the unclaimed lines: they cannot be answered any more."""
 
     def end(self) -> None:
-        """Nothing of the batch is left to be done."""
+        """Nothing is left to do for the batch."""
 
     def forget(self) -> None:
-        """The batch never was."""
+        """The batch was never created, or is gone with its answers."""
 
     async def drain(self) -> None:
-        """Wait while the journal has more to write than is good."""
+        """Wait while the journal has too much to write."""
 
 
 NULL_BATCH_LOG = BatchLog()
 
 
 class JournalBatchLog(BatchLog):
-    """That of a batch in a journal.
+    """The log of a batch in a journal.
 
     Args:
-        unclaimed: those of its lines that nobody waits for and that have no answer, by custom_id.
-        give_back: takes the answer of a settled request that did not reach its caller.
-        is_awaited: whether these lines are of an earlier process, so that their callers may yet come.
+        unclaimed: the batch's lines that have no answer and no request.
+        give_back: receives a settled request whose caller did not get the answer.
+        is_awaited: whether these lines are of an earlier process, so that their requests may still come.
 
     Attributes:
-        wants_lines: whether there are lines to be read that nobody waits for.
-        awaits_callers: whether there are lines whose callers may yet come: those of an earlier process.
+        wants_lines: whether lines must be read that no request waits for.
+        awaits_callers: whether there are lines of an earlier process whose requests may still come.
     """
 
     is_journaled = True
@@ -141,13 +141,13 @@ class JournalBatchLog(BatchLog):
 
     @property
     def has_unclaimed_lines(self) -> bool:  # type: ignore[override]  # a constant there
-        """Whether there are lines that may yet have an answer and that nobody waits for."""
+        """Whether there are unclaimed lines that may still be answered."""
         return bool(self._unclaimed)
 
     def hand_over(self) -> list[UnclaimedLine]:
-        """Give the record to another life of the batch, which may have begun by now: this one never writes it again.
+        """Release the record to another `Batch`, which may exist already. This log never writes it again.
 
-        Returns the lines that may yet have an answer and that nobody waits for. They are the other life's.
+        Returns the unclaimed lines that may still be answered. They belong to the other `Batch`.
         """
         lines = list(self._unclaimed.values())
         self._unclaimed.clear()
@@ -217,7 +217,7 @@ class JournalBatchLog(BatchLog):
 
     def end(self) -> None:
         if self._release_record():
-            if self.keeps_answers:  # if not, results are read again, as long as the upstream has them
+            if self.keeps_answers:  # otherwise results are read again while the upstream has them
                 self.drop_unanswered()
             self._change(stage="ended")
             self._journal.end(self.record.idempotency_key)
@@ -236,7 +236,7 @@ class JournalBatchLog(BatchLog):
             self._journal.update(self.record.idempotency_key, **fields)
 
     def _release_record(self) -> bool:
-        """Write the record for the last time; False if it is not ours to write."""
+        """Allow the last write of the record; False if it is not ours to write."""
         was_ours, self._record_state = self._record_state is _RecordState.OURS, _RecordState.RELEASED
         return was_ours
 

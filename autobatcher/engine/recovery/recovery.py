@@ -1,6 +1,5 @@
-"""Requests that come back: after a crash, or because their caller left and tries again. Each takes the place of one
-that asked the same, in the batch that runs or with the answer that is there.
-"""
+"""Matches requests to lines of earlier batches, after a crash or when a caller retries. A matched request waits in the
+running batch, or gets the stored answer."""
 
 from __future__ import annotations
 
@@ -25,24 +24,24 @@ from .replay_queue import ReplayQueue
 from .unclaimed import UnclaimedLines
 
 if TYPE_CHECKING:
-    from ..journal.journal import Journal  # at run time only where one is used: there are Pythons without sqlite3
+    from ..journal.journal import Journal  # imported at run time only if used: some Pythons lack sqlite3
 
 READ_AT_ONCE = 500
-"""Stored answers: so that none waits for the last one of thousands."""
+"""Stored answers per query, so that none waits for the last of thousands."""
 
 ADDED_AT_ONCE = 5_000
-"""Free lines of a journal that is opened, some milliseconds' worth; then others have their turn."""
+"""Unclaimed lines to add before other tasks may run. Takes some milliseconds."""
 
 MAX_ACCOUNTS = 1_000
-"""Whose fingerprints are kept; a proxy that forwards keys sees many."""
+"""Maximum number of cached fingerprints: a proxy that forwards keys sees many accounts."""
 
 
 MAX_RECORDS = 10_000
-"""Of batches that were read here, where a journal keeps no answers."""
+"""Maximum number of remembered batches that were read here, if the journal stores no answers."""
 
 
 class AttachableBatch(Protocol):
-    """A batch that somebody can be attached to; see `Batch`."""
+    """A batch that requests can be attached to; see `Batch`."""
 
     log: BatchLog
 
@@ -53,11 +52,11 @@ class AttachableBatch(Protocol):
 
 
 class Recovery:
-    """Holds the journal open, and knows which of its lines are unclaimed.
+    """Owns the journal, and knows its unclaimed lines.
 
     Args:
-        resume: makes a batch of an earlier process one of this engine's again.
-        add: takes a request that has no line here into a window.
+        resume: makes a batch from a record of the journal.
+        add: queues a request that matches no line.
         emit: is told how many requests got stored answers.
     """
 
@@ -79,13 +78,13 @@ class Recovery:
         self._early = _EarlyRequests()
         self._replay_queue = ReplayQueue(self._unclaim)
         self._unclaimed_lines = UnclaimedLines()
-        # Free lines without an answer, of batches that are not alive here, by idempotency key.
+        # "Idle" batches have no `Batch` here. Keys of these dicts are idempotency keys, unless noted.
         self._lines_by_batch: defaultdict[str, list[UnclaimedLine]] = defaultdict(list)
-        self._unfinished: defaultdict[bytes, list[BatchRecord]] = defaultdict(list)  # by account, until it is seen
-        self._records: dict[str, BatchRecord] = {}  # of batches that are not alive here, by idempotency_key
-        self._read_records: dict[str, BatchRecord] = {}  # of those of them that were read to their end
-        self._batches: dict[str, AttachableBatch] = {}  # of those that are
-        self._unvisited: set[str] = set()  # idempotency keys of batches that nobody here has asked for yet
+        self._unfinished: defaultdict[bytes, list[BatchRecord]] = defaultdict(list)  # by account fingerprint
+        self._records: dict[str, BatchRecord] = {}  # of idle batches
+        self._read_records: dict[str, BatchRecord] = {}  # of idle batches that were read to the end
+        self._batches: dict[str, AttachableBatch] = {}
+        self._unvisited: set[str] = set()  # batches of earlier processes that no request here has claimed yet
         self._fingerprints: dict[Account, bytes] = {}
 
     def __len__(self) -> int:
@@ -93,7 +92,7 @@ class Recovery:
         return len(self._early) + len(self._replay_queue)
 
     async def open(self) -> None:
-        """Take possession of the journal. Raises `JournalError`."""
+        """Take the journal and load its unclaimed lines. Raises `JournalError`."""
         contents = await self._journal.open()
         for number, (digest, line) in enumerate(contents.unclaimed_lines, start=1):
             if number % ADDED_AT_ONCE == 0:
@@ -112,7 +111,7 @@ class Recovery:
                 self._add(request)
 
     async def run(self) -> None:
-        """Give away stored answers, until cancelled."""
+        """Deliver stored answers, until cancelled."""
         while True:
             await self._replay_queue.wait()
             some = self._replay_queue.next(READ_AT_ONCE)
@@ -124,13 +123,13 @@ class Recovery:
                 self._deliver(some, found)
 
     async def close(self, ending: SessionEnding) -> None:
-        """Let the journal go. See `Journal.close`."""
+        """Release the journal. See `Journal.close`."""
         await self._journal.close(ending)
 
     # ---- requests ----
 
     def claim(self, request: Request) -> bool:
-        """Give `request` a place in here or in an earlier batch; False if nothing here asked the same."""
+        """Let `request` claim a matching line, and wait here or in its batch; False if none matches."""
         if not self._is_open:
             self._early.add(request)
             return True
@@ -157,12 +156,12 @@ class Recovery:
         return True
 
     def fail_all(self, error_for: ErrorFor) -> None:
-        """Everyone who waits here is told so."""
+        """Settle each request that waits here with an error of its own."""
         for request in (*self._early.pop_all(), *self._replay_queue.pop_all()):
             request.settle(error_for(request, None))
 
     def give_back(self, request: Request) -> None:
-        """The answer to a request did not reach its caller: another one may have it."""
+        """Make the answer of a request available again, because it did not reach its caller."""
         idempotency_key = request.custom_id.rpartition("-")[0]
         self._journal.give_back(idempotency_key, request.custom_id)
         is_stored = not self._journal.is_hash_only
@@ -175,7 +174,7 @@ class Recovery:
         self._unclaimed_lines.add(digest, line)
 
     def _fail_replays(self, some: list[tuple[Request, UnclaimedLine]], error_for: ErrorFor) -> None:
-        """The journal cannot be read just now: whoever tries again may have the same line."""
+        """Fail requests whose answers cannot be read now. Their lines can be claimed again."""
         for request, line in some:
             if self._replay_queue.remove(request):
                 self._unclaim(request, line)
@@ -185,7 +184,7 @@ class Recovery:
         given = []
         for (request, line), stored in zip(some, found, strict=True):
             if not self._replay_queue.remove(request):
-                continue  # its caller left meanwhile
+                continue  # its caller has left
             if stored is None:
                 self._add(request)
             else:
@@ -200,7 +199,7 @@ class Recovery:
     # ---- batches ----
 
     def new_log(self, idempotency_key: str, first: Request) -> JournalBatchLog:
-        """For a batch of requests like `first` that is not yet in the journal."""
+        """Make the log of a new batch of requests like `first`."""
         if (too_old := self._journal.sweep()) is not None:
             self._unclaimed_lines.forget_old(*too_old)
         account = first.account
@@ -218,14 +217,14 @@ class Recovery:
         return JournalBatchLog(self._journal, self._unclaimed_lines, record, (), self.give_back)
 
     def batch_started(self, batch: AttachableBatch) -> None:
-        """A batch is alive in this engine."""
+        """Register a batch that runs in this engine."""
         idempotency_key = _log_of(batch).record.idempotency_key
         self._batches[idempotency_key] = batch
         self._records.pop(idempotency_key, None)
         self._read_records.pop(idempotency_key, None)
 
     def batch_ended(self, batch: AttachableBatch) -> None:
-        """It is not any more."""
+        """Unregister a batch."""
         log = _log_of(batch)
         idempotency_key = log.record.idempotency_key
         if self._batches.get(idempotency_key) is batch:
@@ -233,13 +232,13 @@ class Recovery:
             unclaimed = log.hand_over()
             if unclaimed:
                 self._records[idempotency_key], self._lines_by_batch[idempotency_key] = log.record, unclaimed
-            elif self._journal.is_hash_only:  # an answer that is given back must be read again
+            elif self._journal.is_hash_only:  # a returned answer must be read again
                 self._read_records[idempotency_key] = log.record
                 while len(self._read_records) > MAX_RECORDS:
                     del self._read_records[next(iter(self._read_records))]
 
     def _live_batch(self, idempotency_key: str, account: Account) -> AttachableBatch | None:
-        """The batch, resumed if need be; None if it is not known any more."""
+        """Return the batch, resumed if necessary; None if it is unknown."""
         batch = self._batches.get(idempotency_key)
         if batch is not None and batch.accepts_lines:
             return batch
@@ -294,7 +293,7 @@ class _EarlyRequests:
         request.holder = self
 
     def withdraw(self, request: Request) -> None:
-        """A caller is gone: its request is never sent."""
+        """The caller left: its request is never sent."""
         del self._requests[request]
 
     def pop_all(self) -> list[Request]:
