@@ -1,9 +1,9 @@
-"""The errors that are ours, each a subclass of the nearest `openai` exception.
+"""Errors of autobatcher, each a subclass of the closest `openai` exception.
 
-A line that the upstream answered with an HTTP failure is not one of these: it reaches its caller as the SDK's own
-exception class (`openai.RateLimitError`, `openai.BadRequestError`, ...) with that status, body and request id.
-The classes below are for what only a batch can meet. All of them are `openai.APIError`, so an `except
-openai.APIError` written for the real-time client keeps working.
+An HTTP error that the upstream returned for one request is not among them: it is raised as the SDK's own exception
+(`openai.RateLimitError`, `openai.BadRequestError`, ...) with its status, body and request id. The classes below cover
+what only a batch can run into. All derive from `openai.APIError`, so an `except openai.APIError` written for the
+real-time client keeps working.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ import openai
 
 
 class BatchError(openai.APIError):
-    """A request was not answered because of what happened to its batch.
+    """The batch of a request ended, failed or was stopped before the request was answered.
 
     Attributes:
-        batch_id: the upstream batch, or None if there was none yet.
-        custom_id: the line of the batch, or None if the request never became one.
-        status_code: the HTTP status that says it best, for programs that look for one; the proxy answers with it.
+        batch_id: the upstream batch; None if none was created.
+        custom_id: the request's line in the batch; None if the request never became one.
+        status_code: the closest HTTP status, for programs that look for one. The proxy responds with it.
     """
 
     status_code: int | None = 502
@@ -34,13 +34,13 @@ class BatchError(openai.APIError):
         custom_id: str | None = None,
         body: object | None = None,
     ) -> None:
-        # The HTTP request is known at the door only; the door fills it in before a caller sees the error.
+        # Only the client knows the HTTP request. It fills it in before a caller sees the error.
         openai.APIError.__init__(self, message, cast("Any", None), body=body)
         self.batch_id = batch_id
         self.custom_id = custom_id
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Errors travel between processes; the HTTP request, which does not, is left behind."""
+        """Pickle everything but the HTTP request, which cannot be pickled."""
         fields = {name: value for name, value in self.__dict__.items() if name != "request"}
         return _restored, (type(self), self.message, fields)
 
@@ -53,13 +53,13 @@ def _restored(kind: type[BatchError], message: str, fields: dict[str, Any]) -> B
 
 
 class UnbatchableRequestError(BatchError, ValueError):
-    """The request cannot be put in a batch at all; nothing was sent.
+    """The request cannot be part of any batch. Nothing was sent.
 
-    Raised for a body that is no JSON object, for a body larger than the provider allows in one line, and for an
-    endpoint or a feature (multipart, streaming) that the provider has no batch for.
+    Raised if the body is not a JSON object or exceeds the provider's limit for one line, and for an endpoint or feature
+    (multipart, streaming) that the provider does not batch.
 
     Attributes:
-        param: the field of the body that is to blame, or None.
+        param: the body's field that is at fault; None if no single one is.
     """
 
     status_code: int | None = 400
@@ -70,11 +70,11 @@ class UnbatchableRequestError(BatchError, ValueError):
 
 
 class BatchSubmissionError(BatchError, openai.APIConnectionError):
-    """The batch could not be handed over: the upload or the creation failed for good.
+    """The batch could not be submitted: its upload or its creation failed permanently.
 
     Attributes:
-        status_code: the upstream's HTTP status, or None if it could not be reached.
-        response_body: what it said, as bytes; None if it could not be reached.
+        status_code: the upstream's HTTP status; None if it could not be reached.
+        response_body: the upstream's response body; None if it could not be reached.
     """
 
     status_code: int | None
@@ -95,10 +95,10 @@ class BatchSubmissionError(BatchError, openai.APIConnectionError):
 
 
 class BatchEndedError(BatchError):
-    """The batch came to its end without an answer for this request.
+    """The batch ended without an answer to this request.
 
     Attributes:
-        status: how it ended: "failed", "expired", "cancelled", or "completed" when the line is in neither file.
+        status: how it ended: "failed", "expired" or "cancelled"; "completed" if the line is in neither result file.
     """
 
     status: str
@@ -117,11 +117,12 @@ class BatchEndedError(BatchError):
 
 
 class BatchUnreachableError(BatchError, openai.APIConnectionError):
-    """The batch exists, but the upstream no longer lets us see it (a lasting 401, 403, 404, ...)."""
+    """The batch was created, but the upstream persistently refuses access to it (401, 403, 404, ...)."""
 
 
 class BatchTimeoutError(BatchError, openai.APITimeoutError):
-    """The call waited as long as its `timeout` said, or its batch did not end within its window and the slack."""
+    """The call's `timeout` expired, or its batch did not end within its completion window plus
+    `deadline_slack_seconds`."""
 
     status_code: int | None = 504
 
@@ -133,27 +134,27 @@ class ClientClosedError(BatchError, openai.APIConnectionError):
 
 
 class WrongEventLoopError(BatchError, RuntimeError):
-    """The client is in use in another event loop: make one client for each, or wait until that loop ends."""
+    """The client is in use in another event loop. Make one client per loop, or wait until that loop ends."""
 
     status_code: int | None = 500
 
 
 class EngineError(BatchError):
-    """A defect of autobatcher itself; `__cause__` has the original error. Please report it."""
+    """A bug in autobatcher. `__cause__` is the original exception. Please report it."""
 
     status_code: int | None = 500
 
 
 class JournalError(BatchError):
-    """The journal cannot be used: its file is not writable, is no journal, is of a later version, or its disk is full.
+    """The journal cannot be used: not writable, not a journal, of a newer version, or its disk is full.
 
-    Nothing that is not in the journal is sent.
+    Requests that cannot be recorded in the journal are not sent.
     """
 
     status_code: int | None = 500
 
 
 class JournalInUseError(JournalError):
-    """Another engine, in this process or another one, uses that journal: it takes one at a time."""
+    """Another engine, in this process or another, uses this journal. Only one can at a time."""
 
     status_code: int | None = 503

@@ -1,7 +1,7 @@
-"""Lifecycle events: one frozen class per fact.
+"""Lifecycle events: one frozen class per kind of event.
 
-A `batch_event_handler` is called with the plain dict (`BatchEvent.to_dict()`, JSON-able, the fields that the 0.6
-generation had). For typed access, give that dict to `parse`:
+A `batch_event_handler` is called with a plain dict (`BatchEvent.to_dict()`): JSON types only, and the fields that
+autobatcher 0.6 had. Use `parse` for typed access:
 
     def on_event(fields: dict[str, Any]) -> None:
         match events.parse(fields):
@@ -17,24 +17,24 @@ from typing import Any
 import msgspec
 
 BatchEventHandler = Callable[[dict[str, Any]], None]
-"""What `batch_event_handler` must be: a plain function of one dict. What it raises is logged and goes no further."""
+"""The type of `batch_event_handler`: a plain function of one dict. Exceptions it raises are logged and suppressed."""
 
 TERMINAL_STATUSES = frozenset({"completed", "failed", "expired", "cancelled"})
 """Statuses of a batch after which nothing more happens to it."""
 
 
 def parse(fields: dict[str, Any]) -> AnyBatchEvent:
-    """Turn the dict that a handler was given into its typed event.
+    """Convert the dict that a handler received into a typed event.
 
     Raises:
-        msgspec.ValidationError: if the dict is no event of ours.
+        msgspec.ValidationError: if the dict is not one of our events.
     """
     event: AnyBatchEvent = msgspec.convert(fields, _ANY_BATCH_EVENT)
     return event
 
 
 class RequestCounts(msgspec.Struct, frozen=True, kw_only=True):
-    """How many lines of a batch are done, as the upstream counts them."""
+    """How many requests of a batch are done, as reported by the upstream."""
 
     completed: int = 0
     failed: int = 0
@@ -42,13 +42,18 @@ class RequestCounts(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class BatchEvent(msgspec.Struct, frozen=True, kw_only=True, tag_field="event"):
-    """What every event has: where it comes from and when (Unix seconds, wall clock)."""
+    """Base class of all events.
+
+    Attributes:
+        ts: when the event happened, in Unix seconds (wall clock).
+        source: always "autobatcher".
+    """
 
     ts: float
     source: str = "autobatcher"
 
     def to_dict(self) -> dict[str, Any]:
-        """The event as a plain dict of JSON types, with its name under "event"."""
+        """Return the event as a dict of JSON types, with its name under "event"."""
         fields: dict[str, Any] = msgspec.to_builtins(self)
         return fields
 
@@ -70,7 +75,7 @@ class BatchSubmitted(_OfOneBatch, frozen=True, kw_only=True, tag="batch_submitte
 
 
 class BatchSubmissionFailed(BatchEvent, frozen=True, kw_only=True, tag="batch_submission_failed"):
-    """A window's requests could not be made a batch; their callers have been told."""
+    """A batch could not be submitted. Its callers got an error."""
 
     endpoint: str
     request_count: int
@@ -89,14 +94,14 @@ class BatchProgress(_OfOneBatch, frozen=True, kw_only=True, tag="batch_progress"
 
 
 class BatchCompleted(_OfOneBatch, frozen=True, kw_only=True, tag="batch_completed"):
-    """The batch is `completed` and has been read; single lines may still have failed."""
+    """The batch is `completed` and its results were read. Single requests may still have failed."""
 
     counts: RequestCounts
     elapsed_seconds: float
 
 
 class BatchTerminal(_OfOneBatch, frozen=True, kw_only=True, tag="batch_terminal"):
-    """The batch ended in another way: `failed`, `expired` or `cancelled`."""
+    """The batch ended as `failed`, `expired` or `cancelled`."""
 
     status: str
     counts: RequestCounts
@@ -104,18 +109,18 @@ class BatchTerminal(_OfOneBatch, frozen=True, kw_only=True, tag="batch_terminal"
 
 
 class BatchResumed(_OfOneBatch, frozen=True, kw_only=True, tag="batch_resumed"):
-    """A batch of an earlier process was found in the journal, and is waited for again."""
+    """A batch of an earlier process was found in the journal, and is being polled again."""
 
 
 class RequestsReattached(BatchEvent, frozen=True, kw_only=True, tag="requests_reattached"):
-    """So many requests got answers that the journal had: they were paid for before."""
+    """Requests were answered from the journal. They had been paid for before."""
 
     request_count: int
     metadata: dict[str, str]
 
 
 class RequestsResubmitted(BatchEvent, frozen=True, kw_only=True, tag="requests_resubmitted"):
-    """So many requests of a batch go into another one; their callers just go on waiting."""
+    """Requests of a batch move to another batch. Their callers keep waiting."""
 
     batch_id: str | None
     endpoint: str
@@ -131,7 +136,7 @@ class BatchCancelRequested(_OfOneBatch, frozen=True, kw_only=True, tag="batch_ca
 
 
 class BatchCancelledUpstream(BatchEvent, frozen=True, kw_only=True, tag="batch_cancelled_upstream"):
-    """The upstream took our cancellation."""
+    """The upstream accepted our cancellation."""
 
     batch_id: str
     endpoint: str
@@ -139,7 +144,7 @@ class BatchCancelledUpstream(BatchEvent, frozen=True, kw_only=True, tag="batch_c
 
 
 class BatchCancelFailed(BatchEvent, frozen=True, kw_only=True, tag="batch_cancel_failed"):
-    """The upstream did not take our cancellation: the batch may still run, and cost."""
+    """The upstream did not confirm our cancellation. The batch may keep running, and cost money."""
 
     batch_id: str
     endpoint: str
@@ -148,7 +153,7 @@ class BatchCancelFailed(BatchEvent, frozen=True, kw_only=True, tag="batch_cancel
 
 
 class ClientClosing(BatchEvent, frozen=True, kw_only=True, tag="client_closing"):
-    """The engine stops; requests still waiting get a `ClientClosedError`."""
+    """The engine stops. Requests that still wait get a `ClientClosedError`."""
 
     pending_request_count: int
     active_batch_ids: list[str]

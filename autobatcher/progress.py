@@ -1,4 +1,4 @@
-"""How far things are: folded from the client's lifecycle events. Plain state, for whoever shows it."""
+"""Progress of a run, computed from the client's lifecycle events. Pure state, no output."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ REMEMBERED_BATCHES = 200
 
 @dataclass
 class BatchProgress:
-    """One upstream batch; `number` counts from 1 in the order of submission."""
+    """One upstream batch. `number` counts from 1 in order of submission."""
 
     number: int
     id: str
@@ -27,16 +27,16 @@ class BatchProgress:
 
     @property
     def quarter(self) -> int:
-        """How many quarters of it are done."""
+        """How many quarters of the batch are done."""
         return 4 * self.done // max(self.total, 1)
 
     @property
     def words(self) -> str:
-        """Its status in words."""
+        """The status in words."""
         return self.status.replace("_", " ")
 
     def move(self, status: str, counts: events.RequestCounts) -> None:
-        """Take what the upstream says of it; `is_news` is whether that is worth a line of its own."""
+        """Record what the upstream reports. Sets `is_news` if a new line of output is worthwhile."""
         before = self.status, self.quarter
         self.done, self.failed = counts.completed + counts.failed, counts.failed
         self.status = status
@@ -45,11 +45,11 @@ class BatchProgress:
 
 @dataclass
 class Progress:
-    """One run. Times are seconds since it began.
+    """One run. Times are in seconds since it began.
 
     Attributes:
-        requests: how many calls there will be; None if nobody knows.
-        errors: what failed calls said, and how often each was said.
+        requests: the expected number of calls; None if unknown.
+        errors: messages of failed calls, each with its count.
     """
 
     requests: int | None
@@ -65,22 +65,22 @@ class Progress:
 
     @property
     def seconds(self) -> float:
-        """How long ago this was made."""
+        """The time since the run began."""
         return time.monotonic() - self.started_at
 
     def answer(self, input_tokens: int, output_tokens: int) -> None:
-        """A call was answered."""
+        """Record an answered call."""
         self.answered += 1
         self.input_tokens += input_tokens
         self.output_tokens += output_tokens
 
     def fail(self, error: Exception) -> None:
-        """A call failed."""
+        """Record a failed call."""
         self.failed += 1
         self.errors[f"{type(error).__name__}: {shortened(str(error))}"] += 1
 
     def take(self, event: events.AnyBatchEvent, now: float) -> BatchProgress | None:
-        """A lifecycle event happened; gives the batch that it moved, if it moved one."""
+        """Record a lifecycle event; return the batch that it changed, if any."""
         match event:
             case events.BatchSubmitted() | events.BatchResumed():
                 self.submitted_batches += 1
@@ -98,7 +98,7 @@ class Progress:
         return None
 
     def _forget_old_ones(self) -> None:
-        """A proxy runs for months; what ended long ago is not shown any more."""
+        """Forget the oldest ended batches: a proxy runs for months."""
         ended = [batch.id for batch in self.batches.values() if batch.ended is not None]
         for batch_id in ended[: max(len(self.batches) - REMEMBERED_BATCHES, 0)]:
             del self.batches[batch_id]

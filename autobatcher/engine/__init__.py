@@ -1,1 +1,1 @@
-"""The engine: windows, batches, and the nursery in which they live. Knows no SDK and no web framework."""
+"""The engine: windows, batches, and the nursery they run in. Knows no SDK and no web framework."""

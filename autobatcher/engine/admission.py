@@ -1,4 +1,4 @@
-"""Which requests no batch of their provider can hold. Pure."""
+"""Refuses requests that no batch of their provider can hold. Pure."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from .request import Request
 
 
 def check_provider_takes(request: Request) -> None:
-    """Refuse a request that would spoil a batch for others.
+    """Check that the request's provider can batch it.
 
     Raises:
-        UnbatchableRequestError: saying which limit of the provider it exceeds.
+        UnbatchableRequestError: naming the limit of the provider that the request exceeds.
     """
     provider = request.account.provider
     if request.endpoint not in provider.endpoints:
         raise UnbatchableRequestError(
             f"The Batch API of provider {provider.name!r} does not take {request.endpoint}. Use an ordinary "
-            "openai client for this call, or name the right provider= if this one was guessed wrong."
+            "openai client for this call, or pass provider= if the provider was detected wrongly."
         )
     if provider.needs_model and not request.model:
         raise UnbatchableRequestError(
-            f"Provider {provider.name!r} takes no line without a model: name one.", param="model"
+            f"Provider {provider.name!r} needs a model in each request: pass one.", param="model"
         )
     most = min(provider.max_line_bytes or math.inf, provider.max_file_bytes)
     if request.size > most:

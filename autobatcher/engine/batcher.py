@@ -1,4 +1,4 @@
-"""`Batcher`: submit a request, get its answer. One coroutine, `run`, owns the nursery in which every batch lives."""
+"""`Batcher`: submit a request, get its answer. One coroutine, `run`, owns the nursery in which all batches run."""
 
 from __future__ import annotations
 
@@ -35,24 +35,24 @@ from .settings import Settings
 from .statistics import BatcherStatistics
 
 if TYPE_CHECKING:
-    from .journal.writer import JournalWriter  # at run time only where one is used: there are Pythons without sqlite3
+    from .journal.writer import JournalWriter  # imported at run time only if used: some Pythons lack sqlite3
 
 logger: logging.Logger = logging.getLogger("autobatcher")
 
 CONCURRENT_POLLS = 8
-"""Polls under way at once: enough that a slow one holds up nobody, few enough for any server."""
+"""Maximum number of concurrent polls: enough that a slow one delays no other, few enough for any server."""
 
 CONCURRENT_UPLOADS = 4
-"""Batches that upload at once: enough to fill a line, few enough that the first one is not slowed down by the last."""
+"""Maximum number of concurrent uploads: enough to saturate a connection, few enough not to slow the first one."""
 
 
 class Batcher:
-    """Gathers requests into batches and gives each its own answer. For one event loop, and one `run`.
+    """Gathers requests into batches, and returns to each its own answer. For one event loop and one call of `run`.
 
     Args:
-        api: the wire. Owned by whoever made it.
-        wall_clock: the time of events, in Unix seconds; all waiting goes by the event loop's own clock.
-        make_writer: makes the writer of the journal's file; None for the thread that does it.
+        api: the upstreams' Batch API; owned by the caller.
+        wall_clock: returns the time of events, in Unix seconds. All waiting uses the event loop's clock.
+        make_writer: makes the writer of the journal's file; None for a thread.
     """
 
     def __init__(
@@ -74,25 +74,24 @@ class Batcher:
         self._make_writer = make_writer
         self._byte_limiter = ByteLimiter(settings.max_queued_bytes)
         self._batches: set[Batch] = set()
-        self._resumed: list[Batch] = []  # whose tasks are not started yet
+        self._resumed: list[Batch] = []  # not started yet
         self._recovery = None if settings.journal is None else self._make_recovery(settings.journal)
-        self._stop = Ending.NOT_YET  # what `stop` was told
+        self._stop = Ending.NOT_YET
         self._keeps_for_rerun = False
         self._is_closed = False
         self._ended = anyio.Event()
 
     async def submit(self, request: Request) -> Answer:
-        """Give `request` to the next batch of its kind, wait, and return what the upstream answered to it.
+        """Submit `request` in a batch and return the upstream's answer, which may be an HTTP error.
 
-        The answer may be an HTTP failure; everything that is no answer is raised. Needs `run` to be running, or to
-        be started soon. Waits in turn, before the request is even queued, while `max_queued_bytes` are queued.
+        Needs `run`, now or soon. Blocks in turn while `max_queued_bytes` are queued, before the request is queued.
 
         Raises:
-            UnbatchableRequestError: at once, if the provider takes no such request; nothing was sent.
-            BatchError: one of its subclasses, if the batch came to nothing for this request.
+            UnbatchableRequestError: at once, if the provider cannot batch the request. Nothing was sent.
+            BatchError: a subclass of it, if the batch failed this request or the engine was closed.
 
-        Cancelled: the request is withdrawn. Before its batch was uploaded it is never sent; after that its answer
-        is dropped, and a batch that nobody waits for any more is cancelled upstream.
+        Cancelled: before the upload, the request is never sent. Later, its answer is dropped, and a batch whose callers
+        have all left is cancelled upstream (`cancel_abandoned_batches`).
         """
         check_provider_takes(request)
         if not self._is_closed:
@@ -105,11 +104,11 @@ class Batcher:
         return request.result()
 
     def submit_nowait(self, request: Request) -> None:
-        """Give `request` to the next batch of its kind, and leave the waiting to `Request.outcome` or `Request.notify`.
+        """Queue `request` for the next batch of its kind. Wait for it with `Request.outcome` or `Request.notify`.
 
         Raises:
             anyio.WouldBlock: if `max_queued_bytes` are queued.
-            UnbatchableRequestError, ClientClosedError: as `submit`.
+            UnbatchableRequestError, ClientClosedError: as in `submit`.
         """
         check_provider_takes(request)
         if self._is_closed:
@@ -118,15 +117,14 @@ class Batcher:
         self._add(request)
 
     async def run(self, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
-        """Run the engine until `stop` or cancellation; once. When it returns, nothing of it is alive any more.
+        """Run the engine until `stop` or cancellation, once. All its tasks have ended when it returns.
 
-        Requests that wait get a `ClientClosedError`; active batches are cancelled upstream, or left alone, as
-        `settings` say, within `SHUTDOWN_SECONDS`; a batch that is just being created is waited for first,
-        for up to `upstream.batch_api.CREATE_SECONDS`. A defect of ours ends the engine but is not raised:
-        waiting requests get an `EngineError` instead, and the caller's nursery lives on.
+        In both cases, pending requests get a `ClientClosedError`. Active batches are cancelled upstream or left
+        running, as configured, within `SHUTDOWN_SECONDS`; a creation in flight is awaited first, for up to
+        `CREATE_SECONDS`. A bug in the engine is not raised: pending requests get an `EngineError`.
 
         Raises:
-            JournalError: before it has started, if there is a journal that cannot be used.
+            JournalError: before the start, if the journal cannot be used.
         """
         try:
             await self._open_journal()
@@ -137,10 +135,10 @@ class Batcher:
                         nursery.start_soon(self._give_stored_answers, self._recovery)
                     await self._start_batches(nursery)
                 except anyio.get_cancelled_exc_class():
-                    await cancel_shielded_checkpoint()  # callers cancelled with us leave first: see Batch.run
+                    await cancel_shielded_checkpoint()  # let callers cancelled with us leave first; see Batch.run
                     raise
                 except Exception as defect:
-                    logger.exception("autobatcher: a defect stopped the engine")
+                    logger.exception("autobatcher: a bug stopped the engine; please report it")
                     self._close(outcomes.defect_error_for(defect))
                 finally:
                     self._close(outcomes.closed_error)
@@ -152,9 +150,9 @@ class Batcher:
             self.abandon()
 
     def abandon(self) -> None:
-        """Settle whatever is left and count as ended: after `run`, or for a `run` that never took its first step."""
+        """Settle all pending requests and count as ended: after `run`, or if `run` never took its first step."""
         self._close(outcomes.closed_error)
-        for batch in self._batches:  # whose tasks never took their first step
+        for batch in self._batches:  # those whose tasks never took their first step
             batch.close()
         self._ended.set()
 
@@ -162,13 +160,13 @@ class Batcher:
         """Ask `run` to end. Synchronous; can be called again, and before `run`.
 
         Args:
-            well: whether whoever used the engine has got what they wanted; if not, a journal keeps all for a rerun.
+            well: whether this is a successful end. If not, a journal keeps all delivered answers for a rerun.
         """
         self._stop = Ending.WELL if well else Ending.BADLY
         self._wake_up()
 
     def keep_for_rerun(self) -> None:
-        """A journal must keep what a rerun needs: what callers were given, and the batches that run. Synchronous."""
+        """Keep delivered answers and running batches in the journal for a rerun. Synchronous."""
         self._keeps_for_rerun = True
 
     @property
@@ -178,56 +176,56 @@ class Batcher:
 
     @property
     def has_ended(self) -> bool:
-        """Whether `run` is over."""
+        """Whether `run` has ended."""
         return self._ended.is_set()
 
     async def wait_ended(self) -> None:
-        """Wait until `run` is over. Cancelled: it ends all the same."""
+        """Wait until `run` has ended. Cancelled: `run` is not affected."""
         await self._ended.wait()
 
     def statistics(self) -> BatcherStatistics:
-        """What the engine holds right now."""
+        """Return a snapshot of the engine's state."""
         return BatcherStatistics(
             queued_requests=len(self.queue),
             waiting_requests=self._waiting_count(),
             active_batch_ids=self._active_batch_ids(),
         )
 
-    # ---- what batches need of their engine ----
+    # ---- implements `Engine` ----
 
     @property
     def batch_count(self) -> int:
-        """How many batches are alive."""
+        """How many batches exist."""
         return len(self._batches)
 
     @property
     def ending(self) -> Ending:
-        """How the engine ends, if it ends now. One that nobody told to stop was cancelled."""
+        """How the engine would end now. If nobody called `stop`, it was cancelled."""
         if self._keeps_for_rerun:
             return Ending.FOR_RERUN
         return Ending.BADLY if self._stop is Ending.NOT_YET else self._stop
 
     def resubmit(self, request: Request) -> bool:
-        """Take a request whose failure is retryable into a later batch; False if its tries are used up."""
+        """Add a request that failed with a retryable error to a later batch; False if it has no retries left."""
         if self.was_stopped or self._is_closed or request.retries_left <= 0:
             return False
         request.retries_left -= 1
-        request.throttling = None
-        self.queue.add(request)  # and not to a line of the very batch that has just ended
+        request.throttle_patience = None
+        self.queue.add(request)  # not `_add`, which might claim a line of the same batch
         return True
 
     def release(self, batch: Batch) -> None:
-        """A batch needs no place among the active ones any more."""
+        """Free the batch's slot among the active ones."""
         if batch in self._batches:
             self._batches.discard(batch)
             if batch.was_accepted:
-                self.queue.eased(batch.key)
+                self.queue.batch_ended(batch.key)
             self._wake_up()
 
     # ---- the journal ----
 
     def _make_recovery(self, path: str | os.PathLike[str]) -> Recovery:
-        from .journal.journal import Journal  # here, since there are Pythons without sqlite3
+        from .journal.journal import Journal  # here, because some Pythons lack sqlite3
 
         settings = self.settings
         journal = Journal(
@@ -252,7 +250,7 @@ class Batcher:
         try:
             await recovery.run()
         except Exception as defect:
-            logger.exception("autobatcher: a defect stopped the engine")
+            logger.exception("autobatcher: a bug stopped the engine; please report it")
             self._close(outcomes.defect_error_for(defect))
             self.stop(well=False)
 
@@ -278,7 +276,7 @@ class Batcher:
     # ---- starting batches ----
 
     def _add(self, request: Request) -> None:
-        if self._recovery is None or not self._recovery.take(request):
+        if self._recovery is None or not self._recovery.claim(request):
             self.queue.add(request)
 
     def _wake_up(self) -> None:
@@ -286,15 +284,15 @@ class Batcher:
             self._wake.set()
 
     async def _start_batches(self, nursery: TaskGroup) -> None:
-        """Turn each window that is full, or whose time is up, into a batch with a task of its own."""
+        """Start a batch for each window that is full or whose time is up."""
         while not self.was_stopped:
-            self._wake = anyio.Event()  # before looking, so that nothing between looking and waiting is missed
+            self._wake = anyio.Event()  # before the check, so that no wake-up is missed
             while self._resumed:
-                nursery.start_soon(self._live, self._resumed.pop(0))
-            room = max(0, self.settings.max_active_batches - len(self._batches))  # resumed ones may be more
+                nursery.start_soon(self._run_batch, self._resumed.pop(0))
+            room = max(0, self.settings.max_active_batches - len(self._batches))  # resumed batches may exceed the limit
             for requests in self.queue.due(room):
                 self._start_batch(nursery, requests)
-                del requests  # which would stay in memory until the next batch
+                del requests  # else they stay in memory until the next batch
             has_room = len(self._batches) < self.settings.max_active_batches
             with anyio.CancelScope(deadline=self.queue.next_due() if has_room else math.inf):
                 await self._wake.wait()
@@ -302,30 +300,30 @@ class Batcher:
     def _start_batch(self, nursery: TaskGroup, requests: list[Request]) -> None:
         try:
             batch = Batch.of(requests, self, self._log_for)
-        except Exception as defect:  # these requests are in nobody's hands now
-            logger.exception("autobatcher: a defect in the engine")
+        except Exception as defect:  # nothing else holds these requests now
+            logger.exception("autobatcher: a bug in the engine; please report it")
             for request in requests:
                 request.settle(outcomes.defect_error_for(defect)(request, None))
-            self._wake_up()  # other windows may wait for the place that this one did not take
+            self._wake_up()  # other windows may wait for the slot
             return
         self._batches.add(batch)
         if self._recovery is not None:
-            self._recovery.lives(batch)
-        nursery.start_soon(self._live, batch)
+            self._recovery.batch_started(batch)
+        nursery.start_soon(self._run_batch, batch)
 
-    async def _live(self, batch: Batch) -> None:
+    async def _run_batch(self, batch: Batch) -> None:
         try:
             await batch.run()
-        except Exception:  # in a shutdown; its callers have been told, and others must not suffer
-            logger.exception("autobatcher: a defect in leaving batch %s", batch.upstream.batch_id)
-            batch.upstream.tell_cancel_failed("a defect of autobatcher in leaving it")
+        except Exception:  # in a shutdown, when its callers have an outcome; other batches must not be affected
+            logger.exception("autobatcher: a bug in the shutdown of batch %s", batch.upstream.batch_id)
+            batch.upstream.emit_cancel_failed("a bug in autobatcher prevented its shutdown")
         finally:
             self.release(batch)
             if self._recovery is not None:
-                self._recovery.over(batch)
+                self._recovery.batch_ended(batch)
 
     def _close(self, error_for: ErrorFor) -> None:
-        """Tell everyone who waits, before the shutdown of any batch takes its time. The first call counts."""
+        """Settle all pending requests, before batches take their time to shut down. Only the first call counts."""
         if self._is_closed:
             return
         self._is_closed = True
@@ -335,7 +333,7 @@ class Batcher:
         self.queue.fail_all(error_for)
         for batch in self._batches:
             batch.close()
-        self._byte_limiter.open()
+        self._byte_limiter.admit_all()
         self.emit(
             events.ClientClosing,
             pending_request_count=pending_request_count,

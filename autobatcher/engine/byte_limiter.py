@@ -1,4 +1,4 @@
-"""How many bytes may be queued: who comes when it is full waits, in turn."""
+"""Limits how many bytes are queued."""
 
 from __future__ import annotations
 
@@ -6,59 +6,59 @@ import anyio
 
 
 class ByteLimiter:
-    """Lets in up to `most` bytes at a time. One request larger than that is let in alone."""
+    """A fair limiter of bytes: waiters are admitted in order. A request larger than `limit` is admitted alone."""
 
-    def __init__(self, most: int) -> None:
-        self._most = most
-        self._inside = 0
-        self._waiting: dict[anyio.Event, int] = {}  # in the order in which they came
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._used = 0
+        self._waiting: dict[anyio.Event, int] = {}  # in order of arrival
 
     async def acquire(self, size: int) -> None:
-        """Wait until there is room for `size` bytes, and take it up; `release` gives it back.
+        """Wait for capacity for `size` bytes, and take it until `release`.
 
-        Cancelled: nothing is taken up.
+        Cancelled: nothing is taken.
         """
         if not self._waiting and self._has_room(size):
-            self._inside += size
+            self._used += size
             return
-        let_in = anyio.Event()
-        self._waiting[let_in] = size
+        admitted = anyio.Event()
+        self._waiting[admitted] = size
         try:
-            await let_in.wait()
+            await admitted.wait()
         except BaseException:
-            if let_in.is_set():  # and cancelled at the same time
+            if admitted.is_set():  # and cancelled at the same time
                 self.release(size)
             else:
-                del self._waiting[let_in]
-                self._let_in()
+                del self._waiting[admitted]
+                self._admit()
             raise
 
     def acquire_nowait(self, size: int) -> None:
-        """The same without waiting. Raises `anyio.WouldBlock` if there is no room, or others wait."""
+        """Like `acquire`, but raise `anyio.WouldBlock` instead of waiting."""
         if self._waiting or not self._has_room(size):
             raise anyio.WouldBlock
-        self._inside += size
+        self._used += size
 
     def release(self, size: int) -> None:
-        """`size` bytes are queued no more. Synchronous."""
-        self._inside -= size
-        self._let_in()
+        """Return the capacity of `size` bytes. Synchronous."""
+        self._used -= size
+        self._admit()
 
-    def open(self) -> None:
-        """Let everyone in: what it guards has ended, and will say so itself."""
-        for let_in, size in self._waiting.items():
-            self._inside += size
-            let_in.set()
+    def admit_all(self) -> None:
+        """Admit all waiters, because the engine has closed and will refuse them itself."""
+        for admitted, size in self._waiting.items():
+            self._used += size
+            admitted.set()
         self._waiting.clear()
 
     def _has_room(self, size: int) -> bool:
-        return self._inside == 0 or self._inside + size <= self._most
+        return self._used == 0 or self._used + size <= self._limit
 
-    def _let_in(self) -> None:
+    def _admit(self) -> None:
         while self._waiting:
-            let_in, size = next(iter(self._waiting.items()))
+            admitted, size = next(iter(self._waiting.items()))
             if not self._has_room(size):
                 return
-            del self._waiting[let_in]
-            self._inside += size
-            let_in.set()
+            del self._waiting[admitted]
+            self._used += size
+            admitted.set()

@@ -1,4 +1,4 @@
-"""Telling the user's handler of events."""
+"""Calls the user's event handler."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ logger: logging.Logger = logging.getLogger("autobatcher")
 
 
 class Emit(Protocol):
-    """Hands an event of this kind, with the time added, to whoever listens. Never raises."""
+    """Sends an event of this kind, with the time added. Never raises."""
 
     def __call__(self, kind: type[events.BatchEvent], /, **fields: Any) -> None: ...
 
@@ -23,8 +23,8 @@ class Emitter:
     """Calls a handler with each event, as a dict.
 
     Args:
-        handler: the user's function; None if nobody listens.
-        wall_clock: the time of events, in Unix seconds.
+        handler: the user's function; None for no events.
+        wall_clock: returns the time of events, in Unix seconds.
     """
 
     def __init__(self, handler: events.BatchEventHandler | None, wall_clock: Callable[[], float]) -> None:
@@ -32,11 +32,11 @@ class Emitter:
         self._wall_clock = wall_clock
 
     def __call__(self, kind: type[events.BatchEvent], /, **fields: Any) -> None:
-        """See `Emit`. What the handler raises is logged and goes no further."""
+        """See `Emit`. Exceptions of the handler are logged and suppressed."""
         if self._handler is None:
             return
         event = kind(ts=self._wall_clock(), **fields)
         try:
             self._handler(event.to_dict())
-        except (Exception, SystemExit, anyio.get_cancelled_exc_class()):  # noqa: ASYNC103  (the handler's own: nothing here waits)
-            logger.warning("autobatcher: batch_event_handler raised at an event", exc_info=True)
+        except (Exception, SystemExit, anyio.get_cancelled_exc_class()):  # noqa: ASYNC103  (the handler's own: there is no await here)
+            logger.warning("autobatcher: batch_event_handler raised an exception", exc_info=True)

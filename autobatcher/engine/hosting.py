@@ -1,8 +1,8 @@
-"""Who runs the engine: a nursery of the caller's, or, for a client used bare, a background task of ours.
+"""Who runs the engine: the caller's nursery or, for a client used without one, a background task.
 
-What the background task promises: it is started by the first call; nothing escapes it; it holds no reference that would
-keep the client from being collected; and however the program ends, short of being killed, it gets its bounded goodbye:
-both event loops cancel it and wait for it.
+The background task starts with the first call. No exception escapes it. It holds no reference that would keep the
+client from being collected. Both event loops cancel it and wait for it when they end, so it always gets its bounded
+shutdown, unless the process is killed.
 """
 
 from __future__ import annotations
@@ -25,54 +25,61 @@ logger: logging.Logger = logging.getLogger("autobatcher")
 AtEnd = Callable[[], Awaitable[None]]
 
 AT_END_SECONDS = 5.0
-"""How long closing the upstream's connections may take: it is a matter of milliseconds, but TLS may wait for peers."""
+"""How long closing the upstream's connections may take, in seconds. Usually milliseconds, but TLS may wait for
+peers."""
 
 
 class Host:
-    """Sees to it that a `Batcher` runs whenever a request wants one, and that it ends.
+    """Makes sure that a `Batcher` runs while requests need one, and that it ends.
 
-    A client and its copies share one host. A batcher runs once; a host used bare starts a new one when the event
-    loop of the old one is over (a second `asyncio.run`).
+    A client and its copies share one host. A batcher runs only once. If its event loop has ended, a host without a
+    nursery starts a new one (for example in a second `asyncio.run`).
 
     Args:
-        at_end: closes what the engine used; called once an engine that was told to stop has said its goodbye, by
-            whoever ran it, so that it happens also when the one who called `close` was cancelled.
+        make_batcher: called for each engine.
+        at_end: closes what the engine used. The task that ran the engine calls it after the engine was stopped, so it
+            also runs if the caller of `close` was cancelled.
 
     Attributes:
-        make_batcher: called for each engine. Tests replace it to give one another clock, or another writer.
+        make_batcher: tests replace it to pass another clock or writer.
     """
 
-    _is_in_background = False  # also for `__del__` of one that was never made to its end, by deepcopy say
+    _is_in_background = False  # for `__del__` of a partially constructed host, for example by `copy.deepcopy`
 
     def __init__(self, make_batcher: Callable[..., Batcher], at_end: AtEnd) -> None:
         self.make_batcher: Callable[..., Batcher] = make_batcher
         self._at_end = at_end
         self._batcher: Batcher | None = None
-        self._loop: object = None  # the one that the last engine was made in
+        self._loop: object = None  # the loop of the last engine
         self._is_closed = False
         self._is_well = True
         self._keeps_batches = False
 
     async def submit(self, request: Request) -> Answer:
-        """`Batcher.submit`, with a background task to run the engine if nothing else does.
+        """Like `Batcher.submit`, with a background task that runs the engine if nothing else does.
 
         Raises:
             ClientClosedError: after `close`, or after the nursery that ran the engine has ended.
             WrongEventLoopError: if the engine runs in another event loop.
+
+        Cancelled: as in `Batcher.submit`.
         """
-        return await self._batcher_here().submit(request)
+        return await self._batcher_in_running_loop().submit(request)
 
     def submit_nowait(self, request: Request) -> None:
-        """`Batcher.submit_nowait`, in the same way; in an event loop only. Raises as `submit` does."""
-        self._batcher_here().submit_nowait(request)
+        """Like `Batcher.submit_nowait`, with the background task and the errors of `submit`. Needs a running event
+        loop."""
+        self._batcher_in_running_loop().submit_nowait(request)
 
-    async def run(self, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:  # noqa: ASYNC128  (passed on to the one that calls started())
-        """Run the engine in the caller's own task, until `close` or cancellation. See `Batcher.run`.
+    async def run(self, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:  # noqa: ASYNC128  (passed on)
+        """Run the engine in the caller's task, until `close` or cancellation. See `Batcher.run`.
 
         Raises:
-            RuntimeError: if it is running already.
+            RuntimeError: if it is already running.
             ClientClosedError: if the client was closed.
-            JournalError: if there is a journal that cannot be used; this can be tried again.
+            JournalError: if the journal cannot be used. `run` can be called again then.
+
+        Cancelled: the engine shuts down within its bounds.
         """
         if self.is_running:
             raise RuntimeError("the engine of this client is running already")
@@ -81,7 +88,7 @@ class Host:
         try:
             await batcher.run(task_status=task_status)
         except JournalError:
-            has_run = False  # it may be tried again
+            has_run = False
             raise
         finally:
             if has_run:
@@ -90,19 +97,19 @@ class Host:
                     await self._at_end()
 
     async def close(self) -> None:
-        """Stop the engine and wait for its goodbye, which is bounded. Can be called again.
+        """Stop the engine and wait for its bounded shutdown. Can be called again.
 
-        Cancelled: the engine stops all the same, and closes what it used itself.
+        Cancelled: the engine still stops, and closes what it used.
         """
         self._is_closed = True
         if self.is_running:
             assert self._batcher is not None
             self.stop()
-            if self.is_here:
+            if self.is_in_running_loop:
                 await self._batcher.wait_ended()
 
     def stop(self, *, well: bool = True) -> None:
-        """Ask the engine to stop, from any thread. Nothing can be submitted any more. See `Batcher.stop`."""
+        """Ask the engine to stop, from any thread. Nothing can be submitted after this. See `Batcher.stop`."""
         self._is_closed = True
         self._is_well = self._is_well and well
         if self.is_running:
@@ -110,10 +117,10 @@ class Host:
             call_soon(self._loop, partial(self._batcher.stop, well=self._is_well))
 
     def keep_for_rerun(self, *, batches: bool = True) -> None:
-        """However this ends, it is not well: see `Batcher.keep_for_rerun`. From any thread, before the engine stops.
+        """Treat the end as unsuccessful; see `Batcher.keep_for_rerun`. From any thread, before the engine stops.
 
         Args:
-            batches: whether to leave them running, too, whatever the settings say.
+            batches: whether to leave batches running, too, whatever the settings say.
         """
         self._is_well = False
         self._keeps_batches = self._keeps_batches or batches
@@ -122,7 +129,7 @@ class Host:
 
     @property
     def batcher(self) -> Batcher | None:
-        """The running (or last) engine, for its statistics."""
+        """The running (or last) engine; None before the first."""
         return self._batcher
 
     @property
@@ -130,8 +137,8 @@ class Host:
         return self._batcher is not None and not self._batcher.has_ended and is_alive(self._loop)
 
     @property
-    def is_here(self) -> bool:
-        """Whether the engine belongs to the event loop that runs now."""
+    def is_in_running_loop(self) -> bool:
+        """Whether the engine belongs to the running event loop."""
         return self._loop is running_loop()
 
     def __del__(self) -> None:
@@ -144,10 +151,10 @@ class Host:
                 source=self,
             )
 
-    def _batcher_here(self) -> Batcher:
+    def _batcher_in_running_loop(self) -> Batcher:
         if self._is_closed:
             raise ClientClosedError("The client is closed, or the nursery that ran it has ended.")
-        if self._batcher is not None and not self._batcher.has_ended and self.is_here:
+        if self._batcher is not None and not self._batcher.has_ended and self.is_in_running_loop:
             return self._batcher
         if self.is_running:
             raise WrongEventLoopError(
@@ -175,11 +182,11 @@ async def _run_to_the_end(batcher: Batcher, at_end: AtEnd) -> None:
         try:
             await batcher.run()
         finally:
-            if batcher.was_stopped:  # and not merely cancelled with its event loop: then it may be used in another
+            if batcher.was_stopped:  # if only its event loop ended, another one may follow
                 with anyio.move_on_after(AT_END_SECONDS, shield=True):
                     await at_end()
     except JournalError as error:
-        logger.error("autobatcher: %s", error)  # its callers were told, each for itself
+        logger.error("autobatcher: %s", error)  # each caller got the error, too
     except Exception:
-        # Trio turns what escapes a system task into TrioInternalError, asyncio into noise at exit.
-        logger.exception("autobatcher: a defect escaped the engine")
+        # Trio would turn it into TrioInternalError, asyncio into a log message at exit.
+        logger.exception("autobatcher: a bug in the engine; please report it")

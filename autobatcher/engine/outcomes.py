@@ -1,6 +1,6 @@
-"""What a request's outcome is, given what happened to its line or its batch. Pure, and the only place of these words.
+"""The outcome of a request, given what happened to its line or batch. Pure. All error texts are here.
 
-The functions named `*_error_for` give an `ErrorFor`, which makes an error of its own for each caller.
+Functions named `*_error_for` return an `ErrorFor`, which makes a separate error for each caller.
 """
 
 from __future__ import annotations
@@ -29,7 +29,8 @@ _REASONS_SHOWN = 3
 
 
 def line_outcome(line: OutputLine, batch_id: str) -> Answer | BatchError:
-    """An HTTP answer, good or bad, is an answer; a line that never got one is a typed error."""
+    """Return the outcome of a result line. An HTTP response of any status is an `Answer`; a line without one is an
+    error."""
     if line.status_code is not None:
         return Answer(line.status_code, line.body, line.request_id, batch_id, line.custom_id)
     code = f" ({line.error_code})" if line.error_code else ""
@@ -47,23 +48,23 @@ _RETRYABLE_STATUSES = frozenset({408, 409, 429, *range(500, 600)})
 _NOT_EXECUTED = "not_executed"
 
 _RETRYABLE_ENDS = frozenset({"expired"})
-"""Ends of a batch that say nothing against a line that got no answer in it. A batch that "failed" may say a lot; who
-cancels a batch wants it to stop; and what a completed batch counts as done was paid for, wherever it is."""
+"""Batch statuses after which a line without an answer is retried. A "failed" batch may fail again, a cancelled one was
+meant to stop, and what a completed batch counts as done was paid for, even if it cannot be found."""
 
 _RETRYABLE_CODES = frozenset({_NOT_EXECUTED, "batch_expired", "NetworkError", "Timeout", "TaskTerminated"})
-"""Codes of lines that were not executed, or not to their end: OpenAI's, then those of Doubleword's fusillade."""
+"""Error codes of lines that were not executed, or not to the end: OpenAI's, then those of Doubleword's fusillade."""
 
-_NO_ROOM = re.compile(
+_THROTTLED = re.compile(
     "token_limit_exceeded|enqueued|quota_exceeded|too_many_batches|rate_limit|capacity", re.IGNORECASE
 )
-"""Codes with which batches fail whose upstream has no room for them now: OpenAI's and Azure's token_limit_exceeded
-("Enqueued token limit reached ..."), and what others call it. too_many_tasks is a batch that is too large."""
+"""Error codes of batches that failed because the upstream has no capacity now: token_limit_exceeded of OpenAI and Azure
+("Enqueued token limit reached ..."), and other servers' names for it. Not too_many_tasks: that batch is too large."""
 
 _LINE = re.compile(r"Line (\d+): ")
 
 
 def is_retryable(outcome: Answer | BatchError) -> bool:
-    """Whether the same request may well fare better in a later batch: it was not refused, but got no real answer."""
+    """Whether the same request may succeed in a later batch: it was not refused, but got no real answer."""
     if isinstance(outcome, Answer):
         return outcome.status_code in _RETRYABLE_STATUSES
     if not isinstance(outcome, BatchEndedError):
@@ -74,12 +75,12 @@ def is_retryable(outcome: Answer | BatchError) -> bool:
 
 
 def is_throttled(state: BatchState) -> bool:
-    """Whether a batch failed only because the upstream has no room for it now."""
-    return bool(state.problems) and all(p.line is None and _NO_ROOM.search(p.code) for p in state.problems)
+    """Whether a batch failed only because the upstream has no capacity for it now."""
+    return bool(state.problems) and all(p.line is None and _THROTTLED.search(p.code) for p in state.problems)
 
 
 def problems_at_upload(error: UpstreamError, provider: ProviderProfile) -> tuple[Problem, ...]:
-    """The line that a refused upload names, where the provider checks lines then: "Line 3: ..." (Doubleword)."""
+    """Return the line that a refused upload names ("Line 3: ..."), for providers that check lines then (Doubleword)."""
     if not provider.checks_lines_at_upload or error.status_code not in (400, 403, 422):
         return ()
     reason = reason_given(error.body)
@@ -87,8 +88,8 @@ def problems_at_upload(error: UpstreamError, provider: ProviderProfile) -> tuple
     return (Problem(message=reason, line=int(found[1])),) if found else ()
 
 
-def refused_line(problem: Problem, status_code: int, custom_id: str, batch_id: str | None) -> Answer:
-    """The answer to a request that no batch will have: a bad request, as a real-time call's would be."""
+def rejected_line(problem: Problem, status_code: int, custom_id: str, batch_id: str | None) -> Answer:
+    """Make the answer to a request whose line was rejected: a bad request, like that of a real-time call."""
     error = {"message": problem.message, "type": "invalid_request_error", "param": None, "code": problem.code or None}
     body = msgspec.json.encode({"error": error})
     return Answer(status_code, body, None, batch_id or "", custom_id)
@@ -117,11 +118,11 @@ def _counts_less_than_all(state: BatchState) -> bool:
 
 
 def unsubmitted_error_for(error: UpstreamError, idempotency_key: str) -> ErrorFor:
-    """For requests whose batch the upstream did not take, as far as it can be known."""
+    """For requests whose batch the upstream did not accept, as far as known."""
     if isinstance(error, UncertainCreationError):
         message = (
-            "The batch of this request may have been created or not: the upstream did not answer, and could not be "
-            f"asked ({error}). Before sending it again, look for a batch whose metadata has {idempotency_key}."
+            "The batch of this request may have been created or not: the upstream did not answer, and the lookup "
+            f"failed ({error}). Before you send it again, look for a batch whose metadata has {idempotency_key}."
         )
     else:
         message = f"The batch of this request could not be submitted: {error}"
@@ -145,9 +146,9 @@ def unreachable_error_for(error: UpstreamError) -> ErrorFor:
 
 
 def overdue_error_for(seconds: float) -> ErrorFor:
-    """For requests whose batch does not come to an end."""
+    """For requests whose batch did not end by its deadline."""
     return lambda request, batch_id: BatchTimeoutError(
-        f"Batch {batch_id} did not end within {seconds:.0f} seconds, its completion window and a slack.",
+        f"Batch {batch_id} did not end within {seconds:.0f} seconds (completion window plus slack).",
         batch_id=batch_id,
         custom_id=request.custom_id,
     )
@@ -160,16 +161,16 @@ def closed_error(request: Request, batch_id: str | None) -> BatchError:
 
 
 def journal_error_for(error: JournalError) -> ErrorFor:
-    """For requests that cannot be submitted, since it could not be written down that they are."""
+    """For requests that cannot be submitted because the journal cannot record them."""
     return lambda request, batch_id: type(error)(error.message, batch_id=batch_id, custom_id=request.custom_id or None)
 
 
 def defect_error_for(cause: BaseException) -> ErrorFor:
-    """For requests that a defect of ours got in the way of."""
+    """For requests that failed because of a bug in autobatcher."""
 
     def error_for(request: Request, batch_id: str | None) -> BatchError:
         error = EngineError(
-            f"A defect of autobatcher got in the way of this request ({type(cause).__name__}); please report it.",
+            f"A bug in autobatcher broke this request ({type(cause).__name__}); please report it.",
             batch_id=batch_id,
             custom_id=request.custom_id or None,
         )

@@ -1,4 +1,4 @@
-"""Looking once at batches that a journal has as unfinished, without an engine: what can be read of them is stored."""
+"""Checks once on unfinished batches of a journal, without an engine, and stores the answers that can be read."""
 
 from __future__ import annotations
 
@@ -24,29 +24,29 @@ from .request import Request
 from .settings import Settings
 
 if TYPE_CHECKING:
-    from .journal.journal import Journal  # at run time only where one is used: there are Pythons without sqlite3
+    from .journal.journal import Journal  # imported at run time only if used: some Pythons lack sqlite3
 
 LOOKUP_SECONDS = 30.0
-"""How long an upstream may fail in passing to say whether it has a batch; a young creation is awaited beside that."""
+"""How long the lookup of a batch may fail with retryable errors. A recent creation is awaited in addition."""
 
 CONCURRENT_LOOKS = 8
 
 Verdict = Literal["forgotten", "running", "read", "gone", "failed"]
-"""forgotten: it never was or is gone, and the journal expects nothing of it any more. running: left as it is. read: its
-answers are stored, and it is ended. gone: the upstream does not know it; left as it is. failed: it could not be looked
-at, or not be read."""
+"""forgotten: never created or gone, and removed from the journal's unfinished batches. running: left as it is. read:
+its answers are stored, and its record is ended. gone: unknown upstream; left as it is. failed: could not be polled or
+read."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """What a look at one batch came to.
+    """The result of checking on one batch.
 
     Attributes:
-        record: the batch as the journal had it.
-        batch_id: the upstream's; None if it has none, or nobody knows it.
-        status: what the upstream says of it now; "" if it says nothing.
-        answers: how many were stored.
-        reason: why, for who reads it; never with the upstream's own words.
+        record: the batch's record in the journal, as it was before.
+        batch_id: the upstream's id; None if there is none, or it is unknown.
+        status: the upstream's current status; "" if unknown.
+        answers: how many answers were stored.
+        reason: an explanation for the user, without the upstream's own words.
     """
 
     record: BatchRecord
@@ -58,13 +58,13 @@ class Finding:
 
 
 class Reconciling:
-    """Looks at batches of one account, each once.
+    """Checks on batches, each once.
 
     Args:
-        journal: open, and of the kind that keeps answers. Whoever opened it also waits until all is written.
-        account_for: who pays for a batch, and whose rules it was made by.
-        delete_input_files: whether those of batches that were read are deleted, as the engine does.
-        forgets_gone: whether batches that the upstream does not know are forgotten.
+        journal: open, and with stored answers. The caller closes it, which waits until all is written.
+        account_for: returns the account and profile of a batch.
+        delete_input_files: whether to delete input files of batches that were read, as the engine does.
+        forgets_gone: whether to forget batches that the upstream does not know.
     """
 
     def __init__(
@@ -81,17 +81,17 @@ class Reconciling:
         self._account_for = account_for
         self._settings = Settings(delete_input_files=delete_input_files)
         self._forgets_gone = forgets_gone
-        self._turns = anyio.CapacityLimiter(CONCURRENT_LOOKS)
+        self._limiter = anyio.CapacityLimiter(CONCURRENT_LOOKS)
 
     async def look_at(self, record: BatchRecord, unclaimed: Iterable[UnclaimedLine]) -> Finding:
-        """Look at one batch, and put down what is found.
+        """Check on one batch, and record the finding.
 
         Args:
-            unclaimed: its lines without a stored answer.
+            unclaimed: the batch's lines without a stored answer.
 
-        Cancelled: what was read until then is stored; looking again does the rest.
+        Cancelled: answers read so far are stored. Another check does the rest.
         """
-        async with self._turns:
+        async with self._limiter:
             return await _Look(
                 record,
                 list(unclaimed),
@@ -104,7 +104,7 @@ class Reconciling:
 
 
 class _Look:
-    """One batch being looked at."""
+    """One check on one batch."""
 
     def __init__(
         self,
@@ -118,39 +118,39 @@ class _Look:
         forgets_gone: bool,
     ) -> None:
         self._record = record
-        self._unclaimed = [] if record.is_hash_only else unclaimed  # an answer that is not kept need not be read
+        self._unclaimed = [] if record.is_hash_only else unclaimed  # answers that are not stored need not be read
         self._journal = journal
         self._api = api
         self._account = account
         self._deletes_files = settings.delete_input_files
         self._forgets_gone = forgets_gone
         self._age = max(0.0, journal.wall_clock() - record.changed_at)
-        self._log = JournalBatchLog(journal, UnclaimedLines(), record, self._unclaimed, _nobody)
-        pending = PendingRequests({}, _never, self._log)
-        self._reader = ResultReader(api, account, pending, self._log.room)
+        self._log = JournalBatchLog(journal, UnclaimedLines(), record, self._unclaimed, _no_return)
+        pending = PendingRequests({}, _no_resubmit, self._log)
+        self._reader = ResultReader(api, account, pending, self._log.drain)
         self._upstream = UpstreamBatch(
-            account, record.endpoint, record.idempotency_key, api=api, settings=settings, emit=_tell_nobody
+            account, record.endpoint, record.idempotency_key, api=api, settings=settings, emit=_no_emit
         )
 
     async def run(self) -> Finding:
         try:
             exists = await self._find()
-            return await self._poll() if exists else await self._forget_what_never_was()
+            return await self._poll() if exists else await self._forget_uncreated()
         except TimeoutError:
-            return self._finding("failed", reason="the upstream could not be asked whether it has it")
+            return self._finding("failed", reason="the upstream could not be asked whether the batch exists")
         except UpstreamError as error:
             return self._finding("failed", reason=error.summary)
 
     async def _find(self) -> bool:
-        """Whether it exists upstream. Raises `UpstreamError`, or TimeoutError if that cannot be known."""
+        """Whether the batch exists upstream. Raises `UpstreamError`, or TimeoutError if that cannot be known."""
         seconds = LOOKUP_SECONDS + max(0.0, sum(LOOKUP_DELAYS) - self._age)
         with anyio.fail_after(seconds):
             exists = await self._upstream.find_again(self._record, self._age)
         if exists and self._record.batch_id is None and self._upstream.state is not None:
-            self._log.moved(self._upstream.state)
+            self._log.state_changed(self._upstream.state)
         return exists
 
-    async def _forget_what_never_was(self) -> Finding:
+    async def _forget_uncreated(self) -> Finding:
         await self._clean_up()
         if self._deletes_files and self._upstream.may_have_files:
             return self._finding("failed", reason="its input file could not be deleted upstream")
@@ -166,20 +166,20 @@ class _Look:
                 return self._gone()
             raise
         self._upstream.observe(state)
-        self._log.moved(state)
+        self._log.state_changed(state)
         if not state.is_terminal:
             return self._finding("running")
         if state.lacks_output_file:
-            return self._finding("running", reason="it has ended, but does not name its results yet")
+            return self._finding("running", reason="it has ended, but does not name its result files yet")
         return await self._read(state)
 
     async def _read(self, state: BatchState) -> Finding:
-        """The batch has ended: store its answers, delete its input file, mark it as ended."""
+        """The batch has ended: store its answers, delete its input file, end its record."""
         failure = await self._reader.read_once(state)
         if failure is not None:
             return self._finding("failed", reason=f"its results could not be read: {failure.summary}")
         await self._clean_up()
-        if self._record.is_hash_only:  # its lines stay, for a rerun that reads them again
+        if self._record.is_hash_only:  # its lines stay for a rerun, which reads them again
             self._journal.update(self._record.idempotency_key, stage="ended")
             return self._finding("read", reason="the journal keeps no answers: a rerun reads them")
         self._log.end()
@@ -190,12 +190,12 @@ class _Look:
             await self._upstream.clean_up()
 
     def _gone(self) -> Finding:
-        """The upstream does not know the batch. Answers that are stored stay."""
+        """The upstream does not know the batch. Stored answers stay."""
         if not self._forgets_gone:
             return self._finding("gone", reason="the upstream does not know it")
         if self._record.answered and not self._record.is_hash_only:
             self._log.end()
-            return self._finding("forgotten", reason="the upstream does not know it; the answers that are here stay")
+            return self._finding("forgotten", reason="the upstream does not know it; stored answers stay")
         self._log.forget()
         return self._finding("forgotten", reason="the upstream does not know it")
 
@@ -211,14 +211,14 @@ class _Look:
         )
 
 
-def _nobody(request: Request) -> None:
-    """Takes back what a caller did not get; there are no callers here."""
+def _no_return(request: Request) -> None:
+    """There are no callers here who could return an answer."""
 
 
-def _never(request: Request) -> bool:
+def _no_resubmit(request: Request) -> bool:
     """There is no later batch here."""
     return False
 
 
-def _tell_nobody(kind: type[events.BatchEvent], /, **fields: Any) -> None:
-    """Events are for who runs an engine."""
+def _no_emit(kind: type[events.BatchEvent], /, **fields: Any) -> None:
+    """Only engines emit events."""

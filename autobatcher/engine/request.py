@@ -1,4 +1,4 @@
-"""One caller's request on its way to exactly one outcome."""
+"""One caller's request, until its one outcome."""
 
 from __future__ import annotations
 
@@ -16,11 +16,14 @@ from .event_loop import new_waiter, wake
 
 
 class Answer(msgspec.Struct, frozen=True):
-    """What the upstream answered to one request, well (2xx) or badly (4xx, 5xx).
+    """The upstream's response to one request, whatever its status (2xx, 4xx, 5xx).
 
     Attributes:
-        body: JSON, as the upstream wrote it.
-        request_id: the upstream's id of this very call, if it gave one.
+        status_code: the HTTP status.
+        body: JSON, exactly as the upstream sent it.
+        request_id: the upstream's id of this request, if it gave one.
+        batch_id: the upstream batch.
+        custom_id: the line in that batch.
     """
 
     status_code: int
@@ -31,32 +34,33 @@ class Answer(msgspec.Struct, frozen=True):
 
 
 class Holder(Protocol):
-    """Where a request waits: a window first, a batch later."""
+    """What a request waits in: first a window, later a batch."""
 
     @property
     def batch_id(self) -> str | None:
-        """The upstream batch that it waits in, if it does."""
+        """The upstream batch that the request waits in, if any."""
 
     def withdraw(self, request: Request) -> None:
-        """The caller is gone. Synchronous, so that it can run while the caller is being cancelled."""
+        """The caller left. Synchronous, so that it can run during cancellation."""
 
 
 class Request:
-    """One call that waits for its answer.
+    """One call that waits for its answer. Make it inside an event loop.
 
     Args:
+        account: the upstream and its credentials.
         endpoint: such as "/v1/chat/completions".
-        body: the call's body, a JSON object as bytes.
-        model: what the body says of it; decides with whom the request may travel.
-        embedding_inputs: how many inputs an embeddings call has; 0 for any other call.
-        max_retries: how many more batches the request may travel in after one that failed it in passing.
+        body: the call's body: a JSON object, in bytes.
+        model: the body's model. Some providers do not mix models in one batch.
+        embedding_inputs: the number of inputs of an embeddings call; 0 for other calls.
+        max_retries: how many more batches the request may go into after retryable errors.
 
     Attributes:
-        size: an upper bound of what the request adds to an input file, in bytes.
-        left_batch_id: the batch that its caller left.
-        put_backs: how often it was put back because other lines of its batch were refused.
-        throttling: the patience of a request that was sent back for want of room upstream; None if it was not.
-        on_lost: what `give_back` does; None where no journal keeps answers.
+        size: an upper bound of the size of its line in an input file, in bytes.
+        left_batch_id: the batch that the request was in when its caller left.
+        requeue_count: how often it was requeued because other lines of its batch were rejected.
+        throttle_patience: how much longer it may wait for capacity upstream; None if it never had to.
+        on_undelivered: called by `give_back`; None if no journal stores answers.
     """
 
     __slots__ = (
@@ -72,11 +76,11 @@ class Request:
         "holder",
         "left_batch_id",
         "model",
-        "on_lost",
-        "put_backs",
+        "on_undelivered",
+        "requeue_count",
         "retries_left",
         "size",
-        "throttling",
+        "throttle_patience",
     )
 
     def __init__(
@@ -99,32 +103,32 @@ class Request:
         self.custom_id: str = ""
         self.holder: Holder | None = None
         self.left_batch_id: str | None = None
-        self.put_backs: int = 0
-        self.throttling: Patience | None = None
-        self.on_lost: Callable[[Request], None] | None = None
+        self.requeue_count: int = 0
+        self.throttle_patience: Patience | None = None
+        self.on_undelivered: Callable[[Request], None] | None = None
         self._byte_limiter: ByteLimiter | None = None
         self._on_outcome: Callable[[], None] | None = None
         self._outcome: Answer | BatchError | None = None
         self._waiter: Any = None
 
     async def enqueue(self, byte_limiter: ByteLimiter) -> None:
-        """Wait until `byte_limiter` lets the request into the queue. Cancelled: it is not in there."""
+        """Wait until `byte_limiter` admits the request. Cancelled: it was not admitted."""
         await byte_limiter.acquire(len(self.body))
         self._byte_limiter = byte_limiter
 
     def enqueue_nowait(self, byte_limiter: ByteLimiter) -> None:
-        """The same without waiting. Raises `anyio.WouldBlock`."""
+        """Like `enqueue`, but raise `anyio.WouldBlock` instead of waiting."""
         byte_limiter.acquire_nowait(len(self.body))
         self._byte_limiter = byte_limiter
 
     def dequeue(self) -> None:
-        """The request is uploaded, or gone: it takes up no room in the queue any more. Can be called again."""
+        """Release the byte limiter: the request was uploaded, or is gone. Can be called again."""
         if self._byte_limiter is not None:
             self._byte_limiter.release(len(self.body))
             self._byte_limiter = None
 
     def settle(self, outcome: Answer | BatchError) -> None:
-        """Give the request its one outcome and wake its caller. A second outcome is a defect of ours."""
+        """Set the one outcome and wake the caller. A second outcome is a bug."""
         if self._outcome is not None:
             raise AssertionError(f"{self.custom_id} was settled twice")
         self._outcome = outcome
@@ -136,9 +140,9 @@ class Request:
             self._on_outcome()
 
     async def outcome(self) -> Answer | BatchError:
-        """Wait for the outcome and return it; see `result`, which raises it if it is an error.
+        """Wait for the outcome and return it. See `result`, which raises errors.
 
-        Cancelled: the request is withdrawn. In a window it is never sent; in a batch its answer is dropped.
+        Cancelled: the request is withdrawn. In a window, it is never sent; in a batch, its answer is dropped.
         """
         try:
             if self._outcome is None:
@@ -149,20 +153,22 @@ class Request:
         return self.settled_as
 
     def wait(self) -> Awaitable[object]:
-        """What to await, at once and once, until there is an outcome; if that raises, call `withdraw`.
+        """Return an awaitable that lasts until there is an outcome. Await it at once, and only once. There must be no
+        outcome yet.
 
-        This is `outcome` without a coroutine of its own, for where fifty thousand wait. There must be no outcome yet.
+        This is `outcome` without a coroutine of its own, for fifty thousand waiters. If the await raises, call
+        `withdraw`.
 
         Raises:
-            RuntimeError: if somebody waits already; each would think the answer theirs.
+            RuntimeError: if another task already waits.
         """
         if self._waiter is not None:
-            raise RuntimeError("somebody waits for this request already")
+            raise RuntimeError("another task is already waiting for this request")
         self._waiter, waiting = new_waiter()
         return waiting
 
     def notify(self, on_outcome: Callable[[], None]) -> None:
-        """Have `on_outcome` called when there is an outcome; now, if there is one. The last one given counts."""
+        """Call `on_outcome` when there is an outcome; now, if there is one. Replaces an earlier callback."""
         self._on_outcome = on_outcome
         if self.is_settled:
             on_outcome()
@@ -179,14 +185,14 @@ class Request:
         return self._outcome
 
     def result(self) -> Answer:
-        """The outcome, returned or raised. There must be one."""
+        """Return the answer, or raise the error. There must be an outcome."""
         outcome = self.settled_as
         if isinstance(outcome, BatchError):
             raise outcome
         return outcome
 
     def withdraw(self) -> None:
-        """Nobody wants an answer any more, not even one that is there. Synchronous; can be called again."""
+        """Give up the request, even if it has an outcome. Synchronous; can be called again."""
         if self.holder is None:
             self.give_back()
             return
@@ -196,14 +202,14 @@ class Request:
         self.dequeue()
 
     def give_back(self) -> bool:
-        """The outcome did not reach whoever asked. True if a journal has it, for the next who asks the same."""
-        on_lost, self.on_lost = self.on_lost, None
-        if on_lost is None:
+        """Mark the outcome as undelivered. True if a journal keeps it for the next identical request."""
+        on_undelivered, self.on_undelivered = self.on_undelivered, None
+        if on_undelivered is None:
             return False
-        on_lost(self)
+        on_undelivered(self)
         return True
 
 
 ErrorFor = Callable[[Request, str | None], BatchError]
-"""Makes the error of one request in the batch of that id (None before there is one). Each caller gets an instance of
-its own: a raised exception collects tracebacks and must not be shared."""
+"""Makes the error for one request of a batch (None before the batch exists). Each caller gets its own instance: a
+raised exception collects tracebacks and must not be shared."""

@@ -1,4 +1,4 @@
-"""What an engine holds at one moment."""
+"""A snapshot of an engine's state."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, kw_only=True)
 class BatcherStatistics:
-    """A snapshot of an engine.
+    """A snapshot of an engine's state.
 
     Attributes:
-        queued_requests: those that are in no batch yet.
-        waiting_requests: all that have no outcome yet.
-        active_batch_ids: the batches that the upstream works on, as far as we know.
+        queued_requests: how many requests are in no batch yet.
+        waiting_requests: how many requests have no outcome yet, queued ones included.
+        active_batch_ids: the batches that the upstream works on, as far as known.
     """
 
     queued_requests: int

@@ -1,4 +1,4 @@
-"""Where a batch goes and who pays for it: base URL, credentials, provider profile."""
+"""The upstream that a batch goes to, and the credentials that pay for it."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from .providers import ProviderProfile
 
 @dataclass(frozen=True, kw_only=True)
 class Account:
-    """One upstream and the credentials to use there. Requests of unequal accounts never share a batch.
+    """An upstream and the credentials to use there. Requests of different accounts never share a batch.
 
     Attributes:
-        base_url: without a slash at its end, such as "https://api.openai.com/v1".
-        api_key: the bearer token, or an async function that gives a fresh one for each HTTP call; None for none.
-        headers: sent with every call (organization, project, the user's default headers). They win over `api_key`.
-        query: sent with every call (Azure's api-version, say).
+        base_url: without a trailing slash, such as "https://api.openai.com/v1".
+        api_key: the bearer token, or an async function that returns a fresh one for each HTTP call; None for none.
+        headers: sent with every call (organization, project, the user's default headers). They override `api_key`.
+        query: sent with every call, such as Azure's api-version.
     """
 
     base_url: str
@@ -27,35 +27,36 @@ class Account:
     query: tuple[tuple[str, str], ...] = field(default=(), repr=False)
 
     def __hash__(self) -> int:
-        """Asked for each request: not over all fields."""
+        """Hash two fields only: this runs once per request."""
         return hash((self.base_url, self.headers))
 
     async def request_headers(self) -> dict[str, str]:
-        """The headers that authenticate one HTTP call now.
+        """Return the headers that authenticate one HTTP call.
 
         Raises:
-            UpstreamError: if the user's key function raises; a passing failure, since the next call asks it again.
+            UpstreamError: if the user's key function raises. It is retryable, because the next call asks for a key
+                again.
         """
-        key = await _asked(self.api_key) if callable(self.api_key) else self.api_key
+        key = await _call_key_function(self.api_key) if callable(self.api_key) else self.api_key
         bearer = {"authorization": f"Bearer {key}"} if key else {}
         given = {name.lower(): value for name, value in self.headers}
-        return {**bearer, **{name: value for name, value in given.items() if name not in _BELONG_TO_THE_BODY}}
+        return {**bearer, **{name: value for name, value in given.items() if name not in _BODY_HEADERS}}
 
 
-# A user's defaults for these would contradict what a call really carries.
-_BELONG_TO_THE_BODY = frozenset({"accept", "content-length", "content-type", "transfer-encoding"})
+# Defaults for these would contradict the actual body of a call.
+_BODY_HEADERS = frozenset({"accept", "content-length", "content-type", "transfer-encoding"})
 
 
-async def _asked(key_function: Callable[[], Awaitable[str]]) -> str:
+async def _call_key_function(key_function: Callable[[], Awaitable[str]]) -> str:
     try:
         key = await key_function()
     except Exception as error:
         raise UpstreamError(f"the api_key function raised {type(error).__name__}") from error
     if not fits_a_header(key):
-        raise UpstreamError("the api_key function gave a key that no HTTP header can hold", is_hopeless=True)
+        raise UpstreamError("the api_key function returned a key that is not a valid header value", is_permanent=True)
     return key
 
 
 def fits_a_header(value: str) -> bool:
-    """Whether `value` can be sent in a header. What cannot be sent must not be tried: HTTP libraries log it."""
+    """Whether `value` is a valid header value. Check before sending: HTTP libraries log values that they refuse."""
     return value.isascii() and (value.isprintable() or not value)

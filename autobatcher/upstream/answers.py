@@ -1,4 +1,4 @@
-"""What an upstream answers to a call on files or batches, read leniently. Pure."""
+"""Parsing responses to calls on files and batches, leniently. Pure."""
 
 from __future__ import annotations
 
@@ -11,22 +11,26 @@ from .failures import UpstreamError
 
 
 def decoded(operation: str, content: bytes) -> Any:
-    """JSON, decoded. Raises `UpstreamError`."""
+    """Decode JSON. Raises `UpstreamError`."""
     try:
         return msgspec.json.decode(content)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        # A 200 with a page of HTML is a proxy's doing: nothing that the API answered.
+        # Such as a page of HTML with status 200: that is from a proxy, not from the API.
         raise UpstreamError(f"{operation} answered something that is not JSON") from error
 
 
 def files_listed(page: Any) -> list[Any]:
-    """The items of a page of the list of files."""
+    """Return the items of one page of the file list."""
     items = page.get("data") if isinstance(page, dict) else None
     return items if isinstance(items, list) else []
 
 
 def batches_listed(page: Any) -> list[BatchState]:
-    """The batches of a page of the list. What is no list of batches is no answer, least of all an empty one."""
+    """Return the batches of one page of the list.
+
+    Raises:
+        UpstreamError: if the page has no list. Do not mistake that for an empty one.
+    """
     items = page.get("data") if isinstance(page, dict) else page or None
     if not isinstance(items, list):
         raise UpstreamError("GET /batches answered no list")
@@ -34,7 +38,7 @@ def batches_listed(page: Any) -> list[BatchState]:
 
 
 def batch_answered(operation: str, content: bytes) -> BatchState:
-    """The batch object of an answer. Raises `UpstreamError` if there is none."""
+    """Return the batch object in a response. Raises `UpstreamError` if there is none."""
     state = parse_batch(decoded(operation, content))
     if state is None:
         raise UpstreamError(f"{operation} answered no batch object")
@@ -42,7 +46,7 @@ def batch_answered(operation: str, content: bytes) -> BatchState:
 
 
 def id_answered(operation: str, content: bytes) -> str:
-    """The id of the object of an answer. Raises `UpstreamError` if there is none."""
+    """Return the id of the object in a response. Raises `UpstreamError` if there is none."""
     fields = decoded(operation, content)
     if not isinstance(fields, dict) or not fields.get("id"):
         raise UpstreamError(f"{operation} answered no id")

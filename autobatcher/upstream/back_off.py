@@ -1,4 +1,4 @@
-"""How long to wait before the next try. Pure, but for the dice."""
+"""How long to wait before the next try. Pure except for the jitter."""
 
 from __future__ import annotations
 
@@ -9,30 +9,30 @@ from collections.abc import Iterator
 from .failures import UpstreamError
 
 FIRST_DELAY_SECONDS = 0.5
-LONGEST_DELAY_SECONDS = 60.0
-LONGEST_ASKED_SECONDS = 300.0
-"""`Retry-After` is honoured up to this; a server that wants more is asked again after it."""
+MAX_DELAY_SECONDS = 60.0
+MAX_RETRY_AFTER_SECONDS = 300.0
+"""The longest `Retry-After` that is honoured. If a server asks for more, it is tried again after this time."""
 
 JITTER = 0.2
-"""The part of a delay that is left to chance, so that many clients do not come back at once."""
+"""The random fraction of a delay. It keeps many clients from retrying at the same moment."""
 
 
 def back_off() -> Iterator[float]:
-    """The seconds to wait between the tries of one call: growing, and no two clients' alike."""
+    """Yield the delays between the tries of one call, in seconds: exponential, with jitter."""
     for n in itertools.count():
-        yield jittered(min(FIRST_DELAY_SECONDS * 2 ** min(n, 10), LONGEST_DELAY_SECONDS))
+        yield jittered(min(FIRST_DELAY_SECONDS * 2 ** min(n, 10), MAX_DELAY_SECONDS))
 
 
 def jittered(seconds: float) -> float:
-    """About so many seconds."""
+    """Vary a delay by `JITTER` in both directions."""
     return seconds * random.uniform(1 - JITTER, 1 + JITTER)  # noqa: S311  (no secret)
 
 
-def sooner(seconds: float) -> float:
-    """So many seconds, or somewhat less."""
+def jittered_down(seconds: float) -> float:
+    """Shorten a delay by up to `JITTER`."""
     return seconds * random.uniform(1 - JITTER, 1)  # noqa: S311  (no secret)
 
 
-def wait_of(error: UpstreamError, delay: float) -> float:
-    """How long to wait after `error`: `delay`, or longer if the server asks for it, within reason."""
-    return max(delay, min(error.retry_after or 0.0, LONGEST_ASKED_SECONDS))
+def retry_delay(error: UpstreamError, delay: float) -> float:
+    """How long to wait after `error`: `delay` or the server's `Retry-After`, whichever is longer."""
+    return max(delay, min(error.retry_after or 0.0, MAX_RETRY_AFTER_SECONDS))

@@ -1,8 +1,8 @@
 """`BatchAPI`: the upstream's files and batches over HTTP, with the retries that are safe.
 
-Every call is safe to repeat except `POST /batches`: it costs money each time it succeeds, and no server honours an
-idempotency key there. So each batch carries a key of ours in its metadata, and a creation whose outcome is unknown is
-looked up before it is tried again.
+Every call can be repeated safely except `POST /batches`: each success costs money, and no server supports idempotency
+keys there. So each batch carries a key of ours in its metadata. A creation of unknown outcome is looked up by it before
+it is tried again.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import anyio
 
 from .account import Account
 from .answers import batch_answered, batches_listed, decoded, files_listed, id_answered
-from .back_off import back_off, wait_of
+from .back_off import back_off, retry_delay
 from .batch_state import BatchState
 from .failures import UncertainCreationError, UpstreamError
 from .http import PATIENCE_SECONDS, UpstreamHTTP
@@ -25,33 +25,34 @@ from .jsonl import InputFile, LineSplitter
 from .patience import REFUSED_SECONDS, Patience
 
 IDEMPOTENCY_METADATA_KEY = "autobatcher_stamp"
-"""The metadata key under which a batch carries what we recognise it by."""
+"""The metadata key that holds a batch's idempotency key."""
 
 CREATE_SECONDS = 30.0
-"""How long a `POST /batches` on its way is shielded from cancellation: cutting it off would leave a batch that may
-or may not run and cost. Twice what a slow server was seen to take."""
+"""How long a `POST /batches` in flight is shielded from cancellation, in seconds. Cutting it off would leave a batch
+that may or may not run and cost money. This is twice the longest time we saw a server take."""
 
 NEW_FILE_SECONDS = 60.0
-"""How long a server may not know a file that it has just taken: it is not visible everywhere at once, and Azure
-works on it first."""
+"""How long a server may fail to find a new input file: uploads are not visible everywhere at once, and Azure processes
+them first."""
 
 LOOKUP_DELAYS = (1.0, 4.0, 10.0, 30.0)
-"""Seconds before each lookup of a creation whose answer was lost: a gateway may give up while the server behind it is
-still at work. Together they are longer than `CREATE_SECONDS`."""
+"""Seconds before each lookup of a creation of unknown outcome: a gateway may time out while the server behind it keeps
+working. Their sum exceeds `CREATE_SECONDS`."""
 
 LOOKUP_PAGES = 10
-"""Pages of 100 batches that are searched for an idempotency key. Servers list the newest first; if the batch is not
-among these, nobody can tell whether it exists."""
+"""Maximum number of pages of 100 batches to search for an idempotency key. Servers list the newest batches first. If
+more pages follow, the lookup counts as failed."""
 
-MOST_METADATA = 16
-"""Maximum number of metadata pairs. A user with that many of their own leaves no room for the idempotency key; then the
-batch is recognised by its input file's id."""
+MAX_METADATA_PAIRS = 16
+"""Maximum number of metadata pairs. If the user sets as many, there is no room for the idempotency key, and the batch
+is recognised by its input file's id."""
 
 
 class BatchAPI:
-    """Speaks to the upstreams' Batch APIs through one HTTP client.
+    """Client for the Batch APIs of upstreams, over one HTTP client.
 
-    Every method raises `UpstreamError` when the upstream refuses or cannot be reached after all tries.
+    Every method raises `UpstreamError` if the upstream refuses or cannot be reached. Cancelling a method may leave its
+    HTTP request sent or not; every one but `create` can simply be repeated.
 
     Args:
         http: an `httpx.AsyncClient` or `httpx2.AsyncClient`; owned by the caller.
@@ -70,14 +71,16 @@ class BatchAPI:
         limiter: anyio.CapacityLimiter,
         is_wanted: Callable[[], bool],
     ) -> str | None:
-        """Upload an input file; give its id. `input_file` is called anew for each try.
+        """Upload an input file and return its id; None if it is not wanted any more.
 
         Args:
-            limiter: is held during each try.
-            is_wanted: asked before each; None if it says no.
-            expires_seconds: when the upstream may delete the file by itself, where it knows of that.
+            input_file: called for each try; returns the file's content from its start.
+            name: the file's name. `delete_files_named` finds files by it.
+            expires_seconds: after how long the upstream may delete the file, where it supports that.
+            limiter: held during each try, not between tries.
+            is_wanted: asked before each try.
 
-        Cancelled: the file may be there or not; it costs nothing, and `delete_files_named` finds it.
+        Cancelled: the file may exist. It costs nothing, and `delete_files_named` finds it.
         """
         expiry = {"expires_after[anchor]": "created_at", "expires_after[seconds]": str(expires_seconds)}
         purpose = {"purpose": account.provider.file_purpose}
@@ -95,7 +98,7 @@ class BatchAPI:
                 )
             return id_answered("POST /files", content)
 
-        return await self._http.patiently(account, attempt)
+        return await self._http.with_retries(account, attempt)
 
     async def create(
         self,
@@ -107,57 +110,60 @@ class BatchAPI:
         metadata: Mapping[str, str],
         idempotency_key: str,
         is_wanted: Callable[[], bool],
-        before: Callable[[], Awaitable[None]] | None = None,
-        note: Callable[[bool], None] = lambda may_exist: None,
+        before_attempt: Callable[[], Awaitable[None]] | None = None,
+        on_may_exist: Callable[[bool], None] = lambda may_exist: None,
     ) -> BatchState | None:
-        """Create the batch, once. None if `is_wanted` said no before anything was created.
+        """Create the batch, at most once; return None if it is not wanted any more and was not created.
 
-        `before` is awaited before each try. `note` is told whether the batch may exist, whenever that changes.
+        An ambiguous failure (a cut connection, a timeout, 5xx) is followed by lookups over `LOOKUP_DELAYS`. The
+        creation is only tried again if all of them succeed and find nothing. A server that takes longer than that to
+        list a batch whose creation it reported as failed can still end up with two.
 
-        An ambiguous failure (a cut connection, a time-out, 5xx) is followed by lookups over `LOOKUP_DELAYS`; only if
-        all of them succeed and find nothing is the creation tried again. A server that takes longer than that to
-        make a batch known, after telling us that it failed, can still end up with two.
+        Args:
+            is_wanted: asked before each try.
+            before_attempt: awaited before each try.
+            on_may_exist: called whenever it changes whether the batch may exist.
 
         Raises:
-            UncertainCreationError: if the batch may exist although nobody said so, and it could not be looked up.
+            UncertainCreationError: if the outcome is unknown and could not be looked up.
 
-        Cancelled: while the request was on its way, it is awaited for up to `CREATE_SECONDS` under a shield; a
-        native asyncio cancellation pierces that, and then only `find` can tell.
+        Cancelled: a request in flight is awaited for up to `CREATE_SECONDS`, under a shield. Native asyncio
+        cancellation pierces the shield; then only `find` can tell whether the batch exists.
         """
         body = {
             "input_file_id": input_file_id,
             "endpoint": endpoint,
             "completion_window": completion_window,
             "metadata": {**metadata, IDEMPOTENCY_METADATA_KEY: idempotency_key}
-            if len(metadata) < MOST_METADATA
+            if len(metadata) < MAX_METADATA_PAIRS
             else dict(metadata),
         }
         delays, patience, for_the_file = back_off(), Patience(PATIENCE_SECONDS), Patience(NEW_FILE_SECONDS)
         while is_wanted():
             found: BatchState | None = None
-            if before is not None:
-                await before()
+            if before_attempt is not None:
+                await before_attempt()
                 if not is_wanted():
                     break
-            note(True)
+            on_may_exist(True)
             try:
                 return await self._create_once(account, body)
             except UpstreamError as error:
                 failure = error
             if failure.is_ambiguous:
                 found = await self._look_repeatedly(account, idempotency_key, input_file_id, LOOKUP_DELAYS)
-            elif failure.is_throttled:  # a clear refusal, but perhaps that of a gateway in front of a success
+            elif failure.is_throttled:  # a gateway may refuse although the creation succeeded
                 found = await self._look_repeatedly(account, idempotency_key, input_file_id, (0.0,))
             if found is not None:
                 return found
-            note(False)
+            on_may_exist(False)
             if failure.is_retryable:
-                is_over = patience.is_over(anyio.current_time())
+                is_over = patience.runs_out(anyio.current_time())
             else:
-                is_over = not _misses_the_file(failure, input_file_id) or for_the_file.is_over(anyio.current_time())
+                is_over = not _file_is_not_ready(failure, input_file_id) or for_the_file.runs_out(anyio.current_time())
             if is_over:
                 raise failure
-            await anyio.sleep(wait_of(failure, next(delays)))
+            await anyio.sleep(retry_delay(failure, next(delays)))
         return None
 
     async def _create_once(self, account: Account, body: Mapping[str, Any]) -> BatchState:
@@ -182,15 +188,15 @@ class BatchAPI:
         return None
 
     async def find(self, account: Account, *, idempotency_key: str, input_file_id: str) -> BatchState | None:
-        """The batch that carries `idempotency_key` or runs our input file, if the upstream has one.
+        """Return the batch that has `idempotency_key` or `input_file_id`, or None.
 
-        Refusals are tried again, too: who asks this wants to know whether something costs.
+        Refusals are retried, too, because an unknown batch may cost money.
         """
         attempt = partial(self.find_once, account, idempotency_key, input_file_id)
-        return await self._http.patiently(account, attempt, refusals=Patience(REFUSED_SECONDS))
+        return await self._http.with_retries(account, attempt, refusals=Patience(REFUSED_SECONDS))
 
     async def find_once(self, account: Account, idempotency_key: str, input_file_id: str) -> BatchState | None:
-        """The same without a second try."""
+        """Like `find`, without retries."""
         after: str | None = None
         for _ in range(LOOKUP_PAGES):
             states, after = await self._page(account, after)
@@ -202,10 +208,10 @@ class BatchAPI:
                     return state
             if after is None:
                 return None
-        raise UpstreamError(f"GET /batches goes on for more than {LOOKUP_PAGES} pages", is_hopeless=True)
+        raise UpstreamError(f"GET /batches has more than {LOOKUP_PAGES} pages", is_permanent=True)
 
     async def list_batches(self, account: Account) -> list[BatchState]:
-        """The upstream's list, the newest first as servers have it, `LOOKUP_PAGES` pages at most; no second try."""
+        """List batches in the server's order (newest first), `LOOKUP_PAGES` pages at most. No retries."""
         listed: list[BatchState] = []
         after: str | None = None
         for _ in range(LOOKUP_PAGES):
@@ -216,7 +222,7 @@ class BatchAPI:
         return listed
 
     async def _page(self, account: Account, after: str | None) -> tuple[list[BatchState], str | None]:
-        """One page of the list, and after which batch the next one begins; None if there is no more."""
+        """Fetch one page of the list; return its batches, and the cursor of the next page or None."""
         params = {"limit": "100", **({"after": after} if after else {})}
         page = decoded("GET /batches", await self._http.call(account, "GET", "/batches", params=params))
         states = batches_listed(page)
@@ -224,29 +230,29 @@ class BatchAPI:
         return states, states[-1].id if has_more else None
 
     async def retrieve(self, account: Account, batch_id: str) -> BatchState:
-        """Poll once, without a second try: the next poll is that."""
+        """Poll a batch once. No retries, because the next poll follows anyway."""
         return batch_answered(
-            "GET /batches/{id}", await self._http.call(account, "GET", f"/batches/{_quoted(batch_id)}")
+            "GET /batches/{id}", await self._http.call(account, "GET", f"/batches/{_path_segment(batch_id)}")
         )
 
     async def cancel(self, account: Account, batch_id: str) -> BatchState:
-        """Ask the upstream once to stop the batch; repeating this is harmless. What already ran is still billed."""
-        path = f"/batches/{_quoted(batch_id)}/cancel"
+        """Ask the upstream once to cancel the batch. Can be repeated. Requests that already ran are still billed."""
+        path = f"/batches/{_path_segment(batch_id)}/cancel"
         return batch_answered("POST /batches/{id}/cancel", await self._http.call(account, "POST", path))
 
     async def delete_file(self, account: Account, file_id: str) -> None:
-        """Delete a file of ours; one that is gone already is fine."""
+        """Delete a file. It is not an error if the file is already gone."""
         try:
-            await self._http.call_patiently(account, "DELETE", f"/files/{_quoted(file_id)}")
+            await self._http.call_with_retries(account, "DELETE", f"/files/{_path_segment(file_id)}")
         except UpstreamError as error:
             if error.status_code not in (404, 410):
                 raise
 
     async def delete_files_named(self, account: Account, name: str) -> None:
-        """Delete what uploads of that name left behind whose answers, and so the files' ids, were lost."""
+        """Delete all files of that name: uploads whose responses, and so whose ids, were lost."""
         params = {"purpose": account.provider.file_purpose, "limit": "100", "order": "desc"}
         for _ in range(LOOKUP_PAGES):
-            page = decoded("GET /files", await self._http.call_patiently(account, "GET", "/files", params=params))
+            page = decoded("GET /files", await self._http.call_with_retries(account, "GET", "/files", params=params))
             files = [file for file in files_listed(page) if isinstance(file, dict) and file.get("id")]
             for file in files:
                 if file.get("filename") == name:
@@ -259,46 +265,50 @@ class BatchAPI:
         self,
         account: Account,
         file_id: str,
-        each: Callable[[bytes], None],
+        on_line: Callable[[bytes], None],
         *,
         skip: int = 0,
-        room: Callable[[], Awaitable[None]] | None = None,
+        drain: Callable[[], Awaitable[None]] | None = None,
     ) -> int:
-        """Stream an output or error file, give each line to `each`, and return the next `skip`.
+        """Stream an output or error file, pass each line to `on_line`, and return the next `skip`.
+
+        If the connection is cut, `UpstreamError` is raised after the complete lines were passed on. Read again with the
+        same `skip`, and expect those lines twice.
 
         Args:
-            skip: lines to leave out, for providers with `partial_output`; others always send the whole file.
-            room: awaited after each piece, if there is one.
+            skip: how many lines to leave out, for providers with `partial_output`. Others always send the whole file.
+            drain: awaited after each chunk, for back-pressure.
 
-        A connection cut half-way raises `UpstreamError` after the lines before the cut were given; read again with
-        the same `skip`, and expect those lines twice.
+        Cancelled: the lines read so far were passed on.
         """
-        # "offset" is what Doubleword's `skip` was called before November 2025; servers ignore the one they don't know.
+        # Doubleword's `skip` was called "offset" before November 2025. Servers ignore the one that they do not know.
         params = {"skip": str(skip), "offset": str(skip)} if account.provider.partial_output else {}
         splitter, count = LineSplitter(), 0
-        async with self._http.open(account, "GET", f"/files/{_quoted(file_id)}/content", params=params) as response:
+        async with self._http.open(
+            account, "GET", f"/files/{_path_segment(file_id)}/content", params=params
+        ) as response:
             async with aclosing(response.aiter_bytes()) as chunks:
                 async for chunk in chunks:
                     lines = splitter.feed(chunk)
                     count += len(lines)
                     for line in lines:
-                        each(line)
-                    if room is not None:
-                        await room()
+                        on_line(line)
+                    if drain is not None:
+                        await drain()
             for line in splitter.rest():
-                each(line)
+                on_line(line)
                 count += 1
             last_line = response.headers.get("x-last-line", "")
             return int(last_line) if last_line.isdecimal() else skip + count
 
 
-def _misses_the_file(error: UpstreamError, input_file_id: str) -> bool:
-    """Whether the upstream says that it does not know, or is not done with, the file it has just taken."""
+def _file_is_not_ready(error: UpstreamError, input_file_id: str) -> bool:
+    """Whether the upstream does not find, or still processes, the file that it has just accepted."""
     if error.status_code == 404:
         return True
     return error.status_code == 400 and (input_file_id.encode() in error.body or b"input_file" in error.body)
 
 
-def _quoted(identifier: str) -> str:
-    """An id as one segment of a path; ids are the server's, and may have anything in them."""
+def _path_segment(identifier: str) -> str:
+    """Quote an id for use in a path. Servers choose ids, so they may contain any character."""
     return quote(identifier, safe="")

@@ -1,4 +1,4 @@
-"""A batch object as an upstream tells it, read leniently."""
+"""A batch object of an upstream, parsed leniently. Pure."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ import msgspec
 
 from ..events import TERMINAL_STATUSES, RequestCounts
 
-MOST_LINES = 2**32
-"""More than any provider takes in a batch."""
+MAX_LINES = 2**32
+"""Larger than any provider's limit for one batch."""
 
 
 class Problem(msgspec.Struct, frozen=True, kw_only=True):
     """One reason why a whole batch failed.
 
     Attributes:
-        line: the line of the input file that is to blame, from 1; None if no single one is.
-        code: the server's word for it, "" if it has none.
+        code: the server's error code; "" if it has none.
+        line: the line of the input file that is at fault, from 1; None if no single one is.
     """
 
     message: str
@@ -30,12 +30,12 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class BatchState(msgspec.Struct, frozen=True, kw_only=True):
-    """What one poll said.
+    """The state of a batch at one poll.
 
     Attributes:
-        status: in lower case, "canceled" spelled "cancelled"; a status nobody knows counts as still running.
-        output_file_id, error_file_id: None while absent; some servers say "" for that.
-        counts: None where the server tells none.
+        status: lower case, with "canceled" spelled "cancelled". An unknown status counts as running.
+        output_file_id, error_file_id: None while there is none. (Some servers say "" for that.)
+        counts: None if the server reports none.
         problems: why the whole batch failed.
     """
 
@@ -50,20 +50,20 @@ class BatchState(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def is_terminal(self) -> bool:
-        """Whether nothing more will happen to it."""
+        """Whether the batch has ended."""
         return self.status in TERMINAL_STATUSES
 
     @property
     def lacks_output_file(self) -> bool:
-        """Whether it counts answers and names no file with them: not yet."""
+        """Whether the counts include answers but no output file is named yet."""
         return self.output_file_id is None and self.counts is not None and self.counts.completed > 0
 
 
 def parse_batch(fields: Any) -> BatchState | None:
-    """Read a decoded batch object; None if it is none (no id).
+    """Parse a decoded batch object; None if it is not one (it has no id).
 
-    Statuses in upper case, `canceled`, "" for no file, missing or odd counts, {"job": {...}} around it: all seen in
-    the wild, none worth a lost batch.
+    Accepts what servers really send: upper-case statuses, `canceled`, "" for no file, missing or odd counts, and
+    {"job": {...}} around the object.
     """
     if isinstance(fields, dict) and "id" not in fields:
         fields = fields.get("job")
@@ -100,10 +100,10 @@ def _counts(value: object) -> RequestCounts | None:
 
 
 def _count(value: object) -> int:
-    """A number of lines; 0 for what cannot be one. (A larger number fits into no database.)"""
+    """Return a number of lines, or 0 for anything else. Larger numbers do not fit into a database."""
     if not isinstance(value, int) or isinstance(value, bool):
         return 0
-    return value if 0 <= value <= MOST_LINES else 0
+    return value if 0 <= value <= MAX_LINES else 0
 
 
 def _problems(value: object) -> tuple[Problem, ...]:

@@ -1,4 +1,4 @@
-"""One HTTP call to an upstream, authenticated and bounded, whose every failure is an `UpstreamError`."""
+"""One HTTP call to an upstream: authenticated, bounded, and with every failure as an `UpstreamError`."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from typing import Any, TypeVar
 import anyio
 
 from .account import Account
-from .back_off import back_off, wait_of
-from .failures import UpstreamError, broken_call, connection_errors, refusal, without_secret
+from .back_off import back_off, retry_delay
+from .failures import UpstreamError, connection_errors, status_error, transport_error, without_secret
 from .patience import Patience
 
 CALL_SECONDS = 60.0
-"""The silence after which one HTTP call is given up; the SDK's 600 s are for models that think, not for these."""
+"""Timeout of one HTTP call: seconds without any data. The SDK's 600 s are for slow models, not for these calls."""
 
 PATIENCE_SECONDS = 600.0
-"""How long a call is tried again while its failure is retryable: outages of some minutes are ordinary, and whoever
-waits for a batch waits for longer than that anyway."""
+"""How long a call with retryable failures is retried, in seconds. Outages of some minutes are common, and callers of a
+batch wait longer than that anyway."""
 
 FIRST_CONTACT_SECONDS = 10.0
 FIRST_CONTACT_TRIES = 3
-"""The same for a server that never answered anything: a typing error in base_url should not take ten minutes."""
+"""The same for a server that has never responded: a typo in base_url should not take ten minutes to show."""
 
 SECRET_HEADERS = ("authorization", "api-key")
 
@@ -39,19 +39,19 @@ class UpstreamHTTP:
     def __init__(self, http: Any) -> None:
         self._http = http
         self._connection_errors = connection_errors(http)
-        self._answering: set[str] = set()  # base URLs of servers that have answered something
+        self._answering: set[str] = set()  # base URLs of servers that have responded
 
-    async def call_patiently(self, account: Account, method: str, path: str, **options: Any) -> bytes:
-        """`call`, tried again as `patiently` does."""
-        return await self.patiently(account, lambda: self.call(account, method, path, **options))
+    async def call_with_retries(self, account: Account, method: str, path: str, **options: Any) -> bytes:
+        """Like `call`, with the retries of `with_retries`."""
+        return await self.with_retries(account, lambda: self.call(account, method, path, **options))
 
-    async def patiently(
+    async def with_retries(
         self, account: Account, attempt: Callable[[], Awaitable[T]], *, refusals: Patience | None = None
     ) -> T:
-        """Repeat `attempt` while its failure is worth another try, with growing delays.
+        """Repeat `attempt` with back-off while its failure is retryable.
 
         Args:
-            refusals: how long other failures are borne, too; None for not at all.
+            refusals: the patience with failures that are not retryable; None to raise them at once.
         """
         delays = back_off()
         outage, no_contact = Patience(PATIENCE_SECONDS), Patience(FIRST_CONTACT_SECONDS, least=FIRST_CONTACT_TRIES)
@@ -61,18 +61,18 @@ class UpstreamHTTP:
             except UpstreamError as error:
                 now = anyio.current_time()
                 if not error.is_retryable:
-                    is_over = refusals is None or refusals.is_over(now)
+                    is_over = refusals is None or refusals.runs_out(now)
                 elif account.base_url in self._answering:
-                    is_over = outage.is_over(now)
+                    is_over = outage.runs_out(now)
                 else:
-                    is_over = no_contact.is_over(now)
+                    is_over = no_contact.runs_out(now)
                 if is_over:
                     raise
-                wait = wait_of(error, next(delays))
+                wait = retry_delay(error, next(delays))
             await anyio.sleep(wait)
 
     async def call(self, account: Account, method: str, path: str, **options: Any) -> bytes:
-        """The body of a 2xx answer. Raises `UpstreamError` for everything else.
+        """Return the body of a 2xx response. Raises `UpstreamError` for everything else.
 
         Cancelled: the request may have been sent.
         """
@@ -90,7 +90,7 @@ class UpstreamHTTP:
         params: Mapping[str, str] | None = None,
         **options: Any,
     ) -> AsyncGenerator[Any]:
-        """A 2xx answer, open for reading; everything that breaks the exchange becomes an `UpstreamError`."""
+        """Open a 2xx response for reading. Everything that breaks the exchange becomes an `UpstreamError`."""
         operation = f"{method} {path}"
         headers = {"accept": "application/json, */*", **await account.request_headers()}
         try:
@@ -105,14 +105,14 @@ class UpstreamHTTP:
             ) as response:
                 self._answering.add(account.base_url)
                 if not 200 <= response.status_code < 300:
-                    said: bytes = await response.aread()
+                    body: bytes = await response.aread()
                     for name in SECRET_HEADERS:
-                        said = without_secret(said, headers.get(name, ""))
-                    raise refusal(operation, response.status_code, said, response.headers)
+                        body = without_secret(body, headers.get(name, ""))
+                    raise status_error(operation, response.status_code, body, response.headers)
                 yield response
         except self._connection_errors as error:
-            raise broken_call(operation, error) from error
+            raise transport_error(operation, error) from error
         except RuntimeError as error:
             if not self._http.is_closed:
                 raise
-            raise broken_call(operation, error) from error
+            raise transport_error(operation, error) from error

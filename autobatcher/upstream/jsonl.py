@@ -1,7 +1,7 @@
-"""Lines out and in, bytes to bytes: the input file, and what the output and error files say.
+"""The lines of input, output and error files, from bytes to bytes. Pure.
 
-A request's body is spliced into its line and a result's body is cut out of its line unparsed. Lines end at `\\n`
-alone: U+2028, U+0085 and `\\r` may stand inside JSON, so `splitlines()` must never be used here.
+Bodies are spliced into input lines, and cut out of output lines, without being parsed. Only `\\n` ends a line: U+2028,
+U+0085 and `\\r` may occur inside JSON, so never use `splitlines()` here.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ _NULL = b"null"
 
 
 def input_line(custom_id: str, endpoint: str, body: bytes) -> bytes:
-    """One line of an input file. `body` must be valid JSON; `custom_id` and `endpoint` must need no escaping."""
+    """Return one line of an input file. `body` must be valid JSON; `custom_id` and `endpoint` must need no escaping."""
     if b"\n" in body or b"\r" in body:
-        # Strings hold line ends only in escaped form, so in valid JSON these are white space.
+        # JSON strings contain line breaks only in escaped form, so these are white space.
         body = body.replace(b"\n", b" ").replace(b"\r", b" ")
     head = f'{{"custom_id":"{custom_id}","method":"POST","url":"{endpoint}","body":'.encode()
     return b"%b%b}\n" % (head, body)
@@ -30,21 +30,21 @@ MAX_CUSTOM_ID_BYTES = 64
 
 
 def input_line_size(custom_id: str, endpoint: str, body: bytes) -> int:
-    """`len(input_line(...))`, in bytes."""
+    """Return `len(input_line(...))`, in bytes."""
     return _FRAME_BYTES + len(custom_id) + len(endpoint) + len(body)
 
 
 def most_line_bytes(endpoint: str, body: bytes) -> int:
-    """The same with a custom_id of any length that we give, 64 characters at most."""
+    """Return the line's maximum size in bytes, for a custom_id of up to 64 characters."""
     return _FRAME_BYTES + MAX_CUSTOM_ID_BYTES + len(endpoint) + len(body)
 
 
 class InputFile(io.RawIOBase):
-    """An input file that is read while it is being made: a seekable stream of lines, never whole in memory.
+    """An input file that is generated while it is read: a seekable stream that is never whole in memory.
 
     Args:
-        lines: gives the lines, the same ones each time it is iterated.
-        size: their length in bytes, for the upload's Content-Length.
+        lines: yields the lines, the same ones each time it is iterated.
+        size: the total length in bytes, for the upload's Content-Length.
     """
 
     def __init__(self, lines: Iterable[bytes], size: int) -> None:
@@ -68,17 +68,18 @@ class InputFile(io.RawIOBase):
         return self._position
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        """To the beginning or the end only, which is all that an upload asks for."""
+        """Seek to the start or the end. Uploads need nothing else."""
         if whence == io.SEEK_END and offset == 0:
             self._left, self._buffer, self._position = iter(()), b"", self._size
         elif whence == io.SEEK_SET and offset == 0:
             self._rewind()
         elif not (whence == io.SEEK_SET and offset == self._position):
-            raise io.UnsupportedOperation("an input file goes to its beginning or its end only")
+            raise io.UnsupportedOperation("an input file can only seek to its start or its end")
         return self._position
 
     def read(self, size: int | None = -1) -> bytes:
-        """The next `size` bytes, or all that is left. (`io.RawIOBase` would make them of `readinto`, copied again.)"""
+        """Read `size` bytes, or all that is left. (`io.RawIOBase` would build this on `readinto`, and copy once
+        more.)"""
         wanted = self._size if size is None or size < 0 else size
         parts, have = [self._buffer], len(self._buffer)
         for line in self._left if have < wanted else ():
@@ -98,13 +99,13 @@ class InputFile(io.RawIOBase):
 
 
 class LineSplitter:
-    """Cuts a stream of chunks into lines at `\\n`; blank ones are left out."""
+    """Splits a stream of chunks at `\\n`. Drops blank lines."""
 
     def __init__(self) -> None:
         self._rest: list[bytes] = []
 
     def feed(self, chunk: bytes) -> list[bytes]:
-        """The lines that `chunk` completes."""
+        """Return the lines that `chunk` completes."""
         lines = chunk.split(b"\n")
         self._rest.append(lines[0])
         if len(lines) == 1:
@@ -114,16 +115,16 @@ class LineSplitter:
         return [line for line in lines if line.strip()]
 
     def rest(self) -> list[bytes]:
-        """What stood after the last `\\n`: a line that lacks its end, or was cut."""
+        """Return what follows the last `\\n`: a line without a line break, or a truncated one."""
         last = b"".join(self._rest)
         self._rest = []
         return [last] if last.strip() else []
 
 
 class OutputLine(msgspec.Struct, frozen=True):
-    """What one line of an output or error file says of one request.
+    """The result of one request, from an output or error file.
 
-    Either `status_code` and `body` are set (the upstream answered, well or badly), or `error` is (it did not).
+    Either `status_code` and `body` are set (the upstream responded, whatever the status), or `error` is (it did not).
     """
 
     custom_id: str
@@ -135,7 +136,7 @@ class OutputLine(msgspec.Struct, frozen=True):
 
 
 _Status = Annotated[int, msgspec.Meta(ge=-(2**31), lt=2**31)]
-"""What fits into a database; a status beyond that counts as absent."""
+"""Fits into a database. A status outside this range counts as absent."""
 
 
 class _Response(msgspec.Struct):
@@ -156,9 +157,9 @@ _decode_any = msgspec.json.Decoder().decode
 
 
 def parse_output_line(line: bytes) -> OutputLine | None:
-    """Read one line of an output or error file; None for what is no result line of any known kind. Never raises.
+    """Parse one line of an output or error file; None if it is not a result line of any known kind. Never raises.
 
-    Takes OpenAI's lines and the deviations of other servers: a body as JSON text (llama-stack), a failure's status
+    Accepts OpenAI's lines and the deviations of other servers: a body as JSON text (llama-stack), a failure's status
     and body as JSON text inside `error.message` (Doubleword), `error` as a plain string and a null body (vLLM).
     """
     parsed = _parse(line)
@@ -180,7 +181,7 @@ def _parse(line: bytes) -> _Line | None:
 
 
 def _parse_leniently(line: bytes) -> _Line | None:
-    """The same for lines whose fields have unusual types: what cannot be read counts as absent."""
+    """Parse a line whose fields have unusual types. What cannot be parsed counts as absent."""
     try:
         fields = _decode_fields(line)
         custom_id = msgspec.json.decode(fields["custom_id"], type=str)
@@ -198,7 +199,7 @@ def _parse_leniently(line: bytes) -> _Line | None:
 
 
 def _body_bytes(raw: msgspec.Raw) -> bytes:
-    """The body as JSON; one that was told as JSON text is unwrapped."""
+    """Return the body as JSON. A body that was sent as JSON text is unwrapped."""
     body = bytes(raw)
     if not body.startswith(b'"'):
         return body
@@ -235,7 +236,7 @@ def _code_and_message(error: msgspec.Raw) -> tuple[str | None, str]:
 
 
 def _nested_failure(message: str) -> tuple[int, bytes] | None:
-    """Status and body that Doubleword tells as JSON text (fusillade, `FailureReason`)."""
+    """Extract the status and body that Doubleword sends as JSON text (fusillade, `FailureReason`)."""
     try:
         details = _decode_any(message)["details"]
         status, body = details["status"], details["body"]
@@ -247,7 +248,7 @@ def _nested_failure(message: str) -> tuple[int, bytes] | None:
 
 
 def _nested_type(message: str) -> str | None:
-    """What Doubleword calls a failure that has no HTTP status, such as "NetworkError"."""
+    """Extract Doubleword's name for a failure without HTTP status, such as "NetworkError"."""
     try:
         kind = _decode_any(message)["type"]
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, KeyError, TypeError, IndexError):

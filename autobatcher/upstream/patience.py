@@ -1,69 +1,70 @@
-"""When failures that come again and again are believed. Pure."""
+"""How many failures, over how long, count as permanent. Pure."""
 
 from __future__ import annotations
 
 from .failures import UpstreamError
 
-LEAST_FAILURES = 5
-"""How many failures in a row it takes, however much time has passed: one alone may be a gateway's or a replica's."""
+MIN_FAILURES = 5
+"""Minimum number of failures in a row, however much time has passed. A single one may come from a gateway or a stale
+replica."""
 
 
 class Patience:
-    """Counts failures in a row, and the time over which they came.
+    """Counts consecutive failures and the time they span.
 
-    Time counts from the first failure, and only as far as somebody asked: the time between two failures counts at most
-    an equal part of `seconds`. So a pause of the process (SIGSTOP, a sleeping laptop, a paused virtual machine) and a
-    long poll interval use up no more patience than one failure each.
+    Time starts at the first failure. The interval between two failures counts for at most an equal share of `seconds`,
+    so neither a pause of the process (SIGSTOP, a sleeping laptop, a paused virtual machine) nor a long poll interval
+    uses up more patience than one failure.
 
     Args:
-        seconds: how long failures are borne.
-        least: how many there must be in a row.
+        seconds: how long failures are tolerated.
+        least: the minimum number of consecutive failures.
     """
 
-    def __init__(self, seconds: float, *, least: int = LEAST_FAILURES) -> None:
+    def __init__(self, seconds: float, *, least: int = MIN_FAILURES) -> None:
         self._seconds = seconds
         self._longest_step = seconds / max(1, least - 1)
-        self._endured = 0.0
+        self._elapsed = 0.0
         self._failures = 0
         self._least = least
         self._last = 0.0
 
-    def is_over(self, now: float) -> bool:
-        """Note a failure; True if it is to be believed."""
+    def runs_out(self, now: float) -> bool:
+        """Record a failure; return True if it counts as permanent."""
         if self._failures:
-            self._endured += min(now - self._last, self._longest_step)
+            self._elapsed += min(now - self._last, self._longest_step)
         self._failures += 1
         self._last = now
-        return self._failures >= self._least and self._endured >= self._seconds * _NEARLY_ALL
+        return self._failures >= self._least and self._elapsed >= self._seconds * _NEARLY_ALL
 
-    def renew(self) -> None:
-        """Note a success: the next failure is the first of a row."""
-        self._endured, self._failures = 0.0, 0
+    def reset(self) -> None:
+        """Record a success: the count starts again."""
+        self._elapsed, self._failures = 0.0, 0
 
 
 REFUSED_SECONDS = 600.0
-"""How long an upstream may refuse us a batch, a list or a file (401, 403, 404) that may have been paid for. Files and
-batches are not visible everywhere at once, keys are rotated, and gateways err."""
+"""How long an upstream may refuse (401, 403, 404) a batch, list or file that may have been paid for. Files and batches
+are not visible everywhere at once, keys are rotated, and gateways err."""
 
 OUTAGE_SECONDS = 86_400.0
-"""How long it may fail in ways that are worth another try (5xx, no connection): batches outlast outages."""
+"""How long an upstream may fail in retryable ways (5xx, no connection). Batches outlast outages."""
 
 
 class ReadPatience:
-    """Patience with an upstream from which we want to read what may have been paid for."""
+    """Patience for reading what may have been paid for."""
 
     def __init__(self) -> None:
         self._refusals = Patience(REFUSED_SECONDS)
         self._outage = Patience(OUTAGE_SECONDS)
 
-    def is_over(self, error: UpstreamError, now: float) -> bool:
-        """Note a failure; True if it is to be believed."""
-        return (self._outage if error.is_retryable else self._refusals).is_over(now)
+    def runs_out(self, error: UpstreamError, now: float) -> bool:
+        """Record a failure; return True if it counts as permanent."""
+        return (self._outage if error.is_retryable else self._refusals).runs_out(now)
 
-    def renew(self) -> None:
-        """Note a success."""
-        self._refusals.renew()
-        self._outage.renew()
+    def reset(self) -> None:
+        """Record a success."""
+        self._refusals.reset()
+        self._outage.reset()
 
 
-_NEARLY_ALL = 1 - 1e-9  # equal steps need not add up to the whole in floating point
+_NEARLY_ALL = 1 - 1e-9  # in floating point, equal steps may not add up to the whole

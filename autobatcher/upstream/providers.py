@@ -1,7 +1,7 @@
-"""Provider profiles: what each Batch API lets travel together, its limits, and what it can do beyond OpenAI's.
+"""Provider profiles: the limits and features of each Batch API.
 
-The numbers come from the providers' documents and sources as of November 2026; a profile is data, so that a user
-who knows better can pass `provider=dataclasses.replace(OPENAI, max_requests=...)`.
+The numbers come from the providers' documentation and sources as of November 2026. A profile is plain data: pass
+`provider=dataclasses.replace(OPENAI, max_requests=...)` to change one.
 """
 
 from __future__ import annotations
@@ -20,34 +20,34 @@ BATCHABLE_ENDPOINTS = frozenset(
         "/v1/responses",
     }
 )
-"""What OpenAI's Batch API takes (openai-python, types/batch_create_params.py), less /v1/videos, which is no call of
-one answer. A line's `url` is always one of these, whatever path the provider's base URL has."""
+"""The endpoints of OpenAI's Batch API (openai-python, types/batch_create_params.py) except /v1/videos, which takes more
+than one call. A line's `url` is always one of these, whatever path the provider's base URL has."""
 
-# Multipart framing, and the difference between what we count and what a provider counts.
+# For multipart framing, and for differences between our count and a provider's.
 _MARGIN_BYTES = 1_000_000
 
 
 @dataclass(frozen=True, kw_only=True)
 class ProviderProfile:
-    """What one provider's Batch API takes and does.
+    """The limits and features of one provider's Batch API.
 
     Attributes:
-        name: how `provider="..."` and events call it.
-        hosts: host names (and their subdomains) that this profile is chosen for.
-        endpoints: what a line's `url` may be.
-        mixes_endpoints: whether one input file may hold lines of different endpoints.
-        mixes_models: whether one input file may hold lines of different models.
-        needs_model: whether each line must name a model, also where the endpoint has a default.
-        max_requests: lines in one input file.
-        max_file_bytes: size of one input file.
-        max_line_bytes: size of one line's body; None if only the file's size limits it.
-        max_embedding_inputs: inputs of /v1/embeddings, summed over one input file; None if unlimited.
+        name: the value of `provider="..."`.
+        hosts: host names (subdomains included) that select this profile.
+        endpoints: the values that a line's `url` may have.
+        mixes_endpoints: whether one input file may contain different endpoints.
+        mixes_models: whether one input file may contain different models.
+        needs_model: whether each line must name a model, even if the endpoint has a default.
+        max_requests: maximum number of lines in one input file.
+        max_file_bytes: maximum size of one input file, in bytes.
+        max_line_bytes: maximum size of one line's body, in bytes; None if only the file's size is limited.
+        max_embedding_inputs: maximum number of /v1/embeddings inputs in one input file; None if unlimited.
         partial_output: whether output and error files can be read, with `skip=`, while the batch runs.
-        file_purpose: the `purpose` that an input file is uploaded with.
-        files_expire: whether an upload takes `expires_after`.
-        checks_lines_at_upload: whether a bad line is named ("Line 3: ...") when its file is uploaded.
-        batches_outlive_files: whether a batch, and its results, stay when its input file is deleted.
-        max_batches_per_hour: how many batches may be created in an hour; None if unlimited.
+        file_purpose: the `purpose` of an uploaded input file.
+        files_expire: whether uploads accept `expires_after`.
+        checks_lines_at_upload: whether the upload itself reports an invalid line ("Line 3: ...").
+        batches_outlive_files: whether a batch and its results survive the deletion of its input file.
+        max_batches_per_hour: maximum number of batches created per hour; None if unlimited.
     """
 
     name: str
@@ -75,7 +75,7 @@ OPENAI = ProviderProfile(
     files_expire=True,
     max_batches_per_hour=2_000,
 )
-"""50,000 requests, 200 MB (decimal, to be safe), 50,000 embedding inputs, one endpoint and one model a file."""
+"""50,000 requests, 200 MB (decimal, to be safe), 50,000 embedding inputs, one endpoint and one model per file."""
 
 DOUBLEWORD = ProviderProfile(
     name="doubleword",
@@ -92,8 +92,8 @@ DOUBLEWORD = ProviderProfile(
     checks_lines_at_upload=True,
     batches_outlive_files=False,
 )
-"""Limits are the defaults of its open source server; output can be read while a batch runs. Deleting a file deletes
-its batches there, with results and costs, so input files are left to expire."""
+"""Limits are the defaults of its open source server. Output can be read while a batch runs. Deleting a file deletes its
+batches with their results and costs, so input files are left to expire."""
 
 AZURE = ProviderProfile(
     name="azure",
@@ -101,12 +101,12 @@ AZURE = ProviderProfile(
     endpoints=frozenset({"/v1/chat/completions", "/v1/embeddings", "/v1/responses"}),
     max_file_bytes=200_000_000 - _MARGIN_BYTES,
 )
-"""The /openai/v1 surface; `model` is the deployment's name."""
+"""The /openai/v1 API. `model` is the name of the deployment."""
 
 GROQ = ProviderProfile(
     name="groq", hosts=("groq.com",), endpoints=frozenset({"/v1/chat/completions"}), max_embedding_inputs=None
 )
-"""The file size is the SDK docstring's 100 MB; newer documents say 200."""
+"""The file size is the 100 MB of the SDK's docstring. Newer documentation says 200."""
 
 NEBIUS = ProviderProfile(
     name="nebius",
@@ -124,16 +124,16 @@ DEEPINFRA = ProviderProfile(
 )
 
 CONSERVATIVE = ProviderProfile(name="conservative")
-"""For servers we know nothing of: the strictest of the known rules, every endpoint left to the server to judge."""
+"""For unknown servers: the strictest of the known limits. All endpoints are allowed; the server decides."""
 
 KNOWN_PROFILES = (OPENAI, DOUBLEWORD, AZURE, GROQ, NEBIUS, DEEPINFRA, CONSERVATIVE)
 
 
 def profile_named(name: str) -> ProviderProfile:
-    """The profile called `name`.
+    """Return the profile called `name`.
 
     Raises:
-        ValueError: naming `provider` and the known names.
+        ValueError: if there is none. The message lists the known names.
     """
     for profile in KNOWN_PROFILES:
         if profile.name == name:
@@ -143,7 +143,7 @@ def profile_named(name: str) -> ProviderProfile:
 
 
 def profile_for(base_url: str) -> ProviderProfile:
-    """The profile for an upstream's base URL, by its host; the conservative one for a host nobody knows."""
+    """Return the profile for a base URL, by its host; `CONSERVATIVE` for unknown hosts."""
     host = urlsplit(base_url).hostname or ""
     for profile in KNOWN_PROFILES:
         if any(host == known or host.endswith("." + known) for known in profile.hosts):

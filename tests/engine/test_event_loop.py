@@ -1,4 +1,4 @@
-"""A task's place to wait in, on either loop, and where one loop is the other's guest."""
+"""A task's waiter to wait in, on either loop, and where one loop is the other's guest."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ def test_without_a_loop_there_is_none_to_tell() -> None:
 
 
 async def test_a_task_waits_until_it_is_woken_once() -> None:
-    places: list[Any] = []
+    waiters: list[Any] = []
     has_gone_on = anyio.Event()
 
     async def stay() -> None:
-        place, waiting = new_waiter()
-        places.append(place)
+        waiter, waiting = new_waiter()
+        waiters.append(waiter)
         await waiting
         has_gone_on.set()
 
@@ -39,19 +39,19 @@ async def test_a_task_waits_until_it_is_woken_once() -> None:
         nursery.start_soon(stay)
         await anyio.wait_all_tasks_blocked()
         assert not has_gone_on.is_set()
-        wake(places[0])
-        wake(places[0])
+        wake(waiters[0])
+        wake(waiters[0])
         await has_gone_on.wait()
 
 
 @pytest.mark.parametrize("woken_first", [True, False])
 async def test_a_task_that_is_cancelled_and_woken_at_once_leaves_once(woken_first: bool) -> None:
-    places: list[Any] = []
+    waiters: list[Any] = []
     ends: list[str] = []
 
     async def stay() -> None:
-        place, waiting = new_waiter()
-        places.append(place)
+        waiter, waiting = new_waiter()
+        waiters.append(waiter)
         try:
             await waiting
         except anyio.get_cancelled_exc_class():
@@ -63,13 +63,13 @@ async def test_a_task_that_is_cancelled_and_woken_at_once_leaves_once(woken_firs
         nursery.start_soon(stay)
         await anyio.wait_all_tasks_blocked()
         if woken_first:
-            wake(places[0])
+            wake(waiters[0])
             nursery.cancel_scope.cancel()
         else:
             nursery.cancel_scope.cancel()
-            wake(places[0])
+            wake(waiters[0])
     assert len(ends) == 1
-    wake(places[0])  # too late: nothing happens
+    wake(waiters[0])  # too late: nothing happens
     await checkpoint()
 
 

@@ -10,9 +10,9 @@ import anyio
 import pytest
 
 from autobatcher.emulator import FaultPlan, HttpFault
-from autobatcher.engine.batch.poll_schedule import MOST_INTERVALS, POLLS_PER_SECOND, Schedule
+from autobatcher.engine.batch.poll_schedule import MAX_INTERVALS, POLLS_PER_SECOND, Schedule
 from autobatcher.engine.byte_limiter import ByteLimiter
-from autobatcher.engine.queue.backoff import FIRST_HOLD_SECONDS, Backoff
+from autobatcher.engine.queue.backoff import FIRST_DELAY_SECONDS, Backoff
 from autobatcher.engine.queue.rate_limiter import RateLimiter
 from autobatcher.engine.queue.windows import Windows
 from autobatcher.upstream.providers import OPENAI
@@ -119,27 +119,27 @@ async def test_a_caller_who_waits_to_be_queued_can_leave_and_is_told_of_the_clos
 
 
 async def test_the_gate_lets_in_in_turn_and_a_cancelled_one_takes_up_nothing() -> None:
-    gate = ByteLimiter(10)
+    limiter = ByteLimiter(10)
     order: list[str] = []
 
     async def come(name: str, size: int) -> None:
-        await gate.acquire(size)
+        await limiter.acquire(size)
         order.append(name)
 
-    await gate.acquire(8)
+    await limiter.acquire(8)
     async with anyio.create_task_group() as nursery:
         nursery.start_soon(come, "large", 9)
         await anyio.wait_all_tasks_blocked()
         nursery.start_soon(come, "small", 1)
         await anyio.wait_all_tasks_blocked()
         assert order == []  # the small one would fit, but it is not its turn
-        gate.release(8)
+        limiter.release(8)
         await anyio.wait_all_tasks_blocked()
         assert sorted(order) == ["large", "small"]
         with anyio.move_on_after(1):
-            await gate.acquire(5)
-        gate.release(9)
-        await gate.acquire(9)  # 1 + 9: the one who left takes up nothing
+            await limiter.acquire(5)
+        limiter.release(9)
+        await limiter.acquire(9)  # 1 + 9: the one who left takes up nothing
 
 
 # ---- polls ----
@@ -165,11 +165,11 @@ def test_polls_get_rarer_while_nothing_moves_and_quick_again_when_it_does() -> N
     waits = []
     for _ in range(20):
         waits.append(schedule.next_wait(1))
-        schedule.unmoved()
+        schedule.unchanged()
     assert waits[0] == 2.0
     assert waits == sorted(waits)
-    assert waits[-1] == 2.0 * MOST_INTERVALS
-    schedule.moved()
+    assert waits[-1] == 2.0 * MAX_INTERVALS
+    schedule.changed()
     assert schedule.next_wait(1) == 2.0
     assert schedule.next_wait(1000) == 1000 / POLLS_PER_SECOND
 
@@ -181,31 +181,31 @@ def test_no_two_clients_wait_alike(monkeypatch: pytest.MonkeyPatch) -> None:
     assert all(8.0 <= wait <= 12.0 for wait in waits)
 
 
-# ---- room, and the pace ----
+# ---- backoff and rate limit ----
 
 
 def test_pressure_halves_waits_and_grows_again() -> None:
-    pressure = Backoff()
-    pressure.submitted(0)
-    assert pressure.ready_at == -math.inf  # nothing was ever refused
+    backoff = Backoff()
+    backoff.submitted(0)
+    assert backoff.ready_at == -math.inf  # nothing was ever refused
     for _ in range(3):
-        pressure.refused(1000, now=100)
-    assert pressure.most_requests == 500
-    assert pressure.ready_at == 100 + 4 * FIRST_HOLD_SECONDS
-    pressure.eased(now=110)
-    assert pressure.ready_at == 110
-    pressure.taken(500, now=120)
-    assert pressure.most_requests == 750
-    pressure.taken(10, now=130)
-    assert pressure.most_requests == 750
-    pressure.refused(1, now=140)
-    assert pressure.most_requests == 1
+        backoff.throttled(1000, now=100)
+    assert backoff.max_requests == 500
+    assert backoff.ready_at == 100 + 4 * FIRST_DELAY_SECONDS
+    backoff.batch_ended(now=110)
+    assert backoff.ready_at == 110
+    backoff.accepted(500, now=120)
+    assert backoff.max_requests == 750
+    backoff.accepted(10, now=130)
+    assert backoff.max_requests == 750
+    backoff.throttled(1, now=140)
+    assert backoff.max_requests == 1
 
 
 def test_a_pace_lets_a_burst_go_and_spreads_the_rest() -> None:
-    pace = RateLimiter(3)
-    assert [pace.reserve(10.0) for _ in range(7)] == [10, 10, 10, 3610, 3610, 3610, 7210]
-    assert pace.reserve(99_999.0) == 99_999.0
+    limiter = RateLimiter(3)
+    assert [limiter.reserve(10.0) for _ in range(7)] == [10, 10, 10, 3610, 3610, 3610, 7210]
+    assert limiter.reserve(99_999.0) == 99_999.0
 
 
 # ---- nothing left behind ----

@@ -10,7 +10,7 @@ import openai
 import pytest
 
 from autobatcher.emulator import BatchFault, FaultPlan, HttpFault, LineFault
-from autobatcher.upstream.failures import refusal
+from autobatcher.upstream.failures import status_error
 from tests.engine.test_faults_of_the_upstream import ask_many, check_answers
 from tests.harness import HTTP, MODEL, Send, ask, between, open_harness, outcome_of, wait_for_event
 
@@ -76,12 +76,12 @@ async def test_a_kind_that_was_short_of_room_once_is_not_slowed_down_for_good() 
 
 @pytest.mark.parametrize("retry_after", ["86400", "1e9", "inf", "nan"])
 def test_a_retry_after_beyond_reason_is_bounded(retry_after: str) -> None:
-    from autobatcher.engine.queue.backoff import LONGEST_HOLD_SECONDS, Backoff
+    from autobatcher.engine.queue.backoff import MAX_DELAY_SECONDS, Backoff
 
-    error = refusal("POST /batches", 429, b"busy", {"retry-after": retry_after})
-    pressure = Backoff()
-    pressure.refused(10, now=0, asked_seconds=error.retry_after or 0.0)
-    assert pressure.ready_at <= LONGEST_HOLD_SECONDS
+    error = status_error("POST /batches", 429, b"busy", {"retry-after": retry_after})
+    backoff = Backoff()
+    backoff.throttled(10, now=0, retry_after=error.retry_after or 0.0)
+    assert backoff.ready_at <= MAX_DELAY_SECONDS
 
 
 async def test_an_ordinary_rate_limit_that_mentions_billing_is_waited_for() -> None:

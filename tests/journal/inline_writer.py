@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import anyio
 
 from autobatcher.engine.journal.ownership import Ownership
-from autobatcher.engine.journal.sqlite_file import told_as_journal_error
+from autobatcher.engine.journal.sqlite_file import as_journal_error
 from autobatcher.engine.journal.store import Store
 from autobatcher.engine.journal.transactions import Job, Transactions
 from autobatcher.engine.journal.writer import copy_of
@@ -28,7 +28,7 @@ class InlineWriter:
         self.is_dead = False
 
     async def open(self) -> None:
-        with told_as_journal_error(self._path):
+        with as_journal_error(self._path):
             self._ownership = Ownership(self._path)
             try:
                 self._store = Store(self._path)
@@ -44,7 +44,7 @@ class InlineWriter:
     async def ask(self, statement: Callable[[Store], T]) -> T:
         if self.is_dead:
             await anyio.sleep_forever()
-        job = Job(statement, is_asked=True)
+        job = Job(statement, is_awaited=True)
         self._do(job)
         if job.failure is not None:
             raise copy_of(job.failure)

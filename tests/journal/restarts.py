@@ -69,7 +69,7 @@ class Restarts:
 
     def new_process(self) -> None:
         """What comes now happens in another process, as far as the journal can tell."""
-        self._monkeypatch.setattr(at_exit, "_IMPORTED", f"process-{next(self._numbers)}")
+        self._monkeypatch.setattr(at_exit, "_IMPORT_ID", f"process-{next(self._numbers)}")
 
     def clear(self) -> None:
         """There is no journal any more."""

@@ -14,7 +14,7 @@ import pytest
 from autobatcher.emulator import BatchFault, FaultPlan, HttpFault
 from autobatcher.engine.journal import at_exit
 from autobatcher.engine.journal.journal import Journal
-from autobatcher.engine.journal.ownership import Ownership, beside
+from autobatcher.engine.journal.ownership import Ownership, lock_file_of
 from autobatcher.engine.journal.store import Store
 from autobatcher.errors import BatchSubmissionError, EngineError, JournalError
 from tests.harness import HTTP, ask, between, open_harness, outcome_of, wait_for_event
@@ -174,7 +174,7 @@ async def test_a_process_older_than_the_retention_that_ended_well_has_taken_its_
 async def test_hash_only_finds_results_of_more_batches_than_it_remembers_as_read(
     restarts: Restarts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("autobatcher.engine.recovery.recovery.MOST_RECORDS", 2)
+    monkeypatch.setattr("autobatcher.engine.recovery.recovery.MAX_RECORDS", 2)
     async with open_harness() as harness:
         async with restarts.program(harness, batch_size=1, journal_hash_only=True) as program:
             await ask_all(program.client, "abcd")
@@ -283,10 +283,10 @@ async def test_a_process_gets_no_answer_twice_although_another_one_looked_meanwh
     async with open_harness() as harness:
         async with restarts.program(harness) as program:
             await ask(program.client, "a")
-        me = at_exit._IMPORTED
+        me = at_exit._IMPORT_ID
         async with restarts.program(harness) as program:  # another program, meanwhile
             await ask(program.client, "z")
-        monkeypatch.setattr(at_exit, "_IMPORTED", me)
+        monkeypatch.setattr(at_exit, "_IMPORT_ID", me)
         async with restarts.client(harness) as client:
             await ask(client, "a")
         assert billed(harness) == {"a": 2, "z": 1}
@@ -504,7 +504,7 @@ async def test_a_process_that_only_looked_into_the_journal_takes_nothing_from_th
 
 @pytest.mark.real_time
 def test_who_cannot_write_the_lock_has_no_lock(tmp_path: Path) -> None:
-    beside(tmp_path / "journal").write_bytes(b"no database\n" * 100)
+    lock_file_of(tmp_path / "journal").write_bytes(b"no database\n" * 100)
     with pytest.raises(JournalError, match="is not an empty file"):
         Ownership(tmp_path / "journal")
 

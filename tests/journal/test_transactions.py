@@ -22,13 +22,13 @@ def test_a_statement_that_fails_by_itself_spoils_no_other(tmp_path: Path, value:
         jobs = [
             Job(lambda store: store.intend(a_record("one"), [(0, "/v1/embeddings", b"{}")], is_hash_only=False)),
             Job(lambda store: store.update("one", now=1.0, **{field: value})),
-            Job(lambda store: store.update("one", now=2.0, stage="created"), is_asked=True),
+            Job(lambda store: store.update("one", now=2.0, stage="created"), is_awaited=True),
         ]
         doing = Transactions(store, path)
         doing.do(jobs)
         assert [job.failure is None for job in jobs] == [True, False, True]
         assert [(record.stage, record.completed) for record in store.batches()] == [("created", 0)]
-        later = Job(lambda store: len(store.batches()), is_asked=True)
+        later = Job(lambda store: len(store.batches()), is_awaited=True)
         doing.do([later])
         assert later.result == 1
 
@@ -54,7 +54,7 @@ def test_an_answer_that_cannot_be_stored_leaves_the_others(tmp_path: Path) -> No
 def test_what_belongs_to_no_batch_is_refused_and_not_given_to_another(tmp_path: Path) -> None:
     with closing(Store(tmp_path / "journal")) as store, store.transaction():
         with pytest.raises(UnknownBatchError):
-            store.take("never written", 0)
+            store.mark_taken("never written", 0)
         with pytest.raises(UnknownBatchError):
             store.give_back("never written", 0)
         store.drop("never written", 0)  # it is not there, so there is nothing to be done
@@ -73,11 +73,11 @@ def test_what_could_not_be_written_is_written_with_what_comes_next(tmp_path: Pat
 
     with closing(Store(path)) as store:
         doing = Transactions(store, path)
-        told, asked = Job(intend), Job(lambda store: len(store.batches()), is_asked=True)
+        told, asked = Job(intend), Job(lambda store: len(store.batches()), is_awaited=True)
         doing.do([told, asked])
         assert asked.failure is not None
         assert "disk is full" in asked.failure.message
         is_full = False
-        again = Job(lambda store: len(store.batches()), is_asked=True)
+        again = Job(lambda store: len(store.batches()), is_awaited=True)
         doing.do([again])
         assert again.result == 1

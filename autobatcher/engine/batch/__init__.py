@@ -1,1 +1,1 @@
-"""One batch: its phases, its upstream half, the requests that wait for it, and reading its results."""
+"""One batch: its phases, its upstream side, its pending requests, and its results."""

@@ -1,4 +1,4 @@
-"""When a batch counts as abandoned: everybody left, and nobody came back for it."""
+"""When a batch counts as abandoned: all callers have left, and none came back in time."""
 
 from __future__ import annotations
 
@@ -7,27 +7,27 @@ import anyio
 from .pending import PendingRequests
 
 COME_BACK_SECONDS = 60.0
-"""How long a batch in a journal is kept after all its callers left: those who try again do so within seconds, and those
-who were cancelled together with the engine need it after the restart."""
+"""How long a batch in a journal is kept after all its callers left. Callers who retry do so within seconds, and callers
+who were cancelled together with the engine need the batch after the restart."""
 
 
 class Abandonment:
-    """Waits for the moment at which a batch is to be cancelled because nobody wants it.
+    """Waits until a batch is abandoned and should be cancelled.
 
     Args:
-        is_wanted: whether abandoned batches are to be cancelled at all (`cancel_abandoned_batches`).
-        come_back_seconds: how long those who left may come back.
+        is_wanted: whether abandoned batches are cancelled at all (`cancel_abandoned_batches`).
+        come_back_seconds: how long callers who left may come back.
     """
 
     def __init__(self, pending: PendingRequests, *, is_wanted: bool, come_back_seconds: float) -> None:
         self._pending = pending
         self._is_wanted = is_wanted
         self._come_back_seconds = come_back_seconds
-        self._seen: anyio.Event | None = None  # the abandonment that we are waiting out
+        self._seen: anyio.Event | None = None  # the abandonment whose grace period runs
         self._over_at = 0.0
 
-    async def comes_within(self, seconds: float) -> bool:
-        """Wait for so long; True as soon as the batch is abandoned and those who left did not come back in time."""
+    async def happens_within(self, seconds: float) -> bool:
+        """Wait up to `seconds`. Return True as soon as the batch is abandoned and its grace period is over."""
         if not self._is_wanted:
             await anyio.sleep(max(0.0, seconds))
             return False
@@ -36,7 +36,7 @@ class Abandonment:
             await abandoned.wait()
         if not abandoned.is_set():
             return False
-        if self._seen is not abandoned:  # they left since we last looked, perhaps once more
+        if self._seen is not abandoned:  # all left since the last call, perhaps not for the first time
             self._seen, self._over_at = abandoned, anyio.current_time() + self._come_back_seconds
         await anyio.sleep_until(min(until, self._over_at))
         return self._pending.abandoned is abandoned and anyio.current_time() >= self._over_at

@@ -1,4 +1,4 @@
-"""One batch in one task: begin, watch, read, and a bounded shutdown on the way out."""
+"""One batch in one task: begin, watch, read, and a bounded shutdown."""
 
 from __future__ import annotations
 
@@ -35,24 +35,25 @@ from .watch import Watch
 logger: logging.Logger = logging.getLogger("autobatcher")
 
 SHUTDOWN_SECONDS = 10.0
-"""How long cancelling upstream may take while the engine stops: it is a few quick calls, and whoever closes a client or
-stops a process waits for it. A creation on its way is awaited first: see `CREATE_SECONDS`."""
+"""How long a batch may take to cancel itself upstream while the engine stops, in seconds. It takes a few quick calls,
+and whoever closes a client or stops a process waits for it. A creation in flight is awaited first: see
+`CREATE_SECONDS`."""
 
 CANCEL_PATIENCE_SECONDS = 3600.0
-"""How long an abandoned batch is tried to be cancelled upstream while the engine runs on."""
+"""How long the engine tries to cancel an abandoned batch while it keeps running."""
 
 CLEAN_UP_SECONDS = 60.0
-"""How long files of a finished batch are tried to be deleted while the engine runs on; they expire anyway."""
+"""How long the engine tries to delete the files of a finished batch while it keeps running. They expire anyway."""
 
 
 class Batch:
-    """Requests that travel together on their way through one upstream batch.
+    """One upstream batch and the requests in it.
 
     Args:
-        source: where the batch comes from.
-        idempotency_key: by which it is recognised upstream.
-        requests: those that wait for it, by custom_id.
-        key: of its kind; see `travel_key`.
+        source: whether the batch is new, or of an earlier process.
+        idempotency_key: identifies the batch upstream.
+        requests: the requests that wait for it, by custom_id.
+        key: its requests' `travel_key`.
     """
 
     def __init__(
@@ -77,13 +78,13 @@ class Batch:
         self._source = source
         self._account = account
         self._engine = engine
-        self._cause: Cause | None = None  # None while it lives
+        self._cause: Cause | None = None  # None until its life ends
         self._requeue = Requeue(self.pending, self.upstream, engine.queue, key)
-        self._reader = ResultReader(engine.api, account, self.pending, log.room if log.is_kept else None)
+        self._reader = ResultReader(engine.api, account, self.pending, log.drain if log.is_journaled else None)
         self._abandonment = Abandonment(
             self.pending,
             is_wanted=settings.cancel_abandoned_batches,
-            come_back_seconds=COME_BACK_SECONDS if log.is_kept else 0.0,
+            come_back_seconds=COME_BACK_SECONDS if log.is_journaled else 0.0,
         )
 
         self._watch = Watch(
@@ -99,7 +100,7 @@ class Batch:
 
     @classmethod
     def of(cls, requests: list[Request], engine: Engine, log_for: Callable[[str, Request], BatchLog]) -> Batch:
-        """The batch of one window: at least one request, all of one account and of kinds that may travel together."""
+        """Make the batch of one window: at least one request, all with the same `travel_key`."""
         idempotency_key, first = uuid.uuid4().hex, requests[0]
         lines = {custom_id_of(idempotency_key, number): request for number, request in enumerate(requests)}
         return cls(
@@ -115,7 +116,7 @@ class Batch:
 
     @classmethod
     def resumed(cls, source: EarlierBatch, account: Account, engine: Engine, log: BatchLog) -> Batch:
-        """A batch that a journal has. Nobody waits for it yet; see `attach`."""
+        """Make a batch from a record of the journal. It has no pending requests yet; see `attach`."""
         record = source.record
         key = travel_key(account, record.endpoint, record.models[0] if record.models else "")
         batch = cls(source, account, record.endpoint, record.idempotency_key, {}, key=key, engine=engine, log=log)
@@ -124,31 +125,31 @@ class Batch:
 
     @property
     def was_accepted(self) -> bool:
-        """Whether the upstream worked on it, so that its end makes room there."""
+        """Whether the upstream worked on the batch, so that its end frees capacity there."""
         return self._watch.was_accepted
 
     @property
-    def takes_lines(self) -> bool:
+    def accepts_lines(self) -> bool:
         """Whether a request that is attached to an unclaimed line now will get an outcome."""
-        # A line that is read while nobody waits for it is lost where the journal keeps no answers: it is read again.
+        # Without stored answers, a line that is read while nobody waits for it is lost, and must be read again.
         is_lossy = self.upstream.phase is Phase.READING and not self.log.keeps_answers
         return self._cause is None and not is_lossy
 
     def attach(self, line: UnclaimedLine, request: Request) -> None:
-        """A request takes the place of one that asked the same, and whose caller is gone."""
+        """Let `request` wait for a line whose caller is gone."""
         self.pending.attach(line.custom_id, request)
 
     # ---- the main flow ----
 
     async def run(self) -> None:
-        """Live the batch's whole life. Raises nothing but Cancelled, which means: the engine stops, shut down."""
+        """Run the batch from beginning to end. Raises nothing but Cancelled, which means that the engine stops."""
         ending = Ending.NOT_YET
         try:
-            self._end_life(await self._live())
-            await self._leave()
+            self._conclude(await self._run_to_end())
+            await self._finish()
         except anyio.get_cancelled_exc_class():
-            # Callers that were cancelled together with us get to leave first, so that it does not depend on the order
-            # of tasks whether this batch counts as abandoned.
+            # Let callers that were cancelled together with us leave first. Otherwise the order of tasks would decide
+            # whether this batch counts as abandoned.
             await cancel_shielded_checkpoint()
             ending = self._engine.ending
             raise
@@ -156,18 +157,18 @@ class Batch:
             self.close()
             await self._shut_down(ending)
 
-    async def _live(self) -> Cause:
-        """The life of a batch that is not cut short. What fails in here fails the callers, not the engine."""
+    async def _run_to_end(self) -> Cause:
+        """Run the batch until its life ends by itself. Failures in here fail the callers, not the engine."""
         try:
             return await self._begin_and_watch()
         except UpstreamError as error:
-            if self._notice_gone(error):
+            if self._handle_gone(error):
                 return Cause.OVER
             error_for = outcomes.unreachable_error_for(error)
         except JournalError as error:
             error_for = outcomes.journal_error_for(error)
         except Exception as error:
-            logger.exception("autobatcher: a defect in the engine, batch %s", self.upstream.batch_id)
+            logger.exception("autobatcher: a bug in the engine, batch %s; please report it", self.upstream.batch_id)
             error_for = outcomes.defect_error_for(error)
         self.pending.fail_all(error_for, self.upstream.batch_id)
         return Cause.FAILED
@@ -179,7 +180,7 @@ class Batch:
         with anyio.move_on_after(deadline) as scope:
             if not await self._watch.until_ended(begins_at_once=isinstance(self._source, EarlierBatch)):
                 return Cause.ABANDONED
-        if scope.cancelled_caught and not await self._watch.has_ended_after_all():
+        if scope.cancelled_caught and not await self._watch.check_after_deadline():
             self.pending.fail_all(outcomes.overdue_error_for(deadline), self.upstream.batch_id)
             return Cause.OVERDUE
         return await self._read()
@@ -187,14 +188,14 @@ class Batch:
     async def _begin(self) -> bool:
         """Create the batch, or find it again; False if there is none to watch."""
         if isinstance(self._source, EarlierBatch):
-            exists = await self.upstream.find_again(self._source.record, self._source.silent_seconds)
+            exists = await self.upstream.find_again(self._source.record, self._source.idle_seconds)
             if not exists:
-                self._requeue.send_again("their batch was never created")
+                self._requeue.resend("their batch was never created")
         else:
             exists = await self._submission().run()
         self.pending.batch_id = self.upstream.batch_id
         if self.upstream.state is not None:
-            self.log.moved(self.upstream.state)
+            self.log.state_changed(self.upstream.state)
         return exists
 
     def _submission(self) -> Submission:
@@ -208,96 +209,97 @@ class Batch:
             engine=self._engine,
         )
 
-    def _notice_gone(self, error: UpstreamError) -> bool:
-        """Whether the upstream denies a batch that an earlier process created there: then its lines are sent again."""
-        is_known = self.upstream.state is not None  # a refused lookup says nothing of it
+    def _handle_gone(self, error: UpstreamError) -> bool:
+        """Resend the lines of an earlier process's batch that the upstream does not know any more; False for other
+        errors."""
+        is_known = self.upstream.state is not None  # a refused lookup is no proof
         if not (isinstance(self._source, EarlierBatch) and is_known and error.status_code in GONE):
             return False
         logger.warning("autobatcher: batch %s is gone upstream: %s", self.upstream.batch_id, error.summary)
         self.upstream.phase = Phase.GONE
-        self._requeue.send_again("their batch is gone upstream")
+        self._requeue.resend("their batch is gone upstream")
         return True
 
     # ---- after its end ----
 
     async def _read(self) -> Cause:
-        """Read both files, settle by custom_id, then settle the rest by what the status says."""
-        state = await self._watch.until_its_files_are_named()
+        """Read both files and settle requests by custom_id. Then settle the rest according to the batch's status."""
+        state = await self._watch.until_files_are_named()
         assert self.upstream.first_state is not None
-        ended_before_us = self._source.ended_before_us(self.upstream.first_state, state)
-        self.pending.wants_answers_only = ended_before_us
+        resends_unanswered = self._source.resends_unanswered(self.upstream.first_state, state)
+        self.pending.answers_only = resends_unanswered
         unreadable = await self._reader.read_everything(state)
-        if unreadable is not None and self._notice_gone(unreadable):
+        if unreadable is not None and self._handle_gone(unreadable):
             return Cause.OVER
         if unreadable is not None:
             self.pending.fail_all(outcomes.unreachable_error_for(unreadable), state.id)
         else:
-            self._settle_rest(state, ended_before_us=ended_before_us)
+            self._settle_rest(state, resends_unanswered=resends_unanswered)
             self.upstream.phase = Phase.READ
-        self._requeue.tell_resubmitted()
+        self._requeue.emit_resubmitted()
         if state.status == "completed":
-            self.upstream.tell_counted(events.BatchCompleted)
+            self.upstream.emit_with_counts(events.BatchCompleted)
         else:
-            self.upstream.tell_counted(events.BatchTerminal, status=state.status)
+            self.upstream.emit_with_counts(events.BatchTerminal, status=state.status)
         return Cause.OVER if unreadable is None else Cause.FAILED
 
-    def _settle_rest(self, state: BatchState, *, ended_before_us: bool) -> None:
-        """Those whose lines are in neither file: they go into another batch, or are told how theirs ended."""
-        if ended_before_us:
-            self._requeue.send_again(f"their batch had ended as {state.status} without them")
+    def _settle_rest(self, state: BatchState, *, resends_unanswered: bool) -> None:
+        """Settle the requests whose lines are in neither file: resend them, or fail them with how the batch ended."""
+        if resends_unanswered:
+            self._requeue.resend(f"their batch had ended as {state.status} without them")
         elif state.status == "failed" and outcomes.is_throttled(state):
-            give_up = outcomes.ended_error_for(state)
-            self._requeue.wait_for_room(0.0, "the batch failed for want of room", give_up)
+            error_for = outcomes.ended_error_for(state)
+            self._requeue.throttle(0.0, "the upstream has no capacity for the batch", error_for)
         elif state.status == "failed":
-            self._requeue.refuse_lines(state.problems, 400)
+            self._requeue.reject_lines(state.problems, 400)
         self.pending.fail_all(outcomes.ended_error_for(state), state.id)
 
     # ---- leaving ----
 
     def close(self) -> None:
-        """The engine stops: whoever still waits is told so, at once. Can be called again."""
+        """Fail the pending requests at once, because the engine stops. Can be called again."""
         if self._cause is None:
             self._cause = Cause.ABANDONED if self.pending.abandoned.is_set() else Cause.STOPPED
         self.pending.fail_all(outcomes.closed_error, self.upstream.batch_id)
 
-    def _end_life(self, cause: Cause) -> None:
-        """Nothing more comes of the batch by itself: its unclaimed lines are not to be had any more, or elsewhere."""
+    def _conclude(self, cause: Cause) -> None:
+        """Record why the batch's life ended. Drop unclaimed lines that cannot be answered any more."""
         if self._cause is None:
             self._cause = cause
         what = self._disposition(Ending.NOT_YET)
         if what is Disposition.FORGET or (what is Disposition.FINISHED and self.log.keeps_answers):
             self.log.drop_unanswered()
 
-    async def _leave(self) -> None:
-        """Do what is to be done with the batch while the engine runs on."""
+    async def _finish(self) -> None:
+        """Carry out the batch's disposition while the engine keeps running."""
         what = self._disposition(Ending.NOT_YET)
         if what is Disposition.CANCEL:
             with anyio.move_on_after(CANCEL_PATIENCE_SECONDS):
                 await self._cancel()
         self._engine.release(self)
-        if what is Disposition.LEAVE and self.log.is_kept and self.upstream.phase in MAY_RUN:
-            # Its callers may try again, and then another life takes over. If none does, the end of the engine decides.
+        if what is Disposition.LEAVE and self.log.is_journaled and self.upstream.phase in MAY_RUN:
+            # Callers may retry, and then a new `Batch` takes over. If none does, the shutdown of the engine decides.
             await self.log.handed_over.wait()
             return
         with anyio.move_on_after(CLEAN_UP_SECONDS):
-            await self._clear_away(what)
+            await self._clean_up(what)
 
     async def _shut_down(self, ending: Ending) -> None:
-        """Do what is still to be done, within `SHUTDOWN_SECONDS`."""
+        """Carry out the batch's disposition within `SHUTDOWN_SECONDS`."""
         what = self._disposition(ending)
         with anyio.move_on_after(SHUTDOWN_SECONDS, shield=True):
             if what is Disposition.CANCEL:
                 await self._cancel()
-            await self._clear_away(what)
+            await self._clean_up(what)
         if what is Disposition.CANCEL and self.upstream.phase in MAY_RUN:
-            self.upstream.tell_cancel_failed("no answer in time")
+            self.upstream.emit_cancel_failed("no answer in time")
 
     async def _cancel(self) -> None:
         self.log.cancelling()
         await Cancellation(self.upstream, self._account, self._engine.api).run()
 
-    async def _clear_away(self, what: Disposition) -> None:
-        """Delete the input file, if it can go, and end or forget the record, if nothing is left to be done."""
+    async def _clean_up(self, what: Disposition) -> None:
+        """Delete the input file if it is not needed. End or forget the record if nothing is left to do."""
         await self.upstream.clean_up()
         if what is Disposition.FINISHED:
             self.log.end()
@@ -311,7 +313,7 @@ class Batch:
             self.upstream.phase,
             self._cause,
             ending,
-            is_journaled=self.log.is_kept,
+            is_journaled=self.log.is_journaled,
             keeps_answers=self.log.keeps_answers,
             has_unread_lines=self.log.has_unclaimed_lines or bool(self.pending),
             cancels_abandoned=settings.cancel_abandoned_batches,

@@ -1,4 +1,4 @@
-"""Cancelling one batch upstream, and making sure of it."""
+"""Cancels one batch upstream, and confirms it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import anyio
 
 from ... import events
 from ...upstream.account import Account
-from ...upstream.back_off import back_off, wait_of
+from ...upstream.back_off import back_off, retry_delay
 from ...upstream.batch_api import BatchAPI
 from ...upstream.batch_state import BatchState
 from ...upstream.failures import UpstreamError
@@ -16,10 +16,10 @@ from .upstream import UpstreamBatch
 
 
 class Cancellation:
-    """Cancels what may still run.
+    """Cancels a batch that may be running.
 
     Args:
-        patience: how many refusals are borne before the batch is left to run.
+        patience: how many refusals are tolerated before the batch is left running.
     """
 
     def __init__(
@@ -31,31 +31,35 @@ class Cancellation:
         self._patience = patience or Patience(REFUSED_SECONDS)
 
     async def run(self) -> None:
-        """Cancel the batch: until the upstream confirms it, until its refusal is believed, or until time is up.
+        """Cancel the batch: until the upstream confirms it, or its refusals count as permanent.
 
-        A creation of unknown outcome is looked up first: it may run and cost, too.
+        A creation of unknown outcome is looked up first, because that batch may run and cost money.
 
-        Cancelled: the request to cancel may have been sent or not; running this again is harmless.
+        Cancelled: the cancel request may have been sent. Running this again is harmless.
         """
         batch = self._batch
         try:
             if batch.phase is Phase.CREATING and not await batch.look_up():
                 batch.phase = Phase.UNCONFIRMED
-                batch.tell_cancel_failed("its creation was cut off; it may yet appear")
+                batch.emit_cancel_failed("its creation was cut off, so it may still appear")
             if batch.phase is not Phase.RUNNING:
                 return
-            batch.tell(events.BatchCancelRequested)
-            is_ours = await self._ask_until_it_stops()
+            batch.emit_event(events.BatchCancelRequested)
+            is_ours = await self._cancel_until_confirmed()
         except UpstreamError as error:
             batch.phase = Phase.UNCONFIRMED
-            batch.tell_cancel_failed(error.summary)
+            batch.emit_cancel_failed(error.summary)
             return
         batch.phase = Phase.CANCELLED
         if is_ours:
-            batch.tell_cancelled()
+            batch.emit_cancelled()
 
-    async def _ask_until_it_stops(self) -> bool:
-        """Whether it stops because of us; False if it had ended before. Raises `UpstreamError` if it is refused."""
+    async def _cancel_until_confirmed(self) -> bool:
+        """Return whether our cancellation stopped the batch; False if it had ended before.
+
+        Raises:
+            UpstreamError: if the refusals count as permanent.
+        """
         assert self._batch.state is not None
         batch_id, delays = self._batch.state.id, back_off()
         while True:
@@ -64,23 +68,23 @@ class Cancellation:
                 return True
             except UpstreamError as error:
                 refused = error
-            # Servers answer 400, 404, 409 and 500 for a batch that has ended, so each failure is a reason to look.
-            state = await self._look(batch_id)
+            # Servers answer 400, 404, 409 and 500 for a batch that has ended, so poll after each failure.
+            state = await self._poll(batch_id)
             if state is not None and (state.status == "cancelling" or state.is_terminal):
                 return state.status in ("cancelling", "cancelled")
-            if not refused.is_retryable and self._patience.is_over(anyio.current_time()):
-                raise _still(state, refused) from refused
-            await anyio.sleep(wait_of(refused, next(delays)))
+            if not refused.is_retryable and self._patience.runs_out(anyio.current_time()):
+                raise _refused_error(state, refused) from refused
+            await anyio.sleep(retry_delay(refused, next(delays)))
 
-    async def _look(self, batch_id: str) -> BatchState | None:
-        """What the upstream says of it; None if it does not say."""
+    async def _poll(self, batch_id: str) -> BatchState | None:
+        """Return the batch's state; None if the poll fails."""
         try:
             return await self._api.retrieve(self._account, batch_id)
         except UpstreamError:
             return None
 
 
-def _still(state: BatchState | None, refused: UpstreamError) -> UpstreamError:
-    status = "cannot be looked at" if state is None else f"is {state.status}"
+def _refused_error(state: BatchState | None, refused: UpstreamError) -> UpstreamError:
+    status = "cannot be polled" if state is None else f"is {state.status}"
     reason = f"{refused.summary}, and the batch {status}"
     return UpstreamError(reason, summary=reason)

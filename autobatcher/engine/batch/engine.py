@@ -1,4 +1,4 @@
-"""What a batch needs of the engine that it lives in."""
+"""What a batch needs of its engine."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class Engine(Protocol):
-    """See `Batcher`, which is one."""
+    """Implemented by `Batcher`."""
 
     api: BatchAPI
     emit: Emit
@@ -29,14 +29,14 @@ class Engine(Protocol):
 
     @property
     def batch_count(self) -> int:
-        """How many batches are polled."""
+        """How many batches are being polled."""
 
     @property
     def ending(self) -> Ending:
-        """How the engine ends, as far as that is known."""
+        """How the engine ends, as far as known."""
 
     def resubmit(self, request: Request) -> bool:
-        """Take a request whose failure is retryable into a later batch; False if its tries are used up."""
+        """Add a request that failed with a retryable error to a later batch; False if it has no retries left."""
 
     def release(self, batch: Batch) -> None:
-        """A batch needs no place among the active ones any more."""
+        """Free the batch's slot among the active ones."""

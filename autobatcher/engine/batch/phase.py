@@ -1,4 +1,4 @@
-"""How far a batch is, and what becomes of it when its life ends. Pure."""
+"""The phases of a batch, and the decision what to do with it when its life ends. Pure."""
 
 from __future__ import annotations
 
@@ -9,89 +9,90 @@ class Phase(Enum):
     """How far a batch is. It only moves down this list."""
 
     QUEUED = auto()
-    """Nothing of it is upstream."""
+    """Nothing is upstream."""
 
     UPLOADING = auto()
-    """Its input file may be upstream; no batch is."""
+    """The input file may be upstream. The batch is not."""
 
     CREATING = auto()
-    """The batch may be upstream: its creation is on its way, or nobody knows what came of it."""
+    """The batch may be upstream: its creation is in flight, or its outcome is unknown."""
 
     RUNNING = auto()
     """The batch is upstream, and was not seen to end."""
 
     READING = auto()
-    """It was seen to end. Its results were not all read."""
+    """The batch has ended. Not all results were read."""
 
     READ = auto()
-    """All that could be read was read."""
+    """All readable results were read."""
 
     CANCELLED = auto()
-    """It needs no cancelling any more: the upstream took our cancellation, or it had ended before. Nothing was read."""
+    """The batch needs no cancelling: the upstream accepted our cancellation, or it had ended before. Nothing was
+    read."""
 
     UNCONFIRMED = auto()
-    """It was to be cancelled, and nobody confirmed that: it may run on, so its input file stays."""
+    """Our cancellation was not confirmed. The batch may keep running, so its input file stays."""
 
     GONE = auto()
-    """The upstream has had it, and denies that."""
+    """The upstream had the batch, and does not know it any more."""
 
 
 BEFORE_CREATION = frozenset({Phase.QUEUED, Phase.UPLOADING})
-"""There is certainly no batch upstream."""
+"""Phases in which certainly no batch is upstream."""
 
 MAY_RUN = frozenset({Phase.CREATING, Phase.RUNNING})
-"""There is one, or may be, and nothing was done about it."""
+"""Phases in which a batch may be running upstream, and no attempt was made to stop it."""
 
 
 class Cause(Enum):
-    """Why a batch's life ends."""
+    """Why a batch's life ended."""
 
     OVER = auto()
-    """It came to its end: it was read, or could not be read, or was never created."""
+    """It ran its course: it was read, is gone upstream, or was never created."""
 
     ABANDONED = auto()
     """All its callers left."""
 
     OVERDUE = auto()
-    """It did not end within its deadline; its callers were told."""
+    """It did not end by its deadline. Its callers got an error."""
 
     FAILED = auto()
-    """Something got in our way (refused polls, the journal, a defect); its callers were told."""
+    """Something else failed (refused polls, the journal, a bug). Its callers got an error."""
 
     STOPPED = auto()
-    """The engine stops while callers wait."""
+    """The engine stopped while callers waited."""
 
 
 class Ending(Enum):
-    """How the engine ends, as far as that is known when a batch's life ends."""
+    """How the engine ends, as far as known when a batch's life ends."""
 
     NOT_YET = auto()
-    """It runs on."""
+    """It keeps running."""
 
     WELL = auto()
-    """It was told to stop, and nothing failed."""
+    """It was stopped after success."""
 
     BADLY = auto()
-    """It was cancelled, or told to stop because something failed."""
+    """It was cancelled, or stopped after a failure."""
 
     FOR_RERUN = auto()
-    """The program is going to be run again: a journal keeps all that runs for it."""
+    """The program will be run again. A journal keeps running batches for it."""
 
 
 class Disposition(Enum):
-    """What becomes of a batch."""
+    """What to do with a batch."""
 
     CANCEL = auto()
-    """Cancel it upstream, delete its input file, keep what the journal has of it."""
+    """Cancel it upstream and delete its input file. Keep its record in the journal."""
 
     LEAVE = auto()
-    """Let it run, or let its results lie; the journal, if there is one, has it for whoever comes."""
+    """Leave it or its results upstream. A journal keeps its record for later requests."""
 
     FINISHED = auto()
-    """Nothing is left to be done: delete its input file, and end its record."""
+    """Delete its input file, and end its record. Nothing else is left to do."""
 
     FORGET = auto()
-    """It never was, or is gone with all its answers: delete its input file and its record."""
+    """Delete its input file and its record: it was never created, or is gone with all its answers."""
 
 
 def disposition(
@@ -105,12 +106,12 @@ def disposition(
     cancels_abandoned: bool,
     cancels_on_close: bool,
 ) -> Disposition:
-    """What becomes of a batch whose life ends, whether by itself or because the engine stops.
+    """Decide what to do with a batch whose life ended, whether by itself or because the engine stops.
 
     Args:
         is_journaled: whether a journal has a record of it.
-        keeps_answers: whether that journal keeps answers, or only hashes.
-        has_unread_lines: whether there are lines that somebody may still want to read.
+        keeps_answers: whether that journal stores answers, and not only hashes.
+        has_unread_lines: whether any line may still be wanted.
         cancels_abandoned, cancels_on_close: the settings `cancel_abandoned_batches`, `cancel_active_batches_on_close`.
     """
     if phase in BEFORE_CREATION:
@@ -146,15 +147,15 @@ def _is_to_be_cancelled(
     cancels_abandoned: bool,
     cancels_on_close: bool,
 ) -> bool:
-    """Whether a batch that may run is to be cancelled."""
+    """Whether to cancel a batch that may run."""
     if cause is Cause.OVERDUE:
-        return True  # its time is over, and its callers were told
+        return True  # its callers already got an error
     if is_journaled:
         if ending is Ending.NOT_YET:
-            return cause is Cause.ABANDONED and cancels_abandoned  # others may come back for it
+            return cause is Cause.ABANDONED and cancels_abandoned  # other requests may still claim it
         if ending is not Ending.WELL:
-            return ending is Ending.BADLY and cancels_on_close  # it is found again, and its callers may be, too
+            return ending is Ending.BADLY and cancels_on_close  # a rerun finds it again
     if cancels_on_close or (phase is Phase.CREATING and not is_journaled):
         return True
-    # Without a journal nobody can read it any more once its life is over.
+    # Without a journal, nobody can read the batch after this.
     return cancels_abandoned and (cause is Cause.ABANDONED or (cause is Cause.FAILED and not is_journaled))

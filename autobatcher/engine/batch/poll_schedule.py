@@ -1,19 +1,20 @@
-"""When to look at a batch next. Pure, but for the dice."""
+"""When to poll a batch next. Pure except for the jitter."""
 
 from __future__ import annotations
 
-from ...upstream.back_off import sooner
+from ...upstream.back_off import jittered_down
 
 GROWTH = 1.25
-MOST_INTERVALS = 6.0
-"""While nothing moves, the time between two polls grows by this factor, to so many of the user's poll intervals."""
+MAX_INTERVALS = 6.0
+"""While nothing changes, the poll interval grows by `GROWTH`, up to this multiple of the user's interval."""
 
 POLLS_PER_SECOND = 10.0
-"""About what all batches of an engine together may ask: a hundred are each looked at every eight to ten seconds."""
+"""The approximate poll rate of all batches of an engine together. With a hundred batches, each is polled every eight to
+ten seconds."""
 
 
 class Schedule:
-    """The polls of one batch.
+    """The poll schedule of one batch.
 
     Args:
         interval: the user's poll interval, in seconds.
@@ -24,14 +25,14 @@ class Schedule:
         self._wait = interval
 
     def next_wait(self, active_batches: int) -> float:
-        """Seconds until the next poll, given how many batches are polled: never later than the user wanted, and no two
-        batches' alike, so that those that end together are not all read at once."""
-        return sooner(max(self._wait, active_batches / POLLS_PER_SECOND))
+        """Seconds until the next poll, given how many batches are polled. With jitter, so that batches that end
+        together are not all read at once; never longer than intended."""
+        return jittered_down(max(self._wait, active_batches / POLLS_PER_SECOND))
 
-    def moved(self) -> None:
-        """The last poll brought news: look again soon."""
+    def changed(self) -> None:
+        """The last poll showed a change: poll again soon."""
         self._wait = self._interval
 
-    def unmoved(self) -> None:
-        """It brought none."""
-        self._wait = min(self._wait * GROWTH, self._interval * MOST_INTERVALS)
+    def unchanged(self) -> None:
+        """The last poll showed no change."""
+        self._wait = min(self._wait * GROWTH, self._interval * MAX_INTERVALS)

@@ -1,4 +1,5 @@
-"""Requests of a batch that go into another one: because of others, for want of room, or because their batch is gone."""
+"""Returns requests of a batch to the queue: other lines were rejected, the upstream is throttling, or the batch is
+gone."""
 
 from __future__ import annotations
 
@@ -12,10 +13,10 @@ from .upstream import UpstreamBatch
 
 
 class Requeue:
-    """Takes the requests of one batch back to the queue.
+    """Returns the requests of one batch to the queue.
 
     Args:
-        key: of the batch's kind; see `travel_key`.
+        key: the batch's `travel_key`.
 
     Attributes:
         lines: the custom_ids, in the order of the input file.
@@ -28,42 +29,43 @@ class Requeue:
         self._queue = queue
         self._key = key
 
-    def send_again(self, reason: str) -> None:
-        """Whoever waits goes into a new batch, at once; that is no retry."""
-        requests = self._pending.take_all()
+    def resend(self, reason: str) -> None:
+        """Put all pending requests into a new batch at once. Does not count as a retry."""
+        requests = self._pending.pop_all()
         if requests:
             self._queue.put_back(requests, self._key)
-            self._upstream.tell_resubmitted(len(requests), reason)
+            self._upstream.emit_resubmitted(len(requests), reason)
 
-    def wait_for_room(self, asked_seconds: float, reason: str, give_up: ErrorFor) -> None:
-        """Everyone goes back to the queue until the upstream has room; that is no failure, and no retry.
+    def throttle(self, retry_after: float, reason: str, error_for: ErrorFor) -> None:
+        """Return all pending requests to the queue until the upstream has capacity. Does not count as a retry.
 
         Args:
-            asked_seconds: how long the upstream asked us to wait.
-            give_up: makes the error of those who have waited for too long.
+            retry_after: how long the upstream asked us to wait, in seconds.
+            reason: why, if some requests have waited for too long.
+            error_for: makes the error of requests that have waited for too long.
         """
-        requests, sent = self._pending.take_all(), len(self.lines)
-        given_up = self._queue.throttle(requests, self._key, sent=sent, asked_seconds=asked_seconds)
-        for request in given_up:  # before anything is told: a handler's exception must leave nobody behind
-            request.settle(give_up(request, self._upstream.batch_id))
+        requests, sent = self._pending.pop_all(), len(self.lines)
+        given_up = self._queue.throttle(requests, self._key, sent=sent, retry_after=retry_after)
+        for request in given_up:  # before any event, so that nothing can keep them from it
+            request.settle(error_for(request, self._upstream.batch_id))
         if len(given_up) < len(requests):
-            self._upstream.tell_resubmitted(len(requests) - len(given_up), "the upstream has no room for them now")
+            self._upstream.emit_resubmitted(len(requests) - len(given_up), "the upstream has no capacity for them now")
         if given_up:
-            self._upstream.tell_not_submitted(reason)
+            self._upstream.emit_submission_failed(reason)
 
-    def refuse_lines(self, problems: tuple[Problem, ...], status_code: int) -> bool:
-        """Fail the lines that are to blame, and put the others back at once; False if no line of ours is to blame."""
+    def reject_lines(self, problems: tuple[Problem, ...], status_code: int) -> bool:
+        """Fail the lines that the problems name, and requeue the others at once; False if they name none of ours."""
         lines = self.lines
-        to_blame = {lines[p.line - 1]: p for p in problems if p.line and 0 < p.line <= len(lines)}
-        if not to_blame:
+        rejected = {lines[p.line - 1]: p for p in problems if p.line and 0 < p.line <= len(lines)}
+        if not rejected:
             return False
-        for custom_id, problem in to_blame.items():
-            self._pending.refuse(custom_id, problem, status_code, self._upstream.batch_id)
-        self.send_again("other lines of their batch were refused")
+        for custom_id, problem in rejected.items():
+            self._pending.reject(custom_id, problem, status_code, self._upstream.batch_id)
+        self.resend("other lines of their batch were refused")
         return True
 
-    def tell_resubmitted(self) -> None:
-        """Tell of the requests that were taken into a later batch since this was last done."""
-        count = self._pending.count_resubmitted()
+    def emit_resubmitted(self) -> None:
+        """Emit an event for requests that were resubmitted since the last call."""
+        count = self._pending.pop_resubmitted_count()
         if count:
-            self._upstream.tell_resubmitted(count, "their failure is retryable")
+            self._upstream.emit_resubmitted(count, "their failure is retryable")

@@ -1,4 +1,4 @@
-"""Reading a batch's results: while it runs, where the provider allows it, and patiently to the end."""
+"""Reads a batch's results: while it runs, where the provider allows it, and completely at the end."""
 
 from __future__ import annotations
 
@@ -18,76 +18,74 @@ from .pending import PendingRequests
 logger: logging.Logger = logging.getLogger("autobatcher")
 
 FIRST_DELAY_SECONDS = 2.0
-LONGEST_DELAY_SECONDS = 60.0
+MAX_DELAY_SECONDS = 60.0
 
 
 class ResultReader:
-    """Reads output and error files, and hands each line to whoever waits for it.
+    """Reads output and error files, and delivers each line to the request that waits for it.
 
     Args:
-        pending: once it wants no more, nothing more is read.
-        room: waited for between pieces of a file: whoever takes the lines may not keep up.
+        pending: reading stops once it wants no more lines.
+        drain: awaited after each chunk, for back-pressure.
     """
 
     def __init__(
-        self, api: BatchAPI, account: Account, pending: PendingRequests, room: Callable[[], Awaitable[None]] | None
+        self, api: BatchAPI, account: Account, pending: PendingRequests, drain: Callable[[], Awaitable[None]] | None
     ) -> None:
         self._api = api
         self._account = account
         self._pending = pending
-        self._room = room
+        self._drain = drain
         self._lines_read: dict[str, int] = {}
 
     async def read_new_lines(self, state: BatchState) -> None:
-        """Read on where the last reading stopped. What cannot be read now is read at the end."""
+        """Read from where the last call stopped. Lines that cannot be read now are read at the end."""
         for file_id in _file_ids(state):
-            if self._pending.wants_more:
+            if self._pending.wants_lines:
                 try:
                     await self._read(state.id, file_id, self._lines_read.get(file_id, 0))
                 except UpstreamError as error:
                     logger.info("autobatcher: batch %s: no partial output now: %s", state.id, error.summary)
 
     async def read_once(self, state: BatchState) -> UpstreamError | None:
-        """Read both files from their beginning, without a second try; the error if one cannot be read while somebody
-        still waits.
-        """
+        """Read both files from the start, without retries. Return the error if lines are still wanted and one file
+        could not be read."""
         failure = None
         for file_id in _file_ids(state):
-            if self._pending.wants_more:
+            if self._pending.wants_lines:
                 try:
                     await self._read(state.id, file_id, 0)
                 except UpstreamError as error:
                     failure = error
-        return failure if self._pending.wants_more else None
+        return failure if self._pending.wants_lines else None
 
     async def read_everything(self, state: BatchState) -> UpstreamError | None:
-        """Read both files to their end; the error if one cannot be read while somebody still waits.
+        """Read both files to the end, with `ReadPatience`. Return the error if lines are still wanted and one file
+        could not be read.
 
-        First from where partial reading stopped, then, while somebody still waits, from the beginning: where lines
-        are ordered by a clock, a late one may stand before those that were read already.
-
-        Failures are borne as `ReadPatience` says.
+        Reading starts where partial reading stopped. If lines are still wanted then, it starts again from the
+        beginning: where lines are ordered by time, a late line may precede lines that were already read.
         """
         failure = None
         for file_id in _file_ids(state):
             last_stop = self._lines_read.get(file_id, 0)
             for skip in (last_stop, 0) if last_stop else (0,):
-                if self._pending.wants_more:
-                    failure = await self._read_patiently(state.id, file_id, skip) or failure
-        return failure if self._pending.wants_more else None
+                if self._pending.wants_lines:
+                    failure = await self._read_with_retries(state.id, file_id, skip) or failure
+        return failure if self._pending.wants_lines else None
 
-    async def _read_patiently(self, batch_id: str, file_id: str, skip: int) -> UpstreamError | None:
+    async def _read_with_retries(self, batch_id: str, file_id: str, skip: int) -> UpstreamError | None:
         delay, patience = FIRST_DELAY_SECONDS, ReadPatience()
-        while self._pending.wants_more:
+        while self._pending.wants_lines:
             try:
                 await self._read(batch_id, file_id, skip)
             except UpstreamError as error:
-                if patience.is_over(error, anyio.current_time()):
+                if patience.runs_out(error, anyio.current_time()):
                     return error
                 wait = max(delay, error.retry_after or 0.0)
             else:
                 return None
-            await anyio.sleep(min(wait, LONGEST_DELAY_SECONDS))
+            await anyio.sleep(min(wait, MAX_DELAY_SECONDS))
             delay *= 2
         return None
 
@@ -95,9 +93,11 @@ class ResultReader:
         def take(line: bytes) -> None:
             result = parse_output_line(line)
             if result is not None:
-                self._pending.take_line(result, batch_id)
+                self._pending.deliver(result, batch_id)
 
-        self._lines_read[file_id] = await self._api.read_lines(self._account, file_id, take, skip=skip, room=self._room)
+        self._lines_read[file_id] = await self._api.read_lines(
+            self._account, file_id, take, skip=skip, drain=self._drain
+        )
 
 
 def _file_ids(state: BatchState) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""Where a batch comes from: requests of this process, or the journal's record of an earlier life. Pure."""
+"""Where a batch comes from: requests of this process, or a record in the journal. Pure."""
 
 from __future__ import annotations
 
@@ -9,63 +9,64 @@ from ..journal import BatchRecord
 from ..journal.records import custom_id_of
 from ..settings import Settings
 
-LEAST_TIME_LEFT_SECONDS = 600.0
-"""How long an earlier batch may take from now on, however old it is: enough to read what ended long ago."""
+MIN_TIME_LEFT_SECONDS = 600.0
+"""Minimum time that an earlier batch gets from now on, however old it is: enough to read results of a batch that ended
+long ago."""
 
 
 @dataclass(frozen=True)
 class NewBatch:
-    """Requests that gathered in a window: uploaded, created, polled, read."""
+    """A batch of requests that gathered in a window."""
 
     record: None = None
 
     def deadline_seconds(self, settings: Settings) -> float:
-        """How long from now on the batch may take to end."""
+        """How long the batch may take from now on, in seconds."""
         return settings.batch_deadline_seconds
 
-    def ended_before_us(self, first: BatchState, last: BatchState) -> bool:
-        """Whether the end of the batch is no answer to the requests without a line of their own."""
+    def resends_unanswered(self, first: BatchState, last: BatchState) -> bool:
+        """Whether requests without a result line go into a new batch instead of failing."""
         return False
 
 
 @dataclass(frozen=True)
 class EarlierBatch:
-    """A batch that an earlier process created, or an earlier life in this one: found again, polled, read.
+    """A batch that an earlier process created, or an earlier `Batch` in this one.
 
-    Its callers did not order it: where it does not answer them, they get a batch of their own.
+    Its present callers did not create it. Where it has no answer for them, they get a new batch.
 
     Args:
-        record: what the journal has of it.
-        age_seconds: how long ago it was created.
-        silent_seconds: how long ago its record last changed.
+        record: its record in the journal.
+        age_seconds: the time since its creation.
+        idle_seconds: the time since its record last changed.
     """
 
     record: BatchRecord
     age_seconds: float
-    silent_seconds: float
+    idle_seconds: float
 
     @classmethod
     def of(cls, record: BatchRecord, now: float) -> EarlierBatch:
-        """The batch of that record; `now` in Unix seconds."""
-        return cls(record, age_seconds=now - record.created_at, silent_seconds=now - record.changed_at)
+        """Make the batch of `record`. `now` is in Unix seconds."""
+        return cls(record, age_seconds=now - record.created_at, idle_seconds=now - record.changed_at)
 
     @property
     def lines(self) -> list[str]:
-        """As many custom_ids as it has lines. Which is in which place is not known: callers may have left before the
-        upload."""
+        """As many custom_ids as the batch has lines. Their positions in the file are unknown, because callers may have
+        left before the upload."""
         return [custom_id_of(self.record.idempotency_key, number) for number in range(self.record.request_count)]
 
     def deadline_seconds(self, settings: Settings) -> float:
-        """How long from now on the batch may take to end: what is left of its time."""
+        """How long the batch may take from now on, in seconds: what is left of its time."""
         left = settings.batch_deadline_seconds - max(0.0, self.age_seconds)
-        return max(left, settings.deadline_slack_seconds, LEAST_TIME_LEFT_SECONDS)
+        return max(left, settings.deadline_slack_seconds, MIN_TIME_LEFT_SECONDS)
 
-    def ended_before_us(self, first: BatchState, last: BatchState) -> bool:
-        """Whether the end of the batch is no answer to the requests without a line of their own.
+    def resends_unanswered(self, first: BatchState, last: BatchState) -> bool:
+        """Whether requests without a result line go into a new batch instead of failing.
 
-        What a completed batch counts as done was paid for, so its end is an answer in any case. Another end is none if
-        it came before us, or was wanted before us; nor is a failed input file, since nobody knows whose line was to
-        blame.
+        Not for a completed batch: what it counts as done was paid for. Yes if the batch had ended, or was being
+        cancelled, before we polled it, and if its input file was rejected, since we do not know whose line was at
+        fault.
         """
         if last.status == "completed":
             return False

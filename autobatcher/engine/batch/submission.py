@@ -1,4 +1,4 @@
-"""The beginning of a new batch: upload its input file, create it."""
+"""Submits a new batch: uploads its input file and creates it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .upstream import UpstreamBatch
 
 
 class Submission:
-    """Hands the requests of one batch over to the upstream."""
+    """Submits the requests of one batch."""
 
     def __init__(
         self,
@@ -38,27 +38,27 @@ class Submission:
         self._engine = engine
 
     async def run(self) -> bool:
-        """Upload and create; False if there is no batch to watch, and everybody was told or waits elsewhere.
+        """Upload and create. False if there is no batch to watch; then every request was settled or requeued.
 
         Raises:
-            JournalError: if it could not be written down. Nothing was sent then.
+            JournalError: if the batch could not be recorded. Then nothing was sent.
 
-        Cancelled: see `BatchAPI.upload` and `BatchAPI.create`; `upstream.phase` says what may be there.
+        Cancelled: see `BatchAPI.upload` and `BatchAPI.create`; `upstream.phase` says what may exist.
         """
         try:
             if not await self._upload():
                 return False
             moment = self._engine.queue.reserve_creation(self._account)
-            if await self._abandonment.comes_within(moment - anyio.current_time()):
+            if await self._abandonment.happens_within(moment - anyio.current_time()):
                 return False
             return await self._upstream.create(self._is_wanted, self._log.creating)
         except UpstreamError as error:
-            self._not_submitted(error)
+            self._handle_rejection(error)
             return False
 
     async def _upload(self) -> bool:
-        """Upload the lines of those who wait; False if nobody does, or if the upstream refused some of the lines."""
-        async with self._engine.uploads:  # until it is our turn; see `UpstreamBatch.upload` for the tries
+        """Upload the pending requests; False if there are none, or if the upstream rejected some of the lines."""
+        async with self._engine.uploads:  # waits for a slot; `UpstreamBatch.upload` takes one per try
             lines = list(self._pending.requests())
         self._requeue.lines = [custom_id for custom_id, _ in lines]
         if lines:
@@ -68,9 +68,9 @@ class Submission:
                 return False
         except UpstreamError as error:
             problems = outcomes.problems_at_upload(error, self._account.provider)
-            if not self._requeue.refuse_lines(problems, error.status_code or 400):
+            if not self._requeue.reject_lines(problems, error.status_code or 400):
                 raise
-            self._upstream.tell_not_submitted(error.summary)
+            self._upstream.emit_submission_failed(error.summary)
             return False
         for _, request in lines:
             request.dequeue()
@@ -79,11 +79,11 @@ class Submission:
     def _is_wanted(self) -> bool:
         return bool(self._pending)
 
-    def _not_submitted(self, error: UpstreamError) -> None:
-        """The upstream did not take the file or the batch: for want of room, or for good."""
-        give_up = outcomes.unsubmitted_error_for(error, self._upstream.idempotency_key)
+    def _handle_rejection(self, error: UpstreamError) -> None:
+        """The upstream accepted no file or no batch: wait for capacity, or fail the requests."""
+        error_for = outcomes.unsubmitted_error_for(error, self._upstream.idempotency_key)
         if error.is_throttled or (error.status_code == 413 and len(self._requeue.lines) > 1):
-            self._requeue.wait_for_room(error.retry_after or 0.0, error.summary, give_up)
+            self._requeue.throttle(error.retry_after or 0.0, error.summary, error_for)
             return
-        self._upstream.tell_not_submitted(error.summary)
-        self._pending.fail_all(give_up, None)
+        self._upstream.emit_submission_failed(error.summary)
+        self._pending.fail_all(error_for, None)

@@ -1,4 +1,4 @@
-"""What exists upstream of one batch, an input file and a batch object, from upload to removal; and its events."""
+"""The upstream side of one batch: its input file and batch object, from upload to removal, and its events."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import anyio
 
 from ... import events
 from ...upstream.account import Account
-from ...upstream.back_off import back_off, wait_of
+from ...upstream.back_off import back_off, retry_delay
 from ...upstream.batch_api import LOOKUP_DELAYS, BatchAPI
 from ...upstream.batch_state import BatchState
 from ...upstream.failures import UncertainCreationError, UpstreamError
@@ -26,15 +26,15 @@ logger: logging.Logger = logging.getLogger("autobatcher")
 
 
 class UpstreamBatch:
-    """One upload, one creation, and what becomes of both.
+    """One upload, one creation, and what follows.
 
     Args:
-        idempotency_key: by which the upstream's batch is recognised, and its file by name.
+        idempotency_key: identifies the batch upstream, and is part of the file's name.
 
     Attributes:
-        phase: how far it is.
-        state: what the upstream last said of the batch; None before it is created.
-        first_state: what the first poll said.
+        phase: how far the batch is.
+        state: the last known state; None before the creation.
+        first_state: the state at the first poll.
     """
 
     def __init__(
@@ -51,7 +51,7 @@ class UpstreamBatch:
         self._emit = emit
         self._file_name = f"autobatcher-{idempotency_key}.jsonl"
         self._file_id: str | None = None
-        self._may_have_strays = False  # files of this batch whose ids we do not know: the answer was lost
+        self._may_have_orphans = False  # uploaded files whose ids were lost with the response
         self._request_count = 0
         self._models: list[str] = []
         self._submitted_at = 0.0
@@ -63,25 +63,25 @@ class UpstreamBatch:
 
     @property
     def is_active(self) -> bool:
-        """Whether the upstream works on it, as far as we know."""
+        """Whether the upstream works on the batch, as far as we know."""
         return self.phase is Phase.RUNNING
 
     @property
     def file_id(self) -> str | None:
-        """The input file's; None before it is uploaded."""
+        """The input file's id; None before the upload."""
         return self._file_id
 
     @property
     def may_have_files(self) -> bool:
-        """Whether input files of ours may be upstream."""
-        return self._file_id is not None or self._may_have_strays
+        """Whether input files of this batch may be upstream."""
+        return self._file_id is not None or self._may_have_orphans
 
     def adopt(self, state: BatchState) -> None:
-        """Take a batch that the upstream has for this one."""
+        """Use this batch of the upstream as ours."""
         self.state, self.phase = state, Phase.RUNNING
 
     def observe(self, state: BatchState) -> None:
-        """Note what a poll said."""
+        """Record the state that a poll returned."""
         self.state = state
         self.first_state = self.first_state or state
         if state.is_terminal and self.phase is Phase.RUNNING:
@@ -93,12 +93,17 @@ class UpstreamBatch:
     async def upload(
         self, lines: list[tuple[str, Request]], limiter: anyio.CapacityLimiter, is_wanted: Callable[[], bool]
     ) -> bool:
-        """Upload the input file: custom_ids and requests; False if nobody wanted it any more. Raises `UpstreamError`.
+        """Upload the input file; False if it is not wanted any more.
 
         Args:
-            limiter: is held during each try, and not between them.
+            lines: custom_ids and requests.
+            limiter: held during each try, not between tries.
+            is_wanted: asked before each try.
 
-        Cancelled: the file may be there; `clean_up` finds it.
+        Raises:
+            UpstreamError: if the upload fails permanently.
+
+        Cancelled: the file may exist; `clean_up` finds it.
         """
         self._request_count = len(lines)
         self._models = sorted({request.model for _, request in lines})
@@ -115,7 +120,7 @@ class UpstreamBatch:
             return InputFile(encoded(), size)
 
         expires = self._settings.file_expiry_seconds
-        self._may_have_strays = True
+        self._may_have_orphans = True
         self.phase = Phase.UPLOADING
         try:
             self._file_id = await self._api.upload(
@@ -126,22 +131,28 @@ class UpstreamBatch:
                 limiter=limiter,
                 is_wanted=is_wanted,
             )
-            self._may_have_strays = tries > (self._file_id is not None)
+            self._may_have_orphans = tries > (self._file_id is not None)
         except UpstreamError as error:
-            self._may_have_strays = tries > 1 or error.is_ambiguous
+            self._may_have_orphans = tries > 1 or error.is_ambiguous
             raise
         return self._file_id is not None
 
-    async def create(self, is_wanted: Callable[[], bool], before: Callable[[str], Awaitable[None]]) -> bool:
-        """Create the batch, once; False if nobody wanted it any more. Raises `UpstreamError`, and what `before` raises.
+    async def create(self, is_wanted: Callable[[], bool], before_attempt: Callable[[str], Awaitable[None]]) -> bool:
+        """Create the batch, at most once; False if it is not wanted any more.
 
         Args:
-            before: awaited with the input file's id before each try.
+            is_wanted: asked before each try.
+            before_attempt: awaited before each try, with the input file's id.
+
+        Raises:
+            UpstreamError: if the creation fails permanently, and whatever `before_attempt` raises.
+
+        Cancelled: see `BatchAPI.create`.
         """
         file_id = self._file_id
         assert file_id is not None
 
-        def note(may_exist: bool) -> None:
+        def set_may_exist(may_exist: bool) -> None:
             self.phase = Phase.CREATING if may_exist else Phase.UPLOADING
 
         try:
@@ -153,31 +164,31 @@ class UpstreamBatch:
                 metadata=self._settings.batch_metadata,
                 idempotency_key=self.idempotency_key,
                 is_wanted=is_wanted,
-                before=lambda: before(file_id),
-                note=note,
+                before_attempt=lambda: before_attempt(file_id),
+                on_may_exist=set_may_exist,
             )
         except UpstreamError as error:
-            note(may_exist=isinstance(error, UncertainCreationError))
+            set_may_exist(isinstance(error, UncertainCreationError))
             raise
         if created is None:
             return False
         self.adopt(created)
         self._submitted_at = anyio.current_time()
         logger.info("autobatcher: batch %s submitted, %d requests", created.id, self._request_count)
-        self.tell(events.BatchSubmitted)
+        self.emit_event(events.BatchSubmitted)
         return True
 
     async def find_again(self, record: BatchRecord, age_seconds: float) -> bool:
-        """The batch of an earlier process, as the journal has it; False if it was never created.
+        """Find the batch of a journal record; False if it was never created.
 
-        One whose creation nobody heard the end of is looked up until a server would have made it known.
+        A creation of unknown outcome is looked up until a server would have listed the batch.
 
         Args:
-            age_seconds: how long ago that creation was.
+            age_seconds: the time since that creation.
         """
         self._request_count, self._models, self._file_id = record.request_count, record.models, record.file_id
         self._submitted_at = anyio.current_time()
-        self._may_have_strays = True  # the journal does not know how many tries the upload took
+        self._may_have_orphans = True  # the journal does not record the tries of an upload
         if record.batch_id is not None:
             self.adopt(BatchState(id=record.batch_id, status=record.status or "unknown", input_file_id=record.file_id))
         elif record.stage == "intended":
@@ -189,11 +200,11 @@ class UpstreamBatch:
             self.phase = Phase.UPLOADING
             return False
         logger.info("autobatcher: batch %s resumed, %d requests", self.state.id, self._request_count)
-        self.tell(events.BatchResumed)
+        self.emit_event(events.BatchResumed)
         return True
 
     async def _find_until(self, deadline: float) -> None:
-        """Look a batch up, at least once, and for the last time when the deadline has passed."""
+        """Look the batch up at least once, and for the last time after the deadline."""
         delays = back_off()
         while True:
             is_last = anyio.current_time() >= deadline
@@ -202,9 +213,10 @@ class UpstreamBatch:
             await anyio.sleep(min(next(delays), max(0.0, deadline - anyio.current_time())))
 
     async def look_up(self) -> bool:
-        """Look for a batch whose creation nobody heard the end of; whether the upstream has it.
+        """Look up a batch whose creation had an unknown outcome; return whether the upstream has it.
 
-        Raises `UpstreamError` once our patience is over.
+        Raises:
+            UpstreamError: if the lookup fails permanently.
         """
         patience = ReadPatience()
         while True:
@@ -212,9 +224,9 @@ class UpstreamBatch:
                 found = await self._api.find_once(self._account, self.idempotency_key, self._file_id or "")
                 break
             except UpstreamError as error:
-                if patience.is_over(error, anyio.current_time()):
+                if patience.runs_out(error, anyio.current_time()):
                     raise
-                await anyio.sleep(wait_of(error, self._settings.poll_interval_seconds))
+                await anyio.sleep(retry_delay(error, self._settings.poll_interval_seconds))
         if found is not None:
             self.adopt(found)
         return found is not None
@@ -222,7 +234,7 @@ class UpstreamBatch:
     # ---- removal ----
 
     async def clean_up(self) -> None:
-        """Delete input files of ours that no batch needs any more. What cannot be deleted is left to expire."""
+        """Delete input files that no batch needs any more. Files that cannot be deleted expire."""
         if not self._settings.delete_input_files or self.phase in MAY_RUN or self.phase is Phase.UNCONFIRMED:
             return
         if self.state is not None and not self._account.provider.batches_outlive_files:
@@ -231,43 +243,43 @@ class UpstreamBatch:
             if self._file_id is not None:
                 await self._api.delete_file(self._account, self._file_id)
                 self._file_id = None
-            if self._may_have_strays:
+            if self._may_have_orphans:
                 await self._api.delete_files_named(self._account, self._file_name)
-                self._may_have_strays = False
+                self._may_have_orphans = False
         except UpstreamError as error:
             logger.info("autobatcher: an input file of batch %s was not deleted: %s", self.batch_id, error.summary)
 
     # ---- events ----
 
-    def tell(self, kind: type[events.BatchEvent], **fields: Any) -> None:
-        """An event about the batch as it stands."""
+    def emit_event(self, kind: type[events.BatchEvent], **fields: Any) -> None:
+        """Emit an event about the batch in its current state."""
         self._emit(kind, **self._batch_fields(), **fields)
 
-    def tell_counted(self, kind: type[events.BatchEvent], **fields: Any) -> None:
-        """The same with how far it is."""
+    def emit_with_counts(self, kind: type[events.BatchEvent], **fields: Any) -> None:
+        """Emit an event that includes the counts and the elapsed time."""
         counts = (self.state and self.state.counts) or events.RequestCounts()
         elapsed = round(anyio.current_time() - self._submitted_at, 3)
-        self.tell(kind, counts=counts, elapsed_seconds=elapsed, **fields)
+        self.emit_event(kind, counts=counts, elapsed_seconds=elapsed, **fields)
 
-    def tell_not_submitted(self, reason: str) -> None:
-        """The batch could not be handed over."""
+    def emit_submission_failed(self, reason: str) -> None:
+        """The batch could not be submitted."""
         logger.warning("autobatcher: %d requests not submitted: %s", self._request_count, reason)
         self._emit(events.BatchSubmissionFailed, **self._request_fields(), error=reason)
 
-    def tell_resubmitted(self, request_count: int, reason: str) -> None:
+    def emit_resubmitted(self, request_count: int, reason: str) -> None:
         """Requests of this batch go into another one."""
         logger.info("autobatcher: %d requests of batch %s go into another: %s", request_count, self.batch_id, reason)
         fields = {**self._request_fields(), "request_count": request_count, "batch_id": self.batch_id}
         self._emit(events.RequestsResubmitted, **fields, reason=reason)
 
-    def tell_cancelled(self) -> None:
-        """The upstream took our cancellation."""
+    def emit_cancelled(self) -> None:
+        """The upstream accepted our cancellation."""
         assert self.state is not None
         fields = {"endpoint": self._endpoint, "metadata": dict(self._settings.batch_metadata)}
         self._emit(events.BatchCancelledUpstream, batch_id=self.state.id, **fields)
 
-    def tell_cancel_failed(self, reason: str) -> None:
-        """The batch was to be cancelled, and may run on."""
+    def emit_cancel_failed(self, reason: str) -> None:
+        """The batch could not be cancelled, and may keep running."""
         batch_id = self.batch_id or f"unknown (its metadata has {self.idempotency_key})"
         logger.warning("autobatcher: batch %s may still run: %s", batch_id, reason)
         fields = {"endpoint": self._endpoint, "metadata": dict(self._settings.batch_metadata)}

@@ -1,4 +1,4 @@
-"""Looking at one batch until it ends."""
+"""Polls one batch until it ends."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import anyio
 
 from ... import events
 from ...upstream.account import Account
-from ...upstream.back_off import wait_of
+from ...upstream.back_off import retry_delay
 from ...upstream.batch_state import BatchState
 from ...upstream.failures import UpstreamError
 from ...upstream.patience import Patience, ReadPatience
@@ -24,22 +24,22 @@ from .upstream import UpstreamBatch
 logger: logging.Logger = logging.getLogger("autobatcher")
 
 LATE_FILE_SECONDS = 60.0
-"""How long a completed batch may not name its output file, although it counts answers."""
+"""How long a completed batch may name no output file although its counts include answers."""
 
 LAST_LOOK_SECONDS = 60.0
 LAST_LOOK_TRIES = 3
-"""How long, and how often at least, a batch is looked at when its deadline has passed: it may have ended while the
-process was paused, and its answers are paid for."""
+"""How long, and how often at least, a batch is polled after its deadline. It may have ended while the process was
+paused, and its answers are paid for."""
 
 
 class Watch:
-    """Polls one batch, and tells of what it sees.
+    """Polls one batch and reports its progress.
 
     Args:
-        key: of the batch's kind; see `travel_key`.
+        key: the batch's `travel_key`.
 
     Attributes:
-        was_accepted: whether the upstream worked on the batch, so that its end makes room there.
+        was_accepted: whether the upstream worked on the batch, so that its end frees capacity there.
     """
 
     def __init__(
@@ -65,56 +65,56 @@ class Watch:
         self._engine = engine
 
     async def until_ended(self, *, begins_at_once: bool) -> bool:
-        """Poll until the batch ends; False if it is abandoned. Results are read as soon as they can be.
+        """Poll until the batch ends; False if it is abandoned. Results are read as soon as the provider allows.
 
         Raises:
-            UpstreamError: once our patience with failing polls is over.
+            UpstreamError: if polls fail permanently.
         """
         schedule, patience = Schedule(self._engine.settings.poll_interval_seconds), ReadPatience()
-        last_told: tuple[object, ...] = ()
+        last_seen: tuple[object, ...] = ()
         wait = 0.0 if begins_at_once else schedule.next_wait(self._engine.batch_count)
-        while not await self._abandonment.comes_within(wait):
+        while not await self._abandonment.happens_within(wait):
             try:
                 state = await self._poll()
             except UpstreamError as error:
-                if patience.is_over(error, anyio.current_time()):
+                if patience.runs_out(error, anyio.current_time()):
                     raise
-                wait = max(schedule.next_wait(self._engine.batch_count), wait_of(error, 0.0))
+                wait = max(schedule.next_wait(self._engine.batch_count), retry_delay(error, 0.0))
                 continue
-            patience.renew()
-            has_moved = last_told != (state.status, state.counts)
-            last_told = (state.status, state.counts)
-            if has_moved:
-                self._tell_moved(state)
+            patience.reset()
+            has_changed = last_seen != (state.status, state.counts)
+            last_seen = (state.status, state.counts)
+            if has_changed:
+                self._record_progress(state)
             if state.is_terminal:
                 return True
-            (schedule.moved if has_moved else schedule.unmoved)()
-            if has_moved and self._account.provider.partial_output:
+            (schedule.changed if has_changed else schedule.unchanged)()
+            if has_changed and self._account.provider.partial_output:
                 await self._reader.read_new_lines(state)
-                self._requeue.tell_resubmitted()
+                self._requeue.emit_resubmitted()
             wait = schedule.next_wait(self._engine.batch_count)
         return False
 
-    async def has_ended_after_all(self) -> bool:
-        """Look once more when the deadline has passed: whether the batch has ended, and we did not see it."""
+    async def check_after_deadline(self) -> bool:
+        """Poll once more after the deadline; return whether the batch has ended after all."""
         patience = Patience(LAST_LOOK_SECONDS, least=LAST_LOOK_TRIES)
         while True:
             try:
                 state = await self._poll()
             except UpstreamError as error:
-                if patience.is_over(anyio.current_time()):
+                if patience.runs_out(anyio.current_time()):
                     return False
-                await anyio.sleep(wait_of(error, LAST_LOOK_SECONDS / LAST_LOOK_TRIES))
+                await anyio.sleep(retry_delay(error, LAST_LOOK_SECONDS / LAST_LOOK_TRIES))
             else:
-                self._tell_moved(state)
+                self._record_progress(state)
                 return state.is_terminal
 
-    async def until_its_files_are_named(self) -> BatchState:
-        """What the upstream says of the ended batch once it names its output file, if its counts say there is one."""
+    async def until_files_are_named(self) -> BatchState:
+        """Wait until the ended batch names the output file that its counts imply; return its state."""
         assert self._upstream.state is not None
         state, patience = self._upstream.state, Patience(LATE_FILE_SECONDS)
         schedule = Schedule(self._engine.settings.poll_interval_seconds)
-        while state.lacks_output_file and not patience.is_over(anyio.current_time()):
+        while state.lacks_output_file and not patience.runs_out(anyio.current_time()):
             await anyio.sleep(schedule.next_wait(self._engine.batch_count))
             try:
                 state = await self._poll()
@@ -129,9 +129,9 @@ class Watch:
         self._upstream.observe(state)
         return state
 
-    def _tell_moved(self, state: BatchState) -> None:
-        self._upstream.tell_counted(events.BatchProgress, status=state.status)
-        self._log.moved(state)
+    def _record_progress(self, state: BatchState) -> None:
+        self._upstream.emit_with_counts(events.BatchProgress, status=state.status)
+        self._log.state_changed(state)
         if state.status in ("in_progress", "finalizing", "completed") and not self.was_accepted:
             self.was_accepted = True
             self._engine.queue.accepted(len(self._requeue.lines), self._key)

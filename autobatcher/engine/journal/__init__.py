@@ -1,14 +1,16 @@
 """The journal: what survives a crash of this process.
 
-journal.py    `Journal`, what the engine tells it and asks of it             ◄ start here; imported where one is used
-records.py    what it holds of a batch, a line, an answer
-file.py       the file for everybody but an engine: the command line, say
-store.py      the SQLite file: every statement; synchronous
-schema.py     its tables, and how an older file becomes one of today's
-ownership.py  one engine at a time
-writer.py     the one thread that writes: what gathers meanwhile goes into one transaction
-identity.py   by which a request is recognised after a restart: pure
-at_exit.py    which processes came to a good end, so that what they took need not be kept
+journal.py      `Journal`, the interface for the engine               ◄ start here; imported only if used
+records.py      records of batches, lines and answers
+file.py         the file for everybody but an engine, such as the command line
+store.py        all SQL; synchronous
+sqlite_file.py  the SQLite connection and its transactions
+schema.py       the tables, and migrations of older files
+ownership.py    one engine at a time
+writer.py       the thread that writes; groups statements into transactions
+transactions.py what happens if a statement or a commit fails
+identity.py     how a request is recognised after a restart: pure
+at_exit.py      which processes ended well, so that their answers need not be kept
 """
 
 from .records import BatchRecord, Contents, SessionEnding, UnclaimedLine

@@ -1,8 +1,8 @@
-"""What a client has taken is kept until its process has ended well: a program may fail with answers in its hands, long
-after it closed its client, or be killed in its last moment, and is then run again.
+"""Delivered answers are kept until the process exits cleanly. A program may fail long after it closed its client, or be
+killed in its last moment, and is then run again.
 
-A process that closed its client well leaves a mark beside the journal, which goes with its very last act. Who opens the
-journal next and finds the mark knows that the process did not come to its end.
+A process that closes a client well creates a marker file beside the journal, and removes it in its very last step. If
+the next process that opens the journal finds the marker, the first one did not exit cleanly, or still runs.
 """
 
 from __future__ import annotations
@@ -14,60 +14,62 @@ import uuid
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-_IMPORTED = uuid.uuid4().hex
-_marks: set[Path] = set()
+_IMPORT_ID = uuid.uuid4().hex
+_markers: set[Path] = set()
 
 
 def this_process() -> str:
-    """What tells this process from all others, forked ones included."""
-    return f"{_IMPORTED}-{os.getpid()}"
+    """Return an id of this process that no other has, not even a forked one."""
+    return f"{_IMPORT_ID}-{os.getpid()}"
 
 
-def mark_of(journal: Path, process: str) -> Path:
-    """The file that says that `process` closed its client well and lives, or did not end well."""
+def marker_of(journal: Path, process: str) -> Path:
+    """The marker of `process`: it closed a client well, and still runs or did not exit cleanly."""
     return journal.with_name(f"{journal.name}-{process}.unended")
 
 
-def marks_of(journal: Path) -> set[Path]:
-    """All such files beside a journal."""
-    return {each for each in journal.parent.iterdir() if _is_mark(each.name, journal.name)}
+def markers_of(journal: Path) -> set[Path]:
+    """Return all markers beside a journal."""
+    return {each for each in journal.parent.iterdir() if _is_marker(each.name, journal.name)}
 
 
-def _is_mark(name: str, journal: str) -> bool:
+def _is_marker(name: str, journal: str) -> bool:
     return name.startswith(f"{journal}-") and name.endswith(".unended")
 
 
-def set_mark(journal: Path) -> None:
-    """This process has closed a client well."""
-    mark = mark_of(journal, this_process())
-    mark.touch(mode=0o600)
-    _marks.add(mark)
+def create_marker(journal: Path) -> None:
+    """Create the marker of this process, because it closed a client well."""
+    marker = marker_of(journal, this_process())
+    marker.touch(mode=0o600)
+    _markers.add(marker)
 
 
-class _LastAct:
-    """Removes marks when it is collected. Its globals may be gone by then, so it brings what it needs."""
+class _MarkerRemover:
+    """Removes markers when it is collected. Its globals may be gone by then, so it holds all it needs."""
 
-    def __init__(self, marks: Iterable[Path]) -> None:
-        self._marks = [str(mark) for mark in marks]
+    def __init__(self, markers: Iterable[Path]) -> None:
+        self._markers = [str(marker) for marker in markers]
         self._remove: Callable[[str], None] = os.unlink
 
     def __del__(self) -> None:
-        for mark in self._marks:
+        for marker in self._markers:
             try:  # noqa: SIM105  (contextlib is gone by then)
-                self._remove(mark)
-            except OSError:  # another engine has found it, and has been given what was taken here
+                self._remove(marker)
+            except OSError:  # another engine removed it, and delivers these answers again
                 pass
 
 
-def _prepare_last_act() -> None:
-    """Unless an exception ends this process (the interpreter has noted an uncaught one by now), or it was forked.
+def _remove_markers_at_exit() -> None:
+    """Remove the markers, unless this process was forked or an exception ends it (the interpreter has noted that by
+    now).
 
-    What `sys` alone refers to is collected after all other modules, whose end takes a tenth of a second or two.
+    Objects that only `sys` refers to are collected after all other modules, whose teardown takes a tenth of a second or
+    two.
     """
     if getattr(sys, "last_exc", None) is None and getattr(sys, "last_value", None) is None:
         mine = this_process()
-        sys._autobatcher_last_act = _LastAct(mark for mark in _marks if mine in mark.name)  # type: ignore[attr-defined]
-    _marks.clear()
+        sys._autobatcher_marker_remover = _MarkerRemover(each for each in _markers if mine in each.name)  # type: ignore[attr-defined]
+    _markers.clear()
 
 
-atexit.register(_prepare_last_act)
+atexit.register(_remove_markers_at_exit)

@@ -1,4 +1,4 @@
-"""By which a request is recognised after a restart: what is asked, of whom, and who pays. Pure."""
+"""How a request is recognised after a restart: by its content, its upstream, and its account. Pure."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ __all__ = ["digest_of", "fingerprint", "without_credentials"]
 
 
 def fingerprint(account: Account) -> bytes:
-    """Equal for accounts of equal base URL, credentials, headers and query; tells nothing of the credentials.
+    """Hash an account: base URL, credentials, headers and query. Reveals no credentials.
 
-    A key that a function gives may be a new one each time, so such a function is known by its name.
+    Key functions are identified by name, because they may return a new key each time.
     """
     key = _name_of(account.api_key) if callable(account.api_key) else account.api_key or ""
     headers = sorted((name.lower(), value) for name, value in account.headers)
@@ -29,6 +29,6 @@ def _name_of(key_function: object) -> str:
 
 
 def without_credentials(base_url: str) -> str:
-    """The URL as it may be told: with no user and no password in it."""
+    """Return the URL without user, password, query and fragment."""
     parts = urlsplit(base_url)
     return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment=""))

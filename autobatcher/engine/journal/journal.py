@@ -1,4 +1,4 @@
-"""`Journal`: what the engine tells and asks, in the words of batches; it is done in the writer's thread."""
+"""`Journal`: the engine's interface to the journal. The writer's thread does the work."""
 
 from __future__ import annotations
 
@@ -13,26 +13,27 @@ from ...errors import JournalError
 from ..request import Answer
 from . import at_exit
 from .records import BatchRecord, Contents, SessionEnding, StoredAnswer, UnclaimedLine, number_of
-from .store import UNFINISHED_SECONDS, FreshAnswer, Line, Store
+from .store import UNFINISHED_SECONDS, Line, NewAnswer, Store
 from .writer import JournalWriter, Writer
 
 T = TypeVar("T")
 
-MOST_PENDING_BYTES = 32_000_000
-"""Of answers told and not yet written, before who reads them waits."""
+MAX_PENDING_BYTES = 32_000_000
+"""Maximum size of answers that are not written yet, before `drain` blocks."""
 
 SWEEP_SECONDS = 3600.0
-"""How often what is older than the retention is looked for."""
+"""How often expired entries are deleted."""
 
 
 class Journal:
-    """One journal, from `open` to `close`. Its methods without `await` never wait and never fail.
+    """One journal, from `open` to `close`. Its synchronous methods never block and never fail.
 
     Args:
         path: the SQLite file.
-        is_hash_only: whether no prompts and no answers are kept.
+        is_hash_only: whether to store only hashes, and no prompts and answers.
         retention_seconds: how long answers are kept that nobody takes.
-        make_writer: makes what writes the file; None for the thread that does it.
+        wall_clock: returns Unix seconds.
+        make_writer: makes the writer of the file; None for a thread.
     """
 
     def __init__(
@@ -44,51 +45,51 @@ class Journal:
         wall_clock: Callable[[], float] = time.time,
         make_writer: Callable[[Path], JournalWriter] | None = None,
     ) -> None:
-        self.path: Path = path.resolve()  # by whatever name: one file, one lock
+        self.path: Path = path.resolve()  # one lock per file, whatever name it is opened by
         self.is_hash_only: bool = is_hash_only
         self.wall_clock: Callable[[], float] = wall_clock
         self._retention_seconds = retention_seconds
         self._writer: JournalWriter = (make_writer or Writer)(self.path)
-        self._answers: list[FreshAnswer] = []
+        self._answers: list[NewAnswer] = []
         self._pending_bytes = 0
         self._swept_at = 0.0
 
     async def open(self) -> Contents:
-        """Take possession, forget what is too old, and give what is there.
+        """Take the journal, delete expired entries, and return its contents.
 
         Raises:
-            JournalInUseError: if another engine has it.
+            JournalInUseError: if another engine uses it.
             JournalError: if it cannot be used.
         """
         await self._writer.open()
         contents = await self._writer.ask(self._begin)
-        self._writer.tell(self._remove_old_marks)  # only now that it is on disk whose they are
+        self._writer.tell(self._remove_old_markers)  # only after the commit
         return contents
 
     def _begin(self, store: Store) -> Contents:
         now = self._swept_at = self.wall_clock()
-        self._forget_taken(store)  # first, since it wants sessions that may be old
+        self._forget_taken(store)  # first, because it needs sessions that `forget_old` may delete
         store.forget_old(now=now, retention_seconds=self._retention_seconds)
         process = at_exit.this_process()
         store.begin_session(process, now=now)
         return store.contents(process, now=now)
 
     def _forget_taken(self, store: Store) -> None:
-        """What was taken in processes that have come to their end. What processes took whose marks are still there is
-        given again: they were killed, or live, and when they come to their end, what is left of it is forgotten."""
+        """Forget answers taken by processes that exited cleanly. If a process's marker exists, it was killed or still
+        runs, and its answers are delivered again. When it exits, those that are left are forgotten."""
         for process in store.processes_closed_well():
-            is_marked = at_exit.mark_of(self.path, process).exists()
+            is_marked = at_exit.marker_of(self.path, process).exists()
             if not is_marked or not (store.has_taken(process) or process == at_exit.this_process()):
                 store.forget_taken(process)
 
-    def _remove_old_marks(self, store: Store) -> None:
-        """Those of processes that have nothing in here any more."""
-        known = {at_exit.mark_of(self.path, process) for process in store.processes_closed_well()}
-        for mark in at_exit.marks_of(self.path) - known:
+    def _remove_old_markers(self, store: Store) -> None:
+        """Remove markers of processes that have nothing left in the journal."""
+        known = {at_exit.marker_of(self.path, process) for process in store.processes_closed_well()}
+        for mark in at_exit.markers_of(self.path) - known:
             mark.unlink(missing_ok=True)
 
     async def close(self, ending: SessionEnding) -> None:
-        """Write what is left, and let it go. Cancelled: that is done all the same."""
+        """Write everything, and release the journal. Cancelled: it is done all the same."""
         self._tell_answers()
         if ending is not None:
             self._writer.tell(partial(self._end, ending))
@@ -96,68 +97,68 @@ class Journal:
 
     def _end(self, ending: Literal["well", "failed"], store: Store) -> None:
         if ending == "well":
-            at_exit.set_mark(self.path)
+            at_exit.create_marker(self.path)
         store.end_session(ending)
 
     # ---- a batch ----
 
     async def intend(self, record: BatchRecord, lines: list[Line]) -> None:
-        """Before a batch is uploaded. Raises `JournalError`."""
+        """Record a batch before its upload. Raises `JournalError`."""
         await self._ask(lambda store: store.intend(record, lines, is_hash_only=self.is_hash_only))
 
     async def creating(self, idempotency_key: str, file_id: str | None) -> None:
-        """Before it is created. Raises `JournalError`."""
+        """Record a try of the creation before it starts. Raises `JournalError`."""
         now = self.wall_clock()
         await self._ask(lambda store: store.update(idempotency_key, now=now, stage="creating", file_id=file_id))
 
     def update(self, idempotency_key: str, **fields: Any) -> None:
-        """What `Store.update` takes."""
+        """Change fields of a batch; see `Store.update`."""
         self._tell(Store.update, idempotency_key, now=self.wall_clock(), **fields)
 
     def end(self, idempotency_key: str) -> None:
-        """Nothing more comes of it."""
+        """Mark a batch as ended."""
         self._tell(Store.end, idempotency_key, now=self.wall_clock(), keeps_unanswered=self.is_hash_only)
 
     def forget(self, idempotency_key: str) -> None:
-        """It never was, or is gone."""
+        """Delete a batch that was never created, or is gone."""
         self._tell(Store.forget, idempotency_key)
 
     # ---- a line ----
 
     def answer(self, idempotency_key: str, answer: Answer, *, is_taken: bool) -> None:
-        """A line has its answer. It is written with those that come with it: see `room`."""
+        """Store the answer to a line. Answers are written in groups; see `drain`."""
         number, body = number_of(answer.custom_id), None if self.is_hash_only else answer.body
         self._answers.append((idempotency_key, number, answer.status_code, body, answer.request_id, is_taken))
         self._pending_bytes += len(answer.body)
 
     def drop(self, idempotency_key: str, custom_id: str) -> None:
-        """A line has come to nothing, or goes into another batch."""
+        """Delete a line that failed, or goes into another batch."""
         self._tell(Store.drop, idempotency_key, number_of(custom_id))
 
-    def take(self, line: UnclaimedLine) -> None:
-        """A stored answer is given to somebody."""
-        self._tell(Store.take, line.idempotency_key, line.number)
+    def mark_taken(self, line: UnclaimedLine) -> None:
+        """Mark a stored answer as delivered."""
+        self._tell(Store.mark_taken, line.idempotency_key, line.number)
 
     def give_back(self, idempotency_key: str, custom_id: str) -> None:
-        """Whoever an answer was for did not get it."""
+        """Mark a stored answer as not delivered."""
         self._tell(Store.give_back, idempotency_key, number_of(custom_id))
 
     async def answers(self, lines: list[UnclaimedLine]) -> list[StoredAnswer | None]:
-        """The stored answers of lines. Raises `JournalError`."""
+        """Return the stored answers of lines. Raises `JournalError`."""
         places = [(line.idempotency_key, line.number) for line in lines]
         return await self._ask(lambda store: store.answers(places))
 
-    async def room(self) -> None:
-        """Have the answers so far written, and wait while too much is told and not yet written."""
+    async def drain(self) -> None:
+        """Hand the answers so far to the writer. Wait while too much is unwritten."""
         self._tell_answers()
-        if self._pending_bytes > MOST_PENDING_BYTES:
+        if self._pending_bytes > MAX_PENDING_BYTES:
             self._pending_bytes = 0
-            with suppress(JournalError):  # which is for those who submit; these here are answered
+            with suppress(JournalError):  # only a submission must fail; these requests are answered
                 await self._ask(lambda store: None)
 
     def sweep(self) -> tuple[float, float] | None:
-        """Have what is too old forgotten, once an hour; then the moments before which answers, and lines of batches
-        that were never read to their end, are too old."""
+        """Delete expired entries, at most once an hour. Return the times before which answers, and lines of batches
+        that were never completely read, are expired; None if there was no sweep."""
         now = self.wall_clock()
         if now - self._swept_at < SWEEP_SECONDS:
             return None

@@ -1,4 +1,4 @@
-"""One engine at a time on a journal. Held by a lock of the operating system, which no crash leaves behind."""
+"""One engine at a time per journal. An operating system lock, so no crash leaves it behind."""
 
 from __future__ import annotations
 
@@ -9,49 +9,51 @@ from pathlib import Path
 from ...errors import JournalError, JournalInUseError
 
 PATIENCE_SECONDS = 2.0
-"""How long the engine before us may still be closing: a restart comes as soon as it can."""
+"""How long to wait for an earlier engine that is still closing: restarts come quickly."""
 
 
 class Ownership:
-    """Held from its making until `release`, by this very object: a second one in the same process is refused, too.
+    """The lock of a journal. Acquired on construction; not re-entrant.
 
-    It is an exclusive transaction on an empty SQLite file beside the journal, since that is a lock on every system
-    that SQLite knows, and readers of the journal itself are not in its way.
+    It is an exclusive transaction on an empty SQLite file beside the journal. That is a lock wherever SQLite runs, and
+    does not block readers of the journal itself.
 
     Raises:
         JournalInUseError: if another engine holds it.
-        JournalError: if the file beside it is somebody else's.
+        JournalError: if the lock file is not ours or not writable.
     """
 
     def __init__(self, path: Path) -> None:
         self._connection = sqlite3.connect(
-            beside(path), timeout=PATIENCE_SECONDS, isolation_level=None, check_same_thread=False
+            lock_file_of(path), timeout=PATIENCE_SECONDS, isolation_level=None, check_same_thread=False
         )
         try:
             self._connection.execute("PRAGMA journal_mode = MEMORY")
             self._connection.execute("BEGIN EXCLUSIVE")
-            self._connection.execute("PRAGMA user_version = 1")  # never committed; but who may not write has no lock
+            self._connection.execute("PRAGMA user_version = 1")  # never committed; fails if read-only
         except sqlite3.DatabaseError as error:
             self._connection.close()
             if error.sqlite_errorcode != sqlite3.SQLITE_BUSY:
-                raise JournalError(f"{beside(path)} is not an empty file that can be written ({error}).") from error
+                raise JournalError(
+                    f"{lock_file_of(path)} is not an empty file that can be written ({error})."
+                ) from error
             raise JournalInUseError(
-                f"The journal {path} is in use by another engine{_who(path)}, and takes one at a time: give this one a "
-                "journal of its own, or wait until the other one has ended."
+                f"The journal {path} is in use by another engine{_owner_of(path)}. Only one can use it at a "
+                "time: give this one its own journal, or wait until the other one has ended."
             ) from error
 
     def release(self) -> None:
-        """Let the next engine in. Can be called again."""
+        """Release the lock. Can be called again."""
         self._connection.close()
 
 
-def beside(path: Path) -> Path:
-    """The file that is locked."""
+def lock_file_of(path: Path) -> Path:
+    """The path of the lock file."""
     return path.with_name(path.name + "-lock")
 
 
-def _who(path: Path) -> str:
-    """The process that has it, as far as the journal says."""
+def _owner_of(path: Path) -> str:
+    """Describe the process that holds the lock, as far as the journal says."""
     try:
         with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as connection:
             pid, host = connection.execute("SELECT pid, host FROM sessions ORDER BY number DESC LIMIT 1").fetchone()

@@ -1,4 +1,4 @@
-"""What the journal holds of a batch, of its lines and of their answers."""
+"""Records of batches, lines and answers in the journal."""
 
 from __future__ import annotations
 
@@ -7,27 +7,28 @@ from typing import Literal
 import msgspec
 
 Stage = Literal["intended", "creating", "created", "ended"]
-"""How far a batch is. intended: its input file may be upstream, the batch is not. creating: it may be, look it up.
-created: it is, and has a batch_id. ended: what could be read of it is here, and nothing of ours is left upstream."""
+"""How far a batch is. intended: its input file may be upstream, the batch is not. creating: outcome unknown; look the
+batch up. created: it is upstream and has a batch_id. ended: its readable results are stored, and nothing of ours is
+left upstream."""
 
 SessionEnding = Literal["well", "failed"] | None
-"""How a client was closed. well: what was given to callers is not kept for a rerun, if the process ends well, too.
-failed: it is, also in this very process. None: it was cancelled with its event loop; other processes are given it."""
+"""How a client was closed. well: delivered answers are not kept for a rerun if the process also exits cleanly. failed:
+they are kept, even for this process. None: cancelled with its event loop; kept for other processes."""
 
 CLOSE_SECONDS = 10.0
-"""How long the last writing may take: it is a matter of milliseconds, but disks are slow at times."""
+"""How long the last writes may take: milliseconds, but disks are slow at times."""
 
 
 class BatchRecord(msgspec.Struct, frozen=True, kw_only=True):
     """One batch.
 
     Attributes:
-        idempotency_key: by which its upstream metadata, its input file's name and its custom_ids recognise it.
-        account: the fingerprint of who pays; see `identity.fingerprint`.
-        status: what the upstream last said; "" before it said anything.
-        created_at, changed_at: Unix seconds.
-        answered, taken: how many of its lines have an answer, and how many of these were given to a caller.
-        is_hash_only: whether the prompts of its lines are not kept, and so no answers either.
+        idempotency_key: identifies the batch in its upstream metadata, its input file's name and its custom_ids.
+        account: the account's fingerprint; see `identity.fingerprint`.
+        status: the last known upstream status; "" if unknown.
+        created_at, changed_at: in Unix seconds.
+        lines, answered, taken: how many lines are stored, have an answer, and had it delivered to a caller.
+        is_hash_only: whether neither prompts nor answers are stored.
     """
 
     idempotency_key: str
@@ -54,12 +55,12 @@ class BatchRecord(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class UnclaimedLine(msgspec.Struct, eq=False, gc=False):
-    """A line that nobody waits for: its caller left, or its process died.
+    """A line that no request waits for: its caller left, or its process died.
 
     Attributes:
-        unclaimed_since: Unix seconds; of a stored answer, when it came.
-        is_stored: its answer is in the journal; otherwise its batch has it, or will have it.
-        is_gone: it will never have an answer.
+        unclaimed_since: in Unix seconds; for a stored answer, when it came.
+        is_stored: whether its answer is in the journal. Otherwise its batch has it, or will.
+        is_gone: whether it can never be answered.
     """
 
     idempotency_key: str
@@ -74,7 +75,7 @@ class UnclaimedLine(msgspec.Struct, eq=False, gc=False):
 
 
 class StoredAnswer(msgspec.Struct, frozen=True):
-    """The answer to a line, as it came."""
+    """The answer to a line."""
 
     idempotency_key: str
     number: int
@@ -85,18 +86,18 @@ class StoredAnswer(msgspec.Struct, frozen=True):
 
 
 class Contents(msgspec.Struct, frozen=True):
-    """What a journal has when it is opened: batches, and lines that nobody waits for with their digests, in the order
-    in which they are to be given away."""
+    """The contents of a journal when it is opened: its batches, and unclaimed lines with their digests, in the order in
+    which they are to be claimed."""
 
     batches: list[BatchRecord]
     unclaimed_lines: list[tuple[bytes, UnclaimedLine]]
 
 
 def custom_id_of(idempotency_key: str, number: int) -> str:
-    """custom_ids that no other batch of anyone has: at most 64 characters of [0-9a-z-], as every provider takes."""
+    """Make a globally unique custom_id: at most 64 characters of [0-9a-z-], which every provider accepts."""
     return f"{idempotency_key}-{number}"
 
 
 def number_of(custom_id: str) -> int:
-    """A line's number in its batch, from its custom_id."""
+    """Return a line's number in its batch."""
     return int(custom_id.rpartition("-")[2])

@@ -1,4 +1,4 @@
-"""The journal's tables, and how a file of an older schema becomes one of today's."""
+"""The journal's tables, and the migration of older files."""
 
 from __future__ import annotations
 
@@ -48,32 +48,32 @@ MIGRATIONS: tuple[str, ...] = (
     );
     """,
 )
-"""The statements that lead from each schema version to the next one. Never change one that was released: add one."""
+"""The statements from each schema version to the next. Never change a released one; add another."""
 
 TABLES = ("batches", "lines", "answers", "sessions")
 
 LINES_OF_A_BATCH = 2**32
-"""More than any provider takes in a batch."""
+"""Larger than any provider's limit for one batch."""
 
 
 def migrate(connection: sqlite3.Connection) -> None:
-    """Bring the file to today's schema, in one transaction.
+    """Migrate the file to the current schema, in one transaction.
 
     Raises:
-        JournalError: if it is of a later schema than we know, or somebody else's.
+        JournalError: if its schema is newer than ours, or it is not a journal.
     """
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     check_version(version)
     if version == 0 and connection.execute("SELECT 1 FROM sqlite_master").fetchone() is not None:
-        raise JournalError("The file is an SQLite database, but no journal of autobatcher.")
+        raise JournalError("The file is an SQLite database, but not a journal of autobatcher.")
     if version < len(MIGRATIONS):
         steps = "".join(MIGRATIONS[version:])
         connection.executescript(f"BEGIN IMMEDIATE; {steps} PRAGMA user_version = {len(MIGRATIONS)}; COMMIT;")
 
 
 def check_version(version: int) -> None:
-    """Refuse a file of a later autobatcher. Raises `JournalError`."""
+    """Refuse a file of a newer autobatcher. Raises `JournalError`."""
     if version > len(MIGRATIONS):
         raise JournalError(
-            f"The journal has schema version {version}, and this autobatcher knows {len(MIGRATIONS)}: update it."
+            f"The journal has schema version {version}; this autobatcher supports up to {len(MIGRATIONS)}: upgrade it."
         )

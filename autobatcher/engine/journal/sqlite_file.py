@@ -1,4 +1,4 @@
-"""The journal's SQLite file: opened, checked, private, and changed in transactions. Synchronous; for one thread."""
+"""The journal's SQLite file: opening, permissions, transactions. Synchronous; for one thread."""
 
 from __future__ import annotations
 
@@ -12,31 +12,31 @@ from ...errors import JournalError
 from . import schema
 
 BUSY_SECONDS = 10.0
-"""How long another connection may hold the file: `autobatcher forget`, or the end of an earlier process."""
+"""How long to wait for another connection: `autobatcher forget`, or an earlier process that is closing."""
 
 
 class SQLiteFile:
     """One connection.
 
     Args:
-        path: made, for its owner's eyes only (0600), if it is not there; `is_read_only` demands that it is.
+        path: created with mode 0600 if missing, unless `is_read_only`.
 
     Raises:
-        JournalError: if the file cannot be used; see the message.
+        JournalError: if the file cannot be used.
     """
 
     def __init__(self, path: Path, *, is_read_only: bool = False) -> None:
-        with told_as_journal_error(path):
+        with as_journal_error(path):
             if is_read_only:
                 uri = f"{path.resolve(strict=True).as_uri()}?mode=ro"
                 self._db = sqlite3.connect(uri, uri=True, timeout=BUSY_SECONDS, isolation_level=None)
-                self._close_unless(self._check)
+                self._run_or_close(self._check)
             else:
                 make_private(path)
                 self._db = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None)
-                self._close_unless(self._prepare)
+                self._run_or_close(self._prepare)
 
-    def _close_unless(self, step: Callable[[], None]) -> None:
+    def _run_or_close(self, step: Callable[[], None]) -> None:
         try:
             step()
         except BaseException:
@@ -47,11 +47,11 @@ class SQLiteFile:
         schema.check_version(self._db.execute("PRAGMA user_version").fetchone()[0])
         tables = {name for (name,) in self._db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
         if not tables.issuperset(schema.TABLES):
-            raise JournalError("The file is an SQLite database, but no journal of autobatcher.")
+            raise JournalError("The file is an SQLite database, but not a journal of autobatcher.")
 
     def _prepare(self) -> None:
         self._db.execute("PRAGMA journal_mode = WAL")
-        self._db.execute("PRAGMA synchronous = FULL")  # an intent must outlive a loss of power, too
+        self._db.execute("PRAGMA synchronous = FULL")  # an intent must survive a power failure
         schema.migrate(self._db)
 
     def close(self) -> None:
@@ -59,46 +59,46 @@ class SQLiteFile:
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """All or nothing, and on disk when the block is left."""
+        """Run the block in a transaction: all or nothing, and on disk when the block ends."""
         self._db.execute("BEGIN IMMEDIATE")
         try:
             yield
         except BaseException:
-            self._rolled_back()
-            if self._db.in_transaction:  # SQLite has rolled back by itself when the disk is full
+            self._on_rollback()
+            if self._db.in_transaction:  # SQLite rolls back by itself if the disk is full
                 self._db.execute("ROLLBACK")
             raise
         self._db.execute("COMMIT")
 
     @contextmanager
     def savepoint(self) -> Iterator[None]:
-        """The same inside a transaction: what is done in the block is undone if it raises, and nothing else."""
+        """Run the block in a savepoint of the current transaction. An exception undoes only the block."""
         self._db.execute("SAVEPOINT one")
         try:
             yield
         except BaseException:
-            self._rolled_back()
+            self._on_rollback()
             if self._db.in_transaction:
                 self._db.execute("ROLLBACK TO one")
                 self._db.execute("RELEASE one")
             raise
         self._db.execute("RELEASE one")
 
-    def _rolled_back(self) -> None:
-        """What was done since a transaction or a savepoint began is undone."""
+    def _on_rollback(self) -> None:
+        """Called when a transaction or savepoint is rolled back."""
 
 
 def make_private(path: Path) -> None:
-    """Make the file if it is not there; in either case only its owner may read it. SQLite gives its companions the
-    same permissions."""
+    """Create the file if missing, and make it readable by its owner only. SQLite's companion files inherit the
+    permissions."""
     os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
     if path.stat().st_mode & 0o077:
         path.chmod(0o600)
 
 
 @contextmanager
-def told_as_journal_error(path: Path) -> Iterator[None]:
-    """What SQLite and the system say of a file, as an error of ours."""
+def as_journal_error(path: Path) -> Iterator[None]:
+    """Turn errors of SQLite and the operating system into `JournalError`."""
     try:
         yield
     except (sqlite3.Error, OSError) as error:

@@ -1,4 +1,4 @@
-"""The journal's SQLite file: every statement that is made on it. Synchronous; for one thread."""
+"""All SQL of the journal. Synchronous; for one thread."""
 
 from __future__ import annotations
 
@@ -19,35 +19,35 @@ from .sqlite_file import SQLiteFile
 logger: logging.Logger = logging.getLogger("autobatcher")
 
 UNFINISHED_SECONDS = 31 * 86_400.0
-"""How long a batch that was not read to its end is remembered, whatever the retention: it may have cost money, and
-providers keep results for thirty days."""
+"""How long a batch that was not completely read is kept, whatever the retention: it may have cost money, and providers
+keep results for thirty days."""
 
 
 class UnknownBatchError(LookupError):
-    """The journal has no batch of that idempotency key: it was never written, or is forgotten."""
+    """The journal has no batch with that idempotency key: it was never written, or is forgotten."""
 
 
 BAD_VALUES = (OverflowError, UnicodeEncodeError, UnknownBatchError, sqlite3.ProgrammingError, sqlite3.InterfaceError)
-"""What is raised for a value that SQLite cannot hold, or that belongs to nothing. Nothing else is wrong then."""
+"""Raised for a value that SQLite cannot hold, or whose batch is unknown. The file itself is fine then."""
 
 _INSERT_ANSWER = "INSERT OR REPLACE INTO answers VALUES (?, ?, ?, ?, ?, ?)"
 
 
 class Store(SQLiteFile):
-    """What is said to the file, in the words of batches, lines and answers."""
+    """The journal's statements, in terms of batches, lines and answers."""
 
     def __init__(self, path: Path, *, is_read_only: bool = False) -> None:
         self._session: int | None = None
         self._numbers: dict[str, int] = {}  # of batches, by idempotency key
         super().__init__(path, is_read_only=is_read_only)
 
-    def _rolled_back(self) -> None:
-        self._numbers.clear()  # numbers that were given meanwhile will be given again, to others
+    def _on_rollback(self) -> None:
+        self._numbers.clear()  # SQLite will reuse numbers from the rolled back transaction
 
     # ---- batches ----
 
     def intend(self, record: BatchRecord, lines: Iterable[Line], *, is_hash_only: bool) -> None:
-        """A batch is about to be uploaded, with these lines."""
+        """Insert a batch that is about to be uploaded, and its lines."""
         values = {name: getattr(record, name) for name in _COLUMNS if name != "stamp"}
         values |= {
             "stamp": record.idempotency_key,
@@ -66,7 +66,7 @@ class Store(SQLiteFile):
         self._db.executemany("INSERT INTO lines VALUES (?, ?, ?, ?)", rows)
 
     def update(self, idempotency_key: str, *, now: float, **fields: Any) -> None:
-        """The batch has these properties now: `stage`, `file_id`, `batch_id`, `status`, `completed`, `failed`."""
+        """Change fields of a batch: `stage`, `file_id`, `batch_id`, `status`, `completed`, `failed`."""
         assert _CHANGEABLE.issuperset(fields)
         changes = "".join(f", {name} = :{name}" for name in fields)
         self._db.execute(
@@ -75,19 +75,19 @@ class Store(SQLiteFile):
         )
 
     def end(self, idempotency_key: str, *, now: float, keeps_unanswered: bool) -> None:
-        """The batch was read; lines without an answer are forgotten, unless they may be read again."""
-        if not self._knows(idempotency_key):
+        """Mark a batch as ended. Delete lines without an answer, unless `keeps_unanswered`."""
+        if not self._has_batch(idempotency_key):
             return
         if not keeps_unanswered:
             unanswered = f"{_OF_A_BATCH} AND NOT EXISTS (SELECT 1 FROM answers WHERE answers.id = lines.id)"
             self._db.execute(f"DELETE FROM lines WHERE {unanswered}", self._lines_of(idempotency_key))
         self.update(idempotency_key, now=now, stage="ended")
-        self._drop_empty()
-        self._numbers.pop(idempotency_key, None)  # looked up again if needed; a server makes batches for months
+        self._delete_empty_batches()
+        self._numbers.pop(idempotency_key, None)  # a server creates batches for months
 
     def forget(self, idempotency_key: str) -> None:
-        """Nothing of the batch is wanted any more."""
-        if not self._knows(idempotency_key):
+        """Delete a batch with its lines and answers."""
+        if not self._has_batch(idempotency_key):
             return
         lines = self._lines_of(idempotency_key)
         self._db.execute(f"DELETE FROM lines WHERE {_OF_A_BATCH}", lines)
@@ -97,10 +97,10 @@ class Store(SQLiteFile):
 
     # ---- lines ----
 
-    def answer(self, answers: Iterable[FreshAnswer], *, now: float) -> None:
-        """Lines have their answers, which somebody was given or will be.
+    def answer(self, answers: Iterable[NewAnswer], *, now: float) -> None:
+        """Insert answers.
 
-        An answer that cannot be stored is left out and logged: the others came with it, and are not to blame.
+        An answer that cannot be stored is logged and left out, so that it does not affect the others.
         """
         fresh = list(answers)
         try:
@@ -109,36 +109,36 @@ class Store(SQLiteFile):
             for answer in fresh:
                 self._store_if_possible(answer, now)
 
-    def _store_if_possible(self, answer: FreshAnswer, now: float) -> None:
+    def _store_if_possible(self, answer: NewAnswer, now: float) -> None:
         try:
             self._db.execute(_INSERT_ANSWER, self._answer_row(answer, now))
         except BAD_VALUES as error:
             line = f"{answer[0]}-{answer[1]}"
             logger.error("autobatcher: the journal cannot hold the answer to %s (%s)", line, type(error).__name__)
 
-    def _answer_row(self, answer: FreshAnswer, now: float) -> tuple[Any, ...]:
+    def _answer_row(self, answer: NewAnswer, now: float) -> tuple[Any, ...]:
         idempotency_key, number, status_code, body, request_id, is_taken = answer
         session = self._session if is_taken else None
         return self._id_of(idempotency_key, number), status_code, request_id, now, session, body
 
     def drop(self, idempotency_key: str, number: int) -> None:
-        """A line has come to nothing, or goes into another batch."""
-        if not self._knows(idempotency_key):
+        """Delete a line."""
+        if not self._has_batch(idempotency_key):
             return
         self._db.execute("DELETE FROM lines WHERE id = ?", (self._id_of(idempotency_key, number),))
 
-    def take(self, idempotency_key: str, number: int) -> None:
-        """A stored answer was given to somebody."""
+    def mark_taken(self, idempotency_key: str, number: int) -> None:
+        """Mark a stored answer as delivered by this session."""
         self._db.execute(
             "UPDATE answers SET taken_by = ? WHERE id = ?", (self._session, self._id_of(idempotency_key, number))
         )
 
     def give_back(self, idempotency_key: str, number: int) -> None:
-        """Whoever a stored answer was for did not get it."""
+        """Mark a stored answer as not delivered."""
         self._db.execute("UPDATE answers SET taken_by = NULL WHERE id = ?", (self._id_of(idempotency_key, number),))
 
     def answers(self, lines: Iterable[tuple[str, int]]) -> list[StoredAnswer | None]:
-        """The stored answers of lines (idempotency key and number); None for one that is not here."""
+        """Return the stored answers of lines (idempotency key and number); None for each missing one."""
         return [self._answer_of(idempotency_key, number) for idempotency_key, number in lines]
 
     def _answer_of(self, idempotency_key: str, number: int) -> StoredAnswer | None:
@@ -152,10 +152,10 @@ class Store(SQLiteFile):
         batch_id, status_code, body, request_id = row
         return StoredAnswer(idempotency_key, number, batch_id or "", status_code, body, request_id)
 
-    # ---- what is here ----
+    # ---- queries ----
 
     def batches(self) -> list[BatchRecord]:
-        """All batches, the oldest first."""
+        """Return all batches, the oldest first."""
         rows = self._db.execute(
             f"SELECT {', '.join(_COLUMNS)}, "
             f"(SELECT count(*) FROM lines WHERE {_OF_THIS_BATCH}), "
@@ -166,8 +166,10 @@ class Store(SQLiteFile):
         return [_record(row) for row in rows]
 
     def contents(self, process: str, *, now: float) -> Contents:
-        """What may be given to callers of this process: all lines, but those that were never sent, and answers that
-        an earlier client of this process has taken, if that did not fail. Untaken answers come first."""
+        """Return what may be delivered to callers of this process, undelivered answers first.
+
+        Leaves out lines that were never sent, and answers that an earlier client of this process took without failing.
+        """
         rows = self._db.execute(
             "SELECT b.stamp, l.id, l.digest, coalesce(a.answered_at, ?), a.body IS NOT NULL FROM lines l "
             f"JOIN batches b ON b.number = l.id / {LINES_OF_A_BATCH} LEFT JOIN answers a ON a.id = l.id "
@@ -183,7 +185,7 @@ class Store(SQLiteFile):
         return Contents(self.batches(), lines)
 
     def results(self, idempotency_key: str) -> Iterator[Result]:
-        """Each line of a batch in the order of its input file."""
+        """Yield each line of a batch in the order of its input file."""
         rows = self._db.execute(
             "SELECT l.id, l.endpoint, l.body, a.status_code, a.body, a.request_id, a.taken_by FROM lines l "
             f"LEFT JOIN answers a ON a.id = l.id WHERE {_OF_A_BATCH.replace('id', 'l.id')} ORDER BY l.id",
@@ -196,54 +198,55 @@ class Store(SQLiteFile):
     # ---- sessions ----
 
     def begin_session(self, process: str, *, now: float) -> None:
-        """One client has the journal now: what is taken from now on is taken by it."""
+        """Begin the session of one client. Answers are marked as taken by it."""
         row = (process, socket.gethostname(), os.getpid(), now)
         cursor = self._db.execute("INSERT INTO sessions (process, host, pid, opened_at) VALUES (?, ?, ?, ?)", row)
         self._session = cursor.lastrowid
 
     def end_session(self, ending: Literal["well", "failed"]) -> None:
-        """The client is closed. What it has taken is forgotten after the end of its process, if both ended well."""
+        """Record how the session's client was closed. Its answers are forgotten after a clean exit, if both ended
+        well."""
         self._db.execute("UPDATE sessions SET ending = ? WHERE number = ?", (ending, self._session))
 
     def processes_closed_well(self) -> list[str]:
-        """Those that closed at least one client well."""
+        """Return the processes that closed at least one client well."""
         rows = self._db.execute("SELECT DISTINCT process FROM sessions WHERE ending = 'well'")
         return [process for (process,) in rows]
 
     def has_taken(self, process: str) -> bool:
-        """Whether there are answers that clients of that process have taken, and nobody after them."""
+        """Whether there are answers whose last taker was a client of that process."""
         sessions = "SELECT number FROM sessions WHERE process = ?"
         row = self._db.execute(f"SELECT 1 FROM answers WHERE taken_by IN ({sessions}) LIMIT 1", (process,))
         return row.fetchone() is not None
 
     def forget_taken(self, process: str) -> None:
-        """Forget what clients of this process have taken that were closed well."""
+        """Delete answers taken by those clients of this process that were closed well."""
         sessions = "SELECT number FROM sessions WHERE ending = 'well' AND process = ?"
         taken = f"SELECT id FROM answers WHERE taken_by IN ({sessions})"
         self._db.execute(f"DELETE FROM lines WHERE id IN ({taken})", (process,))
         self._db.execute(f"DELETE FROM answers WHERE id IN ({taken})", (process,))
         self._db.execute("DELETE FROM sessions WHERE ending = 'well' AND process = ?", (process,))
-        self._drop_empty()
+        self._delete_empty_batches()
 
     def forget_all_taken(self) -> int:
-        """Forget every answer that somebody was given, in whichever process; how many these were."""
+        """Delete every delivered answer, and return how many there were."""
         self._db.execute("DELETE FROM lines WHERE id IN (SELECT id FROM answers WHERE taken_by IS NOT NULL)")
         forgotten = self._db.execute("DELETE FROM answers WHERE taken_by IS NOT NULL").rowcount
-        self._drop_empty()
+        self._delete_empty_batches()
         return forgotten
 
     def compact(self) -> None:
-        """Give the file's unused pages back, with what was written on them. Not inside a transaction."""
+        """Shrink the file, and erase deleted content. Not inside a transaction."""
         self._db.execute("VACUUM")
         self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
     def forget_old(self, *, now: float, retention_seconds: float) -> None:
-        """Forget answers that are older than that, and batches of which nothing more can come."""
+        """Delete answers older than the retention, and batches that cannot get more of them."""
         old = "SELECT id FROM answers WHERE answered_at < ?"
         until = now - retention_seconds
         self._db.execute(f"DELETE FROM lines WHERE id IN ({old})", (until,))
         self._db.execute("DELETE FROM answers WHERE answered_at < ?", (until,))
-        self._drop_empty()
+        self._delete_empty_batches()
         rows = self._db.execute(
             "SELECT stamp FROM batches WHERE changed_at < ?", (now - max(retention_seconds, UNFINISHED_SECONDS),)
         )
@@ -255,21 +258,21 @@ class Store(SQLiteFile):
             (until, self._session or 0),
         )
 
-    def _drop_empty(self) -> None:
+    def _delete_empty_batches(self) -> None:
         self._db.execute(
             f"DELETE FROM batches WHERE stage = 'ended' AND NOT EXISTS (SELECT 1 FROM lines WHERE {_OF_THIS_BATCH})"
         )
 
     def _lines_of(self, idempotency_key: str) -> tuple[int, int]:
-        """The ids that the lines of a batch can have: for `_OF_A_BATCH`."""
+        """The range of ids of a batch's lines, for `_OF_A_BATCH`."""
         first = self._number_of(idempotency_key) * LINES_OF_A_BATCH
         return first, first + LINES_OF_A_BATCH - 1
 
     def _id_of(self, idempotency_key: str, number: int) -> int:
         return self._number_of(idempotency_key) * LINES_OF_A_BATCH + number
 
-    def _knows(self, idempotency_key: str) -> bool:
-        """Whether the batch was written, and not forgotten meanwhile."""
+    def _has_batch(self, idempotency_key: str) -> bool:
+        """Whether the batch is in the journal."""
         try:
             self._number_of(idempotency_key)
         except UnknownBatchError:
@@ -289,12 +292,12 @@ Line = tuple[int, str, bytes]
 """Number, endpoint and body."""
 
 
-FreshAnswer = tuple[str, int, int, bytes | None, str | None, bool]
-"""Stamp, number, status code, body (None if it is not kept), request id, and whether a caller is given it."""
+NewAnswer = tuple[str, int, int, bytes | None, str | None, bool]
+"""Idempotency key, number, status code, body (None if it is not stored), request id, and whether a caller gets it."""
 
 
 class Result(NamedTuple):
-    """A line, and what came of it. Bodies are None where the journal keeps none."""
+    """A line and its answer. Bodies are None if the journal does not store them."""
 
     idempotency_key: str
     number: int
@@ -320,5 +323,5 @@ def _record(row: tuple[Any, ...]) -> BatchRecord:
     values = dict(zip((*_COLUMNS, "lines", "answered", "taken", "is_hash_only"), row, strict=True))
     values |= {"models": json.loads(values["models"]), "metadata": json.loads(values["metadata"])}
     values["is_hash_only"] = bool(values["is_hash_only"])
-    values["idempotency_key"] = values.pop("stamp")  # the column's name in every schema version so far
+    values["idempotency_key"] = values.pop("stamp")  # the column's name in all schema versions
     return BatchRecord(**values)

@@ -1,6 +1,6 @@
-"""The journal's one thread: what it is told is done in order, and what gathers meanwhile in one transaction.
+"""The journal's only writing thread. It runs statements in order, all that are queued in one transaction.
 
-A thread of its own, and no task, so that nothing that is cancelled, natively or not, loses what it was told.
+It is a thread and not a task, so that no cancellation, native or not, can lose a statement.
 """
 
 from __future__ import annotations
@@ -18,20 +18,20 @@ import anyio
 from ...errors import JournalError
 from ..event_loop import call_soon, running_loop
 from .ownership import Ownership
-from .sqlite_file import told_as_journal_error
+from .sqlite_file import as_journal_error
 from .store import Store
 from .transactions import Job, Statement, Transactions
 
 logger: logging.Logger = logging.getLogger("autobatcher")
 
-MOST_IN_A_TRANSACTION = 5_000
-"""So that who waits for a commit does not wait for everything that was told after it."""
+MAX_TRANSACTION_SIZE = 5_000
+"""Maximum number of statements, so that a task that waits for a commit does not wait for everything queued after it."""
 
 T = TypeVar("T")
 
 
 class JournalWriter(Protocol):
-    """Does what it is told to the journal's file, in order; see `Writer`."""
+    """Runs statements on the journal's file in order; see `Writer`."""
 
     async def open(self) -> None: ...
 
@@ -45,20 +45,23 @@ class JournalWriter(Protocol):
 class Writer:
     """Owns the journal's file from `open` to `close`.
 
-    `tell` and `ask` may be called before `open`, and are done after it.
+    `tell` and `ask` may be called before `open`. Their statements run after it.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._told: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
-        self._failure: JournalError | None = None  # of opening it
+        self._queue: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
+        self._failure: JournalError | None = None  # to open the file
         self._thread: threading.Thread | None = None
         self._closed: _Ask[None] | None = None
 
     async def open(self) -> None:
-        """Start. Raises `JournalError`, after which the writer is of no use.
+        """Start the thread and open the file.
 
-        Cancelled: it goes on in the background, until `close`.
+        Raises:
+            JournalError: if it cannot be used. Then only `close` may be called.
+
+        Cancelled: opening continues in the background, until `close`.
         """
         opened = _Ask(lambda store: None)
         self._thread = threading.Thread(target=self._run, args=(opened,), name="autobatcher journal", daemon=True)
@@ -66,36 +69,36 @@ class Writer:
         await opened.answer()
 
     def tell(self, statement: Statement) -> None:
-        """Have `statement` done some time soon. Never raises, never waits. While the file cannot be written, `ask` says
-        so, and this is tried again."""
-        self._told.put(Job(statement))
+        """Run `statement` soon. Never blocks, never raises. If the file cannot be written, it is retried, and `ask`
+        reports it."""
+        self._queue.put(Job(statement))
 
     async def ask(self, statement: Callable[[Store], T]) -> T:
-        """Wait until `statement`, and all that was told before it, is committed; what it returned.
+        """Wait until `statement` and all before it are committed, and return its result.
 
         Raises:
-            JournalError: if it failed, or if the file cannot be written.
+            JournalError: if it failed, or the file cannot be written.
 
-        Cancelled: it is done all the same.
+        Cancelled: the statement runs all the same.
         """
         ask = _Ask(statement)
-        self._told.put(ask)
+        self._queue.put(ask)
         return await ask.answer()
 
     async def close(self) -> None:
-        """Wait until everything is written and the file is let go. Cancelled: that happens all the same."""
+        """Wait until everything is written and the file is closed. Cancelled: that happens all the same."""
         if self._thread is None or self._closed is not None:
             return
         self._closed = _Ask(lambda store: None)
-        self._told.put(None)
+        self._queue.put(None)
         await self._closed.answer()
-        self._thread.join()  # which is at its end
+        self._thread.join()  # returns at once
 
     # ---- in the thread ----
 
     def _run(self, opened: _Ask[None]) -> None:
         try:
-            with told_as_journal_error(self._path):
+            with as_journal_error(self._path):
                 ownership = Ownership(self._path)
                 try:
                     store = Store(self._path)
@@ -111,51 +114,51 @@ class Writer:
         opened.done()
         transactions = Transactions(store, self._path)
         try:
-            while self._do_what_gathered(transactions):
+            while self._commit_next(transactions):
                 pass
             store.close()
-        except sqlite3.Error as error:  # of the last checkpoint: SQLite makes up for it when it opens the file again
-            logger.warning("autobatcher: the journal %s was not closed in order: %s", self._path, error)
+        except sqlite3.Error as error:  # in the last checkpoint; the next opening repeats it
+            logger.warning("autobatcher: the journal %s was not closed cleanly: %s", self._path, error)
         finally:
             ownership.release()
-            self._say_closed()
+            self._signal_closed()
 
-    def _say_closed(self) -> None:
+    def _signal_closed(self) -> None:
         if self._closed is not None:
             self._closed.done()
 
-    def _do_what_gathered(self, transactions: Transactions) -> bool:
-        """One transaction; False if it was the last one."""
-        told = [self._told.get()]
-        while len(told) < MOST_IN_A_TRANSACTION and not self._told.empty():
-            told.append(self._told.get())
-        jobs = [each for each in told if each is not None]
+    def _commit_next(self, transactions: Transactions) -> bool:
+        """Run one transaction; False if it was the last one."""
+        queued = [self._queue.get()]
+        while len(queued) < MAX_TRANSACTION_SIZE and not self._queue.empty():
+            queued.append(self._queue.get())
+        jobs = [each for each in queued if each is not None]
         transactions.do(jobs)
         for job in jobs:
             if isinstance(job, _Ask):
                 job.done()
-        return None not in told
+        return None not in queued
 
     def _refuse_all(self) -> None:
-        """It could not be opened: whoever asks is told so, until the end."""
+        """The file could not be opened: fail each `ask` until `close`."""
         assert self._failure is not None
-        while (each := self._told.get()) is not None:
+        while (each := self._queue.get()) is not None:
             if isinstance(each, _Ask):
                 each.failure = self._failure
                 each.done()
-        self._say_closed()
+        self._signal_closed()
 
 
 class _Ask(Job, Generic[T]):
-    """A statement, and the task that waits for what it returns."""
+    """A statement, and the task that waits for its result."""
 
     def __init__(self, statement: Callable[[Store], T]) -> None:
-        super().__init__(statement, is_asked=True)
+        super().__init__(statement, is_awaited=True)
         self._loop = running_loop()
         self._is_done = anyio.Event()
 
     async def answer(self) -> T:
-        """Wait for it. Raises `JournalError`."""
+        """Wait for the result. Raises `JournalError`."""
         await self._is_done.wait()
         if self.failure is not None:
             raise copy_of(self.failure)
@@ -163,10 +166,10 @@ class _Ask(Job, Generic[T]):
         return result
 
     def done(self) -> None:
-        """Let the task go on, from any thread."""
+        """Wake the task, from any thread."""
         call_soon(self._loop, self._is_done.set)
 
 
 def copy_of(error: JournalError) -> JournalError:
-    """The same for another caller: a raised exception collects tracebacks, and must not be shared."""
+    """Copy an error for another caller: a raised exception collects tracebacks and must not be shared."""
     return type(error)(error.message)

@@ -1,1 +1,1 @@
-"""Requests that wait to be sent: which travel together, when they go, and when the upstream has room for them."""
+"""Requests that wait to be sent: which travel together, when they leave, and how the upstream's limits delay them."""

@@ -1,4 +1,4 @@
-"""All requests that wait to be sent, and what the upstream's limits say of when. Synchronous."""
+"""All requests that wait to be sent, with the upstream's limits on when. Synchronous."""
 
 from __future__ import annotations
 
@@ -18,80 +18,81 @@ class RequestQueue:
     """Requests on their way into batches: new ones, and those that come back from a batch.
 
     Args:
-        on_news: called when a window is full, or a new one has begun to wait for its time.
+        wake_engine: called when a window is full, or a new one has started to wait.
     """
 
-    def __init__(self, settings: Settings, on_news: Callable[[], None]) -> None:
+    def __init__(self, settings: Settings, wake_engine: Callable[[], None]) -> None:
         self._deadline_seconds = settings.batch_deadline_seconds
         self._windows = Windows(batch_size=settings.batch_size, window_seconds=settings.batch_window_seconds)
         self._rate_limiters: dict[str, RateLimiter] = {}
-        self._on_news = on_news
+        self._wake_engine = wake_engine
 
     def __len__(self) -> int:
         """How many requests wait here."""
         return len(self._windows)
 
     def add(self, request: Request) -> None:
-        """Put `request` into the window of its kind."""
+        """Add `request` to the window of its kind."""
         request.custom_id = ""
         try:
-            has_news = self._windows.add(request, anyio.current_time)
-        except Exception:  # a defect: whatever it is, the request takes up no room
+            needs_wake = self._windows.add(request, anyio.current_time)
+        except Exception:  # a bug: do not let the request count against the byte limit
             request.dequeue()
             raise
-        if has_news:
-            self._on_news()
+        if needs_wake:
+            self._wake_engine()
 
-    def due(self, most: int) -> list[list[Request]]:
-        """Take out the requests of every window that is full or late, a list for each batch; `most` batches at most."""
-        return self._windows.due(anyio.current_time(), most)
+    def due(self, max_batches: int) -> list[list[Request]]:
+        """Remove the requests of every window that is full or whose time is up; return one list per batch."""
+        return self._windows.due(anyio.current_time(), max_batches)
 
     def next_due(self) -> float:
-        """When the next window's time is up; infinite while there is none."""
+        """When the next window's time is up; infinite if there is none."""
         return self._windows.next_due()
 
     def put_back(self, requests: list[Request], key: Hashable) -> None:
-        """Take requests whose batch was refused because of others into new ones at once. That is no retry of theirs.
+        """Requeue requests whose batch was refused because of other lines. They leave at once, and it is not a retry.
 
-        The first time into one; from the second time on into two, so that many bad lines, named one at a time, cost
-        uploads that get smaller and smaller.
+        The first time they go into one batch, after that into two halves, so that many bad lines, reported one at a
+        time, cost ever smaller uploads.
         """
         for request in requests:
             request.custom_id = ""
-            request.put_backs += 1
-        half = (len(requests) + 1) // 2 if any(request.put_backs > 1 for request in requests) else len(requests)
+            request.requeue_count += 1
+        half = (len(requests) + 1) // 2 if any(request.requeue_count > 1 for request in requests) else len(requests)
         for part in (requests[:half], requests[half:]):
             if part:
                 self._windows.put_back(part, key)
-        self._on_news()
+        self._wake_engine()
 
-    def throttle(self, requests: list[Request], key: Hashable, *, sent: int, asked_seconds: float) -> list[Request]:
-        """The upstream had no room for a batch of `sent` lines: these wait, and travel in smaller ones.
+    def throttle(self, requests: list[Request], key: Hashable, *, sent: int, retry_after: float) -> list[Request]:
+        """Requeue the requests of a batch of `sent` lines that got a quota error. They wait, and leave in smaller
+        batches.
 
-        Gives back those that have waited for a whole batch's time by now; they are nobody's any more.
+        Returns those that have waited for a whole batch's time. They are not in the queue any more.
         """
         now = anyio.current_time()
         kept: list[Request] = []
         given_up: list[Request] = []
         for request in requests:
-            request.throttling = request.throttling or Patience(self._deadline_seconds)
-            (given_up if request.throttling.is_over(now) else kept).append(request)
+            request.throttle_patience = request.throttle_patience or Patience(self._deadline_seconds)
+            (given_up if request.throttle_patience.runs_out(now) else kept).append(request)
         for request in kept:
             request.custom_id = ""
-        self._windows.hold(kept, key, now, sent=sent, asked_seconds=asked_seconds)
-        self._on_news()
+        self._windows.throttle(kept, key, now, sent=sent, retry_after=retry_after)
+        self._wake_engine()
         return given_up
 
     def accepted(self, requests: int, key: Hashable) -> None:
         """The upstream works on a batch of so many requests of that kind."""
-        self._windows.taken(key, requests, anyio.current_time())
+        self._windows.accepted(key, requests, anyio.current_time())
 
-    def eased(self, key: Hashable) -> None:
-        """A batch of that kind, which the upstream had accepted, has ended."""
-        self._windows.eased(key, anyio.current_time())
+    def batch_ended(self, key: Hashable) -> None:
+        """An accepted batch of that kind has ended."""
+        self._windows.batch_ended(key, anyio.current_time())
 
     def reserve_creation(self, account: Account) -> float:
-        """When the next batch may be created at this account's upstream; that moment is taken."""
+        """Reserve the earliest time at which a batch may be created at this account's upstream, and return it."""
         now = anyio.current_time()
         if account.provider.max_batches_per_hour is None:
             return now
@@ -99,5 +100,5 @@ class RequestQueue:
         return limiter.reserve(now)
 
     def fail_all(self, error_for: ErrorFor) -> None:
-        """Empty the queue and give each request the error that `error_for` makes for it."""
+        """Empty the queue, and settle each request with its own error from `error_for`."""
         self._windows.fail_all(error_for)

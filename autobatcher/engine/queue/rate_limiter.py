@@ -1,4 +1,4 @@
-"""How often batches may be created. Pure."""
+"""Limits how often batches are created. Pure."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ HOUR = 3600.0
 
 
 class RateLimiter:
-    """At most so many in any hour; a burst goes at once, what is too much is spread over what comes."""
+    """Allows `max_per_hour` events in any hour. A burst passes at once; the excess is delayed."""
 
-    def __init__(self, most_per_hour: int) -> None:
-        self._moments: deque[float] = deque(maxlen=most_per_hour)
+    def __init__(self, max_per_hour: int) -> None:
+        self._moments: deque[float] = deque(maxlen=max_per_hour)
 
     def reserve(self, now: float) -> float:
-        """When the next batch may be created: `now`, or later. That moment is taken."""
+        """Reserve the earliest possible time for an event, and return it: `now` or later."""
         moment = now
         if len(self._moments) == self._moments.maxlen:
             moment = max(now, self._moments[0] + HOUR)

@@ -1,4 +1,4 @@
-"""Which requests travel together, and when their window is full. Pure and synchronous: no clock, no I/O."""
+"""Which requests travel together, and when a window is full. Pure: no clock, no I/O."""
 
 from __future__ import annotations
 
@@ -13,13 +13,14 @@ from .backoff import Backoff
 
 
 def travel_key(account: Account, endpoint: str, model: str) -> Hashable:
-    """Requests of equal keys may share a batch: one account, and what its provider does not mix."""
+    """Requests with equal keys may share a batch: one account, and one endpoint and model unless its provider mixes
+    them."""
     provider = account.provider
     return (account, None if provider.mixes_endpoints else endpoint, None if provider.mixes_models else model)
 
 
 class Window:
-    """Requests that gather for one batch until it is full, or its time is up."""
+    """Requests that gather for one batch until it is full or its time is up."""
 
     batch_id: None = None
 
@@ -39,7 +40,8 @@ class Window:
         return iter(self._requests)
 
     def fits(self, request: Request) -> bool:
-        """Whether the batch stays within the provider's limits with `request` in it. An empty window takes any."""
+        """Whether the batch stays within the provider's limits with `request` in it. An empty window fits any
+        request."""
         most_inputs = self._provider.max_embedding_inputs or math.inf
         return not self._requests or (
             not self.is_full
@@ -55,14 +57,14 @@ class Window:
         self.is_full = len(self._requests) >= self._batch_size
 
     def withdraw(self, request: Request) -> None:
-        """A caller is gone: its request is never sent."""
+        """The caller left: its request is never sent."""
         del self._requests[request]
         self._bytes -= request.size
         self._embedding_inputs -= request.embedding_inputs
 
 
-class Held:
-    """Requests of one kind that wait for room upstream, in their order."""
+class ThrottledRequests:
+    """Requests of one kind that wait for capacity upstream, in order."""
 
     batch_id: None = None
 
@@ -83,41 +85,41 @@ class Held:
             request.holder = self
 
     def withdraw(self, request: Request) -> None:
-        """A caller is gone: its request is never sent."""
+        """The caller left: its request is never sent."""
         del self._requests[request]
 
-    def take(self, window: Window) -> list[Request]:
-        """Take out as many as the upstream has room for, and as fit into `window`, which is empty."""
+    def pop_batch(self, window: Window) -> list[Request]:
+        """Remove and return as many requests as the back-off allows and as fit into `window`, which is empty."""
         for request in self:
-            if len(window) >= self.backoff.most_requests or not window.fits(request):
+            if len(window) >= self.backoff.max_requests or not window.fits(request):
                 break
             window.add(request)
-        taken = list(window)
-        for request in taken:
+        batch = list(window)
+        for request in batch:
             del self._requests[request]
-        return taken
+        return batch
 
 
 class Windows:
-    """All requests that wait: in open windows, at most one for each kind of requests that may share a batch; in windows
-    that are full or late and wait for a place among the active batches; and those held for want of room upstream."""
+    """All queued requests: in open windows, at most one per `travel_key`; in closed windows that wait for a free slot
+    among the active batches; and throttled ones that wait for capacity upstream."""
 
     def __init__(self, *, batch_size: int, window_seconds: float) -> None:
         self._batch_size = batch_size
         self._window_seconds = window_seconds
         self._open: dict[Hashable, Window] = {}
         self._closed: deque[tuple[Hashable, Window]] = deque()
-        self._held: dict[Hashable, Held] = {}
+        self._throttled: dict[Hashable, ThrottledRequests] = {}
 
     def __len__(self) -> int:
         """How many requests wait here."""
         return sum(len(place) for place in self._all())
 
     def add(self, request: Request, clock: Callable[[], float]) -> bool:
-        """Put `request` into its window; True if the engine has something new to do: a timer, or a full window.
+        """Add `request` to its window; return True if the engine must wake: for a new deadline, or a full window.
 
         Args:
-            clock: asked only by the first request of a window.
+            clock: called only for the first request of a window.
         """
         key = travel_key(request.account, request.endpoint, request.model)
         window = self._open.get(key)
@@ -135,62 +137,63 @@ class Windows:
         return is_first or window.is_full
 
     def put_back(self, requests: list[Request], key: Hashable) -> None:
-        """Take back the requests of a batch that came to nothing, before all others, in a window that is closed."""
+        """Requeue the requests of a failed batch in front of all others, in a closed window."""
         window = self._new_window(requests[0], -math.inf)
         for request in requests:
             window.add(request)
         self._closed.appendleft((key, window))
 
-    def hold(self, requests: list[Request], key: Hashable, now: float, *, sent: int, asked_seconds: float) -> None:
-        """The upstream had no room for a batch of `sent` requests: these wait. Where even one was too much, it waits
+    def throttle(self, requests: list[Request], key: Hashable, now: float, *, sent: int, retry_after: float) -> None:
+        """Hold requests of a batch of `sent` requests that got a quota error. A request that was refused alone goes
         behind the others, which may be smaller."""
-        held = self._held.setdefault(key, Held())
-        held.backoff.refused(sent, now, asked_seconds=asked_seconds)
-        held.add(requests, in_front=sent > 1)
+        throttled = self._throttled.setdefault(key, ThrottledRequests())
+        throttled.backoff.throttled(sent, now, retry_after=retry_after)
+        throttled.add(requests, in_front=sent > 1)
 
-    def due(self, now: float, most: float = math.inf) -> list[list[Request]]:
-        """Take out the requests of every window that is full or late, a list for each batch; `most` batches at most."""
+    def due(self, now: float, max_batches: float = math.inf) -> list[list[Request]]:
+        """Remove the requests of every window that is full or whose time is up; return at most `max_batches` lists, one
+        per batch."""
         for key in [key for key, window in self._open.items() if window.closes_at <= now]:
             self._close(key)
         batches: list[list[Request]] = []
         for _ in range(len(self._closed)):
             key, window = self._closed.popleft()
-            if key in self._held:
-                self._held[key].add(window)
-            elif len(window) and len(batches) >= most:
+            if key in self._throttled:
+                self._throttled[key].add(window)
+            elif len(window) and len(batches) >= max_batches:
                 self._closed.append((key, window))
             elif len(window):
                 batches.append(list(window))
-        for held in self._held.values():
-            if len(batches) < most and len(held) and held.backoff.ready_at <= now:
-                batches.append(held.take(self._new_window(next(iter(held)), -math.inf)))
-                held.backoff.submitted(now)
+        for throttled in self._throttled.values():
+            if len(batches) < max_batches and len(throttled) and throttled.backoff.ready_at <= now:
+                batches.append(throttled.pop_batch(self._new_window(next(iter(throttled)), -math.inf)))
+                throttled.backoff.submitted(now)
         return batches
 
     def next_due(self) -> float:
-        """When the next window's time is up, or the upstream may have room for one; infinite while there is none."""
+        """When the next window's time is up, or throttled requests may leave; infinite if neither."""
         late = (window.closes_at for window in self._open.values())
-        held = (held.backoff.ready_at for held in self._held.values() if len(held))
-        return min((*late, *held), default=math.inf)
+        throttled = (throttled.backoff.ready_at for throttled in self._throttled.values() if len(throttled))
+        return min((*late, *throttled), default=math.inf)
 
-    def taken(self, key: Hashable, requests: int, now: float) -> None:
+    def accepted(self, key: Hashable, requests: int, now: float) -> None:
         """The upstream works on a batch of so many requests of that kind."""
-        held = self._held.get(key)
-        if held is None:
+        throttled = self._throttled.get(key)
+        if throttled is None:
             return
-        held.backoff.taken(requests, now)
-        if held.backoff.most_requests >= self._batch_size and not len(held):
-            del self._held[key]  # there is room again
+        throttled.backoff.accepted(requests, now)
+        if throttled.backoff.max_requests >= self._batch_size and not len(throttled):
+            del self._throttled[key]  # the upstream has capacity again
 
-    def eased(self, key: Hashable, now: float) -> None:
-        """A batch of that kind, which the upstream had taken, has ended."""
-        if key in self._held:
-            self._held[key].backoff.eased(now)
+    def batch_ended(self, key: Hashable, now: float) -> None:
+        """An accepted batch of that kind has ended."""
+        if key in self._throttled:
+            self._throttled[key].backoff.batch_ended(now)
 
     def fail_all(self, error_for: ErrorFor) -> None:
-        """Empty every window and give each request the error that `error_for` makes for it."""
+        """Empty every window, and settle each request with its own error from `error_for`."""
         requests = [request for place in self._all() for request in place]
-        self._open, self._closed, self._held = {}, deque(), {}
+        self._open, self._closed, self._throttled = {}, deque(), {}
         for request in requests:
             request.settle(error_for(request, None))
 
@@ -200,5 +203,5 @@ class Windows:
     def _new_window(self, request: Request, now: float) -> Window:
         return Window(request.account.provider, self._batch_size, now)
 
-    def _all(self) -> list[Window | Held]:
-        return [*(window for _, window in self._closed), *self._held.values(), *self._open.values()]
+    def _all(self) -> list[Window | ThrottledRequests]:
+        return [*(window for _, window in self._closed), *self._throttled.values(), *self._open.values()]

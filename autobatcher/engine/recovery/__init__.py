@@ -1,1 +1,1 @@
-"""Requests that come back after a crash or a disconnect, and the lines and answers that are kept for them."""
+"""Requests that find their line or answer in an earlier batch, and what batches record in the journal."""

@@ -1,4 +1,4 @@
-"""What a batch tells the journal of itself and its lines. It waits only for what must be on disk before a step."""
+"""What a batch records in the journal about itself and its lines. Waits only where a step requires it on disk."""
 
 from __future__ import annotations
 
@@ -19,93 +19,93 @@ from ..request import Answer, Request
 from .unclaimed import UnclaimedLines
 
 if TYPE_CHECKING:
-    from ..journal.journal import Journal  # at run time only where one is used: there are Pythons without sqlite3
+    from ..journal.journal import Journal  # imported at run time only if used: some Pythons lack sqlite3
 
 
-class _Hold(Enum):
-    """Who writes a batch's record."""
+class _RecordState(Enum):
+    """Who may write a batch's record."""
 
     UNWRITTEN = auto()
-    """Nobody: there is none yet."""
+    """Nobody: it does not exist yet."""
 
     OURS = auto()
-    """This life of the batch."""
+    """This `Batch`."""
 
-    LET_GO = auto()
-    """Not this life: the record is ended or forgotten, or another life has it."""
+    RELEASED = auto()
+    """Not this `Batch`: the record is ended, forgotten, or handed over to another one."""
 
 
 class BatchLog:
-    """That of a batch in no journal: nothing is told to nobody. See `JournalBatchLog`."""
+    """Null object used when no journal is configured. See `JournalBatchLog`."""
 
-    is_kept: bool = False
+    is_journaled: bool = False
     keeps_answers: bool = False
-    wants_more: bool = False
+    wants_lines: bool = False
     awaits_callers: bool = False
     has_unclaimed_lines: bool = False
 
     @property
     def handed_over(self) -> anyio.Event:
-        """Set once another life of the batch has its record."""
+        """Set once another `Batch` owns the record."""
         return anyio.Event()
 
     async def intend(self, lines: list[tuple[str, Request]]) -> None:
-        """Before the upload. Raises `JournalError`: then it must not be made."""
+        """Record the intent to upload. If this raises `JournalError`, do not upload."""
 
     async def creating(self, file_id: str) -> None:
-        """Before each try of the creation. Raises `JournalError`: then it must not be made."""
+        """Record a try of the creation. If this raises `JournalError`, do not create."""
 
-    def moved(self, state: BatchState) -> None:
-        """The upstream said this of the batch, which exists."""
+    def state_changed(self, state: BatchState) -> None:
+        """Record the state of the created batch."""
 
     def cancelling(self) -> None:
-        """We are about to cancel the batch: lines that it has not answered are not refused because of that."""
+        """Record that we cancel the batch. Lines without an answer were not refused then."""
 
     def settled(self, request: Request, outcome: Answer | BatchError) -> None:
-        """A caller is about to get this outcome."""
+        """A request is about to get this outcome."""
 
-    def unclaimed(self, custom_id: str, outcome: Answer | BatchError) -> None:
-        """A line came that no caller waits for."""
+    def unclaimed_result(self, custom_id: str, outcome: Answer | BatchError) -> None:
+        """A line was read that no request waits for."""
 
-    def left(self, request: Request) -> None:
-        """A caller left; its line stays."""
+    def caller_left(self, request: Request) -> None:
+        """A caller left. Its line becomes unclaimed."""
 
-    def returned(self, custom_id: str) -> None:
-        """A caller waits for a line that was unclaimed."""
+    def caller_attached(self, custom_id: str) -> None:
+        """A request waits for a line that was unclaimed."""
 
-    def dropped(self, custom_id: str) -> None:
-        """A line has come to nothing, or its request goes into another batch."""
+    def line_dropped(self, custom_id: str) -> None:
+        """A line failed, or its request goes into another batch."""
 
     def drop_unanswered(self) -> None:
-        """No unclaimed line of the batch can be had any more: it has been read, or is given up."""
+        """Drop the unclaimed lines: they cannot be answered any more."""
 
     def end(self) -> None:
-        """Nothing of the batch is left to be done."""
+        """Nothing is left to do for the batch."""
 
     def forget(self) -> None:
-        """The batch never was."""
+        """The batch was never created, or is gone with its answers."""
 
-    async def room(self) -> None:
-        """Wait while the journal has more to write than is good."""
+    async def drain(self) -> None:
+        """Wait while the journal has too much to write."""
 
 
 NULL_BATCH_LOG = BatchLog()
 
 
 class JournalBatchLog(BatchLog):
-    """That of a batch in a journal.
+    """The log of a batch in a journal.
 
     Args:
-        unclaimed: those of its lines that nobody waits for and that have no answer, by custom_id.
-        give_back: takes the answer of a settled request that did not reach its caller.
-        is_awaited: whether these lines are of an earlier process, so that their callers may yet come.
+        unclaimed: the batch's lines that have no answer and no request.
+        give_back: receives a settled request whose caller did not get the answer.
+        is_awaited: whether these lines are of an earlier process, so that their requests may still come.
 
     Attributes:
-        wants_more: whether there are lines to be read that nobody waits for.
-        awaits_callers: whether there are lines whose callers may yet come: those of an earlier process.
+        wants_lines: whether lines must be read that no request waits for.
+        awaits_callers: whether there are lines of an earlier process whose requests may still come.
     """
 
-    is_kept = True
+    is_journaled = True
 
     def __init__(
         self,
@@ -125,14 +125,14 @@ class JournalBatchLog(BatchLog):
         self._unclaimed = {line.custom_id: line for line in unclaimed}
         self._awaited = set(self._unclaimed) if is_awaited else set()
         self._give_back = give_back
-        self._hold = _Hold.OURS if record.created_at else _Hold.UNWRITTEN
+        self._record_state = _RecordState.OURS if record.created_at else _RecordState.UNWRITTEN
 
     @property
     def handed_over(self) -> anyio.Event:
         return self._handed_over
 
     @property
-    def wants_more(self) -> bool:  # type: ignore[override]  # a constant there
+    def wants_lines(self) -> bool:  # type: ignore[override]  # a constant there
         return bool(self._unclaimed) and self.keeps_answers
 
     @property
@@ -141,24 +141,24 @@ class JournalBatchLog(BatchLog):
 
     @property
     def has_unclaimed_lines(self) -> bool:  # type: ignore[override]  # a constant there
-        """Whether there are lines that may yet have an answer and that nobody waits for."""
+        """Whether there are unclaimed lines that may still be answered."""
         return bool(self._unclaimed)
 
     def hand_over(self) -> list[UnclaimedLine]:
-        """Give the record to another life of the batch, which may have begun by now: this one never writes it again.
+        """Release the record to another `Batch`, which may exist already. This log never writes it again.
 
-        Returns the lines that may yet have an answer and that nobody waits for. They are the other life's.
+        Returns the unclaimed lines that may still be answered. They belong to the other `Batch`.
         """
         lines = list(self._unclaimed.values())
         self._unclaimed.clear()
-        self._hold = _Hold.LET_GO
+        self._record_state = _RecordState.RELEASED
         self._handed_over.set()
         return lines
 
     async def intend(self, lines: list[tuple[str, Request]]) -> None:
         now = self._journal.wall_clock()
         models = sorted({request.model for _, request in lines})
-        self._hold = _Hold.OURS
+        self._record_state = _RecordState.OURS
         self._change(request_count=len(lines), models=models, created_at=now, changed_at=now)
         await self._journal.intend(self.record, [(number_of(id_), r.endpoint, r.body) for id_, r in lines])
 
@@ -166,7 +166,7 @@ class JournalBatchLog(BatchLog):
         self._change(stage="creating", file_id=file_id, changed_at=self._journal.wall_clock())
         await self._journal.creating(self.record.idempotency_key, file_id)
 
-    def moved(self, state: BatchState) -> None:
+    def state_changed(self, state: BatchState) -> None:
         counts = {} if state.counts is None else {"completed": state.counts.completed, "failed": state.counts.failed}
         self._write(stage="created", batch_id=state.id, status=state.status, **counts)
 
@@ -176,35 +176,35 @@ class JournalBatchLog(BatchLog):
     def settled(self, request: Request, outcome: Answer | BatchError) -> None:
         if isinstance(outcome, Answer) and not outcomes.is_retryable(outcome):
             self._journal.answer(self.record.idempotency_key, outcome, is_taken=True)
-            request.on_lost = self._give_back
+            request.on_undelivered = self._give_back
         elif isinstance(outcome, Answer | BatchEndedError):
-            self.dropped(request.custom_id)
+            self.line_dropped(request.custom_id)
         else:
-            self.left(request)
+            self.caller_left(request)
 
-    def unclaimed(self, custom_id: str, outcome: Answer | BatchError) -> None:
+    def unclaimed_result(self, custom_id: str, outcome: Answer | BatchError) -> None:
         if custom_id not in self._unclaimed:
             return
         self._awaited.discard(custom_id)
         if not isinstance(outcome, Answer) or outcomes.is_retryable(outcome):
-            self.dropped(custom_id)
+            self.line_dropped(custom_id)
             return
         self._journal.answer(self.record.idempotency_key, outcome, is_taken=False)
         line = self._unclaimed.pop(custom_id)
         line.is_stored, line.unclaimed_since = True, self._journal.wall_clock()
 
-    def left(self, request: Request) -> None:
-        if self._hold is _Hold.UNWRITTEN:
+    def caller_left(self, request: Request) -> None:
+        if self._record_state is _RecordState.UNWRITTEN:
             return
         line = UnclaimedLine(self.record.idempotency_key, number_of(request.custom_id), self._journal.wall_clock())
         self._unclaimed[request.custom_id] = line
         self._unclaimed_lines.add(digest_of(request.endpoint, request.body, self.record.account), line)
 
-    def returned(self, custom_id: str) -> None:
+    def caller_attached(self, custom_id: str) -> None:
         self._unclaimed.pop(custom_id, None)
         self._awaited.discard(custom_id)
 
-    def dropped(self, custom_id: str) -> None:
+    def line_dropped(self, custom_id: str) -> None:
         line = self._unclaimed.pop(custom_id, None)
         if line is not None:
             line.is_gone = True
@@ -216,28 +216,28 @@ class JournalBatchLog(BatchLog):
         self._unclaimed.clear()
 
     def end(self) -> None:
-        if self._let_go():
-            if self.keeps_answers:  # if not, results are read again, as long as the upstream has them
+        if self._release_record():
+            if self.keeps_answers:  # otherwise results are read again while the upstream has them
                 self.drop_unanswered()
             self._change(stage="ended")
             self._journal.end(self.record.idempotency_key)
 
     def forget(self) -> None:
-        if self._let_go():
+        if self._release_record():
             self.drop_unanswered()
             self._journal.forget(self.record.idempotency_key)
 
-    async def room(self) -> None:
-        await self._journal.room()
+    async def drain(self) -> None:
+        await self._journal.drain()
 
     def _write(self, **fields: Any) -> None:
-        if self._hold is _Hold.OURS:
+        if self._record_state is _RecordState.OURS:
             self._change(**fields)
             self._journal.update(self.record.idempotency_key, **fields)
 
-    def _let_go(self) -> bool:
-        """Write the record for the last time; False if it is not ours to write."""
-        was_ours, self._hold = self._hold is _Hold.OURS, _Hold.LET_GO
+    def _release_record(self) -> bool:
+        """Allow the last write of the record; False if it is not ours to write."""
+        was_ours, self._record_state = self._record_state is _RecordState.OURS, _RecordState.RELEASED
         return was_ours
 
     def _change(self, **fields: object) -> None:

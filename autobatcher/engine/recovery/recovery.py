@@ -1,6 +1,5 @@
-"""Requests that come back: after a crash, or because their caller left and tries again. Each takes the place of one
-that asked the same, in the batch that runs or with the answer that is there.
-"""
+"""Matches requests to lines of earlier batches, after a crash or when a caller retries. A matched request waits in the
+running batch, or gets the stored answer."""
 
 from __future__ import annotations
 
@@ -25,39 +24,39 @@ from .replay_queue import ReplayQueue
 from .unclaimed import UnclaimedLines
 
 if TYPE_CHECKING:
-    from ..journal.journal import Journal  # at run time only where one is used: there are Pythons without sqlite3
+    from ..journal.journal import Journal  # imported at run time only if used: some Pythons lack sqlite3
 
 READ_AT_ONCE = 500
-"""Stored answers: so that none waits for the last one of thousands."""
+"""Stored answers per query, so that none waits for the last of thousands."""
 
 ADDED_AT_ONCE = 5_000
-"""Free lines of a journal that is opened, some milliseconds' worth; then others have their turn."""
+"""Unclaimed lines to add before other tasks may run. Takes some milliseconds."""
 
-MOST_ACCOUNTS = 1_000
-"""Whose fingerprints are kept; a proxy that forwards keys sees many."""
-
-
-MOST_RECORDS = 10_000
-"""Of batches that were read here, where a journal keeps no answers."""
+MAX_ACCOUNTS = 1_000
+"""Maximum number of cached fingerprints: a proxy that forwards keys sees many accounts."""
 
 
-class Resumed(Protocol):
-    """A batch that somebody can be attached to; see `Batch`."""
+MAX_RECORDS = 10_000
+"""Maximum number of remembered batches that were read here, if the journal stores no answers."""
+
+
+class AttachableBatch(Protocol):
+    """A batch that requests can be attached to; see `Batch`."""
 
     log: BatchLog
 
     @property
-    def takes_lines(self) -> bool: ...
+    def accepts_lines(self) -> bool: ...
 
     def attach(self, line: UnclaimedLine, request: Request) -> None: ...
 
 
 class Recovery:
-    """Holds the journal open, and knows which of its lines are unclaimed.
+    """Owns the journal, and knows its unclaimed lines.
 
     Args:
-        resume: makes a batch of an earlier process one of this engine's again.
-        add: takes a request that has no line here into a window.
+        resume: makes a batch from a record of the journal.
+        add: queues a request that matches no line.
         emit: is told how many requests got stored answers.
     """
 
@@ -66,7 +65,7 @@ class Recovery:
         journal: Journal,
         settings: Settings,
         *,
-        resume: Callable[[JournalBatchLog, Account], Resumed],
+        resume: Callable[[JournalBatchLog, Account], AttachableBatch],
         add: Callable[[Request], None],
         emit: Emit,
     ) -> None:
@@ -76,71 +75,71 @@ class Recovery:
         self._add = add
         self._emit = emit
         self._is_open = False
-        self._arrivals = _Arrivals()
+        self._early = _EarlyRequests()
         self._replay_queue = ReplayQueue(self._unclaim)
         self._unclaimed_lines = UnclaimedLines()
-        # Free lines without an answer, of batches that are not alive here, by idempotency key.
-        self._of_batches: defaultdict[str, list[UnclaimedLine]] = defaultdict(list)
-        self._unfinished: defaultdict[bytes, list[BatchRecord]] = defaultdict(list)  # by account, until it is seen
-        self._records: dict[str, BatchRecord] = {}  # of batches that are not alive here, by idempotency_key
-        self._read_records: dict[str, BatchRecord] = {}  # of those of them that were read to their end
-        self._batches: dict[str, Resumed] = {}  # of those that are
-        self._of_earlier_processes: set[str] = set()  # idempotency keys of batches that nobody here has asked for yet
+        # "Idle" batches have no `Batch` here. Keys of these dicts are idempotency keys, unless noted.
+        self._lines_by_batch: defaultdict[str, list[UnclaimedLine]] = defaultdict(list)
+        self._unfinished: defaultdict[bytes, list[BatchRecord]] = defaultdict(list)  # by account fingerprint
+        self._records: dict[str, BatchRecord] = {}  # of idle batches
+        self._read_records: dict[str, BatchRecord] = {}  # of idle batches that were read to the end
+        self._batches: dict[str, AttachableBatch] = {}
+        self._unvisited: set[str] = set()  # batches of earlier processes that no request here has claimed yet
         self._fingerprints: dict[Account, bytes] = {}
 
     def __len__(self) -> int:
         """How many requests wait here."""
-        return len(self._arrivals) + len(self._replay_queue)
+        return len(self._early) + len(self._replay_queue)
 
     async def open(self) -> None:
-        """Take possession of the journal. Raises `JournalError`."""
+        """Take the journal and load its unclaimed lines. Raises `JournalError`."""
         contents = await self._journal.open()
         for number, (digest, line) in enumerate(contents.unclaimed_lines, start=1):
             if number % ADDED_AT_ONCE == 0:
                 await checkpoint()
             self._unclaimed_lines.add(digest, line)
             if not line.is_stored:
-                self._of_batches[line.idempotency_key].append(line)
-        self._of_earlier_processes = {record.idempotency_key for record in contents.batches}
+                self._lines_by_batch[line.idempotency_key].append(line)
+        self._unvisited = {record.idempotency_key for record in contents.batches}
         for record in contents.batches:
             self._records[record.idempotency_key] = record
             if record.stage != "ended":
                 self._unfinished[record.account].append(record)
         self._is_open = True
-        for request in self._arrivals.take_all():
-            if not self.take(request):
+        for request in self._early.pop_all():
+            if not self.claim(request):
                 self._add(request)
 
     async def run(self) -> None:
-        """Give away stored answers, until cancelled."""
+        """Deliver stored answers, until cancelled."""
         while True:
             await self._replay_queue.wait()
             some = self._replay_queue.next(READ_AT_ONCE)
             try:
                 found = await self._journal.answers([line for _, line in some])
             except JournalError as error:
-                self._refuse(some, outcomes.journal_error_for(error))
+                self._fail_replays(some, outcomes.journal_error_for(error))
             else:
-                self._give(some, found)
+                self._deliver(some, found)
 
     async def close(self, ending: SessionEnding) -> None:
-        """Let the journal go. See `Journal.close`."""
+        """Release the journal. See `Journal.close`."""
         await self._journal.close(ending)
 
     # ---- requests ----
 
-    def take(self, request: Request) -> bool:
-        """Give `request` a place in here or in an earlier batch; False if nothing here asked the same."""
+    def claim(self, request: Request) -> bool:
+        """Let `request` claim a matching line, and wait here or in its batch; False if none matches."""
         if not self._is_open:
-            self._arrivals.add(request)
+            self._early.add(request)
             return True
         if not self._unclaimed_lines and not self._unfinished:
             return False
         account = self._fingerprint(request.account)
         for record in self._unfinished.pop(account, ()):
-            self._batch_of(record.idempotency_key, request.account)
+            self._live_batch(record.idempotency_key, request.account)
         line = (
-            self._unclaimed_lines.take(digest_of(request.endpoint, request.body, account))
+            self._unclaimed_lines.claim(digest_of(request.endpoint, request.body, account))
             if self._unclaimed_lines
             else None
         )
@@ -149,7 +148,7 @@ class Recovery:
         if line.is_stored:
             self._replay_queue.add(request, line)
         else:
-            batch = self._batch_of(line.idempotency_key, request.account)
+            batch = self._live_batch(line.idempotency_key, request.account)
             if batch is None:
                 return False
             batch.attach(line, request)
@@ -157,12 +156,12 @@ class Recovery:
         return True
 
     def fail_all(self, error_for: ErrorFor) -> None:
-        """Everyone who waits here is told so."""
-        for request in (*self._arrivals.take_all(), *self._replay_queue.take_all()):
+        """Settle each request that waits here with an error of its own."""
+        for request in (*self._early.pop_all(), *self._replay_queue.pop_all()):
             request.settle(error_for(request, None))
 
     def give_back(self, request: Request) -> None:
-        """The answer to a request did not reach its caller: another one may have it."""
+        """Make the answer of a request available again, because it did not reach its caller."""
         idempotency_key = request.custom_id.rpartition("-")[0]
         self._journal.give_back(idempotency_key, request.custom_id)
         is_stored = not self._journal.is_hash_only
@@ -174,23 +173,23 @@ class Recovery:
         digest = digest_of(request.endpoint, request.body, self._fingerprint(request.account))
         self._unclaimed_lines.add(digest, line)
 
-    def _refuse(self, some: list[tuple[Request, UnclaimedLine]], error_for: ErrorFor) -> None:
-        """The journal cannot be read just now: whoever tries again may have the same line."""
+    def _fail_replays(self, some: list[tuple[Request, UnclaimedLine]], error_for: ErrorFor) -> None:
+        """Fail requests whose answers cannot be read now. Their lines can be claimed again."""
         for request, line in some:
             if self._replay_queue.remove(request):
                 self._unclaim(request, line)
                 request.settle(error_for(request, None))
 
-    def _give(self, some: list[tuple[Request, UnclaimedLine]], found: list[StoredAnswer | None]) -> None:
+    def _deliver(self, some: list[tuple[Request, UnclaimedLine]], found: list[StoredAnswer | None]) -> None:
         given = []
         for (request, line), stored in zip(some, found, strict=True):
             if not self._replay_queue.remove(request):
-                continue  # its caller left meanwhile
+                continue  # its caller has left
             if stored is None:
                 self._add(request)
             else:
-                self._journal.take(line)
-                request.custom_id, request.on_lost = line.custom_id, self.give_back
+                self._journal.mark_taken(line)
+                request.custom_id, request.on_undelivered = line.custom_id, self.give_back
                 request.settle(_answer(stored))
                 given.append(request)
         if given:
@@ -200,7 +199,7 @@ class Recovery:
     # ---- batches ----
 
     def new_log(self, idempotency_key: str, first: Request) -> JournalBatchLog:
-        """For a batch of requests like `first` that is not yet in the journal."""
+        """Make the log of a new batch of requests like `first`."""
         if (too_old := self._journal.sweep()) is not None:
             self._unclaimed_lines.forget_old(*too_old)
         account = first.account
@@ -217,43 +216,43 @@ class Recovery:
         )
         return JournalBatchLog(self._journal, self._unclaimed_lines, record, (), self.give_back)
 
-    def lives(self, batch: Resumed) -> None:
-        """A batch is alive in this engine."""
+    def batch_started(self, batch: AttachableBatch) -> None:
+        """Register a batch that runs in this engine."""
         idempotency_key = _log_of(batch).record.idempotency_key
         self._batches[idempotency_key] = batch
         self._records.pop(idempotency_key, None)
         self._read_records.pop(idempotency_key, None)
 
-    def over(self, batch: Resumed) -> None:
-        """It is not any more."""
+    def batch_ended(self, batch: AttachableBatch) -> None:
+        """Unregister a batch."""
         log = _log_of(batch)
         idempotency_key = log.record.idempotency_key
         if self._batches.get(idempotency_key) is batch:
             del self._batches[idempotency_key]
             unclaimed = log.hand_over()
             if unclaimed:
-                self._records[idempotency_key], self._of_batches[idempotency_key] = log.record, unclaimed
-            elif self._journal.is_hash_only:  # an answer that is given back must be read again
+                self._records[idempotency_key], self._lines_by_batch[idempotency_key] = log.record, unclaimed
+            elif self._journal.is_hash_only:  # a returned answer must be read again
                 self._read_records[idempotency_key] = log.record
-                while len(self._read_records) > MOST_RECORDS:
+                while len(self._read_records) > MAX_RECORDS:
                     del self._read_records[next(iter(self._read_records))]
 
-    def _batch_of(self, idempotency_key: str, account: Account) -> Resumed | None:
-        """The batch, resumed if need be; None if it is not known any more."""
+    def _live_batch(self, idempotency_key: str, account: Account) -> AttachableBatch | None:
+        """Return the batch, resumed if necessary; None if it is unknown."""
         batch = self._batches.get(idempotency_key)
-        if batch is not None and batch.takes_lines:
+        if batch is not None and batch.accepts_lines:
             return batch
         record = self._record_of(idempotency_key) if batch is None else _log_of(batch).record
         if record is None:
             return None
-        unclaimed = self._of_batches.pop(idempotency_key, []) if batch is None else _log_of(batch).hand_over()
-        is_awaited = idempotency_key in self._of_earlier_processes
-        self._of_earlier_processes.discard(idempotency_key)
+        unclaimed = self._lines_by_batch.pop(idempotency_key, []) if batch is None else _log_of(batch).hand_over()
+        is_awaited = idempotency_key in self._unvisited
+        self._unvisited.discard(idempotency_key)
         log = JournalBatchLog(
             self._journal, self._unclaimed_lines, record, unclaimed, self.give_back, is_awaited=is_awaited
         )
         batch = self._resume(log, account)
-        self.lives(batch)
+        self.batch_started(batch)
         return batch
 
     def _record_of(self, idempotency_key: str) -> BatchRecord | None:
@@ -262,13 +261,13 @@ class Recovery:
     def _fingerprint(self, account: Account) -> bytes:
         known = self._fingerprints.get(account)
         if known is None:
-            if len(self._fingerprints) >= MOST_ACCOUNTS:
+            if len(self._fingerprints) >= MAX_ACCOUNTS:
                 self._fingerprints.clear()
             known = self._fingerprints[account] = fingerprint(account)
         return known
 
 
-def _log_of(batch: Resumed) -> JournalBatchLog:
+def _log_of(batch: AttachableBatch) -> JournalBatchLog:
     assert isinstance(batch.log, JournalBatchLog)
     return batch.log
 
@@ -278,7 +277,7 @@ def _answer(stored: StoredAnswer) -> Answer:
     return Answer(stored.status_code, stored.body, stored.request_id, stored.batch_id, custom_id)
 
 
-class _Arrivals:
+class _EarlyRequests:
     """Requests that came before the journal was open."""
 
     batch_id: None = None
@@ -294,10 +293,10 @@ class _Arrivals:
         request.holder = self
 
     def withdraw(self, request: Request) -> None:
-        """A caller is gone: its request is never sent."""
+        """The caller left: its request is never sent."""
         del self._requests[request]
 
-    def take_all(self) -> list[Request]:
+    def pop_all(self) -> list[Request]:
         requests = list(self._requests)
         self._requests.clear()
         return requests

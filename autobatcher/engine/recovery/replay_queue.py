@@ -1,4 +1,4 @@
-"""Requests whose answers are in the journal, and are about to be read. Only the wait for the next is asynchronous."""
+"""Requests whose answers are stored in the journal and about to be read."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from ..request import Request
 
 
 class ReplayQueue:
-    """Where they wait, in their order.
+    """The queue of these requests, in order.
 
     Args:
-        on_left: is given the line of a caller who left.
+        on_withdraw: called with the request and line of a caller who left.
     """
 
     batch_id: None = None
 
-    def __init__(self, on_left: Callable[[Request, UnclaimedLine], None]) -> None:
-        self._on_left = on_left
+    def __init__(self, on_withdraw: Callable[[Request, UnclaimedLine], None]) -> None:
+        self._on_withdraw = on_withdraw
         self._next: deque[tuple[Request, UnclaimedLine]] = deque()
         self._requests: dict[Request, UnclaimedLine] = {}
         self._is_filled = anyio.Event()
@@ -30,7 +30,7 @@ class ReplayQueue:
         return len(self._requests)
 
     async def wait(self) -> None:
-        """Until there is something to read."""
+        """Wait until the queue is not empty."""
         if not self._next:
             self._is_filled = anyio.Event()
             await self._is_filled.wait()
@@ -42,18 +42,18 @@ class ReplayQueue:
         self._is_filled.set()
 
     def next(self, most: int) -> list[tuple[Request, UnclaimedLine]]:
-        """Those that have waited for longest. They still can leave; see `remove`."""
+        """Return up to `most` of the oldest requests. Their callers may still leave; see `remove`."""
         return [self._next.popleft() for _ in range(min(most, len(self._next)))]
 
     def remove(self, request: Request) -> bool:
-        """Take a request out; False if it has left."""
+        """Remove a request; False if its caller has left."""
         return self._requests.pop(request, None) is not None
 
     def withdraw(self, request: Request) -> None:
-        """A caller is gone; the next one who asks the same may have the line, at once."""
-        self._on_left(request, self._requests.pop(request))
+        """The caller left. The next identical request can claim the line at once."""
+        self._on_withdraw(request, self._requests.pop(request))
 
-    def take_all(self) -> list[Request]:
+    def pop_all(self) -> list[Request]:
         requests = list(self._requests)
         self._requests.clear()
         self._next.clear()

@@ -1,4 +1,4 @@
-"""Which lines of earlier batches nobody waits for, by what they asked. Pure."""
+"""Unclaimed lines of earlier batches, by what they ask. Pure."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from ..journal.records import UnclaimedLine
 
 
 class UnclaimedLines:
-    """Lines of batches, each of which one request can have. Equal requests are counted: five lines serve five."""
+    """Lines of batches that requests can claim. Identical requests are not merged: five lines serve five."""
 
     def __init__(self) -> None:
         self._lines: dict[bytes, deque[UnclaimedLine]] = {}
@@ -18,11 +18,11 @@ class UnclaimedLines:
         return bool(self._lines)
 
     def add(self, digest: bytes, line: UnclaimedLine) -> None:
-        """Nobody waits for `line` now."""
+        """Make `line` claimable."""
         self._lines.setdefault(digest, deque()).append(line)
 
     def forget_old(self, stored_before: float, unread_before: float) -> None:
-        """Forget answers that were there before the first moment, and lines free since before the second one."""
+        """Forget answers stored before `stored_before`, and lines unclaimed since before `unread_before`."""
         for digest, lines in list(self._lines.items()):
             kept = [
                 line for line in lines if line.unclaimed_since >= (stored_before if line.is_stored else unread_before)
@@ -32,13 +32,13 @@ class UnclaimedLines:
             else:
                 del self._lines[digest]
 
-    def take(self, digest: bytes) -> UnclaimedLine | None:
-        """The line that has been free for longest and asked the same; None if there is none."""
+    def claim(self, digest: bytes) -> UnclaimedLine | None:
+        """Remove and return the oldest line with this digest; None if there is none."""
         lines = self._lines.get(digest)
-        taken = None
-        while lines and taken is None:
+        claimed = None
+        while lines and claimed is None:
             line = lines.popleft()
-            taken = None if line.is_gone else line
+            claimed = None if line.is_gone else line
         if lines is not None and not lines:
             del self._lines[digest]
-        return taken
+        return claimed
