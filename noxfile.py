@@ -222,7 +222,6 @@ def seeds(session: nox.Session) -> None:
         "pytest",
         "tests/engine/test_properties.py",
         "tests/journal/test_restarts.py",
-        "--timeout=3600",
         "-o",
         "faulthandler_timeout=0",
         env={"HYPOTHESIS_SEEDS": count},

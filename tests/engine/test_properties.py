@@ -216,6 +216,7 @@ class Run:
 
 
 @pytest.mark.proves("faults", "all of these, mixed at random with cancellations and closes")
+@pytest.mark.timeout(3600 if SEEDS else 300, method="thread")  # the other method leaves trio's runner waiting for ever
 @given(plans)
 @EXAMPLES
 async def test_whatever_happens_every_caller_has_one_outcome_and_nothing_is_sent_twice(plan: Plan) -> None:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import anyio
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -112,6 +113,7 @@ plans = st.builds(
 )
 
 
+@pytest.mark.timeout(3600 if SEEDS else 300, method="thread")  # the other method leaves trio's runner waiting for ever
 @EXAMPLES
 @given(plan=plans)
 async def test_whenever_programs_die_the_last_one_has_all_answers_and_each_was_paid_once(
