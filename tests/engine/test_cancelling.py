@@ -1,4 +1,4 @@
-"""A cancellation that fails makes us look whether the batch has ended."""
+"""A failed cancellation makes us poll whether the batch has ended."""
 
 from __future__ import annotations
 
@@ -60,7 +60,8 @@ async def test_a_cancellation_that_is_refused_for_good_is_told_and_gives_its_pla
 
 
 async def test_a_lookup_that_fails_once_leaves_no_uncertain_batch_running() -> None:
-    """The creation's answer is lost, everybody leaves, and the lookup before the cancellation is refused once."""
+    """The response to the creation is lost, all callers leave, and the lookup before the cancellation is refused
+    once."""
     plan = FaultPlan(
         (
             HttpFault(operation="batches.create", nth=(1,), lose_answer=True),

@@ -1,4 +1,4 @@
-"""What becomes of a batch when its life ends: every combination that can occur, against a table."""
+"""What to do with a batch when its life ends: a table of all combinations that can occur."""
 
 from __future__ import annotations
 
@@ -29,22 +29,22 @@ ANY = None
 RUNS = {Phase.CREATING, Phase.RUNNING}
 STOPS = {Ending.WELL, Ending.BADLY, Ending.FOR_RERUN}
 
-# phase, cause, ending, journal, unread lines, cancels abandoned, cancels on close -> what becomes of it.
-# The first row that fits counts.
+# phase, cause, ending, journal, unread lines, cancels abandoned, cancels on close -> disposition.
+# The first matching row counts.
 TABLE = [
     # Nothing was created.
     ({Phase.QUEUED, Phase.UPLOADING}, ANY, ANY, ANY, ANY, ANY, ANY, FORGET),
-    # It has ended.
+    # The batch has ended.
     ({Phase.READ}, ANY, ANY, ANY, ANY, ANY, ANY, FINISHED),
     ({Phase.GONE}, ANY, ANY, {ANSWERS}, ANY, ANY, ANY, FINISHED),
     ({Phase.GONE}, ANY, ANY, ANY, ANY, ANY, ANY, FORGET),
     ({Phase.READING}, ANY, ANY, ANY, {True}, ANY, ANY, LEAVE),
     ({Phase.READING}, ANY, ANY, ANY, {False}, ANY, ANY, FINISHED),
-    # All that could be done was done.
+    # Nothing more can be done.
     ({Phase.CANCELLED, Phase.UNCONFIRMED}, ANY, ANY, ANY, ANY, ANY, ANY, LEAVE),
-    # It runs, or may. Its time is over.
+    # The batch may be running, and is past its deadline.
     (RUNS, {Cause.OVERDUE}, ANY, ANY, ANY, ANY, ANY, CANCEL),
-    # The engine runs on.
+    # The engine keeps running.
     (RUNS, {Cause.ABANDONED}, {Ending.NOT_YET}, ANY, ANY, {True}, ANY, CANCEL),
     (RUNS, {Cause.FAILED}, {Ending.NOT_YET}, JOURNALED, ANY, ANY, ANY, LEAVE),
     ({Phase.CREATING}, {Cause.FAILED}, {Ending.NOT_YET}, {NO}, ANY, ANY, ANY, CANCEL),
@@ -67,12 +67,12 @@ TABLE = [
 
 
 def can_occur(case: Case) -> bool:
-    """Whether a batch can end like that."""
+    """Whether a batch can end like this."""
     runs_on = case.ending is Ending.NOT_YET
     if case.cause is Cause.STOPPED and runs_on:
         return False
     if case.cause is Cause.OVER and case.phase in RUNS | {Phase.CANCELLED, Phase.UNCONFIRMED}:
-        return False  # whatever runs has another reason to end
+        return False  # a batch that may be running ends for another reason
     if case.cause is Cause.OVERDUE and case.phase not in {Phase.RUNNING, Phase.CANCELLED, Phase.UNCONFIRMED}:
         return False
     if case.cause is Cause.ABANDONED and runs_on and not case.cancels_abandoned:

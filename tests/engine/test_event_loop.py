@@ -1,4 +1,4 @@
-"""A task's waiter to wait in, on either loop, and where one loop is the other's guest."""
+"""Waiters on both event loops, and with trio as a guest of asyncio."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ async def test_a_task_that_is_cancelled_and_woken_at_once_leaves_once(woken_firs
 
 
 def test_a_client_works_in_trio_as_a_guest_of_asyncio() -> None:
-    """The asyncio loop runs there, too, but the callers are trio's."""
+    """An asyncio loop runs in this thread, too, but the callers are trio tasks."""
     emulator = Emulator()
 
     async def in_trio() -> str:

@@ -1,6 +1,6 @@
-"""Every fault that batches meet, through the library and through the proxy: what callers see, and what is billed.
+"""Every fault of a batch, through the library and through the proxy: what callers see, and what is billed.
 
-docs/faults.md is made of this table and of the tests it names beside it.
+docs/faults.md is generated from this table, and from other tests that it names.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ BAD = "text-1."
 
 @dataclass(frozen=True)
 class Case:
-    """Five callers, text-0. to text-4., meet some faults.
+    """Five callers, text-0. to text-4., and some faults.
 
     Args:
-        expected: what the callers see: "answer" or an HTTP status, for each or one for all.
-        billed: how many lines are executed and paid for in all, each once; None for: as many as there are answers.
+        expected: what the callers see: "answer" or an HTTP status, one for all or one for each.
+        billed: how many lines are executed and billed, each once; None for as many as there are answers.
         batches: how many batches are created; None for any number.
-        emulator, settings: of the upstream and of the client.
-        answer: stands between them.
+        emulator, settings: options of the upstream and of the client.
+        answer: intercepts calls to the upstream.
     """
 
     row: str
@@ -54,7 +54,7 @@ def one_bad(status: int) -> tuple[Answer | int, ...]:
 
 
 class _Once:
-    """An answer in between that is given to the first so many calls that match."""
+    """Intercepts the first `times` matching calls."""
 
     def __init__(self, method: str, ending: str, make: Callable[[Any], Any], times: int = 1) -> None:
         self._method, self._ending, self._make, self._times = method, ending, make, times
@@ -73,7 +73,7 @@ class _Once:
 
 
 async def _without_output_file_at_first(request: Any, send: Send) -> Any:
-    """Completed, with counts, and the files are named some seconds later."""
+    """The batch is completed, with counts, but its files are only named some seconds later."""
     response = await send(request)
     if request.method == "GET" and "/batches/" in request.url.path:
         await response.aread()
@@ -84,7 +84,7 @@ async def _without_output_file_at_first(request: Any, send: Send) -> Any:
 
 
 async def _counting_one_less(request: Any, send: Send) -> Any:
-    """The first batch says that it did not get to one of its lines."""
+    """The first batch reports that one of its lines was not executed."""
     response = await send(request)
     if request.method == "GET" and "/batches/" in request.url.path:
         await response.aread()
@@ -138,7 +138,7 @@ _PASSING_TROUBLE: dict[str, dict[str, Any]] = {
 }
 
 _ODD_KINDS: tuple[tuple[str, Any], ...] = (
-    ("drop", one_bad(502)),  # paid for, and not to be had: not paid for twice
+    ("drop", one_bad(502)),  # billed but unreadable: must not be billed twice
     ("null_custom_id", one_bad(502)),
     ("duplicate", "answer"),
     ("unknown_custom_id", "answer"),
@@ -252,7 +252,7 @@ LIKES = {
     "refused lines": ("openai",),
     "stuck": ("doubleword",),
 }
-"""What only one kind of upstream does; the others are done by both."""
+"""Cases that only one kind of upstream shows. All others run with both."""
 
 
 @asynccontextmanager
@@ -262,8 +262,8 @@ async def library(client: BatchOpenAI) -> AsyncGenerator[Any]:
 
 @asynccontextmanager
 async def proxy(client: BatchOpenAI) -> AsyncGenerator[Any]:
-    """An ordinary SDK client that knows the proxy's base URL only, in memory."""
-    app: Any = create_app(client, limits=CallLimits(heartbeat_seconds=0))  # in memory nothing can be cut off
+    """An ordinary SDK client, connected to the proxy in memory."""
+    app: Any = create_app(client, limits=CallLimits(heartbeat_seconds=0))  # in memory, nothing times out
     http: Any = httpx.AsyncClient(transport=httpx.ASGITransport(app), timeout=None)
     official = openai.AsyncOpenAI(base_url="http://proxy.test/v1", api_key="any", max_retries=0, http_client=http)
     async with official:
@@ -278,7 +278,7 @@ THROUGH_BOTH_DOORS = pytest.mark.parametrize(
     indirect=["anyio_backend"],
     ids=["library-asyncio", "library-trio", "proxy-trio"],
 )
-"""The proxy is trio's."""
+"""The proxy runs on trio only."""
 
 
 async def outcomes_at(door: Door, harness: Harness, settings: dict[str, Any]) -> list[Any]:
@@ -292,14 +292,14 @@ async def outcomes_at(door: Door, harness: Harness, settings: dict[str, Any]) ->
 
         for i in range(CALLERS):
             callers.start_soon(call, i)
-            await anyio.wait_all_tasks_blocked()  # so that the lines are in this order
+            await anyio.wait_all_tasks_blocked()  # keeps the lines in this order
     return outcomes
 
 
 def seen(i: int, outcome: Any) -> Answer | int:
     if isinstance(outcome, openai.APIError):
         status: int | None = getattr(outcome, "status_code")  # noqa: B009  (ours and the SDK's both have one)
-        return status or 502  # which the proxy says where nobody answered
+        return status or 502  # the proxy's status for an error without one
     assert outcome.choices[0].message.content == f"text-{i}."
     return "answer"
 

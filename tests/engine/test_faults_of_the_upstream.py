@@ -1,4 +1,4 @@
-"""What callers see when the upstream misbehaves, and that nothing is created or paid twice."""
+"""What callers see when the upstream misbehaves, and that nothing is created or billed twice."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ DAY = 86_400
 
 
 async def ask_many(harness: Harness, count: int, **settings: object) -> list[str | Exception]:
-    """Outcomes of `count` simultaneous calls, in their order."""
+    """Return the outcomes of `count` concurrent calls, in order."""
     outcomes: list[str | Exception] = [AssertionError("no outcome")] * count
     async with harness.client(**settings) as client:
 
@@ -173,11 +173,11 @@ async def test_an_upstream_that_cannot_be_reached_fails_every_caller_with_an_err
 
 
 async def test_a_creation_that_never_gets_through_leaves_nothing_running() -> None:
-    """The creation is processed, its answer lost, and the list that could tell is down as well."""
+    """The creation is processed, its response is lost, and listing batches fails as well."""
     plan = FaultPlan(
         (
             HttpFault(operation="batches.create", lose_answer=True),
-            HttpFault(operation="batches.list", first=25, status=500),  # longer than one lookup tries
+            HttpFault(operation="batches.list", first=25, status=500),  # longer than one lookup is retried
         )
     )
     async with open_harness(faults=plan, batch_seconds=500) as harness:

@@ -1,4 +1,4 @@
-"""Bounded everything: what one batch may hold, what may be queued, batches and polls; and nothing is left behind."""
+"""Limits: of one batch, of the queue, of batches and polls. And nothing is left behind."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ async def test_a_caller_who_waits_to_be_queued_can_leave_and_is_told_of_the_clos
             assert outcomes == ["first", "second"]
 
 
-async def test_the_gate_lets_in_in_turn_and_a_cancelled_one_takes_up_nothing() -> None:
+async def test_the_byte_limiter_admits_in_order_and_a_cancelled_waiter_takes_nothing() -> None:
     limiter = ByteLimiter(10)
     order: list[str] = []
 
@@ -132,14 +132,14 @@ async def test_the_gate_lets_in_in_turn_and_a_cancelled_one_takes_up_nothing() -
         await anyio.wait_all_tasks_blocked()
         nursery.start_soon(come, "small", 1)
         await anyio.wait_all_tasks_blocked()
-        assert order == []  # the small one would fit, but it is not its turn
+        assert order == []  # the small one would fit, but waiters are served in order
         limiter.release(8)
         await anyio.wait_all_tasks_blocked()
         assert sorted(order) == ["large", "small"]
         with anyio.move_on_after(1):
             await limiter.acquire(5)
         limiter.release(9)
-        await limiter.acquire(9)  # 1 + 9: the one who left takes up nothing
+        await limiter.acquire(9)  # 1 + 9: the cancelled waiter took nothing
 
 
 # ---- polls ----
@@ -184,7 +184,7 @@ def test_no_two_clients_wait_alike(monkeypatch: pytest.MonkeyPatch) -> None:
 # ---- backoff and rate limit ----
 
 
-def test_pressure_halves_waits_and_grows_again() -> None:
+def test_the_backoff_halves_batches_waits_and_grows_again() -> None:
     backoff = Backoff()
     backoff.submitted(0)
     assert backoff.ready_at == -math.inf  # nothing was ever refused
@@ -202,7 +202,7 @@ def test_pressure_halves_waits_and_grows_again() -> None:
     assert backoff.max_requests == 1
 
 
-def test_a_pace_lets_a_burst_go_and_spreads_the_rest() -> None:
+def test_the_rate_limiter_lets_a_burst_go_and_spreads_the_rest() -> None:
     limiter = RateLimiter(3)
     assert [limiter.reserve(10.0) for _ in range(7)] == [10, 10, 10, 3610, 3610, 3610, 7210]
     assert limiter.reserve(99_999.0) == 99_999.0
@@ -283,7 +283,7 @@ async def test_uploads_say_when_they_may_go() -> None:
     async with open_harness() as harness:
         await ask_many(harness, 1, http_client=between(harness, answer))
     assert b'name="expires_after[anchor]"' in seen[0]
-    assert str(25 * 3600 + 24 * 3600).encode() in seen[0]  # window and slack, and a day more
+    assert str(25 * 3600 + 24 * 3600).encode() in seen[0]  # window and slack, plus one day
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,5 @@
-"""Nothing is created twice, nothing paid for is lost, nothing nobody waits for runs on; whatever the upstream does."""
+"""Nothing is created twice, no paid answer is lost, and no batch without callers keeps running, whatever the upstream
+does."""
 
 from __future__ import annotations
 
@@ -95,7 +96,7 @@ async def test_a_creation_that_outlasts_its_gateway_is_found_and_not_repeated() 
 
 
 @pytest.mark.parametrize("status", [408, 409])
-@pytest.mark.parametrize("pairs", [0, 15, 16])  # with 16 of the user's own there is no room for our idempotency key
+@pytest.mark.parametrize("pairs", [0, 15, 16])  # 16 pairs leave no room for the idempotency key
 async def test_a_refusal_of_what_was_created_all_the_same_creates_no_second_batch(status: int, pairs: int) -> None:
     plan = FaultPlan((HttpFault(operation="batches.create", nth=(1,), status=status, after_processing=True),))
     async with open_harness(faults=plan, batch_seconds=50) as harness:
@@ -182,7 +183,7 @@ async def test_a_key_function_that_fails_once_while_polling_costs_nobody_their_a
     async def key() -> str:
         nonlocal calls
         calls += 1
-        if calls == 5:  # the SDK's own, the upload, the creation, a poll, this one
+        if calls == 5:  # the SDK's call, the upload, the creation, a poll, this one
             raise OSError("no answer of the token endpoint")
         return "k"
 
@@ -308,7 +309,7 @@ async def test_lines_of_those_who_left_are_not_paid_once_the_last_who_stayed_is_
     async with open_harness("doubleword", batch_seconds=1000) as harness, harness.client() as client:
         async with anyio.create_task_group() as stayers, anyio.create_task_group() as goers:
             stayers.start_soon(ask, client, "stays")
-            await anyio.wait_all_tasks_blocked()  # so that its line is the first to be done
+            await anyio.wait_all_tasks_blocked()  # so that its line is executed first
             for i in range(20):
                 goers.start_soon(ask, client, f"goes {i}")
             await wait_for_event(harness, "batch_submitted")
@@ -365,7 +366,7 @@ async def test_an_abandoned_batch_is_cancelled_though_the_upstream_is_down_for_a
         assert harness.emulator.statistics().running_batch_ids == ()
 
 
-async def test_a_cancellation_that_takes_longer_than_a_goodbye_is_waited_for_while_the_engine_runs() -> None:
+async def test_a_cancellation_that_takes_longer_than_a_shutdown_is_waited_for_while_the_engine_runs() -> None:
     plan = FaultPlan((HttpFault(operation="batches.cancel", delay_seconds=15),))
     async with open_harness(faults=plan, batch_seconds=5000) as harness, harness.client() as client:
         with anyio.move_on_after(10):
@@ -394,7 +395,7 @@ def operation_of(request: Any) -> str | None:
 
 
 def distorted(original: Any, operation: str, fields: dict[str, Any], whole: Any) -> Any:
-    """What a server says instead: other fields in its batch objects, or something else altogether."""
+    """What a server returns instead: other fields in its batch objects, or something else altogether."""
     if whole is not None or not isinstance(original, dict):
         return whole
     if operation == "list":

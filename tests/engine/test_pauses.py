@@ -1,4 +1,4 @@
-"""Refusals count from the first one in a row; a pause of the process, in which nobody asked, is none."""
+"""Patience counts from the first failure in a row. A pause of the process does not use it up."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def calls(harness: Any, operation: str) -> int:
 
 async def wait_for_calls(harness: Any, operation: str, count: int) -> None:
     with anyio.fail_after(10_000):
-        while calls(harness, operation) < count:  # noqa: ASYNC110  (the emulator tells nobody of a call)
+        while calls(harness, operation) < count:  # noqa: ASYNC110  (the emulator has no event for a call)
             await anyio.sleep(0.25)
 
 

@@ -1,8 +1,8 @@
-"""Random arrivals, cancellations, closes, pauses and upstream faults; what must hold whatever they are.
+"""Random arrivals, cancellations, closes, pauses and upstream faults, and the invariants that always hold.
 
-Exactly one outcome for each caller, the right answer for the right caller, billed at most once for each attempt,
-nothing left running upstream that nobody wants, no file left behind, nothing alive after the close. Deterministic by
-default; `HYPOTHESIS_SEEDS=N` runs N examples of fresh randomness.
+Exactly one outcome per caller, the right answer for each, billed at most once per attempt, no unwanted batch left
+running, no file left behind, no task left after the close. Deterministic by default; `HYPOTHESIS_SEEDS=N` runs N random
+examples.
 """
 
 from __future__ import annotations
@@ -144,7 +144,7 @@ plans = st.builds(
 
 
 class Run:
-    """One plan carried out: what happened to each caller."""
+    """Carries out one plan, and records what happened to each caller."""
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
@@ -159,7 +159,7 @@ class Run:
             isinstance(fault, HttpFault) and (fault.delay_seconds or fault.operation in ("files.delete", "files.list"))
             for fault in plan.faults.faults
         )
-        """The time for saying goodbye may not have been enough for deleting files."""
+        """The shutdown may have been too short to delete files."""
         self.has_natives = type(current_token().native_token).__module__.startswith("tests.")
 
     async def carry_out(self) -> None:
@@ -173,12 +173,12 @@ class Run:
             max_retries=self.plan.max_retries,
             http_client=self.harness.emulator.http_client(library=SDK_LIBRARY),
         )
-        with anyio.fail_after(3_000_000):  # nothing hangs
+        with anyio.fail_after(3_000_000):  # detects a hang
             async with client, anyio.create_task_group() as nursery:
                 for at, how_long in self.plan.pauses:
                     nursery.start_soon(self._pause, at, how_long)
                 for number, caller in enumerate(self.plan.callers):
-                    nursery.start_soon(self._live, client, caller, number)
+                    nursery.start_soon(self._run_caller, client, caller, number)
                 if self.plan.closes_at is not None:
                     await anyio.sleep(self.plan.closes_at)
                     await client.close()
@@ -188,7 +188,7 @@ class Run:
         await anyio.sleep(at)
         pause_process(how_long)
 
-    async def _live(self, client: BatchOpenAI, caller: Caller, number: int) -> None:
+    async def _run_caller(self, client: BatchOpenAI, caller: Caller, number: int) -> None:
         await anyio.sleep(caller.arrives_at)
         call = self._call(client, caller, number)
         if caller.leaves_after is None:
@@ -246,7 +246,7 @@ async def test_whatever_happens_every_caller_has_one_outcome_and_nothing_is_sent
 
 
 def _unwanted(emulated: Statistics) -> list[str]:
-    """Batches that still have lines to work on. (One that has none costs nothing, whatever it says of itself.)"""
+    """Running batches with unfinished lines. (One whose lines are all done costs nothing, whatever its status.)"""
     return [
         batch.id
         for batch in emulated.batches

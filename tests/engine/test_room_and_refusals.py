@@ -1,4 +1,4 @@
-"""What a fresh pair of eyes broke: holds that did not hold, the wrong line blamed, files deleted too early."""
+"""Found in a review: quota errors, wrong lines rejected, files deleted too early."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.harness import HTTP, MODEL, Send, ask, between, open_harness, outcome
 HOUR = 3600.0
 
 
-# ---- want of room ----
+# ---- quota errors ----
 
 
 @pytest.mark.parametrize(
@@ -38,7 +38,7 @@ async def test_a_long_want_of_room_is_not_hammered_at(fault: Any) -> None:
 
 
 async def test_one_request_larger_than_the_quota_holds_up_no_smaller_ones() -> None:
-    """The emulator counts lines; so a quota for the others only is played in between."""
+    """The emulator's quota counts lines, so a quota of bytes is simulated here."""
 
     async def answer(request: Any, send: Send) -> Any:
         if request.method == "POST" and request.url.path.endswith("/files"):
@@ -64,7 +64,7 @@ async def test_one_request_larger_than_the_quota_holds_up_no_smaller_ones() -> N
 async def test_a_kind_that_was_short_of_room_once_is_not_slowed_down_for_good() -> None:
     plan = FaultPlan((BatchFault(nth=(1,), ends="failed", error_code="token_limit_exceeded"),))
     async with open_harness(faults=plan) as harness, harness.client(batch_size=10) as client:
-        for _ in range(6):  # until it is known that there is room
+        for _ in range(6):  # until the back-off has ended
             async with anyio.create_task_group() as callers:
                 for i in range(10):
                     callers.start_soon(ask, client, str(i))
@@ -107,7 +107,7 @@ async def test_what_older_batches_say_does_not_undo_a_refusal() -> None:
             for _ in range(2):
                 for i in range(20):
                     callers.start_soon(ask, client, str(i))
-                await wait_for_event(harness, "batch_progress")  # the older one is at work, and goes on telling of it
+                await wait_for_event(harness, "batch_progress")  # the older batch runs and keeps reporting progress
         sizes = [len(batch.custom_ids) for batch in harness.emulator.statistics().batches]
         assert sizes[0] == 20
         assert max(sizes[2:]) <= 15
@@ -135,7 +135,7 @@ async def test_a_file_that_is_too_large_for_an_unknown_server_is_halved() -> Non
         check_answers(await ask_many(harness, 10, http_client=between(harness, answer)))
 
 
-# ---- whose line it is ----
+# ---- rejected lines ----
 
 
 @pytest.mark.parametrize(
@@ -192,7 +192,7 @@ async def test_the_right_line_is_blamed_when_callers_before_it_have_left(like: s
         assert (outcomes["good"], outcomes["fine"]) == ("good", "fine")
 
 
-# ---- what is left behind, and what is told ----
+# ---- files and events ----
 
 
 async def test_a_429_whose_lookup_fails_is_not_followed_by_a_second_creation() -> None:
@@ -251,7 +251,7 @@ async def test_events_about_requests_that_go_on_quote_no_server() -> None:
         assert "SECRET" not in json.dumps(harness.events)
 
 
-async def test_a_caller_who_leaves_a_window_makes_room_at_the_gate() -> None:
+async def test_a_caller_who_leaves_a_window_releases_the_byte_limiter() -> None:
     async with open_harness() as harness, harness.client(batch_window_seconds=50, max_queued_bytes=300) as client:
         for _ in range(5):
             with anyio.move_on_after(1):

@@ -1,4 +1,4 @@
-"""An upstream that has no room now: callers just wait, in smaller batches, and nothing is counted as a retry."""
+"""An upstream without capacity: callers wait, requests go into smaller batches, and none of it counts as a retry."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ def account(provider: ProviderProfile = OPENAI, key: str = "k") -> Account:
 async def make(
     where: Account, model: str = "m", endpoint: str = ENDPOINTS[0], body: bytes = b"{}", inputs: int = 0
 ) -> Request:
-    """A coroutine, since a request can only be made inside an event loop."""
+    """Async, because a request can only be made inside an event loop."""
     return Request(account=where, endpoint=endpoint, body=body, model=model, embedding_inputs=inputs)
 
 

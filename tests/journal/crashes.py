@@ -1,4 +1,4 @@
-"""An emulator that has a process killed, and the plans that say when."""
+"""An emulator that kills a process, at a time given by a plan."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ OPERATIONS = {
 
 @dataclass(frozen=True)
 class Plan:
-    """When a process is killed.
+    """When to kill a process.
 
     Attributes:
-        phase: what it is just doing: one of `OPERATIONS`, or a word that it says ("queueing", "closing").
+        phase: what the process is doing: one of `OPERATIONS`, or a word that it prints ("queueing", "closing").
         count: at which of these operations.
-        when: before or after the emulator has processed it, or some time after it was answered.
-        seconds: how long after that.
+        when: before or after the emulator processes it, or some time after the response.
+        seconds: how long after the response.
     """
 
     phase: str
@@ -44,7 +44,7 @@ class Plan:
 
 
 def plan(seed: int) -> Plan:
-    """Another point for each seed; the phases take turns."""
+    """Return a different plan for each seed, cycling through the phases."""
     dice = random.Random(seed)
     phases = ("queueing", *OPERATIONS, "closing")
     when: Any = dice.choice(("before", "after", "later"))
@@ -64,7 +64,7 @@ class Killer(Emulator):
 
     @asynccontextmanager
     async def serving(self) -> AsyncIterator[str]:
-        """The base URL, while the block runs."""
+        """Serve while the block runs; yields the base URL."""
         stop = trio.Event()
         async with trio.open_nursery() as self._nursery:
             with self:
@@ -73,11 +73,11 @@ class Killer(Emulator):
                 stop.set()
 
     async def handle(self, request: Any) -> Any:
-        """As any emulator, until it is time."""
+        """Handle a request like any emulator, and kill the process when it is time."""
         is_time = self._is_time(request)
         if is_time and self._plan.when == "before":
             self.kill()
-            await trio.sleep(0.1)  # nobody hears the answer any more
+            await trio.sleep(0.1)  # the response reaches nobody
             return await super().handle(request) if self._plan.count == 2 else await self._refused(request)
         reply = await super().handle(request)
         if is_time and self._plan.when == "after":
@@ -87,7 +87,7 @@ class Killer(Emulator):
         return reply
 
     async def _refused(self, request: Any) -> Any:
-        """The connection was cut before the request had come in whole."""
+        """The connection was cut before the request was complete."""
         return await super().handle(type(request)("GET", "/nothing", {}, {}, b""))
 
     def _is_time(self, request: Any) -> bool:
@@ -100,7 +100,7 @@ class Killer(Emulator):
         return self._seen == self._plan.count
 
     def said(self, word: str) -> None:
-        """The process told us what it is doing."""
+        """The process printed what it is doing."""
         if word == self._plan.phase and not self.has_killed:
             self._nursery.start_soon(self.kill_later, self._plan.seconds)
 
@@ -109,12 +109,12 @@ class Killer(Emulator):
         self.kill()
 
     def kill(self) -> None:
-        """SIGKILL, once."""
+        """Send SIGKILL, once."""
         if not self.has_killed and self.pid is not None:
             self.has_killed = True
             os.kill(self.pid, signal.SIGKILL)
 
 
 def billed(statistics: Statistics) -> Counter[str]:
-    """How often each prompt was paid for."""
+    """How often each prompt was billed."""
     return Counter(line.body["messages"][0]["content"] for line in statistics.lines if line.billed)

@@ -1,4 +1,4 @@
-"""The journal's writer without its thread, for virtual time, which takes a task that waits for a thread for idle."""
+"""The journal's writer without a thread. Virtual time jumps ahead while a task waits for a thread."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 
 class InlineWriter:
-    """Does at once what it is told, by the same transactions as the thread."""
+    """Runs statements at once, with the same transactions as the thread."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -59,7 +59,7 @@ class InlineWriter:
         self.die()
 
     def die(self) -> None:
-        """Nothing is written any more, and the file is let go, as if the process were dead."""
+        """Write nothing more and release the file, as if the process were dead."""
         if self.is_dead or self._store is None or self._ownership is None:
             return
         self.is_dead = True

@@ -1,7 +1,7 @@
 """`python -m tests.journal.program BASE_URL JOURNAL OUT COUNT`: the program that is killed, and run again.
 
-Says on stdout what it is about to do. Lookups of creations that were cut off take 0.3 s instead of 45: an emulator that
-is alive makes a batch known at once, or never.
+Prints what it is about to do. Lookups of lost creations take 0.3 s instead of 45: the emulator lists a batch at once,
+or never.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ SHORT_LOOKUPS = (0.1, 0.2)
 
 
 def prompts(count: int) -> list[str]:
-    """Each of them three times: equal requests are as many requests."""
+    """Return prompts, each of them three times: identical requests are not merged."""
     return [f"question {number // 3}" for number in range(count)]
 
 

@@ -1,4 +1,4 @@
-"""`autobatcher serve` as a process that is killed and started again, and clients who send again what got lost."""
+"""`autobatcher serve` as a process that is killed and restarted, and clients that retry lost requests."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ FLAGS = (
 
 
 class Proxy:
-    """Keeps the process alive from `running` on, on one port."""
+    """Keeps the process running, on one port."""
 
     def __init__(self, killer: Killer, base_url: str, journal: Path) -> None:
         self._killer = killer
@@ -38,7 +38,7 @@ class Proxy:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Started again as often as it is killed; at the end of the block told to stop, and waited for."""
+        """Start the process, restart it whenever it is killed, and stop it at the end of the block."""
         await self._start()
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._keep_alive)
@@ -50,7 +50,7 @@ class Proxy:
             self._process.send_signal(signal.SIGTERM)
 
     async def ask(self, body: dict[str, Any]) -> str:
-        """The answer's text, asked for as often as the proxy dies."""
+        """Return the answer's text. Retries while the proxy is down."""
         url = f"http://127.0.0.1:{self._port}/v1/chat/completions"
         async with httpx.AsyncClient(timeout=60) as http:
             while True:

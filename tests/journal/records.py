@@ -6,7 +6,7 @@ from autobatcher.engine.journal import BatchRecord
 
 
 def a_record(idempotency_key: str) -> BatchRecord:
-    """One of one line, about to be uploaded."""
+    """A batch of one line, about to be uploaded."""
     return BatchRecord(
         idempotency_key=idempotency_key,
         account=b"x",

@@ -1,4 +1,4 @@
-"""Programs that use one journal one after the other, some of which die: in memory, on virtual time."""
+"""Programs that use one journal one after the other, some of which die. In memory, on virtual time."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.journal.inline_writer import InlineWriter
 
 
 class Program:
-    """One program: its client, and what kills it."""
+    """One program: its client, and a way to kill it."""
 
     def __init__(self, scope: anyio.CancelScope) -> None:
         self.client: BatchOpenAI
@@ -30,7 +30,7 @@ class Program:
         self._scope = scope
 
     def die(self) -> None:
-        """Like SIGKILL: nothing more is sent or written. (The tasks end, but reach nothing any more.)"""
+        """Act like SIGKILL: send and write nothing more. (The tasks end, but have no effect.)"""
         self.is_dead = True
         for writer in self.writers:
             writer.die()
@@ -43,7 +43,7 @@ class Program:
 
 
 class Restarts:
-    """The journal at `path`, and who uses it."""
+    """Runs programs that use the journal at `path`."""
 
     def __init__(self, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.path = path
@@ -59,7 +59,7 @@ class Restarts:
         return writer
 
     def client(self, harness: Harness, **settings: Any) -> BatchOpenAI:
-        """A client with the journal. Wall time goes with virtual time, so that it can be told how old a creation is."""
+        """Make a client with the journal. Its wall clock follows virtual time, so that a creation has an age."""
         client = harness.client(**{"journal": self.path, **settings})
         host = client._engine.host
         host.make_batcher = partial(
@@ -68,27 +68,27 @@ class Restarts:
         return client
 
     def new_process(self) -> None:
-        """What comes now happens in another process, as far as the journal can tell."""
+        """Pretend to be another process from now on."""
         self._monkeypatch.setattr(at_exit, "_IMPORT_ID", f"process-{next(self._numbers)}")
 
     def clear(self) -> None:
-        """There is no journal any more."""
+        """Delete the journal."""
         for each in self.path.parent.glob(f"{self.path.name}*"):
             each.unlink()
 
     def unfinished(self) -> list[BatchRecord]:
-        """The batches that the journal does not count as read to their end."""
+        """Return the batches that were not read to the end."""
         with closing(Store(self.path, is_read_only=True)) as store:
             return [record for record in store.batches() if record.stage != "ended"]
 
     def end_well(self) -> None:
-        """The process comes to its end."""
-        for mark in self.path.parent.glob("*.unended"):
-            mark.unlink()
+        """Pretend that the process exits cleanly."""
+        for marker in self.path.parent.glob("*.unended"):
+            marker.unlink()
 
     @asynccontextmanager
     async def program(self, harness: Harness, **settings: Any) -> AsyncGenerator[Program]:
-        """A program in a process of its own. It may `die` in the block."""
+        """Run a program in a process of its own. It may `die` in the block."""
         self.new_process()
         with anyio.CancelScope() as scope:
             program = self._now = Program(scope)
@@ -99,7 +99,7 @@ class Restarts:
 
 
 async def ask_all(client: BatchOpenAI, texts: Iterable[str]) -> list[str]:
-    """The answers, in the order of the prompts."""
+    """Return the answers, in the order of the prompts."""
     answers: dict[int, str] = {}
 
     async def one(number: int, text: str) -> None:
@@ -112,5 +112,5 @@ async def ask_all(client: BatchOpenAI, texts: Iterable[str]) -> list[str]:
 
 
 def billed(harness: Harness) -> Counter[str]:
-    """How often each prompt was paid for."""
+    """How often each prompt was billed."""
     return Counter(line.body["messages"][0]["content"] for line in harness.emulator.statistics().lines if line.billed)

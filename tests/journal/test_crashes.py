@@ -1,6 +1,6 @@
-"""SIGKILL at points that a seed decides, and the same program again: all answers arrive, each paid for once.
+"""SIGKILL at a point given by a seed, and a rerun: all answers arrive, each billed once.
 
-A few seeds here; `nox -s crashes` takes fifty and more of each kind.
+A few seeds here; `nox -s crashes` runs fifty and more of each kind.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ ASKED = int(os.environ.get("CRASHES", "0"))
 SEEDS = range(ASKED) if ASKED else (1, 2, 4, 6)
 PROXY_SEEDS = range(ASKED) if ASKED else (2, 6)
 COUNT = 60
-LIVES = 4
-"""A process is killed once; what needs more lives than two has another defect."""
+MAX_STARTS = 4
+"""A process is killed once, so more than two starts would be a bug of its own."""
 
 pytestmark = [
     pytest.mark.real_time,
     pytest.mark.timeout(120),
-    # httpx leaves the generator of a body open that it could not send to a proxy that had just died
+    # httpx leaves a body's generator open if the proxy dies before the body is sent
     pytest.mark.filterwarnings("ignore:.*ByteStream.__aiter__:pytest.PytestUnraisableExceptionWarning"),
 ]
 
@@ -55,7 +55,7 @@ async def test_a_killed_program_that_is_run_again_has_every_answer_and_pays_each
     with trio.fail_after(100):
         async with killer.serving() as base_url:
             arguments = (base_url, str(tmp_path / "journal.sqlite3"), str(out), str(COUNT))
-            for _ in range(LIVES):
+            for _ in range(MAX_STARTS):
                 if await _run_program(killer, *arguments) == 0 or _has_come_to_its_end(tmp_path):
                     break
             answers = json.loads(out.read_text())
@@ -65,7 +65,7 @@ async def test_a_killed_program_that_is_run_again_has_every_answer_and_pays_each
 
 
 def _has_come_to_its_end(directory: Path) -> bool:
-    """Whether a program was killed when it had done everything, but for giving its memory back to the system."""
+    """Whether the killed program had finished everything except its exit."""
     return (directory / "answers.json").exists() and not [*directory.glob("*.unended")]
 
 

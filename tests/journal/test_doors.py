@@ -1,4 +1,4 @@
-"""The journal behind each door: serve, run, BatchTransport, and how a whole process ends."""
+"""The journal with serve, run and BatchTransport, and at the exit of a process."""
 
 from __future__ import annotations
 

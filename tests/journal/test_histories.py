@@ -1,4 +1,4 @@
-"""What a review broke: histories in which a request was paid for twice, a batch lost, or a caller misled."""
+"""Found in reviews: sequences of events in which a request was billed twice, a batch lost, or a caller misled."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tests.journal.test_reruns import _http_answer, die_after, die_when
 
 
 class Failing:
-    """Answers GETs whose path contains one of the texts with a status, while it is on."""
+    """While on, answers GETs whose path contains one of the texts with an error status."""
 
     def __init__(self, texts: Iterable[str], status: int) -> None:
         self.is_on = True
@@ -59,7 +59,7 @@ async def test_a_batch_that_is_resumed_for_one_line_keeps_the_others(restarts: R
                 n.start_soon(outcome_of, ask(program.client, "b"))
             await anyio.sleep(100)
             forbidden.is_on = False
-            await ask(program.client, "a")  # reads the batch's results, and forgets b's
+            await ask(program.client, "a")  # reads the batch's results, which include b's
             await anyio.sleep(100)
             await ask(program.client, "b")
         assert billed(harness) == {"a": 1, "b": 1}
@@ -116,7 +116,7 @@ async def test_the_age_of_a_creation_counts_from_its_last_try(restarts: Restarts
                 await anyio.sleep(48.0)  # 1st POST at 1 s: 503. 2nd at 46.5 s: takes 10 s
                 for writer in program.writers:
                     writer.die()
-                program.is_dead = True  # killed; what is on its way still arrives
+                program.is_dead = True  # killed; requests in flight still arrive
                 has_died.set()
                 await anyio.sleep(60)
                 nursery.cancel_scope.cancel()
@@ -131,7 +131,7 @@ async def test_the_age_of_a_creation_counts_from_its_last_try(restarts: Restarts
 
 
 @pytest.mark.parametrize("listed", [False, True])
-async def test_a_line_that_failed_in_passing_goes_to_no_line_of_the_batch_that_has_just_ended(
+async def test_a_line_with_a_retryable_error_claims_no_line_of_the_batch_that_has_just_ended(
     restarts: Restarts, listed: bool
 ) -> None:
     faults = FaultPlan(
@@ -163,7 +163,7 @@ async def test_a_process_older_than_the_retention_that_ended_well_has_taken_its_
     async with open_harness() as harness:
         async with restarts.program(harness, journal_retention_seconds=100.0) as program:
             await ask(program.client, "z")  # opens the journal
-            await anyio.sleep(150)  # a session older than the retention (7 days)
+            await anyio.sleep(150)  # the session is older than the retention (7 days)
             await ask(program.client, "a")
         restarts.end_well()
         async with restarts.program(harness, journal_retention_seconds=100.0) as program:
@@ -212,7 +212,7 @@ async def test_key_functions_are_told_apart_by_their_names(restarts: Restarts) -
     async with open_harness(batch_seconds=300.0) as harness:
         owner: dict[str, str] = {}
 
-        async def tenants(request: Any, send: Any) -> Any:  # no account sees another one's batches
+        async def tenants(request: Any, send: Any) -> Any:  # no account sees batches of another one
             key = request.headers["authorization"]
             if any(batch in request.url.path and key != k for batch, k in owner.items()):
                 return await _http_answer(request, 404)
@@ -292,7 +292,7 @@ async def test_a_process_gets_no_answer_twice_although_another_one_looked_meanwh
         assert billed(harness) == {"a": 2, "z": 1}
 
 
-# ---- what a second review broke ----
+# ---- found in a second review ----
 
 
 def test_a_batch_that_could_not_be_written_down_has_no_part_in_another_ones_lines(tmp_path: Path) -> None:
@@ -386,7 +386,7 @@ async def test_who_tries_again_after_an_uncertain_creation_keeps_the_batch(resta
 async def test_a_creation_that_is_looked_up_again_in_the_same_process_is_as_old_as_its_last_try(
     restarts: Restarts,
 ) -> None:
-    """A slow upload; a gateway's 503 for a creation that takes effect 20 s later; a lookup that is refused."""
+    """A slow upload, a gateway's 503 for a creation that takes effect 20 s later, and a lookup that is refused."""
     faults = FaultPlan((HttpFault(operation="files.create", first=1, delay_seconds=100.0),))
     async with open_harness(faults=faults) as harness, anyio.create_task_group() as nursery:
         is_first = is_forbidden = True
@@ -490,7 +490,8 @@ async def test_whoever_comes_back_at_any_moment_of_a_batchs_end_pays_once(
 
 
 async def test_a_process_that_only_looked_into_the_journal_takes_nothing_from_the_next_one(restarts: Restarts) -> None:
-    """A client that was closed, in a process that lives on; somebody looks; then that process comes to a good end."""
+    """A client is closed in a process that keeps running; another process reads the journal; the first one exits
+    cleanly."""
     async with open_harness() as harness:
         async with restarts.program(harness) as program:
             await ask(program.client, "a")
@@ -527,7 +528,7 @@ async def test_a_defect_in_reading_answers_ends_the_engine_and_not_the_program(
 async def test_an_input_file_that_a_death_left_behind_is_deleted_by_whichever_program_has_the_time(
     restarts: Restarts,
 ) -> None:
-    """The next program has its answer and is gone before the batch is looked at: that is left to the one after it."""
+    """The next program has its answer and exits before it checks on the batch. The one after it deletes the file."""
     faults = FaultPlan((HttpFault(operation="files.delete", first=1, status=503),))
     async with open_harness(faults=faults) as harness:
         await die_when(harness, restarts, "batch_completed", ["a"])

@@ -1,4 +1,4 @@
-"""The journal's file: who may read it, what is in it, who may use it, and what happens when it cannot be used."""
+"""The journal's file: its permissions, its contents, its lock, and failures to use it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SECRETS = (b"test-key", b"Bearer")
 
 
 def bytes_of(path: Path) -> bytes:
-    """All that is on disk of a journal."""
+    """Return all bytes of a journal on disk."""
     return b"".join(each.read_bytes() for each in sorted(path.parent.iterdir()) if each.name.startswith(path.name))
 
 
@@ -95,7 +95,7 @@ async def test_hash_only_reads_again_what_came_while_its_caller_was_gone(restart
 
 
 def age(path: Path, seconds: float) -> None:
-    """Let all that is in a journal have happened so much earlier."""
+    """Shift everything in a journal back in time."""
     with closing(sqlite3.connect(path)) as connection, connection:
         connection.execute("UPDATE answers SET answered_at = answered_at - ?", (seconds,))
         older = "created_at = created_at - ?, changed_at = changed_at - ?"

@@ -1,4 +1,4 @@
-"""Batches of a program that died are looked at once: what is found, and what the journal says then."""
+"""Checks once on the batches of a dead program: what is found, and what the journal says afterwards."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.journal.restarts import Restarts
 
 
 async def die_with(restarts: Restarts, harness: Harness, count: int, **settings: Any) -> None:
-    """A program whose batch is in the journal, and that is killed before it has an answer."""
+    """Run a program whose batch is in the journal, and kill it before it has an answer."""
     async with restarts.program(harness, **settings) as program, anyio.create_task_group() as nursery:
         for number in range(count):
             nursery.start_soon(ask, program.client, f"question {number}")
@@ -28,7 +28,7 @@ async def die_with(restarts: Restarts, harness: Harness, count: int, **settings:
 
 
 async def reconcile(restarts: Restarts, harness: Harness, **options: bool) -> list[Finding]:
-    """What `autobatcher reconcile` does, on virtual time."""
+    """Do what `autobatcher reconcile` does, on virtual time."""
     client = harness.client()
     account = account_behind(client)
     journal = Journal(restarts.path, retention_seconds=math.inf)
@@ -56,7 +56,7 @@ def plan(*faults: Fault) -> FaultPlan:
 
 
 async def stages(restarts: Restarts) -> list[tuple[str, int, int]]:
-    """How far each batch is in the journal, its lines and its answers."""
+    """Return how far each batch is in the journal, with its lines and answers."""
     journal = Journal(restarts.path, retention_seconds=math.inf)
     contents = await journal.open()
     await journal.close(None)
@@ -93,7 +93,7 @@ async def test_results_that_cannot_be_read_now_are_read_by_the_next_look(restart
         assert await stages(restarts) == [("ended", 3, 3)]
 
 
-async def test_lines_that_failed_in_passing_are_not_kept_so_that_a_rerun_sends_them(restarts: Restarts) -> None:
+async def test_lines_with_a_retryable_error_are_not_kept_so_that_a_rerun_sends_them(restarts: Restarts) -> None:
     faults = plan(LineFault(kind="fail", lines=(2,), status=500))
     async with open_harness(batch_seconds=10.0, faults=faults) as harness:
         await die_with(restarts, harness, 3)
@@ -193,7 +193,7 @@ async def test_what_never_was_stays_until_its_input_file_could_be_looked_for(res
 async def die_while_creating(restarts: Restarts, harness: Harness) -> None:
     async with restarts.program(harness) as program, anyio.create_task_group() as nursery:
         nursery.start_soon(ask, program.client, "question")
-        await anyio.sleep(5)  # the window is closed, the file uploaded, and the creation on its way
+        await anyio.sleep(5)  # the window is closed, the file uploaded, and the creation in flight
         program.die()
 
 

@@ -1,4 +1,4 @@
-"""A program dies and is run again: its requests take their places, or the answers that are there."""
+"""A program dies and is run again: its requests claim their lines or the stored answers."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def body(text: str, **more: Any) -> bytes:
 
 
 async def die_when(harness: Harness, restarts: Restarts, event: str, texts: list[str], **settings: Any) -> None:
-    """A program that asks all that, and dies when that event has happened."""
+    """Run a program that sends these requests, and kill it at the event."""
     async with restarts.program(harness, **settings) as program, anyio.create_task_group() as nursery:
         nursery.start_soon(ask_all, program.client, texts)
         await wait_for_event(harness, event)
@@ -137,7 +137,7 @@ async def test_a_user_with_sixteen_pairs_of_metadata_has_it_found_by_its_file(re
 
 
 async def test_a_creation_that_takes_effect_after_the_death_is_found_and_not_repeated(restarts: Restarts) -> None:
-    """The server took the request in, and makes a batch of it ten seconds later."""
+    """The server received the request, and creates the batch ten seconds later."""
     faults = FaultPlan((HttpFault(operation="batches.create", first=1, delay_seconds=10.0),))
     async with open_harness(faults=faults) as harness:
         await die_after(harness, restarts, 3.0, ["a"])
@@ -231,7 +231,7 @@ async def test_a_resumed_batch_that_is_forbidden_is_no_reason_to_pay_again(resta
 
 
 async def test_lines_of_a_batch_out_of_reach_are_had_one_by_one_when_it_is_in_reach_again(restarts: Restarts) -> None:
-    """In one process: each caller who tries again finds the old batch, also the last one, long after it was read."""
+    """In one process: each caller who retries finds the old batch, even long after it was read."""
     is_forbidden = False
 
     async def answer(request: Any, send: Any) -> Any:
@@ -271,7 +271,7 @@ async def test_the_lines_of_a_batch_that_was_cancelled_meanwhile_are_sent_again_
         assert billed(harness) == {"a": 1, "b": 1}
 
 
-async def test_an_answer_that_failed_in_passing_is_not_kept(restarts: Restarts) -> None:
+async def test_an_answer_with_a_retryable_status_is_not_kept(restarts: Restarts) -> None:
     faults = FaultPlan((LineFault(kind="fail", status=429, batches=(1,)),))
     async with open_harness(faults=faults) as harness:
         async with restarts.program(harness, max_retries=0) as program:
@@ -305,7 +305,7 @@ async def test_answers_that_come_while_a_batch_runs_are_kept_one_by_one(restarts
             async with anyio.create_task_group() as nursery:
                 for number in range(10):
                     nursery.start_soon(one, f"q{number}")
-        assert sum(seconds == 0.0 for seconds in times) >= 3  # those were there
+        assert sum(seconds == 0.0 for seconds in times) >= 3  # these were stored
         assert max(times) > 30.0
         assert set(billed(harness).values()) == {1}
 

@@ -1,6 +1,6 @@
-"""Programs that die at any moment, whatever the upstream does meanwhile: each request is paid for once.
+"""Programs that die at any moment, whatever the upstream does: each request is billed once.
 
-`HYPOTHESIS_SEEDS=5000` (`nox -s seeds`) tries so many other histories.
+`HYPOTHESIS_SEEDS=5000` (`nox -s seeds`) runs that many random histories.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ EXAMPLES = settings(max_examples=SEEDS or 60, derandomize=not SEEDS)
 
 
 How = Literal["dies", "fails", "is going to fail"]
-"""Killed; left by an exception; told to keep all for a rerun, and closed. (One that ends well forgets its answers.)"""
+"""Killed; left by an exception; closed after `keep_for_rerun`. (After a clean exit, answers are forgotten.)"""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What is asked, by programs that end after so many seconds each, until one has all answers.
+    """Programs that send the same requests and end at some time, until one gets all answers.
 
     Attributes:
-        ends: of programs before the last one: after how many seconds, and how.
-        leaves: callers who give up after so many seconds, by number, and ask again.
+        ends: of all programs but the last: after how many seconds, and how.
+        leaves: callers, by number, who leave after that many seconds and retry.
         pauses: of each program: when, and for how long.
     """
 
@@ -54,7 +54,7 @@ class Plan:
     faults: FaultPlan = field(default_factory=FaultPlan)
 
 
-# What a server may do without having taken the order, and what it may do with it: never both.
+# Faults before a creation takes effect, and faults after it: never both at once.
 passing = st.sampled_from(
     [
         {"status": 503},
@@ -74,7 +74,7 @@ http_faults = st.builds(
     | st.tuples(st.sampled_from(READING[:2]), st.just({"status": 404})),
     first=st.integers(1, 3),
 )
-# 404 would mean that the batch is gone, and its lines are paid for again.
+# 404 would mean that the batch is gone, and its lines would be billed again.
 lasting_refusals = st.builds(
     HttpFault,
     operation=st.sampled_from(["files.content", "batches.retrieve", "batches.list", "batches.cancel"]),
@@ -140,12 +140,12 @@ async def test_whenever_programs_die_the_last_one_has_all_answers_and_each_was_p
         assert billed(harness) == Counter(plan.texts)
         statistics = harness.emulator.statistics()
         assert not statistics.running_batch_ids
-        if plan.like == "openai" and not restarts.unfinished():  # what is left is looked after by the next program
+        if plan.like == "openai" and not restarts.unfinished():  # the next program finishes what is left
             assert not statistics.input_file_ids
 
 
 class _FailedError(Exception):
-    """What a program fails with."""
+    """Raised by programs that fail."""
 
 
 async def _run_until_it_ends(
@@ -173,7 +173,7 @@ async def _pause(plan: Plan) -> None:
 
 
 async def _ask_until_answered(client: Any, text: str) -> str:
-    """Batches that end badly are no end of the program."""
+    """Ask again if a batch fails: that does not end the program."""
     while True:
         try:
             return await ask(client, text)

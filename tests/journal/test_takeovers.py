@@ -1,4 +1,4 @@
-"""A record that was handed over to another life of its batch is never written by the old one."""
+"""Once a record was handed over to another `Batch`, the old one never writes it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.journal.test_reruns import die_when
 
 
 class Upstream:
-    """Refuses what it is told to refuse, and takes its time for deletions."""
+    """Refuses what it is told to refuse, and is slow to delete."""
 
     def __init__(self, *refused: str, delete_seconds: float = 0.0) -> None:
         self.refused = set(refused)
@@ -45,7 +45,7 @@ async def test_a_caller_who_tries_again_while_the_old_life_cleans_up_is_billed_o
             assert isinstance(await outcome_of(ask(program.client, "a")), BatchUnreachableError)
             await anyio.sleep(tries_again_after)
             nursery.start_soon(ask, program.client, "a")
-            await anyio.sleep(30)  # the old life has cleaned up
+            await anyio.sleep(30)  # the old `Batch` has cleaned up
             program.die()
         upstream.refused.clear()
         async with restarts.program(harness, **settings) as program:
@@ -151,7 +151,7 @@ async def test_a_count_beyond_all_bounds_spoils_nothing(restarts: Restarts, coun
     async with open_harness(batch_seconds=20.0) as harness:
         async with restarts.program(harness, http_client=between(harness, odd)) as program:
             assert "a" in await ask(program.client, "a")
-            assert "b" in await ask(program.client, "b")  # which needs the journal to write again
+            assert "b" in await ask(program.client, "b")  # needs a working journal
             program.die()
         async with restarts.program(harness) as program:
             assert "a" in await ask(program.client, "a")

@@ -1,4 +1,4 @@
-"""Statements on the journal: what one of them cannot do spoils nothing but itself."""
+"""A journal statement that fails affects no other."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_what_belongs_to_no_batch_is_refused_and_not_given_to_another(tmp_path: 
             store.mark_taken("never written", 0)
         with pytest.raises(UnknownBatchError):
             store.give_back("never written", 0)
-        store.drop("never written", 0)  # it is not there, so there is nothing to be done
+        store.drop("never written", 0)  # unknown batch: nothing to do
         store.forget("never written")
         store.end("never written", now=1.0, keeps_unanswered=False)
 

@@ -1,4 +1,4 @@
-"""Whatever JSON an upstream sends, reading it raises nothing, and what was read can be told on."""
+"""Parsing never raises, whatever JSON an upstream sends, and the result can always be serialised."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ EXAMPLES = settings(max_examples=400, derandomize=True)
 
 Values = st.SearchStrategy[Any]
 
-# Lone surrogates, digits that are not ASCII, numbers longer than Python likes to read.
+# Lone surrogates, non-ASCII digits, numbers longer than Python's limit.
 odd_texts = ["", "é", "a\nb", "1" * 5000, "\ud800", "completed", "failed", "batch_1", "٣"]
 texts = st.text(st.characters(codec=None, exclude_categories=())) | st.sampled_from(odd_texts)
 anything: Values = st.recursive(

@@ -47,7 +47,7 @@ def test_the_size_told_for_a_line_is_its_size(custom_id: str, body: bytes) -> No
 def test_an_input_file_reads_as_its_lines_whatever_the_chunk_size(lines: list[bytes], chunk: int) -> None:
     whole = b"".join(lines)
     file = InputFile(lines, len(whole))
-    for _ in range(2):  # an upload is read again when it is tried again
+    for _ in range(2):  # a retried upload reads the file again
         assert b"".join(iter(lambda: file.read(chunk) or b"", b"")) == whole
         assert file.tell() == len(whole)
         file.seek(0)

@@ -16,7 +16,7 @@ ACCOUNT = Account(base_url="http://upstream.test/v1", provider=CONSERVATIVE, api
 
 
 class Pages(HTTP.AsyncBaseTransport):  # type: ignore[misc]  # the library is known at run time only
-    """An upstream with so many pages of two batches each; None for one without an end."""
+    """An upstream with that many pages of two batches each; None for infinitely many."""
 
     def __init__(self, count: int | None) -> None:
         self.count = count

@@ -1,4 +1,4 @@
-"""Failures are believed after enough of them, in a row, over enough time."""
+"""Failures count as permanent after enough of them in a row, over enough time."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from autobatcher.upstream.patience import MIN_FAILURES, Patience
 
 
 def failures_until_over(patience: Patience, every: float, start: float = 0.0) -> int:
-    """How many failures it takes, one after so many seconds each."""
+    """How many failures it takes, at one per `every` seconds."""
     count = 1
     while not patience.runs_out(start + (count - 1) * every):
         count += 1
