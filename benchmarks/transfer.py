@@ -29,7 +29,8 @@ from autobatcher.engine.request import Request
 from autobatcher.engine.settings import Settings
 from autobatcher.upstream.account import Account
 from autobatcher.upstream.batch_api import BatchAPI
-from autobatcher.upstream.jsonl import input_line, parse_output_line
+from autobatcher.upstream.jsonl import input_line
+from autobatcher.upstream.output_line import parse_output_line
 from autobatcher.upstream.providers import profile_for
 
 LINES = 200_000

@@ -21,8 +21,9 @@ from ..errors import (
 )
 from ..upstream.batch_state import BatchState, Problem
 from ..upstream.failures import UncertainCreationError, UpstreamError, reason_given
-from ..upstream.jsonl import OutputLine
+from ..upstream.output_line import OutputLine
 from ..upstream.providers import ProviderProfile
+from ..upstream.reasons import codes_in, lacks_capacity, lacks_money
 from .request import Answer, ErrorFor, Request
 
 _REASONS_SHOWN = 3
@@ -54,19 +55,13 @@ meant to stop, and what a completed batch counts as done was paid for, even if i
 _RETRYABLE_CODES = frozenset({_NOT_EXECUTED, "batch_expired", "NetworkError", "Timeout", "TaskTerminated"})
 """Error codes of lines that were not executed, or not to the end: OpenAI's, then those of Doubleword's fusillade."""
 
-_THROTTLED = re.compile(
-    "token_limit_exceeded|enqueued|quota_exceeded|too_many_batches|rate_limit|capacity", re.IGNORECASE
-)
-"""Error codes of batches that failed because the upstream has no capacity now: token_limit_exceeded of OpenAI and Azure
-("Enqueued token limit reached ..."), and other servers' names for it. Not too_many_tasks: that batch is too large."""
-
 _LINE = re.compile(r"Line (\d+): ")
 
 
 def is_retryable(outcome: Answer | BatchError) -> bool:
     """Whether the same request may succeed in a later batch: it was not refused, but got no real answer."""
     if isinstance(outcome, Answer):
-        return outcome.status_code in _RETRYABLE_STATUSES
+        return outcome.status_code >= 400 and _is_retryable_answer(outcome)
     if not isinstance(outcome, BatchEndedError):
         return False
     return outcome.status in _RETRYABLE_ENDS or (
@@ -74,9 +69,22 @@ def is_retryable(outcome: Answer | BatchError) -> bool:
     )
 
 
+def _is_retryable_answer(answer: Answer) -> bool:
+    """Whether a failure is worth another batch. The code decides before the status."""
+    try:
+        codes = codes_in(msgspec.json.decode(answer.body))
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        codes = frozenset()
+    if lacks_money(codes):
+        return False
+    return answer.status_code in _RETRYABLE_STATUSES or lacks_capacity(codes)
+
+
 def is_throttled(state: BatchState) -> bool:
     """Whether a batch failed only because the upstream has no capacity for it now."""
-    return bool(state.problems) and all(p.line is None and _THROTTLED.search(p.code) for p in state.problems)
+    return bool(state.problems) and all(
+        problem.line is None and lacks_capacity(frozenset({problem.code})) for problem in state.problems
+    )
 
 
 def problems_at_upload(error: UpstreamError, provider: ProviderProfile) -> tuple[Problem, ...]:
@@ -115,6 +123,17 @@ def ended_error_for(state: BatchState) -> ErrorFor:
 
 def _counts_less_than_all(state: BatchState) -> bool:
     return state.counts is not None and state.counts.completed + state.counts.failed < state.counts.total
+
+
+def unreadable_error_for(line: bytes) -> ErrorFor:
+    """For a request whose result no parser can read. It was paid for, so it is not sent again."""
+    return lambda request, batch_id: BatchEndedError(
+        f"Batch {batch_id} has a result of this request that is no JSON; `body` of this error has the line.",
+        status="completed",
+        batch_id=batch_id,
+        custom_id=request.custom_id,
+        body={"code": "unreadable_line", "line": line.decode(errors="replace")},
+    )
 
 
 def unsubmitted_error_for(error: UpstreamError, idempotency_key: str) -> ErrorFor:

@@ -6,8 +6,11 @@ from typing import Any
 
 import msgspec
 
-from .batch_state import BatchState, parse_batch
+from .batch_state import BatchState, identified, parse_batch
 from .failures import UpstreamError
+
+MOST_SHOWN = 300
+"""Characters of an answer that an error quotes."""
 
 
 def decoded(operation: str, content: bytes) -> Any:
@@ -21,8 +24,19 @@ def decoded(operation: str, content: bytes) -> Any:
 
 def files_listed(page: Any) -> list[Any]:
     """Return the items of one page of the file list."""
-    items = page.get("data") if isinstance(page, dict) else None
+    items = _items(page) if isinstance(page, dict) else None
     return items if isinstance(items, list) else []
+
+
+def _items(page: dict[str, Any]) -> Any:
+    """Return the list in a page, which servers have called by several names and wrapped once more."""
+    for name in ("data", "items", "result", "results", "batches", "files"):
+        value = page.get(name)
+        if isinstance(value, list):
+            return value
+        if isinstance(value, dict) and isinstance(inner := _items(value), list):
+            return inner
+    return None
 
 
 def batches_listed(page: Any) -> list[BatchState]:
@@ -31,7 +45,7 @@ def batches_listed(page: Any) -> list[BatchState]:
     Raises:
         UpstreamError: if the page has no list. Do not mistake that for an empty one.
     """
-    items = page.get("data") if isinstance(page, dict) else page or None
+    items = _items(page) if isinstance(page, dict) else page or None
     if not isinstance(items, list):
         raise UpstreamError("GET /batches answered no list")
     return [state for item in items if (state := parse_batch(item)) is not None]
@@ -46,8 +60,14 @@ def batch_answered(operation: str, content: bytes) -> BatchState:
 
 
 def id_answered(operation: str, content: bytes) -> str:
-    """Return the id of the object in a response. Raises `UpstreamError` if there is none."""
-    fields = decoded(operation, content)
-    if not isinstance(fields, dict) or not fields.get("id"):
-        raise UpstreamError(f"{operation} answered no id")
-    return str(fields["id"])
+    """Return the id of the file in a response.
+
+    Raises:
+        UpstreamError: if there is none. It is permanent: another try would bring the same answer, and another file.
+    """
+    _, file_id = identified(decoded(operation, content), "file_id", "fileId", "uuid")
+    if file_id is None:
+        received = " ".join(content.decode(errors="replace").split())[:MOST_SHOWN]
+        summary = f"{operation} succeeded, but its answer has no id of a file"
+        raise UpstreamError(f"{summary}: {received}", summary=summary, is_permanent=True)
+    return file_id

@@ -59,21 +59,38 @@ class BatchState(msgspec.Struct, frozen=True, kw_only=True):
         return self.output_file_id is None and self.counts is not None and self.counts.completed > 0
 
 
+WRAPPERS = ("data", "result", "job", "batch", "file")
+"""Members in which servers have wrapped the object that they answer with, such as SiliconFlow in "data"."""
+
+
+def identified(value: Any, *other_names: str) -> tuple[dict[str, Any] | None, str | None]:
+    """Return the object with an id that a server answered, unwrapped, and the id; None for what has none.
+
+    Args:
+        other_names: what servers call the id beside "id".
+    """
+    candidates = [value] if isinstance(value, dict) else []
+    candidates += [value[name] for name in WRAPPERS if candidates and isinstance(value.get(name), dict)]
+    for candidate in candidates:
+        for name in ("id", *other_names):
+            found = candidate.get(name)
+            if isinstance(found, str | int) and not isinstance(found, bool) and str(found).strip():
+                return candidate, str(found)
+    return None, None
+
+
 def parse_batch(fields: Any) -> BatchState | None:
     """Parse a decoded batch object; None if it is not one (it has no id).
 
-    Accepts what servers really send: upper-case statuses, `canceled`, "" for no file, missing or odd counts, and
-    {"job": {...}} around the object.
+    Accepts what servers really send: upper-case statuses, `canceled`, "" for no file, missing or odd counts, another
+    object around it, and other names of its id.
     """
-    if isinstance(fields, dict) and "id" not in fields:
-        fields = fields.get("job")
-    if not isinstance(fields, dict) or not isinstance(fields.get("id"), str | int):
-        return None
-    if not str(fields["id"]).strip():
+    fields, batch_id = identified(fields, "batch_id", "job_id", "batchId")
+    if fields is None or batch_id is None:
         return None
     metadata = fields.get("metadata")
     return BatchState(
-        id=str(fields["id"]),
+        id=batch_id,
         status=_status(fields.get("status")),
         output_file_id=_file_id(fields.get("output_file_id")),
         error_file_id=_file_id(fields.get("error_file_id")),

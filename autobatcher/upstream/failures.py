@@ -12,6 +12,8 @@ from typing import Any
 import anyio
 import msgspec
 
+from .reasons import codes_in, lacks_capacity, lacks_money, reason_in, well_formed
+
 # The server was busy or timed out. 409 is not retryable: it is an answer.
 _RETRYABLE_STATUSES = frozenset({408, 425, 429})
 
@@ -23,19 +25,6 @@ GONE = frozenset({404, 410})
 _LOCAL_ERRORS = frozenset(
     {"LocalProtocolError", "InvalidURL", "UnsupportedProtocol", "RuntimeError", "UnicodeEncodeError"}
 )
-
-
-_OUT_OF_CREDIT = frozenset({"insufficient_quota", "billing_hard_limit_reached", "insufficient_balance"})
-"""Codes of a 429 for an account without credit. Waiting does not help. (OpenAI's ordinary rate limits also mention
-billing, but only in their text.)"""
-
-
-def _is_out_of_credit(body: bytes) -> bool:
-    try:
-        error = msgspec.json.decode(body)["error"]
-        return bool(_OUT_OF_CREDIT & {error.get("code"), error.get("type")})
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, TypeError, KeyError, AttributeError):
-        return False
 
 
 class UpstreamError(Exception):
@@ -72,17 +61,23 @@ class UpstreamError(Exception):
             return not self._is_permanent
         if self.status_code == 429:
             return self.is_throttled
-        return self.status_code >= 500 or self.status_code in _RETRYABLE_STATUSES
+        return self.status_code >= 500 or self.status_code in _RETRYABLE_STATUSES or self.is_throttled
 
     @property
     def is_throttled(self) -> bool:
-        """Whether the upstream has no capacity now: a rate limit or a quota of enqueued work, not missing credit."""
-        return self.status_code == 429 and not _is_out_of_credit(self.body)
+        """Whether the upstream has no capacity now: a rate limit or a quota of enqueued work, not missing credit.
+
+        The code decides, whatever the status: Azure answers 400 with `token_limit_exceeded`.
+        """
+        if self.status_code is None or self.status_code >= 500:
+            return False  # nobody knows then whether the call was carried out
+        codes = codes_in(_decoded(self.body))
+        return lacks_capacity(codes) or (self.status_code == 429 and not lacks_money(codes))
 
     @property
     def is_ambiguous(self) -> bool:
         """Whether the upstream may have carried out the call although it reported a failure."""
-        return self.status_code == 409 or (self.is_retryable and self.status_code != 429)
+        return self.status_code in (408, 409) or (self.is_retryable and not self.is_throttled)
 
 
 class UncertainCreationError(UpstreamError):
@@ -135,15 +130,17 @@ def without_secret(body: bytes, secret: str) -> bytes:
 
 def reason_given(body: bytes) -> str:
     """Return the reason in an error body of any known shape; otherwise the body's text, shortened."""
-    try:
-        value = msgspec.json.decode(body)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        value = body.decode(errors="replace")
-    for key in ("error", "detail", "message"):
-        if isinstance(value, dict) and key in value:
-            value = value[key]
-    text = " ".join(str(value).split()) or "no reason given"
+    value = _decoded(body)
+    text = reason_in(value) or " ".join(well_formed(str(value)).split()) or "no reason given"
     return text if len(text) <= 300 else text[:300] + "…"
+
+
+def _decoded(body: bytes) -> Any:
+    """Return the body's JSON, or its text if it is not JSON."""
+    try:
+        return msgspec.json.decode(body)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return body.decode(errors="replace")
 
 
 def _seconds(retry_after: str | None, date: str | None) -> float | None:

@@ -13,7 +13,7 @@ from autobatcher.engine.outcomes import line_outcome
 from autobatcher.engine.request import Answer
 from autobatcher.events import BatchProgress
 from autobatcher.upstream.batch_state import parse_batch
-from autobatcher.upstream.jsonl import parse_output_line
+from autobatcher.upstream.output_line import parse_output_line
 from tests.harness import HTTP
 
 EXAMPLES = settings(max_examples=400, derandomize=True)

@@ -7,15 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autobatcher.upstream.jsonl import (
-    InputFile,
-    LineSplitter,
-    OutputLine,
-    input_line,
-    input_line_size,
-    most_line_bytes,
-    parse_output_line,
-)
+from autobatcher.upstream.jsonl import InputFile, LineSplitter, input_line, input_line_size, most_line_bytes
+from autobatcher.upstream.output_line import OutputLine, parse_output_line
 
 
 def test_an_input_line_carries_the_body_byte_for_byte() -> None:

@@ -14,6 +14,7 @@ from ...errors import JournalError
 from ...upstream.account import Account
 from ...upstream.batch_state import BatchState
 from ...upstream.failures import GONE, UpstreamError
+from ...upstream.patience import Patience
 from .. import outcomes
 from ..journal import UnclaimedLine
 from ..journal.records import custom_id_of
@@ -21,6 +22,7 @@ from ..queue.windows import travel_key
 from ..recovery.batch_log import BatchLog
 from ..request import Request
 from .abandonment import COME_BACK_SECONDS, Abandonment
+from .agreement import AGREEING_READINGS, AGREEMENT_SECONDS, agrees
 from .cancellation import Cancellation
 from .engine import Engine
 from .pending import PendingRequests
@@ -224,11 +226,12 @@ class Batch:
 
     async def _read(self) -> Cause:
         """Read both files and settle requests by custom_id. Then settle the rest according to the batch's status."""
-        state = await self._watch.until_files_are_named()
+        assert self.upstream.state is not None
         assert self.upstream.first_state is not None
-        resends_unanswered = self._source.resends_unanswered(self.upstream.first_state, state)
+        resends_unanswered = self._source.resends_unanswered(self.upstream.first_state, self.upstream.state)
         self.pending.answers_only = resends_unanswered
-        unreadable = await self._reader.read_everything(state)
+        unreadable = await self._read_until_all_agrees()
+        state = self.upstream.state
         if unreadable is not None and self._handle_gone(unreadable):
             return Cause.OVER
         if unreadable is not None:
@@ -243,8 +246,28 @@ class Batch:
             self.upstream.emit_with_counts(events.BatchTerminal, status=state.status)
         return Cause.OVER if unreadable is None else Cause.FAILED
 
+    async def _read_until_all_agrees(self) -> UpstreamError | None:
+        """Read both files, and read them again while lines are missing that the batch's counts do not account for.
+
+        Nothing is resent meanwhile: the lines may have been paid for. Returns why the files cannot be read.
+        """
+        patience = Patience(AGREEMENT_SECONDS, least=AGREEING_READINGS)
+        while True:
+            assert self.upstream.state is not None
+            before = self._reader.results_read
+            unreadable = await self._reader.read_everything(self.upstream.state)
+            if unreadable is not None or not self.pending.wants_lines:
+                return unreadable
+            if self._reader.results_read > before:
+                patience.reset()
+            if agrees(self.upstream.state, self._reader.results_read) or patience.runs_out(anyio.current_time()):
+                return None
+            await self._watch.look_again()
+
     def _settle_rest(self, state: BatchState, *, resends_unanswered: bool) -> None:
         """Settle the requests whose lines are in neither file: resend them, or fail them with how the batch ended."""
+        for custom_id, line in self._reader.unreadable.items():
+            self.pending.fail(custom_id, outcomes.unreadable_error_for(line), state.id)
         if resends_unanswered:
             self._requeue.resend(f"their batch had ended as {state.status} without them")
         elif state.status == "failed" and outcomes.is_throttled(state):

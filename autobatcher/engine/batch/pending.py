@@ -8,7 +8,7 @@ import anyio
 
 from ...errors import BatchError
 from ...upstream.batch_state import Problem
-from ...upstream.jsonl import OutputLine
+from ...upstream.output_line import OutputLine
 from .. import outcomes
 from ..recovery.batch_log import NULL_BATCH_LOG, BatchLog
 from ..request import Answer, ErrorFor, Request
@@ -100,6 +100,11 @@ class PendingRequests:
         """How many requests were resubmitted since the last call."""
         count, self._resubmitted = self._resubmitted, 0
         return count
+
+    def fail(self, custom_id: str, error_for: ErrorFor, batch_id: str | None) -> None:
+        """Fail the request of one line, if it is still pending."""
+        if custom_id in self._requests:
+            self._settle(custom_id, error_for(self._requests[custom_id], batch_id))
 
     def fail_all(self, error_for: ErrorFor, batch_id: str | None) -> None:
         """Settle each pending request with an error of its own."""

@@ -11,7 +11,7 @@ from ...upstream.account import Account
 from ...upstream.batch_api import BatchAPI
 from ...upstream.batch_state import BatchState
 from ...upstream.failures import UpstreamError
-from ...upstream.jsonl import parse_output_line
+from ...upstream.output_line import custom_id_in, parse_output_line
 from ...upstream.patience import ReadPatience
 from .pending import PendingRequests
 
@@ -27,6 +27,9 @@ class ResultReader:
     Args:
         pending: reading stops once it wants no more lines.
         drain: awaited after each chunk, for back-pressure.
+
+    Attributes:
+        unreadable: lines that no parser can read, by the custom_id that stands in them.
     """
 
     def __init__(
@@ -37,6 +40,13 @@ class ResultReader:
         self._pending = pending
         self._drain = drain
         self._lines_read: dict[str, int] = {}
+        self._results: set[str] = set()  # custom_ids
+        self.unreadable: dict[str, bytes] = {}
+
+    @property
+    def results_read(self) -> int:
+        """How many different results were read so far."""
+        return len(self._results)
 
     async def read_new_lines(self, state: BatchState) -> None:
         """Read from where the last call stopped. Lines that cannot be read now are read at the end."""
@@ -93,7 +103,10 @@ class ResultReader:
         def take(line: bytes) -> None:
             result = parse_output_line(line)
             if result is not None:
+                self._results.add(result.custom_id)
                 self._pending.deliver(result, batch_id)
+            elif (custom_id := custom_id_in(line)) is not None:
+                self.unreadable[custom_id] = line
 
         self._lines_read[file_id] = await self._api.read_lines(
             self._account, file_id, take, skip=skip, drain=self._drain

@@ -23,9 +23,6 @@ from .upstream import UpstreamBatch
 
 logger: logging.Logger = logging.getLogger("autobatcher")
 
-LATE_FILE_SECONDS = 60.0
-"""How long a completed batch may name no output file although its counts include answers."""
-
 LAST_LOOK_SECONDS = 60.0
 LAST_LOOK_TRIES = 3
 """How long, and how often at least, a batch is polled after its deadline. It may have ended while the process was
@@ -109,18 +106,13 @@ class Watch:
                 self._record_progress(state)
                 return state.is_terminal
 
-    async def until_files_are_named(self) -> BatchState:
-        """Wait until the ended batch names the output file that its counts imply; return its state."""
-        assert self._upstream.state is not None
-        state, patience = self._upstream.state, Patience(LATE_FILE_SECONDS)
-        schedule = Schedule(self._engine.settings.poll_interval_seconds)
-        while state.lacks_output_file and not patience.runs_out(anyio.current_time()):
-            await anyio.sleep(schedule.next_wait(self._engine.batch_count))
-            try:
-                state = await self._poll()
-            except UpstreamError as error:
-                logger.info("autobatcher: batch %s: %s", state.id, error.summary)
-        return state
+    async def look_again(self) -> None:
+        """Poll an ended batch once more, after a poll interval: it may name files or counts that it did not name."""
+        await anyio.sleep(Schedule(self._engine.settings.poll_interval_seconds).next_wait(self._engine.batch_count))
+        try:
+            await self._poll()
+        except UpstreamError as error:
+            logger.info("autobatcher: batch %s: %s", self._upstream.batch_id, error.summary)
 
     async def _poll(self) -> BatchState:
         assert self._upstream.state is not None

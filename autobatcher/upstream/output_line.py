@@ -1,0 +1,194 @@
+"""The lines of output and error files. Bodies are cut out as they were written, also where a strict parser refuses
+them. Pure."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import msgspec
+
+from .reasons import codes_in, reason_in, well_formed
+from .tolerant_json import members, value_of
+
+_NULL = b"null"
+
+
+class OutputLine(msgspec.Struct, frozen=True):
+    """The result of one request, from an output or error file.
+
+    Either `status_code` and `body` are set (the upstream responded, whatever the status), or `error` is (it did not).
+    """
+
+    custom_id: str
+    status_code: int | None = None
+    body: bytes = b""
+    request_id: str | None = None
+    error_code: str | None = None
+    error: str | None = None
+
+
+class _Response(msgspec.Struct):
+    status_code: int
+    body: msgspec.Raw
+    request_id: str | None = None
+
+
+class _Line(msgspec.Struct):
+    custom_id: str
+    response: _Response
+
+
+_decode_line = msgspec.json.Decoder(_Line).decode
+
+
+def parse_output_line(line: bytes) -> OutputLine | None:
+    """Parse one line of an output or error file; None if it is not a result line of any known kind. Never raises.
+
+    Accepts OpenAI's lines and the deviations of other servers: a body as JSON text (llama-stack), a failure's status
+    and body as JSON text inside `error.message` (Doubleword), `error` as a plain string and a null body (vLLM), the
+    reason beside the status instead of in a body (Voyage), and whatever JSON only the standard library reads.
+    """
+    try:
+        plain = _decode_line(line)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return _parse_leniently(line)
+    body, status = bytes(plain.response.body), plain.response.status_code
+    if not body.startswith(b"{") or not _is_status(status):
+        return _parse_leniently(line)
+    return OutputLine(plain.custom_id, status, body, plain.response.request_id)
+
+
+def custom_id_in(line: bytes) -> str | None:
+    """Return the custom_id of a line that cannot be parsed; None if it has none."""
+    found = re.search(rb'"custom_id"\s*:\s*"([^"\\]{1,512})"', line)
+    return None if found is None else found[1].decode("utf-8", "replace")
+
+
+def _parse_leniently(line: bytes) -> OutputLine | None:
+    """Parse a line with the standard library. What cannot be parsed in it counts as absent."""
+    try:
+        fields = members(line)
+        custom_id = value_of(fields["custom_id"])
+    except (ValueError, KeyError):
+        return None
+    if not isinstance(custom_id, str):
+        return None
+    custom_id = well_formed(custom_id)
+    response = _members_or_none(fields.get("response", _NULL))
+    status = _status_in(response)
+    body = _body_in(response)
+    request_id = _text_in(response, "request_id")
+    if body is not None and not (status is None and _is_error(body)):
+        return OutputLine(custom_id, 200 if status is None else status, body, request_id)
+    return _failure(custom_id, status, request_id, fields, response, body)
+
+
+def _members_or_none(written: bytes) -> dict[str, bytes]:
+    try:
+        return members(written)
+    except ValueError:
+        return {}
+
+
+def _value_or_none(written: bytes) -> Any:
+    try:
+        return value_of(written)
+    except ValueError:
+        return None
+
+
+def _text_in(fields: dict[str, bytes], name: str) -> str | None:
+    value = _value_or_none(fields.get(name, _NULL))
+    return well_formed(value) if isinstance(value, str) else None
+
+
+def _is_status(status: int) -> bool:
+    """Whether it is an HTTP status. Servers have sent 0 for a call that got no answer."""
+    return 100 <= status <= 599
+
+
+def _status_in(response: dict[str, bytes]) -> int | None:
+    for name in ("status_code", "status"):
+        value = _value_or_none(response.get(name, _NULL))
+        if isinstance(value, str) and value.isascii() and value.isdecimal() and len(value) == 3:
+            value = int(value)
+        if isinstance(value, int) and not isinstance(value, bool) and _is_status(value):
+            return value
+    return None
+
+
+def _body_in(response: dict[str, bytes]) -> bytes | None:
+    """Return the body as it was written; None if there is none. A body that was sent as JSON text is unwrapped."""
+    body = response.get("body", _NULL)
+    if body == _NULL:
+        return None
+    if body.startswith(b'"'):
+        inner = _value_or_none(body)
+        if isinstance(inner, str) and _members_or_none(unwrapped := inner.encode("utf-8", "surrogatepass")):
+            return unwrapped
+    return body
+
+
+def _is_error(body: bytes) -> bool:
+    """Whether a body without a status is an error object and no answer."""
+    names = _members_or_none(body)
+    return "error" in names and names["error"] != _NULL and not names.keys() & {"choices", "data", "output", "results"}
+
+
+def _failure(
+    custom_id: str,
+    status: int | None,
+    request_id: str | None,
+    fields: dict[str, bytes],
+    response: dict[str, bytes],
+    body: bytes | None,
+) -> OutputLine:
+    """The result of a line without an answer. The reason may be in `error`, in the body, or beside either."""
+    error = _value_or_none(fields.get("error", _NULL))
+    beside = _beside(response, fields)
+    message = reason_in(error) or reason_in(_value_or_none(body or _NULL)) or reason_in(beside)
+    if status is None and (nested := _nested_failure(message)) is not None:
+        return OutputLine(custom_id, *nested)
+    codes = codes_in(error) or codes_in(_value_or_none(body or _NULL)) or codes_in(beside)
+    code = next(iter(sorted(codes)), None) if not isinstance(error, dict) else _code_of(error)
+    code = code or _nested_type(message)
+    if status is not None and status >= 400:
+        reason = {"message": message or "no reason given", "code": code, "type": None, "param": None}
+        return OutputLine(custom_id, status, msgspec.json.encode({"error": reason}), request_id)
+    return OutputLine(custom_id, error_code=code, error=message or code or "no reason given")
+
+
+def _beside(response: dict[str, bytes], fields: dict[str, bytes]) -> dict[str, Any]:
+    """What stands beside the status, or beside the response."""
+    written = {**fields, "error": _NULL, **response}
+    return {name: _value_or_none(value) for name, value in written.items() if name not in _NO_REASONS}
+
+
+_NO_REASONS = frozenset({"id", "custom_id", "response", "body", "status_code", "status", "request_id"})
+
+
+def _code_of(error: dict[str, Any]) -> str | None:
+    code = error.get("code")
+    return None if code is None else well_formed(str(code))
+
+
+def _nested_failure(message: str | None) -> tuple[int, bytes] | None:
+    """Extract the status and body that Doubleword sends as JSON text (fusillade, `FailureReason`)."""
+    try:
+        details = msgspec.json.decode(message or "")["details"]
+        status, body = details["status"], details["body"]
+    except (msgspec.MsgspecError, UnicodeError, RecursionError, KeyError, TypeError, IndexError):
+        return None
+    if not isinstance(status, int) or not 400 <= status <= 599:
+        return None
+    return status, body.encode("utf-8", "replace") if isinstance(body, str) else msgspec.json.encode(body)
+
+
+def _nested_type(message: str | None) -> str | None:
+    """Extract Doubleword's name for a failure without HTTP status, such as "NetworkError"."""
+    try:
+        kind = msgspec.json.decode(message or "")["type"]
+    except (msgspec.MsgspecError, UnicodeError, RecursionError, KeyError, TypeError, IndexError):
+        return None
+    return kind if isinstance(kind, str) else None
