@@ -263,7 +263,7 @@ async def test_an_sqlite_file_of_somebody_else_is_left_as_it_is(restarts: Restar
     with closing(sqlite3.connect(restarts.path)) as connection, connection:
         connection.execute("CREATE TABLE batches (mine TEXT)")
     async with open_harness() as harness:
-        with pytest.raises(JournalError, match="not a journal of autobatcher"):
+        with pytest.raises(JournalError, match="no journal of autobatcher"):
             async with restarts.client(harness):
                 pass
     with closing(sqlite3.connect(restarts.path)) as connection:

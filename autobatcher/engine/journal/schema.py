@@ -65,7 +65,7 @@ def migrate(connection: sqlite3.Connection) -> None:
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     check_version(version)
     if version == 0 and connection.execute("SELECT 1 FROM sqlite_master").fetchone() is not None:
-        raise JournalError("The file is an SQLite database, but not a journal of autobatcher.")
+        raise JournalError("The file is an SQLite database, but no journal of autobatcher.")
     if version < len(MIGRATIONS):
         steps = "".join(MIGRATIONS[version:])
         connection.executescript(f"BEGIN IMMEDIATE; {steps} PRAGMA user_version = {len(MIGRATIONS)}; COMMIT;")
@@ -75,5 +75,5 @@ def check_version(version: int) -> None:
     """Refuse a file of a newer autobatcher. Raises `JournalError`."""
     if version > len(MIGRATIONS):
         raise JournalError(
-            f"The journal has schema version {version}; this autobatcher supports up to {len(MIGRATIONS)}: upgrade it."
+            f"The journal has schema version {version}; this autobatcher supports up to {len(MIGRATIONS)}: update it."
         )

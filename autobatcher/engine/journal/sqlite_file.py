@@ -47,7 +47,7 @@ class SQLiteFile:
         schema.check_version(self._db.execute("PRAGMA user_version").fetchone()[0])
         tables = {name for (name,) in self._db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
         if not tables.issuperset(schema.TABLES):
-            raise JournalError("The file is an SQLite database, but not a journal of autobatcher.")
+            raise JournalError("The file is an SQLite database, but no journal of autobatcher.")
 
     def _prepare(self) -> None:
         self._db.execute("PRAGMA journal_mode = WAL")
