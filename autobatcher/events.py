@@ -108,6 +108,10 @@ class BatchTerminal(_OfOneBatch, frozen=True, kw_only=True, tag="batch_terminal"
     elapsed_seconds: float
 
 
+class BatchLeft(_OfOneBatch, frozen=True, kw_only=True, tag="batch_left"):
+    """The client closed and left the batch running upstream. Not every line of it was answered."""
+
+
 class BatchResumed(_OfOneBatch, frozen=True, kw_only=True, tag="batch_resumed"):
     """A batch of an earlier process was found in the journal, and is being polled again."""
 
@@ -168,6 +172,7 @@ AnyBatchEvent = (
     | BatchProgress
     | BatchCompleted
     | BatchTerminal
+    | BatchLeft
     | RequestsReattached
     | RequestsResubmitted
     | BatchCancelRequested

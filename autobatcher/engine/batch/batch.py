@@ -12,9 +12,7 @@ from anyio.lowlevel import cancel_shielded_checkpoint
 from ... import events
 from ...errors import JournalError
 from ...upstream.account import Account
-from ...upstream.batch_state import BatchState
 from ...upstream.failures import GONE, UpstreamError
-from ...upstream.patience import Patience
 from .. import outcomes
 from ..journal import UnclaimedLine
 from ..journal.records import custom_id_of
@@ -22,11 +20,11 @@ from ..queue.windows import travel_key
 from ..recovery.batch_log import BatchLog
 from ..request import Request
 from .abandonment import COME_BACK_SECONDS, Abandonment
-from .agreement import AGREEING_READINGS, AGREEMENT_SECONDS, agrees
 from .cancellation import Cancellation
 from .engine import Engine
 from .pending import PendingRequests
 from .phase import MAY_RUN, Cause, Disposition, Ending, Phase, disposition
+from .reading import Reading
 from .requeue import Requeue
 from .results import ResultReader
 from .source import EarlierBatch, NewBatch, Source
@@ -43,6 +41,9 @@ and whoever closes a client or stops a process waits for it. A creation in fligh
 
 CANCEL_PATIENCE_SECONDS = 3600.0
 """How long the engine tries to cancel an abandoned batch while it keeps running."""
+
+LAST_LOOK_AT_SHUTDOWN_SECONDS = 3.0
+"""How long one last poll may take while the engine stops: long enough for a slow server, and whoever closes waits."""
 
 CLEAN_UP_SECONDS = 60.0
 """How long the engine tries to delete the files of a finished batch while it keeps running. They expire anyway."""
@@ -80,6 +81,7 @@ class Batch:
         self._source = source
         self._account = account
         self._engine = engine
+        self._had_all_answers = False  # when the engine stopped
         self._cause: Cause | None = None  # None until its life ends
         self._requeue = Requeue(self.pending, self.upstream, engine.queue, key)
         self._reader = ResultReader(engine.api, account, self.pending, log.drain if log.is_journaled else None)
@@ -99,6 +101,7 @@ class Batch:
             key=key,
             engine=engine,
         )
+        self._reading = Reading(self.upstream, self.pending, self._reader, self._watch, self._requeue, source)
 
     @classmethod
     def of(cls, requests: list[Request], engine: Engine, log_for: Callable[[str, Request], BatchLog]) -> Batch:
@@ -226,56 +229,17 @@ class Batch:
 
     async def _read(self) -> Cause:
         """Read both files and settle requests by custom_id. Then settle the rest according to the batch's status."""
-        assert self.upstream.state is not None
-        assert self.upstream.first_state is not None
-        resends_unanswered = self._source.resends_unanswered(self.upstream.first_state, self.upstream.state)
-        self.pending.answers_only = resends_unanswered
-        unreadable = await self._read_until_all_agrees()
-        state = self.upstream.state
+        unreadable = await self._reading.run()
         if unreadable is not None and self._handle_gone(unreadable):
             return Cause.OVER
         if unreadable is not None:
-            self.pending.fail_all(outcomes.unreachable_error_for(unreadable), state.id)
+            self.pending.fail_all(outcomes.unreachable_error_for(unreadable), self.upstream.batch_id)
         else:
-            self._settle_rest(state, resends_unanswered=resends_unanswered)
+            self._reading.settle_rest()
             self.upstream.phase = Phase.READ
         self._requeue.emit_resubmitted()
-        if state.status == "completed":
-            self.upstream.emit_with_counts(events.BatchCompleted)
-        else:
-            self.upstream.emit_with_counts(events.BatchTerminal, status=state.status)
+        self._emit_end()
         return Cause.OVER if unreadable is None else Cause.FAILED
-
-    async def _read_until_all_agrees(self) -> UpstreamError | None:
-        """Read both files, and read them again while lines are missing that the batch's counts do not account for.
-
-        Nothing is resent meanwhile: the lines may have been paid for. Returns why the files cannot be read.
-        """
-        patience = Patience(AGREEMENT_SECONDS, least=AGREEING_READINGS)
-        while True:
-            assert self.upstream.state is not None
-            before = self._reader.results_read
-            unreadable = await self._reader.read_everything(self.upstream.state)
-            if unreadable is not None or not self.pending.wants_lines:
-                return unreadable
-            if self._reader.results_read > before:
-                patience.reset()
-            if agrees(self.upstream.state, self._reader.results_read) or patience.runs_out(anyio.current_time()):
-                return None
-            await self._watch.look_again()
-
-    def _settle_rest(self, state: BatchState, *, resends_unanswered: bool) -> None:
-        """Settle the requests whose lines are in neither file: resend them, or fail them with how the batch ended."""
-        for custom_id, line in self._reader.unreadable.items():
-            self.pending.fail(custom_id, outcomes.unreadable_error_for(line), state.id)
-        if resends_unanswered:
-            self._requeue.resend(f"their batch had ended as {state.status} without them")
-        elif state.status == "failed" and outcomes.is_throttled(state):
-            error_for = outcomes.ended_error_for(state)
-            self._requeue.throttle(0.0, "the upstream has no capacity for the batch", error_for)
-        elif state.status == "failed":
-            self._requeue.reject_lines(state.problems, 400)
-        self.pending.fail_all(outcomes.ended_error_for(state), state.id)
 
     # ---- leaving ----
 
@@ -283,6 +247,7 @@ class Batch:
         """Fail the pending requests at once, because the engine stops. Can be called again."""
         if self._cause is None:
             self._cause = Cause.ABANDONED if self.pending.abandoned.is_set() else Cause.STOPPED
+            self._had_all_answers = not self.pending and not self.log.has_unclaimed_lines
         self.pending.fail_all(outcomes.closed_error, self.upstream.batch_id)
 
     def _conclude(self, cause: Cause) -> None:
@@ -313,9 +278,32 @@ class Batch:
         with anyio.move_on_after(SHUTDOWN_SECONDS, shield=True):
             if what is Disposition.CANCEL:
                 await self._cancel()
+            elif self.upstream.phase is Phase.RUNNING and ending is not Ending.NOT_YET:
+                await self._look_for_the_last_time()
+                what = self._disposition(ending)
             await self._clean_up(what)
         if what is Disposition.CANCEL and self.upstream.phase in MAY_RUN:
             self.upstream.emit_cancel_failed("no answer in time")
+
+    async def _look_for_the_last_time(self) -> None:
+        """Poll a batch that is left running, and report its end if it has ended or all of its lines are answered."""
+        was_answered = self._cause is Cause.STOPPED and self._had_all_answers
+        with anyio.move_on_after(LAST_LOOK_AT_SHUTDOWN_SECONDS):
+            await self._watch.check_once()
+        if was_answered:
+            self.upstream.phase = Phase.READ if self.upstream.phase is Phase.READING else self.upstream.phase
+        if was_answered or self.upstream.phase is not Phase.RUNNING:
+            self._emit_end()
+        else:
+            self.upstream.emit_event(events.BatchLeft)
+
+    def _emit_end(self) -> None:
+        assert self.upstream.state is not None
+        status = self.upstream.state.status
+        if self.upstream.state.is_terminal and status != "completed":
+            self.upstream.emit_with_counts(events.BatchTerminal, status=status)
+        else:
+            self.upstream.emit_with_counts(events.BatchCompleted)
 
     async def _cancel(self) -> None:
         self.log.cancelling()

@@ -106,6 +106,13 @@ class Watch:
                 self._record_progress(state)
                 return state.is_terminal
 
+    async def check_once(self) -> None:
+        """Poll once, and record what the poll says. A failure of it changes nothing."""
+        try:
+            self._record_progress(await self._poll())
+        except UpstreamError as error:
+            logger.info("autobatcher: batch %s: %s", self._upstream.batch_id, error.summary)
+
     async def look_again(self) -> None:
         """Poll an ended batch once more, after a poll interval: it may name files or counts that it did not name."""
         await anyio.sleep(Schedule(self._engine.settings.poll_interval_seconds).next_wait(self._engine.batch_count))

@@ -1,0 +1,75 @@
+"""Reads the results of a batch that has ended, and settles its requests."""
+
+from __future__ import annotations
+
+import anyio
+
+from ...upstream.failures import UpstreamError
+from ...upstream.patience import Patience
+from .. import outcomes
+from .agreement import AGREEING_READINGS, AGREEMENT_SECONDS, agrees
+from .pending import PendingRequests
+from .requeue import Requeue
+from .results import ResultReader
+from .source import Source
+from .upstream import UpstreamBatch
+from .watch import Watch
+
+
+class Reading:
+    """Reads one ended batch until its counts and its files agree."""
+
+    def __init__(
+        self,
+        upstream: UpstreamBatch,
+        pending: PendingRequests,
+        reader: ResultReader,
+        watch: Watch,
+        requeue: Requeue,
+        source: Source,
+    ) -> None:
+        self._upstream = upstream
+        self._pending = pending
+        self._reader = reader
+        self._watch = watch
+        self._requeue = requeue
+        self._source = source
+
+    async def run(self) -> UpstreamError | None:
+        """Read both files, and read them again while lines are missing that the batch's counts do not account for.
+
+        Nothing is resent meanwhile: the lines may have been paid for. Returns why the files cannot be read.
+        """
+        self._pending.answers_only = self._resends_unanswered()
+        patience = Patience(AGREEMENT_SECONDS, least=AGREEING_READINGS)
+        while True:
+            assert self._upstream.state is not None
+            before = self._reader.results_read
+            unreadable = await self._reader.read_everything(self._upstream.state)
+            if unreadable is not None or not self._pending.wants_lines:
+                return unreadable
+            if self._reader.results_read > before:
+                patience.reset()
+            if agrees(self._upstream.state, self._reader.results_read) or patience.runs_out(anyio.current_time()):
+                return None
+            await self._watch.look_again()
+
+    def settle_rest(self) -> None:
+        """Settle the requests whose lines are in neither file: resend them, or fail them with how the batch ended."""
+        state = self._upstream.state
+        assert state is not None
+        for custom_id, line in self._reader.unreadable.items():
+            self._pending.fail(custom_id, outcomes.unreadable_error_for(line), state.id)
+        if self._resends_unanswered():
+            self._requeue.resend(f"their batch had ended as {state.status} without them")
+        elif state.status == "failed" and outcomes.is_throttled(state):
+            error_for = outcomes.ended_error_for(state)
+            self._requeue.throttle(0.0, "the upstream has no capacity for the batch", error_for)
+        elif state.status == "failed":
+            self._requeue.reject_lines(state.problems, 400)
+        self._pending.fail_all(outcomes.ended_error_for(state), state.id)
+
+    def _resends_unanswered(self) -> bool:
+        assert self._upstream.first_state is not None
+        assert self._upstream.state is not None
+        return self._source.resends_unanswered(self._upstream.first_state, self._upstream.state)
