@@ -52,7 +52,7 @@ def _field(described: Described) -> str:
 def _annotation(described: Described) -> Any:
     of_flag, setting = described.setting.flag, described.setting
     help_ = (of_flag and of_flag.help) or setting.help
-    kind = Bytes if setting.unit == "bytes" else _TYPES[described.type]
+    kind = Bytes if setting.unit == "bytes" else _TYPES.get(described.type, described.type)  # a choice is itself
     checks_value = isinstance(described.default, int | float | str) and setting.check is not None
     validator = partial(_validate, described) if checks_value else None
     return Annotated[kind, Parameter(help=_sentence(help_), validator=validator)]

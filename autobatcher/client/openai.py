@@ -72,6 +72,10 @@ class BatchOpenAI(CopiesShareTheEngine, AsyncRequestHook, AsyncContextManagerMix
             batch, as at Doubleword: there it expires.
         deadline_slack_seconds: how long after its completion window a batch may still be on its way to an end, since
             providers overrun by minutes; then its callers get a `BatchTimeoutError`, and it is cancelled upstream.
+        missing_lines: what happens to a request whose line is in neither file of a batch that counts it as done: an
+            error, or another batch, as a retry; the line may have been paid for.
+        upload_timeout_seconds: how long the upstream may be silent during an upload, plus a second for each MB: it may
+            check every line before it answers.
         max_active_batches: how many batches may be under way; further ones wait.
         max_queued_bytes: how many bytes of request bodies may wait to be uploaded; further calls block until there is
             room.

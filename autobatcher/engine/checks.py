@@ -48,6 +48,17 @@ def switch(value: object) -> bool:
     return value
 
 
+def one_of(*words: str) -> Callable[[object], str]:
+    """One of these words."""
+
+    def check(value: object) -> str:
+        if value not in words:
+            raise ValueError(f"must be one of {', '.join(map(repr, words))}, not {value!r}")
+        return str(value)
+
+    return check
+
+
 def completion_window(value: object) -> str:
     """A duration with a unit, or a word that a provider documents."""
     if not isinstance(value, str):

@@ -103,15 +103,20 @@ def rejected_line(problem: Problem, status_code: int, custom_id: str, batch_id: 
     return Answer(status_code, body, None, batch_id or "", custom_id)
 
 
-def ended_error_for(state: BatchState) -> ErrorFor:
-    """For requests without a line in a batch that has ended."""
+def ended_error_for(state: BatchState, *, resubmits_missing: bool = False) -> ErrorFor:
+    """For requests without a line in a batch that has ended.
+
+    Args:
+        resubmits_missing: whether a line that the batch counts as done is retryable.
+    """
     if state.status == "completed":
         what = "completed, but this request is in neither its output nor its error file"
     elif state.problems:
         what = f"ended as {state.status}: {'; '.join(map(str, state.problems[:_REASONS_SHOWN]))}"
     else:
         what = f"ended as {state.status} before this request was answered"
-    code = _NOT_EXECUTED if state.status == "completed" and _counts_less_than_all(state) else None
+    is_retryable = state.status == "completed" and (resubmits_missing or _counts_less_than_all(state))
+    code = _NOT_EXECUTED if is_retryable else None
     return lambda request, batch_id: BatchEndedError(
         f"Batch {batch_id} {what}. The request can be sent again.",
         status=state.status,

@@ -141,6 +141,25 @@ class Settings:
             flag=Flag(help="give a batch up this long after the end of its completion window"),
         ),
     ] = 3600.0
+    missing_lines: Annotated[
+        Literal["fail", "resubmit"],
+        Setting(
+            "what happens to a request whose line is in neither file of a batch that counts it as done: an error, or "
+            "another batch, as a retry; the line may have been paid for",
+            check=checks.one_of("fail", "resubmit"),
+            flag=Flag(help="what happens to a line that is in neither file of a batch that counts it as done"),
+        ),
+    ] = "fail"
+    upload_timeout_seconds: Annotated[
+        float,
+        Setting(
+            "how long the upstream may be silent during an upload, plus a second for each MB: it may check every line "
+            "before it answers",
+            unit="seconds",
+            check=checks.seconds(least=1),
+            flag=Flag(help="how long the upstream may be silent during an upload, plus a second for each MB"),
+        ),
+    ] = 600.0
     max_active_batches: Annotated[
         int,
         Setting("how many batches may be under way; further ones wait", check=checks.count),

@@ -68,6 +68,7 @@ class BatchAPI:
         name: str,
         *,
         expires_seconds: int,
+        silence_seconds: float,
         limiter: anyio.CapacityLimiter,
         is_wanted: Callable[[], bool],
     ) -> str | None:
@@ -95,6 +96,7 @@ class BatchAPI:
                     "/files",
                     data=purpose | (expiry if account.provider.files_expire else {}),
                     files={"file": (name, input_file(), "application/jsonl")},
+                    silence_seconds=silence_seconds,
                 )
             return id_answered("POST /files", content)
 

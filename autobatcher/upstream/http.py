@@ -88,6 +88,7 @@ class UpstreamHTTP:
         path: str,
         *,
         params: Mapping[str, str] | None = None,
+        silence_seconds: float = CALL_SECONDS,
         **options: Any,
     ) -> AsyncGenerator[Any]:
         """Open a 2xx response for reading. Everything that breaks the exchange becomes an `UpstreamError`."""
@@ -99,7 +100,7 @@ class UpstreamHTTP:
                 account.base_url + path,
                 params=[*account.query, *(params or {}).items()] or None,
                 headers=headers,
-                timeout=CALL_SECONDS,
+                timeout=(CALL_SECONDS, silence_seconds, silence_seconds, CALL_SECONDS),  # connect, read, write, pool
                 follow_redirects=True,
                 **options,
             ) as response:

@@ -332,3 +332,32 @@ async def test_a_line_that_failed_for_want_of_room_travels_again_and_one_for_wan
         outcome = await outcome_of(ask(client, "x"))
         assert isinstance(outcome, str) == answers
         assert harness.emulator.statistics().batches_created == (2 if answers else 1)
+
+
+@pytest.mark.parametrize(("missing_lines", "batches"), [("fail", 1), ("resubmit", 2)])
+async def test_a_missing_line_is_sent_again_only_where_the_user_says_so(missing_lines: str, batches: int) -> None:
+    plan = FaultPlan((LineFault(kind="drop", lines=(1,), batches=(1,)),))
+    async with (
+        open_harness(faults=plan, batch_seconds=5) as harness,
+        harness.client(max_retries=2, missing_lines=missing_lines) as client,
+    ):
+        outcome = await outcome_of(ask(client, "x"))
+        assert isinstance(outcome, str) == (missing_lines == "resubmit")
+        assert harness.emulator.statistics().batches_created == batches
+        assert len(harness.events_named("requests_resubmitted")) == batches - 1
+
+
+@pytest.mark.proves("faults", "a server that takes minutes to answer an upload")
+async def test_an_upload_may_be_silent_for_longer_than_other_calls() -> None:
+    patience: dict[str, set[float]] = {}
+
+    async def answer(request: Any, send: Send) -> Any:
+        patience.setdefault(request.url.path.rpartition("/")[2], set()).add(request.extensions["timeout"]["read"])
+        return await send(request)
+
+    async with open_harness(batch_seconds=5) as harness:
+        client = harness.client(http_client=between(harness, answer), upload_timeout_seconds=1234.0)
+        async with client:
+            await ask(client, "x" * 2_000_000)
+    assert min(patience.pop("files")) >= 1236.0
+    assert all(seconds == {60.0} for seconds in patience.values())

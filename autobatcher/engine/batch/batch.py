@@ -101,7 +101,15 @@ class Batch:
             key=key,
             engine=engine,
         )
-        self._reading = Reading(self.upstream, self.pending, self._reader, self._watch, self._requeue, source)
+        self._reading = Reading(
+            self.upstream,
+            self.pending,
+            self._reader,
+            self._watch,
+            self._requeue,
+            source,
+            resubmits_missing=settings.missing_lines == "resubmit",
+        )
 
     @classmethod
     def of(cls, requests: list[Request], engine: Engine, log_for: Callable[[str, Request], BatchLog]) -> Batch:

@@ -17,7 +17,11 @@ from .watch import Watch
 
 
 class Reading:
-    """Reads one ended batch until its counts and its files agree."""
+    """Reads one ended batch until its counts and its files agree.
+
+    Args:
+        resubmits_missing: whether a line that the batch counts as done, and that is in neither file, is retried.
+    """
 
     def __init__(
         self,
@@ -27,6 +31,8 @@ class Reading:
         watch: Watch,
         requeue: Requeue,
         source: Source,
+        *,
+        resubmits_missing: bool,
     ) -> None:
         self._upstream = upstream
         self._pending = pending
@@ -34,6 +40,7 @@ class Reading:
         self._watch = watch
         self._requeue = requeue
         self._source = source
+        self._resubmits_missing = resubmits_missing
 
     async def run(self) -> UpstreamError | None:
         """Read both files, and read them again while lines are missing that the batch's counts do not account for.
@@ -67,7 +74,8 @@ class Reading:
             self._requeue.throttle(0.0, "the upstream has no capacity for the batch", error_for)
         elif state.status == "failed":
             self._requeue.reject_lines(state.problems, 400)
-        self._pending.fail_all(outcomes.ended_error_for(state), state.id)
+        error_for = outcomes.ended_error_for(state, resubmits_missing=self._resubmits_missing)
+        self._pending.fail_all(error_for, state.id)
 
     def _resends_unanswered(self) -> bool:
         assert self._upstream.first_state is not None

@@ -25,6 +25,10 @@ from .phase import MAY_RUN, Phase
 logger: logging.Logger = logging.getLogger("autobatcher")
 
 
+CHECKED_BYTES_PER_SECOND = 1_000_000.0
+"""How fast a slow server checks an input file before it answers the upload."""
+
+
 class UpstreamBatch:
     """One upload, one creation, and what follows.
 
@@ -128,6 +132,7 @@ class UpstreamBatch:
                 input_file,
                 self._file_name,
                 expires_seconds=expires,
+                silence_seconds=self._settings.upload_timeout_seconds + size / CHECKED_BYTES_PER_SECOND,
                 limiter=limiter,
                 is_wanted=is_wanted,
             )
