@@ -78,7 +78,7 @@ class ProviderProfile:
     checks_lines_at_upload: bool = False
     batches_outlive_files: bool = True
     max_batches_per_hour: int | None = None
-    source: str = field(default="", repr=False)
+    source: str = field(default="", repr=False, compare=False)
 
     def line_url(self, endpoint: str) -> str:
         """Return the provider's spelling of an endpoint, such as "/v4/embeddings" for "/v1/embeddings"."""
