@@ -14,6 +14,8 @@ from autobatcher.emulator.known_dialects import DIALECTS
 from autobatcher.upstream.providers import KNOWN_PROFILES, profile_named
 from tests.harness import MODEL, Harness, ask, open_harness, outcome_of, wait_for_event
 
+OWN_WORDS = "a provider's own line urls, wrappers, statuses, counts, times, ids and missing calls"
+
 CHAT, EMBEDDINGS = "/v1/chat/completions", "/v1/embeddings"
 PROFILES = {
     "voyage": ProviderProfile(name="voyage", endpoints=frozenset({EMBEDDINGS})),
@@ -62,6 +64,7 @@ async def make_calls(client: BatchOpenAI, endpoints: frozenset[str], count: int 
     return answers
 
 
+@pytest.mark.proves("faults", OWN_WORDS)
 @pytest.mark.parametrize("like", LIKE_ALL)
 async def test_every_providers_dialect_answers_each_call_once(like: str) -> None:
     async with open_harness(like, batch_seconds=30.0) as harness, client_of(harness, max_retries=0) as client:
@@ -76,6 +79,7 @@ async def test_every_providers_dialect_answers_each_call_once(like: str) -> None
         assert statistics.uploads == statistics.batches_created
 
 
+@pytest.mark.proves("faults", OWN_WORDS)
 @pytest.mark.parametrize("like", LIKE_ALL)
 async def test_every_providers_failed_line_reaches_its_caller_with_its_status(like: str) -> None:
     faults = FaultPlan((LineFault(kind="fail", lines=(1,), status=400, message="Too long by 12 tokens."),))
@@ -86,6 +90,7 @@ async def test_every_providers_failed_line_reaches_its_caller_with_its_status(li
         assert isinstance(outcome, openai.BadRequestError)
 
 
+@pytest.mark.proves("faults", OWN_WORDS)
 @pytest.mark.parametrize("like", LIKE_ALL_BUT_MISTRAL)
 async def test_every_providers_batch_is_cancelled_when_its_caller_leaves(like: str) -> None:
     async with open_harness(like, batch_seconds=1000.0) as harness, client_of(harness) as client:
@@ -96,6 +101,7 @@ async def test_every_providers_batch_is_cancelled_when_its_caller_leaves(like: s
         assert batch.status == "cancelled"
 
 
+@pytest.mark.proves("faults", "the answer to POST /batches is lost")
 @pytest.mark.parametrize("like", LIKE_ALL_BUT_MISTRAL)
 async def test_every_providers_batch_whose_creation_got_no_answer_is_found_and_not_paid_twice(like: str) -> None:
     faults = FaultPlan((HttpFault(operation="batches.create", nth=(1,), lose_answer=True),))
@@ -148,6 +154,7 @@ async def test_a_failed_batch_of_a_dialect_fails_its_callers_and_bills_nobody() 
         assert harness.emulator.statistics().billed == {}
 
 
+@pytest.mark.proves("faults", "the cancellation of a batch that has ended is answered 400, 404, 409 or 500")
 async def test_a_server_that_answers_500_to_a_late_cancellation_delays_nobody() -> None:
     """LiteLLM's proxy, where OpenAI says with a 400 that a completed batch cannot be cancelled."""
     faults = FaultPlan((HttpFault(operation="batches.retrieve", first=1, delay_seconds=50.0),))
@@ -172,6 +179,7 @@ async def test_canned_text_reaches_whoever_asked() -> None:
         assert set(harness.emulator.statistics().billed.values()) == {1}
 
 
+@pytest.mark.proves("faults", "a fifth of all requests and of all lines fail by chance")
 @pytest.mark.parametrize("like", ["openai", "doubleword", "zhipu", "together"])
 async def test_a_flaky_server_is_borne_and_paid_once_a_call(like: str) -> None:
     async with open_harness(like, faults=FaultPlan.flaky(7, 0.2), batch_seconds=10.0) as harness:
