@@ -175,9 +175,10 @@ def tables(session: nox.Session) -> None:
 
 @nox.session
 def settings(session: nox.Session) -> None:
-    """Writes what the README and the docstring of BatchOpenAI say of the settings, from their descriptions."""
+    """Writes what the documents and the docstring of BatchOpenAI say of settings and providers, from the code."""
     session.install("-e", ".[test]")
     session.run("python", "tests/settings_docs.py")
+    session.run("python", "tests/providers_docs.py")
 
 
 @nox.session

@@ -78,7 +78,8 @@ def demo(
         batch_seconds: How long an emulated batch takes. Default: 3s.
         base_url: A real provider's base URL, ending in /v1. Costs real money.
         api_key: The key for it. Default: the environment's OPENAI_API_KEY.
-        provider: Whose rules its batches follow (openai, doubleword, groq, ...). Default: by the host of --base-url.
+        provider: Whose rules its batches follow: openai, doubleword, groq, ..., or a TOML or JSON file with a profile.
+            Default: by the host of --base-url.
         model: The model for chat and response calls. Needed with --base-url.
         embedding_model: The model for embedding calls. Without it, a real provider gets none.
         completion_window: How long the provider may take. Default: 24h.

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
-from ..upstream.providers import KNOWN_PROFILES, ProviderProfile, profile_for, profile_named
+from ..client.sdk import checked_profile
+from ..upstream.providers import ProviderProfile, profile_for
 from .flags import Dialect, UsageError
 from .workload import ENDPOINTS, Call, Kind, Models, mixed_calls
 
@@ -85,13 +86,10 @@ def real_plan(
 
 
 def _find_profile(provider: str | None, base_url: str) -> ProviderProfile:
-    if provider is None:
-        return profile_for(base_url)
     try:
-        return profile_named(provider)
+        return checked_profile(provider) or profile_for(base_url)
     except ValueError as error:
-        known = ", ".join(profile.name for profile in KNOWN_PROFILES)
-        raise UsageError(f"--provider must be one of {known}; not {provider!r}.") from error
+        raise UsageError(f"--{error}.") from error
 
 
 def possible_kinds(profile: ProviderProfile, *, has_embedding_model: bool) -> list[Kind]:

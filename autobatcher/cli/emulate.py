@@ -13,7 +13,8 @@ import trio
 from cyclopts import Parameter
 
 from ..emulator import Emulator, FaultPlan
-from .flags import Count, Dialect, Port, Seconds, Url, UsageError
+from ..emulator.known_dialects import Like
+from .flags import Count, Port, Seconds, Url, UsageError
 from .signals import run_until_signalled
 
 EXAMPLES = """
@@ -44,7 +45,7 @@ def emulate(
     *,
     host: str = "127.0.0.1",
     port: Port = 0,
-    like: Dialect = "openai",
+    like: Like = "openai",
     batch_seconds: Seconds = 0.0,
     api_key: Annotated[str | None, Parameter(show_default=False)] = None,
     faults: Path | None = None,
@@ -62,8 +63,8 @@ def emulate(
     Args:
         host: The address to listen on; 0.0.0.0 for all of this machine's.
         port: The TCP port; 0 takes a free one.
-        like: Whose Batch API to resemble, in what it accepts, in its errors and in how batches end. Doubleword's
-            shows results while a batch is still running.
+        like: Whose Batch API to resemble, in what it accepts, in its words and in how batches end. Doubleword's
+            shows results while a batch is still running. See docs/providers.md.
         batch_seconds: How long a batch takes, whatever its size. Not used with --forward-to.
         api_key: Refuse requests that come with another key; without this flag, any key will do.
         faults: A JSON file that says what is to go wrong, and when; see the last example and

@@ -53,6 +53,8 @@ COMMAND_LINE_ONLY = Parameter(show_env_var=False)
 """For what deletes, or widens what a command does: neither a variable nor a file gives it."""
 
 Dialect = Literal["openai", "doubleword"]
+"""What the demo can be like: it makes calls of all kinds."""
+
 Count = Annotated[int, Parameter(validator=Number(gte=1))]
 Port = Annotated[int, Parameter(validator=Number(gte=0, lte=65535))]
 Seconds = Annotated[float, _DURATION]

@@ -36,8 +36,8 @@ class UpstreamFlags:
     api_key:
         The upstream's key. Default: the environment's OPENAI_API_KEY. It never appears in any output.
     provider:
-        Whose rules the batches follow: doubleword, openai, azure, groq, ... Default: what the journal says of a batch;
-        for new ones, by the host of --base-url.
+        Whose rules the batches follow: doubleword, openai, azure, groq, ..., or a TOML or JSON file with a profile.
+        Default: what the journal says of a batch; for new ones, by the host of --base-url.
     """
 
     base_url: Url | None = None

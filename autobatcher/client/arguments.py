@@ -4,6 +4,7 @@ Type checkers and `help()` see the constructor of a class of arguments as the co
 """
 
 import inspect
+import os
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import fields
 from functools import cache, wraps
@@ -38,10 +39,10 @@ class SharedArguments(Settings):
         Setting("the upstream; falls back to `OPENAI_BASE_URL`, then to OpenAI's", shown_default="`OPENAI_BASE_URL`"),
     ] = None
     provider: Annotated[
-        str | ProviderProfile | None,
+        str | os.PathLike[str] | ProviderProfile | None,
         Setting(
-            "whose rules batches follow: a profile, or the name of one (`doubleword`, `openai`, `azure`, `groq`, ...); "
-            "None chooses by the base URL's host"
+            "whose rules batches follow: a profile, the name of one (`doubleword`, `openai`, `azure`, `groq`, ...), or "
+            "a TOML or JSON file with one; None chooses by the base URL's host"
         ),
     ] = None
     ignore_timeouts: Annotated[

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import anyio
@@ -23,7 +24,7 @@ from .transport import TransportToBatches, close_host, library_of, make_host
 @keywords
 class _Arguments(Settings):
     http_client: Any = None
-    provider: str | ProviderProfile | None = None
+    provider: str | os.PathLike[str] | ProviderProfile | None = None
     max_retries: int = SDK_MAX_RETRIES
     max_wait_seconds: float | None = None
 
@@ -64,7 +65,7 @@ class BatchTransport(TransportToBatches, httpx.AsyncBaseTransport):
         settings: Settings,
         *,
         http_client: Any = None,
-        provider: str | ProviderProfile | None = None,
+        provider: str | os.PathLike[str] | ProviderProfile | None = None,
         max_retries: int = SDK_MAX_RETRIES,
         max_wait_seconds: float | None = None,
     ) -> None:

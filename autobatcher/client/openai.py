@@ -7,6 +7,7 @@ that: see `fast_path`.
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -54,8 +55,8 @@ class BatchOpenAI(CopiesShareTheEngine, AsyncRequestHook, AsyncContextManagerMix
     Args:
         api_key: falls back to `OPENAI_API_KEY`. An async function gives a fresh key for each upstream call.
         base_url: the upstream; falls back to `OPENAI_BASE_URL`, then to OpenAI's.
-        provider: whose rules batches follow: a profile, or the name of one (`doubleword`, `openai`, `azure`, `groq`,
-            ...); None chooses by the base URL's host.
+        provider: whose rules batches follow: a profile, the name of one (`doubleword`, `openai`, `azure`, `groq`, ...),
+            or a TOML or JSON file with one; None chooses by the base URL's host.
         ignore_timeouts: a `timeout` of the client or of a call does not limit the wait for a batch: for frameworks that
             pass one each time.
         batch_size: submit a batch when this many requests of a kind are queued.
@@ -110,7 +111,7 @@ class BatchOpenAI(CopiesShareTheEngine, AsyncRequestHook, AsyncContextManagerMix
         *,
         api_key: str | Callable[[], Awaitable[str]] | None = None,
         base_url: Any = None,
-        provider: str | ProviderProfile | None = None,
+        provider: str | os.PathLike[str] | ProviderProfile | None = None,
         ignore_timeouts: bool = False,
         _engine: AsyncEngine | None = None,
         _upstream: Any = None,

@@ -6,6 +6,7 @@ One engine, in a thread of its own, works for all threads that use a client or i
 from __future__ import annotations
 
 import inspect
+import os
 import time
 import weakref
 from collections.abc import Callable
@@ -80,7 +81,7 @@ class BatchOpenAISync(CopiesShareTheEngine, RequestHook, openai.OpenAI):
         *,
         api_key: str | Callable[[], str] | None = None,
         base_url: Any = None,
-        provider: str | ProviderProfile | None = None,
+        provider: str | os.PathLike[str] | ProviderProfile | None = None,
         ignore_timeouts: bool = False,
         _engine: _Engine | None = None,
         _upstream: Any = None,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self
@@ -11,6 +12,7 @@ import openai
 
 from ..errors import ClientClosedError, UnbatchableRequestError
 from ..upstream.account import Account, fits_a_header
+from ..upstream.provider_file import names_file, read_profile
 from ..upstream.providers import ProviderProfile, profile_for, profile_named
 from .call import CREDENTIAL_HEADERS, Call, refuse_headers_of_one_call, refuse_query_of_one_call, wait_seconds
 from .sdk_internals import copy_with, custom_headers, is_http_client_of, private_options
@@ -195,11 +197,13 @@ def with_key(account: Account, api_key: str) -> Account:
 
 def checked_profile(provider: object) -> ProviderProfile | None:
     """The profile that a `provider=` argument means. Raises `TypeError` or `ValueError`, naming it."""
+    if isinstance(provider, os.PathLike) or (isinstance(provider, str) and names_file(provider)):
+        return read_profile(provider)
     if isinstance(provider, str):
         return profile_named(provider)
     if provider is None or isinstance(provider, ProviderProfile):
         return provider
-    raise TypeError(f"provider must be a ProviderProfile or the name of one, not {type(provider).__name__}")
+    raise TypeError(f"provider must be a ProviderProfile, its name or its file, not {type(provider).__name__}")
 
 
 def refuse_other_credentials(openai_arguments: Mapping[str, Any]) -> None:

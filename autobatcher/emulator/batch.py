@@ -118,7 +118,8 @@ class Batch:
         """What is not done by now will not be done. Raises `RefusedError` (400) if the batch has ended."""
         self.advance(now)
         if self.is_terminal:
-            raise RefusedError(400, f"Cannot cancel a batch with status '{self.status}'.")
+            status = self.around.dialect.cannot_cancel_status
+            raise RefusedError(status, f"Cannot cancel a batch with status '{self.status}'.")
         if self.status != "cancelling":
             self._enter("cancelling", now)
 

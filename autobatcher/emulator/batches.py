@@ -11,11 +11,13 @@ from .batch import Batch, Order, Surroundings
 from .faults import BatchFault, FaultsAtWork
 from .files import Files, StoredFile
 from .paging import page
+from .shapes import wrapped
 from .validation import Checked, Problem, check_doubleword, check_openai
 from .wire import RefusedError, Reply, Request, decode_object, json_reply
 
 # What is kept of batches that have ended, for statistics(); beyond it the oldest lines are forgotten.
 REMEMBERED_BYTES = 256 * 1024 * 1024
+TEXT_TIME = "%Y-%m-%d %H:%M:%S"  # as Voyage writes them
 MAX_METADATA_PAIRS, MAX_METADATA_KEY, MAX_METADATA_VALUE = 16, 64, 512
 _TIMES = ("in_progress", "finalizing", "completed", "failed", "expired", "cancelling", "cancelled")
 
@@ -66,14 +68,15 @@ class Batches:
         self.all[batch.id] = self._running[batch.id] = batch
         if dialect.file_ids_from_the_start:
             self._result_files[batch.id] = (self._show(batch, "output"), self._show(batch, "error"))
-        reply = json_reply(dialect.created_status, self._as_dict(batch))
+        reply = json_reply(dialect.created_status, wrapped(self._as_dict(batch), dialect.shapes.creation))
         self.on_created(batch)
         return reply
 
     def list(self, request: Request, now: float) -> Reply:
         self.advance(now)
         newest_first = [batch for batch in reversed(self.all.values()) if batch.id not in self._deleted]
-        return json_reply(200, page(newest_first, request.query, self._as_dict, default=20, most=100))
+        listed = page(newest_first, request.query, self._as_dict, default=20, most=100)
+        return json_reply(200, self._around.dialect.shapes.batches(listed))
 
     def retrieve(self, batch_id: str, now: float) -> Reply:
         batch = self._find(batch_id)
@@ -123,16 +126,18 @@ class Batches:
         self._check_target(endpoint, window)
         metadata = _check_metadata(body.get("metadata"))
         source = self._files.find(body["input_file_id"], now)
-        if source.purpose != "batch":
-            raise RefusedError(400, "The input file must have the purpose 'batch'.", param="input_file_id")
+        dialect = self._around.dialect
+        if source.purpose != dialect.purpose:
+            message = f"The input file must have the purpose '{dialect.purpose}'."
+            raise RefusedError(400, message, param="input_file_id")
         content = source.blob.read()
-        if self._around.dialect.validates_at_upload:
+        if dialect.no_room_status is not None:
             for problem in self._room(content.count(b"\n")):
-                raise RefusedError(429, problem.message)
+                raise RefusedError(dialect.no_room_status, problem.message, code=problem.code)
         return Order(
             endpoint=endpoint,
             completion_window=window,
-            metadata=self._around.dialect.metadata(metadata),
+            metadata=dialect.metadata(metadata),
             input_file_id=source.id,
             check=lambda: self._check(content, endpoint, number),
             find_faults=lambda lines: self._faults.for_lines(number, lines),
@@ -141,7 +146,8 @@ class Batches:
 
     def _check_target(self, endpoint: str, window: str) -> None:
         allowed = self._around.settings.completion_windows
-        if endpoint not in self._around.dialect.endpoints:
+        dialect = self._around.dialect
+        if dialect.openai_endpoint(endpoint) not in dialect.endpoints:
             raise RefusedError(400, f"Invalid endpoint: {endpoint!r} has no batches.", param="endpoint")
         if allowed and window not in allowed:
             message = f"Invalid value: {window!r}. Supported values are: {', '.join(allowed)}."
@@ -211,7 +217,7 @@ class Batches:
             "errors": _errors(batch),
             "input_file_id": batch.order.input_file_id,
             "completion_window": batch.order.completion_window,
-            "status": fate.status_text.get(batch.status, batch.status),
+            "status": batch.status,
             "output_file_id": output.id if output else absent,
             "error_file_id": error.id if error else absent,
             **self._times(batch),
@@ -225,7 +231,8 @@ class Batches:
                 "completed": batch.outcomes.completed,
                 "failed": batch.outcomes.failed,
             }
-        return content
+        shaped = dialect.shapes.batch(content)
+        return shaped | {"status": fate.status_text.get(batch.status, shaped["status"])}
 
     def _times(self, batch: Batch) -> dict[str, Any]:
         reached = {"created_at": batch.reached["created"], "expires_at": batch.expires}
@@ -238,9 +245,8 @@ class Batches:
         if moment is None:
             return None
         seconds = int(self._around.wall(moment))
-        if batch.order.fate.text_timestamps:  # as Voyage writes them
-            return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S")
-        return seconds
+        as_text = TEXT_TIME if batch.order.fate.text_timestamps else self._around.dialect.shapes.time_format
+        return seconds if as_text is None else datetime.fromtimestamp(seconds, UTC).strftime(as_text)
 
 
 def _errors(batch: Batch) -> dict[str, Any] | None:

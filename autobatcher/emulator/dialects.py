@@ -7,45 +7,77 @@ Sources: openai SDK 3.51 (types/batch.py), OpenAI's Batch API guide; Doubleword'
 from __future__ import annotations
 
 import uuid
+from dataclasses import dataclass
 from random import Random
-from typing import Any
+from typing import Any, ClassVar
 
 import msgspec
 
 from .results import error_line, response_line
+from .shapes import OPENAI_SHAPES, Shapes
 from .validation import DOUBLEWORD_ENDPOINTS, OPENAI_ENDPOINTS
-from .wire import RefusedError, Reply, json_reply, openai_error, text_reply
+from .wire import RefusedError, Reply, json_reply, text_reply
 
 _RETRIED_BY_DOUBLEWORD = frozenset({404, 408, 429, 499})
 
 
+@dataclass(frozen=True, kw_only=True)
 class OpenAIDialect:
-    """Prefixed ids, 200 for everything, JSON errors, file ids at the end only, for files with lines."""
+    """Prefixed ids, 200 for everything, JSON errors, file ids at the end only, for files with lines.
 
-    created_status = 200
-    endpoints = OPENAI_ENDPOINTS
+    The defaults are OpenAI's; known_dialects.py has those of others.
+
+    file_id, batch_id: what ids look like: "#" and a number of hexadecimal digits, or "#uuid".
+    url_prefix:     what line urls, and the endpoint of a batch, begin with.
+    purpose, upload_path, upload_fields: what an upload must say, and where it goes.
+    completion_windows: those allowed; () allows any.
+    max_requests, max_file_bytes, max_embedding_inputs: the limits of an input file.
+    no_room_status: what POST /batches answers without room; None: the batch is created, and fails.
+    cannot_cancel_status: what cancelling a batch that has ended is answered with.
+    lacks:          the operations that there are none of.
+    """
+
+    created_status: int = 200
+    endpoints: frozenset[str] = OPENAI_ENDPOINTS
+    url_prefix: str = "/v1"
+    purpose: str = "batch"
+    upload_path: str = "/files"
+    upload_fields: tuple[str, ...] = ("file", "purpose")
     completion_windows: tuple[str, ...] = ("24h",)
-    validates_at_upload = False
-    file_ids_from_the_start = False
-    serves_partial_output = False
-    expires = True
-    tells_model = True
+    max_requests: int = 50_000
+    max_file_bytes: int = 200_000_000
+    max_embedding_inputs: int = 50_000
+    validates_at_upload: bool = False
+    file_ids_from_the_start: bool = False
+    serves_partial_output: bool = False
+    expires: bool = True
+    tells_model: bool = True
+    file_id: str = "file-#24"
+    batch_id: str = "batch_#32"
+    no_room_status: int | None = None
+    cannot_cancel_status: int = 400
+    lacks: frozenset[str] = frozenset()
+    shapes: Shapes = OPENAI_SHAPES
 
     def new_file_id(self, random: Random) -> str:
-        return f"file-{random.getrandbits(96):024x}"
+        return _new_id(self.file_id, random)
 
     def new_batch_id(self, random: Random) -> str:
-        return f"batch_{random.getrandbits(128):032x}"
+        return _new_id(self.batch_id, random)
+
+    def openai_endpoint(self, url: str) -> str:
+        """OpenAI's spelling of a line's url; "" for one that is not of this dialect."""
+        is_ours = url.startswith(self.url_prefix + "/")
+        return "/v1" + url.removeprefix(self.url_prefix) if is_ours else ""
 
     def check_id(self, what: str, given: str) -> None:
         """Raises `RefusedError` for an id that cannot be one."""
 
     def refusal(self, refused: RefusedError) -> Reply:
-        body = openai_error(refused.status, refused.message, param=refused.param, code=refused.code)
-        return json_reply(refused.status, body)
+        return self.shapes.refusal(refused)
 
     def failed_line(self, line_id: str, custom_id: str | None, request_id: str, status: int, body: bytes) -> bytes:
-        return response_line(line_id, custom_id, request_id, status, body)
+        return self.shapes.failed_line(line_id, custom_id, request_id, status, body)
 
     def success_line(self, line_id: str, custom_id: str | None, request_id: str, status: int, body: bytes) -> bytes:
         return response_line(line_id, custom_id, request_id, status, body)
@@ -61,19 +93,30 @@ class OpenAIDialect:
         return "completed"
 
 
+def _new_id(pattern: str, random: Random) -> str:
+    prefix, _, digits = pattern.partition("#")
+    if digits == "uuid":
+        return prefix + str(uuid.UUID(int=random.getrandbits(128), version=4))
+    return f"{prefix}{random.getrandbits(4 * int(digits)):0{digits}x}"
+
+
+@dataclass(frozen=True, kw_only=True)
 class DoublewordDialect(OpenAIDialect):
     """Bare UUIDs, 201, plain-text errors, both file ids from the start, partial output, never `expired`."""
 
-    created_status = 201
-    endpoints = DOUBLEWORD_ENDPOINTS
+    created_status: int = 201
+    endpoints: frozenset[str] = DOUBLEWORD_ENDPOINTS
     completion_windows: tuple[str, ...] = ("24h", "1h")
-    validates_at_upload = True
-    file_ids_from_the_start = True
-    serves_partial_output = True
-    expires = False
-    tells_model = False
+    validates_at_upload: bool = True
+    file_ids_from_the_start: bool = True
+    serves_partial_output: bool = True
+    expires: bool = False
+    tells_model: bool = False
+    file_id: str = "#uuid"
+    batch_id: str = "#uuid"
+    no_room_status: int | None = 429
 
-    _RESERVED = (
+    _RESERVED: ClassVar = (
         "created_by_email",
         "context_name",
         "context_type",
@@ -81,11 +124,6 @@ class DoublewordDialect(OpenAIDialect):
         "created_by",
         "dw_user_agent",
     )
-
-    def new_file_id(self, random: Random) -> str:
-        return str(uuid.UUID(int=random.getrandbits(128), version=4))
-
-    new_batch_id = new_file_id
 
     def check_id(self, what: str, given: str) -> None:
         try:
@@ -126,6 +164,3 @@ def _busy(status: int, code: str, message: str, *, retry_after: int) -> Reply:
     content: dict[str, Any] = {"error": code, "message": message, "retry_after_seconds": 30}
     reply = json_reply(status, content)
     return Reply(status, {**reply.headers, "retry-after": str(retry_after)}, reply.body)
-
-
-DIALECTS: dict[str, OpenAIDialect] = {"openai": OpenAIDialect(), "doubleword": DoublewordDialect()}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 from random import Random
-from typing import Generic, Literal, TypeAlias, TypeVar
+from typing import Any, Generic, Literal, TypeAlias, TypeVar
 
 import msgspec
 
@@ -97,9 +97,10 @@ class LineFault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     kind "unknown_custom_id": an answer to a custom_id that nobody sent comes with its own.
     kind "null_custom_id": its result says `custom_id: null`.
     kind "text_body": the body of its response is JSON text instead of an object.
+    kind "canned":   it is executed, and `body` comes as its answer, whatever was asked.
     """
 
-    kind: Literal["fail", "drop", "refuse", "duplicate", "unknown_custom_id", "null_custom_id", "text_body"]
+    kind: Literal["fail", "drop", "refuse", "duplicate", "unknown_custom_id", "null_custom_id", "text_body", "canned"]
     lines: tuple[int, ...] = ()
     containing: str = ""
     probability: float = 0.0
@@ -126,6 +127,21 @@ class FaultPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     seed: int = 0
 
     @classmethod
+    def flaky(cls, seed: int, rate: float) -> FaultPlan:
+        """A server on a bad day: that share of requests and of lines fails by chance, in all the usual ways.
+
+        Raises:
+            ValueError: for a rate outside 0 <= rate < 1.
+        """
+        if not 0 <= rate < 1:
+            raise ValueError(f"rate must be at least 0 and less than 1: {rate}")
+        if rate == 0:
+            return cls(seed=seed)
+        share = rate / len(_FLAKY_WAYS)
+        faults = [HttpFault(probability=share, **way) for way in _FLAKY_WAYS]
+        return cls((*faults, LineFault(kind="fail", probability=rate, status=503)), seed)
+
+    @classmethod
     def from_json(cls, text: bytes | str) -> FaultPlan:
         """Raises `msgspec.ValidationError`, naming the place, for what is not a plan."""
         return msgspec.json.decode(text, type=cls)
@@ -140,6 +156,15 @@ class FaultPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def save(self, path: str | Path) -> None:
         Path(path).write_bytes(self.to_json())
 
+
+_FLAKY_WAYS: tuple[dict[str, Any], ...] = (
+    {"status": 500},
+    {"status": 503, "headers": {"retry-after": "1"}},
+    {"status": 429},
+    {"status": 502, "body": "<html>Bad Gateway</html>", "after_processing": True},
+    {"disconnect": True},
+    {"lose_answer": True},
+)
 
 F = TypeVar("F", bound=HttpFault | BatchFault)
 

@@ -15,6 +15,7 @@ from .multipart import Part, parse_form
 from .paging import page
 from .results import ResultFile
 from .settings import Settings
+from .shapes import wrapped
 from .store import Blob, Store, StoreFullError
 from .validation import check_doubleword
 from .wire import RefusedError, Reply, Request, json_reply
@@ -61,7 +62,8 @@ class Files:
 
     @property
     def input_ids(self) -> tuple[str, ...]:
-        return tuple(file.id for file in self._files.values() if file.purpose == "batch" and not file.blob.gone)
+        purpose = self._dialect.purpose
+        return tuple(file.id for file in self._files.values() if file.purpose == purpose and not file.blob.gone)
 
     @property
     def ids(self) -> tuple[str, ...]:
@@ -87,18 +89,21 @@ class Files:
     # The calls
 
     def create(self, request: Request, now: float) -> Reply:
+        if not request.path.rstrip("/").endswith(self._dialect.upload_path):
+            raise RefusedError(404, f"Invalid URL (POST {request.path})", code="unknown_url")
         form = parse_form(request.headers.get("content-type", ""), request.body)
         part, purpose = self._check_form(form)
-        if purpose == "batch":
+        if purpose == self._dialect.purpose:
             self._check_batch_file(part)
-        expires = now + _lifetime(form, purpose)
+        expires = now + _lifetime(form, is_for_batch=purpose == self._dialect.purpose)
         try:
             blob = self._store.new(part.content)
         except StoreFullError as error:
             raise RefusedError(413, f"The emulator's store is full: {error}.") from error
         self.uploads += 1
         file = self.add(part.filename or "upload.jsonl", purpose, blob, now, expires)
-        return json_reply(self._dialect.created_status, self._as_dict(file))
+        shapes = self._dialect.shapes
+        return json_reply(self._dialect.created_status, wrapped(self._as_dict(file), shapes.upload))
 
     def list(self, request: Request, now: float) -> Reply:
         wanted = request.query.get("purpose")
@@ -109,7 +114,8 @@ class Files:
         ]
         if request.query.get("order", "desc") == "desc":
             held.reverse()
-        return json_reply(200, page(held, request.query, self._as_dict, default=10_000, most=10_000))
+        listed = page(held, request.query, self._as_dict, default=10_000, most=10_000)
+        return json_reply(200, wrapped(listed, self._dialect.shapes.file_list))
 
     def retrieve(self, file_id: str, now: float) -> Reply:
         return json_reply(200, self._as_dict(self.find(file_id, now)))
@@ -129,12 +135,11 @@ class Files:
     # What they need
 
     def _check_form(self, form: dict[str, Part]) -> tuple[Part, str]:
-        part, purpose = form.get("file"), form.get("purpose")
-        if part is None or purpose is None:
-            missing = "file" if part is None else "purpose"
+        for missing in (name for name in self._dialect.upload_fields if name not in form):
             raise RefusedError(400, f"'{missing}' is a required property", param=missing)
-        name = purpose.content.decode("utf-8", "replace")
-        allowed = {"batch"} if self._dialect.validates_at_upload else PURPOSES
+        part, name = form["file"], form["purpose"].content.decode("utf-8", "replace")
+        purpose = self._dialect.purpose
+        allowed = {purpose} if self._dialect.validates_at_upload or purpose not in PURPOSES else PURPOSES
         if name not in allowed:
             raise RefusedError(400, f"'{name}' is not one of {sorted(allowed)} - 'purpose'", param="purpose")
         return part, name
@@ -152,7 +157,7 @@ class Files:
 
     def _as_dict(self, file: StoredFile) -> dict[str, Any]:
         expires = None if math.isinf(file.expires) else int(self._wall(file.expires))
-        return {
+        content = {
             "id": file.id,
             "object": "file",
             "bytes": file.blob.size,
@@ -163,12 +168,13 @@ class Files:
             "status": "processed",
             "status_details": None,
         }
+        return self._dialect.shapes.file(content)
 
 
-def _lifetime(form: dict[str, Part], purpose: str) -> float:
+def _lifetime(form: dict[str, Part], *, is_for_batch: bool) -> float:
     seconds = form.get("expires_after[seconds]")
     if seconds is None:
-        return BATCH_FILE_SECONDS if purpose == "batch" else math.inf
+        return BATCH_FILE_SECONDS if is_for_batch else math.inf
     try:
         return int(seconds.content)
     except ValueError:

@@ -7,6 +7,7 @@ the next line of the oldest running batch, asks the server, and writes the answe
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator, Callable, Mapping
 
 import anyio
@@ -181,7 +182,7 @@ class Forwarder:
         return Answer(response.status_code, as_json(response.content)), pause
 
     def _target(self, endpoint: str) -> str:
-        return self._url + endpoint.removeprefix("/v1")
+        return self._url + re.sub(r"^/v\d+", "", endpoint)
 
     def _headers(self, authorization: str | None) -> Mapping[str, str]:
         headers = {"content-type": "application/json"}

@@ -100,6 +100,8 @@ class Outcomes:
     def _distort(self, line: Line, answer: Answer, fault: LineFault) -> None:
         if fault.kind == "text_body":
             answer = Answer(answer.status, msgspec.json.encode(answer.body.decode()))
+        elif fault.kind == "canned":
+            answer = Answer(200, as_json((fault.body or "").encode()))
         self._record(line, answer, None if fault.kind == "null_custom_id" else line.custom_id)
         if fault.kind in ("duplicate", "unknown_custom_id"):
             file = self.output if answer.status < 400 else self.errors

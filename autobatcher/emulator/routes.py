@@ -1,6 +1,6 @@
 """Which operation a request is for.
 
-Any prefix may stand before /v1: /v1/files, /ai/v1/files, /openai/v1/files.
+Any prefix may stand before /v1, and another version in its place: /v1/files, /ai/v1/files, /api/paas/v4/files.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from .wire import Request
 
 _ROUTES = (
-    ("POST", re.compile(r"/files"), "files.create"),
+    ("POST", re.compile(r"/files(?:/upload)?"), "files.create"),
     ("GET", re.compile(r"/files"), "files.list"),
     ("GET", re.compile(r"/files/([^/]+)"), "files.retrieve"),
     ("DELETE", re.compile(r"/files/([^/]+)"), "files.delete"),
@@ -26,6 +26,9 @@ _ROUTES = (
 )
 
 
+_VERSION = re.compile(r"/v\d+/")
+
+
 @dataclass(frozen=True, slots=True)
 class Route:
     """An operation, by the name fault plans use, and the id in the path; for "realtime", "/v1/..."."""
@@ -35,10 +38,10 @@ class Route:
 
 
 def find_route(request: Request) -> Route:
-    _, found, rest = request.path.partition("/v1/")
-    if not found:
+    found = _VERSION.search(request.path)
+    if found is None:
         return Route("unknown")
-    path = "/" + rest.rstrip("/")
+    path = request.path[found.end() - 1 :].rstrip("/")
     for method, pattern, operation in _ROUTES:
         match = pattern.fullmatch(path)
         if match and request.method == method:

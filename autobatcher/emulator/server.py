@@ -24,13 +24,13 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 
 import anyio
 
-from .answers import answer
+from .answers import Answer, answer
 from .batch import Surroundings
 from .batches import Batches
 from .clock import Clock
-from .dialects import DIALECTS
 from .faults import FaultPlan, FaultsAtWork
 from .files import Files
+from .known_dialects import DIALECTS, Like
 from .misbehaviour import misbehave
 from .realtime import answer_now
 from .routes import Route, find_route
@@ -55,7 +55,7 @@ class Emulator:
     Unless it forwards, nothing runs in the background: where a batch stands is worked out when somebody asks.
 
     Args:
-        like: "openai" or "doubleword": how it validates, words its errors and ends its batches.
+        like: "openai", "doubleword", "zhipu", ...: what it accepts, how it words its answers and ends its batches.
         batch_seconds: how long a batch is worked on; line i of n is ready after batch_seconds * (i + 1) / n.
         validating_seconds: how long a batch is validated.
         finalizing_seconds: how long it stays in "finalizing".
@@ -68,9 +68,9 @@ class Emulator:
         forward_concurrency: how many lines that server gets at a time.
         forward_transport: an httpx transport to reach it by; None for the network.
         max_bytes: how much is kept in the temporary directory; the oldest files go first.
-        max_requests: how many lines an input file may have.
-        max_file_bytes: how large it may be.
-        max_embedding_inputs: how many texts a batch of embeddings may have (OpenAI only).
+        max_requests: how many lines an input file may have; None means what the provider allows.
+        max_file_bytes: how large it may be; None as above.
+        max_embedding_inputs: how many texts a batch of embeddings may have (not Doubleword); None as above.
         max_enqueued_requests: how many lines may be under way in all batches; one batch more fails with
             token_limit_exceeded, or (Doubleword) is answered with a 429. None for any number.
         max_batches_per_hour: further creations are answered with a 429. None for any number.
@@ -84,7 +84,7 @@ class Emulator:
     def __init__(
         self,
         *,
-        like: Literal["openai", "doubleword"] = "openai",
+        like: Like = "openai",
         batch_seconds: float = 0.0,
         validating_seconds: float = 0.0,
         finalizing_seconds: float = 0.0,
@@ -96,9 +96,9 @@ class Emulator:
         forward_concurrency: int = 8,
         forward_transport: httpx.AsyncBaseTransport | None = None,
         max_bytes: int = MAX_STORED_BYTES,
-        max_requests: int = 50_000,
-        max_file_bytes: int = 200_000_000,
-        max_embedding_inputs: int = 50_000,
+        max_requests: int | None = None,
+        max_file_bytes: int | None = None,
+        max_embedding_inputs: int | None = None,
         max_enqueued_requests: int | None = None,
         max_batches_per_hour: int | None = None,
         completion_windows: tuple[str, ...] | None = None,
@@ -109,20 +109,21 @@ class Emulator:
     ) -> None:
         if like not in DIALECTS:
             raise ValueError(f"like must be one of {', '.join(DIALECTS)}: {like!r}")
-        self._dialect = DIALECTS[like]
-        windows = self._dialect.completion_windows if completion_windows is None else completion_windows
+        self._dialect = dialect = DIALECTS[like]
         self._settings = Settings(
             batch_seconds=batch_seconds,
             validating_seconds=validating_seconds,
             finalizing_seconds=finalizing_seconds,
             cancelling_seconds=cancelling_seconds,
             api_key=api_key,
-            max_requests=max_requests,
-            max_file_bytes=max_file_bytes,
-            max_embedding_inputs=max_embedding_inputs,
+            max_requests=dialect.max_requests if max_requests is None else max_requests,
+            max_file_bytes=dialect.max_file_bytes if max_file_bytes is None else max_file_bytes,
+            max_embedding_inputs=(
+                dialect.max_embedding_inputs if max_embedding_inputs is None else max_embedding_inputs
+            ),
             max_enqueued_requests=max_enqueued_requests,
             max_batches_per_hour=max_batches_per_hour,
-            completion_windows=windows,
+            completion_windows=dialect.completion_windows if completion_windows is None else completion_windows,
             seed=seed,
             shuffle=shuffle,
         )
@@ -132,7 +133,11 @@ class Emulator:
         random = Random(seed)  # noqa: S311 - ids, not secrets
         self._files = Files(self._settings, self._dialect, self._store, random, self._clock.wall)
         around = Surroundings(
-            settings=self._settings, dialect=self._dialect, store=self._store, answer=answer, wall=self._clock.wall
+            settings=self._settings,
+            dialect=self._dialect,
+            store=self._store,
+            answer=self._answer_line,
+            wall=self._clock.wall,
         )
         self._batches = Batches(around, self._files, self._faults, random)
         self._forwarder: Forwarder | None = None
@@ -189,7 +194,8 @@ class Emulator:
 
     async def _dispatch(self, route: Route, request: Request) -> Reply:
         now = self._clock.now()
-        match route.operation:
+        operation = "unknown" if route.operation in self._dialect.lacks else route.operation
+        match operation:
             case "files.create":
                 return self._files.create(request, now)
             case "files.list":
@@ -243,6 +249,9 @@ class Emulator:
         return reply
 
     # What it needs
+
+    def _answer_line(self, url: str, body: bytes, created: int) -> Answer:
+        return answer(self._dialect.openai_endpoint(url), body, created)
 
     def _check_key(self, request: Request) -> None:
         key = self._settings.api_key

@@ -67,7 +67,7 @@ def check_openai(content: bytes, *, endpoint: str, max_requests: int, max_embedd
             checked.lines.append(outcome)
         elif len(checked.problems) < MAX_ERRORS:
             checked.problems.append(outcome)
-    if endpoint == "/v1/embeddings" and not checked.problems:
+    if endpoint.endswith("/embeddings") and not checked.problems:
         inputs = sum(count_embedding_inputs(line.body) for line in checked.lines)
         if inputs > max_embedding_inputs:
             checked.problems.append(_too_many(inputs, max_embedding_inputs, "embedding inputs"))

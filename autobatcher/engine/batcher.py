@@ -93,7 +93,7 @@ class Batcher:
         Cancelled: before the upload, the request is never sent. Later, its answer is dropped, and a batch whose callers
         have all left is cancelled upstream (`cancel_abandoned_batches`).
         """
-        check_provider_takes(request)
+        check_provider_takes(request, self.settings.completion_window)
         if not self._is_closed:
             await request.enqueue(self._byte_limiter)
         if self._is_closed:
@@ -110,7 +110,7 @@ class Batcher:
             anyio.WouldBlock: if `max_queued_bytes` are queued.
             UnbatchableRequestError, ClientClosedError: as in `submit`.
         """
-        check_provider_takes(request)
+        check_provider_takes(request, self.settings.completion_window)
         if self._is_closed:
             raise outcomes.closed_error(request, None)
         request.enqueue_nowait(self._byte_limiter)

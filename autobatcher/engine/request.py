@@ -96,7 +96,7 @@ class Request:
         self.account: Account = account
         self.endpoint: str = endpoint
         self.body: bytes = body
-        self.size: int = most_line_bytes(endpoint, body)
+        self.size: int = most_line_bytes(account.provider.line_url(endpoint), body)
         self.model: str = model
         self.embedding_inputs: int = embedding_inputs
         self.retries_left: int = max_retries

@@ -84,7 +84,12 @@ class BatchAPI:
         Cancelled: the file may exist. It costs nothing, and `delete_files_named` finds it.
         """
         expiry = {"expires_after[anchor]": "created_at", "expires_after[seconds]": str(expires_seconds)}
-        purpose = {"purpose": account.provider.file_purpose}
+        provider = account.provider
+        form = {
+            "purpose": provider.file_purpose,
+            **({"file_name": name} if provider.upload_names_file else {}),
+            **(expiry if provider.files_expire else {}),
+        }
 
         async def attempt() -> str | None:
             async with limiter:
@@ -93,8 +98,8 @@ class BatchAPI:
                 content = await self._http.call(
                     account,
                     "POST",
-                    "/files",
-                    data=purpose | (expiry if account.provider.files_expire else {}),
+                    provider.upload_path,
+                    data=form,
                     files={"file": (name, input_file(), "application/jsonl")},
                     silence_seconds=silence_seconds,
                 )

@@ -11,12 +11,12 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 
-def input_line(custom_id: str, endpoint: str, body: bytes) -> bytes:
-    """Return one line of an input file. `body` must be valid JSON; `custom_id` and `endpoint` must need no escaping."""
+def input_line(custom_id: str, url: str, body: bytes) -> bytes:
+    """Return one line of an input file. `body` must be valid JSON; `custom_id` and `url` must need no escaping."""
     if b"\n" in body or b"\r" in body:
         # JSON strings contain line breaks only in escaped form, so these are white space.
         body = body.replace(b"\n", b" ").replace(b"\r", b" ")
-    head = f'{{"custom_id":"{custom_id}","method":"POST","url":"{endpoint}","body":'.encode()
+    head = f'{{"custom_id":"{custom_id}","method":"POST","url":"{url}","body":'.encode()
     return b"%b%b}\n" % (head, body)
 
 
@@ -25,14 +25,14 @@ _FRAME_BYTES = len(input_line("", "", b""))
 MAX_CUSTOM_ID_BYTES = 64
 
 
-def input_line_size(custom_id: str, endpoint: str, body: bytes) -> int:
+def input_line_size(custom_id: str, url: str, body: bytes) -> int:
     """Return `len(input_line(...))`, in bytes."""
-    return _FRAME_BYTES + len(custom_id) + len(endpoint) + len(body)
+    return _FRAME_BYTES + len(custom_id) + len(url) + len(body)
 
 
-def most_line_bytes(endpoint: str, body: bytes) -> int:
+def most_line_bytes(url: str, body: bytes) -> int:
     """Return the line's maximum size in bytes, for a custom_id of up to 64 characters."""
-    return _FRAME_BYTES + MAX_CUSTOM_ID_BYTES + len(endpoint) + len(body)
+    return _FRAME_BYTES + MAX_CUSTOM_ID_BYTES + len(url) + len(body)
 
 
 class InputFile(io.RawIOBase):

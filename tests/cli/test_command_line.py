@@ -137,6 +137,10 @@ def test_every_setting_with_a_flag_is_a_flag(
             ["demo", "--base-url", "https://x.test/v1", "--api-key", "k", "--model", "m", "--provider", "x"],
             "--provider must be one of openai, doubleword",
         ),
+        (
+            ["demo", "--base-url", "https://x.test/v1", "--api-key", "k", "--model", "m", "--provider", "/x/none.toml"],
+            "--provider: /x/none.toml cannot be read: No such file",
+        ),
         (["emulate", "--port", "65536"], "--port"),
         (["emulate", "--like", "acme"], '"doubleword"'),
         (["emulate", "--batch-seconds", "-1"], "--batch-seconds"),

@@ -48,6 +48,16 @@ async def test_lines_are_answered_by_the_server_behind() -> None:
         assert front.statistics().billed == {f"r{i}": 1 for i in range(20)}
 
 
+async def test_lines_spelled_for_another_version_reach_the_server_behind() -> None:
+    behind = Emulator()
+    async with forwarding(behind, like="zhipu") as (front, sdk):
+        url = "/v4/chat/completions"
+        batch = await create_batch(sdk, [{**chat_line("a"), "url": url}], endpoint=url)
+        assert (await _end_of(sdk, batch.id)).status == "completed"
+        assert behind.statistics().realtime_calls == {CHAT: 1}
+        assert front.statistics().billed == {"a": 1}
+
+
 async def test_no_more_lines_are_out_at_once_than_allowed() -> None:
     behind = Emulator(faults=FaultPlan((HttpFault(delay_seconds=10),)))
     async with forwarding(behind, forward_concurrency=3) as (_, sdk):

@@ -112,10 +112,12 @@ class UpstreamBatch:
         self._request_count = len(lines)
         self._models = sorted({request.model for _, request in lines})
 
-        def encoded() -> Iterator[bytes]:
-            return (input_line(custom_id, r.endpoint, r.body) for custom_id, r in lines)
+        url = self._account.provider.line_url
 
-        size = sum(input_line_size(custom_id, r.endpoint, r.body) for custom_id, r in lines)
+        def encoded() -> Iterator[bytes]:
+            return (input_line(custom_id, url(r.endpoint), r.body) for custom_id, r in lines)
+
+        size = sum(input_line_size(custom_id, url(r.endpoint), r.body) for custom_id, r in lines)
         tries = 0
 
         def input_file() -> InputFile:
@@ -164,7 +166,7 @@ class UpstreamBatch:
             created = await self._api.create(
                 self._account,
                 input_file_id=file_id,
-                endpoint=self._endpoint,
+                endpoint=self._account.provider.line_url(self._endpoint),
                 completion_window=self._settings.completion_window,
                 metadata=self._settings.batch_metadata,
                 idempotency_key=self.idempotency_key,
