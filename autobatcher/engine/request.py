@@ -11,6 +11,7 @@ from ..errors import BatchError
 from ..upstream.account import Account
 from ..upstream.jsonl import most_line_bytes
 from ..upstream.patience import Patience
+from .bisection import Bisection
 from .byte_limiter import ByteLimiter
 from .event_loop import new_waiter, wake
 
@@ -59,6 +60,7 @@ class Request:
         size: an upper bound of the size of its line in an input file, in bytes.
         left_batch_id: the batch that the request was in when its caller left.
         requeue_count: how often it was requeued because other lines of its batch were rejected.
+        bisection: the search for a bad line that it takes part in; None if its batch was not refused.
         throttle_patience: how much longer it may wait for capacity upstream; None if it never had to.
         on_undelivered: called by `give_back`; None if no journal stores answers.
     """
@@ -69,6 +71,7 @@ class Request:
         "_outcome",
         "_waiter",
         "account",
+        "bisection",
         "body",
         "custom_id",
         "embedding_inputs",
@@ -104,6 +107,7 @@ class Request:
         self.holder: Holder | None = None
         self.left_batch_id: str | None = None
         self.requeue_count: int = 0
+        self.bisection: Bisection | None = None
         self.throttle_patience: Patience | None = None
         self.on_undelivered: Callable[[Request], None] | None = None
         self._byte_limiter: ByteLimiter | None = None

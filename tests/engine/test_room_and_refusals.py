@@ -151,7 +151,8 @@ async def test_a_number_in_some_text_blames_nobody(operation: str, status: int, 
     async with open_harness("doubleword", faults=plan) as harness:
         outcomes = await ask_many(harness, 5)
         assert {getattr(outcome, "status_code", None) for outcome in outcomes} == {status}
-        assert harness.emulator.statistics().http_calls["files.create"] == 1
+        halvings = 8 if operation == "files.create" and status == 422 else 0  # until every line was refused alone
+        assert harness.emulator.statistics().http_calls["files.create"] == 1 + halvings
 
 
 async def test_many_bad_lines_named_one_at_a_time_cost_uploads_that_get_smaller() -> None:
@@ -286,3 +287,69 @@ async def test_a_batch_whose_file_cannot_be_deleted_holds_up_no_other() -> None:
         begun = anyio.current_time()
         check_answers(await ask_many(harness, 5, batch_size=1, max_active_batches=1))
         assert anyio.current_time() - begun < 60
+
+
+# ---- an upload that is refused because of a line that nobody names ----
+
+
+def refusing_uploads(harness: Any, *bad: str, status: int = 400) -> Any:
+    """An HTTP client whose upstream refuses input files that hold one of these texts, and names no line."""
+
+    async def answer(request: Any, send: Send) -> Any:
+        if request.method == "POST" and request.url.path.endswith("/files"):
+            sent = await request.aread()
+            if any(f'"{text}"'.encode() in sent for text in bad):
+                return HTTP.Response(status, json={"error": {"message": "The file is not valid.", "code": None}})
+        return await send(request)
+
+    return between(harness, answer)
+
+
+@pytest.mark.proves("faults", "an upload is refused because of one line, which nobody names")
+@pytest.mark.parametrize("count", [2, 3, 100])
+@pytest.mark.parametrize("status", [400, 422])
+async def test_one_bad_line_that_nobody_names_fails_only_its_caller(count: int, status: int) -> None:
+    async with open_harness(batch_seconds=5) as harness:
+        outcomes: list[Any] = []
+        http_client = refusing_uploads(harness, "q1", status=status)
+        async with (
+            harness.client(http_client=http_client, max_retries=0) as client,
+            anyio.create_task_group() as nursery,
+        ):
+
+            async def one(number: int) -> None:
+                outcomes.append(await outcome_of(ask(client, f"q{number}")))
+
+            for number in range(count):
+                nursery.start_soon(one, number)
+        failed = [outcome for outcome in outcomes if isinstance(outcome, Exception)]
+        assert [getattr(outcome, "status_code", None) for outcome in failed] == [status]
+        assert len(outcomes) == count
+        assert harness.emulator.statistics().uploads <= 2 * 8 + 8
+
+
+async def test_a_file_in_which_every_line_is_bad_costs_a_bounded_number_of_uploads() -> None:
+    uploads = 0
+
+    async def answer(request: Any, send: Send) -> Any:
+        nonlocal uploads
+        if request.method == "POST" and request.url.path.endswith("/files"):
+            uploads += 1
+            return HTTP.Response(400, json={"error": {"message": "The file is not valid."}})
+        return await send(request)
+
+    async with open_harness() as harness:
+        outcomes: list[Any] = []
+        async with (
+            harness.client(http_client=between(harness, answer)) as client,
+            anyio.create_task_group() as nursery,
+        ):
+
+            async def one(number: int) -> None:
+                outcomes.append(await outcome_of(ask(client, f"q{number}")))
+
+            for number in range(200):
+                nursery.start_soon(one, number)
+        assert all(isinstance(outcome, openai.BadRequestError) for outcome in outcomes)
+        assert len(outcomes) == 200
+        assert uploads <= 2 * 8 + 8 + 1

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Hashable
 
 from ...upstream.batch_state import Problem
+from ..bisection import Bisection
 from ..queue.queue import RequestQueue
 from ..request import ErrorFor
 from .pending import PendingRequests
@@ -52,6 +53,20 @@ class Requeue:
             self._upstream.emit_resubmitted(len(requests) - len(given_up), "the upstream has no capacity for them now")
         if given_up:
             self._upstream.emit_submission_failed(reason)
+
+    def halve(self) -> bool:
+        """Put the pending requests into two batches, to find the line for which their upload was refused.
+
+        False if there is nothing to halve, or if the search has cost enough.
+        """
+        lines = list(self._pending.requests())
+        bisection = lines[0][1].bisection or Bisection(len(lines)) if len(lines) > 1 else None
+        if bisection is None or not bisection.may_halve():
+            return False
+        requests = self._pending.pop_all()
+        self._queue.halve(requests, self._key, bisection)
+        self._upstream.emit_resubmitted(len(requests), "their upload was refused, and the bad line is searched")
+        return True
 
     def reject_lines(self, problems: tuple[Problem, ...], status_code: int) -> bool:
         """Fail the lines that the problems name, and requeue the others at once; False if they name none of ours."""

@@ -14,6 +14,9 @@ from .pending import PendingRequests
 from .requeue import Requeue
 from .upstream import UpstreamBatch
 
+_REFUSALS_OF_LINES = frozenset({400, 422})
+"""The statuses of an upload that may be refused because of one line."""
+
 
 class Submission:
     """Submits the requests of one batch."""
@@ -68,7 +71,8 @@ class Submission:
                 return False
         except UpstreamError as error:
             problems = outcomes.problems_at_upload(error, self._account.provider)
-            if not self._requeue.reject_lines(problems, error.status_code or 400):
+            names_a_line = self._requeue.reject_lines(problems, error.status_code or 400)
+            if not names_a_line and not (error.status_code in _REFUSALS_OF_LINES and self._requeue.halve()):
                 raise
             self._upstream.emit_submission_failed(error.summary)
             return False

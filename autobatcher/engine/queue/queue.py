@@ -8,6 +8,7 @@ import anyio
 
 from ...upstream.account import Account
 from ...upstream.patience import Patience
+from ..bisection import Bisection
 from ..request import ErrorFor, Request
 from ..settings import Settings
 from .rate_limiter import RateLimiter
@@ -63,6 +64,15 @@ class RequestQueue:
         for part in (requests[:half], requests[half:]):
             if part:
                 self._windows.put_back(part, key)
+        self._wake_engine()
+
+    def halve(self, requests: list[Request], key: Hashable, bisection: Bisection) -> None:
+        """Requeue the requests of a refused upload in two halves, to find the line that is to blame. It is no retry."""
+        for request in requests:
+            request.custom_id, request.bisection = "", bisection
+        half = len(requests) // 2
+        for part in (requests[half:], requests[:half]):
+            self._windows.put_back(part, key)
         self._wake_engine()
 
     def throttle(self, requests: list[Request], key: Hashable, *, sent: int, retry_after: float) -> list[Request]:
