@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import aclosing
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 from urllib.parse import quote
@@ -39,13 +40,37 @@ LOOKUP_DELAYS = (1.0, 4.0, 10.0, 30.0)
 """Seconds before each lookup of a creation of unknown outcome: a gateway may time out while the server behind it keeps
 working. Their sum exceeds `CREATE_SECONDS`."""
 
-LOOKUP_PAGES = 10
-"""Maximum number of pages of 100 batches to search for an idempotency key. Servers list the newest batches first. If
-more pages follow, the lookup counts as failed."""
+LOOKUP_PAGE_SIZE = 20
+LOOKUP_PAGES = 50
+"""Batches of a page, and pages, that are searched for an idempotency key. Pages are small because connections may die.
+Servers list the newest batch first; if ours is not among these, nobody can tell whether it exists."""
 
 MAX_METADATA_PAIRS = 16
 """Maximum number of metadata pairs. If the user sets as many, there is no room for the idempotency key, and the batch
 is recognised by its input file's id."""
+
+
+@dataclass
+class Lookup:
+    """A search for one batch in the upstream's list, page by page.
+
+    Attributes:
+        page, after: the page that comes next, and its cursor.
+    """
+
+    idempotency_key: str
+    input_file_id: str
+    page: int = 0
+    after: str | None = None
+
+    def matches(self, state: BatchState) -> bool:
+        """Whether this is the batch."""
+        key = state.metadata.get(IDEMPOTENCY_METADATA_KEY)
+        return key == self.idempotency_key or state.input_file_id == self.input_file_id
+
+    def restart(self) -> None:
+        """Begin again at the first page."""
+        self.page, self.after = 0, None
 
 
 class BatchAPI:
@@ -199,22 +224,24 @@ class BatchAPI:
 
         Refusals are retried, too, because an unknown batch may cost money.
         """
-        attempt = partial(self.find_once, account, idempotency_key, input_file_id)
+        attempt = partial(self.look_up, account, Lookup(idempotency_key, input_file_id))
         return await self._http.with_retries(account, attempt, refusals=Patience(REFUSED_SECONDS))
 
-    async def find_once(self, account: Account, idempotency_key: str, input_file_id: str) -> BatchState | None:
-        """Like `find`, without retries."""
-        after: str | None = None
-        for _ in range(LOOKUP_PAGES):
-            states, after = await self._page(account, after)
-            for state in states:
-                if (
-                    state.metadata.get(IDEMPOTENCY_METADATA_KEY) == idempotency_key
-                    or state.input_file_id == input_file_id
-                ):
-                    return state
-            if after is None:
-                return None
+    async def look_up(self, account: Account, lookup: Lookup) -> BatchState | None:
+        """Like `find`, without retries. After a failure, call it again with the same `lookup`, which knows its page."""
+        while lookup.page < LOOKUP_PAGES:
+            try:
+                states, after = await self._page(account, lookup.after)
+            except UpstreamError as error:
+                if not error.is_retryable:
+                    lookup.restart()  # the page itself may be what is refused
+                raise
+            found = next((state for state in states if lookup.matches(state)), None)
+            if found is not None or after is None:
+                lookup.restart()
+                return found
+            lookup.page, lookup.after = lookup.page + 1, after
+        lookup.restart()
         raise UpstreamError(f"GET /batches has more than {LOOKUP_PAGES} pages", is_permanent=True)
 
     async def list_batches(self, account: Account) -> list[BatchState]:
@@ -230,7 +257,7 @@ class BatchAPI:
 
     async def _page(self, account: Account, after: str | None) -> tuple[list[BatchState], str | None]:
         """Fetch one page of the list; return its batches, and the cursor of the next page or None."""
-        params = {"limit": "100", **({"after": after} if after else {})}
+        params = {"limit": str(LOOKUP_PAGE_SIZE), **({"after": after} if after else {})}
         page = decoded("GET /batches", await self._http.call(account, "GET", "/batches", params=params))
         states = batches_listed(page)
         has_more = bool(states) and isinstance(page, dict) and bool(page.get("has_more"))

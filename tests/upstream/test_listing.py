@@ -49,6 +49,23 @@ async def test_a_batch_is_found_on_a_later_page_and_not_looked_for_without_end()
             await BatchAPI(http).find(ACCOUNT, idempotency_key="elsewhere", input_file_id="")
 
 
+async def test_a_lookup_that_fails_goes_on_where_it_stopped() -> None:
+    pages, is_down = Pages(5), False
+
+    class Failing(HTTP.AsyncBaseTransport):  # type: ignore[misc]  # the library is known at run time only
+        """Every second call fails."""
+
+        async def handle_async_request(self, request: Any) -> Any:
+            nonlocal is_down
+            is_down = not is_down
+            return HTTP.Response(503) if is_down else await pages.handle_async_request(request)
+
+    async with HTTP.AsyncClient(transport=Failing()) as http:
+        found = await BatchAPI(http).find(ACCOUNT, idempotency_key="s5", input_file_id="")
+    assert found is not None
+    assert pages.asked == 3  # each page once
+
+
 async def test_a_list_that_is_refused_is_not_asked_for_again() -> None:
     asked = []
 

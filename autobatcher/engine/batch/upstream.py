@@ -11,7 +11,7 @@ import anyio
 from ... import events
 from ...upstream.account import Account
 from ...upstream.back_off import back_off, retry_delay
-from ...upstream.batch_api import LOOKUP_DELAYS, BatchAPI
+from ...upstream.batch_api import LOOKUP_DELAYS, BatchAPI, Lookup
 from ...upstream.batch_state import BatchState
 from ...upstream.failures import UncertainCreationError, UpstreamError
 from ...upstream.jsonl import InputFile, input_line, input_line_size
@@ -225,10 +225,10 @@ class UpstreamBatch:
         Raises:
             UpstreamError: if the lookup fails permanently.
         """
-        patience = ReadPatience()
+        patience, lookup = ReadPatience(), Lookup(self.idempotency_key, self._file_id or "")
         while True:
             try:
-                found = await self._api.find_once(self._account, self.idempotency_key, self._file_id or "")
+                found = await self._api.look_up(self._account, lookup)
                 break
             except UpstreamError as error:
                 if patience.runs_out(error, anyio.current_time()):
