@@ -14,6 +14,7 @@ import anyio
 import pytest
 
 from autobatcher import BatchOpenAI
+from autobatcher.engine.hosting import Host
 from autobatcher.engine.journal import BatchRecord, at_exit
 from autobatcher.engine.journal.store import Store
 from tests.harness import Harness, Send, ask, between
@@ -61,11 +62,14 @@ class Restarts:
     def client(self, harness: Harness, **settings: Any) -> BatchOpenAI:
         """Make a client with the journal. Its wall clock follows virtual time, so that a creation has an age."""
         client = harness.client(**{"journal": self.path, **settings})
-        host = client._engine.host
+        self.on_virtual_time(client._engine.host)
+        return client
+
+    def on_virtual_time(self, host: Host) -> None:
+        """Give the engines of `host` this clock, and a writer without a thread."""
         host.make_batcher = partial(
             host.make_batcher, wall_clock=lambda: 1.7e9 + anyio.current_time(), make_writer=self._make_writer
         )
-        return client
 
     def new_process(self) -> None:
         """Pretend to be another process from now on."""

@@ -173,6 +173,7 @@ async def test_a_transport_has_a_journal_too(restarts: Restarts) -> None:
                 max_wait_seconds=None if is_last else 10.0,
                 cancel_abandoned_batches=False,
             )
+            restarts.on_virtual_time(transport._host)
             async with httpx.AsyncClient(transport=transport) as http:
                 response = await http.post(url, json=CHAT, headers=headers, timeout=None)
                 assert response.status_code == (200 if is_last else 504)
@@ -240,6 +241,7 @@ async def test_an_exception_that_leaves_the_block_of_an_http_client_keeps_what_w
                 journal=restarts.path,
                 batch_window_seconds=1.0,
             )
+            restarts.on_virtual_time(transport._host)
             async with httpx.AsyncClient(transport=transport) as http:
                 assert (await http.post(url, json=CHAT, headers=headers)).status_code == 200
                 if ending is not None:

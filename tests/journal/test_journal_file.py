@@ -314,3 +314,41 @@ def test_the_sync_client_says_so_too(tmp_path: Path) -> None:
         pytest.raises(JournalError, match="Is a directory"),
     ):
         client.responses.create(model="m", input="x")
+
+
+@pytest.mark.proves("faults", "the journal is deleted or replaced while it is in use")
+@pytest.mark.parametrize("what", ["deleted", "replaced"])
+async def test_a_journal_that_is_taken_away_is_noticed_before_anything_more_is_sent(
+    restarts: Restarts, tmp_path: Path, what: str
+) -> None:
+    async with open_harness() as harness, restarts.program(harness) as program:
+        assert "a" in await ask(program.client, "a")
+        restarts.path.unlink()
+        if what == "replaced":
+            restarts.path.write_bytes(b"")
+        outcome = await outcome_of(ask(program.client, "b"))
+        assert isinstance(outcome, JournalError)
+        assert what in outcome.message
+        assert harness.emulator.statistics().batches_created == 1
+
+
+@pytest.mark.parametrize("ends", ["well", "badly"])
+async def test_a_program_that_ends_leaves_everything_in_one_file(restarts: Restarts, ends: str) -> None:
+    async with open_harness() as harness:
+
+        async def run() -> None:
+            async with restarts.program(harness) as program:
+                await ask(program.client, "a")
+                if ends == "badly":
+                    raise ZeroDivisionError
+
+        if ends == "badly":
+            with pytest.raises(ZeroDivisionError):
+                await run()
+        else:
+            await run()
+        assert not restarts.path.with_name(f"{restarts.path.name}-wal").exists()
+        copy = restarts.path.with_name("copy.sqlite3")
+        copy.write_bytes(restarts.path.read_bytes())
+        with closing(Store(copy, is_read_only=True)) as store:
+            assert [record.answered for record in store.batches()] == [1]

@@ -26,6 +26,8 @@ class SQLiteFile:
     """
 
     def __init__(self, path: Path, *, is_read_only: bool = False) -> None:
+        self._path = path
+        self._is_read_only = is_read_only
         with as_journal_error(path):
             if is_read_only:
                 uri = f"{path.resolve(strict=True).as_uri()}?mode=ro"
@@ -35,6 +37,19 @@ class SQLiteFile:
                 make_private(path)
                 self._db = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None)
                 self._run_or_close(self._prepare)
+            self._identity = _identity_of(path)
+
+    def check_in_place(self) -> None:
+        """Raise `JournalError` if the path leads to another file by now, or to none: what is written would be lost."""
+        try:
+            found = _identity_of(self._path)
+        except OSError:
+            found = None
+        if found != self._identity:
+            what = "was deleted" if found is None else "was replaced by another file"
+            raise JournalError(
+                f"The journal {self._path} {what} while it was in use. Restart with a journal that nobody else touches."
+            )
 
     def _run_or_close(self, step: Callable[[], None]) -> None:
         try:
@@ -55,11 +70,15 @@ class SQLiteFile:
         schema.migrate(self._db)
 
     def close(self) -> None:
+        """Close the connection. Afterwards everything is in the one file, unless somebody reads it just now."""
+        if not self._is_read_only:
+            self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         self._db.close()
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
         """Run the block in a transaction: all or nothing, and on disk when the block ends."""
+        self.check_in_place()
         self._db.execute("BEGIN IMMEDIATE")
         try:
             yield
@@ -86,6 +105,12 @@ class SQLiteFile:
 
     def _on_rollback(self) -> None:
         """Called when a transaction or savepoint is rolled back."""
+
+
+def _identity_of(path: Path) -> tuple[int, int]:
+    """Which file this is."""
+    found = path.stat()
+    return found.st_dev, found.st_ino
 
 
 def make_private(path: Path) -> None:
