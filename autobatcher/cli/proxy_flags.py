@@ -1,4 +1,4 @@
-"""The flags that `serve` and `run` share, and what they make: a client and an app."""
+"""The flags that `serve` and `run` share, and the client and limits made from them."""
 
 from __future__ import annotations
 
@@ -21,26 +21,26 @@ LogLevel = Literal["debug", "info", "warning", "error"]
 @dataclass(frozen=True, kw_only=True)
 @with_settings
 class ProxyFlags(UpstreamFlags):
-    """How the proxy batches, and for whom.
+    """The flags of the proxy.
 
     Attributes
     ----------
     max_retries:
-        How many more batches a line may travel in after one that failed it with 408, 409, 429 or 5xx, or expired.
+        How often a line that failed with 408, 409, 429 or 5xx, or expired, is retried in another batch.
     heartbeat:
-        The longest silence that a client has to bear: then it gets a heartbeat (white space, or a comment in a
-        stream), again and again. Earlier where the client says that it gives up earlier. 0: none.
+        Send keep-alive bytes (white space, or a comment in a stream) to each waiting client at least this often, and
+        more often to clients with a shorter timeout. 0: never.
     grace:
-        Keep the request of a client that went away for this long, in case it comes back.
+        Keep the request of a client that disconnects for this long, so that a retry finds it.
     max_waiting:
-        How many requests may wait; further ones get a 503.
+        Maximum number of waiting requests; further ones get a 503.
     max_body_bytes:
-        How large a request may be; larger ones get a 413.
+        Maximum size of a request; larger ones get a 413.
     log_level:
-        How much is logged to stderr.
+        The least severe messages to log to stderr.
     config:
-        A TOML file with these flags, under their names (batch-size = 500, batch-window = "1m"). Keys in a table [serve]
-        or [run] are for that command alone. Flags and AUTOBATCHER_* variables win.
+        A TOML file with these flags (batch-size = 500, batch-window = "1m"). Keys in a table [serve] or [run] apply to
+        that command only. Flags and AUTOBATCHER_* variables win.
     """
 
     max_retries: Annotated[int, Parameter(validator=validators.Number(gte=0))] = 2
@@ -63,10 +63,10 @@ class ProxyFlags(UpstreamFlags):
         )
 
     def make_client(self, on_event: Callable[[dict[str, Any]], None], *, keeps_journaled: bool = False) -> BatchOpenAI:
-        """The client that the proxy feeds. Raises `UsageError` for flags that cannot work.
+        """The proxy's client. Raises `UsageError` for unusable flags.
 
         Args:
-            keeps_journaled: whether batches that run when it is closed are left alone if there is a journal.
+            keeps_journaled: with a journal, leave running batches alone when the client closes.
         """
         settings = settings_of(self)
         if keeps_journaled and settings["journal"] is not None:

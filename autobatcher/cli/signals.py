@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: the first one asks politely, the second one hurries."""
+"""Ctrl-C and SIGTERM: the first one stops gracefully, the second one at once."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import trio
 
 
 async def run_until_signalled(work: Callable[[trio.Event], Awaitable[None]]) -> signal.Signals | None:
-    """Run `work(stop)` to its end. Gives the first signal that came meanwhile, or None.
+    """Run `work(stop)` to its end. Returns the first signal received meanwhile, or None.
 
-    The first SIGINT or SIGTERM sets `stop`, upon which `work` should come to its end by itself; the second one
-    cancels it. What `work` raises is raised as it is. Must be called in the main thread.
+    The first SIGINT or SIGTERM sets `stop`, upon which `work` should return; the second one cancels it. Exceptions of
+    `work` are raised as they are. Must be called in the main thread.
     """
     stop = trio.Event()
     received: list[signal.Signals] = []
@@ -23,7 +23,7 @@ async def run_until_signalled(work: Callable[[trio.Event], Awaitable[None]]) -> 
             try:
                 await work(stop)
             except Exception as error:
-                failure = error  # raised below, outside the nursery, so that no group is wrapped around it
+                failure = error  # raised below, outside the nursery, so that it is not wrapped in a group
             nursery.cancel_scope.cancel()
     if failure is not None:
         raise failure
@@ -31,7 +31,7 @@ async def run_until_signalled(work: Callable[[trio.Event], Awaitable[None]]) -> 
 
 
 def run_until_interrupted(work: Callable[[], Awaitable[int]]) -> int:
-    """Run `work()` in trio, and give its exit code, or 128 + the number of the signal that came first.
+    """Run `work()` in trio. Returns its exit code, or 128 + the number of the first signal.
 
     The first SIGINT or SIGTERM cancels it.
     """

@@ -1,6 +1,6 @@
-"""Which operation a request is for.
+"""Maps requests to operations.
 
-Any prefix may stand before /v1: /v1/files, /ai/v1/files, /openai/v1/files.
+Any prefix may precede /v1: /v1/files, /ai/v1/files, /openai/v1/files.
 """
 
 from __future__ import annotations

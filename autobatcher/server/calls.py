@@ -1,10 +1,10 @@
-"""The batchable calls of the proxy: raw ASGI, one task for each client that waits.
+"""The batchable calls of the proxy: raw ASGI, one task for each waiting client.
 
-A client that was here before with the same request is reattached to its pending call; any other request becomes a new
-one. Then the client's task waits for whichever comes first: the answer, the client's disconnect, or the time for a
-heartbeat. The first heartbeat begins the response as a 200; what fails after that cannot be told as a status any more.
-So a plain response is cut off without its end, for the client to send the request again: then it gets the stored error
-at once. A stream ends with an error event.
+A client that disconnected and sends the same request again is reattached to its pending call. Any other request
+becomes a new call. The client's task then waits for the first of three: the answer, the client's disconnect, or the
+next heartbeat. The first heartbeat starts the response as a 200, so a later failure can no longer be reported as a
+status. A plain response is then cut off; the client retries and gets the stored error at once. A stream ends with an
+error event.
 """
 
 from __future__ import annotations
@@ -41,24 +41,24 @@ logger: logging.Logger = logging.getLogger("autobatcher")
 
 MAX_BODY_BYTES = 64_000_000
 BODY_SECONDS = 300.0
-"""How long a client may take to send a body: 64 MB at 2 Mbit/s."""
+"""Time limit for receiving a body: 64 MB at 2 Mbit/s."""
 
 BUSY_SECONDS = 10
 """`Retry-After` in seconds when the proxy is full."""
 
 COMMENT, WHITE_SPACE = b": ping\n\n", b"\n"
-"""Heartbeats: what a reader of events skips, and what may stand before any JSON."""
+"""Heartbeats: a comment, which readers of events skip, and white space, which may precede any JSON."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class CallLimits:
-    """What the proxy takes, and how it treats clients that wait.
+    """Limits on requests, and how waiting clients are treated.
 
     Attributes:
         heartbeat_seconds: send a heartbeat to each client at least this often; 0 for none.
-        grace_seconds: how long the request of a client that went away is kept for it.
-        max_waiting: requests that may be pending; further ones are answered with a 503.
-        max_body_bytes, body_seconds: how large a body may be, and how long it may take to arrive.
+        grace_seconds: how long the request of a client that disconnected is kept.
+        max_waiting: maximum number of pending requests; further ones get a 503.
+        max_body_bytes, body_seconds: maximum size of a body, and maximum time to receive it.
     """
 
     heartbeat_seconds: float = HEARTBEAT_SECONDS
@@ -72,7 +72,7 @@ class BatchedCalls:
     """Answers POST requests to batchable endpoints.
 
     Args:
-        forward_keys: a caller's own bearer token pays for its requests.
+        forward_keys: use each caller's own bearer token upstream.
     """
 
     def __init__(
@@ -85,7 +85,7 @@ class BatchedCalls:
         self._forward_keys = forward_keys
 
     async def __call__(self, exchange: Exchange) -> None:
-        """Answer one request; if its client goes away, keep the call for it."""
+        """Answer one request. If its client disconnects, keep the call for the grace period."""
         try:
             endpoint = exchange.path
             asked = await self._asked(endpoint, exchange)
@@ -108,7 +108,7 @@ class BatchedCalls:
         return StreamRequest(body, wants_stream=False, include_usage=False)
 
     def _pending_call(self, endpoint: str, asked: StreamRequest, exchange: Exchange) -> PendingCall:
-        """The call that this client left when it went away, or a new one."""
+        """The call that this client made before it disconnected, or a new one."""
         key = bearer_of(exchange.headers.get("authorization", "")) if self._forward_keys else None
         caller = hashlib.sha256(exchange.headers.get("authorization", "").encode()).hexdigest()
         call = self._pending_calls.reattach(endpoint, asked.body, caller)
@@ -120,11 +120,11 @@ class BatchedCalls:
                 raise anyio.WouldBlock
             request = self._client.submit_nowait(endpoint, asked.body, api_key=key)
         except anyio.WouldBlock:
-            message = "This proxy has no room for more requests that wait: try again later."
+            message = "Too many requests are waiting in this proxy. Try again later."
             raise RefusedError(503, message, code="no_room", retry_after=BUSY_SECONDS) from None
         self._tally.requests += 1
         call = self._pending_calls.add(request, caller)
-        # Weakly: the call holds the request, which will hold this. No circles, nothing for the garbage collector.
+        # Weak: the call holds the request, which holds this callback. A cycle would be work for the garbage collector.
         request.notify(partial(self._on_outcome, weakref.ref(call)))
         return call
 
@@ -135,7 +135,7 @@ class BatchedCalls:
             self._pending_calls.on_outcome(call)
 
     async def _serve(self, call: PendingCall, asked: StreamRequest, exchange: Exchange) -> None:
-        """Wait for the outcome, and answer. A client that goes away may come back to the call."""
+        """Wait for the outcome, and answer. If the client disconnects, a retry can be reattached to the call."""
         is_delivered = was_cut_off = False
         try:
             await self._wait(call, asked, exchange)
@@ -150,9 +150,9 @@ class BatchedCalls:
                 self._pending_calls.detach(call, was_cut_off=was_cut_off)
 
     async def _wait(self, call: PendingCall, asked: StreamRequest, exchange: Exchange) -> None:
-        """Wait for the outcome, with heartbeats meanwhile. Raises `ClientGoneError`."""
+        """Wait for the outcome, sending heartbeats. Raises `ClientGoneError`."""
         silence = heartbeat_seconds(exchange.headers, self._limits.heartbeat_seconds)
-        if silence is None or exchange.is_http_1_0:  # HTTP/1.0 has no way to say that a response is cut off
+        if silence is None or exchange.is_http_1_0:  # HTTP/1.0 cannot signal that a response was cut off
             silence = float("inf")
         while True:
             with trio.CancelScope(deadline=trio.current_time() + silence) as call.wait_scope:
@@ -167,13 +167,13 @@ class BatchedCalls:
             await exchange.write(COMMENT if asked.wants_stream else WHITE_SPACE)
 
 
-# No buffering: nginx would hold heartbeats back.
+# nginx must not buffer: it would hold heartbeats back.
 _BEGUN_JSON = {"content-type": "application/json", "cache-control": "no-store", "x-accel-buffering": "no"}
 _BEGUN_STREAM = {**_BEGUN_JSON, "content-type": CONTENT_TYPE}
 
 
 async def _deliver(parts: HttpParts, asked: StreamRequest, exchange: Exchange) -> bool:
-    """Tell the outcome; whether that could be done."""
+    """Send the outcome. False if it is an error that a response already begun cannot report."""
     has_failed = not 200 <= parts["status_code"] < 300
     if not exchange.has_begun:
         await exchange.respond(parts)
@@ -182,7 +182,7 @@ async def _deliver(parts: HttpParts, asked: StreamRequest, exchange: Exchange) -
     elif asked.wants_stream:
         await exchange.end(_error_event(parts["content"], exchange.path))
     else:
-        return False  # the server cuts off a response that was not ended
+        return False  # the server cuts off a response that does not end
     return True
 
 
@@ -200,7 +200,7 @@ def _outcome_parts(call: PendingCall, asked: StreamRequest) -> HttpParts:
 
 
 def _error_event(content: bytes, endpoint: str) -> bytes:
-    """An error inside a stream, as the SDKs of either language raise it."""
+    """An error event that the Python and Node SDKs raise."""
     try:
         error: Any = msgspec.json.decode(content)["error"]
     except (msgspec.MsgspecError, UnicodeDecodeError, KeyError, TypeError):
@@ -216,7 +216,7 @@ def bearer_of(authorization: str) -> str:
     """The caller's own key. Raises `RefusedError` (401) if there is none."""
     kind, _, key = authorization.partition(" ")
     if kind.lower() != "bearer" or not key.strip():
-        message = "This proxy forwards its callers' own keys: send yours as a bearer token (OPENAI_API_KEY)."
+        message = "This proxy uses its callers' own keys: send yours as a bearer token (OPENAI_API_KEY)."
         raise RefusedError(401, message, code="missing_api_key")
     return key.strip()
 
@@ -225,7 +225,7 @@ _KINDS = {401: "authentication_error", 502: "server_error", 503: "server_error"}
 
 
 def refusal_parts(refused: RefusedError, *, kind: str | None = None) -> HttpParts:
-    """The response that tells a refusal, OpenAI-shaped."""
+    """An OpenAI-shaped error response."""
     kind = kind or _KINDS.get(refused.status_code, "invalid_request_error")
     fields = {"message": refused.message, "type": kind, "param": None, "code": refused.code}
     headers = {"content-type": "application/json"}

@@ -1,4 +1,4 @@
-"""One HTTP exchange over ASGI: a request's body, within limits, and a response that may begin before it is known."""
+"""One HTTP exchange over ASGI: the request's body, within limits, and a response that may start before its end."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import trio
 from ..client.http_parts import HttpParts
 
 DRAINED_BYTES, DRAINED_SECONDS = 100_000_000, 5.0
-"""How much of a body that nobody wants is read, and for how long."""
+"""Limits for reading an unwanted body."""
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -19,15 +19,15 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 
 class ClientGoneError(Exception):
-    """The connection ended, or the client closed its half of it."""
+    """The client closed the connection, or its half of it."""
 
 
 class RefusedError(Exception):
-    """The request cannot be taken.
+    """The request is refused.
 
     Attributes:
-        status_code, message: what the client is told.
-        retry_after: seconds after which it may try again; None if that is no use.
+        status_code, message: of the response.
+        retry_after: seconds after which the client may retry; None if a retry cannot succeed.
     """
 
     def __init__(
@@ -41,11 +41,11 @@ class RefusedError(Exception):
 
 
 class Exchange:
-    """See the module.
+    """One request and its response.
 
     Attributes:
-        headers: of the request, names in lower case; a name that comes twice has both values, with a comma.
-        has_begun: whether a status is on its way to the client.
+        headers: of the request, names in lower case; repeated headers are joined with commas.
+        has_begun: whether the response has started.
     """
 
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -64,11 +64,11 @@ class Exchange:
             raise ClientGoneError from None
 
     async def read_body(self, *, most_bytes: int, most_seconds: float) -> bytes:
-        """The body, decompressed if it is gzip or deflate.
+        """The whole body, decompressed if it is gzip or deflate.
 
         Raises:
-            RefusedError: 408, 413, 415 or 400.
-            ClientGoneError: if it never comes to its end.
+            RefusedError: 400, 408, 413 or 415.
+            ClientGoneError: the client disconnected before the end of the body.
         """
         length = self.headers.get("content-length", "")
         if length.isdecimal() and int(length) > most_bytes:
@@ -97,10 +97,10 @@ class Exchange:
         return chunk
 
     async def drain(self) -> None:
-        """Read what is left of the body and throw it away, within limits. Raises `ClientGoneError`.
+        """Read and discard the rest of the body, within limits. Raises `ClientGoneError`.
 
-        A connection that is answered before it was read is closed, by a reset if there are unread bytes. Then many
-        clients see no response, or send their next request into nothing.
+        The server closes a connection whose request was not read to the end, with a reset if bytes are unread. Many
+        clients would then lose the response, or their next request.
         """
         left = DRAINED_BYTES
         with trio.move_on_after(DRAINED_SECONDS):
@@ -108,7 +108,7 @@ class Exchange:
                 left -= len(await self._next_chunk())
 
     async def refuse(self, parts: HttpParts) -> None:
-        """Respond to a request whose body may not have been read."""
+        """Drain the request, then respond."""
         try:
             await self.drain()
             await self.respond(parts)
@@ -116,7 +116,7 @@ class Exchange:
             return
 
     async def wait_until_gone(self) -> None:
-        """Return when the client is gone. To be cancelled by whoever has news for it."""
+        """Return when the client is gone."""
         while (await self._receive())["type"] != "http.disconnect":
             pass
 
@@ -132,14 +132,14 @@ class Exchange:
         await self._send({"type": "http.response.body", "body": content, "more_body": False})
 
     async def respond(self, parts: HttpParts) -> None:
-        """A whole response at once."""
+        """Send a complete response."""
         length = {"content-length": str(len(parts["content"]))}
         await self.begin(parts["status_code"], {**parts["headers"], **length})
         await self.end(parts["content"])
 
 
 def too_large(most_bytes: int) -> RefusedError:
-    return RefusedError(413, f"The request is larger than this proxy takes: {most_bytes:,} bytes (--max-body-bytes).")
+    return RefusedError(413, f"The body is larger than {most_bytes:,} bytes, this proxy's --max-body-bytes.")
 
 
 def _headers(scope: Scope) -> Mapping[str, str]:
@@ -154,12 +154,12 @@ _WINDOW_BITS = {"gzip": 31, "x-gzip": 31, "deflate": 15}
 
 
 def _decoded(body: bytes, encoding: str, most_bytes: int) -> bytes:
-    """A body without its content encoding; never more than so many bytes of it."""
+    """The body without its content encoding. Raises `RefusedError` beyond `most_bytes`."""
     encoding = encoding.strip().lower()
     if encoding in ("", "identity"):
         return body
     if encoding not in _WINDOW_BITS:
-        raise RefusedError(415, "This proxy takes bodies as they are, or with content-encoding gzip or deflate.")
+        raise RefusedError(415, "Unsupported content-encoding: use gzip, deflate or none.")
     content = b""
     while body:  # gzip may have several members
         inflater = zlib.decompressobj(_WINDOW_BITS[encoding])
@@ -170,6 +170,6 @@ def _decoded(body: bytes, encoding: str, most_bytes: int) -> bytes:
         if len(content) > most_bytes:
             raise too_large(most_bytes)
         if not inflater.eof:
-            raise RefusedError(400, f"The body is cut: its {encoding} has no end.")
+            raise RefusedError(400, f"The {encoding} body is truncated.")
         body = inflater.unused_data
     return content

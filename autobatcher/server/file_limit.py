@@ -1,4 +1,4 @@
-"""How many files and connections this process may have open."""
+"""The limit on open files and connections of this process."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ from collections.abc import Iterator
 from typing import Any
 
 COMMON_LIMITS = (1_048_576, 65_536, 10_240)
-"""What is tried where no finite limit is allowed. macOS says "unlimited", and refuses more than its kernel's own limit;
-10,240 is what each of its releases grants."""
+"""Tried where the hard limit is unlimited or refused. macOS reports "unlimited" and enforces a kernel limit; every
+release grants 10,240."""
 
 
 def raise_file_limit(resource: Any = None) -> None:
-    """Allow as many open connections as the system grants: each waiting HTTP/1.1 request holds one.
+    """Raise the soft limit as far as the system allows: each waiting HTTP/1.1 request holds a connection.
 
     Args:
-        resource: the standard library's module of that name by default. Windows has neither the module nor the limit.
+        resource: by default the standard library's module. Windows has neither the module nor the limit.
     """
     if resource is None:
         try:
@@ -31,7 +31,7 @@ def raise_file_limit(resource: Any = None) -> None:
 
 
 def limits_to_try(soft: int, hard: int, *, unlimited: int) -> Iterator[int]:
-    """Limits above the present one, the highest first."""
+    """Limits above the current one, highest first."""
     if soft == unlimited:
         return
     if hard != unlimited:

@@ -1,8 +1,8 @@
-"""Calls of the proxy that have no answer yet, or whose client went away before it was told.
+"""Calls of the proxy without an answer, or whose client disconnected before it got one.
 
-A batch takes longer than many a client waits. A client that goes away, for whatever reason, and sends the same request
-again is reattached to its pending call: to the batch that runs, or to the answer that is there. Only a call without a
-client can be reattached to, so identical requests of different clients are never merged.
+A batch takes longer than many clients wait. A client that disconnects and sends the same request again is reattached to
+its pending call: to the running batch, or to the stored answer. Only a call without a client can be reattached to, so
+identical requests from different clients are never merged.
 """
 
 from __future__ import annotations
@@ -20,24 +20,24 @@ from ..engine.digest import digest_of
 from ..engine.request import Request
 
 GRACE_SECONDS = 300.0
-"""How long a call is kept for a client that went away. Those that come back do so within seconds or a few minutes."""
+"""How long a call is kept after its client disconnected. Retries arrive within seconds or a few minutes."""
 
 CUT_OFF_SECONDS = 60.0
-"""At least this long for a client whose response we cut off: after its back-off it comes back for the stored error."""
+"""The least grace period after a response was cut off: the client's retry gets the stored error after its back-off."""
 
 RESUMED_AT_ONCE = 50
-"""Clients that are resumed in one pass of the event loop. The answers of a batch come together, and sending each takes
-0.2 ms."""
+"""Clients resumed in one pass of the event loop. The answers of a batch arrive together, and each takes 0.2 ms to
+send."""
 
 
 class PendingCall:
     """One request in the engine, and the client that made it.
 
     Attributes:
-        caller: what tells that client from others.
+        caller: identifies the client by its credentials.
         created_at: when the call was made, on the event loop's clock.
-        expires_at: when it is given up; infinity while a client waits.
-        wait_scope: the scope in which a client waits; cancelled to resume it.
+        expires_at: when the call is withdrawn; infinity while a client waits.
+        wait_scope: the scope in which the client waits; cancelled to resume it.
     """
 
     __slots__ = ("__weakref__", "_digest", "caller", "created_at", "expires_at", "request", "wait_scope")
@@ -51,13 +51,13 @@ class PendingCall:
         self._digest: bytes | None = None
 
     def resume(self) -> None:
-        """Let the waiting client go on, if there is one."""
+        """Wake the waiting client, if there is one."""
         if self.wait_scope is not None:
             self.wait_scope.cancel()
 
     @property
     def digest(self) -> bytes:
-        """Equal for the same request of the same caller."""
+        """Identifies the request and its caller."""
         if self._digest is None:
             self._digest = digest_of(self.request.endpoint, self.request.body, self.caller.encode())
         return self._digest
@@ -68,26 +68,26 @@ class PendingCalls:
 
     Args:
         grace_seconds: how long a call without a client is kept.
-        most: how many calls may be pending.
+        most: maximum number of pending calls.
     """
 
     def __init__(self, *, grace_seconds: float = GRACE_SECONDS, most: int) -> None:
         self._grace_seconds = grace_seconds
         self._most = most
         self._count = 0
-        self._detached: defaultdict[bytes, dict[PendingCall, None]] = defaultdict(dict)  # the first to go is the first
+        self._detached: defaultdict[bytes, dict[PendingCall, None]] = defaultdict(dict)  # in order of disconnects
         self._expirations: list[tuple[float, int, PendingCall]] = []  # a heap, by time
         self._order = itertools.count()
         self._has_expirations = anyio.Event()
         self._to_resume: deque[PendingCall] = deque()
         self._has_answers = anyio.Event()
-        self._is_running = False  # some servers have no lifespan, and so nobody calls `run`
+        self._is_running = False  # a server without lifespan support does not call `run`
 
     def __len__(self) -> int:
         return self._count
 
     def has_room(self) -> bool:
-        """Whether another call may become pending. An answer that no client has come back for makes room for it."""
+        """Whether another call may become pending. Gives up the oldest answer that no client has claimed if needed."""
         if self._count >= self._most:
             detached = (call for expires_at, _, call in self._expirations if call.expires_at == expires_at)
             oldest = next((call for call in detached if call.request.is_settled), None)
@@ -97,17 +97,17 @@ class PendingCalls:
 
     @property
     def detached_count(self) -> int:
-        """How many calls have no client."""
+        """Number of calls without a client."""
         return sum(len(calls) for calls in self._detached.values())
 
     def add(self, request: Request, caller: str) -> PendingCall:
-        """A client waits for this request, which is in the engine already."""
+        """Add a call for a request that was submitted to the engine."""
         self._count += 1
         return PendingCall(request, caller)
 
     def detach(self, call: PendingCall, *, was_cut_off: bool = False) -> None:
-        """The client is gone, and may come back within the grace period; if we cut it off, it will."""
-        if call.request.give_back():  # to a journal, which keeps it for longer than we would
+        """The client is gone. Keep the call for the grace period."""
+        if call.request.give_back():  # the journal keeps the answer, for longer than the grace period
             self._count -= 1
             return
         grace = max(self._grace_seconds, CUT_OFF_SECONDS) if was_cut_off else self._grace_seconds
@@ -117,7 +117,7 @@ class PendingCalls:
         self._has_expirations.set()
 
     def reattach(self, endpoint: str, body: bytes, caller: str) -> PendingCall | None:
-        """The call of a client that went away and has sent the same request again; None if there is none."""
+        """Give a retry the call of its disconnected client; None if there is none."""
         if not self._detached:
             return None
         digest = digest_of(endpoint, body, caller.encode())
@@ -128,11 +128,11 @@ class PendingCalls:
         return call
 
     def finish(self, call: PendingCall) -> None:
-        """The client has its answer."""
+        """The client got its answer."""
         self._count -= 1
 
     def on_outcome(self, call: PendingCall) -> None:
-        """The request has an outcome: resume the client in its turn."""
+        """The request has an outcome: resume its client, in turn."""
         if call.expires_at < math.inf and call.request.give_back():
             self._remove(call)
         elif self._is_running:
@@ -142,7 +142,7 @@ class PendingCalls:
             call.resume()
 
     async def run(self, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
-        """Resume clients, and give up calls that expire, until cancelled."""
+        """Resume clients and withdraw expired calls, until cancelled."""
         self._is_running = True
         try:
             async with anyio.create_task_group() as nursery:
@@ -155,7 +155,7 @@ class PendingCalls:
 
     async def _resume_in_turn(self) -> None:
         while True:
-            await self._has_answers.wait()  # a checkpoint for others, even if there are more to resume
+            await self._has_answers.wait()  # always a checkpoint, so that other tasks run
             self._resume_some(RESUMED_AT_ONCE)
             if not self._to_resume:
                 self._has_answers = anyio.Event()
@@ -175,7 +175,7 @@ class PendingCalls:
     def _give_up_until(self, now: float) -> None:
         while self._expirations and self._expirations[0][0] <= now:
             expires_at, _, call = heapq.heappop(self._expirations)
-            if call.expires_at == expires_at:  # or it was reattached to, and perhaps detached again
+            if call.expires_at == expires_at:  # else it was reattached
                 self._give_up(call)
 
     def _give_up(self, call: PendingCall) -> None:

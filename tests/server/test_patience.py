@@ -39,7 +39,7 @@ def body(text: str = "hello", **fields: Any) -> dict[str, Any]:
     return {"model": "m", "messages": [{"role": "user", "content": text}], **fields}
 
 
-# ---- how long is silence borne: pure ----
+# ---- heartbeat intervals: pure ----
 
 
 @pytest.mark.parametrize(
@@ -56,11 +56,11 @@ def body(text: str = "hello", **fields: Any) -> dict[str, Any]:
         ({"user-agent": "node"}, 50.0),
     ],
 )
-def test_silence_ends_before_the_client_gives_up(headers: dict[str, str], seconds: float) -> None:
+def test_a_heartbeat_comes_before_the_client_times_out(headers: dict[str, str], seconds: float) -> None:
     assert heartbeat_seconds(headers, 50.0) == seconds
 
 
-def test_silence_may_be_longer_where_it_is_wanted_but_not_for_node() -> None:
+def test_a_longer_interval_can_be_configured_but_not_for_node() -> None:
     assert heartbeat_seconds({}, 1000.0) == 1000.0
     assert heartbeat_seconds({"user-agent": "OpenAI/JS 6.49.0"}, 1000.0) == 290.0
     assert heartbeat_seconds({"x-stainless-read-timeout": "2"}, 0.0) is None
@@ -277,7 +277,7 @@ class TestRealClients:
         assert len(statistics.lines) == 200
         assert set(statistics.billed.values()) == {1}
 
-    async def test_equal_requests_of_clients_who_all_wait_stay_as_many(self) -> None:
+    async def test_identical_requests_from_different_clients_are_never_merged(self) -> None:
         with trio.fail_after(LIMIT):
             async with open_proxy(emulator={"batch_seconds": 1}) as proxy, proxy.http() as http:
                 async with trio.open_nursery() as nursery:
@@ -285,7 +285,7 @@ class TestRealClients:
                         nursery.start_soon(lambda: http.post("/v1/chat/completions", json=body()))
                 assert len(proxy.harness.emulator.statistics().lines) == 5
 
-    async def test_an_answer_that_nobody_heard_is_kept_for_the_one_who_comes_back(self) -> None:
+    async def test_an_answer_whose_client_left_is_kept_for_its_retry(self) -> None:
         with trio.fail_after(LIMIT):
             async with open_proxy(emulator={"batch_seconds": 1}) as proxy, proxy.http() as http:
                 with trio.move_on_after(0.5):
@@ -296,7 +296,7 @@ class TestRealClients:
                 assert len(proxy.harness.emulator.statistics().lines) == 1
                 assert (await http.get("/status")).json()["reattached"] == 1
 
-    async def test_a_true_status_is_told_as_long_as_nothing_was_said(self) -> None:
+    async def test_an_error_keeps_its_status_before_the_first_heartbeat(self) -> None:
         plan = FaultPlan((LineFault(kind="fail", status=404),))
         with trio.fail_after(LIMIT):
             async with open_proxy(emulator={"faults": plan}) as proxy, proxy.http() as http:
@@ -304,7 +304,7 @@ class TestRealClients:
                 answer = await http.post("/v1/chat/completions", json=body(stream=True))
                 assert answer.status_code == 404
 
-    async def test_what_fails_after_a_sign_of_life_is_cut_off_and_then_told_at_once(self) -> None:
+    async def test_a_failure_after_a_heartbeat_cuts_the_response_off_and_a_retry_gets_the_error(self) -> None:
         plan = FaultPlan((LineFault(kind="fail", status=404),))
         quick = {"limits": CallLimits(heartbeat_seconds=0.3)}
         with trio.fail_after(LIMIT):
@@ -315,7 +315,7 @@ class TestRealClients:
                     assert (await http.post("/v1/chat/completions", json=body())).status_code == 404
                 assert len(proxy.harness.emulator.statistics().lines) == 1
 
-    async def test_signs_of_life_come_steadily_and_leave_the_answer_whole(self) -> None:
+    async def test_heartbeats_are_regular_and_leave_the_answer_intact(self) -> None:
         quick = {"limits": CallLimits(heartbeat_seconds=0.2)}
         with trio.fail_after(LIMIT):
             async with open_proxy(emulator={"batch_seconds": 1.5}, app=quick) as proxy, proxy.http() as http:
@@ -326,7 +326,7 @@ class TestRealClients:
                 assert streamed.text.startswith(": ping\n\n" * 4)
                 assert streamed.text.endswith("data: [DONE]\n\n")
 
-    async def test_no_signs_of_life_where_none_are_wanted_or_possible(self) -> None:
+    async def test_no_heartbeats_where_they_are_disabled_or_impossible(self) -> None:
         with trio.fail_after(LIMIT):
             off = {"limits": CallLimits(heartbeat_seconds=0)}
             async with open_proxy(emulator={"batch_seconds": 1}, app=off) as proxy, proxy.http() as http:
@@ -503,7 +503,7 @@ class TestBodies:
                 assert (await http.post("/v1/chat/completions", json=body("2"))).status_code == 503
 
 
-# ---- what is going on, and who pays ----
+# ---- the report, and forwarded keys ----
 
 
 class TestReports:
