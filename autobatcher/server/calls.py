@@ -31,10 +31,14 @@ from ..client.streams import (
     stream_events,
     without_streaming,
 )
+from ..engine.digest import digest_of
+from ..engine.request import Request
 from ..errors import BatchError
 from .exchange import ClientGoneError, Exchange, RefusedError
 from .heartbeat import HEARTBEAT_SECONDS, heartbeat_seconds
-from .pending_calls import GRACE_SECONDS, PendingCall, PendingCalls
+from .pending_call import Client, PendingCall
+from .pending_calls import GRACE_SECONDS, PendingCalls
+from .retries import Retries
 from .tally import Tally
 
 logger: logging.Logger = logging.getLogger("autobatcher")
@@ -80,6 +84,7 @@ class BatchedCalls:
     ) -> None:
         self._client = client
         self._pending_calls = pending_calls
+        self._retries = Retries(pending_calls)
         self._tally = tally
         self._limits = limits
         self._forward_keys = forward_keys
@@ -89,7 +94,8 @@ class BatchedCalls:
         try:
             endpoint = exchange.path
             asked = await self._asked(endpoint, exchange)
-            call = self._pending_call(endpoint, asked, exchange)
+            client = Client(exchange.peer, has_own_connection=exchange.has_own_connection)
+            call = await self._pending_call(endpoint, asked, exchange, client)
         except ClientGoneError:
             return
         except RefusedError as refused:
@@ -97,7 +103,7 @@ class BatchedCalls:
         except BatchError as error:
             await exchange.refuse(error_parts(error))
         else:
-            await self._serve(call, asked, exchange)
+            await self._serve(call, client, asked, exchange)
 
     async def _asked(self, endpoint: str, exchange: Exchange) -> StreamRequest:
         limits = self._limits
@@ -107,26 +113,39 @@ class BatchedCalls:
             return without_streaming(body)
         return StreamRequest(body, wants_stream=False, include_usage=False)
 
-    def _pending_call(self, endpoint: str, asked: StreamRequest, exchange: Exchange) -> PendingCall:
-        """The call that this client made before it disconnected, or a new one."""
-        key = bearer_of(exchange.headers.get("authorization", "")) if self._forward_keys else None
-        caller = hashlib.sha256(exchange.headers.get("authorization", "").encode()).hexdigest()
-        call = self._pending_calls.reattach(endpoint, asked.body, caller)
+    async def _pending_call(
+        self, endpoint: str, asked: StreamRequest, exchange: Exchange, client: Client
+    ) -> PendingCall:
+        """The call that this client made before it disconnected, or with the same key; or a new one."""
+        authorization = exchange.headers.get("authorization", "")
+        api_key = bearer_of(authorization) if self._forward_keys else None
+        caller = hashlib.sha256(authorization.encode()).hexdigest()
+        digest = digest_of(endpoint, asked.body, caller.encode())
+        if name := exchange.headers.get("idempotency-key"):
+            key = (caller, name)
+            call = self._retries.with_key(key, digest, client)
+        else:
+            key = None
+            call = await self._retries.without_key(digest, client, exchange)
         if call is not None:
             self._tally.reattached += 1
             return call
+        request = self._submit(endpoint, asked.body, api_key)
+        call = self._pending_calls.add(request, digest, client, key)
+        # Weak: the call holds the request, which holds this callback. A cycle would be work for the garbage collector.
+        request.notify(partial(self._on_outcome, weakref.ref(call)))
+        return call
+
+    def _submit(self, endpoint: str, body: bytes, api_key: str | None) -> Request:
         try:
             if not self._pending_calls.has_room():
                 raise anyio.WouldBlock
-            request = self._client.submit_nowait(endpoint, asked.body, api_key=key)
+            request = self._client.submit_nowait(endpoint, body, api_key=api_key)
         except anyio.WouldBlock:
             message = "Too many requests are waiting in this proxy. Try again later."
             raise RefusedError(503, message, code="no_room", retry_after=BUSY_SECONDS) from None
         self._tally.requests += 1
-        call = self._pending_calls.add(request, caller)
-        # Weak: the call holds the request, which holds this callback. A cycle would be work for the garbage collector.
-        request.notify(partial(self._on_outcome, weakref.ref(call)))
-        return call
+        return request
 
     def _on_outcome(self, reference: weakref.ref[PendingCall]) -> None:
         call = reference()
@@ -134,28 +153,30 @@ class BatchedCalls:
             self._tally.take(call.request, anyio.current_time() - call.created_at)
             self._pending_calls.on_outcome(call)
 
-    async def _serve(self, call: PendingCall, asked: StreamRequest, exchange: Exchange) -> None:
+    async def _serve(self, call: PendingCall, client: Client, asked: StreamRequest, exchange: Exchange) -> None:
         """Wait for the outcome, and answer. If the client disconnects, a retry can be reattached to the call."""
         is_delivered = was_cut_off = False
         try:
-            await self._wait(call, asked, exchange)
+            await self._wait(call, client, asked, exchange)
+            if exchange.peer.is_gone():
+                raise ClientGoneError  # its retry may be here already
             is_delivered = await _deliver(_outcome_parts(call, asked), asked, exchange)
             was_cut_off = not is_delivered
         except ClientGoneError:
             pass
         finally:
             if is_delivered:
-                self._pending_calls.finish(call)
+                self._pending_calls.finish(call, client)
             else:
-                self._pending_calls.detach(call, was_cut_off=was_cut_off)
+                self._pending_calls.detach(call, client, was_cut_off=was_cut_off)
 
-    async def _wait(self, call: PendingCall, asked: StreamRequest, exchange: Exchange) -> None:
+    async def _wait(self, call: PendingCall, client: Client, asked: StreamRequest, exchange: Exchange) -> None:
         """Wait for the outcome, sending heartbeats. Raises `ClientGoneError`."""
         silence = heartbeat_seconds(exchange.headers, self._limits.heartbeat_seconds)
         if silence is None or exchange.is_http_1_0:  # HTTP/1.0 cannot signal that a response was cut off
             silence = float("inf")
         while True:
-            with trio.CancelScope(deadline=trio.current_time() + silence) as call.wait_scope:
+            with trio.CancelScope(deadline=trio.current_time() + silence) as client.wait_scope:
                 if call.request.is_settled:
                     return
                 await exchange.wait_until_gone()

@@ -9,6 +9,7 @@ from typing import Any
 import trio
 
 from ..client.http_parts import HttpParts
+from .hypercorn.peer import PEER, Peer
 
 DRAINED_BYTES, DRAINED_SECONDS = 100_000_000, 5.0
 """Limits for reading an unwanted body."""
@@ -40,19 +41,27 @@ class RefusedError(Exception):
         self.retry_after = retry_after
 
 
+_UNKNOWN = Peer()
+
+
 class Exchange:
     """One request and its response.
 
     Attributes:
         headers: of the request, names in lower case; repeated headers are joined with commas.
         has_begun: whether the response has started.
+        has_own_connection: whether no other request shares the connection meanwhile, as in HTTP/2.
+        peer: the client, as far as the server knows it.
     """
 
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self.headers: Mapping[str, str] = _headers(scope)
         self.path: str = scope["path"]
+        self.has_own_connection: bool = not scope.get("http_version", "2").startswith("2")
         self.is_http_1_0: bool = scope.get("http_version") == "1.0"
         self.has_begun: bool = False
+        self.peer: Peer = scope.get("state", {}).get(PEER, _UNKNOWN)
+        self.peer.next_request()
         self._has_more_body = True
         self._receive = receive
         self._asgi_send = send

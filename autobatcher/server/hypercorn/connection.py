@@ -24,8 +24,10 @@ from hypercorn.protocol.events import StreamClosed
 from hypercorn.protocol.h2 import H2Protocol
 from hypercorn.trio.tcp_server import TCPServer
 from hypercorn.trio.worker_context import WorkerContext
+from hypercorn.typing import ConnectionState
 
 from .fair_queue import FairQueue
+from .peer import PEER, SocketPeer
 
 logger: logging.Logger = logging.getLogger("autobatcher")
 
@@ -130,6 +132,10 @@ class Connection(TCPServer):
     context: EndingContext
     stream: Any  # a trio.SocketStream: there is no TLS here
 
+    def __init__(self, app: Any, config: Any, context: EndingContext, state: Any, stream: Any) -> None:
+        self._peer = SocketPeer(stream)
+        super().__init__(app, config, context, ConnectionState({**state, PEER: self._peer}), stream)
+
     async def protocol_send(self, event: Any) -> None:
         """Like hypercorn's, but with a time limit for stalled readers, and `broken_sends_raise`.
 
@@ -171,6 +177,10 @@ class Connection(TCPServer):
 
     async def _serve(self) -> None:
         await super().run()
+
+    async def _close(self) -> None:
+        self._peer.end()
+        await super()._close()
 
 
 def _leaves(group: BaseExceptionGroup[Any]) -> list[BaseException]:
