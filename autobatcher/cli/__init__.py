@@ -11,7 +11,7 @@ cancel.py     `autobatcher cancel`; reconcile.py: `autobatcher reconcile`; forge
 journal_flags.py, upstream_flags.py, text_table.py: shared by all commands on a journal
 flags.py      types and checks of flags; settings_flags.py: the flags of the settings
 config.py     flags from the environment and from --config; config_file.py: the contents of that file
-signals.py    Ctrl-C and SIGTERM, for commands that run until they are stopped
+signals.py    Ctrl-C, SIGTERM and SIGHUP, for commands that run until they are stopped; loopback.py: local addresses
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ REQUIRED = ("trio", "quart_trio", "hypercorn", "cyclopts", "rich")
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and give its exit code.
 
-    0: success. 1: the command ran and something failed. 2: wrong usage, or a missing package. 130, 143: interrupted by
-    Ctrl-C or SIGTERM. 141: the reader of the output is gone.
+    0: success. 1: the command ran and something failed. 2: wrong usage, or a missing package. 129, 130, 143:
+    interrupted by SIGHUP, Ctrl-C or SIGTERM. 141: the reader of the output is gone.
 
     Args:
         arguments: without the program's name; None for `sys.argv`.

@@ -17,6 +17,7 @@ from ..progress import Progress
 from ..upstream.failures import http_library
 from .demo_plan import Plan
 from .live_status import Screen, live_picture, plain_line, show
+from .loopback import bypass_proxy
 from .signals import run_until_signalled
 from .workload import Call, make_call
 
@@ -92,6 +93,7 @@ def make_client(plan: Plan, take_event: events.BatchEventHandler, stack: ExitSta
         emulator = stack.enter_context(Emulator(like=plan.like, batch_seconds=plan.batch_seconds))
         library = http_library(openai.DefaultAsyncHttpxClient).__name__
         arguments["http_client"] = emulator.http_client(library=library)
+    bypass_proxy(arguments["base_url"])
     return BatchOpenAI(**arguments, batch_event_handler=take_event, cancel_active_batches_on_close=True)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import sys
 from functools import partial
 from pathlib import Path
@@ -14,6 +13,7 @@ from cyclopts import Parameter
 
 from ..emulator import Emulator, FaultPlan
 from .flags import Count, Dialect, Port, Seconds, Url, UsageError
+from .loopback import bypass_proxy, is_loopback
 from .signals import run_until_signalled
 
 EXAMPLES = """
@@ -56,7 +56,7 @@ def emulate(
 
     Its answers are deterministic: an echo with plausible token counts, embeddings that depend on the input, JSON that
     satisfies a given schema. With --forward-to, a real model answers. Files are kept in a temporary directory of at
-    most 2 GB, deleted at the end. Ctrl-C and SIGTERM stop the server; a second one stops it at once.
+    most 2 GB, deleted at the end. Ctrl-C, SIGTERM and SIGHUP stop the server; a second one at once.
 
     Args:
         host: The address to listen on; 0.0.0.0 for all interfaces.
@@ -74,6 +74,7 @@ def emulate(
     if forward_key is not None and forward_to is None:
         raise UsageError("--forward-key needs --forward-to, the server's URL.")
     plan = None if faults is None else load_faults(faults)
+    bypass_proxy(forward_to)
     if forward_key is not None and api_key is None and not is_loopback(host):
         print(OPEN_ACCOUNT_WARNING, file=sys.stderr)
     with Emulator(
@@ -96,14 +97,6 @@ def load_faults(path: Path) -> FaultPlan:
         raise UsageError(f"--faults: cannot read {path}: {error.strerror or error}.") from error
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise UsageError(f"--faults: {path} is not a fault plan: {error}.") from error
-
-
-def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach a server on `host`."""
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def how_to_use(like: str, *, has_key: bool) -> str:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -129,10 +130,12 @@ async def show(screen: Screen, picture: Callable[[], RenderableType]) -> AsyncGe
                 yield
             finally:
                 nursery.cancel_scope.cancel()
-                live.update(picture(), refresh=True)
+                with contextlib.suppress(OSError):
+                    live.update(picture(), refresh=True)
 
 
 async def _repaint(live: Any, picture: Callable[[], RenderableType]) -> None:
-    while True:
-        live.update(picture(), refresh=True)
-        await trio.sleep(REPAINT_SECONDS)
+    with contextlib.suppress(OSError):  # the terminal is gone
+        while True:
+            live.update(picture(), refresh=True)
+            await trio.sleep(REPAINT_SECONDS)

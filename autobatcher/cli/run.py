@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
-import signal
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import partial
@@ -19,8 +18,10 @@ from .. import BatchOpenAI, events
 from ..progress import Progress
 from .event_lines import EventLines, event_lines
 from .flags import UsageError
+from .loopback import without_proxy
 from .proxy_flags import ProxyFlags
 from .serve import listen_or_refuse, refused_journal_told, start_logging
+from .signals import leave_terminal, receivable, signals_here
 
 EXAMPLES = """
 **Examples**
@@ -40,14 +41,11 @@ EXAMPLES = """
 USAGE = "Usage: autobatcher run [OPTIONS] -- COMMAND ARGS..."
 
 
-def _signals_here(*names: str) -> tuple[signal.Signals, ...]:
-    """Those that exist on this platform: Windows has two of them."""
-    return tuple(getattr(signal, name) for name in names if hasattr(signal, name))
+HOST = "127.0.0.1"
 
-
-FROM_A_KEYBOARD = _signals_here("SIGINT", "SIGQUIT")
-ABOUT_THE_END = (*FROM_A_KEYBOARD, *_signals_here("SIGTERM", "SIGHUP"))
-PASSED_ON = (*ABOUT_THE_END, *_signals_here("SIGUSR1", "SIGUSR2"))
+FROM_A_KEYBOARD = signals_here("SIGINT", "SIGQUIT")
+ABOUT_THE_END = (*FROM_A_KEYBOARD, *signals_here("SIGTERM", "SIGHUP"))
+PASSED_ON = (*ABOUT_THE_END, *signals_here("SIGUSR1", "SIGUSR2"))
 """Signals for the command: `run` ends when the command does."""
 
 GRACE_SECONDS = 5.0
@@ -66,10 +64,10 @@ def run(
     """Run one command with its own proxy, and cancel the batches that it leaves running.
 
     Everything after -- is the command. Its OPENAI_BASE_URL and OPENAI_API_KEY point to a proxy on a free loopback port
-    that accepts no other key. It inherits stdin, stdout and stderr, and signals are passed on to it. When it ends,
-    running batches are cancelled upstream (unless --keep-active-batches-on-close is given, or it failed and a --journal
-    can find them again), a summary goes to stderr, and `run` exits with the command's exit code (128+n if signal n
-    ended it). Every flag can also be set as AUTOBATCHER_FLAG_NAME.
+    that accepts no other key, and its NO_PROXY names that address. It inherits stdin, stdout and stderr, and signals
+    are passed on to it. When it ends, running batches are cancelled upstream (unless --keep-active-batches-on-close is
+    given, or it failed and a --journal can find them again), a summary goes to stderr, and `run` exits with the
+    command's exit code (128+n if signal n ended it). Every flag can also be set as AUTOBATCHER_FLAG_NAME.
 
     A DURATION is written 10s, 30m, 1.5h or 7d; a bare number is seconds. A SIZE is written 500kB, 64MB or 1GiB.
 
@@ -106,16 +104,17 @@ def _take_event(progress: Progress, lines: EventLines | None, fields: dict[str, 
 async def _run(command: list[str], client: BatchOpenAI, flags: ProxyFlags, progress: Progress) -> int:
     from ..server import Report, create_app, serve
 
-    sockets = listen_or_refuse("127.0.0.1", 0)
+    sockets = listen_or_refuse(HOST, 0)
     key, report, stop = secrets.token_urlsafe(32), Report(), trio.Event()
     app = create_app(client, proxy_key=key, limits=flags.limits(), report=report)
     environment = {
         **os.environ,
-        "OPENAI_BASE_URL": f"http://127.0.0.1:{sockets[0].getsockname()[1]}/v1",
+        **without_proxy(os.environ, HOST),
+        "OPENAI_BASE_URL": f"http://{HOST}:{sockets[0].getsockname()[1]}/v1",
         "OPENAI_API_KEY": key,
     }
     # Outermost, so that a signal during start-up or shutdown of the proxy does not end the process.
-    with trio.open_signal_receiver(*PASSED_ON) as signals:
+    with trio.open_signal_receiver(*receivable(PASSED_ON)) as signals:
         async with trio.open_nursery() as nursery:
             await nursery.start(partial(serve, client, app, sockets, stop=stop))
             end_badly = partial(_end_badly, client, stop)
@@ -154,6 +153,7 @@ async def _pass_on(signals: AsyncIterator[int], end_badly: Callable[[], None], p
     """Pass signals on to the command. One that asks it to end also limits the time of its batches."""
     async with trio.open_nursery() as nursery:
         async for number in signals:
+            leave_terminal(number)
             if not (number in FROM_A_KEYBOARD and _shares_a_keyboard()):
                 with contextlib.suppress(ProcessLookupError):
                     process.send_signal(number)

@@ -19,10 +19,10 @@ from rich.console import Console
 
 from ..errors import JournalError
 from ..upstream.providers import profile_for
-from .emulate import is_loopback
 from .event_lines import EventLines, event_lines
 from .flags import Dollars, Port, Secret, Switch, UsageError
 from .live_status import Screen, live_picture, show
+from .loopback import is_loopback
 from .proxy_flags import ProxyFlags
 from .signals import run_until_signalled
 
@@ -71,8 +71,8 @@ def serve(
     page, /metrics is for Prometheus, /ready says whether the upstream accepts the key, /health says ok.
 
     Lifecycle events go to stdout, one JSON object per line, unless it is a terminal. Logs, and on a terminal a live
-    status, go to stderr. Ctrl-C and SIGTERM answer waiting requests with a 503, cancel active batches upstream and exit
-    0; a second signal stops at once. Every flag can also be set as AUTOBATCHER_FLAG_NAME.
+    status, go to stderr. Ctrl-C, SIGTERM and SIGHUP answer waiting requests with a 503, cancel active batches upstream
+    and exit 0; a second signal stops at once. Every flag can also be set as AUTOBATCHER_FLAG_NAME.
 
     A DURATION is written 10s, 30m, 1.5h or 7d; a bare number is seconds. A SIZE is written 500kB, 64MB or 1GiB.
 

@@ -19,6 +19,7 @@ from ..upstream.account import Account
 from ..upstream.batch_api import BatchAPI
 from ..upstream.providers import profile_named
 from .flags import Secret, Url, UsageError
+from .loopback import bypass_proxy
 
 CLOSE_SECONDS = 2.0
 
@@ -46,6 +47,7 @@ class UpstreamFlags:
 
     def client_with(self, **arguments: Any) -> BatchOpenAI:
         """A client of this upstream, with further arguments. Raises `UsageError` for unusable flags."""
+        bypass_proxy(self.base_url or os.environ.get("OPENAI_BASE_URL"))
         try:
             return BatchOpenAI(
                 base_url=self.base_url,

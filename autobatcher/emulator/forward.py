@@ -6,6 +6,7 @@ batch, sends it to the server, and stores the answer.
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import AsyncIterator, Callable, Mapping
 
 import anyio
@@ -74,6 +75,14 @@ class ForwardedBatch(Batch):
         return self.in_flight == 0
 
 
+def _is_loopback(url: str) -> bool:
+    host = httpx.URL(url).host
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
 class Forwarder:
     """Sends lines to the server at `url` (ending in /v1), at most `concurrency` at a time.
 
@@ -95,6 +104,7 @@ class Forwarder:
         self._url = url.rstrip("/")
         self._key = key
         self._concurrency = concurrency
+        self._is_local = _is_loopback(url)  # HTTP_PROXY is not for these
         self._transport = transport
         self._clock = clock
         self._batches: list[ForwardedBatch] = []
@@ -104,7 +114,9 @@ class Forwarder:
     async def run(self, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
         """Runs the workers until cancelled. A line in flight is then lost."""
         self._wake = anyio.Event()
-        async with httpx.AsyncClient(transport=self._transport, timeout=TIMEOUT) as client:
+        async with httpx.AsyncClient(
+            transport=self._transport, timeout=TIMEOUT, trust_env=not self._is_local
+        ) as client:
             self._client = client
             try:
                 async with anyio.create_task_group() as group:
