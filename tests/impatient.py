@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 
 import anyio
 
-from tests.cli.processes import COMMAND, environment, find_url
+from tests.cli.processes import COMMAND, environment, find_url, read_until
 
 SETTLE_SECONDS = 15.0
 """After the last try: the window, the batch and whatever is billed twice must have ended by then."""
@@ -113,8 +113,7 @@ def main() -> int:
     with subprocess.Popen(
         serve, env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
     ) as proxy:
-        assert proxy.stderr is not None
-        url = find_url(proxy.stderr.readline())
+        url = find_url(read_until(proxy, "stderr", "/v1 ->"))
         with pressure(given.burners):
             answered = anyio.run(ask_all, url, given.clients, given.timeout, given.tries)
         time.sleep(SETTLE_SECONDS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,7 +34,9 @@ class ProxyFlags(UpstreamFlags):
     grace:
         Keep the request of a client that disconnects for this long, so that a retry finds it.
     max_waiting:
-        Maximum number of waiting requests; further ones get a 503.
+        Maximum number of waiting requests; further ones get a 503. Lowered to what the limit of open files allows.
+    max_waiting_bytes:
+        Maximum size of all bodies that are being received or wait; further requests get a 503.
     max_body_bytes:
         Maximum size of a request; larger ones get a 413.
     log_level:
@@ -47,18 +50,30 @@ class ProxyFlags(UpstreamFlags):
     heartbeat: Seconds = 50.0
     grace: Seconds = 300.0
     max_waiting: Count = 20_000
+    max_waiting_bytes: Bytes = 2_000_000_000
     max_body_bytes: Bytes = 64_000_000
     log_level: LogLevel = "warning"
     config: Path | None = None
 
-    def limits(self) -> Any:
-        """The proxy's `CallLimits`."""
+    def limits(self, command: str) -> Any:
+        """The proxy's `CallLimits`. What the limit of open files does not allow is lowered, and `command` says so."""
         from ..server import CallLimits  # here, because it is slow to import
+        from ..server.file_limit import raise_file_limit, room_for_clients
 
+        limit = raise_file_limit()
+        max_waiting = int(min(self.max_waiting, room_for_clients(limit).waiting))
+        if max_waiting < self.max_waiting:
+            print(
+                f"autobatcher {command}: --max-waiting is lowered to {max_waiting:,}, because this process may have "
+                f"{limit:,.0f} open files (ulimit -Hn).",
+                file=sys.stderr,
+                flush=True,
+            )
         return CallLimits(
             heartbeat_seconds=self.heartbeat,
             grace_seconds=self.grace,
-            max_waiting=self.max_waiting,
+            max_waiting=max_waiting,
+            max_waiting_bytes=self.max_waiting_bytes,
             max_body_bytes=self.max_body_bytes,
         )
 

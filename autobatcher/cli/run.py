@@ -106,7 +106,7 @@ async def _run(command: list[str], client: BatchOpenAI, flags: ProxyFlags, progr
 
     sockets = listen_or_refuse(HOST, 0)
     key, report, stop = secrets.token_urlsafe(32), Report(), trio.Event()
-    app = create_app(client, proxy_key=key, limits=flags.limits(), report=report)
+    app = create_app(client, proxy_key=key, limits=flags.limits("run"), report=report)
     environment = {
         **os.environ,
         **without_proxy(os.environ, HOST),

@@ -127,7 +127,7 @@ def _serve_until_signalled(door: Door, flags: ProxyFlags, lines: EventLines | No
             client,
             proxy_key=door.proxy_key,
             forward_keys=door.forward_keys,
-            limits=flags.limits(),
+            limits=flags.limits("serve"),
             report=report,
         )
         rules = flags.provider or profile_for(str(client.base_url)).name

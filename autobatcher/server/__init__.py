@@ -6,6 +6,7 @@ pending_call.py   a call without an answer, and its clients
 pending_calls.py  all calls without an answer, and calls whose client disconnected and may return
 retries.py        which request is a retry of which call; equal_calls.py: calls with the same caller and body
 heartbeat.py      the heartbeat interval of a client
+body_limiter.py   how many bytes of bodies are held
 exchange.py       one HTTP exchange: bodies within limits, responses that may begin early
 report.py         the state of the proxy; tally.py: counters; metrics.py: for Prometheus; page.html: the live page
 description.py    the OpenAPI description

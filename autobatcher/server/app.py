@@ -32,6 +32,9 @@ logger: logging.Logger = logging.getLogger("autobatcher")
 READY_SECONDS = 10.0
 """How long the result of a readiness check is cached, and its timeout."""
 
+MODEL_LOOKUPS = 8
+"""How many are passed through at a time: each takes a connection to the upstream."""
+
 
 def create_app(
     client: BatchOpenAI,
@@ -142,6 +145,8 @@ def _add_routes(app: QuartTrio, client: BatchOpenAI, report: Report, forward_key
 
 
 def _models(client: BatchOpenAI, forward_keys: bool) -> Callable[..., Awaitable[Response]]:
+    limiter = anyio.CapacityLimiter(MODEL_LOOKUPS)
+
     async def models(model: str | None = None) -> Response:
         key = request.headers.get("authorization", "")
         try:
@@ -149,9 +154,10 @@ def _models(client: BatchOpenAI, forward_keys: bool) -> Callable[..., Awaitable[
         except RefusedError as refused:
             return _refusal(refused)
         raw = client.models.with_raw_response
-        answer = await (
-            raw.list(extra_headers=headers) if model is None else raw.retrieve(model, extra_headers=headers)
-        )
+        async with limiter:
+            answer = await (
+                raw.list(extra_headers=headers) if model is None else raw.retrieve(model, extra_headers=headers)
+            )
         return _relayed(answer.http_response)
 
     return models

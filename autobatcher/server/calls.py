@@ -34,7 +34,8 @@ from ..client.streams import (
 from ..engine.digest import digest_of
 from ..engine.request import Request
 from ..errors import BatchError
-from .exchange import ClientGoneError, Exchange, RefusedError
+from .body_limiter import BodyLimiter, HeldBody
+from .exchange import ClientGoneError, Exchange, RefusedError, no_room
 from .heartbeat import HEARTBEAT_SECONDS, heartbeat_seconds
 from .pending_call import Client, PendingCall
 from .pending_calls import GRACE_SECONDS, PendingCalls
@@ -46,9 +47,6 @@ logger: logging.Logger = logging.getLogger("autobatcher")
 MAX_BODY_BYTES = 64_000_000
 BODY_SECONDS = 300.0
 """Time limit for receiving a body: 64 MB at 2 Mbit/s."""
-
-BUSY_SECONDS = 10
-"""`Retry-After` in seconds when the proxy is full."""
 
 COMMENT, WHITE_SPACE = b": ping\n\n", b"\n"
 """Heartbeats: a comment, which readers of events skip, and white space, which may precede any JSON."""
@@ -62,12 +60,14 @@ class CallLimits:
         heartbeat_seconds: send a heartbeat to each client at least this often; 0 for none.
         grace_seconds: how long the request of a client that disconnected is kept.
         max_waiting: maximum number of pending requests; further ones get a 503.
+        max_waiting_bytes: maximum size of all bodies that are being received or wait; further requests get a 503.
         max_body_bytes, body_seconds: maximum size of a body, and maximum time to receive it.
     """
 
     heartbeat_seconds: float = HEARTBEAT_SECONDS
     grace_seconds: float = GRACE_SECONDS
     max_waiting: int = 20_000
+    max_waiting_bytes: int = 2_000_000_000
     max_body_bytes: int = MAX_BODY_BYTES
     body_seconds: float = BODY_SECONDS
 
@@ -85,36 +85,41 @@ class BatchedCalls:
         self._client = client
         self._pending_calls = pending_calls
         self._retries = Retries(pending_calls)
+        self._bodies = BodyLimiter(limits.max_waiting_bytes)
         self._tally = tally
         self._limits = limits
         self._forward_keys = forward_keys
 
     async def __call__(self, exchange: Exchange) -> None:
         """Answer one request. If its client disconnects, keep the call for the grace period."""
+        held = HeldBody(self._bodies)
+        client = Client(exchange.peer, has_own_connection=exchange.has_own_connection)
         try:
-            endpoint = exchange.path
-            asked = await self._asked(endpoint, exchange)
-            client = Client(exchange.peer, has_own_connection=exchange.has_own_connection)
-            call = await self._pending_call(endpoint, asked, exchange, client)
+            asked = await self._asked(exchange.path, exchange, held)
+            call = await self._pending_call(exchange.path, asked, exchange, client, held)
         except ClientGoneError:
             return
         except RefusedError as refused:
+            held.release()  # draining the rest may take a while
             await exchange.refuse(refusal_parts(refused))
         except BatchError as error:
             await exchange.refuse(error_parts(error))
         else:
             await self._serve(call, client, asked, exchange)
+        finally:
+            if client.call is None or client.call.held is not held:
+                held.release()
 
-    async def _asked(self, endpoint: str, exchange: Exchange) -> StreamRequest:
+    async def _asked(self, endpoint: str, exchange: Exchange, held: HeldBody) -> StreamRequest:
         limits = self._limits
-        body = await exchange.read_body(most_bytes=limits.max_body_bytes, most_seconds=limits.body_seconds)
+        body = await exchange.read_body(held, most_bytes=limits.max_body_bytes, most_seconds=limits.body_seconds)
         check_content_type(endpoint, exchange.headers.get("content-type", ""))
         if endpoint in STREAMED_ENDPOINTS:
             return without_streaming(body)
         return StreamRequest(body, wants_stream=False, include_usage=False)
 
     async def _pending_call(
-        self, endpoint: str, asked: StreamRequest, exchange: Exchange, client: Client
+        self, endpoint: str, asked: StreamRequest, exchange: Exchange, client: Client, held: HeldBody
     ) -> PendingCall:
         """The call that this client made before it disconnected, or with the same key; or a new one."""
         authorization = exchange.headers.get("authorization", "")
@@ -128,10 +133,11 @@ class BatchedCalls:
             key = None
             call = await self._retries.without_key(digest, client, exchange)
         if call is not None:
+            held.release()
             self._tally.reattached += 1
             return call
         request = self._submit(endpoint, asked.body, api_key)
-        call = self._pending_calls.add(request, digest, client, key)
+        call = self._pending_calls.add(request, digest, client, key, held)
         # Weak: the call holds the request, which holds this callback. A cycle would be work for the garbage collector.
         request.notify(partial(self._on_outcome, weakref.ref(call)))
         return call
@@ -142,8 +148,7 @@ class BatchedCalls:
                 raise anyio.WouldBlock
             request = self._client.submit_nowait(endpoint, body, api_key=api_key)
         except anyio.WouldBlock:
-            message = "Too many requests are waiting in this proxy. Try again later."
-            raise RefusedError(503, message, code="no_room", retry_after=BUSY_SECONDS) from None
+            raise no_room() from None
         self._tally.requests += 1
         return request
 

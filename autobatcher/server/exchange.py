@@ -9,6 +9,7 @@ from typing import Any
 import trio
 
 from ..client.http_parts import HttpParts
+from .body_limiter import BUSY_SECONDS, HeldBody
 from .hypercorn.peer import PEER, Peer
 
 DRAINED_BYTES, DRAINED_SECONDS = 100_000_000, 5.0
@@ -72,29 +73,34 @@ class Exchange:
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             raise ClientGoneError from None
 
-    async def read_body(self, *, most_bytes: int, most_seconds: float) -> bytes:
-        """The whole body, decompressed if it is gzip or deflate.
+    async def read_body(self, held: HeldBody, *, most_bytes: int, most_seconds: float) -> bytes:
+        """The whole body, decompressed if it is gzip or deflate. `held` grows with it.
 
         Raises:
-            RefusedError: 400, 408, 413 or 415.
+            RefusedError: 400, 408, 413, 415 or 503.
             ClientGoneError: the client disconnected before the end of the body.
         """
         length = self.headers.get("content-length", "")
         if length.isdecimal() and int(length) > most_bytes:
             raise too_large(most_bytes)
         with trio.move_on_after(most_seconds) as limit:
-            body = await self._read_raw(most_bytes)
+            body = await self._read_raw(held, most_bytes)
         if limit.cancelled_caught:
             raise RefusedError(408, f"The body did not arrive within {most_seconds:.0f} seconds.")
-        return _decoded(body, self.headers.get("content-encoding", ""), most_bytes)
+        decoded = _decoded(body, self.headers.get("content-encoding", ""), most_bytes)
+        if not held.grow(max(len(decoded) - len(body), 0)):
+            raise no_room()
+        return decoded
 
-    async def _read_raw(self, most_bytes: int) -> bytes:
+    async def _read_raw(self, held: HeldBody, most_bytes: int) -> bytes:
         chunks, size = [], 0
         while self._has_more_body:
             chunks.append(await self._next_chunk())
             size += len(chunks[-1])
             if size > most_bytes:
                 raise too_large(most_bytes)
+            if not held.grow(len(chunks[-1])):
+                raise no_room()
         return b"".join(chunks)
 
     async def _next_chunk(self) -> bytes:
@@ -145,6 +151,11 @@ class Exchange:
         length = {"content-length": str(len(parts["content"]))}
         await self.begin(parts["status_code"], {**parts["headers"], **length})
         await self.end(parts["content"])
+
+
+def no_room() -> RefusedError:
+    message = "Too many requests are waiting in this proxy. Try again later."
+    return RefusedError(503, message, code="no_room", retry_after=BUSY_SECONDS)
 
 
 def too_large(most_bytes: int) -> RefusedError:

@@ -18,6 +18,7 @@ import anyio
 from anyio.abc import TaskStatus
 
 from ..engine.request import Answer, Request
+from .body_limiter import HeldBody
 from .equal_calls import EqualCalls
 from .pending_call import Client, PendingCall
 
@@ -84,9 +85,16 @@ class PendingCalls:
         """Number of calls without a client."""
         return self.equal.free_count + sum(not call.clients for call in self._keyed.values())
 
-    def add(self, request: Request, digest: bytes, client: Client, key: tuple[str, str] | None = None) -> PendingCall:
+    def add(
+        self,
+        request: Request,
+        digest: bytes,
+        client: Client,
+        key: tuple[str, str] | None = None,
+        held: HeldBody | None = None,
+    ) -> PendingCall:
         """Add a call for a request that was submitted to the engine."""
-        call = PendingCall(request, digest, key)
+        call = PendingCall(request, digest, key, held)
         call.attach(client)
         self._count += 1
         if key is None:
@@ -229,6 +237,8 @@ class PendingCalls:
     def _forget(self, call: PendingCall) -> None:
         call.expires_at = math.inf
         self._count -= 1
+        if call.held is not None:
+            call.held.release()
         if call.key is None:
             self.equal.discard(call)
         else:

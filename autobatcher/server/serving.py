@@ -11,7 +11,7 @@ from typing import Any
 import trio
 
 from ..client.openai import BatchOpenAI
-from .file_limit import raise_file_limit
+from .file_limit import raise_file_limit, room_for_clients
 from .hypercorn.worker import make_config, run_worker
 
 YOUNG_OBJECTS = 50_000
@@ -46,10 +46,11 @@ async def serve(
 
     Cancelled: connections are cut. Batches are still cancelled upstream or left running, as configured.
     """
-    raise_file_limit()
+    room = room_for_clients(raise_file_limit())
     calm_garbage_collection()
     async with client, trio.open_nursery() as nursery:
-        await nursery.start(partial(run_worker, app, make_config(), sockets, stop=stop.wait))
+        worker = partial(run_worker, app, make_config(), sockets, stop=stop.wait, most_connections=room.connections)
+        await nursery.start(worker)
         nursery.start_soon(collect_garbage, stop)
         task_status.started()
         await stop.wait()

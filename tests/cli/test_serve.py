@@ -139,6 +139,26 @@ def test_a_closed_terminal_cancels_upstream_as_a_signal_does(slow_upstream: str)
     assert not still_running(slow_upstream)
 
 
+@pytest.mark.proves("faults", "the proxy may open few files, and more clients come than that")
+def test_clients_beyond_the_limit_of_open_files_are_refused_and_the_others_answered(quick_upstream: str) -> None:
+    flags = ("serve", "--port", "0", "--base-url", quick_upstream, "--api-key", "k", "--batch-window", "5")
+    command = ["sh", "-c", 'ulimit -n 100 && exec "$@"', "sh", *COMMAND, *flags]
+    with subprocess.Popen(
+        command, env=environment(), stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
+    ) as process:
+        try:
+            told = read_until(process, "stderr", "/v1 ->")
+            assert "--max-waiting is lowered to 44" in told
+            with ask_in_background(find_url(told).removesuffix("/v1"), 150) as results:
+                pass
+        finally:
+            process.terminate()
+        _, log = process.communicate(timeout=END_SECONDS)
+    assert len(results) == 150
+    assert {result.status_code for result in results} == {200, 503}
+    assert "Traceback" not in log
+
+
 def test_batches_are_left_running_if_so_told() -> None:
     with (
         emulator("--batch-seconds", "100") as upstream,

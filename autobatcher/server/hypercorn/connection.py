@@ -41,6 +41,9 @@ READ_AT_ONCE = 100
 """Connections read in one pass of the event loop. Each takes at least 0.1 ms, and thousands may become readable at
 once."""
 
+IDLE_SECONDS = 0.5
+"""How long a connection must be idle to be closed for a new one. A client that has just connected sends its request."""
+
 _BROKEN_SENDS_RAISE: ContextVar[bool] = ContextVar("BROKEN_SENDS_RAISE", default=False)
 
 
@@ -78,6 +81,10 @@ class IdleConnections:
             self.discard(stream)
             stream.socket.close()
 
+    def close_idle_for(self, seconds: float) -> None:
+        """Close the oldest connection if it has been idle for that long."""
+        self.close(1, trio.current_time() + self._seconds - seconds)
+
     async def run(self) -> None:
         """Close due connections, until cancelled."""
         while True:
@@ -89,12 +96,27 @@ class IdleConnections:
 class EndingContext(WorkerContext):
     """State shared by the connections of one worker: their send deadline, the idle ones, and the fair queue."""
 
-    def __init__(self, keep_alive_seconds: float) -> None:
+    def __init__(self, keep_alive_seconds: float, most_connections: float = math.inf) -> None:
         super().__init__(None)
+        self._room = most_connections
+        self._has_room = trio.Event()
         self.sends_until: float = math.inf
         self.sending: set[trio.CancelScope] = set()
         self.idle: IdleConnections = IdleConnections(keep_alive_seconds)
         self.reading: FairQueue = FairQueue(READ_AT_ONCE)
+
+    async def connection_begins(self) -> None:
+        """Wait until there is room for one more connection. Those that are idle are closed for that."""
+        while self._room <= 0:
+            self._has_room = trio.Event()
+            self.idle.close_idle_for(IDLE_SECONDS)
+            with trio.move_on_after(IDLE_SECONDS):
+                await self._has_room.wait()
+        self._room -= 1
+
+    def connection_ended(self) -> None:
+        self._room += 1
+        self._has_room.set()
 
     async def end_at(self, deadline: float) -> None:
         """Close idle connections now, and limit sends to `deadline`."""
@@ -174,6 +196,8 @@ class Connection(TCPServer):
             # Most likely caused by the client. Known: KeyError, BusyResourceError, TooManyStreamsError.
             kinds = sorted({type(failure).__name__ for failure in _leaves(failures)})
             logger.warning("autobatcher: a connection failed and was dropped: %s", ", ".join(kinds))
+        finally:
+            self.context.connection_ended()
 
     async def _serve(self) -> None:
         await super().run()

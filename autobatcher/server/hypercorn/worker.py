@@ -5,6 +5,7 @@ hypercorn's own `serve` does not accept another connection class.
 
 from __future__ import annotations
 
+import math
 import socket
 from collections.abc import Awaitable, Callable
 from functools import partial
@@ -18,6 +19,7 @@ from hypercorn.typing import ConnectionState, LifespanState
 from hypercorn.utils import wrap_app
 
 from .connection import Connection, EndingContext
+from .listener import BoundedListener
 
 BACKLOG = 4096
 """Connections that may wait to be accepted. hypercorn's 100 are too few for five thousand clients at once."""
@@ -86,13 +88,17 @@ async def run_worker(
     sockets: list[socket.socket],
     *,
     stop: Callable[[], Awaitable[None]],
+    most_connections: float = math.inf,
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
-    """Serve `app` until `stop` returns, then finish open connections within `config.graceful_timeout`."""
+    """Serve `app` until `stop` returns, then finish open connections within `config.graceful_timeout`.
+
+    With `most_connections` open, idle ones are closed for new ones, or new ones wait to be accepted.
+    """
     wrapped = wrap_app(app, config.wsgi_max_body_size, "asgi")
     state: LifespanState = {}
     lifespan = Lifespan(wrapped, config, state)
-    context = EndingContext(config.keep_alive_timeout)
+    context = EndingContext(config.keep_alive_timeout, most_connections)
     async with trio.open_nursery() as lifespan_nursery:
         await lifespan_nursery.start(lifespan.handle_lifespan)
         await lifespan.wait_for_startup()
@@ -100,7 +106,7 @@ async def run_worker(
         lifespan_nursery.start_soon(context.reading.run)
         async with trio.open_nursery() as connections:
             serve_connection = partial(CONNECTION, wrapped, config, context, ConnectionState(state.copy()))
-            listeners = [trio.SocketListener(trio.socket.from_stdlib_socket(each)) for each in sockets]
+            listeners = [BoundedListener(each, context) for each in sockets]
             try:
                 async with trio.open_nursery() as accepting:
                     await accepting.start(
