@@ -141,7 +141,7 @@ def newest(session: nox.Session) -> None:
 def nightly(session: nox.Session) -> None:
     """What takes too long for each change: the whole suite on all of it, all frameworks, and thousands of seeds."""
     frameworks = [f"frameworks({name})" for name in FRAMEWORKS]
-    for name in ("lint", "types", "package", "tests", "newest", "soak", *frameworks):
+    for name in ("lint", "types", "package", "tests", "newest", "soak", "impatient", *frameworks):
         session.notify(name)
     elsewhere = [f"tests_elsewhere({case.id})" for case in ELSEWHERE]
     for name in (*elsewhere, "lowest"):
@@ -250,6 +250,13 @@ def soak(session: nox.Session) -> None:
     session.install("-e", ".[test]")
     for backend in ("asyncio", "trio"):
         session.run("python", "tests/soak.py", "--backend", backend, *session.posargs)
+
+
+@nox.session
+def impatient(session: nox.Session) -> None:
+    """2,000 clients of `serve` with a timeout of 1 s, on a machine without a free core: each is billed once."""
+    session.install("-e", ".[test]")
+    session.run("python", "-m", "tests.impatient", *session.posargs)
 
 
 @nox.session(python=FOUND[0])

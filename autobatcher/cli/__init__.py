@@ -1,17 +1,17 @@
 """The command line, `autobatcher`.
 
-__init__.py   main(): is everything installed that the commands need?
-app.py        which commands there are; exit codes
+__init__.py   main(): checks that the extra is installed
+app.py        the commands, and their exit codes
 emulate.py    `autobatcher emulate`
 demo.py       `autobatcher demo`; demo_plan.py, demo_run.py, workload.py, live_status.py, summary.py are its parts
 serve.py      `autobatcher serve`; run.py: `autobatcher run`; proxy_flags.py, event_lines.py: what they share
 status.py     `autobatcher status`; watch.py: `autobatcher watch`; batch_rows.py, batch_table.py: what they share
-results.py    `autobatcher results`; excerpts.py: a prompt and an answer in a few words
+results.py    `autobatcher results`; excerpts.py: prompts and answers, shortened
 cancel.py     `autobatcher cancel`; reconcile.py: `autobatcher reconcile`; forget.py: `autobatcher forget`
-journal_flags.py, upstream_flags.py, text_table.py: what all commands on a journal share
-flags.py      what the commands' flags have in common; settings_flags.py: the flags of the settings
-config.py     variables and the file of --config, where flags are not given; config_file.py: what the file says
-signals.py    Ctrl-C and SIGTERM, for commands that run until they are told to stop
+journal_flags.py, upstream_flags.py, text_table.py: shared by all commands on a journal
+flags.py      types and checks of flags; settings_flags.py: the flags of the settings
+config.py     flags from the environment and from --config; config_file.py: the contents of that file
+signals.py    Ctrl-C, SIGTERM and SIGHUP, for commands that run until they are stopped; loopback.py: local addresses
 """
 
 from __future__ import annotations
@@ -21,23 +21,23 @@ from collections.abc import Iterable, Sequence
 from importlib.util import find_spec
 
 REQUIRED = ("trio", "quart_trio", "hypercorn", "cyclopts", "rich")
-"""The import names of what the extra `serve` installs. Nothing here may import them before they are checked."""
+"""The import names of the extra `serve`. They must be checked before anything imports them."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and give its exit code.
 
-    0: done. 1: it ran, and something failed. 2: it was called wrongly, or something is not installed. 130, 143:
-    it was interrupted by Ctrl-C or SIGTERM before it was done. 141: nobody reads its output any more.
+    0: success. 1: the command ran and something failed. 2: wrong usage, or a missing package. 129, 130, 143:
+    interrupted by SIGHUP, Ctrl-C or SIGTERM. 141: the reader of the output is gone.
 
     Args:
-        arguments: without the program's name; None for those of the process.
+        arguments: without the program's name; None for `sys.argv`.
     """
     missing = find_missing(REQUIRED)
     if missing:
         names = ", ".join(missing).replace("_", "-")
         print(
-            f"autobatcher: the command line needs {names}, not installed here: pip install 'autobatcher[serve]'",
+            f"autobatcher: the command line needs {names}. Run: pip install 'autobatcher[serve]'",
             file=sys.stderr,
         )
         return 2
@@ -48,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def find_missing(names: Iterable[str]) -> list[str]:
-    """Those of the top-level packages that cannot be imported."""
+    """The top-level packages among `names` that cannot be imported."""
     return [name for name in names if not _is_importable(name)]
 
 

@@ -1,4 +1,4 @@
-"""The cyclopts app: which commands there are, and how a command's end becomes an exit code."""
+"""The cyclopts app: its commands, and their exit codes."""
 
 from __future__ import annotations
 
@@ -23,23 +23,23 @@ HELP = "Ordinary OpenAI-style calls, sent through the Batch API at batch prices.
 EPILOGUE = """
 `autobatcher COMMAND --help` explains a command. Start with `autobatcher demo`: it costs nothing.
 
-Every command but `demo` also takes its flags from the environment: `--batch-size` is AUTOBATCHER_BATCH_SIZE. Flags that
-delete, or that widen what a command does, such as `--all` and `--force`, are taken from the command line alone.
+Every command but `demo` also reads its flags from the environment: `--batch-size` is AUTOBATCHER_BATCH_SIZE. Flags that
+delete, or widen what a command does, such as `--all` and `--force`, can only be given on the command line.
 
 A DURATION is written 10s, 30m, 1.5h or 7d, a bare number is seconds. A SIZE is written 500kB, 64MB or 1GiB, a bare
 number is bytes.
 """
 
 _NO_BOX = Box("\n".join(["    "] * 8), ascii=True)
-"""Help looks the same on a terminal and in a file."""
+"""Without borders, help looks the same on a terminal and in a file."""
 
 
 READER_IS_GONE = 141
-"""What a shell says of a program that SIGPIPE ended, as in `autobatcher results | head`."""
+"""A shell's exit code for a program that SIGPIPE ended, as in `autobatcher results | head`."""
 
 
 def _columns(console: Console, options: ConsoleOptions, entries: list[HelpEntry]) -> tuple[ColumnSpec, ...]:
-    """Names in full, the longest flag's too, and the rest for what they mean."""
+    """A column as wide as the longest flag, and one for the descriptions."""
     width = min(max(len(" ".join(entry.display_labels_with_metavar)) for entry in entries), console.width // 2)
     names = ColumnSpec(renderer=NameRenderer(width), style="cyclopts.name", max_width=width)
     return (names, ColumnSpec(renderer=DescriptionRenderer(), overflow="fold"))
@@ -57,7 +57,7 @@ def make_app() -> App:
         suppress_keyboard_interrupt=False,
     )
     environment, environment_and_file = Environment(app), environment_and_file_of(app)
-    # No environment for the demo: what is set for other commands must not make it cost money.
+    # The demo ignores the environment: settings for other commands must not make it cost money.
     app.command(demo.demo, help_epilogue=demo.EXAMPLES)
     app.command(emulate.emulate, help_epilogue=emulate.EXAMPLES, config=environment)
     app.command(serve.serve, help_epilogue=serve.EXAMPLES, config=environment_and_file)
@@ -89,7 +89,7 @@ def run(arguments: list[str]) -> int:
 
 
 def _write_nowhere() -> None:
-    """Whoever read our output wants no more of it: what is still to be flushed must not fail again."""
+    """Discard further output, so that the flush at exit does not fail again."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 

@@ -1,4 +1,4 @@
-"""What the journal and the upstream know of batches, put together: a `Row` for each."""
+"""Batches as the journal and the upstream know them: a `Row` for each."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from .upstream_flags import Upstream, host_of
 CONCURRENT_POLLS = 8
 
 _NO_LIST = frozenset({404, 405, 501})
-"""What servers answer that have batches and no list of them."""
+"""Responses of servers that cannot list batches."""
 
 _STAGES = {"intended": "uploading", "creating": "uncertain"}
 
@@ -30,11 +30,11 @@ class Row:
     """One batch.
 
     Attributes:
-        record: what the journal has of it; None if it is not in there.
-        state: what the upstream says now; None if it was not asked, or does not know it.
-        host: where the upstream is.
-        is_ours: whether it is of the account that was asked about; None if none was.
-        trouble: why there is no state although the upstream was asked for one.
+        record: from the journal; None if it is not in the journal.
+        state: from the upstream; None if the upstream was not asked or does not know the batch.
+        host: of the upstream.
+        is_ours: whether it belongs to the given account; None if no account was given.
+        trouble: why there is no state although the upstream was asked.
         is_gone: whether the upstream does not know the batch.
     """
 
@@ -53,7 +53,7 @@ class Row:
 
     @property
     def idempotency_key(self) -> str | None:
-        """What its metadata carries upstream, if it is one of autobatcher's."""
+        """The idempotency key in its metadata; None if autobatcher did not make the batch."""
         if self.record is not None:
             return self.record.idempotency_key
         idempotency_key = None if self.state is None else self.state.metadata.get(IDEMPOTENCY_METADATA_KEY)
@@ -61,7 +61,7 @@ class Row:
 
     @property
     def words(self) -> str:
-        """How far it is, as the journal has it."""
+        """The status in the journal."""
         if self.record is None:
             return "not in the journal"
         status = self.record.status.replace("_", " ")
@@ -71,11 +71,11 @@ class Row:
 
     @property
     def upstream_words(self) -> str:
-        """How far it is, as the upstream says; "" if it was not asked."""
+        """The status upstream; "" if the upstream was not asked."""
         return self.trouble if self.state is None else self.state.status.replace("_", " ")
 
     def may_run(self, now: float) -> bool:
-        """Whether there is something to be waited for. What is being submitted counts for as long as that may take."""
+        """Whether it may still be running, or, for a limited time, be in submission."""
         if self.state is not None:
             return not self.state.is_terminal
         if self.record is None or self.record.stage == "ended" or self.is_gone or self.is_ours is False:
@@ -85,7 +85,7 @@ class Row:
         return now - self.record.changed_at < PATIENCE_SECONDS
 
     def fields(self) -> dict[str, Any]:
-        """For programs."""
+        """As JSON types."""
         return {
             **(_of_record(self.record) if self.record is not None else dict.fromkeys(_RECORD_FIELDS)),
             "batch_id": self.batch_id,
@@ -119,7 +119,7 @@ class Seen:
     """All batches at one moment.
 
     Attributes:
-        failure: why the upstream could not be asked, if it could not.
+        failure: why the upstream could not be asked; None if it was.
     """
 
     rows: list[Row] = field(default_factory=list)
@@ -127,12 +127,12 @@ class Seen:
 
 
 def rows_of(records: Iterable[BatchRecord]) -> list[Row]:
-    """What the journal knows."""
+    """Rows from the journal alone."""
     return [Row(record=record, host=host_of(record.base_url)) for record in records]
 
 
 async def ask(upstream: Upstream, records: list[BatchRecord] | None) -> Seen:
-    """What the journal and the upstream know; without a journal (None) the upstream's list alone."""
+    """Rows from the journal and the upstream; without a journal (None) from the upstream's list alone."""
     seen = Seen()
     try:
         listed = await upstream.api.list_batches(upstream.account)
@@ -140,9 +140,9 @@ async def ask(upstream: Upstream, records: list[BatchRecord] | None) -> Seen:
         listed = []
         if records is None or error.status_code not in _NO_LIST:
             seen.failure = error
-    places = _places(listed)
+    index = _index(listed)
     known = records or []
-    rows: list[Row] = [_row(record, places, upstream, seen.failure) for record in known]
+    rows: list[Row] = [_row(record, index, upstream, seen.failure) for record in known]
     if seen.failure is None:
         rows = await _polled(rows, upstream)
     found = {row.batch_id for row in rows}
@@ -154,31 +154,31 @@ async def ask(upstream: Upstream, records: list[BatchRecord] | None) -> Seen:
     return seen
 
 
-def _places(listed: list[BatchState]) -> dict[object, BatchState]:
-    """The upstream's batches by all that can tell whose they are: id, idempotency key, input file."""
-    places: dict[object, BatchState] = {}
+def _index(listed: list[BatchState]) -> dict[object, BatchState]:
+    """The upstream's batches by id, idempotency key and input file."""
+    index: dict[object, BatchState] = {}
     for state in listed:
         for key in (state.input_file_id, state.metadata.get(IDEMPOTENCY_METADATA_KEY), state.id):
             if isinstance(key, str):
-                places[key] = state
-    return places
+                index[key] = state
+    return index
 
 
 def _row(
-    record: BatchRecord, places: dict[object, BatchState], upstream: Upstream, failure: UpstreamError | None
+    record: BatchRecord, index: dict[object, BatchState], upstream: Upstream, failure: UpstreamError | None
 ) -> Row:
     is_ours = upstream.is_payer_of(record)
     make = partial(Row, record=record, host=host_of(record.base_url), is_ours=is_ours)
     if not is_ours:
         return make(trouble="" if record.stage == "ended" else "another account's")
-    state = places.get(record.batch_id) or places.get(record.idempotency_key) or places.get(record.file_id)
+    state = index.get(record.batch_id) or index.get(record.idempotency_key) or index.get(record.file_id)
     if record.stage == "ended" or state is not None:
         return make(state=state)
     return make(trouble="not known" if failure is None else "not asked")
 
 
 async def _polled(rows: list[Row], upstream: Upstream) -> list[Row]:
-    """The same rows, those asked for by id that the list did not have."""
+    """The same rows; batches missing from the list are retrieved by id."""
     found = list(rows)
     limiter = trio.CapacityLimiter(CONCURRENT_POLLS)
 

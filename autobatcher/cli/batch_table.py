@@ -1,4 +1,4 @@
-"""Batches as a table for people, and what they come to. All pure."""
+"""Batches as a table for people, and their totals. Pure."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def _cells(row: Row, now: float, with_upstream: bool) -> list[str]:
 
 
 def name_of(batch_id: str | None, idempotency_key: str | None) -> str:
-    """The batch's id; its idempotency key while it has none."""
+    """The batch's id, or its idempotency key while it has no id."""
     return batch_id or f"- ({idempotency_key})"
 
 
@@ -52,7 +52,7 @@ def _done(row: Row) -> str:
 
 
 def age(seconds: float) -> str:
-    """A span of time with its one unit that matters: "40 s", "5 min", "3 h", "2 d"."""
+    """A duration in its largest unit: "40 s", "5 min", "3 h", "2 d"."""
     for unit, length in (("d", 86_400), ("h", 3600), ("min", 60)):
         if seconds >= 2 * length:
             return f"{seconds / length:.0f} {unit}"
@@ -60,7 +60,7 @@ def age(seconds: float) -> str:
 
 
 def totals(rows: Sequence[Row]) -> str:
-    """The last lines: how much there is, and what to do about what is not finished."""
+    """The last lines: the totals, and what to do about unfinished batches."""
     records = [row.record for row in rows if row.record is not None]
     uncertain = sum(record.stage == "creating" for record in records)
     unfinished = sum(record.stage != "ended" for record in records)
@@ -72,8 +72,8 @@ def totals(rows: Sequence[Row]) -> str:
         return line
     line += f"; {unfinished:,} not finished" + (f", {uncertain:,} of them uncertain" if uncertain else "")
     return (
-        f"{line}.\nIf nothing uses this journal now: run the same program again, or `autobatcher reconcile`, which "
-        "looks them up and reads what has ended."
+        f"{line}.\nIf no program uses this journal now, run the same program again, or `autobatcher reconcile`, which "
+        "reads the batches that have ended."
     )
 
 

@@ -1,4 +1,4 @@
-"""`autobatcher cancel`: batches are stopped upstream."""
+"""`autobatcher cancel`: cancel batches upstream."""
 
 from __future__ import annotations
 
@@ -32,26 +32,26 @@ from .upstream_flags import Upstream, UpstreamFlags, open_upstream
 EXAMPLES = """
 **Examples**
 
-    # one batch, whether or not a journal knows it
+    # one batch, in a journal or not
     autobatcher cancel batch_abc123
 
-    # everything of a journal that may still run
+    # all batches in a journal that may still be running
     autobatcher cancel --all --journal journal.sqlite3
 """
 
 CANCEL_SECONDS = 60.0
-"""How long one batch is tried to be looked up and cancelled while the upstream fails in passing."""
+"""Time limit for looking up and cancelling one batch, retryable errors included."""
 
 CONCURRENT_CANCELS = 8
 
-ANOTHER_ACCOUNTS = "left alone: it was made with another base URL or key"
+ANOTHER_ACCOUNTS = "left alone: created with another base URL or key"
 
 _STYLES = {"cancelled": "green", "not": "red", "left": "yellow"}
 
 
 @dataclass(frozen=True)
 class Target:
-    """What is to be cancelled: a batch of the journal, or an id that only the upstream may know."""
+    """A batch to cancel: one in the journal, or an id that only the upstream may know."""
 
     batch_id: str | None
     record: BatchRecord | None = None
@@ -59,7 +59,7 @@ class Target:
 
 @dataclass(frozen=True)
 class End:
-    """What happened to it."""
+    """What became of a target."""
 
     target: Target
     batch_id: str | None
@@ -67,7 +67,7 @@ class End:
     is_failure: bool = False
 
     def fields(self) -> dict[str, Any]:
-        """For programs."""
+        """As JSON types."""
         idempotency_key = None if self.target.record is None else self.target.record.idempotency_key
         return {
             "batch_id": self.batch_id,
@@ -86,20 +86,20 @@ def cancel(
 ) -> int:
     """Cancel batches upstream.
 
-    What already ran is billed all the same, and can be read: by the engine that uses the journal, by a rerun of its
-    program, or by `autobatcher reconcile`. An uncertain batch is looked up first. The journal is only read, and may be
-    in use: the engine on it notices, and tells its callers.
+    Requests that already ran are billed, and their answers can be read: by the engine that uses the journal, by a
+    rerun of its program, or by `autobatcher reconcile`. An uncertain batch is looked up first. The journal is only
+    read, so a running program may use it; its callers get an error.
 
-    Exit codes: 0, or 1 if one could not be cancelled.
+    Exit codes: 0, or 1 if a batch could not be cancelled.
 
     Args:
         batches: Ids or idempotency keys of batches in the journal, or ids that only the upstream knows.
-        every: Cancel all unfinished batches of the journal that are of this base URL and key.
+        every: Cancel all unfinished batches in the journal that belong to this base URL and key.
         journal: The journal's file.
-        as_json: One JSON object a line.
+        as_json: Print one JSON object per line.
     """
     if every == bool(batches):
-        raise UsageError("which batches? Give their ids or idempotency keys, or --all for those of the --journal.")
+        raise UsageError("which batches? Give ids or idempotency keys, or --all for all in the --journal.")
     records = read_batches(required(journal)) if every or journal is not None else []
     return run_until_interrupted(
         partial(_cancel_all, flags or UpstreamFlags(), records, None if every else batches, as_json=as_json)
@@ -121,7 +121,7 @@ async def _cancel_all(
 
 
 def may_run(record: BatchRecord) -> bool:
-    """Whether there is something to be cancelled, as far as the journal knows."""
+    """Whether the batch may be running, according to the journal."""
     return record.stage == "creating" or (record.stage == "created" and record.status not in events.TERMINAL_STATUSES)
 
 
@@ -131,7 +131,7 @@ def _target(name: str, records: list[BatchRecord]) -> Target:
 
 
 async def _cancel_concurrently(upstream: Upstream, targets: list[Target], *, wants_others: bool) -> list[End]:
-    """Cancel them all; whether those of other accounts count as failures is `wants_others`."""
+    """Cancel all targets. With `wants_others`, a batch of another account is a failure."""
     ends: dict[int, End] = {}
     limiter = trio.CapacityLimiter(CONCURRENT_CANCELS)
 
@@ -180,7 +180,7 @@ class _Cancelling:
             return self._end(f"not cancelled: {error.summary}", is_failure=True)
 
     def _least_wait(self) -> float:
-        """A young creation of unknown outcome is looked up until a server would have made it known."""
+        """A recent creation of unknown outcome is looked up until it would be visible."""
         record = self._target.record
         return sum(LOOKUP_DELAYS) if record is not None and record.batch_id is None else 0.0
 
@@ -202,7 +202,7 @@ class _Cancelling:
 
 
 def report(ends: list[End], *, as_json: bool) -> None:
-    """Say of each what happened."""
+    """Print what became of each."""
     if as_json:
         for end in ends:
             print_json(end.fields())
@@ -213,12 +213,12 @@ def report(ends: list[End], *, as_json: bool) -> None:
         ]
         print_text(text_table(("batch", "what happened"), rows, _STYLES))
     else:
-        print_text("There is nothing to cancel.")
+        print_text("Nothing to cancel.")
 
 
 @contextmanager
 def _logs_left_to_us() -> Iterator[None]:
-    """The engine's warning that a batch may run on is said by us, once."""
+    """Silence the engine's warnings: the report says the same."""
     logger = logging.getLogger("autobatcher")
     was_disabled, logger.disabled = logger.disabled, True
     try:

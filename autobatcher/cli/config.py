@@ -1,4 +1,4 @@
-"""What flags are where the command line does not give them: variables of the environment, and the file of --config."""
+"""Flags from the environment and from the file of --config. The command line wins."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from .flags import UsageError
 
 PREFIX = "AUTOBATCHER_"
 
-COMMAND_LINE_ALONE = "it deletes, or widens what a command does, so the command line alone gives it."
+COMMAND_LINE_ALONE = "it deletes, or widens what a command does, so give it on the command line."
 
 Config = Callable[[App, tuple[str, ...], ArgumentCollection], None]
 
 
 class Environment(Env):
-    """Flags as AUTOBATCHER_* variables, --batch-seconds as AUTOBATCHER_BATCH_SECONDS; a flag's help names its own."""
+    """Flags from AUTOBATCHER_* variables: --batch-seconds is AUTOBATCHER_BATCH_SECONDS."""
 
     def __init__(self, root: App) -> None:
         super().__init__(PREFIX, command=False)
@@ -37,7 +37,7 @@ class Environment(Env):
 
 
 def environment_and_file_of(root: App) -> Config:
-    """The environment, and then the file of --config."""
+    """The environment first, then the file of --config."""
     environment = Environment(root)
 
     def config(app: App, commands: tuple[str, ...], arguments: ArgumentCollection) -> None:
@@ -67,26 +67,26 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _by_key(arguments: ArgumentCollection) -> dict[str, Argument]:
-    """The arguments that a file may set, by their keys in it."""
+    """The arguments that a file may set, by key."""
     return {each.name.removeprefix("--"): each for each in _configurable(arguments) if each.name != "--config"}
 
 
 def _configurable(arguments: Iterable[Argument]) -> ArgumentCollection:
-    """Those that a variable or a file may give."""
+    """The arguments that a variable or a file may set."""
     return ArgumentCollection(  # type: ignore[no-untyped-call]
         each for each in arguments if each.index is None and each.name.startswith("--") and each.parameter.show_env_var
     )
 
 
 def _arguments_of_all(root: App) -> Iterator[tuple[str, ArgumentCollection]]:
-    """Each command that reads its flags from elsewhere, with what it takes."""
+    """Each command that reads flags from the environment or a file, with its arguments."""
     for name in root:
         if root[name].config:
             yield name, root[name].assemble_argument_collection()
 
 
 def _warn_of_unknown_variables(root: App, arguments: ArgumentCollection) -> None:
-    """One line on stderr for each variable that looks like ours and is no flag of any command."""
+    """Print a line on stderr for each AUTOBATCHER_* variable that is no flag of any command."""
     unknown = {name for name in os.environ if name.startswith(PREFIX)} - _variables(arguments)
     if not unknown:
         return

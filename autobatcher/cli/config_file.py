@@ -1,4 +1,4 @@
-"""What the TOML file of --config sets: which of its keys are for a command, and whether their values can be. Pure."""
+"""The TOML file of --config: its keys for one command, with their values checked. Pure."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from .flags import UsageError
 def values_for(
     document: Mapping[str, Any], command: str, flags: Mapping[str, Mapping[str, Argument]], path: Path
 ) -> dict[str, list[str]]:
-    """The values, as the command line would have them, for the flags of one command.
+    """The values for the flags of one command, as strings.
 
-    Keys outside tables are for every command that knows them; those in the command's own table win.
+    Keys outside tables apply to every command that has the flag; the command's own table wins.
 
     Args:
-        flags: for each command that takes a file, what it knows, by key.
+        flags: for each command that takes a file, its arguments by key.
 
     Raises:
-        UsageError: for a table or a key that no command knows, and for a value of a wrong type.
+        UsageError: an unknown table or key, or a value of the wrong type.
     """
     everywhere: dict[str, list[str]] = {}
     own: dict[str, list[str]] = {}
@@ -57,7 +57,7 @@ def _refuse_unknown(what: str, name: str, known: Iterable[str], path: Path) -> N
 
 
 def _fits(value: Any, argument: Argument) -> bool:
-    """Whether a flag can have that value. Numbers with units may be texts."""
+    """Whether the value has the flag's type. Numbers with units may be strings."""
     kind = _kind(argument)
     if get_origin(kind) is list:
         return isinstance(value, list) and all(isinstance(each, str) for each in value)
@@ -81,6 +81,6 @@ def _wanted(argument: Argument) -> str:
 
 
 def _kind(argument: Argument) -> Any:
-    """The type of its values, whether or not it may be left out."""
+    """The type of its values, without None."""
     kinds = [each for each in get_args(argument.hint) if each is not NoneType]
     return kinds[0] if NoneType in get_args(argument.hint) else argument.hint

@@ -1,8 +1,8 @@
-"""`autobatcher demo`: ordinary calls become batches, before one's eyes.
+"""`autobatcher demo`: watch ordinary calls become batches.
 
 demo.py       flags → `Plan` → `Outcome` → the table at the end and the exit code
-demo_plan.py  which calls, to whom; workload.py: the calls
-demo_run.py   the upstream, the client, the calls; live_status.py: what is seen meanwhile
+demo_plan.py  which calls, to which upstream; workload.py: the calls
+demo_run.py   the upstream, the client, the calls; live_status.py: the live status
 summary.py    the table
 """
 
@@ -30,10 +30,10 @@ EXAMPLES = """
     # no key, no network, no cost
     autobatcher demo
 
-    # a provider that wants one endpoint and one model a batch
+    # a provider with one endpoint and one model per batch
     autobatcher demo --like openai --requests 1000
 
-    # the real thing: 20 calls, which cost real money
+    # a real provider: 20 calls, which cost real money
     export OPENAI_API_KEY=...
     autobatcher demo --base-url https://api.openai.com/v1 --model MODEL
 """
@@ -66,35 +66,33 @@ def demo(
     Chat, embedding and response calls, mixed. Without --base-url everything happens in this process, against an
     emulated Batch API: no key, no network, no cost, a few seconds. With --base-url it does the same against a
     real provider; that costs real money and may take as long as the completion window. Progress goes to stderr,
-    the table at the end to stdout. Ctrl-C cancels upstream what is still running. This command's flags are not
-    read from AUTOBATCHER_* variables.
+    the table at the end to stdout. Ctrl-C cancels running batches upstream. AUTOBATCHER_* variables are ignored.
 
     Exit codes: 0 if every call was answered, 1 if any failed, 130 after Ctrl-C.
 
     Args:
         requests: How many calls to make. Default: 300 emulated ones, 20 real ones.
-        like: Whose Batch API to emulate: doubleword (the default; mixes endpoints in a batch, shows results while
-            it runs) or openai (one endpoint and one model a batch).
+        like: The Batch API to emulate: doubleword (the default; mixes endpoints in a batch, shows results while
+            it runs) or openai (one endpoint and one model per batch).
         batch_seconds: How long an emulated batch takes. Default: 3s.
         base_url: A real provider's base URL, ending in /v1. Costs real money.
-        api_key: The key for it. Default: the environment's OPENAI_API_KEY.
-        provider: Whose rules its batches follow: openai, doubleword, groq, ..., or a TOML or JSON file with a profile.
+        api_key: The provider's key. Default: the environment's OPENAI_API_KEY.
+        provider: The provider's rules for batches: openai, doubleword, groq, ..., or a TOML or JSON file of a profile.
             Default: by the host of --base-url.
         model: The model for chat and response calls. Needed with --base-url.
         embedding_model: The model for embedding calls. Without it, a real provider gets none.
         completion_window: How long the provider may take. Default: 24h.
-        batch_size: Submit a batch when so many calls are queued. Default: a fifth of an emulated demo's calls, 1000 of
-            a real one's.
+        batch_size: Submit a batch when this many calls are queued. Default: a fifth of the calls emulated, 1000 real.
         batch_window: Submit a batch this long after its first call. Default: 1s.
-        poll_interval: How often to look at a running batch. Default: 0.25s emulated, 5s real.
-        input_price: An example price, in dollars per million tokens in, for the table's cost lines.
-        output_price: The same for tokens out.
-        batch_discount: How much cheaper batches are, in percent, for the same lines.
+        poll_interval: How often to poll a running batch. Default: 0.25s emulated, 5s real.
+        input_price: An example price, in dollars per million input tokens, for the cost lines of the table.
+        output_price: The same for output tokens.
+        batch_discount: The discount of batches, in percent, for the same lines.
     """
     settings = {"batch_size": batch_size, "batch_window_seconds": batch_window, "poll_interval_seconds": poll_interval}
     given = {name: value for name, value in settings.items() if value is not None}
     if base_url is None:
-        refuse_flags({"--api-key": api_key, "--provider": provider}, "needs --base-url, the provider that it is for.")
+        refuse_flags({"--api-key": api_key, "--provider": provider}, "needs --base-url, the provider's URL.")
         plan = emulated_plan(
             requests or EMULATED_REQUESTS,
             like or "doubleword",
@@ -119,19 +117,19 @@ def demo(
 
 
 def refuse_flags(flags: dict[str, object], why: str) -> None:
-    """Raises `UsageError` for the first of the flags that was given."""
+    """Raise `UsageError` if one of the flags was given."""
     for name, value in flags.items():
         if value is not None:
             raise UsageError(f"{name} {why}")
 
 
 def report(plan: Plan, prices: Prices) -> int:
-    """Run the plan, show what happens, and give the exit code."""
+    """Run the plan, show its progress, and return the exit code."""
     screen = Screen(Console(stderr=True), is_live=sys.stderr.isatty() and os.environ.get("TERM") != "dumb")
     if plan.like is None:
         screen.say(
             f"This sends {len(plan.calls)} real requests ({count_kinds(plan.calls)}) to {plan.upstream}"
-            " and costs real money. Ctrl-C cancels what has not run yet."
+            " and costs real money. Ctrl-C cancels the batches."
         )
     else:
         screen.say(f"{len(plan.calls)} calls ({count_kinds(plan.calls)}) to a Batch API {plan.upstream}")

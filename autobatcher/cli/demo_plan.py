@@ -1,4 +1,4 @@
-"""What a demo is going to do: which calls, to whom, and with which client."""
+"""The plan of a demo: its calls, its upstream and its client."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from .flags import Dialect, UsageError
 from .workload import ENDPOINTS, Call, Kind, Models, mixed_calls
 
 ARRIVALS_PER_SECOND, LONGEST_ARRIVAL_SECONDS = 120, 2.5
-"""Emulated calls do not come all at once, so that one can see windows close one after the other."""
+"""Emulated calls are spread over time, so that one can watch windows close one after the other."""
 
 _EMULATED_URL = "http://emulator.invalid/v1"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """What a demo is going to do.
+    """The plan of a demo.
 
     Attributes:
-        like: which provider is emulated; None for a real one.
+        like: the emulated provider; None for a real one.
         client: arguments for `BatchOpenAI`.
-        arrival_seconds: over how long a time the calls are spread.
+        arrival_seconds: the time over which the calls are spread.
     """
 
     like: Dialect | None
@@ -38,7 +38,7 @@ class Plan:
 
 
 def emulated_plan(requests: int, like: Dialect, batch_seconds: float, models: Models, given: dict[str, Any]) -> Plan:
-    """The demo against an emulator in this process. `given` are the client's arguments that the user chose."""
+    """A plan against an emulator in this process. `given` holds the client's arguments set by the user."""
     defaults = {
         "batch_size": math.ceil(requests / 5),
         "batch_window_seconds": 1.0,
@@ -64,10 +64,10 @@ def real_plan(
     embedding_model: str | None,
     given: dict[str, Any],
 ) -> Plan:
-    """The demo against a real provider.
+    """A plan against a real provider.
 
     Raises:
-        UsageError: if the key or the model is missing, or the provider is none that we know.
+        UsageError: the key or the model is missing, or the provider is unknown.
     """
     if not api_key:
         raise UsageError("--api-key is missing: the key for --base-url (or set OPENAI_API_KEY).")
@@ -78,7 +78,7 @@ def real_plan(
     defaults = {"batch_window_seconds": 1.0, "poll_interval_seconds": 5.0}
     return Plan(
         like=None,
-        upstream=urlsplit(base_url).hostname or base_url,  # no more of it: a URL may have a password in it
+        upstream=urlsplit(base_url).hostname or base_url,  # the host alone: a URL may contain a password
         calls=mixed_calls(requests, kinds),
         models=Models(model, embedding_model or ""),
         client={**defaults, **given, "base_url": base_url, "api_key": api_key, "provider": profile},
@@ -93,6 +93,6 @@ def _find_profile(provider: str | None, base_url: str) -> ProviderProfile:
 
 
 def possible_kinds(profile: ProviderProfile, *, has_embedding_model: bool) -> list[Kind]:
-    """The kinds of calls that the provider has batches for and that we know a model for."""
+    """The kinds of calls that the provider can batch and that have a model."""
     kinds: list[Kind] = [kind for kind, endpoint in ENDPOINTS.items() if endpoint in profile.endpoints]
     return [kind for kind in kinds if kind != "embedding" or has_embedding_model]

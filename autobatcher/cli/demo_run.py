@@ -1,4 +1,4 @@
-"""A demo at work: the upstream, the client, the calls, and what is seen meanwhile."""
+"""Run a demo: its upstream, its client, its calls and its live status."""
 
 from __future__ import annotations
 
@@ -17,13 +17,14 @@ from ..progress import Progress
 from ..upstream.failures import http_library
 from .demo_plan import Plan
 from .live_status import Screen, live_picture, plain_line, show
+from .loopback import bypass_proxy
 from .signals import run_until_signalled
 from .workload import Call, make_call
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a demo went; `interrupted` by which signal, or None."""
+    """The outcome of a demo; `interrupted` is the signal that ended it, or None."""
 
     progress: Progress
     seconds: float
@@ -31,7 +32,7 @@ class Outcome:
 
 
 async def run_demo(plan: Plan, screen: Screen) -> Outcome:
-    """Make the plan's calls; the first signal cancels them, and upstream what is active."""
+    """Make the plan's calls. The first signal cancels them, and their batches upstream."""
     with ExitStack() as stack:
         run = _Run(plan, screen, stack)
         interrupted = await run_until_signalled(run.make_calls)
@@ -39,7 +40,7 @@ async def run_demo(plan: Plan, screen: Screen) -> Outcome:
 
 
 class _Run:
-    """One demo at work. Its emulator, if it has one, lives as long as `stack`."""
+    """One running demo. Its emulator, if any, lives as long as `stack`."""
 
     def __init__(self, plan: Plan, screen: Screen, stack: ExitStack) -> None:
         self.plan = plan
@@ -49,14 +50,14 @@ class _Run:
         self.client = make_client(plan, self.take_event, stack)
 
     def now(self) -> float:
-        """Seconds since it began."""
+        """Seconds since the start."""
         return trio.current_time() - self.begun
 
     def take_event(self, fields: dict[str, Any]) -> None:
         event = events.parse(fields)
         batch = self.progress.take(event, self.now())
         line = plain_line(event, batch)
-        if line and (batch is None or not self.screen.is_live):  # the live picture shows what moves a batch
+        if line and (batch is None or not self.screen.is_live):  # the live picture shows batches
             self.screen.say(f"[{self.now():5.1f} s] {line}")
 
     def picture(self) -> RenderableType:
@@ -92,6 +93,7 @@ def make_client(plan: Plan, take_event: events.BatchEventHandler, stack: ExitSta
         emulator = stack.enter_context(Emulator(like=plan.like, batch_seconds=plan.batch_seconds))
         library = http_library(openai.DefaultAsyncHttpxClient).__name__
         arguments["http_client"] = emulator.http_client(library=library)
+    bypass_proxy(arguments["base_url"])
     return BatchOpenAI(**arguments, batch_event_handler=take_event, cancel_active_batches_on_close=True)
 
 

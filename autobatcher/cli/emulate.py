@@ -1,8 +1,7 @@
-"""`autobatcher emulate`: a Batch API server of one's own, for trying things out and for one's own models."""
+"""`autobatcher emulate`: a local Batch API server, for experiments and for your own models."""
 
 from __future__ import annotations
 
-import ipaddress
 import sys
 from functools import partial
 from pathlib import Path
@@ -15,6 +14,7 @@ from cyclopts import Parameter
 from ..emulator import Emulator, FaultPlan
 from ..emulator.known_dialects import Like
 from .flags import Count, Port, Seconds, Url, UsageError
+from .loopback import bypass_proxy, is_loopback
 from .signals import run_until_signalled
 
 EXAMPLES = """
@@ -23,7 +23,7 @@ EXAMPLES = """
     # a Batch API on a free port; batches take 10 seconds
     autobatcher emulate --batch-seconds 10
 
-    # one that behaves like Doubleword's, on a port of your choice
+    # one that behaves like Doubleword's, on a fixed port
     autobatcher emulate --like doubleword --port 8000
 
     # batches for your own vLLM, Ollama or llama.cpp
@@ -37,7 +37,7 @@ EXAMPLES = """
 
 
 OPEN_ACCOUNT_WARNING = (
-    "autobatcher emulate: warning: whoever reaches this server spends --forward-key's money; --api-key prevents it."
+    "autobatcher emulate: warning: anyone who can reach this server can spend --forward-key's money. Set --api-key."
 )
 
 
@@ -55,27 +55,27 @@ def emulate(
 ) -> int:
     """Run a Batch API server on this machine: files, batches, and the calls themselves in real time.
 
-    It answers every request itself, always in the same way: an echo with plausible token counts, embeddings that
-    depend on the input, JSON that satisfies a given schema. With --forward-to, a real model answers. It keeps
-    what it holds in a temporary directory of at most 2 GB, which is gone when it stops. Ctrl-C and SIGTERM stop
-    it; a second one stops it at once.
+    Its answers are deterministic: an echo with plausible token counts, embeddings that depend on the input, JSON that
+    satisfies a given schema. With --forward-to, a real model answers. Files are kept in a temporary directory of at
+    most 2 GB, deleted at the end. Ctrl-C, SIGTERM and SIGHUP stop the server; a second one at once.
 
     Args:
-        host: The address to listen on; 0.0.0.0 for all of this machine's.
+        host: The address to listen on; 0.0.0.0 for all interfaces.
         port: The TCP port; 0 takes a free one.
-        like: Whose Batch API to resemble, in what it accepts, in its words and in how batches end. Doubleword's
+        like: The Batch API to resemble, in what it accepts, in its errors and in how batches end. Doubleword's
             shows results while a batch is still running. See docs/providers.md.
         batch_seconds: How long a batch takes, whatever its size. Not used with --forward-to.
-        api_key: Refuse requests that come with another key; without this flag, any key will do.
-        faults: A JSON file that says what is to go wrong, and when; see the last example and
+        api_key: Refuse requests with any other key; without this flag, any key is accepted.
+        faults: A JSON file that says what goes wrong, and when; see the last example and
             autobatcher.emulator.FaultPlan.
         forward_to: The base URL (ending in /v1) of an OpenAI-compatible real-time server that answers instead.
         forward_key: The API key for that server.
-        forward_concurrency: How many lines of batches that server is given at a time.
+        forward_concurrency: How many lines that server gets at a time.
     """
     if forward_key is not None and forward_to is None:
-        raise UsageError("--forward-key needs --forward-to, the URL of the server that it is for.")
+        raise UsageError("--forward-key needs --forward-to, the server's URL.")
     plan = None if faults is None else load_faults(faults)
+    bypass_proxy(forward_to)
     if forward_key is not None and api_key is None and not is_loopback(host):
         print(OPEN_ACCOUNT_WARNING, file=sys.stderr)
     with Emulator(
@@ -91,7 +91,7 @@ def emulate(
 
 
 def load_faults(path: Path) -> FaultPlan:
-    """The fault plan in a file. Raises `UsageError` for one that cannot be read or is no plan."""
+    """Load a fault plan. Raises `UsageError` if the file cannot be read or is not a plan."""
     try:
         return FaultPlan.load(path)
     except OSError as error:
@@ -100,16 +100,8 @@ def load_faults(path: Path) -> FaultPlan:
         raise UsageError(f"--faults: {path} is not a fault plan: {error}.") from error
 
 
-def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach a server on `host`."""
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
 def how_to_use(like: str, *, has_key: bool) -> str:
-    """What is printed once the server is there; `{url}` is to be filled in. Never has the key in it."""
+    """The announcement, with `{url}` to be filled in. It never contains the key."""
     key = "'<the key you gave it>'" if has_key else "anything"
     return (
         f"Batch API emulator, like {like}: {{url}}/v1 (Ctrl-C stops it)\n"

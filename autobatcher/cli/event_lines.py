@@ -1,4 +1,4 @@
-"""Lifecycle events as JSON lines on a stream, written by a thread: a reader that stalls must not stall the proxy."""
+"""Lifecycle events as JSON lines on a stream, written by a thread: a stalled reader must not stall the proxy."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from contextlib import contextmanager
 from typing import Any, TextIO
 
 MOST_WAITING = 10_000
-"""Events kept for a reader that stalls, some five megabytes; those after that are lost, and counted."""
+"""Events kept for a stalled reader, about five megabytes. Further ones are dropped and counted."""
 
 FLUSH_SECONDS = 2.0
-"""How long the end of the program waits for such a reader."""
+"""How long the program waits for such a reader at exit."""
 
 
 class EventLines:
-    """Takes events from the engine without ever blocking it."""
+    """Takes events from the engine without blocking it."""
 
     def __init__(self, stream: TextIO) -> None:
         self.lost: int = 0
@@ -25,7 +25,7 @@ class EventLines:
         self._waiting: queue.Queue[str | None] = queue.Queue(MOST_WAITING)
 
     def write(self, fields: dict[str, Any]) -> None:
-        """One event, one line, keys sorted."""
+        """Write one event as one line, keys sorted."""
         try:
             self._waiting.put_nowait(json.dumps(fields, sort_keys=True))
         except queue.Full:
@@ -48,7 +48,7 @@ class EventLines:
 
 @contextmanager
 def event_lines(stream: TextIO) -> Iterator[EventLines]:
-    """Write events to `stream` while the block runs, and what is left of them at its end, for `FLUSH_SECONDS`."""
+    """Write events to `stream` while the block runs; at its end, flush for at most `FLUSH_SECONDS`."""
     lines = EventLines(stream)
     thread = threading.Thread(target=lines._write_all, name="event lines", daemon=True)
     thread.start()

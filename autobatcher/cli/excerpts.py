@@ -1,4 +1,4 @@
-"""What a request asked and what was answered, in a few words, from their bodies. All pure."""
+"""Prompts and answers, shortened for a table. Pure."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ EXCERPT_LENGTH = 40
 
 
 def decoded(body: bytes | None) -> Any:
-    """A body as a JSON value; None where there is none, and text for what is no JSON."""
+    """A body as a JSON value; text if it is not JSON; None if there is none."""
     if body is None:
         return None
     try:
@@ -22,7 +22,7 @@ def decoded(body: bytes | None) -> Any:
 
 
 def prompt_excerpt(body: Any) -> str:
-    """The last thing that a request asked; "-" if nothing can be found."""
+    """The last user message or input of a request; "-" if there is none."""
     asked = body if isinstance(body, dict) else {}
     messages = asked.get("messages")
     if isinstance(messages, list):
@@ -32,7 +32,7 @@ def prompt_excerpt(body: Any) -> str:
 
 
 def answer_excerpt(body: Any) -> str:
-    """The text of an answer, the message of an error, or what else it is; "-" if nothing can be found."""
+    """The text of an answer, the message of an error, or a description; "-" if there is none."""
     if not isinstance(body, dict):
         return _excerpt(body)
     for name in ("error", "choices", "output"):
@@ -50,7 +50,7 @@ def _excerpt(value: Any) -> str:
 
 
 def _texts(value: Any) -> Iterator[str]:
-    """The texts inside of anything that an API calls content."""
+    """All texts in a content value."""
     if isinstance(value, str):
         yield value
     elif isinstance(value, list):

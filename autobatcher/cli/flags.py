@@ -1,4 +1,4 @@
-"""What the commands' flags have in common: their types, their checks, and the error for a wrong one."""
+"""Types and checks of flags, and the error for wrong usage."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ..engine.units import format_duration, format_size, parse_duration, parse_s
 
 
 class UsageError(Exception):
-    """The command was called wrongly. Its one-line message says which flag, and what to write instead."""
+    """Wrong usage of a command. The one-line message names the flag and says what to write instead."""
 
 
 def _check_finite(type_: Any, value: float | None) -> None:
@@ -47,10 +47,10 @@ def _shown_duration(seconds: float | None) -> str | None:
 
 
 _DURATION = Parameter(converter=_duration, metavar="DURATION", show_default=_shown_duration)
-"""A number of seconds, or a text with units, as in 30m."""
+"""A number of seconds, or a number with a unit, as in 30m."""
 
 COMMAND_LINE_ONLY = Parameter(show_env_var=False)
-"""For what deletes, or widens what a command does: neither a variable nor a file gives it."""
+"""For flags that delete, or widen what a command does: neither a variable nor a file may set them."""
 
 Dialect = Literal["openai", "doubleword"]
 """What the demo can be like: it makes calls of all kinds."""

@@ -1,4 +1,4 @@
-"""`autobatcher forget`: batches, or answers, are deleted from the journal."""
+"""`autobatcher forget`: delete batches or answers from the journal."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from .text_table import print_json, print_text
 EXAMPLES = """
 **Examples**
 
-    # answers that somebody was given already
+    # answers that were delivered
     autobatcher forget --taken --journal journal.sqlite3
 
-    # what is older than a month
+    # batches older than a month
     autobatcher forget --older-than 30d --journal journal.sqlite3
 
-    # everything, and the file made small again
+    # everything, and shrink the file
     autobatcher forget --all --journal journal.sqlite3
 """
 
@@ -39,24 +39,24 @@ def forget(
 ) -> int:
     """Delete batches, with their prompts and answers, from a journal that no engine uses.
 
-    Batches that may still run, or were not read yet, are kept: `autobatcher cancel` or `autobatcher reconcile` them
-    first, or give --force. Nothing is changed upstream. A rerun sends, and pays, again what was forgotten.
+    Batches that may still be running, or were not read yet, are kept: `autobatcher cancel` or `autobatcher reconcile`
+    them first, or give --force. Nothing changes upstream. A rerun sends and pays for forgotten requests again.
 
     Exit codes: 0, or 1 if a batch was kept.
 
     Args:
         batches: Ids or idempotency keys of batches.
-        every: Forget all batches. The file is made small, so that nothing of them is left in it.
-        older_than: Forget batches that were made longer ago than this.
-        taken: Forget answers that somebody was given, and batches that have nothing else.
-        force: Forget these, too. Nobody will cancel or read them then.
+        every: Forget all batches, and shrink the file so that no trace of them remains.
+        older_than: Forget batches created longer ago than this.
+        taken: Forget delivered answers, and batches that have nothing else.
+        force: Also forget unfinished batches. They keep running upstream and nobody reads them.
         journal: The journal's file.
-        as_json: One JSON object with what was forgotten and kept.
+        as_json: Print one JSON object with the forgotten and the kept batches.
     """
     ways = (bool(batches), every, older_than is not None, taken)
     if sum(ways) != 1:
         raise UsageError(
-            "forget what? Give ids or idempotency keys of batches, or one of --all, --older-than and --taken."
+            "forget what? Give ids or idempotency keys, or exactly one of --all, --older-than and --taken."
         )
     path = required(journal)
     with journal_to_edit(path) as opened:
@@ -79,7 +79,7 @@ def _older(records: list[BatchRecord], seconds: float) -> list[BatchRecord]:
 
 
 def report(forgotten: list[BatchRecord], kept: list[BatchRecord], answers: int, *, as_json: bool) -> int:
-    """Say how much was forgotten and what was kept, and give the exit code."""
+    """Print what was forgotten and kept, and return the exit code."""
     if as_json:
         print_json(
             {
@@ -92,7 +92,7 @@ def report(forgotten: list[BatchRecord], kept: list[BatchRecord], answers: int, 
         for record in kept:
             name = name_of(record.batch_id, record.idempotency_key)
             print_text(
-                f"{name} was kept: it may still run, or have answers that were not read. `autobatcher cancel` or "
+                f"{name} was kept: it may still be running, or have unread answers. Run `autobatcher cancel` or "
                 "`autobatcher reconcile` first, or give --force."
             )
         print_text(

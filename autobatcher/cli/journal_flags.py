@@ -1,4 +1,4 @@
-"""The flags of commands on a journal, and the journal opened for them: to read it, or to change it."""
+"""The flags of commands on a journal, and how they open it: to read or to edit."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ All = Annotated[Switch, COMMAND_LINE_ONLY, Parameter(name="--all")]
 
 @contextmanager
 def journal_to_read(path: Path) -> Iterator[JournalReader]:
-    """The journal, also if an engine uses it. Raises `UsageError` for a file that is none."""
+    """Open the journal to read, even while an engine uses it. Raises `UsageError` if the file is not a journal."""
     with told_as_usage_error(path), read_journal(path) as journal:
         yield journal
 
 
 @contextmanager
 def journal_to_edit(path: Path) -> Iterator[JournalEditor]:
-    """The journal, with no engine on it meanwhile. Raises `UsageError`, too, if there is one."""
+    """Open the journal to edit. Raises `UsageError` if an engine uses it, or if the file is not a journal."""
     with told_as_usage_error(path), edit_journal(path) as journal:
         yield journal
 
 
 @contextmanager
 def told_as_usage_error(path: Path) -> Iterator[None]:
-    """A journal that cannot be used, or not now, is an error of usage. (What fails at the output is none.)"""
+    """Turn `JournalError` into `UsageError`."""
     try:
         yield
     except JournalError as error:
@@ -43,7 +43,7 @@ def told_as_usage_error(path: Path) -> Iterator[None]:
 
 
 def read_batches(path: Path) -> list[BatchRecord]:
-    """What the journal has, the oldest first. Raises `UsageError`."""
+    """The batches in the journal, oldest first. Raises `UsageError`."""
     with journal_to_read(path) as journal:
         return journal.batches()
 
@@ -54,7 +54,7 @@ def is_called(record: BatchRecord, name: str) -> bool:
 
 
 def chosen(records: Iterable[BatchRecord], names: Iterable[str], path: Path) -> list[BatchRecord]:
-    """The batches of these names, in that order, each once. Raises `UsageError` for a name that none has."""
+    """The batches with these names, in order and without duplicates. Raises `UsageError` for an unknown name."""
     known = list(records)
     found: dict[str, BatchRecord] = {}
     for name in names:
@@ -66,7 +66,7 @@ def chosen(records: Iterable[BatchRecord], names: Iterable[str], path: Path) -> 
 
 
 def required(path: Path | None) -> Path:
-    """The journal's path. Raises `UsageError` if it was not given."""
+    """The journal's path. Raises `UsageError` if it is missing."""
     if path is None:
         raise UsageError("--journal is missing: the path of the journal's file (or set AUTOBATCHER_JOURNAL).")
     return path

@@ -1,11 +1,11 @@
-"""How far a run is, told as plain lines or as a live picture.
+"""The progress of a run, as plain lines or as a live picture.
 
-`Progress` is plain state, of ../progress.py; `plain_line` and `live_picture` are pure functions of it. `show` is the
-only thing here that writes.
+`plain_line` and `live_picture` are pure functions of a `Progress` (../progress.py). Only `show` writes.
 """
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ from ..progress import BatchProgress, Progress, shortened
 
 REPAINT_SECONDS = 0.1
 SHOWN_BATCHES = 12
-"""How many batches the live picture has room for; the newest ones are shown."""
+"""The live picture shows this many batches, the newest ones."""
 
 _BAR_WIDTH = 30
 _STYLES = {"completed": "green", "failed": "red", "expired": "red", "cancelled": "yellow"}
@@ -33,7 +33,7 @@ _STYLES = {"completed": "green", "failed": "red", "expired": "red", "cancelled":
 
 
 def plain_line(event: events.AnyBatchEvent, batch: BatchProgress | None) -> str | None:
-    """What an event is worth saying where there is no terminal; None if nothing."""
+    """An event as a line of text; None if it is not worth one."""
     match event:
         case events.BatchSubmitted() if batch is not None:
             return f"batch {batch.number}: submitted, {batch.total} requests ({batch.id})"
@@ -49,7 +49,7 @@ def plain_line(event: events.AnyBatchEvent, batch: BatchProgress | None) -> str 
         case events.BatchCancelledUpstream():
             return f"batch {event.batch_id}: cancelled upstream"
         case events.BatchCancelFailed():
-            return f"batch {event.batch_id}: NOT cancelled, it may still run and cost: {shortened(event.error)}"
+            return f"batch {event.batch_id}: NOT cancelled, may still run and cost: {shortened(event.error)}"
     return None
 
 
@@ -61,11 +61,11 @@ def _and_failed(batch: BatchProgress) -> str:
 
 
 def live_picture(progress: Progress, *, queued: int, now: float) -> RenderableType:
-    """The whole state as one picture for a terminal.
+    """The state as a picture for a terminal.
 
     Args:
-        queued: how many calls wait for their batch to be submitted.
-        now: seconds since the run began.
+        queued: number of calls not yet submitted in a batch.
+        now: seconds since the start of the run.
     """
     return Group(_headline(progress, queued, now), _batch_table(progress, now))
 
@@ -107,19 +107,19 @@ def _batch_row(batch: BatchProgress, now: float) -> list[RenderableType]:
 
 @dataclass(frozen=True)
 class Screen:
-    """Where progress is shown: a live picture on a terminal, lines on anything else."""
+    """Where progress is shown: a live picture on a terminal, lines elsewhere."""
 
     console: Console
     is_live: bool
 
     def say(self, line: str) -> None:
-        """A line that stays; above the live picture, if there is one."""
+        """Print a line, above the live picture if there is one."""
         self.console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 @asynccontextmanager
 async def show(screen: Screen, picture: Callable[[], RenderableType]) -> AsyncGenerator[None]:
-    """Keep `picture()` on a live screen, as it is at the moment, while the block runs; its last state stays."""
+    """Repaint `picture()` on a live screen while the block runs. Its last state stays."""
     if not screen.is_live:
         yield
         return
@@ -130,10 +130,12 @@ async def show(screen: Screen, picture: Callable[[], RenderableType]) -> AsyncGe
                 yield
             finally:
                 nursery.cancel_scope.cancel()
-                live.update(picture(), refresh=True)
+                with contextlib.suppress(OSError):
+                    live.update(picture(), refresh=True)
 
 
 async def _repaint(live: Any, picture: Callable[[], RenderableType]) -> None:
-    while True:
-        live.update(picture(), refresh=True)
-        await trio.sleep(REPAINT_SECONDS)
+    with contextlib.suppress(OSError):  # the terminal is gone
+        while True:
+            live.update(picture(), refresh=True)
+            await trio.sleep(REPAINT_SECONDS)

@@ -1,7 +1,8 @@
-"""The flags that `serve` and `run` share, and what they make: a client and an app."""
+"""The flags that `serve` and `run` share, and the client and limits made from them."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,52 +22,66 @@ LogLevel = Literal["debug", "info", "warning", "error"]
 @dataclass(frozen=True, kw_only=True)
 @with_settings
 class ProxyFlags(UpstreamFlags):
-    """How the proxy batches, and for whom.
+    """The flags of the proxy.
 
     Attributes
     ----------
     max_retries:
-        How many more batches a line may travel in after one that failed it with 408, 409, 429 or 5xx, or expired.
+        How often a line that failed with 408, 409, 429 or 5xx, or expired, is retried in another batch.
     heartbeat:
-        The longest silence that a client has to bear: then it gets a heartbeat (white space, or a comment in a
-        stream), again and again. Earlier where the client says that it gives up earlier. 0: none.
+        Send keep-alive bytes (white space, or a comment in a stream) to each waiting client at least this often, and
+        more often to clients with a shorter timeout. 0: never.
     grace:
-        Keep the request of a client that went away for this long, in case it comes back.
+        Keep the request of a client that disconnects for this long, so that a retry finds it.
     max_waiting:
-        How many requests may wait; further ones get a 503.
+        Maximum number of waiting requests; further ones get a 503. Lowered to what the limit of open files allows.
+    max_waiting_bytes:
+        Maximum size of all bodies that are being received or wait; further requests get a 503.
     max_body_bytes:
-        How large a request may be; larger ones get a 413.
+        Maximum size of a request; larger ones get a 413.
     log_level:
-        How much is logged to stderr.
+        The least severe messages to log to stderr.
     config:
-        A TOML file with these flags, under their names (batch-size = 500, batch-window = "1m"). Keys in a table [serve]
-        or [run] are for that command alone. Flags and AUTOBATCHER_* variables win.
+        A TOML file with these flags (batch-size = 500, batch-window = "1m"). Keys in a table [serve] or [run] apply to
+        that command only. Flags and AUTOBATCHER_* variables win.
     """
 
     max_retries: Annotated[int, Parameter(validator=validators.Number(gte=0))] = 2
     heartbeat: Seconds = 50.0
     grace: Seconds = 300.0
     max_waiting: Count = 20_000
+    max_waiting_bytes: Bytes = 2_000_000_000
     max_body_bytes: Bytes = 64_000_000
     log_level: LogLevel = "warning"
     config: Path | None = None
 
-    def limits(self) -> Any:
-        """The proxy's `CallLimits`."""
+    def limits(self, command: str) -> Any:
+        """The proxy's `CallLimits`. What the limit of open files does not allow is lowered, and `command` says so."""
         from ..server import CallLimits  # here, because it is slow to import
+        from ..server.file_limit import raise_file_limit, room_for_clients
 
+        limit = raise_file_limit()
+        max_waiting = int(min(self.max_waiting, room_for_clients(limit).waiting))
+        if max_waiting < self.max_waiting:
+            print(
+                f"autobatcher {command}: --max-waiting is lowered to {max_waiting:,}, because this process may have "
+                f"{limit:,.0f} open files (ulimit -Hn).",
+                file=sys.stderr,
+                flush=True,
+            )
         return CallLimits(
             heartbeat_seconds=self.heartbeat,
             grace_seconds=self.grace,
-            max_waiting=self.max_waiting,
+            max_waiting=max_waiting,
+            max_waiting_bytes=self.max_waiting_bytes,
             max_body_bytes=self.max_body_bytes,
         )
 
     def make_client(self, on_event: Callable[[dict[str, Any]], None], *, keeps_journaled: bool = False) -> BatchOpenAI:
-        """The client that the proxy feeds. Raises `UsageError` for flags that cannot work.
+        """The proxy's client. Raises `UsageError` for unusable flags.
 
         Args:
-            keeps_journaled: whether batches that run when it is closed are left alone if there is a journal.
+            keeps_journaled: with a journal, leave running batches alone when the client closes.
         """
         settings = settings_of(self)
         if keeps_journaled and settings["journal"] is not None:

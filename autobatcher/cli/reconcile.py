@@ -1,4 +1,4 @@
-"""`autobatcher reconcile`: a journal is brought up to date without the program that made it."""
+"""`autobatcher reconcile`: bring a journal up to date without the program that made it."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from .upstream_flags import Upstream, UpstreamFlags, host_of, open_upstream
 EXAMPLES = """
 **Examples**
 
-    # after a crash: what has ended is read, what never was is forgotten
+    # after a crash: read batches that have ended, forget those never created
     autobatcher reconcile --journal journal.sqlite3
 
-    # every hour, from cron: what has ended while nobody looked
+    # every hour, from cron
     autobatcher reconcile --journal journal.sqlite3 --json
 
-    # what the upstream has deleted is forgotten here, too
+    # also forget batches that the upstream has deleted
     autobatcher reconcile --journal journal.sqlite3 --forget-gone
 """
 
@@ -44,37 +44,37 @@ def reconcile(
     as_json: AsJson = False,
     flags: UpstreamFlags | None = None,
 ) -> int:
-    """Look once at every unfinished batch of a journal that no engine uses, and store what can be read.
+    """Check every unfinished batch of a journal once, and store the answers of those that have ended.
 
-    A batch that was never created is forgotten, and its input file deleted upstream. One whose creation nobody heard
-    the end of is looked up, which takes up to a minute if it is young. One that has ended is read, as the program would
-    have done, so that a rerun finds its answers in the journal. One that runs is left alone. Batches of another base
-    URL or key are only listed.
+    A batch that was never created is forgotten, and its input file deleted upstream. A batch whose creation is
+    uncertain is looked up, which takes up to a minute if it is recent. The answers of a batch that has ended go into
+    the journal, where a rerun of the program finds them. A running batch is left alone. Batches of another base URL or
+    key are only listed. No engine may use the journal meanwhile.
 
-    Exit codes: 0, or 1 if one of them could not be looked at.
+    Exit codes: 0, or 1 if a batch could not be checked.
 
     Args:
         journal: The journal's file.
-        forget_gone: Forget batches that the upstream does not know. Answers of theirs that are here stay.
+        forget_gone: Forget batches that the upstream does not know. Their stored answers are kept.
         keep_input_files: Leave input files upstream; by default they are deleted once their batch has been read.
-        as_json: One JSON object a line.
+        as_json: Print one JSON object per line.
     """
     path = required(journal)
-    read_batches(path)  # what is no journal must not be made one
+    read_batches(path)  # a file that is not a journal must not become one
     make = partial(Reconciling, delete_input_files=not keep_input_files, forgets_gone=forget_gone)
     with told_as_usage_error(path):
         return run_until_interrupted(partial(_reconcile, flags or UpstreamFlags(), path, make, as_json=as_json))
 
 
 async def _reconcile(flags: UpstreamFlags, path: Path, make: Any, *, as_json: bool) -> int:
-    async with open_upstream(flags) as upstream:  # first: a missing key must not have the journal opened
+    async with open_upstream(flags) as upstream:  # first: with a missing key the journal must stay closed
         findings, elsewhere = await _look_into(path, upstream, make)
     report(findings, elsewhere, as_json=as_json)
     return 1 if any(finding.verdict == "failed" for finding in findings) else 0
 
 
 async def _look_into(path: Path, upstream: Upstream, make: Any) -> tuple[list[Finding], list[BatchRecord]]:
-    """What was found of this account's batches, and the batches of others."""
+    """The findings about this account's batches, and the batches of other accounts."""
     journal = Journal(path, retention_seconds=math.inf)
     try:
         contents = await journal.open()
@@ -85,7 +85,7 @@ async def _look_into(path: Path, upstream: Upstream, make: Any) -> tuple[list[Fi
         records = [record for record in contents.batches if record.stage != "ended"]
         reconciling = make(journal, upstream.api, upstream.account_for)
         findings = await _look_at_all(reconciling, [r for r in records if upstream.is_payer_of(r)], unclaimed)
-        await journal.answers([])  # when this is answered, all that was told before is on disk
+        await journal.answers([])  # a barrier: everything written before is on disk
     finally:
         with trio.CancelScope(deadline=trio.current_time() + CLOSE_SECONDS, shield=True):
             await journal.close(None)
@@ -107,7 +107,7 @@ async def _look_at_all(
 
 
 def report(findings: list[Finding], elsewhere: list[BatchRecord], *, as_json: bool) -> None:
-    """Say of each what was found."""
+    """Print the findings."""
     if as_json:
         for fields in (*map(_fields, findings), *map(_fields_elsewhere, elsewhere)):
             print_json(fields)
@@ -119,15 +119,15 @@ def report(findings: list[Finding], elsewhere: list[BatchRecord], *, as_json: bo
 
 
 def closing_words(findings: list[Finding]) -> str:
-    """The last line: what it came to, and what to do about the rest."""
+    """The last line: the totals, and what to do about the rest."""
     if not findings:
-        return "There is nothing to reconcile."
+        return "Nothing to reconcile."
     answers = sum(finding.answers for finding in findings)
     line = f"{counted(len(findings), 'batch', 'batches')} looked at, {counted(answers, 'answer', 'answers')} stored."
     if any(finding.verdict in ("running", "failed") for finding in findings):
-        line += " For the rest, run this again later."
+        line += " Run this again later for the rest."
     if any(finding.verdict == "gone" for finding in findings):
-        line += " Batches that are gone are forgotten with --forget-gone."
+        line += " --forget-gone forgets the batches that are gone."
     return line
 
 

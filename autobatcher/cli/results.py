@@ -1,4 +1,4 @@
-"""`autobatcher results`: what was asked and what was answered, as far as the journal keeps it."""
+"""`autobatcher results`: the requests in a journal, and their answers."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ EXAMPLES = """
     # a line for each request
     autobatcher results --journal journal.sqlite3
 
-    # one batch with all bodies, for programs
+    # one batch with full bodies, as JSON
     autobatcher results batch_abc123 --journal journal.sqlite3 --json
 """
 
-HASH_ONLY = "Some prompts and answers are not here: the journal was kept with journal_hash_only."
+HASH_ONLY = "Some prompts and answers are missing: the journal was kept with journal_hash_only."
 
 _HEADINGS = ("custom_id", "endpoint", "status", "taken", "prompt", "answer")
 
@@ -42,13 +42,13 @@ def results(
 ) -> int:
     """Show the requests of a journal, and their answers.
 
-    This shows prompts and answers: shortened for people, whole with --json (null where the journal has none). Answers
-    that were taken are here until the journal is used again after the program that took them has ended well.
+    Prompts and answers are shortened in the table and complete with --json (null where the journal has none). Delivered
+    answers are kept until the program has exited cleanly and the journal is opened again.
 
     Args:
         batch: A batch's id or idempotency key. Without it: all batches.
         journal: The journal's file.
-        as_json: One JSON object a line.
+        as_json: Print one JSON object per line.
     """
     path = required(journal)
     with journal_to_read(path) as opened:
@@ -68,7 +68,7 @@ def _found(journal: JournalReader, records: list[BatchRecord]) -> Iterator[tuple
 
 
 def _print_lines(found: Iterator[tuple[BatchRecord, Result]]) -> bool:
-    """Print them for programs; whether bodies are missing."""
+    """Print JSON lines. Returns whether bodies are missing."""
     is_hash_only = False
     for record, result in found:
         is_hash_only |= result.body is None
@@ -91,7 +91,7 @@ def _fields(record: BatchRecord, result: Result) -> dict[str, Any]:
 
 
 def _print_table(found: Iterator[tuple[BatchRecord, Result]]) -> bool:
-    """Print them for people; whether bodies are missing."""
+    """Print a table. Returns whether bodies are missing."""
     is_hash_only, answered = False, 0
     rows: list[list[str]] = []
     for _, result in found:

@@ -1,11 +1,10 @@
-"""`autobatcher run -- COMMAND`: the proxy for one command, which cleans up after it."""
+"""`autobatcher run -- COMMAND`: a proxy for one command."""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import secrets
-import signal
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import partial
@@ -19,8 +18,10 @@ from .. import BatchOpenAI, events
 from ..progress import Progress
 from .event_lines import EventLines, event_lines
 from .flags import UsageError
+from .loopback import without_proxy
 from .proxy_flags import ProxyFlags
 from .serve import listen_or_refuse, refused_journal_told, start_logging
+from .signals import leave_terminal, receivable, signals_here
 
 EXAMPLES = """
 **Examples**
@@ -29,10 +30,10 @@ EXAMPLES = """
     autobatcher run --base-url https://api.doubleword.ai/v1 \\
       --api-key "$DOUBLEWORD_API_KEY" -- pytest evals/
 
-    # preempted? the same command again takes up its batches, and pays nothing twice
+    # preempted? run the same command again: it resumes its batches and pays nothing twice
     autobatcher run --journal batches.sqlite3 -- python evaluate.py
 
-    # with every batch's life on record
+    # with a record of all lifecycle events
     autobatcher run --events events.jsonl \\
       --batch-metadata ci_job="$CI_JOB_ID" -- python evaluate.py
 """
@@ -40,22 +41,19 @@ EXAMPLES = """
 USAGE = "Usage: autobatcher run [OPTIONS] -- COMMAND ARGS..."
 
 
-def _signals_here(*names: str) -> tuple[signal.Signals, ...]:
-    """Those that this platform has: Windows has two of them."""
-    return tuple(getattr(signal, name) for name in names if hasattr(signal, name))
+HOST = "127.0.0.1"
 
-
-FROM_A_KEYBOARD = _signals_here("SIGINT", "SIGQUIT")
-ABOUT_THE_END = (*FROM_A_KEYBOARD, *_signals_here("SIGTERM", "SIGHUP"))
-PASSED_ON = (*ABOUT_THE_END, *_signals_here("SIGUSR1", "SIGUSR2"))
-"""Signals that are the command's business, not ours: we end when it does."""
+FROM_A_KEYBOARD = signals_here("SIGINT", "SIGQUIT")
+ABOUT_THE_END = (*FROM_A_KEYBOARD, *signals_here("SIGTERM", "SIGHUP"))
+PASSED_ON = (*ABOUT_THE_END, *signals_here("SIGUSR1", "SIGUSR2"))
+"""Signals for the command: `run` ends when the command does."""
 
 GRACE_SECONDS = 5.0
-"""How long after a signal the command may still use its batches. CI systems kill outright some ten seconds after they
-asked, and by then nothing paid for may be left running, whether or not the command took the hint."""
+"""How long after a signal the command may still use its batches. CI systems kill about ten seconds after the first
+signal. By then no paid batch may be left running, even if the command ignores signals."""
 
 NOT_FOUND, NOT_EXECUTABLE = 127, 126
-"""What shells exit with for a command that cannot be started."""
+"""A shell's exit codes for a command that cannot be started."""
 
 
 def run(
@@ -63,13 +61,13 @@ def run(
     events: Path | None = None,
     flags: ProxyFlags | None = None,
 ) -> int:
-    """Run one command with a proxy of its own, and cancel upstream what it leaves behind.
+    """Run one command with its own proxy, and cancel the batches that it leaves running.
 
-    Everything after -- is the command. It gets OPENAI_BASE_URL and OPENAI_API_KEY of a proxy on a free loopback port
-    that accepts no other key, and its own stdin, stdout and stderr. Signals are passed on to it. When it ends, batches
-    that still run are cancelled upstream (unless --keep-active-batches-on-close, or it failed and there is a --journal
-    to find them again), a summary goes to stderr, and its exit code is ours (128+n if it died of signal n). Every flag
-    can be set as AUTOBATCHER_FLAG_NAME, too.
+    Everything after -- is the command. Its OPENAI_BASE_URL and OPENAI_API_KEY point to a proxy on a free loopback port
+    that accepts no other key, and its NO_PROXY names that address. It inherits stdin, stdout and stderr, and signals
+    are passed on to it. When it ends, running batches are cancelled upstream (unless --keep-active-batches-on-close is
+    given, or it failed and a --journal can find them again), a summary goes to stderr, and `run` exits with the
+    command's exit code (128+n if signal n ended it). Every flag can also be set as AUTOBATCHER_FLAG_NAME.
 
     A DURATION is written 10s, 30m, 1.5h or 7d; a bare number is seconds. A SIZE is written 500kB, 64MB or 1GiB.
 
@@ -106,16 +104,17 @@ def _take_event(progress: Progress, lines: EventLines | None, fields: dict[str, 
 async def _run(command: list[str], client: BatchOpenAI, flags: ProxyFlags, progress: Progress) -> int:
     from ..server import Report, create_app, serve
 
-    sockets = listen_or_refuse("127.0.0.1", 0)
+    sockets = listen_or_refuse(HOST, 0)
     key, report, stop = secrets.token_urlsafe(32), Report(), trio.Event()
-    app = create_app(client, proxy_key=key, limits=flags.limits(), report=report)
+    app = create_app(client, proxy_key=key, limits=flags.limits("run"), report=report)
     environment = {
         **os.environ,
-        "OPENAI_BASE_URL": f"http://127.0.0.1:{sockets[0].getsockname()[1]}/v1",
+        **without_proxy(os.environ, HOST),
+        "OPENAI_BASE_URL": f"http://{HOST}:{sockets[0].getsockname()[1]}/v1",
         "OPENAI_API_KEY": key,
     }
-    # Around everything: a signal that comes while the proxy starts or says goodbye must not end us before it is done.
-    with trio.open_signal_receiver(*PASSED_ON) as signals:
+    # Outermost, so that a signal during start-up or shutdown of the proxy does not end the process.
+    with trio.open_signal_receiver(*receivable(PASSED_ON)) as signals:
         async with trio.open_nursery() as nursery:
             await nursery.start(partial(serve, client, app, sockets, stop=stop))
             end_badly = partial(_end_badly, client, stop)
@@ -130,9 +129,9 @@ async def _run(command: list[str], client: BatchOpenAI, flags: ProxyFlags, progr
 async def _run_command(
     command: list[str], environment: dict[str, str], watch: Callable[[trio.Process], Awaitable[None]]
 ) -> int:
-    """Run the command to its end, and `watch` meanwhile; its exit code, as a shell would tell it."""
+    """Run the command to its end, with `watch` beside it. Returns its exit code, as a shell would."""
     try:
-        process = await trio.lowlevel.open_process(command, env=environment)  # its stdin, stdout, stderr are its own
+        process = await trio.lowlevel.open_process(command, env=environment)  # it inherits stdin, stdout, stderr
     except OSError as error:
         print(f"autobatcher run: cannot start {command[0]}: {error.strerror or error}", file=sys.stderr)
         return NOT_FOUND if isinstance(error, FileNotFoundError) else NOT_EXECUTABLE
@@ -145,15 +144,16 @@ async def _run_command(
 
 
 def _end_badly(client: BatchOpenAI, stop: trio.Event) -> None:
-    """Stop the proxy; what a journal has is for a rerun."""
+    """Stop the proxy, and keep journaled batches for a rerun."""
     client.keep_for_rerun()
     stop.set()
 
 
 async def _pass_on(signals: AsyncIterator[int], end_badly: Callable[[], None], process: trio.Process) -> None:
-    """Give the command each signal that comes; one that asks it to end also sets a limit to its batches."""
+    """Pass signals on to the command. One that asks it to end also limits the time of its batches."""
     async with trio.open_nursery() as nursery:
         async for number in signals:
+            leave_terminal(number)
             if not (number in FROM_A_KEYBOARD and _shares_a_keyboard()):
                 with contextlib.suppress(ProcessLookupError):
                     process.send_signal(number)
@@ -162,8 +162,7 @@ async def _pass_on(signals: AsyncIterator[int], end_badly: Callable[[], None], p
 
 
 def _shares_a_keyboard() -> bool:
-    """A terminal's Ctrl-C goes to the whole foreground group, and on Windows to all on the console: the command has had
-    it already."""
+    """Whether the command gets Ctrl-C by itself: terminals and Windows consoles send it to all their processes."""
     return os.name == "nt" or (sys.stdin is not None and sys.stdin.isatty())
 
 
@@ -173,7 +172,7 @@ async def _call_later(end_badly: Callable[[], None]) -> None:
 
 
 def summary(tally: Any, progress: Progress) -> str:
-    """What the command did with its proxy, on one screen."""
+    """Totals of the command's use of its proxy."""
     left = tally.requests - tally.answered - tally.failed
     rows = [
         ("requests", f"{tally.requests:,} ({tally.answered:,} answered, {tally.failed:,} failed, {left:,} withdrawn)"),

@@ -19,10 +19,10 @@ from rich.console import Console
 
 from ..errors import JournalError
 from ..upstream.providers import profile_for
-from .emulate import is_loopback
 from .event_lines import EventLines, event_lines
 from .flags import Dollars, Port, Secret, Switch, UsageError
 from .live_status import Screen, live_picture, show
+from .loopback import is_loopback
 from .proxy_flags import ProxyFlags
 from .signals import run_until_signalled
 
@@ -34,20 +34,20 @@ EXAMPLES = """
       --api-key "$DOUBLEWORD_API_KEY"
     export OPENAI_BASE_URL=http://127.0.0.1:8080/v1 OPENAI_API_KEY=dummy
 
-    # larger batches, found again in the provider's dashboard
+    # larger batches, labelled for the provider's dashboard
     autobatcher serve --batch-size 5000 --batch-window 1m \\
       --batch-metadata benchmark_id=bench-2026-04-14 \\
       --batch-metadata k8s_job=perf-1234
 
-    # started again after a crash, it loses nothing and pays nothing twice
+    # after a crash and a restart, nothing is lost or paid twice
     autobatcher serve --journal batches.sqlite3
 
-    # for other machines, with a key of its own
+    # for other machines, with its own key
     AUTOBATCHER_PROXY_KEY=... autobatcher serve --host 0.0.0.0
 """
 
 OPEN_PROXY_WARNING = (
-    "autobatcher serve: WARNING: whoever reaches this port spends your upstream key's money. "
+    "autobatcher serve: WARNING: anyone who can reach this port can spend your upstream key's money. "
     "Set --proxy-key (or AUTOBATCHER_PROXY_KEY), or listen on 127.0.0.1."
 )
 
@@ -63,44 +63,44 @@ def serve(
     saving: Annotated[float, Parameter(validator=Number(gte=0, lte=1))] = 0.5,
     flags: ProxyFlags | None = None,
 ) -> int:
-    """Run a local OpenAI-compatible proxy whose requests travel in batches.
+    """Run a local OpenAI-compatible proxy that sends its requests in batches.
 
-    POST /v1/chat/completions, /v1/embeddings, /v1/responses and the other batchable endpoints are gathered into
-    upstream batches, and each client gets its own answer; stream=true is told as a stream once the answer is there.
-    A client that gives up and sends its request again gets its place back. GET /v1/models is passed through; GET / is
-    a live page, /metrics is for Prometheus, /ready tells whether the upstream accepts the key, /health says ok.
+    POST requests to /v1/chat/completions, /v1/embeddings, /v1/responses and the other batchable endpoints are gathered
+    into upstream batches, and each client gets its own answer. With stream=true the finished answer is streamed. A
+    client that disconnects and retries is reattached to its request. GET /v1/models is passed through; GET / is a live
+    page, /metrics is for Prometheus, /ready says whether the upstream accepts the key, /health says ok.
 
-    Lifecycle events go to stdout, one JSON object a line, unless it is a terminal; logs and, on a terminal, a live
-    status go to stderr. Ctrl-C and SIGTERM answer what waits with a 503, cancel active batches upstream and exit 0; a
-    second one hurries. Every flag can be set as AUTOBATCHER_FLAG_NAME, too.
+    Lifecycle events go to stdout, one JSON object per line, unless it is a terminal. Logs, and on a terminal a live
+    status, go to stderr. Ctrl-C, SIGTERM and SIGHUP answer waiting requests with a 503, cancel active batches upstream
+    and exit 0; a second signal stops at once. Every flag can also be set as AUTOBATCHER_FLAG_NAME.
 
     A DURATION is written 10s, 30m, 1.5h or 7d; a bare number is seconds. A SIZE is written 500kB, 64MB or 1GiB.
 
     Args:
         host: The address to listen on.
         port: The TCP port; 0 takes a free one.
-        proxy_key: Demand this bearer token on every /v1 route.
+        proxy_key: Require this bearer token on every /v1 route.
         forward_keys: Use each caller's own bearer token upstream; batches never mix keys. Not with --proxy-key.
-        input_price: What a million input tokens cost in real time, in dollars: for the saving on the page.
+        input_price: The real-time price of a million input tokens, in dollars, for the saving shown on the page.
         output_price: The same for output tokens.
-        saving: Which part of that a batch saves.
+        saving: The fraction of the real-time price that a batch saves.
     """
     flags = flags or ProxyFlags()
     if proxy_key is not None and not proxy_key.strip():
-        raise UsageError("--proxy-key (or AUTOBATCHER_PROXY_KEY) is empty: give a key, or leave it out.")
+        raise UsageError("--proxy-key (or AUTOBATCHER_PROXY_KEY) is empty: give a key, or omit it.")
     if forward_keys and proxy_key is not None:
         raise UsageError("--forward-keys and --proxy-key exclude each other: a caller has one bearer token to send.")
     door = Door(host, port, proxy_key, forward_keys, (input_price, output_price, saving))
     start_logging(flags.log_level)
     with contextlib.ExitStack() as stack:
-        # A person at a terminal has the live status; JSON lines are for whatever stdout is piped into.
+        # On a terminal the live status replaces the JSON lines.
         lines = None if sys.stdout.isatty() else stack.enter_context(event_lines(sys.stdout))
         return _serve_until_signalled(door, flags, lines)
 
 
 @dataclass(frozen=True)
 class Door:
-    """Where the proxy listens, whom it lets in, and the prices on its page."""
+    """The proxy's address, its authentication, and the prices on its page."""
 
     host: str
     port: int
@@ -127,7 +127,7 @@ def _serve_until_signalled(door: Door, flags: ProxyFlags, lines: EventLines | No
             client,
             proxy_key=door.proxy_key,
             forward_keys=door.forward_keys,
-            limits=flags.limits(),
+            limits=flags.limits("serve"),
             report=report,
         )
         rules = flags.provider or profile_for(str(client.base_url)).name
@@ -144,7 +144,7 @@ def _serve_until_signalled(door: Door, flags: ProxyFlags, lines: EventLines | No
 
 @contextlib.contextmanager
 def refused_journal_told() -> Iterator[None]:
-    """A journal that cannot be used was named wrongly: raises `UsageError`."""
+    """Turn a `JournalError`, even in a group, into `UsageError`."""
     refused: BaseException | None = None
     try:
         yield
@@ -157,13 +157,13 @@ def refused_journal_told() -> Iterator[None]:
 
 
 def start_logging(level: str) -> None:
-    """Ordinary logs go to stderr, ours from `level` on."""
+    """Log to stderr; autobatcher's own logs from `level` on."""
     logging.basicConfig(stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s")
     logging.getLogger("autobatcher").setLevel(level.upper())
 
 
 def listen_or_refuse(host: str, port: int) -> list[socket.socket]:
-    """Listening sockets. Raises `UsageError` where nobody can listen."""
+    """Listening sockets. Raises `UsageError` if the address cannot be used."""
     from ..server.hypercorn.worker import listen
 
     try:
@@ -174,10 +174,10 @@ def listen_or_refuse(host: str, port: int) -> list[socket.socket]:
 
 
 def refuse_own_address(base_url: str, port: int) -> None:
-    """A proxy whose upstream is itself would batch its own batches for ever."""
+    """Raise `UsageError` if the upstream is the proxy itself, which would loop forever."""
     upstream = urlsplit(base_url)
     if upstream.port == port and _is_this_machine(upstream.hostname or ""):
-        raise UsageError(f"--base-url {base_url} is this proxy itself; it must be the provider's.")
+        raise UsageError(f"--base-url {base_url} is this proxy itself: give the provider's URL.")
 
 
 def _is_this_machine(host: str) -> bool:
@@ -189,7 +189,7 @@ def _is_this_machine(host: str) -> bool:
 
 
 def _tell(report: Any, lines: EventLines | None, fields: dict[str, Any]) -> None:
-    """One event: a line on stdout, and news for the live status and the page."""
+    """Pass one event to stdout, the live status and the page."""
     if lines is not None:
         lines.write(fields)
     report.take_event(fields)

@@ -1,4 +1,4 @@
-"""The flags of the settings: made from their descriptions, and turned back into settings."""
+"""Flags made from the descriptions of the settings, and turned back into settings."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ _TYPES: dict[Any, Any] = {
     str: str,
     str | os.PathLike[str] | None: Path | None,
 }
-"""The type of a flag, for each type that a setting has."""
+"""The type of a flag, by the type of its setting."""
 
 
 def with_settings(flags: type[_Flags]) -> type[_Flags]:
-    """Decorate a class of flags: it gets a flag for each setting that the command line has, before its own."""
+    """Class decorator: add a flag for each setting that has one, before the class's own flags."""
     described = [each for each in descriptions(Settings) if each.flag is not None]
     flags.__annotations__ = {_field(each): _annotation(each) for each in described} | flags.__annotations__
     for each in described:
@@ -37,7 +37,7 @@ def with_settings(flags: type[_Flags]) -> type[_Flags]:
 
 
 def settings_of(flags: object) -> dict[str, Any]:
-    """The settings that the flags mean. Raises `UsageError` for one that means none."""
+    """The settings given by the flags. Raises `UsageError` for an invalid one."""
     return {
         each.name: _value(each, getattr(flags, _field(each)))
         for each in descriptions(Settings)
@@ -87,7 +87,7 @@ def _is_negated(described: Described) -> bool:
 
 
 def parse_metadata(items: list[str]) -> dict[str, str]:
-    """KEY=VALUE texts as a dict. Raises `UsageError` for one that is none."""
+    """KEY=VALUE strings as a dict. Raises `UsageError` for any other string."""
     pairs = {}
     for item in items:
         key, equals, value = item.partition("=")

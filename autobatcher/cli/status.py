@@ -1,4 +1,4 @@
-"""`autobatcher status`: which batches there are, and how far they are."""
+"""`autobatcher status`: the batches of a journal and of an upstream."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from .upstream_flags import UpstreamFlags, open_upstream
 EXAMPLES = """
 **Examples**
 
-    # what a journal has, without asking anybody
+    # a journal, without asking the upstream
     autobatcher status --journal journal.sqlite3
 
-    # and what the upstream says of it
+    # a journal, with the upstream's status
     autobatcher status --journal journal.sqlite3 --upstream
 
-    # the upstream's own list, for programs
+    # the upstream's own list, as JSON
     autobatcher status --upstream --json
 """
 
@@ -37,23 +37,22 @@ def status(
     as_json: AsJson = False,
     flags: UpstreamFlags | None = None,
 ) -> int:
-    """Show the batches of a journal, and of an upstream: how far they are, and what of them is here.
+    """Show the batches of a journal and of an upstream, and their progress.
 
-    A batch is uploading (it does not exist upstream yet), uncertain (nobody heard whether it was created), has the
-    status that the upstream last told the journal's owner, or was read: its answers are here. The journal may be in use
-    meanwhile. Without --upstream nobody is asked.
+    A batch is uploading (it does not exist upstream yet), uncertain (the outcome of its creation is unknown), read (its
+    answers are in the journal), or has the status last reported by the upstream. The journal may be in use meanwhile.
+    Without --upstream only the journal is read.
 
     Exit codes: 0, or 1 if the upstream could not be asked.
 
     Args:
         journal: The journal's file.
-        upstream: Ask the upstream: about unfinished batches of the journal that are of this base URL and key, and for
-            batches of autobatcher's that are not in this journal (there may be several journals). Without --journal:
-            all batches that it lists.
-        as_json: One JSON object a line.
+        upstream: Ask the upstream about the unfinished batches in the journal that belong to this base URL and key, and
+            for batches that autobatcher made with another journal. Without --journal: list all batches.
+        as_json: Print one JSON object per line.
     """
     if journal is None and not upstream:
-        raise UsageError("--journal is missing: the path of a journal's file; or give --upstream, for the list there.")
+        raise UsageError("--journal is missing: give the path of a journal's file, or --upstream for the list there.")
     records = None if journal is None else read_batches(journal)
     if not upstream:
         return report(Seen(rows_of(records or [])), as_json=as_json, with_upstream=False)
@@ -67,7 +66,7 @@ async def _ask_and_report(flags: UpstreamFlags, records: list[BatchRecord] | Non
 
 
 def report(seen: Seen, *, as_json: bool, with_upstream: bool) -> int:
-    """Print it, and give the exit code."""
+    """Print the batches, and return the exit code."""
     if as_json:
         for row in seen.rows:
             print_json(row.fields())

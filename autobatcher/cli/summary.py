@@ -1,4 +1,4 @@
-"""The table at the end of a run, and what its tokens would cost. All pure."""
+"""The table at the end of a demo, and the cost of its tokens. Pure."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from rich.text import Text
 
 @dataclass(frozen=True)
 class Prices:
-    """Assumptions, not measurements: dollars per million tokens, and how much cheaper batches are."""
+    """Assumed prices: dollars per million tokens, and the discount of batches."""
 
     input_dollars: float
     output_dollars: float
@@ -32,7 +32,7 @@ class Prices:
 
 @dataclass(frozen=True)
 class Summary:
-    """What a run came to. `seconds` is wall time, from the first call until the client was closed."""
+    """Totals of a demo. `seconds` is wall time, from the first call until the client was closed."""
 
     upstream: str
     requests: int
@@ -45,7 +45,7 @@ class Summary:
 
 
 def summary_rows(summary: Summary, prices: Prices) -> list[tuple[str, str]]:
-    """The table's lines, each a name and a value."""
+    """The rows of the table, as names and values."""
     tokens = summary.input_tokens, summary.output_tokens
     return [
         ("upstream", summary.upstream),
@@ -63,14 +63,14 @@ def summary_rows(summary: Summary, prices: Prices) -> list[tuple[str, str]]:
 
 
 def dollars(amount: float) -> str:
-    """An amount of money with as many digits as matter: "$12.30", "$0.0123"."""
+    """An amount with its significant digits: "$12.30", "$0.0123"."""
     if 0 < amount < 0.0001:
         return "< $0.0001"
     return f"${amount:,.2f}" if amount >= 1 else f"${amount:.4f}"
 
 
 def summary_text(rows: list[tuple[str, str]]) -> Text:
-    """The rows as an aligned table without lines, the same on a terminal and in a file but for the colours."""
+    """The rows as an aligned table without borders."""
     width = max(len(name) for name, _ in rows)
     text = Text()
     for name, value in rows:

@@ -1,4 +1,4 @@
-"""Aligned tables without lines, the same on a terminal and in a file but for the colours; JSON lines for programs."""
+"""Aligned tables without borders for people, JSON lines for programs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Styles = dict[str, str]
 
 
 def text_table(headings: Sequence[str], rows: Sequence[Sequence[str]], styles: Styles | None = None) -> Text:
-    """The rows under their headings; numbers stand to the right. Pure."""
+    """The rows under their headings; columns of numbers are right-aligned. Pure."""
     printable = [[plain(cell) for cell in row] for row in rows]
     columns = list(zip(headings, *printable, strict=True))
     widths = [max(map(cell_len, column)) for column in columns]
@@ -32,7 +32,7 @@ def text_table(headings: Sequence[str], rows: Sequence[Sequence[str]], styles: S
 
 
 def plain(cell: str) -> str:
-    """What others wrote (ids, prompts, answers), without anything that a terminal would obey."""
+    """Foreign text (ids, prompts, answers) without control characters."""
     return "".join(letter if letter.isprintable() else " " for letter in cell)
 
 
@@ -41,10 +41,10 @@ def _is_number(cell: str) -> bool:
 
 
 def print_text(text: Text | str) -> None:
-    """To stdout, in colours on a terminal."""
+    """Print to stdout, in colour on a terminal."""
     Console().print(text, soft_wrap=True, markup=False, highlight=False, end="" if isinstance(text, Text) else "\n")
 
 
 def print_json(fields: dict[str, Any]) -> None:
-    """One line, keys sorted."""
+    """Print one line, keys sorted."""
     print(json.dumps(fields, sort_keys=True), flush=True)

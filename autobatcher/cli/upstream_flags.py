@@ -1,4 +1,4 @@
-"""The flags of commands that ask the upstream, and what they make: a connection to it and the account there."""
+"""The flags of commands that call the upstream, and the connection and account made from them."""
 
 import os
 from collections.abc import AsyncGenerator
@@ -19,6 +19,7 @@ from ..upstream.account import Account
 from ..upstream.batch_api import BatchAPI
 from ..upstream.providers import profile_named
 from .flags import Secret, Url, UsageError
+from .loopback import bypass_proxy
 
 CLOSE_SECONDS = 2.0
 
@@ -27,17 +28,17 @@ CLOSE_SECONDS = 2.0
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
 class UpstreamFlags:
-    """Whom to ask, and with which key.
+    """The upstream and its key.
 
     Attributes
     ----------
     base_url:
         The upstream's base URL, ending in /v1. Default: the environment's OPENAI_BASE_URL, then OpenAI's.
     api_key:
-        The upstream's key. Default: the environment's OPENAI_API_KEY. It never appears in any output.
+        The upstream's key. Default: the environment's OPENAI_API_KEY. It is never printed or logged.
     provider:
-        Whose rules the batches follow: doubleword, openai, azure, groq, ..., or a TOML or JSON file with a profile.
-        Default: what the journal says of a batch; for new ones, by the host of --base-url.
+        The provider's rules for batches: doubleword, openai, azure, groq, ..., or a TOML or JSON file with a profile.
+        Default: for a batch in a journal, as recorded; for new ones, by the host of --base-url.
     """
 
     base_url: Url | None = None
@@ -45,7 +46,8 @@ class UpstreamFlags:
     provider: str | None = None
 
     def client_with(self, **arguments: Any) -> BatchOpenAI:
-        """A client of this upstream, with these other arguments. Raises `UsageError` for flags that cannot work."""
+        """A client of this upstream, with further arguments. Raises `UsageError` for unusable flags."""
+        bypass_proxy(self.base_url or os.environ.get("OPENAI_BASE_URL"))
         try:
             return BatchOpenAI(
                 base_url=self.base_url,
@@ -61,10 +63,10 @@ class UpstreamFlags:
 
 @dataclass(frozen=True)
 class Upstream:
-    """One account, and the way to it.
+    """One account and its API.
 
     Attributes:
-        follows_records: whether a batch's own record says whose rules it follows.
+        follows_records: whether a batch follows the provider in its own record.
     """
 
     api: BatchAPI
@@ -72,27 +74,27 @@ class Upstream:
     follows_records: bool
 
     def is_payer_of(self, record: BatchRecord) -> bool:
-        """Whether the batch was made with this base URL and key."""
+        """Whether the batch was created with this base URL and key."""
         return is_payer(self.account, record)
 
     def account_for(self, record: BatchRecord) -> Account:
-        """The account, by the rules that the batch was made by."""
+        """The account, with the provider that the batch was created for."""
         if not self.follows_records:
             return self.account
         try:
             return replace(self.account, provider=profile_named(record.provider))
-        except ValueError:  # a profile of the program's own
+        except ValueError:  # the program's own profile
             return self.account
 
     @property
     def host(self) -> str:
-        """Where it is."""
+        """The host of its base URL."""
         return host_of(self.account.base_url)
 
 
 @asynccontextmanager
 async def open_upstream(flags: UpstreamFlags) -> AsyncGenerator[Upstream]:
-    """Connections to the upstream, while the block runs. Raises `UsageError` for flags that cannot work."""
+    """Connect to the upstream while the block runs. Raises `UsageError` for unusable flags."""
     client = flags.client_with()
     try:
         async with openai.DefaultAsyncHttpxClient() as http:
@@ -103,5 +105,5 @@ async def open_upstream(flags: UpstreamFlags) -> AsyncGenerator[Upstream]:
 
 
 def host_of(base_url: str) -> str:
-    """As much of a base URL as can be shown: there may be a password in it."""
+    """The host of a base URL, which may contain a password."""
     return urlsplit(base_url).hostname or "?"

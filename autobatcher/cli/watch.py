@@ -1,4 +1,4 @@
-"""`autobatcher watch`: `status --upstream`, again and again, until nothing runs any more."""
+"""`autobatcher watch`: `status --upstream`, repeated until all batches have ended."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ from .upstream_flags import UpstreamFlags, open_upstream
 EXAMPLES = """
 **Examples**
 
-    # until everything in a journal has ended upstream
+    # until all batches in a journal have ended
     autobatcher watch --journal journal.sqlite3
 
-    # everything in the account, and a line for each change
+    # all batches in the account, with a line for each change
     autobatcher watch --interval 60 --json
 """
 
@@ -41,21 +41,21 @@ def watch(
     as_json: AsJson = False,
     flags: UpstreamFlags | None = None,
 ) -> int:
-    """Look at batches again and again, until none is left that may still run.
+    """Poll batches until all of them have ended.
 
-    A live table on a terminal; elsewhere, and with --json, one JSON object for each batch that has changed. It never
-    writes, to the journal or upstream. A look that fails in passing is repeated.
+    Prints a live table on a terminal; elsewhere, and with --json, one JSON object for each batch that has changed. It
+    changes nothing, neither in the journal nor upstream. Retryable errors are retried.
 
-    Exit codes: 0 when all have ended, 1 if the upstream refuses to be asked, 130 after Ctrl-C.
+    Exit codes: 0 when all have ended, 1 if the upstream refuses a request, 130 after Ctrl-C.
 
     Args:
         journal: The journal's file. Without it: all batches that the upstream lists.
-        interval: How long to wait between two looks.
-        as_json: JSON lines on a terminal, too.
+        interval: The time between two polls.
+        as_json: Print JSON lines on a terminal, too.
     """
     is_live = not as_json and sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
     if journal is not None:
-        read_batches(journal)  # what cannot be read is refused before anything is shown
+        read_batches(journal)  # refuse an unreadable journal before showing anything
     with ExitStack() as stack:
         show = stack.enter_context(_LivePicture()) if is_live else _Changes()
         return run_until_interrupted(partial(_watch, flags or UpstreamFlags(), journal, interval, show))
@@ -77,7 +77,7 @@ async def _watch(flags: UpstreamFlags, journal: Path | None, interval: float, sh
 
 
 class _Changes:
-    """JSON lines: each batch as it is at first, and then whenever it is different."""
+    """JSON lines: each batch once, and again whenever it changes."""
 
     def __init__(self) -> None:
         self._told: dict[str, dict[str, Any]] = {}
@@ -100,7 +100,7 @@ class _Changes:
 
 
 class _LivePicture:
-    """A table that stays where it is; its last state remains."""
+    """A live table. Its last state stays."""
 
     def __init__(self) -> None:
         self._live = Live(Text("asking the upstream ..."), console=Console(), auto_refresh=False)

@@ -1,4 +1,4 @@
-"""The demo's calls: a mix of chat, embedding and response calls, each made the way any program makes it."""
+"""The demo's calls: a mix of chat, embedding and response calls, made with the SDK's ordinary methods."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Call:
 
 @dataclass(frozen=True)
 class Models:
-    """Which models the calls are for."""
+    """The models of the calls."""
 
     chat: str
     embedding: str
@@ -53,14 +53,14 @@ class Models:
 
 @dataclass(frozen=True)
 class Usage:
-    """The tokens of one answer, as the upstream counts them; 0 where it does not say."""
+    """The tokens of one answer, by the upstream's count; 0 if it does not say."""
 
     input_tokens: int = 0
     output_tokens: int = 0
 
 
 def mixed_calls(count: int, kinds: Sequence[Kind] = tuple(ENDPOINTS)) -> list[Call]:
-    """`count` calls of these kinds, no two with the same text, always the same."""
+    """`count` calls of these kinds: deterministic, no two with the same text."""
     mix = [kind for kind in _MIX if kind in kinds]
     return [
         Call(kind, f"Question {number}. {question}")
@@ -71,7 +71,7 @@ def mixed_calls(count: int, kinds: Sequence[Kind] = tuple(ENDPOINTS)) -> list[Ca
 
 
 def count_kinds(calls: Sequence[Call]) -> str:
-    """How many there are of each kind, in words: "5 chat, 3 embedding, 2 response"."""
+    """The number of calls of each kind: "5 chat, 3 embedding, 2 response"."""
     counted = Counter(call.kind for call in calls)
     return ", ".join(f"{counted[kind]} {kind}" for kind in ENDPOINTS if counted[kind])
 
@@ -80,7 +80,7 @@ async def make_call(client: openai.AsyncOpenAI, call: Call, models: Models) -> U
     """Make one call and wait for its answer.
 
     Raises:
-        openai.APIError: as the SDK does.
+        openai.APIError: the call failed.
     """
     return await _MAKERS[call.kind](client, call.text, models)
 

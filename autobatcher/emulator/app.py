@@ -19,13 +19,13 @@ from .wire import ConnectionLostError, Reply, Request, close_body
 
 MAX_BODY_BYTES = 300_000_000  # more than the largest input file, for the emulator to refuse itself
 GRACEFUL_SECONDS = 1.0  # hypercorn waits so long for idle connections when it stops
-CUT_SECONDS = 5.0  # more than a closed connection needs to end its handler
+CUT_SECONDS = 5.0  # longer than a handler takes to end after its connection was closed
 _CUT = "autobatcher.cut"
 _METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE"]
 
 
 def create_app(emulator: Emulator) -> QuartTrio:
-    """A web app that answers every path with what the emulator says; lost connections are really cut."""
+    """A web app that passes every request to the emulator, and cuts connections that the emulator loses."""
     app = QuartTrio(__name__, static_folder=None)
     app.config.update(MAX_CONTENT_LENGTH=MAX_BODY_BYTES, BODY_TIMEOUT=None, RESPONSE_TIMEOUT=None)
     app.url_map.merge_slashes = False
@@ -56,8 +56,8 @@ async def serve_emulator(
 ) -> None:
     """Serves until `shutdown_trigger` returns, or for ever.
 
-    Reports its URL, like "http://127.0.0.1:43210", through `task_status`; port 0 takes a free port. Runs the
-    emulator's own tasks as well, if it has any. Signals are the caller's business.
+    Reports its URL, like "http://127.0.0.1:43210", through `task_status`; port 0 takes a free port. Also runs the
+    emulator's own tasks, if any. The caller handles signals.
     """
     async with trio.open_nursery() as nursery:
         await nursery.start(emulator.run)
@@ -112,13 +112,13 @@ async def _translate() -> Request:
 
 
 class _CuttableConnections:
-    """ASGI middleware that puts a function into the scope which ends the connection without another byte."""
+    """ASGI middleware that puts a function into the scope that cuts the connection."""
 
     def __init__(self, app: Any) -> None:
         self._app = app
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        # ASGI has no way to say this. `send` is a method of hypercorn's stream, which knows how to close.
+        # ASGI cannot express this. `send` is a method of hypercorn's stream, which can close.
         stream = getattr(send, "__self__", None)
         if scope["type"] == "http" and stream is not None:
             scope[_CUT] = lambda: stream.send(StreamClosed(stream_id=stream.stream_id))
@@ -126,8 +126,8 @@ class _CuttableConnections:
 
 
 async def _cut(scope: Any) -> None:
-    """Ends the connection, and then this very handler, which hypercorn cancels."""
-    # hypercorn tells the app of the end before it closes the connection, and the app then cancels this task.
+    """Cuts the connection, after which hypercorn cancels this handler."""
+    # hypercorn reports the disconnect before it closes the connection, and the app then cancels this task.
     with trio.move_on_after(CUT_SECONDS, shield=True):
         await scope[_CUT]()
     with trio.move_on_after(CUT_SECONDS):

@@ -1,8 +1,7 @@
-"""One batch. Where it stands is a pure function of the time: it is brought up to date when somebody looks.
+"""One batch. Its state is a pure function of the time, updated on each request.
 
 `Batch.advance(now)` walks the status machine of OpenAI's guide (validating → in_progress → finalizing →
-completed; failed, expired, cancelling → cancelled) as far as `now` allows, and writes down the answers that
-are due.
+completed; failed, expired, cancelling → cancelled) as far as `now` allows, and writes the answers that are due.
 """
 
 from __future__ import annotations
@@ -23,15 +22,15 @@ from .validation import Checked, Problem
 from .wire import RefusedError
 
 TERMINAL = frozenset({"completed", "failed", "expired", "cancelled"})
-# Guards `int()` against a line's due time that is a hair too early in floating point.
+# Guards `int()` against rounding errors in a line's due time.
 _ROUNDING = 1e-9
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Order:
-    """What the client asked for in POST /batches, and what the fault plan makes of it.
+    """The parameters of POST /batches, and the faults planned for the batch.
 
-    `check` validates the input file, `find_faults` looks up what is to go wrong with its lines.
+    `check` validates the input file, `find_faults` looks up the faults of its lines.
     """
 
     endpoint: str
@@ -45,10 +44,10 @@ class Order:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Surroundings:
-    """What a batch needs of the emulator it runs in.
+    """What a batch needs of its emulator.
 
-    `answer` gives the answer to (url, body) at a wall-clock second; `wall` the wall-clock time of a time of
-    the clock.
+    `answer` gives the answer to (url, body) at a wall-clock second; `wall` converts a time of the clock to wall-clock
+    time.
     """
 
     settings: Settings
@@ -75,7 +74,7 @@ class Batch:
         self.outcomes: Outcomes = Outcomes(batch_id, order.fate, around.dialect, around.store)
         self.around = around
         self._sequence: list[int] = []
-        """The indices of the lines in the order in which they are worked on; `_done` of them are done."""
+        """The indices of the lines in the order of work; the first `_done` are done."""
         self._done = 0
         self._seen = created
         self._end = (math.inf, "finalizing")
@@ -94,14 +93,14 @@ class Batch:
 
     @property
     def overdue(self) -> float | None:
-        """The clock's time since which the batch is late, if it is."""
+        """The clock's time at which the batch became late; None if it is not."""
         late = self.expires is not None and self._seen >= self.expires
         return self.expires if late else None
 
     # What can be done
 
     def advance(self, now: float) -> None:
-        """Brings the batch to where it stands at `now`."""
+        """Advances the batch to `now`."""
         self._seen = now
         settings = self.around.settings
         if self.status == "validating" and now >= self.reached["created"] + settings.validating_seconds:
@@ -115,7 +114,7 @@ class Batch:
             self._finish("cancelled", now)
 
     def cancel(self, now: float) -> None:
-        """What is not done by now will not be done. Raises `RefusedError` (400) if the batch has ended."""
+        """Stops all work that is not done. Raises `RefusedError` (400) if the batch has ended."""
         self.advance(now)
         if self.is_terminal:
             status = self.around.dialect.cannot_cancel_status
@@ -129,7 +128,7 @@ class Batch:
         self._finish("failed", now)
 
     def forget_lines(self) -> None:
-        """Lets go of the lines of a batch that has ended."""
+        """Releases the lines of a batch that has ended."""
         self.lines, self._sequence, self._done = [], [], 0
         self.outcomes.billed.clear()
         self.outcomes.faults.clear()
@@ -142,7 +141,7 @@ class Batch:
 
     def _validate(self, at: float) -> None:
         checked = self.order.check()
-        # Lets go of the input file, which hangs on the check.
+        # Releases the input file, which `check` refers to.
         self.order = replace(self.order, check=Checked)
         self.problems = checked.problems or self._fated_problems()
         if self.problems:
@@ -162,7 +161,7 @@ class Batch:
             dice.shuffle(self._sequence)
 
     def _fated_problems(self) -> list[Problem]:
-        """What the fault plan says is wrong with the file, if the batch is to fail before it starts."""
+        """The validation errors of a fault that fails the batch before it starts."""
         fate = self.order.fate
         if fate.ends != "failed" or fate.after > 0:
             return []

@@ -15,7 +15,7 @@ from .shapes import wrapped
 from .validation import Checked, Problem, check_doubleword, check_openai
 from .wire import RefusedError, Reply, Request, decode_object, json_reply
 
-# What is kept of batches that have ended, for statistics(); beyond it the oldest lines are forgotten.
+# Bytes of ended batches kept for statistics(); beyond that the oldest lines are forgotten.
 REMEMBERED_BYTES = 256 * 1024 * 1024
 TEXT_TIME = "%Y-%m-%d %H:%M:%S"  # as Voyage writes them
 MAX_METADATA_PAIRS, MAX_METADATA_KEY, MAX_METADATA_VALUE = 16, 64, 512
@@ -23,7 +23,7 @@ _TIMES = ("in_progress", "finalizing", "completed", "failed", "expired", "cancel
 
 
 class Batches:
-    """Every batch of the emulator. `batch_class` makes them; `on_created` hears of each."""
+    """Every batch of the emulator. `batch_class` makes them; `on_created` is called with each."""
 
     def __init__(self, around: Surroundings, files: Files, faults: FaultsAtWork, random: Random) -> None:
         self.batch_class: type[Batch] = Batch
@@ -41,7 +41,7 @@ class Batches:
         files.refused_lines = lambda lines: faults.refused_lines(len(self.all) + 1, lines)
 
     def advance(self, now: float) -> None:
-        """Brings every batch to where it stands at `now`."""
+        """Advances every batch to `now`."""
         for batch in list(self._running.values()):
             self.bring_up_to_date(batch, now)
 
@@ -160,7 +160,7 @@ class Batches:
             raise RefusedError(429, f"At most {most} batches may be created in an hour.", code="rate_limit_exceeded")
 
     def _room(self, lines: int) -> tuple[Problem, ...]:
-        """The want of room for so many more lines, if there is one."""
+        """The error if `lines` more lines do not fit; else None."""
         most = self._around.settings.max_enqueued_requests
         under_way = sum(batch.total for batch in self._running.values())
         if most is None or under_way + lines <= most:
@@ -183,7 +183,7 @@ class Batches:
         return checked if checked.problems else Checked(checked.lines, [*self._room(len(checked.lines))])
 
     def _show(self, batch: Batch, kind: str) -> StoredFile:
-        """Puts the output or error file of a batch where GET /files/{id} finds it."""
+        """Adds the output or error file of a batch to the files."""
         result = batch.outcomes.output if kind == "output" else batch.outcomes.errors
         now = max(batch.reached.values())
         file = self._files.add(f"{batch.id}_{kind}.jsonl", "batch_output", result.blob, now)

@@ -1,4 +1,4 @@
-"""The emulator's two clocks: one runs the batches, the other dates them."""
+"""The emulator's two clocks: a monotonic one that runs batches, and wall-clock time for timestamps."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from collections.abc import Callable
 
 
 class Clock:
-    """The event loop's seconds, or somebody's own, and what they are in seconds since 1970.
+    """The event loop's time, or another clock's, and its conversion to Unix time.
 
     Args:
-        clock: seconds that run the batches. Raises RuntimeError while there is no event loop whose time it is.
-        wall_clock: seconds since 1970; read once.
+        clock: a monotonic clock in seconds. It may raise RuntimeError outside an event loop.
+        wall_clock: Unix time in seconds; read once.
     """
 
     def __init__(self, clock: Callable[[], float], wall_clock: Callable[[], float]) -> None:
@@ -20,7 +20,7 @@ class Clock:
         self._offset: float | None = None
 
     def now(self) -> float:
-        """The clock's time; the last one seen while there is no event loop to ask."""
+        """The clock's time; outside an event loop, the last one read."""
         try:
             self._last = self._clock()
         except RuntimeError:
@@ -30,5 +30,5 @@ class Clock:
         return self._last
 
     def wall(self, moment: float) -> float:
-        """A moment of the clock, in seconds since 1970."""
+        """A time of the clock as Unix time."""
         return moment + (self._offset or 0.0)

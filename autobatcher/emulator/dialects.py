@@ -1,4 +1,4 @@
-"""What differs on the wire between a Batch API as OpenAI has it and as Doubleword has it.
+"""The differences on the wire between OpenAI's Batch API and Doubleword's.
 
 Sources: openai SDK 3.51 (types/batch.py), OpenAI's Batch API guide; Doubleword's open server control-layer
 10.13 (batches.rs, files.rs, errors.rs) and its fusillade-core.
@@ -23,7 +23,7 @@ _RETRIED_BY_DOUBLEWORD = frozenset({404, 408, 429, 499})
 
 @dataclass(frozen=True, kw_only=True)
 class OpenAIDialect:
-    """Prefixed ids, 200 for everything, JSON errors, file ids at the end only, for files with lines.
+    """OpenAI: prefixed ids, 200 for everything, JSON errors, and file ids only at the end, for files with lines.
 
     The defaults are OpenAI's; known_dialects.py has those of others.
 
@@ -71,7 +71,7 @@ class OpenAIDialect:
         return "/v1" + url.removeprefix(self.url_prefix) if is_ours else ""
 
     def check_id(self, what: str, given: str) -> None:
-        """Raises `RefusedError` for an id that cannot be one."""
+        """Raises `RefusedError` for a malformed id."""
 
     def refusal(self, refused: RefusedError) -> Reply:
         return self.shapes.refusal(refused)
@@ -89,7 +89,7 @@ class OpenAIDialect:
         return given
 
     def end_of_work(self, completed: int, total: int) -> str:
-        """How a batch ends whose lines have all been worked on."""
+        """The final status of a batch whose lines are all done."""
         return "completed"
 
 
@@ -102,7 +102,7 @@ def _new_id(pattern: str, random: Random) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class DoublewordDialect(OpenAIDialect):
-    """Bare UUIDs, 201, plain-text errors, both file ids from the start, partial output, never `expired`."""
+    """Doubleword: bare UUIDs, 201, plain-text errors, both file ids from the start, partial output, never `expired`."""
 
     created_status: int = 201
     endpoints: frozenset[str] = DOUBLEWORD_ENDPOINTS
@@ -160,7 +160,7 @@ class DoublewordDialect(OpenAIDialect):
 
 
 def _busy(status: int, code: str, message: str, *, retry_after: int) -> Reply:
-    # The header says 60 and the body 30; so does the real server (errors.rs:373-399).
+    # The header says 60 and the body 30, as in the real server (errors.rs:373-399).
     content: dict[str, Any] = {"error": code, "message": message, "retry_after_seconds": 30}
     reply = json_reply(status, content)
     return Reply(status, {**reply.headers, "retry-after": str(retry_after)}, reply.body)

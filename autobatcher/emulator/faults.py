@@ -1,4 +1,4 @@
-"""How the emulator misbehaves on demand: which request, batch or line goes wrong, when, and how."""
+"""Faults on demand: which request, batch or line goes wrong, when, and how."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ class HttpFault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     "realtime", "unknown", or "*" for any. Of those requests, counted from 1, the fault hits the `nth`, each
     `every`-th, the `first` so many, or each with `probability`; with none of the four, all of them.
 
-    status, body, headers: this answer instead of the true one, by default before the request was processed.
+    status, body, headers: this response instead of the real one, by default before the request was processed.
     refuse:          no connection at all (httpx.ConnectError).
     disconnect:      the connection breaks before the request was processed (httpx.ReadError).
     lose_answer:     the request is processed, then the connection breaks.
-    cut_after_bytes: the connection breaks after so many bytes of the answer's body.
+    cut_after_bytes: the connection breaks after this many bytes of the response body.
     delay_seconds:   the request waits before it is processed.
     after_processing: `status` and `delay_seconds` take effect after the request was processed.
     """
@@ -51,17 +51,17 @@ class BatchFault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """A whole batch goes wrong: the `nth` created (from 1), each `every`-th, the `first` so many, with
     `probability`, or all.
 
-    ends:            the batch ends so, or stays "stuck" for ever, after the fraction `after` of its lines.
-    error_code, error_message: what `errors` of a failed batch says.
+    ends:            the batch ends with this status, or stays "stuck" forever, after the fraction `after` of its lines.
+    error_code, error_message: the contents of `errors` of a failed batch.
     error_lines:     the line numbers (from 1) in it, one error each; without them one error without a line.
     list_unfinished: an expired or cancelled batch names its unfinished lines in its error file.
     status_text:     other words for a status, e.g. {"in_progress": "IN_PROGRESS"}.
     hide_counts:     no `request_counts`.
     text_timestamps: times as text, like "2025-01-29 13:05:05".
-    empty_file_ids:  "" instead of null for a file that is not there.
+    empty_file_ids:  "" instead of null for a missing file.
     crlf:            the lines of the output and error files end with CRLF.
     blank_lines:     an empty line follows each of their lines.
-    cut_last_line:   only half of their last line is there.
+    cut_last_line:   their last line is cut in half.
     """
 
     nth: tuple[int, ...] = ()
@@ -91,10 +91,10 @@ class LineFault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
     kind "fail":     it fails with HTTP `status` and `body` (an OpenAI-shaped error by default), or, with
                      `code`, with `response: null` and that error code; `in_output_file` puts it there.
-    kind "drop":     it is in neither file; `billed` says whether it was executed all the same.
+    kind "drop":     it is in neither file; `billed` says whether it was executed.
     kind "refuse":   it is refused at validation, by its number: the whole batch fails (Doubleword: the upload).
     kind "duplicate": its result comes twice.
-    kind "unknown_custom_id": an answer to a custom_id that nobody sent comes with its own.
+    kind "unknown_custom_id": a second answer comes with an unknown custom_id.
     kind "null_custom_id": its result says `custom_id: null`.
     kind "text_body": the body of its response is JSON text instead of an object.
     kind "canned":   it is executed, and `body` comes as its answer, whatever was asked.
@@ -117,10 +117,10 @@ Fault: TypeAlias = HttpFault | BatchFault | LineFault
 
 
 class FaultPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What goes wrong, and a seed for what goes wrong by chance: the same plan always does the same.
+    """Faults, and a seed for those with a probability. A plan is deterministic.
 
-    For each request, batch or line the first fault that hits it counts. The plan keeps no state: any number
-    of emulators can use it.
+    The first matching fault applies to each request, batch or line. A plan has no state: several emulators can share
+    it.
     """
 
     faults: tuple[Fault, ...] = ()
@@ -143,7 +143,7 @@ class FaultPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     @classmethod
     def from_json(cls, text: bytes | str) -> FaultPlan:
-        """Raises `msgspec.ValidationError`, naming the place, for what is not a plan."""
+        """Loads a plan from a JSON file. Raises `msgspec.ValidationError`, which names the invalid field."""
         return msgspec.json.decode(text, type=cls)
 
     @classmethod
@@ -170,7 +170,7 @@ F = TypeVar("F", bound=HttpFault | BatchFault)
 
 
 class FaultsAtWork:
-    """A plan being carried out by one emulator: it counts what it has seen."""
+    """A plan as executed by one emulator, with its counters."""
 
     def __init__(self, plan: FaultPlan) -> None:
         self._seed = plan.seed
@@ -212,7 +212,7 @@ def _counted(plan: FaultPlan, kind: type[F]) -> list[_Counted[F]]:
 
 
 class _Counted(Generic[F]):
-    """A fault, how often it could have struck, and its own dice."""
+    """A fault, its counter, and its random numbers."""
 
     def __init__(self, fault: F, seed: int, index: int) -> None:
         self.fault = fault

@@ -70,8 +70,7 @@ class Files:
         return tuple(file.id for file in self._files.values() if not file.blob.gone)
 
     def find(self, file_id: str, now: float) -> StoredFile:
-        """Raises `RefusedError` (404) for a file that was never there, was deleted, thrown away, or has
-        expired."""
+        """Raises `RefusedError` (404) for a file that is unknown, deleted, evicted or expired."""
         self._dialect.check_id("file", file_id)
         file = self._files.get(file_id)
         if file is not None and now >= file.expires:

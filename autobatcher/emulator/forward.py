@@ -1,12 +1,12 @@
-"""A real model behind the emulator: lines and real-time calls go to a server that speaks OpenAI's real-time
-API.
+"""A real model behind the emulator: lines and real-time calls go to a server with OpenAI's real-time API.
 
-Only here does the emulator need tasks: `Forwarder.run()` holds a fixed number of workers, each of which takes
-the next line of the oldest running batch, asks the server, and writes the answer down.
+Only this needs tasks: `Forwarder.run()` runs a fixed number of workers. Each takes the next line of the oldest running
+batch, sends it to the server, and stores the answer.
 """
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from collections.abc import AsyncIterator, Callable, Mapping
 
@@ -22,21 +22,21 @@ from .outcomes import as_json
 from .store import StoreFullError
 from .wire import RefusedError, Reply, Request, close_body, openai_error
 
-ATTEMPTS = 3  # OpenAI retries the lines of a batch itself, then gives up; so do we.
+ATTEMPTS = 3  # Like OpenAI, retry a line a few times, then give up.
 LONGEST_PAUSE_SECONDS = 60.0
-# A model of one's own may think long; a server that is there at all accepts a connection soon.
+# A local model may be slow to answer, but a running server accepts connections quickly.
 TIMEOUT = httpx.Timeout(3600.0, connect=10.0)
-CLOSE_SECONDS = 5.0  # closing a connection waits for nothing but the network's last words
+CLOSE_SECONDS = 5.0  # closing a connection takes no longer
 _PASSED_ON = ("content-type", "retry-after", "x-request-id")
 
 
 class ForwardedBatch(Batch):
-    """A batch whose progress is what the workers have done, not what the clock says."""
+    """A batch whose progress depends on the workers, not on the clock."""
 
     in_flight: int = 0
 
     def next_line(self) -> Line | None:
-        """The next line to work on, if any is left and the batch still runs."""
+        """The next line to work on; None if none is left or the batch has ended."""
         if self.status != "in_progress" or self._is_late or self._done >= self._limit:
             return None
         line = self.lines[self._sequence[self._done]]
@@ -76,11 +76,19 @@ class ForwardedBatch(Batch):
         return self.in_flight == 0
 
 
+def _is_loopback(url: str) -> bool:
+    host = httpx.URL(url).host
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
 class Forwarder:
-    """Sends work to the server at `url` (ending in /v1), at most `concurrency` lines at a time.
+    """Sends lines to the server at `url` (ending in /v1), at most `concurrency` at a time.
 
     key:       the bearer key for that server; without one, real-time calls keep the caller's own.
-    transport: an httpx transport to reach it by; None for the network.
+    transport: an httpx transport; None for the network.
     clock:     the emulator's.
     """
 
@@ -97,6 +105,7 @@ class Forwarder:
         self._url = url.rstrip("/")
         self._key = key
         self._concurrency = concurrency
+        self._is_local = _is_loopback(url)  # HTTP_PROXY is not for these
         self._transport = transport
         self._clock = clock
         self._batches: list[ForwardedBatch] = []
@@ -104,9 +113,11 @@ class Forwarder:
         self._client: httpx.AsyncClient | None = None
 
     async def run(self, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
-        """Works until it is cancelled; a line in flight is then lost."""
+        """Runs the workers until cancelled. A line in flight is then lost."""
         self._wake = anyio.Event()
-        async with httpx.AsyncClient(transport=self._transport, timeout=TIMEOUT) as client:
+        async with httpx.AsyncClient(
+            transport=self._transport, timeout=TIMEOUT, trust_env=not self._is_local
+        ) as client:
             self._client = client
             try:
                 async with anyio.create_task_group() as group:
@@ -117,7 +128,7 @@ class Forwarder:
                 self._client = None
 
     def add(self, batch: Batch) -> None:
-        """Lets the workers begin with a batch that was just created."""
+        """Queues a new batch for the workers."""
         assert isinstance(batch, ForwardedBatch)
         batch.advance(self._clock())
         self._batches.append(batch)
@@ -126,7 +137,7 @@ class Forwarder:
             self._wake = anyio.Event()
 
     async def call(self, method: str, endpoint: str, request: Request) -> Reply:
-        """Passes a real-time call on, and its answer back as it comes. Raises `RefusedError` (502, 503)."""
+        """Forwards a real-time call and streams the response back. Raises `RefusedError` (502, 503)."""
         if self._client is None:
             raise RefusedError(503, "The emulator forwards calls only while Emulator.run() is running.")
         headers = self._headers(request.headers.get("authorization"))
@@ -169,7 +180,7 @@ class Forwarder:
         return answer
 
     async def _try(self, client: httpx.AsyncClient, line: Line, attempt: int) -> tuple[Answer, float]:
-        """An answer, and how long to wait before the next attempt if it is no good."""
+        """An answer, and the delay before a retry if it is an error."""
         pause = 0.5 * 2**attempt
         try:
             response = await client.post(self._target(line.url), content=line.body, headers=self._headers(None))
@@ -196,7 +207,7 @@ def _unasked() -> Answer:
 
 
 class _PassedBody:
-    """The body of another server's response; closing it closes the response, whether it was read or not."""
+    """The body of a forwarded response. Closing it closes the response."""
 
     def __init__(self, response: httpx.Response) -> None:
         self._response = response

@@ -23,7 +23,7 @@ class Line:
 
 
 class RawLine(msgspec.Struct):
-    """A line as it came: any field may be missing or of a wrong type."""
+    """A line as received: any field may be missing or of the wrong type."""
 
     custom_id: Any = None
     method: Any = None
@@ -32,7 +32,7 @@ class RawLine(msgspec.Struct):
 
 
 class BodyHead(msgspec.Struct):
-    """What a batch needs to know of a body; the rest of it is left alone."""
+    """The fields of a body that a batch needs."""
 
     model: Any = None
     stream: Any = None
@@ -74,7 +74,7 @@ class _EmbeddingInput(msgspec.Struct):
 
 
 def count_embedding_inputs(body: bytes) -> int:
-    """How many texts an embeddings request asks for: a string is one, and so is a list of token numbers."""
+    """The number of texts in an embeddings request: a string is one, and so is a list of tokens."""
     content = msgspec.json.decode(body, type=_EmbeddingInput).input
     if isinstance(content, list) and not all(isinstance(item, int) for item in content):
         return len(content)

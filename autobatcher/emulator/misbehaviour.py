@@ -1,4 +1,4 @@
-"""An HTTP fault at work on one request: what becomes of it, and of its answer."""
+"""Applies an HTTP fault to one request and its response."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from .wire import ConnectionLostError, CutBody, RefusedError, Reply, close_body
 
 
 async def misbehave(fault: HttpFault, dialect: OpenAIDialect, process: Callable[[], Awaitable[Reply]]) -> Reply:
-    """The answer to a request that the fault hits.
+    """The response to a request with a fault.
 
     Args:
-        process: does what the request asks for, and gives the true answer.
+        process: processes the request and returns the real response.
 
     Raises:
-        ConnectionLostError: where the fault says so.
+        ConnectionLostError: the fault breaks the connection.
     """
     if fault.refuse or fault.disconnect:
         message = "The emulator loses this request, as its fault plan says."
@@ -35,7 +35,7 @@ async def misbehave(fault: HttpFault, dialect: OpenAIDialect, process: Callable[
 
 
 async def _distort(fault: HttpFault, dialect: OpenAIDialect, reply: Reply) -> Reply:
-    """What becomes of the answer to a request that was processed."""
+    """The response after a fault that takes effect after processing."""
     if fault.lose_answer or fault.status is not None:
         await close_body(reply.body)
     if fault.lose_answer:

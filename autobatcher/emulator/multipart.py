@@ -1,4 +1,4 @@
-"""Takes a multipart/form-data body apart, without changing a byte of its parts."""
+"""Parses a multipart/form-data body, leaving its parts byte for byte."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def parse_form(content_type: str, body: bytes) -> dict[str, Part]:
     if not content_type.lower().startswith("multipart/form-data") or not boundary:
         raise RefusedError(400, "The upload must be multipart/form-data with a boundary.")
     delimiter = b"\r\n--" + boundary.encode()
-    # The first delimiter stands at the start of the body, without the line break of the others.
+    # The first delimiter has no line break before it.
     chunks = (b"\r\n" + body).split(delimiter)[1:]
     if not chunks or not chunks[-1].startswith(b"--"):
         raise RefusedError(400, "The upload ends before the closing boundary of its form.")

@@ -1,4 +1,4 @@
-"""The results of a batch's lines, true or as a fault has them, on their way into its two files."""
+"""The results of a batch's lines, faults applied, written to its two files."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _MESSAGES = {
 
 
 class Outcomes:
-    """What has become of each line of a batch; every line is settled at most once."""
+    """The outcome of each line of a batch. Every line is settled at most once."""
 
     def __init__(self, batch_id: str, fate: BatchFault, dialect: OpenAIDialect, store: Store) -> None:
         line_end = (b"\r\n" if fate.crlf else b"\n") * (2 if fate.blank_lines else 1)
@@ -30,14 +30,14 @@ class Outcomes:
         self.completed: int = 0
         self.failed: int = 0
         self.billed: set[int] = set()
-        """The numbers of the lines that were executed and answered with success, whoever hears of it."""
+        """The numbers of the lines that were executed and answered with success, delivered or not."""
         self.faults: dict[int, LineFault] = {}
         self._batch_id = batch_id
         self._dialect = dialect
         self._cut_last_line = fate.cut_last_line
 
     def settle(self, line: Line, answer: Callable[[], Answer]) -> None:
-        """Executes a line, unless its fault says otherwise, and writes its result down."""
+        """Executes a line, unless it has a fault, and writes its result."""
         fault = self.faults.get(line.number)
         if fault is None:
             self._record(line, answer(), line.custom_id)

@@ -1,4 +1,4 @@
-"""Calls answered at once, as a real-time API answers them: whole, or as a stream of events."""
+"""Real-time calls, answered at once: as a whole or as a stream of events."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The output and the error file of a batch while they grow: whole lines are added, never changed."""
+"""The output and error files of a batch, which grow by whole lines."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ _encode = msgspec.json.encode
 
 
 class ResultFile:
-    """Lines on their way into a file.
+    """A file that lines are added to.
 
-    `count` lines are in it; `flush()` writes what was added since the last.
+    `count` lines were added; `flush()` writes those added since the last flush.
     """
 
     def __init__(self, store: Store, line_end: bytes) -> None:

@@ -1,6 +1,6 @@
-"""Which operation a request is for.
+"""Maps requests to operations.
 
-Any prefix may stand before /v1, and another version in its place: /v1/files, /ai/v1/files, /api/paas/v4/files.
+Any prefix may precede /v1, and another version may replace it: /v1/files, /ai/v1/files, /api/paas/v4/files.
 """
 
 from __future__ import annotations

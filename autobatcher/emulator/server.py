@@ -1,14 +1,13 @@
-"""The emulator itself: one object that takes HTTP requests and gives HTTP replies, without a socket.
+"""The emulator: one object that takes HTTP requests and returns HTTP replies, without a socket.
 
     Emulator.handle(Request) -> Reply
-        routes.py          which operation a request is for
-        faults.py          what is to go wrong with it; misbehaviour.py: how it does
+        routes.py          the operation of a request
+        faults.py          the faults planned for it; misbehaviour.py: their effects
         files.py           /files
         batches.py         /batches; batch.py is one of them
-        answers/           what a line, or a real-time call, is answered
+        answers/           the answers to lines and real-time calls
 
-`transport.py` puts an httpx client in front of it, `app.py` a real web server, `forward.py` a real model
-behind it.
+`transport.py` connects an httpx client to it, `app.py` a web server; `forward.py` puts a real model behind it.
 """
 
 from __future__ import annotations
@@ -52,7 +51,7 @@ MODELS = ("gpt-emulator", "text-embedding-emulator")
 class Emulator:
     """A Batch API server in memory.
 
-    Unless it forwards, nothing runs in the background: where a batch stands is worked out when somebody asks.
+    Unless it forwards, nothing runs in the background: the state of a batch is computed when a request asks for it.
 
     Args:
         like: "openai", "doubleword", "zhipu", ...: what it accepts, how it words its answers and ends its batches.
@@ -61,24 +60,24 @@ class Emulator:
         finalizing_seconds: how long it stays in "finalizing".
         cancelling_seconds: how long it stays in "cancelling".
         api_key: if given, a request with another bearer token gets a 401.
-        faults: how to misbehave.
+        faults: the faults to apply.
         forward_to: the URL (ending in /v1) of a server with OpenAI's real-time API, which answers instead of
             the emulator itself; needs `run()`.
         forward_key: the bearer key for that server.
         forward_concurrency: how many lines that server gets at a time.
-        forward_transport: an httpx transport to reach it by; None for the network.
-        max_bytes: how much is kept in the temporary directory; the oldest files go first.
-        max_requests: how many lines an input file may have; None means what the provider allows.
-        max_file_bytes: how large it may be; None as above.
-        max_embedding_inputs: how many texts a batch of embeddings may have (not Doubleword); None as above.
-        max_enqueued_requests: how many lines may be under way in all batches; one batch more fails with
-            token_limit_exceeded, or (Doubleword) is answered with a 429. None for any number.
-        max_batches_per_hour: further creations are answered with a 429. None for any number.
+        forward_transport: an httpx transport; None for the network.
+        max_bytes: maximum size of the temporary directory; the oldest files are evicted first.
+        max_requests: maximum number of lines in an input file; None for the provider's limit.
+        max_file_bytes: maximum size of an input file; None as above.
+        max_embedding_inputs: maximum number of texts in a batch of embeddings (not Doubleword); None as above.
+        max_enqueued_requests: maximum number of lines in all running batches. A further batch fails with
+            token_limit_exceeded, or (Doubleword) is refused with a 429. None for no limit.
+        max_batches_per_hour: further creations are refused with a 429. None for no limit.
         completion_windows: those allowed; () allows any; None means those of the provider.
-        clock: seconds that run the batches; by default the event loop's time.
-        wall_clock: seconds since 1970 that date them.
+        clock: a monotonic clock in seconds; by default the event loop's time.
+        wall_clock: Unix time, for timestamps.
         seed: the same seed gives the same ids and the same order of results.
-        shuffle: results come in a shuffled order, not in that of the input file.
+        shuffle: shuffle the results instead of keeping the order of the input file.
     """
 
     def __init__(
@@ -150,7 +149,7 @@ class Emulator:
         self._lost_connections = 0
 
     async def run(self, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
-        """Holds the tasks of an emulator that forwards, until cancelled; returns at once from any other."""
+        """Runs the workers of an emulator that forwards, until cancelled. Otherwise returns at once."""
         if self._forwarder is None:
             task_status.started()
         else:
@@ -166,7 +165,7 @@ class Emulator:
     # One request
 
     async def handle(self, request: Request) -> Reply:
-        """Answers one request. Raises `ConnectionLostError` where the fault plan says so."""
+        """Answers one request. Raises `ConnectionLostError` if a fault breaks the connection."""
         route = find_route(request)
         self._http_calls[route.operation] += 1
         self._requests += 1
@@ -261,7 +260,7 @@ class Emulator:
     # Looking at it
 
     def statistics(self) -> Statistics:
-        """What has happened until now."""
+        """A snapshot of what has happened so far."""
         self._batches.advance(self._clock.now())
         batches = self._batches.all.values()
         lines = tuple(line for batch in batches for line in view_lines(batch))
@@ -303,7 +302,7 @@ class Emulator:
         return make_client(self.handle, library)
 
     def close(self) -> None:
-        """Removes every file it holds, and the temporary directory. Closing twice is harmless."""
+        """Removes all files and the temporary directory. Closing twice is harmless."""
         self._store.close()
 
     def __enter__(self) -> Emulator:

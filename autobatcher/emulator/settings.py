@@ -1,4 +1,4 @@
-"""What an emulator was told to be like; fixed for its life."""
+"""The settings of an emulator."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """See `Emulator` for the meaning of each."""
+    """Documented in `Emulator`."""
 
     batch_seconds: float
     validating_seconds: float

@@ -1,4 +1,4 @@
-"""What an emulator has seen and done, for tests and for the demo: frozen, taken at one moment."""
+"""A frozen snapshot of an emulator's activity, for tests and the demo."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .lines import Line
 class LineView:
     """A line of a batch.
 
-    `billed`: it was executed and answered with a 2xx, whether or not anybody was told.
+    `billed`: it was executed and answered with a 2xx, whether or not the answer was delivered.
     """
 
     batch_id: str
@@ -51,7 +51,7 @@ class BatchView:
 
 @dataclass(frozen=True, slots=True)
 class Statistics:
-    """See the fields. Lines and custom_ids reach back over the last 256 MB of request bodies."""
+    """A snapshot. Lines and custom_ids cover the last 256 MB of request bodies."""
 
     realtime_calls: Mapping[str, int]
     """Calls answered in real time, by endpoint."""
@@ -60,7 +60,7 @@ class Statistics:
     http_statuses: Mapping[int, int]
     """Answers given, by HTTP status."""
     lost_connections: int
-    """Calls that ended without an answer, or with half of one."""
+    """Calls that ended without a complete response."""
     uploads: int
     batches_created: int
     batches: tuple[BatchView, ...]
@@ -68,7 +68,7 @@ class Statistics:
     running_batch_ids: tuple[str, ...]
     """Those that have not ended."""
     file_ids: tuple[str, ...]
-    """The files held at this moment: input, output and error files."""
+    """The current number of files: input, output and error files."""
     input_file_ids: tuple[str, ...]
     """Those of them that were uploaded for a batch."""
     lines: tuple[LineView, ...]

@@ -1,4 +1,4 @@
-"""Holds the bytes of files in a temporary directory that never grows past a limit."""
+"""Stores files in a temporary directory of limited size."""
 
 from __future__ import annotations
 
@@ -15,14 +15,13 @@ CHUNK_BYTES = 64 * 1024
 
 
 class StoreFullError(Exception):
-    """There is no room left, even after every file that nothing needs any more was thrown away."""
+    """There is no room left, even after evicting every unused file."""
 
 
 class Store:
-    """At most `max_bytes` of files; when they run out, the oldest that nothing runs on are thrown away.
+    """At most `max_bytes` of files; the oldest unused files are evicted first.
 
-    The directory is made for the first large file and removed by `close()`, or at the latest when the store
-    is garbage collected.
+    The directory is made for the first large file and removed by `close()`, or when the store is garbage collected.
     """
 
     def __init__(self, max_bytes: int) -> None:
@@ -35,7 +34,7 @@ class Store:
         self._cleanup: weakref.finalize[[str, bool], Store] | None = None
 
     def new(self, content: bytes = b"", *, pinned: bool = False) -> Blob:
-        """A new file. A pinned one is never thrown away for want of room. Raises `StoreFullError`."""
+        """A new file. A pinned one is never evicted. Raises `StoreFullError`."""
         self.make_room(len(content))
         self._next_number += 1
         blob = Blob(self, self._next_number, pinned=pinned)
@@ -44,7 +43,7 @@ class Store:
         return blob
 
     def make_room(self, size: int) -> None:
-        """Throws away old files until `size` more bytes fit; raises `StoreFullError` if they cannot."""
+        """Evicts old files until `size` more bytes fit. Raises `StoreFullError` if they cannot."""
         for blob in list(self._blobs.values()):
             if self.held_bytes + size <= self.max_bytes:
                 return
@@ -83,7 +82,7 @@ class Blob:
         self._memory: bytearray | None = bytearray()
 
     def append(self, content: bytes) -> None:
-        """Raises `StoreFullError` when there is no room; a blob that is gone takes nothing more."""
+        """Appends bytes. Raises `StoreFullError` when there is no room; a removed blob ignores them."""
         if self.gone or not content:
             return
         self._store.make_room(len(content))

@@ -1,7 +1,6 @@
-"""An HTTP client's transport that talks to an emulator in the same process: no socket, no thread.
+"""A transport from an HTTP client to an emulator in the same process: no socket, no thread.
 
-httpx and httpx2 (which openai 3.x runs on) do not accept each other's transports, so the class is made for
-either.
+httpx and httpx2 (used by openai 3.x) do not accept each other's transports, so the class is made for either.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ import anyio.lowlevel
 from .wire import ConnectionLostError, Reply, Request, close_body
 
 Handle = Callable[[Request], Awaitable[Reply]]
-"""What answers a request: `Emulator.handle`."""
+"""`Emulator.handle`."""
 
 LIBRARIES = ("httpx", "httpx2")
 
@@ -40,7 +39,7 @@ def _classes(library: str) -> Any:
     module: Any = importlib.import_module(library)
 
     class EmulatorStream(module.AsyncByteStream):  # type: ignore[misc]
-        """A body that streams; read a second time, as the SDK does after [DONE], it is empty."""
+        """A streamed body. Read a second time, as the SDK does after [DONE], it is empty."""
 
         def __init__(self, chunks: AsyncIterator[bytes], request: Any) -> None:
             self._chunks = chunks

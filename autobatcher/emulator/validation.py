@@ -1,6 +1,6 @@
-"""Checks an input file the way each provider does: OpenAI when the batch starts, Doubleword at the upload.
+"""Validates an input file as each provider does: OpenAI when the batch starts, Doubleword at the upload.
 
-The rules are pure functions from the file's bytes to its lines and what is wrong with them.
+The rules are pure functions from the file's bytes to its lines and problems.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _HEADER_SAFE = re.compile(r"[\x20-\x7e]*")
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One thing wrong with an input file, as `errors.data[]` of a batch tells it. `line` counts from 1."""
+    """One entry of `errors.data[]` of a batch. `line` counts from 1."""
 
     code: str
     message: str
@@ -46,14 +46,14 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """The lines of a file, and what is wrong with it; `problems` is empty if nothing is."""
+    """The lines of a file, and its problems, if any."""
 
     lines: list[Line] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
 
 
 def check_openai(content: bytes, *, endpoint: str, max_requests: int, max_embedding_inputs: int) -> Checked:
-    """Every line is for `endpoint`, all for one model, every custom_id once; one bad line fails all."""
+    """OpenAI's rules: one endpoint, one model, unique custom_ids. One bad line fails the batch."""
     texts = split_lines(content)
     if not texts:
         return Checked(problems=[Problem("empty_file", "The input file is empty.")])
@@ -76,7 +76,7 @@ def check_openai(content: bytes, *, endpoint: str, max_requests: int, max_embedd
 
 @dataclass(slots=True)
 class _Seen:
-    """What the lines before this one said."""
+    """State from the lines before this one."""
 
     endpoint: str
     model: str | None = None
@@ -126,7 +126,7 @@ def _too_many(count: int, limit: int, what: str) -> Problem:
 
 
 def check_doubleword(content: bytes, *, max_requests: int) -> Checked:
-    """Endpoints and models may be mixed and custom_ids repeated; blank lines are skipped and not counted."""
+    """Doubleword's rules: endpoints and models may be mixed, custom_ids repeated; blank lines are skipped."""
     texts = [text for text in split_lines(content) if text.strip()]
     if not texts:
         return Checked(problems=[Problem("empty_file", "File contains no valid request templates")])

@@ -1,4 +1,4 @@
-"""What goes over the emulator's wire: a request in, a reply out, or a connection that breaks."""
+"""Requests and replies of the emulator, and broken connections."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Reply:
 
 
 class ConnectionLostError(Exception):
-    """The connection broke instead of an answer. `connected` is False if there never was a connection."""
+    """The connection broke before the response. `connected` is False if it was never made."""
 
     def __init__(self, message: str, *, connected: bool = True) -> None:
         super().__init__(message)
@@ -41,7 +41,7 @@ class ConnectionLostError(Exception):
 
 
 class RefusedError(Exception):
-    """The request is refused with an HTTP status; the dialect words the refusal."""
+    """The request is refused with an HTTP status; the dialect words the message."""
 
     def __init__(self, status: int, message: str, *, param: str | None = None, code: str | None = None) -> None:
         super().__init__(message)
@@ -88,7 +88,7 @@ class CutBody:
 
 
 async def close_body(body: bytes | AsyncIterator[bytes]) -> None:
-    """Lets go of a body, read or not."""
+    """Closes a body, read or not."""
     close = getattr(body, "aclose", None)
     if close is not None:
         await close()

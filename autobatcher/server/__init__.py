@@ -1,15 +1,18 @@
-"""The door for every other program: an OpenAI-compatible proxy on Quart-Trio, under hypercorn's trio worker.
+"""An OpenAI-compatible proxy for programs in any language, on Quart-Trio and hypercorn's trio worker.
 
-app.py            what is served: `create_app(client)`
-calls.py          the batchable calls: raw ASGI, heartbeats, true errors
-pending_calls.py  calls without an answer yet, also those whose client went away and may come back
-heartbeat.py      how often which client gets a heartbeat
+app.py            the routes: `create_app(client)`
+calls.py          the batchable calls: raw ASGI, heartbeats, errors
+pending_call.py   a call without an answer, and its clients
+pending_calls.py  all calls without an answer, and calls whose client disconnected and may return
+retries.py        which request is a retry of which call; equal_calls.py: calls with the same caller and body
+heartbeat.py      the heartbeat interval of a client
+body_limiter.py   how many bytes of bodies are held
 exchange.py       one HTTP exchange: bodies within limits, responses that may begin early
-report.py         what is going on; tally.py counts, metrics.py tells Prometheus, page.html shows a person
+report.py         the state of the proxy; tally.py: counters; metrics.py: for Prometheus; page.html: the live page
 description.py    the OpenAPI description
-file_limit.py     how many connections may be open
-serving.py        client, app and worker together, from start-up to shutdown: `serve`
-hypercorn/        the server under it: hypercorn's trio worker, made safe against its clients
+file_limit.py     the limit of open files
+serving.py        `serve`: client, app and worker, from start-up to shutdown
+hypercorn/        hypercorn's trio worker, hardened against clients
 """
 
 from __future__ import annotations

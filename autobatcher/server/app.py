@@ -1,4 +1,4 @@
-"""`create_app`: what the proxy serves. Batchable calls are raw ASGI (calls.py); everything else is Quart's."""
+"""`create_app`: the routes of the proxy. Batchable calls are raw ASGI (calls.py); Quart serves everything else."""
 
 from __future__ import annotations
 
@@ -30,7 +30,10 @@ from .report import Report
 logger: logging.Logger = logging.getLogger("autobatcher")
 
 READY_SECONDS = 10.0
-"""How long an answer of the upstream about our key is believed, and how long it may take."""
+"""How long the result of a readiness check is cached, and its timeout."""
+
+MODEL_LOOKUPS = 8
+"""How many are passed through at a time: each takes a connection to the upstream."""
 
 
 def create_app(
@@ -41,18 +44,18 @@ def create_app(
     limits: CallLimits | None = None,
     report: Report | None = None,
 ) -> QuartTrio:
-    """An OpenAI-compatible proxy: batchable calls go into batches of `client`, models are passed through.
+    """Make an OpenAI-compatible proxy. Batchable calls go into batches of `client`; model lookups are passed through.
 
-    The client must be running while the app serves: open it around the server. The request of a client that goes away
-    is kept for a while, in case it comes back: see `CallLimits`.
+    The client must be running while the app serves: open it around the server. The request of a client that
+    disconnects is kept for a grace period, so that a retry finds it: see `CallLimits`.
 
     Args:
-        proxy_key: the bearer token that every /v1 route demands; None for none.
-        forward_keys: each caller's own bearer token is used upstream, and batches never mix keys.
-        report: counts what goes through, for `/`, `/status` and `/metrics`. Give its `take_event` the client's events.
+        proxy_key: the bearer token that every /v1 route requires; None for no authentication.
+        forward_keys: use each caller's own bearer token upstream. A batch never mixes keys.
+        report: the counters behind `/`, `/status` and `/metrics`. Pass the client's events to its `take_event`.
 
     Raises:
-        ValueError: for an empty `proxy_key`, or one together with `forward_keys`: there is one header for both.
+        ValueError: `proxy_key` is empty, or given together with `forward_keys`: both need the same header.
     """
     if proxy_key is not None and forward_keys:
         raise ValueError("proxy_key and forward_keys exclude each other: callers have one bearer token to send")
@@ -73,7 +76,7 @@ def create_app(
 
 
 class _Routes:
-    """Batchable calls straight to their own app, everything else to Quart; pending calls are looked after meanwhile."""
+    """Route batchable calls to `BatchedCalls` and everything else to Quart. The lifespan runs `PendingCalls`."""
 
     def __init__(self, calls: BatchedCalls, quart: Any, pending_calls: PendingCalls, proxy_key: str | None) -> None:
         self._calls = calls
@@ -95,7 +98,7 @@ class _Routes:
             await self._page(scope, receive, send)
 
     async def _page(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """No page takes a body; one that is sent all the same is read before the answer, which Quart would not do."""
+        """Pages take no body. Quart would respond before reading one, so it is drained first."""
         try:
             await Exchange(scope, receive, send).drain()
         except ClientGoneError:
@@ -142,6 +145,8 @@ def _add_routes(app: QuartTrio, client: BatchOpenAI, report: Report, forward_key
 
 
 def _models(client: BatchOpenAI, forward_keys: bool) -> Callable[..., Awaitable[Response]]:
+    limiter = anyio.CapacityLimiter(MODEL_LOOKUPS)
+
     async def models(model: str | None = None) -> Response:
         key = request.headers.get("authorization", "")
         try:
@@ -149,9 +154,10 @@ def _models(client: BatchOpenAI, forward_keys: bool) -> Callable[..., Awaitable[
         except RefusedError as refused:
             return _refusal(refused)
         raw = client.models.with_raw_response
-        answer = await (
-            raw.list(extra_headers=headers) if model is None else raw.retrieve(model, extra_headers=headers)
-        )
+        async with limiter:
+            answer = await (
+                raw.list(extra_headers=headers) if model is None else raw.retrieve(model, extra_headers=headers)
+            )
         return _relayed(answer.http_response)
 
     return models
@@ -162,9 +168,9 @@ async def _health() -> Response:
 
 
 def _ready(client: BatchOpenAI, forward_keys: bool) -> Callable[[], Awaitable[Response]]:
-    """Whether the upstream accepts our key, or, where callers have their own, whether it is there at all.
+    """Whether the upstream accepts our key; with `forward_keys`, whether it is reachable.
 
-    Asked at most every `READY_SECONDS`, whoever asks us.
+    The upstream is asked at most once every `READY_SECONDS`.
     """
     last_asked, last_said = float("-inf"), ""
 
@@ -179,7 +185,7 @@ def _ready(client: BatchOpenAI, forward_keys: bool) -> Callable[[], Awaitable[Re
 
 
 async def _why_not_ready(client: BatchOpenAI, forward_keys: bool) -> str:
-    """ "" if the upstream takes our key."""
+    """The reason, or "" if the upstream accepts our key."""
     try:
         with anyio.fail_after(READY_SECONDS):
             await client.with_options(max_retries=0).batches.list(limit=1)
@@ -207,10 +213,10 @@ def _always(content: Callable[[], bytes], content_type: str) -> Callable[[], Awa
 
 _WRONG_KEY = RefusedError(
     401,
-    "This proxy demands a key of its own: set OPENAI_API_KEY to what its --proxy-key was.",
+    "This proxy requires its own key: set OPENAI_API_KEY to the value of its --proxy-key.",
     code="invalid_api_key",
 )
-_DEFECT = RefusedError(500, "A defect of autobatcher; its log says more. Please report it.")
+_DEFECT = RefusedError(500, "This is a bug in autobatcher. The proxy's log has the traceback; please report it.")
 
 
 def _is_key(authorization: str, key: str) -> bool:
@@ -228,7 +234,7 @@ def _key_check(proxy_key: str) -> Callable[[], Awaitable[Response | None]]:
 
 
 async def _refused(error: HTTPException) -> Response:
-    """What Quart itself refuses: unknown routes and wrong methods."""
+    """Errors that Quart raises itself: unknown routes and wrong methods."""
     status = error.code or 500
     if status in (404, 405):
         served = ", ".join(f"POST {endpoint}" for endpoint in sorted(BATCHABLE_ENDPOINTS))
@@ -256,7 +262,7 @@ async def _defect(error: Exception) -> Response:
 
 
 def _relayed(answer: Any) -> Response:
-    """An answer of the upstream's, told again. (Its content has been decoded, so the encoding is not passed on.)"""
+    """Relay an upstream response. Its content is decoded, so its content encoding is dropped."""
     kept = {name: answer.headers[name] for name in ("content-type", "x-request-id") if name in answer.headers}
     return Response(answer.content, answer.status_code, kept)
 

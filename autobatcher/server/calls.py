@@ -1,10 +1,10 @@
-"""The batchable calls of the proxy: raw ASGI, one task for each client that waits.
+"""The batchable calls of the proxy: raw ASGI, one task for each waiting client.
 
-A client that was here before with the same request is reattached to its pending call; any other request becomes a new
-one. Then the client's task waits for whichever comes first: the answer, the client's disconnect, or the time for a
-heartbeat. The first heartbeat begins the response as a 200; what fails after that cannot be told as a status any more.
-So a plain response is cut off without its end, for the client to send the request again: then it gets the stored error
-at once. A stream ends with an error event.
+A client that disconnected and sends the same request again is reattached to its pending call. Any other request
+becomes a new call. The client's task then waits for the first of three: the answer, the client's disconnect, or the
+next heartbeat. The first heartbeat starts the response as a 200, so a later failure can no longer be reported as a
+status. A plain response is then cut off; the client retries and gets the stored error at once. A stream ends with an
+error event.
 """
 
 from __future__ import annotations
@@ -31,39 +31,43 @@ from ..client.streams import (
     stream_events,
     without_streaming,
 )
+from ..engine.digest import digest_of
+from ..engine.request import Request
 from ..errors import BatchError
-from .exchange import ClientGoneError, Exchange, RefusedError
+from .body_limiter import BodyLimiter, HeldBody
+from .exchange import ClientGoneError, Exchange, RefusedError, no_room
 from .heartbeat import HEARTBEAT_SECONDS, heartbeat_seconds
-from .pending_calls import GRACE_SECONDS, PendingCall, PendingCalls
+from .pending_call import Client, PendingCall
+from .pending_calls import GRACE_SECONDS, PendingCalls
+from .retries import Retries
 from .tally import Tally
 
 logger: logging.Logger = logging.getLogger("autobatcher")
 
 MAX_BODY_BYTES = 64_000_000
 BODY_SECONDS = 300.0
-"""How long a client may take to send a body: 64 MB at 2 Mbit/s."""
-
-BUSY_SECONDS = 10
-"""`Retry-After` in seconds when the proxy is full."""
+"""Time limit for receiving a body: 64 MB at 2 Mbit/s."""
 
 COMMENT, WHITE_SPACE = b": ping\n\n", b"\n"
-"""Heartbeats: what a reader of events skips, and what may stand before any JSON."""
+"""Heartbeats: a comment, which readers of events skip, and white space, which may precede any JSON."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class CallLimits:
-    """What the proxy takes, and how it treats clients that wait.
+    """Limits on requests, and how waiting clients are treated.
 
     Attributes:
         heartbeat_seconds: send a heartbeat to each client at least this often; 0 for none.
-        grace_seconds: how long the request of a client that went away is kept for it.
-        max_waiting: requests that may be pending; further ones are answered with a 503.
-        max_body_bytes, body_seconds: how large a body may be, and how long it may take to arrive.
+        grace_seconds: how long the request of a client that disconnected is kept.
+        max_waiting: maximum number of pending requests; further ones get a 503.
+        max_waiting_bytes: maximum size of all bodies that are being received or wait; further requests get a 503.
+        max_body_bytes, body_seconds: maximum size of a body, and maximum time to receive it.
     """
 
     heartbeat_seconds: float = HEARTBEAT_SECONDS
     grace_seconds: float = GRACE_SECONDS
     max_waiting: int = 20_000
+    max_waiting_bytes: int = 2_000_000_000
     max_body_bytes: int = MAX_BODY_BYTES
     body_seconds: float = BODY_SECONDS
 
@@ -72,7 +76,7 @@ class BatchedCalls:
     """Answers POST requests to batchable endpoints.
 
     Args:
-        forward_keys: a caller's own bearer token pays for its requests.
+        forward_keys: use each caller's own bearer token upstream.
     """
 
     def __init__(
@@ -80,53 +84,73 @@ class BatchedCalls:
     ) -> None:
         self._client = client
         self._pending_calls = pending_calls
+        self._retries = Retries(pending_calls)
+        self._bodies = BodyLimiter(limits.max_waiting_bytes)
         self._tally = tally
         self._limits = limits
         self._forward_keys = forward_keys
 
     async def __call__(self, exchange: Exchange) -> None:
-        """Answer one request; if its client goes away, keep the call for it."""
+        """Answer one request. If its client disconnects, keep the call for the grace period."""
+        held = HeldBody(self._bodies)
+        client = Client(exchange.peer, has_own_connection=exchange.has_own_connection)
         try:
-            endpoint = exchange.path
-            asked = await self._asked(endpoint, exchange)
-            call = self._pending_call(endpoint, asked, exchange)
+            asked = await self._asked(exchange.path, exchange, held)
+            call = await self._pending_call(exchange.path, asked, exchange, client, held)
         except ClientGoneError:
             return
         except RefusedError as refused:
+            held.release()  # draining the rest may take a while
             await exchange.refuse(refusal_parts(refused))
         except BatchError as error:
             await exchange.refuse(error_parts(error))
         else:
-            await self._serve(call, asked, exchange)
+            await self._serve(call, client, asked, exchange)
+        finally:
+            if client.call is None or client.call.held is not held:
+                held.release()
 
-    async def _asked(self, endpoint: str, exchange: Exchange) -> StreamRequest:
+    async def _asked(self, endpoint: str, exchange: Exchange, held: HeldBody) -> StreamRequest:
         limits = self._limits
-        body = await exchange.read_body(most_bytes=limits.max_body_bytes, most_seconds=limits.body_seconds)
+        body = await exchange.read_body(held, most_bytes=limits.max_body_bytes, most_seconds=limits.body_seconds)
         check_content_type(endpoint, exchange.headers.get("content-type", ""))
         if endpoint in STREAMED_ENDPOINTS:
             return without_streaming(body)
         return StreamRequest(body, wants_stream=False, include_usage=False)
 
-    def _pending_call(self, endpoint: str, asked: StreamRequest, exchange: Exchange) -> PendingCall:
-        """The call that this client left when it went away, or a new one."""
-        key = bearer_of(exchange.headers.get("authorization", "")) if self._forward_keys else None
-        caller = hashlib.sha256(exchange.headers.get("authorization", "").encode()).hexdigest()
-        call = self._pending_calls.reattach(endpoint, asked.body, caller)
+    async def _pending_call(
+        self, endpoint: str, asked: StreamRequest, exchange: Exchange, client: Client, held: HeldBody
+    ) -> PendingCall:
+        """The call that this client made before it disconnected, or with the same key; or a new one."""
+        authorization = exchange.headers.get("authorization", "")
+        api_key = bearer_of(authorization) if self._forward_keys else None
+        caller = hashlib.sha256(authorization.encode()).hexdigest()
+        digest = digest_of(endpoint, asked.body, caller.encode())
+        if name := exchange.headers.get("idempotency-key"):
+            key = (caller, name)
+            call = self._retries.with_key(key, digest, client)
+        else:
+            key = None
+            call = await self._retries.without_key(digest, client, exchange)
         if call is not None:
+            held.release()
             self._tally.reattached += 1
             return call
+        request = self._submit(endpoint, asked.body, api_key)
+        call = self._pending_calls.add(request, digest, client, key, held)
+        # Weak: the call holds the request, which holds this callback. A cycle would be work for the garbage collector.
+        request.notify(partial(self._on_outcome, weakref.ref(call)))
+        return call
+
+    def _submit(self, endpoint: str, body: bytes, api_key: str | None) -> Request:
         try:
             if not self._pending_calls.has_room():
                 raise anyio.WouldBlock
-            request = self._client.submit_nowait(endpoint, asked.body, api_key=key)
+            request = self._client.submit_nowait(endpoint, body, api_key=api_key)
         except anyio.WouldBlock:
-            message = "This proxy has no room for more requests that wait: try again later."
-            raise RefusedError(503, message, code="no_room", retry_after=BUSY_SECONDS) from None
+            raise no_room() from None
         self._tally.requests += 1
-        call = self._pending_calls.add(request, caller)
-        # Weakly: the call holds the request, which will hold this. No circles, nothing for the garbage collector.
-        request.notify(partial(self._on_outcome, weakref.ref(call)))
-        return call
+        return request
 
     def _on_outcome(self, reference: weakref.ref[PendingCall]) -> None:
         call = reference()
@@ -134,28 +158,30 @@ class BatchedCalls:
             self._tally.take(call.request, anyio.current_time() - call.created_at)
             self._pending_calls.on_outcome(call)
 
-    async def _serve(self, call: PendingCall, asked: StreamRequest, exchange: Exchange) -> None:
-        """Wait for the outcome, and answer. A client that goes away may come back to the call."""
+    async def _serve(self, call: PendingCall, client: Client, asked: StreamRequest, exchange: Exchange) -> None:
+        """Wait for the outcome, and answer. If the client disconnects, a retry can be reattached to the call."""
         is_delivered = was_cut_off = False
         try:
-            await self._wait(call, asked, exchange)
+            await self._wait(call, client, asked, exchange)
+            if exchange.peer.is_gone():
+                raise ClientGoneError  # its retry may be here already
             is_delivered = await _deliver(_outcome_parts(call, asked), asked, exchange)
             was_cut_off = not is_delivered
         except ClientGoneError:
             pass
         finally:
             if is_delivered:
-                self._pending_calls.finish(call)
+                self._pending_calls.finish(call, client)
             else:
-                self._pending_calls.detach(call, was_cut_off=was_cut_off)
+                self._pending_calls.detach(call, client, was_cut_off=was_cut_off)
 
-    async def _wait(self, call: PendingCall, asked: StreamRequest, exchange: Exchange) -> None:
-        """Wait for the outcome, with heartbeats meanwhile. Raises `ClientGoneError`."""
+    async def _wait(self, call: PendingCall, client: Client, asked: StreamRequest, exchange: Exchange) -> None:
+        """Wait for the outcome, sending heartbeats. Raises `ClientGoneError`."""
         silence = heartbeat_seconds(exchange.headers, self._limits.heartbeat_seconds)
-        if silence is None or exchange.is_http_1_0:  # HTTP/1.0 has no way to say that a response is cut off
+        if silence is None or exchange.is_http_1_0:  # HTTP/1.0 cannot signal that a response was cut off
             silence = float("inf")
         while True:
-            with trio.CancelScope(deadline=trio.current_time() + silence) as call.wait_scope:
+            with trio.CancelScope(deadline=trio.current_time() + silence) as client.wait_scope:
                 if call.request.is_settled:
                     return
                 await exchange.wait_until_gone()
@@ -167,13 +193,13 @@ class BatchedCalls:
             await exchange.write(COMMENT if asked.wants_stream else WHITE_SPACE)
 
 
-# No buffering: nginx would hold heartbeats back.
+# nginx must not buffer: it would hold heartbeats back.
 _BEGUN_JSON = {"content-type": "application/json", "cache-control": "no-store", "x-accel-buffering": "no"}
 _BEGUN_STREAM = {**_BEGUN_JSON, "content-type": CONTENT_TYPE}
 
 
 async def _deliver(parts: HttpParts, asked: StreamRequest, exchange: Exchange) -> bool:
-    """Tell the outcome; whether that could be done."""
+    """Send the outcome. False if it is an error that a response already begun cannot report."""
     has_failed = not 200 <= parts["status_code"] < 300
     if not exchange.has_begun:
         await exchange.respond(parts)
@@ -182,7 +208,7 @@ async def _deliver(parts: HttpParts, asked: StreamRequest, exchange: Exchange) -
     elif asked.wants_stream:
         await exchange.end(_error_event(parts["content"], exchange.path))
     else:
-        return False  # the server cuts off a response that was not ended
+        return False  # the server cuts off a response that does not end
     return True
 
 
@@ -200,7 +226,7 @@ def _outcome_parts(call: PendingCall, asked: StreamRequest) -> HttpParts:
 
 
 def _error_event(content: bytes, endpoint: str) -> bytes:
-    """An error inside a stream, as the SDKs of either language raise it."""
+    """An error event that the Python and Node SDKs raise."""
     try:
         error: Any = msgspec.json.decode(content)["error"]
     except (msgspec.MsgspecError, UnicodeDecodeError, KeyError, TypeError):
@@ -216,7 +242,7 @@ def bearer_of(authorization: str) -> str:
     """The caller's own key. Raises `RefusedError` (401) if there is none."""
     kind, _, key = authorization.partition(" ")
     if kind.lower() != "bearer" or not key.strip():
-        message = "This proxy forwards its callers' own keys: send yours as a bearer token (OPENAI_API_KEY)."
+        message = "This proxy uses its callers' own keys: send yours as a bearer token (OPENAI_API_KEY)."
         raise RefusedError(401, message, code="missing_api_key")
     return key.strip()
 
@@ -225,7 +251,7 @@ _KINDS = {401: "authentication_error", 502: "server_error", 503: "server_error"}
 
 
 def refusal_parts(refused: RefusedError, *, kind: str | None = None) -> HttpParts:
-    """The response that tells a refusal, OpenAI-shaped."""
+    """An OpenAI-shaped error response."""
     kind = kind or _KINDS.get(refused.status_code, "invalid_request_error")
     fields = {"message": refused.message, "type": kind, "param": None, "code": refused.code}
     headers = {"content-type": "application/json"}

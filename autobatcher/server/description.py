@@ -1,4 +1,4 @@
-"""The proxy's OpenAPI description: enough for tools and tests; what is in the bodies is OpenAI's to say. Pure."""
+"""The proxy's OpenAPI description, with only the required fields of each body. Pure."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ def description() -> dict[str, Any]:
         | {"parameters": [{"name": "model", "in": "path", "required": True, "schema": {"type": "string"}}]}
     }
     for path, what in {
-        "/health": "Says ok.",
+        "/health": "Whether the proxy is alive.",
         "/ready": "Whether the upstream accepts the key.",
-        "/metrics": "For Prometheus.",
-        "/status": "What is going on, as JSON.",
-        "/": "What is going on, as a page.",
+        "/metrics": "Metrics for Prometheus.",
+        "/status": "The state of the proxy, as JSON.",
+        "/": "The state of the proxy, as a live page.",
     }.items():
         paths[path] = {"get": _read(what)}
     return {"openapi": "3.1.0", "info": {"title": "autobatcher serve", "version": "1"}, "paths": paths}
@@ -46,10 +46,10 @@ def _batched(endpoint: str) -> dict[str, Any]:
     fields = {"model": {"type": "string"}, "stream": {"type": "boolean"}, **_REQUESTS[endpoint]}
     schema = {"type": "object", "required": ["model", *_REQUESTS[endpoint]], "properties": fields}
     return {
-        "summary": "Answered through a batch; takes as long as a batch takes.",
+        "summary": "Answered by a batch, so it takes as long as a batch.",
         "requestBody": {"required": True, "content": {"application/json": {"schema": schema}}},
         "responses": {
-            "200": {"description": "As OpenAI answers.", "content": {"application/json": {}, "text/event-stream": {}}},
+            "200": {"description": "OpenAI's response.", "content": {"application/json": {}, "text/event-stream": {}}},
             "default": {"description": "An error.", "content": {"application/json": {"schema": _ERROR}}},
         },
     }

@@ -1,4 +1,4 @@
-"""One HTTP exchange over ASGI: a request's body, within limits, and a response that may begin before it is known."""
+"""One HTTP exchange over ASGI: the request's body, within limits, and a response that may start before its end."""
 
 from __future__ import annotations
 
@@ -9,9 +9,11 @@ from typing import Any
 import trio
 
 from ..client.http_parts import HttpParts
+from .body_limiter import BUSY_SECONDS, HeldBody
+from .hypercorn.peer import PEER, Peer
 
 DRAINED_BYTES, DRAINED_SECONDS = 100_000_000, 5.0
-"""How much of a body that nobody wants is read, and for how long."""
+"""Limits for reading an unwanted body."""
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -19,15 +21,15 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 
 class ClientGoneError(Exception):
-    """The connection ended, or the client closed its half of it."""
+    """The client closed the connection, or its half of it."""
 
 
 class RefusedError(Exception):
-    """The request cannot be taken.
+    """The request is refused.
 
     Attributes:
-        status_code, message: what the client is told.
-        retry_after: seconds after which it may try again; None if that is no use.
+        status_code, message: of the response.
+        retry_after: seconds after which the client may retry; None if a retry cannot succeed.
     """
 
     def __init__(
@@ -40,19 +42,27 @@ class RefusedError(Exception):
         self.retry_after = retry_after
 
 
+_UNKNOWN = Peer()
+
+
 class Exchange:
-    """See the module.
+    """One request and its response.
 
     Attributes:
-        headers: of the request, names in lower case; a name that comes twice has both values, with a comma.
-        has_begun: whether a status is on its way to the client.
+        headers: of the request, names in lower case; repeated headers are joined with commas.
+        has_begun: whether the response has started.
+        has_own_connection: whether no other request shares the connection meanwhile, as in HTTP/2.
+        peer: the client, as far as the server knows it.
     """
 
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self.headers: Mapping[str, str] = _headers(scope)
         self.path: str = scope["path"]
+        self.has_own_connection: bool = not scope.get("http_version", "2").startswith("2")
         self.is_http_1_0: bool = scope.get("http_version") == "1.0"
         self.has_begun: bool = False
+        self.peer: Peer = scope.get("state", {}).get(PEER, _UNKNOWN)
+        self.peer.next_request()
         self._has_more_body = True
         self._receive = receive
         self._asgi_send = send
@@ -63,29 +73,34 @@ class Exchange:
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             raise ClientGoneError from None
 
-    async def read_body(self, *, most_bytes: int, most_seconds: float) -> bytes:
-        """The body, decompressed if it is gzip or deflate.
+    async def read_body(self, held: HeldBody, *, most_bytes: int, most_seconds: float) -> bytes:
+        """The whole body, decompressed if it is gzip or deflate. `held` grows with it.
 
         Raises:
-            RefusedError: 408, 413, 415 or 400.
-            ClientGoneError: if it never comes to its end.
+            RefusedError: 400, 408, 413, 415 or 503.
+            ClientGoneError: the client disconnected before the end of the body.
         """
         length = self.headers.get("content-length", "")
         if length.isdecimal() and int(length) > most_bytes:
             raise too_large(most_bytes)
         with trio.move_on_after(most_seconds) as limit:
-            body = await self._read_raw(most_bytes)
+            body = await self._read_raw(held, most_bytes)
         if limit.cancelled_caught:
             raise RefusedError(408, f"The body did not arrive within {most_seconds:.0f} seconds.")
-        return _decoded(body, self.headers.get("content-encoding", ""), most_bytes)
+        decoded = _decoded(body, self.headers.get("content-encoding", ""), most_bytes)
+        if not held.grow(max(len(decoded) - len(body), 0)):
+            raise no_room()
+        return decoded
 
-    async def _read_raw(self, most_bytes: int) -> bytes:
+    async def _read_raw(self, held: HeldBody, most_bytes: int) -> bytes:
         chunks, size = [], 0
         while self._has_more_body:
             chunks.append(await self._next_chunk())
             size += len(chunks[-1])
             if size > most_bytes:
                 raise too_large(most_bytes)
+            if not held.grow(len(chunks[-1])):
+                raise no_room()
         return b"".join(chunks)
 
     async def _next_chunk(self) -> bytes:
@@ -97,10 +112,10 @@ class Exchange:
         return chunk
 
     async def drain(self) -> None:
-        """Read what is left of the body and throw it away, within limits. Raises `ClientGoneError`.
+        """Read and discard the rest of the body, within limits. Raises `ClientGoneError`.
 
-        A connection that is answered before it was read is closed, by a reset if there are unread bytes. Then many
-        clients see no response, or send their next request into nothing.
+        The server closes a connection whose request was not read to the end, with a reset if bytes are unread. Many
+        clients would then lose the response, or their next request.
         """
         left = DRAINED_BYTES
         with trio.move_on_after(DRAINED_SECONDS):
@@ -108,7 +123,7 @@ class Exchange:
                 left -= len(await self._next_chunk())
 
     async def refuse(self, parts: HttpParts) -> None:
-        """Respond to a request whose body may not have been read."""
+        """Drain the request, then respond."""
         try:
             await self.drain()
             await self.respond(parts)
@@ -116,7 +131,7 @@ class Exchange:
             return
 
     async def wait_until_gone(self) -> None:
-        """Return when the client is gone. To be cancelled by whoever has news for it."""
+        """Return when the client is gone."""
         while (await self._receive())["type"] != "http.disconnect":
             pass
 
@@ -132,14 +147,19 @@ class Exchange:
         await self._send({"type": "http.response.body", "body": content, "more_body": False})
 
     async def respond(self, parts: HttpParts) -> None:
-        """A whole response at once."""
+        """Send a complete response."""
         length = {"content-length": str(len(parts["content"]))}
         await self.begin(parts["status_code"], {**parts["headers"], **length})
         await self.end(parts["content"])
 
 
+def no_room() -> RefusedError:
+    message = "Too many requests are waiting in this proxy. Try again later."
+    return RefusedError(503, message, code="no_room", retry_after=BUSY_SECONDS)
+
+
 def too_large(most_bytes: int) -> RefusedError:
-    return RefusedError(413, f"The request is larger than this proxy takes: {most_bytes:,} bytes (--max-body-bytes).")
+    return RefusedError(413, f"The body is larger than {most_bytes:,} bytes, this proxy's --max-body-bytes.")
 
 
 def _headers(scope: Scope) -> Mapping[str, str]:
@@ -154,12 +174,12 @@ _WINDOW_BITS = {"gzip": 31, "x-gzip": 31, "deflate": 15}
 
 
 def _decoded(body: bytes, encoding: str, most_bytes: int) -> bytes:
-    """A body without its content encoding; never more than so many bytes of it."""
+    """The body without its content encoding. Raises `RefusedError` beyond `most_bytes`."""
     encoding = encoding.strip().lower()
     if encoding in ("", "identity"):
         return body
     if encoding not in _WINDOW_BITS:
-        raise RefusedError(415, "This proxy takes bodies as they are, or with content-encoding gzip or deflate.")
+        raise RefusedError(415, "Unsupported content-encoding: use gzip, deflate or none.")
     content = b""
     while body:  # gzip may have several members
         inflater = zlib.decompressobj(_WINDOW_BITS[encoding])
@@ -170,6 +190,6 @@ def _decoded(body: bytes, encoding: str, most_bytes: int) -> bytes:
         if len(content) > most_bytes:
             raise too_large(most_bytes)
         if not inflater.eof:
-            raise RefusedError(400, f"The body is cut: its {encoding} has no end.")
+            raise RefusedError(400, f"The {encoding} body is truncated.")
         body = inflater.unused_data
     return content

@@ -1,33 +1,33 @@
-"""How often a client of the proxy gets a heartbeat: before it, or something in between, gives up on us. Pure."""
+"""The heartbeat interval of a client: short enough that neither it nor a load balancer times out. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
 HEARTBEAT_SECONDS = 50.0
-"""Between heartbeats where nobody asks for more: load balancers cut connections after 60 seconds of silence."""
+"""The default interval: load balancers cut connections after 60 seconds of silence."""
 
 LEAST_SECONDS = 0.25
-"""However impatient a client says it is: heartbeats cost work, and a client must not make us do nothing else."""
+"""The shortest interval: heartbeats cost work, and a client must not be able to demand too many."""
 
 NODE_SECONDS = 300.0
-"""Node's fetch (undici) gives up when no headers came for so long, whatever the SDK's timeout says."""
+"""Node's fetch (undici) gives up after this long without headers, whatever the SDK's timeout is."""
 
 EARLY_SECONDS = 10.0
-"""How long before a client would give up it gets its heartbeat; half of its patience, if that is short."""
+"""A heartbeat is sent this long before the client times out, or after half of its timeout if that is later."""
 
 PATIENCE_HEADERS = ("x-stainless-read-timeout", "x-stainless-timeout")
-"""What the official SDKs say, in seconds: Python's its read timeout, Node's the timeout of the call, if it has one."""
+"""Timeouts in seconds, sent by the official SDKs: Python's read timeout, and Node's timeout of the call."""
 
 _OF_NODE = ("node", "undici", "openai/js")
 
 
 def heartbeat_seconds(headers: Mapping[str, str], default: float) -> float | None:
-    """The seconds between two heartbeats of a client; None for no heartbeats.
+    """The seconds between heartbeats for a client; None for no heartbeats.
 
     Args:
         headers: of its request, names in lower case.
-        default: the longest time between heartbeats for any client; 0 for no heartbeats at all.
+        default: the longest interval, in seconds; 0 for no heartbeats.
     """
     if default <= 0:
         return None

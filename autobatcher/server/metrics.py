@@ -1,4 +1,4 @@
-"""`GET /metrics`: the report in Prometheus' words."""
+"""`GET /metrics`: the report in Prometheus' format."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from .tally import LATENCY_BUCKETS, Tally
 
 
 class Metrics:
-    """A registry of this proxy alone: nothing of the process's default one."""
+    """A registry with the metrics of this proxy, and none of the process's default registry."""
 
     def __init__(self, report: Report) -> None:
         self._report = report
         self._registry = CollectorRegistry()
-        self._registry.register(self)  # `collect` is all that it needs
+        self._registry.register(self)  # calls `collect`
 
     def text(self) -> bytes:
-        """What a scrape gets."""
+        """The body of the response."""
         return generate_latest(self._registry)
 
     def collect(self) -> Iterator[Metric]:
-        """What `CollectorRegistry` asks for at each scrape."""
+        """The metrics; called by `CollectorRegistry` at each scrape."""
         yield from _gauges(self._report)
         yield from _counters(self._report)
         yield _latency(self._report.tally)
@@ -33,10 +33,10 @@ class Metrics:
 def _gauges(report: Report) -> Iterator[Metric]:
     status = report.status()
     for name, key, help_text in (
-        ("queued_requests", "queued", "Requests in windows that are not submitted yet."),
+        ("queued_requests", "queued", "Requests not yet submitted in a batch."),
         ("waiting_requests", "waiting", "Requests without an outcome, queued ones included."),
-        ("active_batches", "active_batches", "Batches that the upstream works on."),
-        ("clients_away", "clients_away", "Requests whose client went away and may come back."),
+        ("active_batches", "active_batches", "Batches running upstream."),
+        ("clients_away", "clients_away", "Requests whose client disconnected and may return."),
     ):
         yield GaugeMetricFamily(f"autobatcher_{name}", help_text, value=status[key])
 
@@ -44,24 +44,24 @@ def _gauges(report: Report) -> Iterator[Metric]:
 def _counters(report: Report) -> Iterator[Metric]:
     tally = report.tally
     for name, help_text, value in (
-        ("requests", "Batchable requests that came.", tally.requests),
-        ("reattached", "Clients that came back to a call that they had left.", tally.reattached),
-        ("batches_submitted", "Batches that the upstream accepted.", report.progress.submitted_batches),
+        ("requests", "Batchable requests received.", tally.requests),
+        ("reattached", "Retries reattached to a pending call.", tally.reattached),
+        ("batches_submitted", "Batches accepted by the upstream.", report.progress.submitted_batches),
     ):
         yield CounterMetricFamily(f"autobatcher_{name}", help_text, value=value)
-    lines = CounterMetricFamily("autobatcher_lines", "Requests by outcome; 0: none from a batch.", labels=["status"])
+    lines = CounterMetricFamily("autobatcher_lines", "Requests by status; 0: no response.", labels=["status"])
     for status, count in sorted(tally.statuses.items()):
         lines.add_metric([str(status)], count)
     yield lines
-    tokens = CounterMetricFamily("autobatcher_tokens", "Tokens that answers told of.", labels=["kind"])
+    tokens = CounterMetricFamily("autobatcher_tokens", "Tokens by the usage of answers.", labels=["kind"])
     tokens.add_metric(["input"], tally.input_tokens)
     tokens.add_metric(["output"], tally.output_tokens)
     yield tokens
-    ends = CounterMetricFamily("autobatcher_batches_ended", "Batches by how they ended.", labels=["status"])
+    ends = CounterMetricFamily("autobatcher_batches_ended", "Batches by final status.", labels=["status"])
     for how, count in sorted(report.batch_ends.items()):
         ends.add_metric([how], count)
     yield ends
-    calls = CounterMetricFamily("autobatcher_upstream_calls", "Answers of the upstream.", labels=["call", "status"])
+    calls = CounterMetricFamily("autobatcher_upstream_calls", "Responses of the upstream.", labels=["call", "status"])
     for (call, code), count in sorted(report.upstream_calls.items()):
         calls.add_metric([call, str(code)], count)
     yield calls

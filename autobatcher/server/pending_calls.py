@@ -1,8 +1,9 @@
-"""Calls of the proxy that have no answer yet, or whose client went away before it was told.
+"""Calls of the proxy without an answer, or whose client disconnected before it got one.
 
-A batch takes longer than many a client waits. A client that goes away, for whatever reason, and sends the same request
-again is reattached to its pending call: to the batch that runs, or to the answer that is there. Only a call without a
-client can be reattached to, so identical requests of different clients are never merged.
+A batch takes longer than many clients wait. A client that disconnects and sends the same request again is reattached to
+its pending call: to the running batch, or to the stored answer. Only a call without a client can be reattached to, so
+identical requests from different clients are never merged. Requests with the same idempotency key are one request:
+their clients share a call.
 """
 
 from __future__ import annotations
@@ -10,57 +11,37 @@ from __future__ import annotations
 import heapq
 import itertools
 import math
-from collections import defaultdict, deque
+from collections import deque
+from functools import partial
 
 import anyio
-import trio
 from anyio.abc import TaskStatus
 
-from ..engine.digest import digest_of
-from ..engine.request import Request
+from ..engine.request import Answer, Request
+from .body_limiter import HeldBody
+from .equal_calls import EqualCalls
+from .pending_call import Client, PendingCall
 
 GRACE_SECONDS = 300.0
-"""How long a call is kept for a client that went away. Those that come back do so within seconds or a few minutes."""
+"""How long a call is kept after its client disconnected. Retries arrive within seconds or a few minutes."""
 
 CUT_OFF_SECONDS = 60.0
-"""At least this long for a client whose response we cut off: after its back-off it comes back for the stored error."""
+"""The least grace period after a response was cut off: the client's retry gets the stored error after its back-off."""
+
+READ_SECONDS = 2.0
+"""A call is withdrawn only after the event loop ran for this long: after a pause of the process, retries that wait in
+the sockets are read first."""
+
+LATE_SECONDS = 0.5
+"""A timer that fires this late means that the process was paused, or too busy to read its sockets."""
 
 RESUMED_AT_ONCE = 50
-"""Clients that are resumed in one pass of the event loop. The answers of a batch come together, and sending each takes
-0.2 ms."""
+"""Clients resumed in one pass of the event loop. The answers of a batch arrive together, and each takes 0.2 ms to
+send."""
 
 
-class PendingCall:
-    """One request in the engine, and the client that made it.
-
-    Attributes:
-        caller: what tells that client from others.
-        created_at: when the call was made, on the event loop's clock.
-        expires_at: when it is given up; infinity while a client waits.
-        wait_scope: the scope in which a client waits; cancelled to resume it.
-    """
-
-    __slots__ = ("__weakref__", "_digest", "caller", "created_at", "expires_at", "request", "wait_scope")
-
-    def __init__(self, request: Request, caller: str) -> None:
-        self.request: Request = request
-        self.caller: str = caller
-        self.created_at: float = anyio.current_time()
-        self.expires_at: float = math.inf
-        self.wait_scope: trio.CancelScope | None = None
-        self._digest: bytes | None = None
-
-    def resume(self) -> None:
-        """Let the waiting client go on, if there is one."""
-        if self.wait_scope is not None:
-            self.wait_scope.cancel()
-
-    @property
-    def digest(self) -> bytes:
-        """Equal for the same request of the same caller."""
-        if self._digest is None:
-            self._digest = digest_of(self.request.endpoint, self.request.body, self.caller.encode())
-        return self._digest
+_Expiration = tuple[float, int, float, PendingCall]
+"""When, in which order, how many seconds are left then, and of which call."""
 
 
 class PendingCalls:
@@ -68,73 +49,138 @@ class PendingCalls:
 
     Args:
         grace_seconds: how long a call without a client is kept.
-        most: how many calls may be pending.
+        most: maximum number of pending calls.
+
+    Attributes:
+        equal: the calls without an idempotency key, by digest.
     """
 
     def __init__(self, *, grace_seconds: float = GRACE_SECONDS, most: int) -> None:
+        self.equal: EqualCalls = EqualCalls()
         self._grace_seconds = grace_seconds
         self._most = most
         self._count = 0
-        self._detached: defaultdict[bytes, dict[PendingCall, None]] = defaultdict(dict)  # the first to go is the first
-        self._expirations: list[tuple[float, int, PendingCall]] = []  # a heap, by time
+        self._keyed: dict[tuple[str, str], PendingCall] = {}
+        self._expirations: list[_Expiration] = []  # a heap, by time
         self._order = itertools.count()
         self._has_expirations = anyio.Event()
         self._to_resume: deque[PendingCall] = deque()
         self._has_answers = anyio.Event()
-        self._is_running = False  # some servers have no lifespan, and so nobody calls `run`
+        self._is_running = False  # a server without lifespan support does not call `run`
 
     def __len__(self) -> int:
         return self._count
 
     def has_room(self) -> bool:
-        """Whether another call may become pending. An answer that no client has come back for makes room for it."""
+        """Whether another call may become pending. Gives up the oldest answer that no client has claimed if needed."""
         if self._count >= self._most:
-            detached = (call for expires_at, _, call in self._expirations if call.expires_at == expires_at)
-            oldest = next((call for call in detached if call.request.is_settled), None)
+            expiring = (call for expires_at, _, _, call in self._expirations if call.expires_at == expires_at)
+            oldest = next((call for call in expiring if call.request.is_settled), None)
             if oldest is not None:
                 self._give_up(oldest)
         return self._count < self._most
 
     @property
     def detached_count(self) -> int:
-        """How many calls have no client."""
-        return sum(len(calls) for calls in self._detached.values())
+        """Number of calls without a client."""
+        return self.equal.free_count + sum(not call.clients for call in self._keyed.values())
 
-    def add(self, request: Request, caller: str) -> PendingCall:
-        """A client waits for this request, which is in the engine already."""
+    def add(
+        self,
+        request: Request,
+        digest: bytes,
+        client: Client,
+        key: tuple[str, str] | None = None,
+        held: HeldBody | None = None,
+    ) -> PendingCall:
+        """Add a call for a request that was submitted to the engine."""
+        call = PendingCall(request, digest, key, held)
+        call.attach(client)
         self._count += 1
-        return PendingCall(request, caller)
-
-    def detach(self, call: PendingCall, *, was_cut_off: bool = False) -> None:
-        """The client is gone, and may come back within the grace period; if we cut it off, it will."""
-        if call.request.give_back():  # to a journal, which keeps it for longer than we would
-            self._count -= 1
-            return
-        grace = max(self._grace_seconds, CUT_OFF_SECONDS) if was_cut_off else self._grace_seconds
-        call.expires_at = anyio.current_time() + grace
-        self._detached[call.digest][call] = None
-        heapq.heappush(self._expirations, (call.expires_at, next(self._order), call))
-        self._has_expirations.set()
-
-    def reattach(self, endpoint: str, body: bytes, caller: str) -> PendingCall | None:
-        """The call of a client that went away and has sent the same request again; None if there is none."""
-        if not self._detached:
-            return None
-        digest = digest_of(endpoint, body, caller.encode())
-        if digest not in self._detached:
-            return None
-        call = next(iter(self._detached[digest]))
-        self._discard_detached(call)
+        if key is None:
+            self.equal.add(call)
+        else:
+            self._keyed[key] = call
         return call
 
-    def finish(self, call: PendingCall) -> None:
-        """The client has its answer."""
-        self._count -= 1
+    def detach(self, call: PendingCall, client: Client, *, was_cut_off: bool = False) -> None:
+        """The client is gone. A waiting retry takes its call over; else keep the call for the grace period."""
+        call.clients.remove(client)
+        if not call.clients:
+            self._keep(call, was_cut_off=was_cut_off)
+
+    def _keep(self, call: PendingCall, *, was_cut_off: bool) -> None:
+        if call.key is None and self._hand_over(call):
+            return
+        if call.request.give_back():  # the journal keeps the answer, for longer than the grace period
+            self._forget(call)
+            return
+        if call.key is None:
+            self.equal.free(call)
+        self._expire(call, max(self._grace_seconds, CUT_OFF_SECONDS) if was_cut_off else self._grace_seconds)
+
+    def _hand_over(self, call: PendingCall) -> bool:
+        successor = self.equal.next_waiting(call.digest)
+        if successor is None:
+            return False
+        call.attach(successor)
+        successor.resume()
+        return True
+
+    def _expire(self, call: PendingCall, seconds: float) -> None:
+        """Withdraw the call after so many seconds, of which the last ones begin once a timer has fired."""
+        last = min(READ_SECONDS, seconds / 2)
+        self._push(call, anyio.current_time() + seconds - last, last)
+
+    def _push(self, call: PendingCall, expires_at: float, last: float) -> None:
+        call.expires_at = expires_at
+        heapq.heappush(self._expirations, (expires_at, next(self._order), last, call))
+        self._has_expirations.set()
+
+    def reattach(self, digest: bytes, client: Client) -> PendingCall | None:
+        """Give a retry the call of its disconnected client; None if there is none."""
+        call = self.equal.take_free(digest)
+        if call is not None:
+            call.expires_at = math.inf
+            call.attach(client)
+        return call
+
+    def join(self, key: tuple[str, str], client: Client) -> PendingCall | None:
+        """The call with this idempotency key, with a further client; None if there is none."""
+        call = self._keyed.get(key)
+        if call is not None:
+            call.expires_at = math.inf
+            call.attach(client)
+        return call
+
+    def with_key(self, key: tuple[str, str]) -> PendingCall | None:
+        """The call with this idempotency key; None if there is none."""
+        return self._keyed.get(key)
+
+    def finish(self, call: PendingCall, client: Client) -> None:
+        """The answer was sent. With an idempotency key, a good one is kept for the grace period."""
+        call.clients.remove(client)
+        if call.clients:
+            return
+        if call.key is not None and _has_succeeded(call.request):
+            self._expire(call, self._grace_seconds)
+            return
+        self._forget(call)
+        if call.key is None and client.has_own_connection and client.peer.on_unread(partial(self._on_unread, call)):
+            self.equal.deliver(call, client)
+
+    def _on_unread(self, call: PendingCall, was_unread: bool) -> None:
+        """The client closed its connection without reading the answer: it gave up, and may come back."""
+        self.equal.forget_delivery(call)
+        if was_unread:
+            self._count += 1
+            self.equal.add(call)
+            self._keep(call, was_cut_off=False)
 
     def on_outcome(self, call: PendingCall) -> None:
-        """The request has an outcome: resume the client in its turn."""
+        """The request has an outcome: resume its clients, in turn."""
         if call.expires_at < math.inf and call.request.give_back():
-            self._remove(call)
+            self._forget(call)
         elif self._is_running:
             self._to_resume.append(call)
             self._has_answers.set()
@@ -142,7 +188,7 @@ class PendingCalls:
             call.resume()
 
     async def run(self, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
-        """Resume clients, and give up calls that expire, until cancelled."""
+        """Resume clients and withdraw expired calls, until cancelled."""
         self._is_running = True
         try:
             async with anyio.create_task_group() as nursery:
@@ -155,7 +201,7 @@ class PendingCalls:
 
     async def _resume_in_turn(self) -> None:
         while True:
-            await self._has_answers.wait()  # a checkpoint for others, even if there are more to resume
+            await self._has_answers.wait()  # always a checkpoint, so that other tasks run
             self._resume_some(RESUMED_AT_ONCE)
             if not self._to_resume:
                 self._has_answers = anyio.Event()
@@ -167,27 +213,38 @@ class PendingCalls:
     async def _give_up_in_time(self) -> None:
         while True:
             self._has_expirations = anyio.Event()
-            self._give_up_until(anyio.current_time())
-            deadline = self._expirations[0][0] if self._expirations else float("inf")
+            deadline = self._expirations[0][0] if self._expirations else math.inf
             with anyio.CancelScope(deadline=deadline):
                 await self._has_expirations.wait()
+            self._give_up_until(anyio.current_time())
 
     def _give_up_until(self, now: float) -> None:
         while self._expirations and self._expirations[0][0] <= now:
-            expires_at, _, call = heapq.heappop(self._expirations)
-            if call.expires_at == expires_at:  # or it was reattached to, and perhaps detached again
+            expires_at, _, last, call = heapq.heappop(self._expirations)
+            if call.expires_at != expires_at:
+                continue  # reattached meanwhile
+            if now - expires_at > LATE_SECONDS:
+                self._push(call, now + READ_SECONDS, 0.0)
+            elif last > 0.0:
+                self._push(call, now + last, 0.0)
+            else:
                 self._give_up(call)
 
     def _give_up(self, call: PendingCall) -> None:
-        self._remove(call)
+        self._forget(call)
         call.request.withdraw()
 
-    def _remove(self, call: PendingCall) -> None:
-        self._discard_detached(call)
-        self._count -= 1
-
-    def _discard_detached(self, call: PendingCall) -> None:
+    def _forget(self, call: PendingCall) -> None:
         call.expires_at = math.inf
-        del self._detached[call.digest][call]
-        if not self._detached[call.digest]:
-            del self._detached[call.digest]
+        self._count -= 1
+        if call.held is not None:
+            call.held.release()
+        if call.key is None:
+            self.equal.discard(call)
+        else:
+            del self._keyed[call.key]
+
+
+def _has_succeeded(request: Request) -> bool:
+    outcome = request.settled_as
+    return isinstance(outcome, Answer) and outcome.status_code < 400

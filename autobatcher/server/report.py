@@ -1,4 +1,4 @@
-"""What is going on in a proxy: what its page shows and its metrics tell. No prompt, answer or key is in it."""
+"""The state of a proxy, for its page and its metrics. It holds no prompt, answer or key."""
 
 from __future__ import annotations
 
@@ -21,10 +21,11 @@ _OPERATIONS = (("/files", "files"), ("/batches", "batches"), ("/cancel", "cancel
 
 @dataclass(frozen=True, kw_only=True)
 class Prices:
-    """What tokens cost in real time, in dollars for a million, and which part of it a batch saves.
+    """Real-time prices, and the fraction that a batch saves.
 
     Attributes:
-        input, output: None if nobody said; then only the part is shown.
+        input, output: dollars per million tokens; None if unknown. With both unknown only the fraction is shown.
+        saving: the fraction of the real-time price that a batch saves.
     """
 
     input: float | None = None
@@ -32,7 +33,7 @@ class Prices:
     saving: float = 0.5
 
     def saved(self, tally: Tally) -> float | None:
-        """The dollars that were not spent."""
+        """Dollars saved; None if no price is known."""
         if self.input is None and self.output is None:
             return None
         full = tally.input_tokens * (self.input or 0.0) + tally.output_tokens * (self.output or 0.0)
@@ -40,14 +41,14 @@ class Prices:
 
 
 def shown_url(url: Any) -> str:
-    """A base URL as anybody may see it: without user and password."""
+    """A base URL without user and password."""
     return str(url.copy_with(username="", password="")) if url.userinfo else str(url)
 
 
 class Report:
-    """Folded from lifecycle events, the tally, and the upstream's answers.
+    """State folded from lifecycle events, the tally, and the upstream's responses.
 
-    Give `take_event` each event of the client (`batch_event_handler`), or no batches are shown.
+    Pass each event of the client (`batch_event_handler`) to `take_event`, or no batches are shown.
     """
 
     def __init__(self, prices: Prices | None = None) -> None:
@@ -61,7 +62,7 @@ class Report:
         self._pending_calls: PendingCalls | None = None
 
     def watch(self, client: BatchOpenAI, pending_calls: PendingCalls) -> None:
-        """Look at these from now on, and at what the upstream answers to that client."""
+        """Report on these, and on the upstream's responses to that client."""
         self._client, self._pending_calls = client, pending_calls
         client.event_hooks["response"].append(self._take_response)
 
@@ -72,7 +73,7 @@ class Report:
         self.upstream_calls[(f"{response.request.method} {name}", response.status_code)] += 1
 
     def take_event(self, fields: dict[str, Any]) -> None:
-        """A lifecycle event of the client happened."""
+        """Take a lifecycle event of the client."""
         event = events.parse(fields)
         self.progress.take(event, self.progress.seconds)
         match event:
@@ -89,7 +90,7 @@ class Report:
                 self.batch_ends["cancelled by us"] += 1
 
     def status(self) -> dict[str, Any]:
-        """The whole picture as JSON types."""
+        """The state as JSON types."""
         now, tally = self.progress.seconds, self.tally
         statistics = self._client.batch_statistics() if self._client is not None else None
         return {

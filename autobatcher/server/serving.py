@@ -11,24 +11,24 @@ from typing import Any
 import trio
 
 from ..client.openai import BatchOpenAI
-from .file_limit import raise_file_limit
+from .file_limit import raise_file_limit, room_for_clients
 from .hypercorn.worker import make_config, run_worker
 
 YOUNG_OBJECTS = 50_000
-"""How many new objects the garbage collector looks at by itself, which takes it 10 to 20 ms. Never at older ones:
-thousands of requests that wait for hours are a million of them, and a walk through all of those took 0.5 s."""
+"""The threshold of the youngest generation; a collection takes 10 to 20 ms. Older generations are not collected
+automatically: thousands of waiting requests are a million objects, and a full collection took 0.5 s."""
 
 NEVER = 10**9
 
 LOOK_SECONDS = 5.0
-"""How often we look whether there is time for older objects."""
+"""Interval between checks whether to collect older objects."""
 
 FEW_BLOCKS = 150_000
-"""Of memory, more than at the start: a walk through as many takes less than 50 ms. (A request that waits has 200.)"""
+"""Memory blocks beyond those at start: with fewer, a full collection takes less than 50 ms. A request has 200."""
 
 MOST_COLLECTIONS = 200
-"""Of new objects, after which older ones are looked at even while there are many: ten million objects, which hardly
-any are garbage of, since neither requests nor connections leave circles behind. So this is for what we overlooked."""
+"""Young collections, some ten million objects, after which a full one runs whatever it costs. Neither requests nor
+connections leave reference cycles, so this only catches what we overlooked."""
 
 
 async def serve(
@@ -39,17 +39,18 @@ async def serve(
     stop: trio.Event,
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
-    """Serve `app` (see `create_app`) and run `client` around it, until `stop` is set.
+    """Serve `app` (see `create_app`) with `client` open around it, until `stop` is set.
 
-    Then nothing more is accepted; requests that wait are answered with a 503; active batches are cancelled upstream
-    or left alone, as the client was told; all of that within `engine.batch.SHUTDOWN_SECONDS`.
+    Shutdown takes at most `engine.batch.SHUTDOWN_SECONDS`: the proxy stops accepting connections, answers waiting
+    requests with a 503, and cancels active batches upstream or leaves them running, as the client is configured.
 
-    Cancelled: connections are cut; batches are still cancelled upstream or left alone, as above.
+    Cancelled: connections are cut. Batches are still cancelled upstream or left running, as configured.
     """
-    raise_file_limit()
+    room = room_for_clients(raise_file_limit())
     calm_garbage_collection()
     async with client, trio.open_nursery() as nursery:
-        await nursery.start(partial(run_worker, app, make_config(), sockets, stop=stop.wait))
+        worker = partial(run_worker, app, make_config(), sockets, stop=stop.wait, most_connections=room.connections)
+        await nursery.start(worker)
         nursery.start_soon(collect_garbage, stop)
         task_status.started()
         await stop.wait()
@@ -57,14 +58,14 @@ async def serve(
 
 
 def calm_garbage_collection() -> None:
-    """Let only new objects be looked at, and what start-up made never."""
+    """Collect young objects only, and never those made at start-up."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(YOUNG_OBJECTS, NEVER, NEVER)
 
 
 async def collect_garbage(stop: trio.Event) -> None:
-    """Look at older objects when there are few, until `stop` is set."""
+    """Collect older objects while there are few, until `stop` is set."""
     at_start = sys.getallocatedblocks()
     while not stop.is_set():
         with trio.move_on_after(LOOK_SECONDS):

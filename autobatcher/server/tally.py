@@ -1,4 +1,4 @@
-"""What went through the proxy: a running count."""
+"""Running counts of the proxy's requests."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ class _Body(msgspec.Struct):
 _decode_usage = msgspec.json.Decoder(_Body).decode
 
 LATENCY_BUCKETS = (1.0, 10.0, 60.0, 300.0, 900.0, 3600.0, 10_800.0, 43_200.0, 86_400.0)
-"""Seconds that a request waited: from a blink to a day."""
+"""Upper bounds in seconds, up to a day."""
 
 
 @dataclass
 class Tally:
-    """Counts of batchable requests, by how they ended, and of the tokens that were told in their answers.
+    """Counts of batchable requests by outcome, and of the tokens in their answers.
 
     Attributes:
-        reattached: how often a client came back to a call that it had left.
-        statuses: outcomes by HTTP status; 0 for those that no batch answered.
-        waited: outcomes by the least of `LATENCY_BUCKETS` that they took no longer than; infinity for the others.
-        seconds: how long all of them waited together.
+        reattached: how many retries were reattached to a pending call.
+        statuses: outcomes by HTTP status; 0 for requests without a response.
+        waited: outcomes by latency bucket; infinity for those above the last one.
+        seconds: total time that all requests waited.
     """
 
     requests: int = 0
@@ -50,7 +50,7 @@ class Tally:
     waited: Counter[float] = field(default_factory=Counter)
 
     def take(self, request: Request, seconds: float) -> None:
-        """A request has its outcome, so many seconds after it came."""
+        """Count the outcome of a request that waited for `seconds`."""
         self.seconds += seconds
         self.waited[next((bucket for bucket in LATENCY_BUCKETS if seconds <= bucket), float("inf"))] += 1
         try:

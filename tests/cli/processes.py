@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -28,6 +29,19 @@ def environment(**variables: str) -> dict[str, str]:
     }
 
 
+@contextmanager
+def default_signals() -> Iterator[None]:
+    """For processes that are started meanwhile: SIGINT and SIGHUP are not ignored, as they are under `nohup ... &`."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGHUP)}
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
 def run(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
     """Run a command to its end, off a terminal."""
     return subprocess.run(
@@ -43,14 +57,16 @@ def run(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
 @contextmanager
 def started(*arguments: str, **variables: str) -> Iterator[subprocess.Popen[str]]:
     """A command that runs while the block does, and is killed after it if it still does."""
-    with subprocess.Popen(
-        [*COMMAND, *arguments],
-        env=environment(**variables),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as process:
+    with default_signals():
+        process = subprocess.Popen(
+            [*COMMAND, *arguments],
+            env=environment(**variables),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+    with process:
         try:
             yield process
         finally:

@@ -12,7 +12,8 @@ import openai
 import pytest
 
 from autobatcher import BatchOpenAI
-from autobatcher.cli.emulate import how_to_use, is_loopback
+from autobatcher.cli.emulate import how_to_use
+from autobatcher.cli.loopback import is_loopback
 
 from .processes import find_url, read_until, run, started
 

@@ -419,7 +419,7 @@ def test_reconcile_reads_what_ended_and_finds_what_nobody_heard_of(
         assert main(["results", "--journal", str(journal), "--json"]) == 0
         assert [row["status_code"] for row in as_json(capsys)] == [200, 200, 200]
         assert main(["reconcile", *flags]) == 0
-        assert "nothing to reconcile" in as_text(capsys)
+        assert "Nothing to reconcile" in as_text(capsys)
 
         with asker(upstream, str(journal), "3", "fails") as process:  # its rerun is given them, and pays nothing
             assert process.wait(20) == 3

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
+import pty
 import re
 import signal
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -17,7 +20,7 @@ import httpx
 import pytest
 
 from autobatcher.cli import main
-from tests.cli.processes import emulator, find_url, read_until, started
+from tests.cli.processes import COMMAND, default_signals, emulator, environment, find_url, read_until, started
 
 END_SECONDS = 20
 QUICK = ("--batch-window", "0.2", "--poll-interval", "0.2")
@@ -87,7 +90,7 @@ def test_serve_answers_and_tells_events_as_sorted_json_lines() -> None:
 
 
 @pytest.mark.parametrize("second_signal", [False, True])
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_signal_answers_what_waits_cancels_upstream_and_exits_0(
     number: signal.Signals, second_signal: bool, slow_upstream: str
 ) -> None:
@@ -101,6 +104,59 @@ def test_a_signal_answers_what_waits_cancels_upstream_and_exits_0(
         assert not still_running(slow_upstream)
         if not second_signal:
             assert {result.status_code for result in results if isinstance(result, httpx.Response)} == {503}
+
+
+@pytest.mark.proves("faults", "the terminal of a command with paid work is closed")
+def test_a_closed_terminal_cancels_upstream_as_a_signal_does(slow_upstream: str) -> None:
+    ours, theirs = pty.openpty()
+    command = [*COMMAND, "serve", "--port", "0", "--base-url", slow_upstream, "--api-key", "k", *QUICK]
+    # A session of its own, whose terminal this is: the kernel sends SIGHUP when it is closed.
+    take_terminal = (
+        f"import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); os.execv({command[0]!r}, {command!r})"
+    )
+    with (
+        default_signals(),
+        subprocess.Popen(
+            [sys.executable, "-c", take_terminal],
+            env=environment(),
+            stdin=theirs,
+            stdout=theirs,
+            stderr=theirs,
+            start_new_session=True,
+        ) as process,
+    ):
+        os.close(theirs)
+        text = ""
+        while "/v1 ->" not in text:
+            text += os.read(ours, 65536).decode(errors="replace")
+        url = find_url(text).removesuffix("/v1")
+        with ask_in_background(url, 3) as results:
+            while httpx.get(f"{url}/status").json()["active_batches"] < 1:
+                os.read(ours, 65536)
+            os.close(ours)
+            assert process.wait(END_SECONDS) == 0
+    assert [result.status_code for result in results] == [503] * 3
+    assert not still_running(slow_upstream)
+
+
+@pytest.mark.proves("faults", "the proxy may open few files, and more clients come than that")
+def test_clients_beyond_the_limit_of_open_files_are_refused_and_the_others_answered(quick_upstream: str) -> None:
+    flags = ("serve", "--port", "0", "--base-url", quick_upstream, "--api-key", "k", "--batch-window", "5")
+    command = ["sh", "-c", 'ulimit -n 100 && exec "$@"', "sh", *COMMAND, *flags]
+    with subprocess.Popen(
+        command, env=environment(), stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
+    ) as process:
+        try:
+            told = read_until(process, "stderr", "/v1 ->")
+            assert "--max-waiting is lowered to 44" in told
+            with ask_in_background(find_url(told).removesuffix("/v1"), 150) as results:
+                pass
+        finally:
+            process.terminate()
+        _, log = process.communicate(timeout=END_SECONDS)
+    assert len(results) == 150
+    assert {result.status_code for result in results} == {200, 503}
+    assert "Traceback" not in log
 
 
 def test_batches_are_left_running_if_so_told() -> None:

@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import signal
+from collections.abc import Iterator
 
 import pytest
 import trio
 
 from autobatcher.cli.signals import run_until_signalled
+from tests.cli.processes import default_signals
 
 pytestmark = pytest.mark.real_time
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.fixture(autouse=True)
+def not_ignored() -> Iterator[None]:
+    with default_signals():
+        yield
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_the_first_signal_asks_and_is_told(number: signal.Signals) -> None:
     ended = []
 
@@ -36,6 +44,16 @@ def test_the_second_signal_cancels() -> None:
             await trio.sleep_forever()
 
     assert trio.run(run_until_signalled, work) is signal.SIGTERM
+
+
+def test_a_hangup_that_is_ignored_as_under_nohup_stays_ignored() -> None:
+    async def work(stop: trio.Event) -> None:
+        signal.raise_signal(signal.SIGHUP)
+        await trio.sleep(0.05)
+        assert not stop.is_set()
+
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    assert trio.run(run_until_signalled, work) is None
 
 
 def test_without_a_signal_there_is_none_and_handlers_are_put_back() -> None:

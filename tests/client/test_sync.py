@@ -414,6 +414,7 @@ from autobatcher import BatchOpenAISync
 from autobatcher.emulator import Emulator
 
 emulator = Emulator(clock=time.monotonic, batch_seconds=100)
+signal.signal(signal.SIGINT, signal.default_int_handler)  # it is ignored under `nohup ... &`
 
 def interrupt(event):
     if event["event"] == "batch_submitted":

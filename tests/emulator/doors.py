@@ -1,4 +1,4 @@
-"""How the tests reach an emulator: the real SDK, in memory, and short ways to say the usual."""
+"""The SDK and httpx on an emulator in memory, and shortcuts for common requests."""
 
 from __future__ import annotations
 

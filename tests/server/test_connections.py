@@ -110,18 +110,18 @@ async def test_requests_may_come_byte_by_byte() -> None:
             assert (await answer(stream)).startswith(b"HTTP/1.1 200")
 
 
-@pytest.mark.parametrize("goodbye", ["close", "half", "reset"])
-async def test_a_client_that_goes_away_while_it_waits_is_noticed_at_once(goodbye: str) -> None:
+@pytest.mark.parametrize("ending", ["close", "half", "reset"])
+async def test_a_client_that_goes_away_while_it_waits_is_noticed_at_once(ending: str) -> None:
     with trio.fail_after(LIMIT):
         async with open_proxy(emulator={"batch_seconds": 60}) as proxy:
             stream = await connect(proxy)
             await stream.send_all(call())
             await until(proxy, "waiting", 1)
-            if goodbye == "half":
+            if ending == "half":
                 await stream.send_eof()
-            elif goodbye == "reset":
+            elif ending == "reset":
                 stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
-            if goodbye != "half":
+            if ending != "half":
                 await stream.aclose()
             with trio.fail_after(2):
                 await until(proxy, "clients_away", 1)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 
-from autobatcher.server.file_limit import limits_to_try, raise_file_limit
+from autobatcher.server.file_limit import FileRoom, limits_to_try, raise_file_limit, room_for_clients
 
 UNLIMITED = 2**63 - 1
 
@@ -44,10 +46,27 @@ class System:
 )
 def test_the_limit_becomes_the_highest_that_is_granted(soft: int, hard: int, most: int, then: int) -> None:
     system = System(soft, hard, most)
-    raise_file_limit(system)
+    limit = raise_file_limit(system)
     assert (system.soft, system.hard) == (then, hard)
+    assert limit == (math.inf if then == UNLIMITED else then)
 
 
 def test_only_higher_limits_are_tried_and_the_highest_first() -> None:
     tried = list(limits_to_try(10_240, 100_000, unlimited=UNLIMITED))
     assert tried == [100_000, 65_536]
+
+
+@pytest.mark.parametrize(
+    ("limit", "room"),
+    [
+        (math.inf, FileRoom()),
+        (1_048_576, FileRoom(1_048_512, 1_048_012)),
+        (1024, FileRoom(960, 840)),
+        (100, FileRoom(50, 44)),
+        (40, FileRoom(20, 18)),
+    ],
+)
+def test_some_files_are_reserved_and_some_connections_are_for_requests_that_are_refused(
+    limit: float, room: FileRoom
+) -> None:
+    assert room_for_clients(limit) == room

@@ -21,9 +21,12 @@ import pytest
 import trio
 
 from autobatcher.emulator import FaultPlan, LineFault
+from autobatcher.engine.digest import digest_of
 from autobatcher.engine.request import Request
 from autobatcher.server import CallLimits
 from autobatcher.server.heartbeat import heartbeat_seconds
+from autobatcher.server.hypercorn.peer import Peer
+from autobatcher.server.pending_call import Client, PendingCall
 from autobatcher.server.pending_calls import RESUMED_AT_ONCE, PendingCalls
 from tests.harness import wait_for_event
 from tests.server.proxies import Proxy, on_real_trio, open_proxy
@@ -39,7 +42,7 @@ def body(text: str = "hello", **fields: Any) -> dict[str, Any]:
     return {"model": "m", "messages": [{"role": "user", "content": text}], **fields}
 
 
-# ---- how long is silence borne: pure ----
+# ---- heartbeat intervals: pure ----
 
 
 @pytest.mark.parametrize(
@@ -56,11 +59,11 @@ def body(text: str = "hello", **fields: Any) -> dict[str, Any]:
         ({"user-agent": "node"}, 50.0),
     ],
 )
-def test_silence_ends_before_the_client_gives_up(headers: dict[str, str], seconds: float) -> None:
+def test_a_heartbeat_comes_before_the_client_times_out(headers: dict[str, str], seconds: float) -> None:
     assert heartbeat_seconds(headers, 50.0) == seconds
 
 
-def test_silence_may_be_longer_where_it_is_wanted_but_not_for_node() -> None:
+def test_a_longer_interval_can_be_configured_but_not_for_node() -> None:
     assert heartbeat_seconds({}, 1000.0) == 1000.0
     assert heartbeat_seconds({"user-agent": "OpenAI/JS 6.49.0"}, 1000.0) == 290.0
     assert heartbeat_seconds({"x-stainless-read-timeout": "2"}, 0.0) is None
@@ -75,18 +78,26 @@ async def request(text: str = "x") -> Request:
     return await make(account(), body=json.dumps(body(text)).encode())
 
 
+def digest(request: Request, caller: str = "a", **other: Any) -> bytes:
+    return digest_of(other.get("endpoint", request.endpoint), other.get("body", request.body), caller.encode())
+
+
+def waiting(calls: PendingCalls, request: Request) -> PendingCall:
+    return calls.add(request, digest(request), Client(Peer()))
+
+
 async def test_a_client_is_reattached_only_to_a_call_without_one_and_to_each_only_once() -> None:
     pending_calls = PendingCalls(grace_seconds=10, most=100)
-    calls = [pending_calls.add(await request(), "a") for _ in range(3)]
-    endpoint, content = calls[0].request.endpoint, calls[0].request.body
-    assert pending_calls.reattach(endpoint, content, "a") is None
-    pending_calls.detach(calls[1])
+    calls = [waiting(pending_calls, await request()) for _ in range(3)]
+    one, client = calls[0].request, Client(Peer())
+    assert pending_calls.reattach(digest(one), client) is None
+    pending_calls.detach(calls[1], calls[1].clients[0])
     shuffled = json.dumps(dict(reversed(body("x").items())), indent=2).encode()
-    assert pending_calls.reattach(endpoint, content, "b") is None
-    assert pending_calls.reattach("/v1/responses", content, "a") is None
-    assert pending_calls.reattach(endpoint, json.dumps(body("y")).encode(), "a") is None
-    assert pending_calls.reattach(endpoint, shuffled, "a") is calls[1]
-    assert pending_calls.reattach(endpoint, shuffled, "a") is None
+    assert pending_calls.reattach(digest(one, "b"), client) is None
+    assert pending_calls.reattach(digest(one, endpoint="/v1/responses"), client) is None
+    assert pending_calls.reattach(digest(one, body=json.dumps(body("y")).encode()), client) is None
+    assert pending_calls.reattach(digest(one, body=shuffled), client) is calls[1]
+    assert pending_calls.reattach(digest(one, body=shuffled), client) is None
     assert len(pending_calls) == 3
 
 
@@ -95,15 +106,16 @@ async def test_clients_whose_answers_come_together_are_resumed_a_few_at_a_time()
     pending_calls = PendingCalls(grace_seconds=10, most=1000)
     async with anyio.create_task_group() as nursery:
         await nursery.start(pending_calls.run)
-        calls = [pending_calls.add(await request(), "a") for _ in range(3 * RESUMED_AT_ONCE)]
-        for call in calls:
-            call.wait_scope = trio.CancelScope()
+        calls = [waiting(pending_calls, await request()) for _ in range(3 * RESUMED_AT_ONCE)]
+        scopes = [trio.CancelScope() for _ in calls]
+        for call, scope in zip(calls, scopes, strict=True):
+            call.clients[0].wait_scope = scope
             pending_calls.on_outcome(call)
         before = resumed = 0
         for _ in range(8):
             assert resumed - before <= 2 * RESUMED_AT_ONCE  # two turns: the order within a pass varies
             await anyio.lowlevel.checkpoint()
-            before, resumed = resumed, sum(scope.cancel_called for call in calls if (scope := call.wait_scope))
+            before, resumed = resumed, sum(scope.cancel_called for scope in scopes)
         assert resumed == len(calls)
         nursery.cancel_scope.cancel()
 
@@ -112,13 +124,13 @@ async def test_a_call_is_given_up_when_its_client_does_not_come_back_in_time() -
     pending_calls = PendingCalls(grace_seconds=10, most=100)
     async with anyio.create_task_group() as nursery:
         await nursery.start(pending_calls.run)
-        first, second = pending_calls.add(await request("1"), "a"), pending_calls.add(await request("2"), "a")
-        pending_calls.detach(first)
+        first, second = waiting(pending_calls, await request("1")), waiting(pending_calls, await request("2"))
+        pending_calls.detach(first, first.clients[0])
         await anyio.sleep(5)
-        assert pending_calls.reattach(first.request.endpoint, first.request.body, "a") is first
-        pending_calls.detach(second)
+        assert pending_calls.reattach(first.digest, Client(Peer())) is first
+        pending_calls.detach(second, second.clients[0])
         await anyio.sleep(1)
-        pending_calls.detach(first)  # again: its time begins anew
+        pending_calls.detach(first, first.clients[0])  # again: its time begins anew
         await anyio.sleep(9.5)
         assert (len(pending_calls), pending_calls.detached_count) == (1, 1)
         await anyio.sleep(1)
@@ -277,15 +289,15 @@ class TestRealClients:
         assert len(statistics.lines) == 200
         assert set(statistics.billed.values()) == {1}
 
-    async def test_equal_requests_of_clients_who_all_wait_stay_as_many(self) -> None:
+    async def test_identical_requests_from_different_clients_are_never_merged(self) -> None:
         with trio.fail_after(LIMIT):
             async with open_proxy(emulator={"batch_seconds": 1}) as proxy, proxy.http() as http:
                 async with trio.open_nursery() as nursery:
-                    for _ in range(5):
+                    for _ in range(50):
                         nursery.start_soon(lambda: http.post("/v1/chat/completions", json=body()))
-                assert len(proxy.harness.emulator.statistics().lines) == 5
+                assert len(proxy.harness.emulator.statistics().lines) == 50
 
-    async def test_an_answer_that_nobody_heard_is_kept_for_the_one_who_comes_back(self) -> None:
+    async def test_an_answer_whose_client_left_is_kept_for_its_retry(self) -> None:
         with trio.fail_after(LIMIT):
             async with open_proxy(emulator={"batch_seconds": 1}) as proxy, proxy.http() as http:
                 with trio.move_on_after(0.5):
@@ -296,7 +308,7 @@ class TestRealClients:
                 assert len(proxy.harness.emulator.statistics().lines) == 1
                 assert (await http.get("/status")).json()["reattached"] == 1
 
-    async def test_a_true_status_is_told_as_long_as_nothing_was_said(self) -> None:
+    async def test_an_error_keeps_its_status_before_the_first_heartbeat(self) -> None:
         plan = FaultPlan((LineFault(kind="fail", status=404),))
         with trio.fail_after(LIMIT):
             async with open_proxy(emulator={"faults": plan}) as proxy, proxy.http() as http:
@@ -304,7 +316,7 @@ class TestRealClients:
                 answer = await http.post("/v1/chat/completions", json=body(stream=True))
                 assert answer.status_code == 404
 
-    async def test_what_fails_after_a_sign_of_life_is_cut_off_and_then_told_at_once(self) -> None:
+    async def test_a_failure_after_a_heartbeat_cuts_the_response_off_and_a_retry_gets_the_error(self) -> None:
         plan = FaultPlan((LineFault(kind="fail", status=404),))
         quick = {"limits": CallLimits(heartbeat_seconds=0.3)}
         with trio.fail_after(LIMIT):
@@ -315,7 +327,7 @@ class TestRealClients:
                     assert (await http.post("/v1/chat/completions", json=body())).status_code == 404
                 assert len(proxy.harness.emulator.statistics().lines) == 1
 
-    async def test_signs_of_life_come_steadily_and_leave_the_answer_whole(self) -> None:
+    async def test_heartbeats_are_regular_and_leave_the_answer_intact(self) -> None:
         quick = {"limits": CallLimits(heartbeat_seconds=0.2)}
         with trio.fail_after(LIMIT):
             async with open_proxy(emulator={"batch_seconds": 1.5}, app=quick) as proxy, proxy.http() as http:
@@ -326,7 +338,7 @@ class TestRealClients:
                 assert streamed.text.startswith(": ping\n\n" * 4)
                 assert streamed.text.endswith("data: [DONE]\n\n")
 
-    async def test_no_signs_of_life_where_none_are_wanted_or_possible(self) -> None:
+    async def test_no_heartbeats_where_they_are_disabled_or_impossible(self) -> None:
         with trio.fail_after(LIMIT):
             off = {"limits": CallLimits(heartbeat_seconds=0)}
             async with open_proxy(emulator={"batch_seconds": 1}, app=off) as proxy, proxy.http() as http:
@@ -503,7 +515,7 @@ class TestBodies:
                 assert (await http.post("/v1/chat/completions", json=body("2"))).status_code == 503
 
 
-# ---- what is going on, and who pays ----
+# ---- the report, and forwarded keys ----
 
 
 class TestReports:

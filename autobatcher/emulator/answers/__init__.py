@@ -1,5 +1,4 @@
-"""The emulator's own answers: what a model might have said, always the same for the same request, without a
-model."""
+"""The emulator's own answers, without a model: deterministic for each request."""
 
 from __future__ import annotations
 
@@ -25,7 +24,7 @@ __all__ = ["ANSWERABLE", "Answer", "Prompt", "answer"]
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """An HTTP status and a body, which is JSON unless another server sent something else."""
+    """An HTTP status and a body: JSON, except from a forwarded server."""
 
     status: int
     body: bytes

@@ -39,7 +39,7 @@ def chat_completion(prompt: Prompt) -> dict[str, Any]:
 
 
 def _content(request: dict[str, Any], text: str) -> tuple[str, str]:
-    """What the assistant says, and why it stops."""
+    """The message and the finish reason."""
     wanted = request.get("response_format")
     kind = wanted.get("type") if isinstance(wanted, dict) else None
     if kind == "json_object":

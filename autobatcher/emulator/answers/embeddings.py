@@ -1,9 +1,7 @@
-"""Answers to POST /v1/embeddings: unit vectors that depend on the text alone, made fast enough for whole
-batches.
+"""Answers to POST /v1/embeddings: unit vectors that depend on the text alone, fast enough for whole batches.
 
-A vector is a row of pairs (cos a, sin a), scaled so that its length is 1 whatever the angles are. Each angle
-is one of 256, picked by a byte of the text's hash, so that a vector is put together from ready-made pieces:
-of float32 bytes for base64, of JSON text for numbers.
+A vector is a row of pairs (cos a, sin a), scaled to length 1. Each angle is one of 256, picked by a byte of the text's
+hash, so a vector is joined from precomputed pieces: float32 bytes for base64, JSON text for numbers.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""An example of what a JSON schema describes: the value a model would fill in, without the model.
+"""Generates a value that satisfies a JSON schema.
 
 Covers what structured outputs and pydantic's schemas use (JSON Schema 2020-12): type, enum, const, anyOf,
 oneOf, allOf, $ref with $defs, also recursive ones, objects, arrays, tuples, bounds, multiples, lengths,
-patterns and formats. What it does not know (`not`, `if`, `contains`, ...) it ignores.
+patterns and formats. Other keywords (`not`, `if`, `contains`, ...) are ignored.
 """
 
 from __future__ import annotations
@@ -38,28 +38,28 @@ _FORMATS = {
 
 
 class UnsatisfiableError(RefusedError):
-    """No value fits the schema, or only an endless one."""
+    """No finite value satisfies the schema."""
 
     def __init__(self, message: str) -> None:
         super().__init__(400, f"Invalid schema: {message}", param="response_format", code="invalid_json_schema")
 
 
 def example(schema: Any, text: str = "text") -> Any:
-    """A value that satisfies `schema`, with `text` where it asks for any string.
+    """A value that satisfies `schema`, with `text` where any string is allowed.
 
-    Always the same for the same arguments. Raises `UnsatisfiableError` (a 400) if it finds none.
+    Deterministic. Raises `UnsatisfiableError` (a 400) if it finds none.
     """
     return _Examples(schema, text).of(schema, 0)
 
 
 class _Examples:
-    """One walk through a schema. `variant` asks for another value than the ones before it, from 0."""
+    """One walk through a schema. Different `variant`s, from 0, give different values."""
 
     def __init__(self, root: Any, text: str) -> None:
         self._root = root
         self._text = text
         self._open: list[str] = []
-        """The references being followed: to meet one again is endless recursion, so another way is taken."""
+        """The references being followed. Meeting one again would recurse forever, so another branch is taken."""
 
     def of(self, schema: Any, variant: int) -> Any:
         if schema is True or schema == {}:
@@ -221,7 +221,7 @@ class _Examples:
 def _types(schema: dict[str, Any]) -> list[str]:
     kind = schema.get("type")
     kinds = [kind] if isinstance(kind, str) else list(kind or [])
-    # A value says more than its absence.
+    # Prefer a value to null.
     return sorted(kinds, key=lambda each: each == "null")
 
 
@@ -257,7 +257,7 @@ def _same(one: Any, other: Any) -> bool:
 
 
 def merge(one: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
-    """A schema that demands what both demand."""
+    """A schema that requires what both require."""
     merged = one | other
     for keyword in one.keys() & other.keys():
         ours, theirs = one[keyword], other[keyword]

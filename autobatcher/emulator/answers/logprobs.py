@@ -1,4 +1,4 @@
-"""Log probabilities for a text that no model has weighed: the further a token, the less likely."""
+"""Made-up log probabilities: the later a token, the less likely."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Answers to POST /v1/moderations: nothing is objectionable, except a text that contains "FLAG-ME"."""
+"""Answers to POST /v1/moderations: only a text that contains "FLAG-ME" is flagged."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ _ROUNDS = 40
 def text_matching(pattern: str, least: int, most: float, variant: int) -> str | None:
     """The `variant`-th text found that contains a match and has from `least` to `most` characters, if any.
 
-    Knows the syntax that Python and ECMAScript share, except look-arounds.
+    Supports the syntax that Python and ECMAScript share, except look-arounds.
     """
     try:
         tree, compiled = parser.parse(pattern), re.compile(pattern)

@@ -1,4 +1,4 @@
-"""What the writers of answers get: the request, and what makes an answer to it unlike others."""
+"""The input of an answer: the request, its time, and a digest that makes ids unique."""
 
 from __future__ import annotations
 
@@ -53,12 +53,12 @@ class Prompt:
 
 
 def count_tokens(text: str) -> int:
-    """About as many as a real tokenizer finds; 0 for an empty text."""
+    """An estimate of the number of tokens; 0 for an empty text."""
     return -(-len(text) // CHARACTERS_PER_TOKEN)
 
 
 def cut_to_tokens(text: str, limit: Any) -> tuple[str, bool]:
-    """The text within `limit` tokens (no limit, if None), and whether something was cut off."""
+    """The text cut to `limit` tokens (None: no limit), and whether it was cut."""
     if not isinstance(limit, int) or count_tokens(text) <= limit:
         return text, False
     return text[: max(0, limit) * CHARACTERS_PER_TOKEN], True
@@ -75,7 +75,7 @@ def text_of(content: Any) -> str:
 
 
 def last_user_text(messages: Any, param: str) -> str:
-    """The text of the last message of the user, or of the last message if no user speaks."""
+    """The text of the last user message, or of the last message if there is none."""
     if not isinstance(messages, list) or not messages or not all(isinstance(item, dict) for item in messages):
         raise RefusedError(400, f"'{param}' must be a list of at least one message.", param=param)
     spoken = [message for message in messages if message.get("role") == "user"] or messages
@@ -83,5 +83,5 @@ def last_user_text(messages: Any, param: str) -> str:
 
 
 def count_prompt_tokens(messages: list[dict[str, Any]]) -> int:
-    """Three tokens of frame for each message, as OpenAI's chat format has, and its text."""
+    """Three tokens of overhead for each message, as in OpenAI's chat format, plus its text."""
     return 3 + sum(3 + count_tokens(text_of(message.get("content"))) for message in messages)

@@ -30,7 +30,7 @@ _DEFAULTS: dict[str, Any] = {
 
 
 def response(prompt: Prompt) -> dict[str, Any]:
-    """A Response object; what the request set is repeated in it, as OpenAI does."""
+    """A Response object that repeats the parameters of the request, as OpenAI's does."""
     given = prompt.required("input")
     messages = [{"role": "user", "content": given}] if isinstance(given, str) else given
     text = last_user_text(messages, "input")
@@ -59,7 +59,7 @@ def _repeated(request: dict[str, Any], name: str, default: Any) -> Any:
 
 
 def _content(request: dict[str, Any], text: str) -> tuple[str, bool]:
-    """What the assistant says, and whether it was cut off."""
+    """The text of the answer, and whether it was cut."""
     wanted = (request.get("text") or {}).get("format") or {}
     if wanted.get("type") == "json_object":
         return msgspec.json.encode({"echo": text}).decode(), False
@@ -89,7 +89,7 @@ def _function_call(prompt: Prompt, call: Call) -> dict[str, Any]:
 
 
 def _full_tool(tool: Any) -> Any:
-    """A function tool with the fields that a request may leave out and an answer may not."""
+    """A function tool with the fields that are optional in a request and required in a response."""
     if isinstance(tool, dict) and tool.get("type") == "function":
         return {"description": None, "parameters": None, "strict": True, **tool}
     return tool

@@ -1,4 +1,4 @@
-"""A finished answer told as a stream of server-sent events, for real-time calls with `stream: true`."""
+"""A finished answer as a stream of server-sent events, for real-time calls with `stream: true`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The tool call that a request forces, if it forces one; a model that may choose never calls a tool."""
+"""The tool call that a request forces. An optional tool is never called."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ class Call:
     name: str
     arguments: str
     named: bool
-    """The request named this very tool, instead of asking for any."""
+    """Whether the request named this tool, instead of requiring any."""
 
 
 def forced_call(request: dict[str, Any], text: str) -> Call | None:
-    """Understands the `tools` and `tool_choice` of chat completions and of responses.
+    """The forced tool call, from `tools` and `tool_choice` of chat completions or responses.
 
     Raises `RefusedError` (400) if the choice names a tool that is not there.
     """

@@ -1,7 +1,7 @@
-"""A connection of the proxy: hypercorn's, made safe against its client. And what an app must know of that.
+"""hypercorn's connection, hardened against its client.
 
-hypercorn 0.18 ends the whole process when one connection meets an exception that is no OSError; clients can cause
-that (a disconnect with HTTP/2 streams in flight, floods of PRIORITY frames, too many streams).
+In hypercorn 0.18 an exception other than OSError in one connection ends the whole process. Clients can cause one: by
+disconnecting with HTTP/2 streams in flight, by flooding PRIORITY frames, by opening too many streams.
 """
 
 from __future__ import annotations
@@ -24,29 +24,34 @@ from hypercorn.protocol.events import StreamClosed
 from hypercorn.protocol.h2 import H2Protocol
 from hypercorn.trio.tcp_server import TCPServer
 from hypercorn.trio.worker_context import WorkerContext
+from hypercorn.typing import ConnectionState
 
 from .fair_queue import FairQueue
+from .peer import PEER, SocketPeer
 
 logger: logging.Logger = logging.getLogger("autobatcher")
 
 STALLED_SECONDS = 600.0
-"""How long one piece of a response may take to be sent: 64 MB at 1 Mbit/s. A client that takes longer is gone."""
+"""Time limit for sending one piece of a response: 64 MB at 1 Mbit/s. A slower client is disconnected."""
 
 CLOSED_AT_ONCE = 100
-"""Idle connections that are closed in one pass of the event loop."""
+"""Idle connections closed in one pass of the event loop."""
 
 READ_AT_ONCE = 100
-"""Connections that are read in one pass of the event loop: when thousands of clients call or leave together, each takes
-0.1 ms at least."""
+"""Connections read in one pass of the event loop. Each takes at least 0.1 ms, and thousands may become readable at
+once."""
+
+IDLE_SECONDS = 0.5
+"""How long a connection must be idle to be closed for a new one. A client that has just connected sends its request."""
 
 _BROKEN_SENDS_RAISE: ContextVar[bool] = ContextVar("BROKEN_SENDS_RAISE", default=False)
 
 
 @contextlib.contextmanager
 def broken_sends_raise() -> Iterator[None]:
-    """For an app: in here its `send` raises `trio.BrokenResourceError` when the client is gone.
+    """Inside this block an app's `send` raises `trio.BrokenResourceError` when the client is gone.
 
-    hypercorn itself tells nobody. (HTTP/1.1: an HTTP/2 response is sent by a task of its own.)
+    hypercorn ignores that. (HTTP/1.1 only: an HTTP/2 response is sent by a separate task.)
     """
     token = _BROKEN_SENDS_RAISE.set(True)
     try:
@@ -56,11 +61,11 @@ def broken_sends_raise() -> Iterator[None]:
 
 
 class IdleConnections:
-    """Connections without a request. After `seconds` of that they are closed."""
+    """Connections without a request, closed after `seconds`."""
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
-        self._deadlines: dict[trio.SocketStream, float] = {}  # the next one is the first
+        self._deadlines: dict[trio.SocketStream, float] = {}  # in order
 
     def add(self, stream: trio.SocketStream) -> None:
         self._deadlines[stream] = trio.current_time() + self._seconds
@@ -69,33 +74,52 @@ class IdleConnections:
         self._deadlines.pop(stream, None)
 
     def close(self, most: int, until: float = math.inf) -> None:
-        """Close those that were due by then, the oldest first. Whoever reads from one is told of it."""
+        """Close at most `most` connections due by `until`, oldest first. A task reading from one is woken."""
         for stream, deadline in list(itertools.islice(self._deadlines.items(), most)):
             if deadline > until:
                 return
             self.discard(stream)
             stream.socket.close()
 
+    def close_idle_for(self, seconds: float) -> None:
+        """Close the oldest connection if it has been idle for that long."""
+        self.close(1, trio.current_time() + self._seconds - seconds)
+
     async def run(self) -> None:
-        """Close those that are due, until cancelled."""
+        """Close due connections, until cancelled."""
         while True:
-            # Nobody who comes meanwhile is due before the first one, or before all of the time has passed.
+            # No connection added meanwhile is due earlier than this.
             await trio.sleep_until(next(iter(self._deadlines.values()), trio.current_time() + self._seconds))
             self.close(CLOSED_AT_ONCE, trio.current_time())
 
 
 class EndingContext(WorkerContext):
-    """What the connections of one worker share: until when they may send, which are idle, and who goes on first."""
+    """State shared by the connections of one worker: their send deadline, the idle ones, and the fair queue."""
 
-    def __init__(self, keep_alive_seconds: float) -> None:
+    def __init__(self, keep_alive_seconds: float, most_connections: float = math.inf) -> None:
         super().__init__(None)
+        self._room = most_connections
+        self._has_room = trio.Event()
         self.sends_until: float = math.inf
         self.sending: set[trio.CancelScope] = set()
         self.idle: IdleConnections = IdleConnections(keep_alive_seconds)
         self.reading: FairQueue = FairQueue(READ_AT_ONCE)
 
+    async def connection_begins(self) -> None:
+        """Wait until there is room for one more connection. Those that are idle are closed for that."""
+        while self._room <= 0:
+            self._has_room = trio.Event()
+            self.idle.close_idle_for(IDLE_SECONDS)
+            with trio.move_on_after(IDLE_SECONDS):
+                await self._has_room.wait()
+        self._room -= 1
+
+    def connection_ended(self) -> None:
+        self._room += 1
+        self._has_room.set()
+
     async def end_at(self, deadline: float) -> None:
-        """Idle connections end now, and what is being sent by then at the latest."""
+        """Close idle connections now, and limit sends to `deadline`."""
         await self.terminated.set()
         self.sends_until = deadline
         for scope in self.sending:
@@ -104,12 +128,12 @@ class EndingContext(WorkerContext):
 
 
 class _ResettingH2(H2Protocol):
-    """HTTP/2 that resets a stream whose response was begun and never ended: hypercorn 0.18 leaves it open for ever."""
+    """Resets an HTTP/2 stream whose response was started and not finished; hypercorn 0.18 leaves it open."""
 
     async def stream_send(self, event: Any) -> None:
         await super().stream_send(event)
         if isinstance(event, StreamClosed) and not self._has_ended(event.stream_id):
-            with contextlib.suppress(h2.exceptions.ProtocolError):  # the client was faster
+            with contextlib.suppress(h2.exceptions.ProtocolError):  # the client has reset it already
                 self.connection.reset_stream(event.stream_id, h2.errors.ErrorCodes.INTERNAL_ERROR)
                 await self._flush()
             await self.stream_buffers.pop(event.stream_id).close()
@@ -120,21 +144,25 @@ class _ResettingH2(H2Protocol):
         return buffer is None or buffer._complete
 
 
-# `ProtocolWrapper` makes connections of the class that this name in its module stands for.
-setattr(hypercorn.protocol, "H2Protocol", _ResettingH2)  # noqa: B010  (type checkers know of no such name there)
+# `ProtocolWrapper` looks the class up by this name.
+setattr(hypercorn.protocol, "H2Protocol", _ResettingH2)  # noqa: B010  (not in hypercorn's type stubs)
 
 
 class Connection(TCPServer):
-    """One connection, whose failure is its own."""
+    """One connection. Its failure does not affect others."""
 
     context: EndingContext
     stream: Any  # a trio.SocketStream: there is no TLS here
 
-    async def protocol_send(self, event: Any) -> None:
-        """hypercorn's own, but that a reader who stalls cannot hold us for ever, and that broken sends can be told.
+    def __init__(self, app: Any, config: Any, context: EndingContext, state: Any, stream: Any) -> None:
+        self._peer = SocketPeer(stream)
+        super().__init__(app, config, context, ConnectionState({**state, PEER: self._peer}), stream)
 
-        Bytes are sent under a shield, since half a frame would spoil a connection. The shield has a clock, which
-        `run_worker` shortens when it stops.
+    async def protocol_send(self, event: Any) -> None:
+        """Like hypercorn's, but with a time limit for stalled readers, and `broken_sends_raise`.
+
+        Bytes are sent under a shield, since half a frame would corrupt the connection. The shield has a deadline, which
+        `run_worker` moves forward when it stops.
         """
         if not isinstance(event, RawData):
             await super().protocol_send(event)
@@ -148,7 +176,7 @@ class Connection(TCPServer):
             raise trio.BrokenResourceError
 
     async def _send_bytes(self, content: bytes) -> bool:
-        """Whether they could be sent, in time."""
+        """Whether all bytes were sent in time."""
         deadline = min(trio.current_time() + STALLED_SECONDS, self.context.sends_until)
         with trio.CancelScope(shield=True, deadline=deadline) as scope:
             self.context.sending.add(scope)
@@ -165,12 +193,18 @@ class Connection(TCPServer):
         try:
             await self._serve()
         except* Exception as failures:
-            # A client's doing, most likely: known ones are KeyError, BusyResourceError and TooManyStreamsError.
+            # Most likely caused by the client. Known: KeyError, BusyResourceError, TooManyStreamsError.
             kinds = sorted({type(failure).__name__ for failure in _leaves(failures)})
             logger.warning("autobatcher: a connection failed and was dropped: %s", ", ".join(kinds))
+        finally:
+            self.context.connection_ended()
 
     async def _serve(self) -> None:
         await super().run()
+
+    async def _close(self) -> None:
+        self._peer.end()
+        await super()._close()
 
 
 def _leaves(group: BaseExceptionGroup[Any]) -> list[BaseException]:
@@ -181,11 +215,11 @@ def _leaves(group: BaseExceptionGroup[Any]) -> list[BaseException]:
 
 
 def without_late_disconnects(app: Any) -> Any:
-    """ASGI middleware: a handler that has begun to answer is not told of a disconnect, and comes to its own end.
+    """ASGI middleware: hide disconnects from a handler that has started its response.
 
-    After a response, hypercorn tells of the disconnect from within the handler's own `send`. Quart-Trio cancels the
-    handler there, so that hypercorn's next step is lost: the keep-alive timer is never set again, and a graceful
-    shutdown waits its whole time for idle connections.
+    After a response, hypercorn reports the disconnect from within the handler's own `send`. Quart-Trio then cancels the
+    handler, so that hypercorn never restarts the keep-alive timer, and a graceful shutdown waits for idle connections
+    until its deadline.
     """
 
     async def wrapped(scope: Any, receive: Any, send: Any) -> None:
@@ -199,7 +233,7 @@ def without_late_disconnects(app: Any) -> Any:
         async def early_receive() -> Any:
             event = await receive()
             if event["type"] == "http.disconnect" and is_answering:
-                await trio.sleep_forever()  # until the handler is done, and the nursery around both cancelled
+                await trio.sleep_forever()  # cancelled once the handler is done
             return event
 
         if scope["type"] == "http":

@@ -1,4 +1,4 @@
-"""Fairness when thousands of tasks become ready at once: a few go on in each pass of the event loop."""
+"""Fairness when thousands of tasks become ready at once: each pass of the event loop resumes a few."""
 
 from __future__ import annotations
 
@@ -6,10 +6,7 @@ import trio
 
 
 class FairQueue:
-    """Lets about `most` tasks go on in each pass of the event loop, first come, first served.
-
-    `run` must be running.
-    """
+    """Resumes about `most` tasks in each pass of the event loop, in FIFO order. `run` must be running."""
 
     def __init__(self, most: int) -> None:
         self._most = self._slots = most
@@ -17,7 +14,7 @@ class FairQueue:
         self._has_passed = trio.Event()
 
     async def pass_through(self) -> None:
-        """Wait for a slot; usually one is free. Cancelled: the task leaves the queue, and takes no slot."""
+        """Wait for a slot; usually one is free. Cancelled: the task leaves the queue without a slot."""
         self._has_passed.set()
         if self._slots > 0:
             self._slots -= 1
@@ -25,7 +22,7 @@ class FairQueue:
             await self._queue.park()
 
     async def run(self) -> None:
-        """Free the slots in each pass of the event loop that follows one in which some were taken, until cancelled."""
+        """Free the slots in each pass of the event loop after one that took some, until cancelled."""
         while True:
             await self._has_passed.wait()
             released = self._queue.unpark(count=self._most)

@@ -1,9 +1,9 @@
-"""A connection that serves HTTP/1.1 in one task: the app's own while there is a request. Made for hypercorn 0.18.
+"""A connection that serves HTTP/1.1 in one task, for hypercorn 0.18.
 
-hypercorn has a task that reads, one for each request's app and a new one for each idle time, with locks and channels
-between them; each response is written in three pieces. Thousands of requests wait here for hours, on a connection
-each. So here the app runs in the connection's task, what it receives is read when it asks, and the idle time is the
-deadline of a scope. Parsing, the order of events and every response remain hypercorn's; so does HTTP/2, entirely.
+hypercorn runs a reader task, a task for each request's app and a new one for each idle period, with locks and channels
+between them, and writes each response in three pieces. Here thousands of connections wait for hours, so the app runs in
+the connection's task, the socket is read when the app receives, and the idle timeout is a deadline. Parsing, the order
+of events and every response remain hypercorn's; so does all of HTTP/2.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ from hypercorn.utils import parse_socket_addr
 from .connection import Connection
 
 CLOSE_SECONDS = 1.0
-"""For shutting a socket down and closing it, which waits for nothing; only the interface is asynchronous."""
+"""For shutting down and closing a socket, which never waits; only the interface is asynchronous."""
 
 Message = MutableMapping[str, Any]
 Call = Callable[[], Awaitable[None]]
 
 
 class LeanConnection(Connection):
-    """See the module."""
+    """A connection that serves HTTP/1.1 in one task."""
 
     protocol: Any
     send_lock: Any
@@ -43,7 +43,7 @@ class LeanConnection(Connection):
     async def _serve(self) -> None:
         self._is_over = False
         self._call: Call | None = None
-        self._task_group = TaskGroup()  # entered for HTTP/2 only, as these are only made for it:
+        self._task_group = TaskGroup()  # entered for HTTP/2 only, which also sets these two:
         self.send_lock, self.idle_task = _NO_LOCK, None
         try:
             self.protocol, self._http_1 = self._protocols()
@@ -60,22 +60,22 @@ class LeanConnection(Connection):
             self._leave_no_circles()
 
     def _leave_no_circles(self) -> None:
-        """Both hold methods of ours. Without them, nothing is left to the garbage collector."""
+        """Break the reference cycles: both objects hold methods of this one."""
         self.protocol, self._http_1 = None, None
 
     def _protocols(self) -> tuple[ProtocolWrapper, _OneWriteHTTP1 | None]:
-        """hypercorn's protocol, which can become HTTP/2, and ours inside of it."""
+        """hypercorn's protocol, which can switch to HTTP/2, and our HTTP/1.1 protocol inside it."""
         socket = self.stream.socket
         ends = [parse_socket_addr(socket.family, address) for address in (socket.getpeername(), socket.getsockname())]
         rest: Any = (ConnectionState(self.state), False, *ends, self.protocol_send)
         wrapper = ProtocolWrapper(self.app, self.config, self.context, self._task_group, *rest)
-        # All that streams know of a task group is `spawn_app`.
+        # Streams use the task group for `spawn_app` only.
         http_1 = _OneWriteHTTP1(self.app, self.config, self.context, cast("Any", self), *rest)
         wrapper.protocol = http_1
         return wrapper, http_1
 
     async def _read_data(self) -> None:
-        """One request after the other."""
+        """Serve one request after the other."""
         assert self._http_1 is not None
         while True:
             await self._http_1.take_events()
@@ -88,17 +88,17 @@ class LeanConnection(Connection):
                 await self._read()
 
     async def spawn_app(self, app: Any, config: Any, scope: Any, send: Any) -> Callable[[Message], Awaitable[None]]:
-        """Take note of a request, for `_read_data` to run."""
+        """Store the request for `_read_data` to run."""
         inbox = _Inbox(self._read)
         threads = (trio.to_thread.run_sync, trio.from_thread.run)
         self._call = partial(_handle, app, config, scope, inbox.receive, send, *threads)
         return inbox.put
 
     async def _read(self) -> None:
-        """Wait for bytes of the client's. Its end is told to whatever stream there is."""
+        """Wait for bytes from the client. The current stream is told of an end of file."""
         assert self._http_1 is not None
         if self._http_1.is_ahead:
-            await trio.sleep_forever()  # like hypercorn: what comes after a request is read after its response
+            await trio.sleep_forever()  # like hypercorn: pipelined data is read after the response
         received = await self._receive_some()
         self._http_1.connection.receive_data(received)
         self._is_over = not received
@@ -120,7 +120,7 @@ class LeanConnection(Connection):
         return received
 
     async def _serve_http_2(self, switch: Exception) -> None:
-        """Let hypercorn do it, from the error on by which its HTTP/1.1 says so."""
+        """Hand the connection to hypercorn, starting from the error that requests the switch."""
 
         async def handle(event: Event) -> None:
             raise switch
@@ -139,7 +139,7 @@ class LeanConnection(Connection):
             await super().protocol_send(event)
 
     def _set_idle(self, is_idle: bool) -> None:
-        """An idle connection ends in a while, or with the worker."""
+        """An idle connection is closed after the keep-alive time, or when the worker stops."""
         if not is_idle:
             self.context.idle.discard(self.stream)
         elif self.context.terminated.is_set():
@@ -149,14 +149,14 @@ class LeanConnection(Connection):
 
 
 _NO_LOCK = contextlib.nullcontext()
-"""In one task nobody else sends."""
+"""A single task sends, so no lock is needed."""
 
 _UNUSED_EVENT = EventWrapper()
-"""For all connections: hypercorn's HTTP/1.1 sets one for whoever reads after a pause, which nobody here does."""
+"""Shared by all connections: hypercorn's HTTP/1.1 sets it to wake a reader task, which does not exist here."""
 
 
 class _OneWriteHTTP1(H11Protocol):
-    """HTTP/1.1 that sends a head together with what follows it, and never waits for anything else."""
+    """HTTP/1.1 that sends the head of a response together with the first piece of its body."""
 
     def __init__(self, *parts: Any) -> None:
         super().__init__(*parts)
@@ -166,7 +166,7 @@ class _OneWriteHTTP1(H11Protocol):
 
     @property
     def is_ahead(self) -> bool:
-        """Whether the client has sent more than the request that is going on."""
+        """Whether the client has sent more than the current request."""
         return isinstance(self.connection, _Parser) and self.connection.is_paused
 
     async def take_events(self) -> None:
@@ -187,7 +187,7 @@ class _OneWriteHTTP1(H11Protocol):
 
 
 class _Parser(h11.Connection):
-    """For which a pause is the same as having nothing more."""
+    """Reports a pause as a need for more data."""
 
     is_paused = False
 
@@ -198,7 +198,7 @@ class _Parser(h11.Connection):
 
 
 class _Inbox:
-    """What an app has not received yet. If that is nothing, it has more read."""
+    """Messages that the app has not received yet. Reads from the connection when empty."""
 
     __slots__ = ("_messages", "_read")
 
@@ -213,5 +213,5 @@ class _Inbox:
         while not self._messages:
             await self._read()
         if self._messages[0]["type"].endswith(".disconnect"):
-            return self._messages[0]  # the last one, however often it is asked for
+            return self._messages[0]  # repeated for every further call
         return self._messages.pop(0)

@@ -1,0 +1,72 @@
+"""One call that has no answer yet, and the clients that wait for it."""
+
+from __future__ import annotations
+
+import math
+
+import anyio
+import trio
+
+from ..engine.request import Request
+from .body_limiter import HeldBody
+from .hypercorn.peer import Peer
+
+
+class Client:
+    """A client that waits for a call.
+
+    Attributes:
+        peer: its end of the connection.
+        has_own_connection: whether no other request shares the connection meanwhile.
+        wait_scope: the scope in which it waits; cancelled to resume it.
+        call: the call that it waits for; None while it has none.
+    """
+
+    __slots__ = ("call", "has_own_connection", "peer", "wait_scope")
+
+    def __init__(self, peer: Peer, *, has_own_connection: bool = True) -> None:
+        self.peer: Peer = peer
+        self.has_own_connection: bool = has_own_connection
+        self.wait_scope: trio.CancelScope | None = None
+        self.call: PendingCall | None = None
+
+    def resume(self) -> None:
+        """Wake the client."""
+        if self.wait_scope is not None:
+            self.wait_scope.cancel()
+
+
+class PendingCall:
+    """One request in the engine, and the clients that wait for it.
+
+    Attributes:
+        digest: identifies the request and its caller.
+        key: the caller and its idempotency key; None without one.
+        held: its body, as far as the bytes of all bodies are bounded.
+        clients: more than one with an idempotency key only.
+        created_at: when the call was made, on the event loop's clock.
+        expires_at: when the call is withdrawn; infinity while a client waits.
+    """
+
+    __slots__ = ("__weakref__", "clients", "created_at", "digest", "expires_at", "held", "key", "request")
+
+    def __init__(
+        self, request: Request, digest: bytes, key: tuple[str, str] | None = None, held: HeldBody | None = None
+    ) -> None:
+        self.request: Request = request
+        self.digest: bytes = digest
+        self.key: tuple[str, str] | None = key
+        self.held: HeldBody | None = held
+        self.clients: list[Client] = []
+        self.created_at: float = anyio.current_time()
+        self.expires_at: float = math.inf
+
+    def attach(self, client: Client) -> None:
+        """The client waits for this call."""
+        self.clients.append(client)
+        client.call = self
+
+    def resume(self) -> None:
+        """Wake the waiting clients."""
+        for client in self.clients:
+            client.resume()
