@@ -33,23 +33,24 @@ class BatchTransport(TransportToBatches, httpx.AsyncBaseTransport):
 
         client = AsyncGroq(http_client=httpx.AsyncClient(transport=BatchTransport()))
 
-    Where a batch goes and who pays for it is read off each request: the base URL is what stands before the endpoint,
-    credentials and query are the request's own, and so are all other headers but those that SDKs, HTTP libraries and
-    tracers always send, and ids of calls. Requests that differ in these share no batch. What only a batch can meet is
-    told as an HTTP error that the SDK is asked not to retry. The HTTP client's own timeout, meant for servers that
-    answer at once, does not limit the wait. An `httpx2.AsyncClient` takes this transport as well.
+    The base URL, credentials, query and headers of a batch are those of its requests. The base URL is the part of the
+    URL before the endpoint. Headers that SDKs, HTTP libraries or tracers always send, and ids of calls, are ignored.
+    Requests that differ in anything else never share a batch.
 
-    A proxy or a certificate belongs to our own `http_client`: an outer client with `proxy=` or `mounts=` goes past its
+    Failures of a batch become HTTP errors with `x-should-retry: false`. The timeout of the outer client is ignored. An
+    `httpx2.AsyncClient` takes this transport, too.
+
+    Configure proxies and certificates on `http_client`: an outer client with `proxy=` or `mounts=` bypasses its
     transport.
 
-    The engine runs in a background task from the first call until the HTTP client, or the transport, is closed; or in
-    a nursery of yours: `await nursery.start(transport.run)`.
+    The engine runs in a background task from the first call until the transport or the outer client is closed. To run
+    it in your own nursery: `await nursery.start(transport.run)`.
 
     Args:
-        http_client: talks to the upstream; an `httpx.AsyncClient` of the usual kind by default. Closed with this.
+        http_client: talks to the upstream; an `httpx.AsyncClient` by default. Closed with the transport.
         provider: a profile, or the name of one; None chooses by each request's host.
-        max_retries: how many more batches a line may travel in after one that failed it in passing.
-        max_wait_seconds: how long a call waits before it is answered with a 504; None for as long as it takes.
+        max_retries: how many more batches a request may travel in after a retryable error.
+        max_wait_seconds: answer a call with a 504 after this long; None waits for its batch.
         `batch_size`, `batch_window_seconds` and the other settings are as for `BatchOpenAI`.
 
     Raises:
@@ -81,21 +82,24 @@ class BatchTransport(TransportToBatches, httpx.AsyncBaseTransport):
         super().__init__(make_host(settings, upstream), upstream)
 
     async def run(self, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:  # noqa: ASYNC128  (passed on to the one that calls started())
-        """Run the engine in a nursery of your own: `await nursery.start(transport.run)`."""
+        """Run the engine in your own nursery; see `BatchOpenAI.run`."""
         await self._host.run(task_status=task_status)
 
     async def aclose(self) -> None:
-        """Stop the engine and wait for its goodbye; see `BatchOpenAI.close`."""
+        """Stop the engine and wait for its shutdown; see `BatchOpenAI.close`."""
         await close_host(self._host, self._upstream)
 
-    def _with_own_wishes(self, call: Call, request: Any) -> Call:
+    def _with_request_options(self, call: Call, request: Any) -> Call:
         return call
 
     async def handle_async_request(self, request: Any) -> Any:
-        """The response, which for a batched call may take hours. Raises what `http_client` does."""
+        """Return the response; for a batched call this may take hours. Raises what `http_client` raises.
+
+        Cancelled: the call is withdrawn, as for `BatchOpenAI`.
+        """
         try:
             return await super().handle_async_request(request)
-        except BatchError as error:  # other SDKs know nothing of it, and would send the call again
+        except BatchError as error:  # other SDKs do not know this class and would retry the call
             return library_of(request).Response(**error_parts(error))
 
     def _call_of(self, request: Any) -> Call:
@@ -116,4 +120,4 @@ class BatchTransport(TransportToBatches, httpx.AsyncBaseTransport):
 
 
 UPSTREAM_SECONDS = 600.0
-"""The SDK's default, for calls that pass through. The engine's own calls have limits of their own."""
+"""The SDK's default timeout, for calls that pass through. The engine's own calls have their own limits."""

@@ -1,8 +1,7 @@
-"""Who runs the engine: a nursery of the caller's, or, for a client used bare, a background task of ours.
+"""Who runs the engine: the caller's nursery, or a background task for a client that is used without a block.
 
-What the background task promises: it is started by the first call; nothing escapes it; it holds no reference that would
-keep the client from being collected; and however the program ends, short of being killed, it gets its bounded goodbye:
-both event loops cancel it and wait for it.
+The first call starts the background task. No exception escapes it. It holds no reference to the client, which can be
+collected. When the event loop ends, asyncio and trio cancel the task and wait for its bounded shutdown.
 """
 
 from __future__ import annotations
@@ -25,63 +24,68 @@ logger: logging.Logger = logging.getLogger("autobatcher")
 AtEnd = Callable[[], Awaitable[None]]
 
 AT_END_SECONDS = 5.0
-"""How long closing the upstream's connections may take: it is a matter of milliseconds, but TLS may wait for peers."""
+"""Limit in seconds for closing the upstream's connections. This takes milliseconds, but TLS may wait for peers."""
 
 
 class Host:
-    """Sees to it that a `Batcher` runs whenever a request wants one, and that it ends.
+    """Starts a `Batcher` when a request needs one, and ends it.
 
-    A client and its copies share one host. A batcher runs once; a host used bare starts a new one when the event
-    loop of the old one is over (a second `asyncio.run`).
+    A client and its copies share one host. A batcher runs once. A host without a block starts a new one when the event
+    loop of the old one has ended (a second `asyncio.run`).
 
     Args:
-        at_end: closes what the engine used; called once an engine that was told to stop has said its goodbye, by
-            whoever ran it, so that it happens also when the one who called `close` was cancelled.
+        at_end: closes what the engine used. Called after the shutdown of an engine that was told to stop, in the task
+            that ran it, so that a cancelled `close` does not prevent it.
 
     Attributes:
-        make_batcher: called for each engine. Tests replace it to give one another clock, or another writer.
+        make_batcher: called for each engine. Tests replace it to inject a clock or a journal writer.
     """
 
-    _is_in_background = False  # also for `__del__` of one that was never made to its end, by deepcopy say
+    _is_in_background = False  # for `__del__` of a partially constructed object, for example by `copy.deepcopy`
 
     def __init__(self, make_batcher: Callable[..., Batcher], at_end: AtEnd) -> None:
         self.make_batcher: Callable[..., Batcher] = make_batcher
         self._at_end = at_end
         self._batcher: Batcher | None = None
-        self._loop: object = None  # the one that the last engine was made in
+        self._loop: object = None  # of the last engine
         self._is_closed = False
         self._is_well = True
         self._keeps_batches = False
 
     async def submit(self, request: Request) -> Answer:
-        """`Batcher.submit`, with a background task to run the engine if nothing else does.
+        """`Batcher.submit`. Starts a background task for the engine if none runs.
 
         Raises:
             ClientClosedError: after `close`, or after the nursery that ran the engine has ended.
             WrongEventLoopError: if the engine runs in another event loop.
+
+        Cancelled: the request is withdrawn; see `Batcher.submit`.
         """
         return await self._batcher_here().submit(request)
 
     def submit_nowait(self, request: Request) -> None:
-        """`Batcher.submit_nowait`, in the same way; in an event loop only. Raises as `submit` does."""
+        """`Batcher.submit_nowait`, with the engine started as by `submit`. Needs a running event loop.
+
+        Raises as `submit` does, or `anyio.WouldBlock`.
+        """
         self._batcher_here().submit_nowait(request)
 
     async def run(self, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:  # noqa: ASYNC128  (passed on to the one that calls started())
         """Run the engine in the caller's own task, until `close` or cancellation. See `Batcher.run`.
 
         Raises:
-            RuntimeError: if it is running already.
+            RuntimeError: if it is already running.
             ClientClosedError: if the client was closed.
-            JournalError: if there is a journal that cannot be used; this can be tried again.
+            JournalError: if the journal cannot be used. The caller may try again.
         """
         if self.is_running:
-            raise RuntimeError("the engine of this client is running already")
+            raise RuntimeError("the engine of this client is already running")
         batcher = self._new_batcher(in_background=False)
         has_run = True
         try:
             await batcher.run(task_status=task_status)
         except JournalError:
-            has_run = False  # it may be tried again
+            has_run = False  # the caller may try again
             raise
         finally:
             if has_run:
@@ -90,9 +94,9 @@ class Host:
                     await self._at_end()
 
     async def close(self) -> None:
-        """Stop the engine and wait for its goodbye, which is bounded. Can be called again.
+        """Stop the engine and wait for its bounded shutdown. Idempotent.
 
-        Cancelled: the engine stops all the same, and closes what it used itself.
+        Cancelled: the engine still shuts down and calls `at_end`.
         """
         self._is_closed = True
         if self.is_running:
@@ -102,7 +106,7 @@ class Host:
                 await self._batcher.wait_ended()
 
     def stop(self, *, well: bool = True) -> None:
-        """Ask the engine to stop, from any thread. Nothing can be submitted any more. See `Batcher.stop`."""
+        """Ask the engine to stop, and refuse further requests. Thread-safe. See `Batcher.stop`."""
         self._is_closed = True
         self._is_well = self._is_well and well
         if self.is_running:
@@ -110,10 +114,10 @@ class Host:
             call_soon(self._loop, partial(self._batcher.stop, well=self._is_well))
 
     def keep_for_rerun(self, *, batches: bool = True) -> None:
-        """However this ends, it is not well: see `Batcher.keep_for_rerun`. From any thread, before the engine stops.
+        """Mark the shutdown as unsuccessful; see `Batcher.keep_for_rerun`. Thread-safe; call it before `stop`.
 
         Args:
-            batches: whether to leave them running, too, whatever the settings say.
+            batches: whether to leave batches running, whatever the settings say.
         """
         self._is_well = False
         self._keeps_batches = self._keeps_batches or batches
@@ -122,7 +126,7 @@ class Host:
 
     @property
     def batcher(self) -> Batcher | None:
-        """The running (or last) engine, for its statistics."""
+        """The running or last engine; None before the first."""
         return self._batcher
 
     @property
@@ -131,7 +135,7 @@ class Host:
 
     @property
     def is_here(self) -> bool:
-        """Whether the engine belongs to the event loop that runs now."""
+        """Whether the engine belongs to the running event loop."""
         return self._loop is running_loop()
 
     def __del__(self) -> None:
@@ -151,7 +155,7 @@ class Host:
             return self._batcher
         if self.is_running:
             raise WrongEventLoopError(
-                "This client is in use in another event loop: make one client for each, or wait until that loop ends."
+                "This client is in use in another event loop. Make one client for each event loop."
             )
         batcher = self._new_batcher(in_background=True)
         start_in_background(
@@ -175,11 +179,11 @@ async def _run_to_the_end(batcher: Batcher, at_end: AtEnd) -> None:
         try:
             await batcher.run()
         finally:
-            if batcher.was_stopped:  # and not merely cancelled with its event loop: then it may be used in another
+            if batcher.was_stopped:  # not if cancelled with its event loop: the client may be used in another one
                 with anyio.move_on_after(AT_END_SECONDS, shield=True):
                     await at_end()
     except JournalError as error:
-        logger.error("autobatcher: %s", error)  # its callers were told, each for itself
+        logger.error("autobatcher: %s", error)  # each caller was told
     except Exception:
-        # Trio turns what escapes a system task into TrioInternalError, asyncio into noise at exit.
+        # In trio an exception of a system task is a TrioInternalError; asyncio only logs it at exit.
         logger.exception("autobatcher: a defect escaped the engine")

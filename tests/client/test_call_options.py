@@ -1,4 +1,4 @@
-"""What a call says beside its body: timeouts, retries, headers, queries; and who else looks at a call."""
+"""Options of a call: timeouts, retries, headers, queries; and tracers that patch the SDK."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ async def test_a_timeout_of_one_caller_leaves_the_others_alone() -> None:
 
 @pytest.mark.parametrize("status", [408, 409, 429, 500, 503])
 @pytest.mark.parametrize("like", ["openai", "doubleword"])
-async def test_a_line_that_failed_in_passing_travels_in_a_later_batch_alone(status: int, like: str) -> None:
+async def test_a_line_with_a_retryable_error_travels_in_a_later_batch_alone(status: int, like: str) -> None:
     plan = FaultPlan((LineFault(kind="fail", status=status, containing="unlucky", batches=(1,)),))
     async with open_harness(like, faults=plan) as harness, harness.client() as client:
         answers: list[str] = []
@@ -376,7 +376,7 @@ COROUTINE_FUNCTIONS = (
 
 @pytest.mark.parametrize("name", COROUTINE_FUNCTIONS)
 def test_what_is_awaited_is_a_coroutine_function_with_the_sdks_signature(name: str) -> None:
-    """ragas asks, and others read the signature."""
+    """ragas checks this; other frameworks read the signature."""
     ours, official = (
         eval(f"client.{name}", {"client": kind(api_key="k")}) for kind in (BatchOpenAI, openai.AsyncOpenAI)
     )

@@ -1,4 +1,4 @@
-"""Every door of the SDK: what is batchable goes into a batch or is refused, the rest passes through unharmed."""
+"""Every method of the SDK: batchable calls are batched or refused, all others pass through."""
 
 from __future__ import annotations
 
