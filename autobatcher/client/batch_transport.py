@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import anyio
@@ -15,9 +16,10 @@ from ..upstream.providers import ProviderProfile, profile_for
 from .arguments import keywords, takes
 from .batchable import base_url_of
 from .call import CALL_IDS, SDK_MAX_RETRIES, Call, is_ignored_header
-from .http_parts import error_parts
+from .connections import connections_of
+from .http_parts import error_parts, library_of
 from .sdk import check_http_client, checked_profile
-from .transport import TransportToBatches, close_host, library_of, make_host
+from .transport import TransportToBatches, close_host, make_host
 
 
 @keywords
@@ -73,13 +75,13 @@ class BatchTransport(TransportToBatches, httpx.AsyncBaseTransport):
             raise ValueError(f"max_retries must be a whole number of at least 0, not {max_retries!r}")
         if max_wait_seconds is not None and not max_wait_seconds > 0:
             raise ValueError(f"max_wait_seconds must be a positive number of seconds or None, not {max_wait_seconds!r}")
-        if http_client is not None:
-            check_http_client(http_client, httpx.AsyncClient)
         self._profile = checked_profile(provider)
         self._max_retries = max_retries
         self._max_wait_seconds = max_wait_seconds
-        upstream = http_client or httpx.AsyncClient(timeout=UPSTREAM_SECONDS)
-        super().__init__(make_host(settings, upstream), upstream)
+        if http_client is not None:
+            check_http_client(http_client, httpx.AsyncClient)
+        connections = connections_of(http_client, partial(httpx.AsyncClient, timeout=UPSTREAM_SECONDS))
+        super().__init__(make_host(settings, connections), connections)
 
     async def run(self, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:  # noqa: ASYNC128  (passed on to the one that calls started())
         """Run the engine in your own nursery; see `BatchOpenAI.run`."""
@@ -87,7 +89,7 @@ class BatchTransport(TransportToBatches, httpx.AsyncBaseTransport):
 
     async def aclose(self) -> None:
         """Stop the engine and wait for its shutdown; see `BatchOpenAI.close`."""
-        await close_host(self._host, self._upstream)
+        await close_host(self._host, self._connections)
 
     def _with_request_options(self, call: Call, request: Any) -> Call:
         return call

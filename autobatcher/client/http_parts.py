@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TypedDict
+import sys
+from typing import Any, TypedDict
 
 import msgspec
 
@@ -22,6 +23,11 @@ class HttpParts(TypedDict):
     status_code: int
     headers: dict[str, str]
     content: bytes
+
+
+def library_of(request: Any) -> Any:
+    """The module, httpx or httpx2, whose request this is."""
+    return sys.modules[type(request).__module__.partition(".")[0]]
 
 
 def answer_parts(answer: Answer) -> HttpParts:

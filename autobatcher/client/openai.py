@@ -27,6 +27,7 @@ from .arguments import ClientArguments, takes
 from .batchable import batch_request
 from .block import owning_block, shared_block
 from .call import ANSWERED
+from .connections import connections_of
 from .sdk import (
     CALL_EXTENSION,
     AnyAsyncClient,
@@ -116,8 +117,10 @@ class BatchOpenAI(CopiesShareTheEngine, AsyncRequestHook, AsyncContextManagerMix
         self._is_closed = False
         if _engine is None:
             given = openai_arguments.pop("http_client", None)
-            upstream = openai.DefaultAsyncHttpxClient() if given is None else check_http_client(given, AnyAsyncClient)
-            _engine = AsyncEngine(settings, upstream, ignore_timeouts=ignore_timeouts)
+            if given is not None:
+                check_http_client(given, AnyAsyncClient)
+            connections = connections_of(given, openai.DefaultAsyncHttpxClient)
+            _engine = AsyncEngine(settings, connections, ignore_timeouts=ignore_timeouts)
             openai_arguments["http_client"] = _engine.http_client
         self._engine = _engine
         self._upstream: Any = _upstream or _engine.upstream

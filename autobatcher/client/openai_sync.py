@@ -24,8 +24,9 @@ from .arguments import SharedArguments, keywords, takes
 from .batchable import batch_request
 from .batched_call import batched
 from .call import Call
+from .connections import GivenSyncConnections, SyncConnections, connections_of, sync_connections_of
 from .engine_thread import EngineThread, dropped
-from .http_parts import HttpParts
+from .http_parts import HttpParts, library_of
 from .pass_through import pass_through_sync
 from .sdk import (
     CALL_EXTENSION,
@@ -40,7 +41,7 @@ from .sdk import (
 )
 from .sdk_internals import RequestHook
 from .threaded_client import threaded_client
-from .transport import endpoint_of, library_of, make_host, request_in_errors, response_of
+from .transport import endpoint_of, make_host, request_in_errors, response_of
 
 
 @keywords
@@ -114,6 +115,7 @@ class BatchOpenAISync(CopiesShareTheEngine, RequestHook, openai.OpenAI):
         """Batch one JSON body and return the answer as bytes; see `BatchOpenAI.answer`."""
         call = self._call()
         request = batch_request(call.account, endpoint, body, max_retries=call.max_retries)
+        self._engine.connections.enter()
         return self._engine.thread.call(lambda host: host.submit(request))
 
     @property
@@ -188,20 +190,22 @@ class _Engine:
     """Shared by a client and its copies: the engine's thread and the SDK's HTTP client."""
 
     def __init__(self, settings: Settings, upstream: Any, *, ignore_timeouts: bool) -> None:
-        self.upstream: Any = openai.DefaultHttpxClient() if upstream is None else upstream
         self._ignore_timeouts = ignore_timeouts
+        self.connections: SyncConnections = sync_connections_of(upstream, openai.DefaultHttpxClient)
+        self.upstream: Any = self.connections.client
 
-        def for_the_engine() -> Any:
-            return openai.DefaultAsyncHttpxClient() if upstream is None else threaded_client(upstream)
+        def engine_host() -> Host:
+            client = None if upstream is None else threaded_client(upstream)
+            return make_host(settings, connections_of(client, openai.DefaultAsyncHttpxClient))
 
-        self.thread: EngineThread = EngineThread(lambda: make_host(settings, for_the_engine()), self.upstream.close)
-        self.transport: Any = self._transport(self.upstream)
+        self.thread: EngineThread = EngineThread(engine_host, self.upstream.close)
+        self.transport: Any = self._transport(self.connections)
         self.http_client: Any = _sdk_client(self.transport)
         weakref.finalize(self, dropped, self.thread).atexit = False
 
     def through(self, upstream: Any) -> Any:
         """Make another HTTP client for the SDK, which sends what is not batchable through `upstream`."""
-        transport: Any = self._transport(upstream)
+        transport: Any = self._transport(GivenSyncConnections(upstream))
         transport.default_call = self.transport.default_call
         return _sdk_client(transport)
 
@@ -218,8 +222,8 @@ class _Engine:
         self.thread.close()
         self.http_client.close()
 
-    def _transport(self, upstream: Any) -> _SyncTransport:
-        return _SyncTransport(self.thread, upstream, ignore_timeouts=self._ignore_timeouts)
+    def _transport(self, connections: SyncConnections) -> _SyncTransport:
+        return _SyncTransport(self.thread, connections, ignore_timeouts=self._ignore_timeouts)
 
 
 def _sdk_client(transport: Any) -> Any:
@@ -227,13 +231,13 @@ def _sdk_client(transport: Any) -> Any:
 
 
 class _SyncTransport:
-    """Gives batchable calls to the engine in its thread and sends all others through `upstream`."""
+    """Gives batchable calls to the engine in its thread and sends all others through `connections`."""
 
     default_call: Call  # for requests without the extension, made with the HTTP client itself
 
-    def __init__(self, thread: EngineThread, upstream: Any, *, ignore_timeouts: bool) -> None:
+    def __init__(self, thread: EngineThread, connections: SyncConnections, *, ignore_timeouts: bool) -> None:
         self._thread = thread
-        self._upstream = upstream
+        self._connections = connections
         self._ignore_timeouts = ignore_timeouts
 
     def close(self) -> None:
@@ -247,6 +251,7 @@ class _SyncTransport:
 
     def handle_request(self, request: Any) -> Any:
         http = library_of(request)
+        self._connections.enter()
         call: Call = request.extensions.get(CALL_EXTENSION) or self.default_call
         with request_in_errors(request):
             endpoint = endpoint_of(request, call.account.base_url)
@@ -254,7 +259,7 @@ class _SyncTransport:
                 begun = time.monotonic()
                 call = with_request_options(call, request, ignore_timeouts=self._ignore_timeouts)
                 return response_of(http, self._batched(call, endpoint, request), time.monotonic() - begun)
-        return pass_through_sync(http, self._upstream, request)
+        return pass_through_sync(http, self._connections.client, request)
 
     def _batched(self, call: Call, endpoint: str, request: Any) -> HttpParts:
         content_type, body = request.headers.get("content-type", ""), request.read()

@@ -7,7 +7,7 @@ names.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from inspect import signature
 from pathlib import Path
 from types import FunctionType
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import openai
 
+from ..upstream.failures import http_library
 from .call import is_ignored_header
 
 add_request_id: Callable[[Any, str | None], None] | None
@@ -67,6 +68,36 @@ def copy_with(copy: Callable[..., Any], arguments: Mapping[str, Any], changes: M
 
 
 _COPY_HANDS_ON = "_extra_kwargs" in signature(openai.AsyncOpenAI.copy).parameters
+
+# ---- transports of an HTTP client ----
+
+
+def library_transports(http_client: Any) -> Iterator[Any]:
+    """The transports of an HTTP client that are the library's own, for proxies too. None if httpx has renamed them."""
+    http: Any = http_library(type(http_client))
+    transports = (getattr(http_client, "_transport", None), *getattr(http_client, "_mounts", {}).values())
+    for transport in transports:
+        if isinstance(transport, http.AsyncHTTPTransport | http.HTTPTransport):
+            yield transport
+
+
+async def send_directly(http_client: Any, request: Any) -> Any:
+    """Send a request through the transport that an HTTP client has for its URL, without the client's hooks and log."""
+    try:
+        transport = http_client._transport_for_url(request.url)
+    except AttributeError:
+        return await http_client.send(request, stream=True, follow_redirects=False)
+    return await transport.handle_async_request(request)
+
+
+def send_directly_sync(http_client: Any, request: Any) -> Any:
+    """The same for a sync client."""
+    try:
+        transport = http_client._transport_for_url(request.url)
+    except AttributeError:
+        return http_client.send(request, stream=True, follow_redirects=False)
+    return transport.handle_request(request)
+
 
 # ---- the hook that the SDK calls before it sends a request ----
 

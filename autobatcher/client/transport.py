@@ -5,7 +5,6 @@ It serves clients of httpx (openai 2.x) and of httpx2 (openai 3.x): each respons
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -22,19 +21,20 @@ from ..upstream.batch_api import BatchAPI
 from .batchable import batchable_endpoint
 from .batched_call import batched
 from .call import Call
-from .http_parts import HttpParts
+from .connections import Connections
+from .http_parts import HttpParts, library_of
 from .pass_through import pass_through
 from .sdk import CALL_EXTENSION, with_request_options
 
 
 class TransportToBatches:
-    """Gives batchable calls to the engine of `host` and sends all others through `upstream`.
+    """Gives batchable calls to the engine of `host` and sends all others through `connections`.
 
     It derives from no library's transport: importing the library that the SDK does not use would add a quarter to the
     import time.
 
     Args:
-        upstream: a client of either library; not closed by the transport.
+        connections: the client of either library that talks to the upstream; not closed by the transport.
         ignore_timeouts: whether a request's timeout does not limit its wait.
 
     Attributes:
@@ -43,15 +43,15 @@ class TransportToBatches:
 
     default_call: Call
 
-    def __init__(self, host: Host, upstream: Any, *, ignore_timeouts: bool = False) -> None:
+    def __init__(self, host: Host, connections: Connections, *, ignore_timeouts: bool = False) -> None:
         self._host = host
-        self._upstream = upstream
+        self._connections = connections
         self._ignore_timeouts = ignore_timeouts
 
     async def handle_async_request(self, request: Any) -> Any:
         """Return the response; for a batched call this may take hours.
 
-        Raises `BatchError`, or what `upstream` raises.
+        Raises `BatchError`, or what the upstream's client raises.
         """
         http = library_of(request)
         with request_in_errors(request):
@@ -62,7 +62,8 @@ class TransportToBatches:
                 call = self._with_request_options(call, request)
                 parts = await self._batched(call, endpoint, request)
                 return response_of(http, parts, anyio.current_time() - begun)
-        return await pass_through(http, self._upstream, request)
+            await self._connections.enter()
+        return await pass_through(http, self._connections.client, request)
 
     async def aclose(self) -> None:
         """Do nothing: the transport has no connections."""
@@ -87,13 +88,13 @@ class TransportToBatches:
         return call
 
 
-def make_host(settings: Settings, upstream: Any) -> Host:
+def make_host(settings: Settings, connections: Connections) -> Host:
     """Make an engine's host that talks to the upstream through that client, and closes it after its shutdown."""
-    api = BatchAPI(upstream)
-    return Host(partial(Batcher, settings, api), upstream.aclose)
+    api = BatchAPI(connections.client)
+    return Host(partial(Batcher, settings, api), connections)
 
 
-async def close_host(host: Host, upstream: Any) -> None:
+async def close_host(host: Host, connections: Connections) -> None:
     """Stop the engine, wait for its shutdown, close the connections.
 
     Cancelled: the engine finishes all this in the background.
@@ -101,12 +102,7 @@ async def close_host(host: Host, upstream: Any) -> None:
     await host.close()
     if not host.is_running:
         with anyio.move_on_after(AT_END_SECONDS, shield=True):
-            await upstream.aclose()
-
-
-def library_of(request: Any) -> Any:
-    """The module, httpx or httpx2, whose request this is."""
-    return sys.modules[type(request).__module__.partition(".")[0]]
+            await connections.aclose()
 
 
 def endpoint_of(request: Any, base_url: str) -> str | None:

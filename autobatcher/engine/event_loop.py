@@ -25,9 +25,19 @@ def running_loop() -> object:
     return asyncio.get_running_loop() if lowlevel is None else lowlevel.current_trio_token()
 
 
+def backend_of(loop: object) -> str:
+    """The backend of a token: "asyncio" (uvloop, too) or "trio"."""
+    return "asyncio" if isinstance(loop, asyncio.AbstractEventLoop) else "trio"
+
+
 def is_alive(loop: object) -> bool:
     """Whether the loop of a token is not closed."""
     return call_soon(loop, _nothing)
+
+
+def runs(loop: object) -> bool:
+    """Whether the loop of a token runs right now, in any thread."""
+    return loop.is_running() if isinstance(loop, asyncio.AbstractEventLoop) else is_alive(loop)
 
 
 def call_soon(loop: Any, call: Callable[[], None]) -> bool:

@@ -7,21 +7,38 @@ collected. When the event loop ends, asyncio and trio cancel the task and wait f
 from __future__ import annotations
 
 import logging
+import os
 import warnings
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from functools import partial
+from typing import Protocol
 
 import anyio
 from anyio.abc import TaskStatus
 
 from ..errors import ClientClosedError, JournalError, WrongEventLoopError
 from .batcher import Batcher
-from .event_loop import call_soon, is_alive, running_loop, start_in_background
+from .event_loop import call_soon, is_alive, running_loop, runs, start_in_background
 from .request import Answer, Request
 
 logger: logging.Logger = logging.getLogger("autobatcher")
 
-AtEnd = Callable[[], Awaitable[None]]
+
+class Connections(Protocol):
+    """The connections to the upstream. They belong to the event loop and to the process that opened them."""
+
+    def check(self) -> None:
+        """Raise `WrongEventLoopError` if they cannot be used in this process."""
+
+    async def enter(self) -> None:
+        """Prepare for the running event loop: drop connections of one that has ended."""
+
+    async def leave(self) -> None:
+        """Close the connections of the running event loop, which is about to end."""
+
+    async def aclose(self) -> None:
+        """Close them for good."""
+
 
 AT_END_SECONDS = 5.0
 """Limit in seconds for closing the upstream's connections. This takes milliseconds, but TLS may wait for peers."""
@@ -34,8 +51,8 @@ class Host:
     loop of the old one has ended (a second `asyncio.run`).
 
     Args:
-        at_end: closes what the engine used. Called after the shutdown of an engine that was told to stop, in the task
-            that ran it, so that a cancelled `close` does not prevent it.
+        connections: closed after the shutdown of an engine that was told to stop, in the task that ran it, so that a
+            cancelled `close` does not prevent it. An engine that is cancelled with its event loop leaves them.
 
     Attributes:
         make_batcher: called for each engine. Tests replace it to inject a clock or a journal writer.
@@ -43,11 +60,12 @@ class Host:
 
     _is_in_background = False  # for `__del__` of a partially constructed object, for example by `copy.deepcopy`
 
-    def __init__(self, make_batcher: Callable[..., Batcher], at_end: AtEnd) -> None:
+    def __init__(self, make_batcher: Callable[..., Batcher], connections: Connections) -> None:
         self.make_batcher: Callable[..., Batcher] = make_batcher
-        self._at_end = at_end
+        self._connections = connections
         self._batcher: Batcher | None = None
         self._loop: object = None  # of the last engine
+        self._pid = 0
         self._is_closed = False
         self._is_well = True
         self._keeps_batches = False
@@ -83,6 +101,7 @@ class Host:
         batcher = self._new_batcher(in_background=False)
         has_run = True
         try:
+            await self._connections.enter()
             await batcher.run(task_status=task_status)
         except JournalError:
             has_run = False  # the caller may try again
@@ -90,13 +109,14 @@ class Host:
         finally:
             if has_run:
                 self._is_closed = True
+                batcher.abandon()  # for when it was cancelled before it ran
                 with anyio.move_on_after(AT_END_SECONDS, shield=True):
-                    await self._at_end()
+                    await self._connections.aclose()
 
     async def close(self) -> None:
         """Stop the engine and wait for its bounded shutdown. Idempotent.
 
-        Cancelled: the engine still shuts down and calls `at_end`.
+        Cancelled: the engine still shuts down and closes the connections.
         """
         self._is_closed = True
         if self.is_running:
@@ -131,7 +151,8 @@ class Host:
 
     @property
     def is_running(self) -> bool:
-        return self._batcher is not None and not self._batcher.has_ended and is_alive(self._loop)
+        batcher = self._batcher
+        return batcher is not None and not batcher.has_ended and self._pid == os.getpid() and is_alive(self._loop)
 
     @property
     def is_here(self) -> bool:
@@ -153,20 +174,26 @@ class Host:
             raise ClientClosedError("The client is closed, or the nursery that ran it has ended.")
         if self._batcher is not None and not self._batcher.has_ended and self.is_here:
             return self._batcher
-        if self.is_running:
+        if self.is_running and not self._is_idle_in_a_stopped_loop:
             raise WrongEventLoopError(
                 "This client is in use in another event loop. Make one client for each event loop."
             )
         batcher = self._new_batcher(in_background=True)
         start_in_background(
-            partial(_run_to_the_end, batcher, self._at_end), name="autobatcher engine", at_end=batcher.abandon
+            partial(_run_to_the_end, batcher, self._connections), name="autobatcher engine", at_end=batcher.abandon
         )
         return batcher
+
+    @property
+    def _is_idle_in_a_stopped_loop(self) -> bool:
+        """Whether the engine's event loop was stopped and not closed, and the engine has no requests."""
+        return self._batcher is not None and not runs(self._loop) and not self._batcher.statistics().waiting_requests
 
     def _new_batcher(self, *, in_background: bool) -> Batcher:
         if self._is_closed:
             raise ClientClosedError("The client is closed.")
-        self._loop = running_loop()
+        self._connections.check()
+        self._loop, self._pid = running_loop(), os.getpid()
         self._is_in_background = in_background
         self._batcher = self.make_batcher()
         if self._keeps_batches:
@@ -174,14 +201,16 @@ class Host:
         return self._batcher
 
 
-async def _run_to_the_end(batcher: Batcher, at_end: AtEnd) -> None:
+async def _run_to_the_end(batcher: Batcher, connections: Connections) -> None:
     try:
         try:
+            await connections.enter()
             await batcher.run()
         finally:
-            if batcher.was_stopped:  # not if cancelled with its event loop: the client may be used in another one
-                with anyio.move_on_after(AT_END_SECONDS, shield=True):
-                    await at_end()
+            batcher.abandon()  # for when it was cancelled before it ran
+            with anyio.move_on_after(AT_END_SECONDS, shield=True):
+                # If it was cancelled with its event loop, the client may be used in another one.
+                await (connections.aclose() if batcher.was_stopped else connections.leave())
     except JournalError as error:
         logger.error("autobatcher: %s", error)  # each caller was told
     except Exception:
