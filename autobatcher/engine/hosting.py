@@ -209,10 +209,17 @@ async def _run_to_the_end(batcher: Batcher, connections: Connections) -> None:
         finally:
             batcher.abandon()  # for when it was cancelled before it ran
             with anyio.move_on_after(AT_END_SECONDS, shield=True):
-                # If it was cancelled with its event loop, the client may be used in another one.
-                await (connections.aclose() if batcher.was_stopped else connections.leave())
+                await _close(connections, for_good=batcher.was_stopped)
     except JournalError as error:
         logger.error("autobatcher: %s", error)  # each caller was told
     except Exception:
         # In trio an exception of a system task is a TrioInternalError; asyncio only logs it at exit.
         logger.exception("autobatcher: a defect escaped the engine")
+
+
+async def _close(connections: Connections, *, for_good: bool) -> None:
+    """Close connections. An engine that was cancelled with its event loop may be followed by one in another loop."""
+    try:
+        await (connections.aclose() if for_good else connections.leave())
+    except Exception:
+        logger.exception("autobatcher: http_client raised while it was closed")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from inspect import isawaitable
 
 from .failures import UpstreamError
 from .providers import ProviderProfile
@@ -34,7 +35,8 @@ class Account:
         """The headers that authenticate one HTTP call now.
 
         Raises:
-            UpstreamError: if the user's key function raises; a passing failure, since the next call asks it again.
+            UpstreamError: if the user's key function raises (retryable: the next call asks it again), is not async, or
+                does not give text that is valid in a header.
         """
         key = await _asked(self.api_key) if callable(self.api_key) else self.api_key
         bearer = {"authorization": f"Bearer {key}"} if key else {}
@@ -48,14 +50,19 @@ _BELONG_TO_THE_BODY = frozenset({"accept", "content-length", "content-type", "tr
 
 async def _asked(key_function: Callable[[], Awaitable[str]]) -> str:
     try:
-        key = await key_function()
+        giving: object = key_function()
+        key: object = await giving if isawaitable(giving) else giving
     except Exception as error:
         raise UpstreamError(f"the api_key function raised {type(error).__name__}") from error
+    if not isawaitable(giving):
+        raise UpstreamError("the api_key function is not async: it must be awaitable", is_hopeless=True)
+    if not isinstance(key, str):
+        raise UpstreamError(f"the api_key function gave {type(key).__name__}, not text", is_hopeless=True)
     if not fits_a_header(key):
-        raise UpstreamError("the api_key function gave a key that no HTTP header can hold", is_hopeless=True)
+        raise UpstreamError("the api_key function gave a key that is not valid in a header", is_hopeless=True)
     return key
 
 
 def fits_a_header(value: str) -> bool:
-    """Whether `value` can be sent in a header. What cannot be sent must not be tried: HTTP libraries log it."""
+    """Whether `value` is valid in a header. HTTP libraries log values that are not, so they must not be tried."""
     return value.isascii() and (value.isprintable() or not value)

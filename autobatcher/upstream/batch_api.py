@@ -277,7 +277,7 @@ class BatchAPI:
         params = {"skip": str(skip), "offset": str(skip)} if account.provider.partial_output else {}
         splitter, count = LineSplitter(), 0
         async with self._http.open(account, "GET", f"/files/{_quoted(file_id)}/content", params=params) as response:
-            async with aclosing(response.aiter_bytes()) as chunks:
+            async with aclosing(response.chunks()) as chunks:
                 async for chunk in chunks:
                     lines = splitter.feed(chunk)
                     count += len(lines)
