@@ -14,12 +14,13 @@ from ..errors import BatchError
 from ..upstream.account import Account
 from ..upstream.providers import ProviderProfile, profile_for
 from .arguments import keywords, takes
+from .azure import check_deployment, without_deployment
 from .batchable import base_url_of
 from .call import CALL_IDS, SDK_MAX_RETRIES, Call, is_ignored_header
 from .connections import connections_of
-from .http_parts import error_parts, library_of
+from .http_parts import HttpParts, error_parts, library_of
 from .sdk import check_http_client, checked_profile
-from .transport import TransportToBatches, close_host, make_host
+from .transport import TransportToBatches, close_host, endpoint_of, make_host
 
 
 @keywords
@@ -38,6 +39,8 @@ class BatchTransport(TransportToBatches, httpx.AsyncBaseTransport):
     The base URL, credentials, query and headers of a batch are those of its requests. The base URL is the part of the
     URL before the endpoint. Headers that SDKs, HTTP libraries or tracers always send, and ids of calls, are ignored.
     Requests that differ in anything else never share a batch.
+
+    Calls of `AsyncAzureOpenAI` to a deployment are batched at its resource, where Azure has files and batches.
 
     Failures of a batch become HTTP errors with `x-should-retry: false`. The timeout of the outer client is ignored. An
     `httpx2.AsyncClient` takes this transport, too.
@@ -104,9 +107,15 @@ class BatchTransport(TransportToBatches, httpx.AsyncBaseTransport):
         except BatchError as error:  # other SDKs do not know this class and would retry the call
             return library_of(request).Response(**error_parts(error))
 
+    def _endpoint_of(self, call: Call, request: Any) -> str | None:
+        return endpoint_of(request, _base_url_of(request))
+
+    async def _batched(self, call: Call, endpoint: str, request: Any) -> HttpParts:
+        check_deployment(request.url.path, await request.aread())
+        return await super()._batched(call, endpoint, request)
+
     def _call_of(self, request: Any) -> Call:
-        url = str(request.url.copy_with(query=None, fragment=None))
-        base_url = base_url_of(url, request.url.path)
+        base_url = without_deployment(_base_url_of(request))
         kept = {
             name: value
             for name, value in request.headers.items()
@@ -119,6 +128,10 @@ class BatchTransport(TransportToBatches, httpx.AsyncBaseTransport):
             query=tuple(request.url.params.multi_items()),
         )
         return Call(account, wait_seconds=self._max_wait_seconds, max_retries=self._max_retries)
+
+
+def _base_url_of(request: Any) -> str:
+    return base_url_of(str(request.url.copy_with(query=None, fragment=None)), request.url.path)
 
 
 UPSTREAM_SECONDS = 600.0

@@ -12,6 +12,7 @@ import openai
 from ..errors import ClientClosedError, UnbatchableRequestError
 from ..upstream.account import Account, fits_a_header
 from ..upstream.providers import ProviderProfile, profile_for, profile_named
+from .azure import is_deployment, without_deployment
 from .call import CREDENTIAL_HEADERS, Call, refuse_headers_of_one_call, refuse_query_of_one_call, wait_seconds
 from .sdk_internals import copy_with, custom_headers, is_http_client_of, private_options
 
@@ -213,6 +214,12 @@ def check_client(client: Any) -> None:
     if client.base_url.query:
         raise ValueError(
             f"base_url must have no query; give default_query= beside {client.base_url.copy_with(query=None)}"
+        )
+    base_url = str(client.base_url).rstrip("/")
+    if is_deployment(base_url):
+        raise ValueError(
+            f"base_url must not be a deployment, since Azure has no files and batches there. Use "
+            f"{without_deployment(base_url)}/v1, and the deployment's name as model="
         )
     if not fits_a_header(client.api_key):
         raise ValueError("api_key has a line end or another character that is not valid in an HTTP header")

@@ -56,7 +56,7 @@ class TransportToBatches:
         http = library_of(request)
         with request_in_errors(request):
             call = self._call_of(request)
-            endpoint = endpoint_of(request, call.account.base_url)
+            endpoint = self._endpoint_of(call, request)
             if endpoint is not None:
                 begun = anyio.current_time()
                 call = self._with_request_options(call, request)
@@ -78,6 +78,9 @@ class TransportToBatches:
 
     def _with_request_options(self, call: Call, request: Any) -> Call:
         return with_request_options(call, request, ignore_timeouts=self._ignore_timeouts)
+
+    def _endpoint_of(self, call: Call, request: Any) -> str | None:
+        return endpoint_of(request, call.account.base_url)
 
     async def _batched(self, call: Call, endpoint: str, request: Any) -> HttpParts:
         content_type = request.headers.get("content-type", "")
