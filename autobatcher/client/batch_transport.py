@@ -16,8 +16,9 @@ from ..upstream.providers import ProviderProfile, profile_for
 from .arguments import keywords, takes
 from .azure import check_deployment, without_deployment
 from .batchable import base_url_of
-from .call import CALL_IDS, SDK_MAX_RETRIES, Call, is_ignored_header
+from .call import CREDENTIAL_HEADERS, SDK_MAX_RETRIES, Call, is_ignored_header
 from .connections import connections_of
+from .header_kinds import HeaderKinds
 from .http_parts import HttpParts, error_parts, library_of
 from .sdk import check_http_client, checked_profile
 from .transport import TransportToBatches, close_host, endpoint_of, make_host
@@ -84,7 +85,7 @@ class BatchTransport(TransportToBatches, httpx.AsyncBaseTransport):
         if http_client is not None:
             check_http_client(http_client, httpx.AsyncClient)
         connections = connections_of(http_client, partial(httpx.AsyncClient, timeout=UPSTREAM_SECONDS))
-        super().__init__(make_host(settings, connections), connections)
+        super().__init__(make_host(settings, connections), connections, HeaderKinds())
 
     async def run(self, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:  # noqa: ASYNC128  (passed on to the one that calls started())
         """Run the engine in your own nursery; see `BatchOpenAI.run`."""
@@ -116,17 +117,15 @@ class BatchTransport(TransportToBatches, httpx.AsyncBaseTransport):
 
     def _call_of(self, request: Any) -> Call:
         base_url = without_deployment(_base_url_of(request))
-        kept = {
-            name: value
-            for name, value in request.headers.items()
-            if not is_ignored_header(name) and name not in CALL_IDS
-        }
+        kept = {name: value for name, value in request.headers.items() if not is_ignored_header(name)}
+        credentials = {name: kept.pop(name) for name in CREDENTIAL_HEADERS if name in kept}
         account = Account(
             base_url=base_url,
             provider=self._profile or profile_for(base_url),
-            headers=tuple(kept.items()),
+            headers=tuple(credentials.items()),
             query=tuple(request.url.params.multi_items()),
         )
+        account = self._kinds.account_with(account, kept)
         return Call(account, wait_seconds=self._max_wait_seconds, max_retries=self._max_retries)
 
 

@@ -41,24 +41,6 @@ ANSWERED: ContextVar[Answer | BatchError | None] = ContextVar("ANSWERED", defaul
 """The known outcome of the call that is being made through the SDK; None if it is yet to be batched."""
 
 
-def refuse_headers_of_one_call(headers: Iterable[str]) -> None:
-    """Refuse headers that were given to one call: a line of a batch has none.
-
-    Headers that SDKs, HTTP libraries (user-agent, x-stainless-*, cookies, ...) and tracers (traceparent, ...) send by
-    themselves are ignored.
-
-    Raises:
-        UnbatchableRequestError: naming the header.
-    """
-    for name in headers:
-        if not is_ignored_header(name):
-            raise UnbatchableRequestError(
-                f"A line of a batch has no headers, so {name!r} cannot be sent with one call. Pass it to the client as "
-                "default_headers=, or make this call with client.unbatched.",
-                param="extra_headers",
-            )
-
-
 def refuse_query_of_one_call(names: Iterable[str]) -> None:
     """Refuse query parameters of one call. Raises `UnbatchableRequestError`, naming the parameter."""
     for name in names:
@@ -70,8 +52,12 @@ def refuse_query_of_one_call(names: Iterable[str]) -> None:
 
 
 def is_ignored_header(name: str) -> bool:
-    """Whether batches ignore the header of this lower-case name."""
-    return name in _IGNORED or name.startswith(_IGNORED_PREFIXES)
+    """Whether batches ignore the header of this lower-case name.
+
+    These are headers that SDKs and HTTP libraries always send (user-agent, x-stainless-*, cookies), those of tracers
+    (traceparent), and ids of calls, which would give each call its own batch.
+    """
+    return name in _IGNORED or name.startswith(_IGNORED_PREFIXES) or name.endswith(_CALL_IDS)
 
 
 _ALWAYS_SENT = frozenset(
@@ -110,10 +96,7 @@ _OF_TRACERS = frozenset(
 _OF_FRAMEWORKS = frozenset({"x-irid"})  # inspect-ai numbers its calls for its own logs
 _IGNORED = _ALWAYS_SENT | _OF_TRACERS | _OF_FRAMEWORKS
 _IGNORED_PREFIXES = ("x-stainless-", "x-b3-", "x-datadog-", "x-newrelic-", "ot-tracer-", "uberctx-")
-
-CALL_IDS = frozenset({"idempotency-key", "x-client-request-id", "x-correlation-id", "x-request-id"})
-"""Headers that identify one call. Refused as per-call headers. `BatchTransport` ignores them: otherwise each call would
-get its own batch."""
+_CALL_IDS = ("idempotency-key", "request-id", "correlation-id", "trace-id", "span-id", "call-id")
 
 
 def wait_seconds(timeout: Mapping[str, Any], default: Mapping[str, Any]) -> float | None:

@@ -7,7 +7,7 @@ code: see `fast_path`.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from functools import cached_property
@@ -164,7 +164,9 @@ class BatchOpenAI(CopiesShareTheEngine, AsyncRequestHook, AsyncContextManagerMix
         """
         return await self._engine.host.submit(self._request(endpoint, body))
 
-    def submit_nowait(self, endpoint: str, body: bytes, *, api_key: str | None = None) -> Request:
+    def submit_nowait(
+        self, endpoint: str, body: bytes, *, api_key: str | None = None, headers: Mapping[str, str] | None = None
+    ) -> Request:
         """Queue one JSON body without waiting for its answer. For servers whose callers come and go.
 
         Use `Request.notify` and `Request.result` to get the outcome, and `Request.withdraw` to drop the request.
@@ -172,18 +174,23 @@ class BatchOpenAI(CopiesShareTheEngine, AsyncRequestHook, AsyncContextManagerMix
         Args:
             endpoint, body: as for `answer`.
             api_key: the key that pays; None for the client's own. Requests with different keys never share a batch.
+            headers: sent with the upstream calls of the batch, names in lower case. Requests with different headers
+                never share a batch.
 
         Raises:
             anyio.WouldBlock: if `max_queued_bytes` are queued already.
             BatchError: as `answer` does.
         """
-        request = self._request(endpoint, body, api_key)
+        request = self._request(endpoint, body, api_key, headers)
         self._engine.host.submit_nowait(request)
         return request
 
-    def _request(self, endpoint: str, body: bytes, api_key: str | None = None) -> Request:
+    def _request(
+        self, endpoint: str, body: bytes, api_key: str | None = None, headers: Mapping[str, str] | None = None
+    ) -> Request:
         call = self._call()
         account = call.account if api_key is None else with_key(call.account, api_key)
+        account = self._engine.kinds.account_with(account, headers or {})
         return batch_request(account, endpoint, body, max_retries=call.max_retries)
 
     @property

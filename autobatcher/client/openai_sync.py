@@ -26,6 +26,7 @@ from .batched_call import batched
 from .call import Call
 from .connections import GivenSyncConnections, SyncConnections, connections_of, sync_connections_of
 from .engine_thread import EngineThread, dropped
+from .header_kinds import HeaderKinds
 from .http_parts import HttpParts, library_of
 from .pass_through import pass_through_sync
 from .sdk import (
@@ -198,6 +199,7 @@ class _Engine:
             client = None if upstream is None else threaded_client(upstream)
             return make_host(settings, connections_of(client, openai.DefaultAsyncHttpxClient))
 
+        self._kinds = HeaderKinds()
         self.thread: EngineThread = EngineThread(engine_host, self.upstream.close)
         self.transport: Any = self._transport(self.connections)
         self.http_client: Any = _sdk_client(self.transport)
@@ -223,7 +225,7 @@ class _Engine:
         self.http_client.close()
 
     def _transport(self, connections: SyncConnections) -> _SyncTransport:
-        return _SyncTransport(self.thread, connections, ignore_timeouts=self._ignore_timeouts)
+        return _SyncTransport(self.thread, connections, self._kinds, ignore_timeouts=self._ignore_timeouts)
 
 
 def _sdk_client(transport: Any) -> Any:
@@ -235,8 +237,11 @@ class _SyncTransport:
 
     default_call: Call  # for requests without the extension, made with the HTTP client itself
 
-    def __init__(self, thread: EngineThread, connections: SyncConnections, *, ignore_timeouts: bool) -> None:
+    def __init__(
+        self, thread: EngineThread, connections: SyncConnections, kinds: HeaderKinds, *, ignore_timeouts: bool
+    ) -> None:
         self._thread = thread
+        self._kinds = kinds
         self._connections = connections
         self._ignore_timeouts = ignore_timeouts
 
@@ -257,7 +262,7 @@ class _SyncTransport:
             endpoint = endpoint_of(request, call.account.base_url)
             if endpoint is not None:
                 begun = time.monotonic()
-                call = with_request_options(call, request, ignore_timeouts=self._ignore_timeouts)
+                call = with_request_options(call, request, self._kinds, ignore_timeouts=self._ignore_timeouts)
                 return response_of(http, self._batched(call, endpoint, request), time.monotonic() - begun)
         return pass_through_sync(http, self._connections.client, request)
 

@@ -13,7 +13,8 @@ from ..errors import ClientClosedError, UnbatchableRequestError
 from ..upstream.account import Account, fits_a_header
 from ..upstream.providers import ProviderProfile, profile_for, profile_named
 from .azure import is_deployment, without_deployment
-from .call import CREDENTIAL_HEADERS, Call, refuse_headers_of_one_call, refuse_query_of_one_call, wait_seconds
+from .call import CREDENTIAL_HEADERS, Call, is_ignored_header, refuse_query_of_one_call, wait_seconds
+from .header_kinds import HeaderKinds
 from .sdk_internals import copy_with, custom_headers, is_http_client_of, private_options
 
 CALL_EXTENSION = "autobatcher.call"
@@ -22,21 +23,25 @@ CALL_EXTENSION = "autobatcher.call"
 _SDK_TIMEOUT: dict[str, Any] = openai.DEFAULT_TIMEOUT.as_dict()
 
 
-def with_request_options(call: Call, request: Any, *, ignore_timeouts: bool) -> Call:
+def with_request_options(call: Call, request: Any, kinds: HeaderKinds, *, ignore_timeouts: bool) -> Call:
     """Apply the options of one request of an SDK client to the client's `call`.
 
     Raises:
-        UnbatchableRequestError: if the request has its own headers, other than credentials, or its own query.
+        UnbatchableRequestError: if the request has its own query, or too many sets of headers wait.
     """
     account = call.account
-    given = {name: value for name, value in request.headers.items() if not _is_of(call, name, value)}
+    given = {
+        name: value
+        for name, value in request.headers.items()
+        if not is_ignored_header(name) and not _is_of(call, name, value)
+    }
     credentials = {name: given.pop(name) for name in CREDENTIAL_HEADERS if name in given}
-    refuse_headers_of_one_call(given)
     query = request.url.params.multi_items() if request.url.query else ()
     refuse_query_of_one_call(name for name, value in query if (name, value) not in account.query)
     if credentials:
         headers = {name.lower(): value for name, value in account.headers} | credentials
         account = replace(account, headers=tuple(headers.items()))
+    account = kinds.account_with(account, given)
     timeout = {} if ignore_timeouts else request.extensions.get("timeout", {})
     return replace(call, account=account, wait_seconds=wait_seconds(timeout, _SDK_TIMEOUT))
 

@@ -9,6 +9,7 @@ import openai
 from ..engine.hosting import Host
 from ..engine.settings import Settings
 from .connections import Connections, GivenConnections
+from .header_kinds import HeaderKinds
 from .transport import TransportToBatches, close_host, make_host
 
 
@@ -20,13 +21,14 @@ class AsyncEngine:
         self._connections = connections
         self.ignores_timeouts: bool = ignore_timeouts
         self.host: Host = make_host(settings, connections)
-        self.transport: Any = TransportToBatches(self.host, connections, ignore_timeouts=ignore_timeouts)
+        self.kinds: HeaderKinds = HeaderKinds()
+        self.transport: Any = TransportToBatches(self.host, connections, self.kinds, ignore_timeouts=ignore_timeouts)
         self.http_client: Any = _sdk_client(self.transport)
 
     def through(self, upstream: Any) -> Any:
         """Make another HTTP client for the SDK, which sends what is not batchable through `upstream`."""
         transport: Any = TransportToBatches(
-            self.host, GivenConnections(upstream), ignore_timeouts=self.ignores_timeouts
+            self.host, GivenConnections(upstream), self.kinds, ignore_timeouts=self.ignores_timeouts
         )
         transport.default_call = self.transport.default_call
         return _sdk_client(transport)

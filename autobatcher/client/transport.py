@@ -22,6 +22,7 @@ from .batchable import batchable_endpoint
 from .batched_call import batched
 from .call import Call
 from .connections import Connections
+from .header_kinds import HeaderKinds
 from .http_parts import HttpParts, library_of
 from .pass_through import pass_through
 from .sdk import CALL_EXTENSION, with_request_options
@@ -35,6 +36,7 @@ class TransportToBatches:
 
     Args:
         connections: the client of either library that talks to the upstream; not closed by the transport.
+        kinds: the sets of headers with which calls of the engine wait.
         ignore_timeouts: whether a request's timeout does not limit its wait.
 
     Attributes:
@@ -43,8 +45,11 @@ class TransportToBatches:
 
     default_call: Call
 
-    def __init__(self, host: Host, connections: Connections, *, ignore_timeouts: bool = False) -> None:
+    def __init__(
+        self, host: Host, connections: Connections, kinds: HeaderKinds, *, ignore_timeouts: bool = False
+    ) -> None:
         self._host = host
+        self._kinds = kinds
         self._connections = connections
         self._ignore_timeouts = ignore_timeouts
 
@@ -77,7 +82,7 @@ class TransportToBatches:
         await self.aclose()
 
     def _with_request_options(self, call: Call, request: Any) -> Call:
-        return with_request_options(call, request, ignore_timeouts=self._ignore_timeouts)
+        return with_request_options(call, request, self._kinds, ignore_timeouts=self._ignore_timeouts)
 
     def _endpoint_of(self, call: Call, request: Any) -> str | None:
         return endpoint_of(request, call.account.base_url)

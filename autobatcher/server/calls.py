@@ -21,6 +21,7 @@ import msgspec
 import trio
 
 from ..client.batchable import check_content_type
+from ..client.header_kinds import forwarded_headers
 from ..client.http_parts import HttpParts, answer_parts, error_parts, streamed_parts
 from ..client.openai import BatchOpenAI
 from ..client.streams import (
@@ -110,7 +111,9 @@ class BatchedCalls:
     def _pending_call(self, endpoint: str, asked: StreamRequest, exchange: Exchange) -> PendingCall:
         """The call that this client left when it went away, or a new one."""
         key = bearer_of(exchange.headers.get("authorization", "")) if self._forward_keys else None
-        caller = hashlib.sha256(exchange.headers.get("authorization", "").encode()).hexdigest()
+        headers = forwarded_headers(exchange.headers)
+        who = repr((exchange.headers.get("authorization", ""), sorted(headers.items())))
+        caller = hashlib.sha256(who.encode()).hexdigest()
         call = self._pending_calls.reattach(endpoint, asked.body, caller)
         if call is not None:
             self._tally.reattached += 1
@@ -118,7 +121,7 @@ class BatchedCalls:
         try:
             if not self._pending_calls.has_room():
                 raise anyio.WouldBlock
-            request = self._client.submit_nowait(endpoint, asked.body, api_key=key)
+            request = self._client.submit_nowait(endpoint, asked.body, api_key=key, headers=headers)
         except anyio.WouldBlock:
             message = "This proxy has no room for more requests that wait: try again later."
             raise RefusedError(503, message, code="no_room", retry_after=BUSY_SECONDS) from None

@@ -185,8 +185,17 @@ def test_a_failed_line_raises_the_sdks_own_exception() -> None:
     with open_client(emulator) as (_, client):
         with pytest.raises(openai.BadRequestError):
             chat(client)
-        with pytest.raises(UnbatchableRequestError, match="x-own"):
-            chat(client, extra_headers={"x-own": "1"})
+        with pytest.raises(UnbatchableRequestError, match="own"):
+            chat(client, extra_query={"own": "1"})
+
+
+def test_headers_of_one_call_go_with_its_batch() -> None:
+    emulator = Emulator(clock=time.monotonic)
+    sent: set[str | None] = set()
+    with open_client(emulator) as (_, client):
+        client._engine.upstream.event_hooks["request"].append(lambda request: sent.add(request.headers.get("x-team")))
+        chat(client, extra_headers={"X-Team": "a"})
+        assert sent == {"a"}
 
 
 def test_a_timeout_bounds_the_wait_of_one_thread() -> None:
