@@ -1,6 +1,6 @@
-"""The keyword arguments of the clients: the settings, and what each client takes beside them.
+"""The keyword arguments of the clients: the settings and each client's own.
 
-Type checkers and `help()` see the constructor of a class of arguments as the constructor of the client.
+Type checkers and `help()` show the constructor of a class of arguments as the client's constructor.
 """
 
 import inspect
@@ -26,13 +26,13 @@ _SETTINGS = tuple(each.name for each in fields(Settings))
 
 @dataclass_transform(kw_only_default=True, frozen_default=True)
 def keywords(arguments: type[_Class]) -> type[_Class]:
-    """Decorate a class of arguments: for type checkers it is a dataclass. Nobody makes an instance of it."""
+    """Decorate a class of arguments. It is a dataclass to type checkers and is never instantiated."""
     return arguments
 
 
 @keywords
 class SharedArguments(Settings):
-    """What both clients take. What has no description is the SDK's own."""
+    """The arguments of both clients. Those without a description are the SDK's own."""
 
     base_url: Annotated[
         Any,
@@ -82,11 +82,11 @@ class ClientArguments(SharedArguments):
 def takes(
     arguments: Callable[_Arguments, Settings], passes_to: Callable[..., None] | None = None
 ) -> Callable[[_Init[_Client]], _Constructor[_Client, _Arguments]]:
-    """Decorate the constructor of a client: it is given the `Settings`, and all other arguments as they are.
+    """Decorate the constructor of a client. It gets the `Settings` and all other arguments.
 
     Args:
-        arguments: the class whose constructor has the signature that the client shall have.
-        passes_to: the constructor that gets what the client itself does not know.
+        arguments: the class of arguments, which gives the client its signature.
+        passes_to: the constructor that takes the arguments unknown to the client.
     """
 
     def decorate(init: _Init[_Client]) -> _Constructor[_Client, _Arguments]:
@@ -107,7 +107,7 @@ def takes(
 
 
 def _signature_of(arguments: type[Settings]) -> inspect.Signature:
-    """The signature of the constructor that type checkers see."""
+    """The signature that type checkers see."""
     parameters = [inspect.Parameter("self", inspect.Parameter.POSITIONAL_OR_KEYWORD)]
     for name, hint in annotations_of(arguments).items():
         plain = hint.__origin__ if hasattr(hint, "__metadata__") else hint
@@ -119,13 +119,13 @@ def _signature_of(arguments: type[Settings]) -> inspect.Signature:
 def _refuse_unknown(
     door: str, others: Collection[str], own: frozenset[str], passes_to: Callable[..., None] | None
 ) -> None:
-    """Raise `TypeError` for a name that neither the client nor the SDK knows."""
+    """Raise `TypeError` for a name that neither the client nor the SDK takes."""
     if not others:
         return
     taken = frozenset() if passes_to is None else _names_of(passes_to)
     for name in others:
         if taken is not None and name not in taken:
-            from ..engine.spelling import did_you_mean  # here, because only a mistake needs it
+            from ..engine.spelling import did_you_mean  # imported only when there is a mistake
 
             known = [each for each in own | taken if not each.startswith("_")]
             raise TypeError(f"{door} got an unexpected keyword argument {name!r}{did_you_mean(name, known)}")
@@ -133,7 +133,7 @@ def _refuse_unknown(
 
 @cache
 def _names_of(function: Callable[..., None]) -> frozenset[str] | None:
-    """The names that a function takes; None if it takes any, as one that somebody wrapped may."""
+    """The parameter names of a function; None if it takes any, as a wrapped one may."""
     parameters = inspect.signature(function).parameters.values()
     if any(each.kind is each.VAR_KEYWORD for each in parameters):
         return None

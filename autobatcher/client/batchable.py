@@ -1,4 +1,4 @@
-"""Which HTTP requests are batch requests, and what the engine needs to know of them. Pure."""
+"""Decides which HTTP requests are batchable and makes the engine's requests of them. Pure."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from .call import SDK_MAX_RETRIES
 
 
 def batchable_endpoint(method: str, url_path: str, base_path: str, *, is_elsewhere: bool = False) -> str | None:
-    """The endpoint of a batchable call, such as "/v1/embeddings"; None for a call that goes straight through.
+    """Return the endpoint of a batchable call, such as "/v1/embeddings"; None for a call that passes through.
 
     Args:
         url_path, base_path: the paths of the request's URL and of the account's base URL.
-        is_elsewhere: whether their hosts are not the same.
+        is_elsewhere: whether their hosts differ.
 
     Raises:
-        UnbatchableRequestError: for a batchable call that lies elsewhere; it must not go through in real time.
+        UnbatchableRequestError: for a batchable path outside the base URL; it must not be sent in real time.
     """
     if method != "POST":
         return None
@@ -32,16 +32,16 @@ def batchable_endpoint(method: str, url_path: str, base_path: str, *, is_elsewhe
             return endpoint
     if path.endswith(_TAILS):
         raise UnbatchableRequestError(
-            f"{url_path} looks batchable, but does not lie below the base URL's {base_path}, at the same host. At full "
-            "price it goes through client.unbatched."
+            f"{url_path} looks batchable but is not below the base URL ({base_path}, same host). To send it at full "
+            "price, use client.unbatched."
         )
     return None
 
 
 def base_url_of(url: str, url_path: str) -> str:
-    """The base URL that a call was built from, judging by the endpoint at its end: all before it, with /v1 or not.
+    """Return the part of a URL before its endpoint, with or without /v1.
 
-    A URL that ends with no batchable endpoint comes back as it is.
+    A URL that ends with no batchable endpoint is returned unchanged.
     """
     for endpoint in _ENDPOINTS_LONGEST_FIRST:
         tail = endpoint.removeprefix("/v1")
@@ -56,23 +56,23 @@ _ENDPOINTS_LONGEST_FIRST = sorted(BATCHABLE_ENDPOINTS, key=len, reverse=True)
 
 
 def check_content_type(endpoint: str, content_type: str) -> None:
-    """Refuse what is no JSON (multipart, say): a batch has no line for it. Raises `UnbatchableRequestError`."""
+    """Raise `UnbatchableRequestError` for a body that is not JSON, such as multipart."""
     if not content_type.partition(";")[0].strip().lower().endswith("json"):
         raise UnbatchableRequestError(
-            f"A batch takes JSON only: this call to {endpoint} has content-type {content_type or 'unknown'}.",
+            f"Batches take JSON only. This call to {endpoint} has content-type {content_type or 'unknown'}.",
             param="content-type",
         )
 
 
 def batch_request(account: Account, endpoint: str, body: bytes, *, max_retries: int = SDK_MAX_RETRIES) -> Request:
-    """Make the engine's request of a call's body, unparsed but for the few fields that decide about batching.
+    """Make the engine's request of a call's body. Only the fields that decide about batching are parsed.
 
     Raises:
-        UnbatchableRequestError: if the body cannot be a line of a batch: no JSON object, no model, streaming.
+        UnbatchableRequestError: if the body is no JSON object, names no model, or asks for a stream.
     """
     fields = _peek(endpoint, body)
     if fields.stream:
-        raise UnbatchableRequestError(f"A batch does not stream: call {endpoint} without stream=True.", param="stream")
+        raise UnbatchableRequestError(f"Batches cannot stream. Call {endpoint} without stream=True.", param="stream")
     return Request(
         account=account,
         endpoint=endpoint,
@@ -83,7 +83,7 @@ def batch_request(account: Account, endpoint: str, body: bytes, *, max_retries: 
     )
 
 
-# The others have defaults of their own, or a stored prompt that names the model.
+# Other endpoints have a default model, or a stored prompt that names one.
 _ALWAYS_WITH_MODEL = frozenset({"/v1/chat/completions", "/v1/completions", "/v1/embeddings"})
 
 
@@ -99,7 +99,7 @@ _decode_fields = msgspec.json.Decoder(_Fields).decode
 def _peek(endpoint: str, body: bytes) -> _Fields:
     try:
         if not body.isascii():
-            body.decode()  # what msgspec passes over, it does not check; one bad byte would spoil a batch for others
+            body.decode()  # msgspec does not check fields that it skips; one bad byte would fail the whole batch
         fields = _decode_fields(body)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise UnbatchableRequestError(f"The body of this call to {endpoint} is not valid: {error}") from error
@@ -109,7 +109,7 @@ def _peek(endpoint: str, body: bytes) -> _Fields:
 
 
 def _input_count(raw: msgspec.Raw) -> int:
-    """How many inputs an embeddings call has: a list of texts or of token lists has one for each item."""
+    """Count the inputs of an embeddings call: one for each item of a list of texts or token lists."""
     try:
         value: Any = msgspec.json.decode(raw, type=list[msgspec.Raw])
     except msgspec.MsgspecError:

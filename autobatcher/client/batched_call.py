@@ -15,10 +15,10 @@ from .streams import STREAMED_ENDPOINTS, StreamRequest, UnstreamableAnswerError,
 
 
 async def batched(host: Host, call: Call, endpoint: str, content_type: str, body: bytes) -> HttpParts:
-    """The parts of the response to a batchable call.
+    """Batch a call and return the parts of its response.
 
     Raises:
-        BatchError: which the SDK neither wraps nor retries.
+        BatchError: the SDK neither wraps nor retries it.
     """
     try:
         check_content_type(endpoint, content_type)
@@ -39,7 +39,7 @@ async def batched(host: Host, call: Call, endpoint: str, content_type: str, body
     except openai.OpenAIError:
         raise
     except Exception as error:
-        # openai 2.x takes whatever else a transport raises for a broken connection, and sends the call again.
+        # openai 2.x takes any other exception for a broken connection and retries the call.
         raise EngineError(f"A defect of autobatcher ({type(error).__name__}); please report it.") from error
 
 
@@ -53,19 +53,18 @@ async def _answer(host: Host, call: Call, endpoint: str, body: bytes) -> Answer:
 
 
 async def answered(host: Host, request: Request, wait_seconds: float | None) -> Answer:
-    """`Host.submit`, for as long as the caller wants to wait. Raises `BatchTimeoutError` after that."""
+    """`Host.submit` with a time limit. Raises `BatchTimeoutError` when it is over; the request is withdrawn."""
     if wait_seconds is None:
         return await host.submit(request)
     with anyio.move_on_after(wait_seconds):
         return await host.submit(request)
-    raise _waited_long_enough(wait_seconds, request)
+    raise _timeout_error(wait_seconds, request)
 
 
-def _waited_long_enough(seconds: float, request: Request) -> BatchTimeoutError:
+def _timeout_error(seconds: float, request: Request) -> BatchTimeoutError:
     return BatchTimeoutError(
-        f"Request timed out: no answer within the timeout of {seconds:g} seconds that was set for this call; it has "
-        "been withdrawn. A batch takes minutes to hours: leave the timeout out, or have all of them ignored with "
-        "ignore_timeouts=True.",
+        f"Request timed out: no answer within the {seconds:g} seconds of this call's timeout. The call was withdrawn. "
+        "Batches take minutes to hours: set no timeout, or pass ignore_timeouts=True to the client.",
         batch_id=request.left_batch_id,
         custom_id=request.custom_id or None,
     )

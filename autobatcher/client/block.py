@@ -1,4 +1,4 @@
-"""What `async with` does with an engine: who runs it, and how the block's end becomes the engine's."""
+"""The `async with` block of a client: who runs the engine, and how it ends with the block."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from ..engine.hosting import AT_END_SECONDS, Host
 from ..upstream.batch_api import CREATE_SECONDS
 
 CLOSE_SECONDS = CREATE_SECONDS + SHUTDOWN_SECONDS + AT_END_SECONDS
-"""How long leaving the block may take, all its own limits together."""
+"""Upper bound in seconds for leaving the block: the sum of the limits of all steps."""
 
 
 @asynccontextmanager
 async def shared_block(host: Host, close: Callable[[], Awaitable[None]]) -> AsyncGenerator[None]:
-    """A block around an engine that a nursery, another block or a background task runs already."""
+    """A block around an engine that already runs: in a nursery, another block or a background task."""
     try:
         yield
-    except BaseException as error:  # (a Cancelled, too, which says nothing of a good end)
+    except BaseException as error:  # includes Cancelled, which does not mean success
         if not _is_good_exit(error):
             host.keep_for_rerun(batches=False)
         raise
@@ -31,7 +31,7 @@ async def shared_block(host: Host, close: Callable[[], Awaitable[None]]) -> Asyn
 
 @asynccontextmanager
 async def owning_block(host: Host, close: Callable[[], Awaitable[None]]) -> AsyncGenerator[None]:
-    """A block that runs the engine. The body's own exception comes out as it is, in no group."""
+    """A block that runs the engine. An exception of the body is raised unwrapped, in no group."""
     failure: BaseException | None = None
     is_well = False
     try:
@@ -45,11 +45,11 @@ async def owning_block(host: Host, close: Callable[[], Awaitable[None]]) -> Asyn
             except BaseException as error:  # noqa: ASYNC103  (raised again below)
                 if _holds_cancellation(error):
                     raise
-                failure = error  # raised below, outside the nursery, so that no group is wrapped around it
+                failure = error  # raised below, outside the nursery, which would wrap it in a group
                 is_well = _is_good_exit(error)
             finally:
                 host.stop(well=is_well)
-    except anyio.get_cancelled_exc_class():  # noqa: ASYNC103  (the body's own exception wins, and is raised below)
+    except anyio.get_cancelled_exc_class():  # noqa: ASYNC103  (the body's exception takes precedence and is raised below)
         if failure is None:
             raise
     finally:
@@ -59,7 +59,7 @@ async def owning_block(host: Host, close: Callable[[], Awaitable[None]]) -> Asyn
         try:
             raise failure
         finally:
-            failure = None  # a frame in a traceback must not hold that traceback
+            failure = None  # breaks the cycle of frame and traceback
 
 
 def _is_good_exit(error: BaseException) -> bool:
@@ -67,7 +67,7 @@ def _is_good_exit(error: BaseException) -> bool:
 
 
 def _holds_cancellation(error: BaseException) -> bool:
-    """Whether the nursery must see it, since there is a Cancelled inside."""
+    """Whether the nursery must see it, because it contains a Cancelled."""
     if isinstance(error, BaseExceptionGroup):
         return error.subgroup(anyio.get_cancelled_exc_class()) is not None
     return isinstance(error, GeneratorExit)

@@ -1,9 +1,9 @@
-"""A thread with an event loop of its own, in which one engine works for all threads of a program."""
+"""A thread with its own event loop, which runs one engine for all threads of a program."""
 
 from __future__ import annotations
 
 import atexit
-import concurrent.futures.thread  # noqa: F401  (its hook for the end must be there before ours: the last runs first)
+import concurrent.futures.thread  # noqa: F401  (registers its exit hook before ours: the last one runs first)
 import os
 import threading
 import warnings
@@ -24,15 +24,15 @@ from ..upstream.batch_api import CREATE_SECONDS
 T = TypeVar("T")
 
 STOP_SECONDS = CREATE_SECONDS + SHUTDOWN_SECONDS + 2 * AT_END_SECONDS
-"""How long a program waits for the engine's goodbye: all its own limits together."""
+"""Upper bound in seconds for the engine's shutdown: the sum of the limits of all steps."""
 
 
 class EngineThread:
-    """Starts with the first call, and anew in a process that was forked from one in which it ran.
+    """Starts with the first call, and again in a forked process.
 
     Args:
         make_host: makes the engine's host, in the thread.
-        at_end: called once, when the engine has said its goodbye, or will never have to.
+        at_end: called once, after the engine's shutdown, or when the engine was never started.
     """
 
     def __init__(self, make_host: Callable[[], Host], at_end: Callable[[], None]) -> None:
@@ -44,7 +44,7 @@ class EngineThread:
         self._host: Host | None = None
         self._thread: threading.Thread | None = None
         self._is_closed = False
-        self._keeps: list[bool] = []  # what `keep_for_rerun` was told, for hosts that are yet to be made
+        self._keeps: list[bool] = []  # the calls of `keep_for_rerun`, for hosts that are made later
         _running.add(self)
 
     @property
@@ -57,13 +57,13 @@ class EngineThread:
         return self._is_closed
 
     def call(self, function: Callable[[Host], Awaitable[T]]) -> T:
-        """Await `function` of the engine's host in the thread; its result, or what it raised.
+        """Await `function(host)` in the engine's thread. Returns its result or raises its exception.
 
-        Interrupted (Ctrl-C): `function` is cancelled there.
+        Interrupted (Ctrl-C): `function` is cancelled.
 
         Raises:
             ClientClosedError: after `close`, or when the thread has ended.
-            RuntimeError: in the engine's own thread, where an event handler runs: it would wait for itself.
+            RuntimeError: in the engine's own thread (in an event handler): the call would wait for itself.
         """
         portal, host = self._started()
         try:
@@ -74,14 +74,14 @@ class EngineThread:
             raise ClientClosedError("The client is closed.") from error
         try:
             return future.result()
-        except FutureCancelledError as error:  # nobody here cancelled it: the engine's thread came to a sudden end
+        except FutureCancelledError as error:  # not cancelled by us: the engine's thread died
             raise ClientClosedError("The engine's thread has ended.") from error
         except BaseException:
             future.cancel()
             raise
 
     def stop(self) -> None:
-        """Ask the engine to stop, from any thread, and do not wait for it."""
+        """Ask the engine to stop and return at once. Thread-safe."""
         with self._lock:
             was_closed, self._is_closed = self._is_closed, True
         if self._has_run_here:
@@ -91,9 +91,9 @@ class EngineThread:
             self._at_end()
 
     def close(self) -> None:
-        """Stop the engine and wait for its goodbye, which is bounded. Can be called again.
+        """Stop the engine and wait at most `STOP_SECONDS` for its shutdown. Idempotent.
 
-        In the engine's own thread, where an event handler runs, it does not wait.
+        In the engine's own thread (in an event handler) it does not wait.
         """
         self.stop()
         if self._has_run_here and self._thread is not None and self._thread is not threading.current_thread():
@@ -106,7 +106,7 @@ class EngineThread:
             self._host.keep_for_rerun(batches=batches)
 
     def forget_locks(self) -> None:
-        """In a forked process: whoever held the lock is not here."""
+        """Replace the lock in a forked process, where the thread that held it does not exist."""
         self._lock = threading.Lock()
 
     @property
@@ -138,7 +138,7 @@ class EngineThread:
                 self._at_end()
 
     async def _main(self, is_up: Future[None]) -> None:
-        """The portal stays open until the engine has ended, and until every call in it has been told so."""
+        """Run the engine in a portal, which stays open until the engine and all calls have ended."""
         try:
             async with BlockingPortal() as portal, anyio.create_task_group() as nursery:
                 self._host, self._portal = self._make_host(), portal
@@ -146,18 +146,18 @@ class EngineThread:
                     self._host.keep_for_rerun(batches=batches)
                 try:
                     await nursery.start(self._host.run)
-                except JournalError as error:  # as it is, and not in a group
+                except JournalError as error:  # unwrapped, in no group
                     is_up.set_exception(error)
                 else:
                     is_up.set_result(None)
-        except BaseException as error:  # noqa: ASYNC103  (the thread ends here, and whoever started it is told)
+        except BaseException as error:  # noqa: ASYNC103  (the thread ends here; the one that started it raises the error)
             if is_up.done():
                 raise
-            is_up.set_exception(error)  # for the thread that wants to start this one
+            is_up.set_exception(error)
 
 
 def dropped(thread: EngineThread) -> None:
-    """For a client that was collected without being closed: end its engine, and say so."""
+    """Stop the engine of a client that was collected without being closed, and warn."""
     if thread.host is not None and not thread.is_closed:
         thread.stop()
         message = "a BatchOpenAISync client was never closed: use `with`, or `client.close()`"
@@ -168,7 +168,7 @@ _running: WeakSet[EngineThread] = WeakSet()
 
 
 def _shut_down_all() -> None:
-    """Threads of this kind do not keep a program alive; their engines still get their bounded goodbye, all at once."""
+    """Shut all engines down concurrently at exit. Their threads are daemons, which would be killed otherwise."""
     threads = tuple(_running)
     for thread in threads:
         thread.stop()
@@ -181,8 +181,8 @@ def _forget_locks() -> None:
         thread.forget_locks()
 
 
-# Before concurrent.futures ends its threads, which a goodbye needs to look up host names: the same hook that it uses
-# (CPython 3.9 to 3.14), or, should that go away, the one after it.
+# Must run before concurrent.futures stops its threads, because a shutdown looks up host names in them. So it uses the
+# same private hook (CPython 3.9 to 3.14), or `atexit` if that is gone.
 getattr(threading, "_register_atexit", atexit.register)(_shut_down_all)
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forget_locks)

@@ -1,8 +1,8 @@
-"""The fast path of a plain `chat.completions.create()`: body and model without the SDK's own code in between.
+"""The fast path of a plain `chat.completions.create()`, which skips the SDK's own code.
 
-That code costs a millisecond a call. Whatever is unusual goes through the SDK: an argument that JSON has no type for,
-somebody who watches the SDK's calls, an outcome that is no good answer. In that last case the SDK is told the outcome
-as the response to its own request, so that its words, errors and lenient models are really its own.
+That code costs a millisecond a call. Unusual calls go through the SDK: arguments of types that JSON does not have, a
+tracer that patches the SDK, an outcome that is no 2xx answer. In the last case the SDK makes the call again and gets
+the outcome as its response, so that errors and lenient models are the SDK's own.
 """
 
 from __future__ import annotations
@@ -34,8 +34,7 @@ class FastPath:
     """The fast path of one client.
 
     Args:
-        client_class: the class that it is made for. A client of a subclass may have changed anything, and goes through
-            the SDK.
+        client_class: the class whose clients may use it. Subclasses may override anything, so they go through the SDK.
     """
 
     def __init__(self, client: Any, client_class: type) -> None:
@@ -43,7 +42,7 @@ class FastPath:
         self._client_class: Any = client_class
 
     def submit(self, completions: Any, arguments: Mapping[str, Any]) -> Request | None:
-        """Queue the request of a plain call; None, and nothing is queued, if the call must go through the SDK.
+        """Queue the request of a plain call. None if the call must go through the SDK; then nothing was queued.
 
         Args:
             completions: the resource whose `create` was called.
@@ -62,16 +61,16 @@ class FastPath:
         return request
 
     def _takes_calls_of(self, completions: Any) -> bool:
-        """Whether nothing about the client is unusual."""
+        """Whether the client has no options that only the SDK's own code handles."""
         client = self._client
         return (
             type(client) is self._client_class
-            and client._key is None  # a function, which the SDK asks at each call
+            and client._key is None  # the SDK calls a key function for each request
             and bool(client.api_key)
             and type(client.max_retries) is int
             and (client.timeout == openai.DEFAULT_TIMEOUT or client._engine.ignores_timeouts)
             and not client.is_closed()
-            and not _logger.isEnabledFor(logging.DEBUG)  # the SDK tells of each request then
+            and not _logger.isEnabledFor(logging.DEBUG)  # the SDK logs each request then
             and can_be_skipped(client, completions, AsyncCompletions.create)
         )
 
@@ -80,11 +79,11 @@ _logger = logging.getLogger("openai")
 
 
 def _plain_body(arguments: Mapping[str, Any]) -> bytes | None:
-    """The body of a plain call; None if it is anything else."""
+    """The body of a plain call; None for any other call."""
     try:
         fields = _plain_fields(arguments)
         return None if fields is None else _to_json(fields)
-    # Half a surrogate pair; a number beyond all bounds; a list that holds itself.
+    # A lone surrogate; a number that is too large; a list that contains itself.
     except (ValueError, OverflowError, RecursionError, msgspec.MsgspecError):
         return None
 
@@ -106,7 +105,7 @@ def _plain_fields(arguments: Mapping[str, Any]) -> dict[str, Any] | None:
 
 
 def _is_json(value: Any) -> bool:
-    """Whether it is made of the very types that JSON has. The SDK takes others, too, and knows what to make of them."""
+    """Whether a value consists of exact JSON types. The SDK converts subclasses and other types."""
     kind = type(value)
     if kind in _SCALARS:
         return True
@@ -134,9 +133,9 @@ _to_json = msgspec.json.Encoder().encode
 
 
 def model_of(outcome: Answer | BatchError) -> ChatCompletion | None:
-    """The model of a good answer; None if only the SDK's lenient construction can make one of it.
+    """Validate a 2xx answer into a model; None if that needs the SDK's lenient construction.
 
-    It is equal to what the SDK makes, and dumps the same; only `model_fields_set` counts unknown fields, too.
+    The model equals the SDK's and dumps the same. Only `model_fields_set` differs: it includes unknown fields.
     """
     if not isinstance(outcome, Answer) or not 200 <= outcome.status_code < 300:
         return None
@@ -144,7 +143,7 @@ def model_of(outcome: Answer | BatchError) -> ChatCompletion | None:
         completion: ChatCompletion = _validated(outcome.body, strict=True)
     except ValidationError:
         return None
-    assert add_request_id is not None  # or nothing would have been submitted
+    assert add_request_id is not None  # otherwise the fast path was not taken
     add_request_id(completion, outcome.request_id)
     return completion
 
@@ -153,14 +152,14 @@ _validated = ChatCompletion.__pydantic_validator__.validate_json
 
 
 def arguments_of(request: Request) -> dict[str, Any]:
-    """The arguments that `request` was made of. (Nobody keeps them while it waits: they are as large as its body.)"""
+    """Decode the arguments of `request` from its body. They are not kept while it waits: they are as large."""
     arguments: dict[str, Any] = msgspec.json.decode(request.body)
     return arguments
 
 
 @contextmanager
-def told_to_the_sdk(outcome: Answer | BatchError) -> Iterator[None]:
-    """In here, this outcome is what a call through the SDK comes to."""
+def answered_with(outcome: Answer | BatchError) -> Iterator[None]:
+    """Within this context a call through the SDK gets `outcome` as its response."""
     token = ANSWERED.set(outcome)
     try:
         yield

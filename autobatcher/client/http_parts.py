@@ -1,8 +1,9 @@
-"""How an outcome of the engine is told as an HTTP response: the parts, for whichever library makes the response."""
+"""Turns an outcome of the engine into the parts of an HTTP response, for httpx, httpx2 or the proxy."""
 
 from __future__ import annotations
 
-from typing import TypedDict
+import sys
+from typing import Any, TypedDict
 
 import msgspec
 
@@ -24,25 +25,30 @@ class HttpParts(TypedDict):
     content: bytes
 
 
+def library_of(request: Any) -> Any:
+    """The module, httpx or httpx2, whose request this is."""
+    return sys.modules[type(request).__module__.partition(".")[0]]
+
+
 def answer_parts(answer: Answer) -> HttpParts:
-    """The response that tells what the upstream answered, well or badly."""
+    """The response for an answer of the upstream, of any status."""
     headers = {"content-type": "application/json"}
     headers |= _known(BATCH_ID_HEADER, answer.batch_id) | _known(CUSTOM_ID_HEADER, answer.custom_id)
     headers |= _known("x-request-id", answer.request_id)
     if answer.status_code >= 400:
-        headers["x-should-retry"] = "false"  # resubmitting is the engine's decision, not the SDK's
+        headers["x-should-retry"] = "false"  # the engine retries, not the SDK
     return {"status_code": answer.status_code, "headers": headers, "content": answer.body}
 
 
 def streamed_parts(answer: Answer, frames: bytes) -> HttpParts:
-    """The response that tells an answer as server-sent events, all at once: they are there by now."""
+    """The response for an answer as server-sent events, all in one body."""
     parts = answer_parts(answer)
     headers = {**parts["headers"], "content-type": CONTENT_TYPE, "cache-control": "no-cache"}
     return {**parts, "headers": headers, "content": frames}
 
 
 def error_parts(error: BatchError) -> HttpParts:
-    """The response that tells an error of ours, OpenAI-shaped, with what is known of the batch and the line."""
+    """The response for an error of ours: OpenAI's error object, with the ids of batch and line."""
     headers = {"content-type": "application/json", "x-should-retry": "false"}
     headers |= _known(BATCH_ID_HEADER, error.batch_id) | _known(CUSTOM_ID_HEADER, error.custom_id)
     fields = {"message": error.message, "type": _type_name(error), "param": error.param, "code": None}
@@ -53,12 +59,12 @@ def error_parts(error: BatchError) -> HttpParts:
 
 
 def _known(name: str, value: str | None) -> dict[str, str]:
-    """A header for an id that is known. Ids are the upstream's; one that no header can hold is left out."""
+    """A header for an id, if it is known and fits a header."""
     return {name: value} if value and value.isascii() and value.isprintable() else {}
 
 
 def _type_name(error: BatchError) -> str:
-    """`BatchEndedError` as "batch_ended_error"; a bad request by the name OpenAI has for it."""
+    """`BatchEndedError` as "batch_ended_error"; a bad request by OpenAI's name."""
     if isinstance(error, UnbatchableRequestError):
         return "invalid_request_error"
     name = type(error).__name__
@@ -66,7 +72,7 @@ def _type_name(error: BatchError) -> str:
 
 
 def _upstream_fields(body: bytes | None) -> dict[str, str | None]:
-    """Type, param and code of the upstream's own error object, if it sent one."""
+    """Type, param and code of the upstream's error object, if it sent one."""
     try:
         error = msgspec.json.decode(body or b"null")["error"]
         return {name: error[name] for name in ("type", "param", "code") if error.get(name) is not None}

@@ -1,14 +1,14 @@
 """`BatchOpenAI`: `openai.AsyncOpenAI` whose batchable calls become lines of upstream batches.
 
-The SDK itself does the building and parsing: its HTTP client is one whose transport hands batchable calls to the engine
-and everything else to the upstream. So every surface of the SDK works by itself. The most frequent call skips most of
-that: see `fast_path`.
+The SDK builds requests and parses responses. The transport of its HTTP client gives batchable calls to the engine and
+sends all others to the upstream. So every surface of the SDK works. The most frequent call skips most of the SDK's
+code: see `fast_path`.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from functools import cached_property
@@ -28,6 +28,7 @@ from .arguments import ClientArguments, takes
 from .batchable import batch_request
 from .block import owning_block, shared_block
 from .call import ANSWERED
+from .connections import connections_of
 from .sdk import (
     CALL_EXTENSION,
     AnyAsyncClient,
@@ -44,13 +45,13 @@ from .shared_engine import AsyncEngine
 
 
 class BatchOpenAI(CopiesShareTheEngine, AsyncRequestHook, AsyncContextManagerMixin, openai.AsyncOpenAI):  # type: ignore[misc]  # __aexit__ may swallow
-    """`AsyncOpenAI` at batch prices: ordinary awaits, gathered into batches, each caller given its own answer.
+    """`AsyncOpenAI` at batch prices: concurrent calls are gathered into batches; each caller gets its own answer.
 
-    Three spellings of who owns the engine, the first one being the best:
+    There are three ways to run the engine. Prefer the first one:
 
-        async with BatchOpenAI() as client: ...           # this block
-        await nursery.start(client.run)                   # the caller's own nursery
-        client = BatchOpenAI(); ...; await client.close() # nobody: a background task, for drop-in use
+        async with BatchOpenAI() as client: ...           # in this block
+        await nursery.start(client.run)                   # in the caller's own nursery
+        client = BatchOpenAI(); ...; await client.close() # in a background task, as a drop-in
 
     Args:
         api_key: falls back to `OPENAI_API_KEY`. An async function gives a fresh key for each upstream call.
@@ -85,21 +86,19 @@ class BatchOpenAI(CopiesShareTheEngine, AsyncRequestHook, AsyncContextManagerMix
         journal_hash_only: keep no prompts and no answers in the journal; batches are found again all the same.
         journal_retention_seconds: how long the journal keeps answers that nobody takes: a program that failed on Friday
             is run again on Monday.
-        **openai_arguments: everything else `AsyncOpenAI` takes. `http_client` becomes the client that talks to the
-            upstream; an `httpx.AsyncClient` or an `httpx2.AsyncClient`. It is closed with this one. `timeout` limits
-            the whole wait of a call, from its start to its answer: then it raises `BatchTimeoutError`, which is an
-            `openai.APITimeoutError`, and is withdrawn. Without it a call waits for as long as its batch takes.
-            `max_retries` is how many more batches a line may travel in after one that failed it in passing (408, 409,
-            429, 5xx, expired).
+        **openai_arguments: everything else that `AsyncOpenAI` takes. `http_client`, an `httpx.AsyncClient` or
+            `httpx2.AsyncClient`, talks to the upstream and is closed with this client. `timeout` limits the whole wait
+            of a call, in seconds: then the call is withdrawn and raises `BatchTimeoutError`, an
+            `openai.APITimeoutError`. Without it a call waits for its batch. `max_retries` is how many more batches a
+            request may travel in after a retryable error (408, 409, 429, 5xx, expired).
 
     Raises:
         TypeError, ValueError: naming the parameter, at construction. Construction does no I/O and needs no event loop.
         JournalError: by `async with`, `run`, or the first call, if the journal cannot be used; `JournalInUseError` if
             another engine uses it.
 
-    Cancelled: a call that raises `Cancelled` has been withdrawn. If its window was still open, it was never sent;
-    if its batch was already uploaded, its line may run and be billed, but when every caller of that batch is gone,
-    the batch is cancelled upstream.
+    Cancelled: a call that raises `Cancelled` is withdrawn. If it was still queued, it was never sent. If its batch was
+    already uploaded, it may run and be billed. When all callers of a batch are gone, the batch is cancelled upstream.
     """
 
     _engine: AsyncEngine
@@ -123,8 +122,10 @@ class BatchOpenAI(CopiesShareTheEngine, AsyncRequestHook, AsyncContextManagerMix
         self._is_closed = False
         if _engine is None:
             given = openai_arguments.pop("http_client", None)
-            upstream = openai.DefaultAsyncHttpxClient() if given is None else check_http_client(given, AnyAsyncClient)
-            _engine = AsyncEngine(settings, upstream, ignore_timeouts=ignore_timeouts)
+            if given is not None:
+                check_http_client(given, AnyAsyncClient)
+            connections = connections_of(given, openai.DefaultAsyncHttpxClient)
+            _engine = AsyncEngine(settings, connections, ignore_timeouts=ignore_timeouts)
             openai_arguments["http_client"] = _engine.http_client
         self._engine = _engine
         self._upstream: Any = _upstream or _engine.upstream
@@ -137,83 +138,104 @@ class BatchOpenAI(CopiesShareTheEngine, AsyncRequestHook, AsyncContextManagerMix
             _engine.transport.default_call = self._call()
 
     async def run(self, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:  # noqa: ASYNC128  (passed on to the one that calls started())
-        """Run the engine in a nursery of your own: `await nursery.start(client.run)`.
+        """Run the engine in your own nursery: `await nursery.start(client.run)`.
 
-        Ends when the client is closed or the nursery is cancelled; after that the client takes no calls.
+        Returns when the client is closed. After that, or after a cancellation, the client takes no calls.
 
         Raises:
-            RuntimeError: if the engine is running already.
+            RuntimeError: if the engine is already running.
+            ClientClosedError: if the client was closed.
+            JournalError: if the journal cannot be used.
+
+        Cancelled: callers get a `ClientClosedError`; active batches are treated as by `close`.
         """
         await self._engine.host.run(task_status=task_status)
 
     async def answer(self, endpoint: str, body: bytes) -> Answer:
-        """The same as bytes: put a body into a batch of `endpoint` ("/v1/embeddings", say) and return what came back.
+        """Batch one JSON body and return the answer as bytes.
 
-        The answer may be an HTTP failure; see `Answer.status_code`.
+        Args:
+            endpoint: such as "/v1/embeddings".
+            body: a JSON object that names a model.
+
+        Returns:
+            The answer of any HTTP status; see `Answer.status_code`.
 
         Raises:
-            UnbatchableRequestError: at once, if `body` is no JSON object that names a model, or wants to be streamed.
-            BatchError: if the batch came to nothing for this request.
+            UnbatchableRequestError: at once, if `body` is no JSON object, names no model, or asks for a stream.
+            BatchError: if the batch gave no answer to this request.
+
+        Cancelled: the request is withdrawn, as described at the class.
         """
         return await self._engine.host.submit(self._request(endpoint, body))
 
-    def submit_nowait(self, endpoint: str, body: bytes, *, api_key: str | None = None) -> Request:
-        """The first half of `answer`, for servers whose callers come and go: the request, queued, whoever waits for it.
+    def submit_nowait(
+        self, endpoint: str, body: bytes, *, api_key: str | None = None, headers: Mapping[str, str] | None = None
+    ) -> Request:
+        """Queue one JSON body without waiting for its answer. For servers whose callers come and go.
 
-        See `Request.notify`, `Request.result`, and `Request.withdraw` for when nobody wants it any more.
+        Use `Request.notify` and `Request.result` to get the outcome, and `Request.withdraw` to drop the request.
 
         Args:
-            api_key: who pays, if not this client's own key. Requests of different keys share no batch.
+            endpoint, body: as for `answer`.
+            api_key: the key that pays; None for the client's own. Requests with different keys never share a batch.
+            headers: sent with the upstream calls of the batch, names in lower case. Requests with different headers
+                never share a batch.
 
         Raises:
-            anyio.WouldBlock: if `max_queued_bytes` are queued.
-            BatchError: as `answer`.
+            anyio.WouldBlock: if `max_queued_bytes` are queued already.
+            BatchError: as `answer` does.
         """
-        request = self._request(endpoint, body, api_key)
+        request = self._request(endpoint, body, api_key, headers)
         self._engine.host.submit_nowait(request)
         return request
 
-    def _request(self, endpoint: str, body: bytes, api_key: str | None = None) -> Request:
+    def _request(
+        self, endpoint: str, body: bytes, api_key: str | None = None, headers: Mapping[str, str] | None = None
+    ) -> Request:
         call = self._call()
         account = call.account if api_key is None else with_key(call.account, api_key)
+        account = self._engine.kinds.account_with(account, headers or {})
         return batch_request(account, endpoint, body, max_retries=call.max_retries)
 
     @property
     def unbatched(self) -> openai.AsyncOpenAI:
-        """The same client at full price, at once, for the calls that cannot wait.
+        """An ordinary `AsyncOpenAI` with the same options: answers at once, at full price.
 
-        It goes through this client's connections, and ends with them; closing it alone does nothing.
+        It uses this client's connections, which its own `close` leaves open.
         """
         return _Unbatched(**same_options(self), http_client=self._upstream)
 
     async def close(self) -> None:
-        """Stop the engine, say goodbye to the upstream, close the connections. Can be called again.
+        """Stop the engine, wait for its bounded shutdown, and close the connections. Idempotent.
 
-        Requests still waiting get a `ClientClosedError`. Active batches are cancelled upstream or left alone, as
-        `cancel_active_batches_on_close` says. Closing a copy leaves the engine to the client it was copied from. A
-        journal takes this for a good end: see `keep_for_rerun`.
+        Waiting calls get a `ClientClosedError`. Active batches are cancelled upstream if
+        `cancel_active_batches_on_close` is set, and left running otherwise. Closing a copy does not stop the engine. To
+        a journal this is a successful end; see `keep_for_rerun`.
+
+        Cancelled: the shutdown continues in the background.
         """
         self._is_closed = True
         if not self._is_copy:
             await self._engine.close()
 
     def keep_for_rerun(self) -> None:
-        """This program is going to fail: a journal must keep what a rerun needs, whatever comes after this.
+        """Tell the journal that this program is about to fail and will be run again.
 
-        Answers that were given to callers are given again to the same requests of a rerun, and batches are left
-        running, although `cancel_active_batches_on_close` is set. A block that an exception leaves does the same by
-        itself, but for the batches. Without a journal this does nothing.
+        The journal then keeps all answers for the rerun, and the shutdown leaves batches running, even with
+        `cancel_active_batches_on_close`. A block that ends with an exception keeps the answers by itself. Does nothing
+        without a journal.
         """
         self._engine.host.keep_for_rerun()
 
     @property
     def event_hooks(self) -> dict[str, list[Any]]:
-        """The hooks of the HTTP client that talks to the upstream: functions of each request and response."""
+        """The event hooks of the HTTP client that talks to the upstream."""
         hooks: dict[str, list[Any]] = self._upstream.event_hooks
         return hooks
 
     def batch_statistics(self) -> BatcherStatistics | None:
-        """How many requests are queued and waiting, and which batches are active; None before the first call."""
+        """Count queued and waiting requests and list active batches; None before the first call."""
         batcher = self._engine.host.batcher
         return None if batcher is None else batcher.statistics()
 
@@ -226,14 +248,14 @@ class BatchOpenAI(CopiesShareTheEngine, AsyncRequestHook, AsyncContextManagerMix
             yield self
 
     async def _close_all(self) -> None:
-        """Also if this is a copy."""
+        """Close the engine, also from a copy."""
         self._is_closed = True
         await self._engine.close()
 
     if not TYPE_CHECKING:
         # Type checkers see the SDK's own signature.
 
-        # The SDK's own, but for `create` and its kind, which are coroutine functions here.
+        # The SDK's own resources; only `create` and its like are coroutine functions here.
 
         @cached_property
         def chat(self):
@@ -270,12 +292,12 @@ class BatchOpenAI(CopiesShareTheEngine, AsyncRequestHook, AsyncContextManagerMix
         if outcome is None:
             super()._before_sending(request)
             return
-        ANSWERED.set(None)  # for this one request: whoever makes another one meanwhile asks something else
+        ANSWERED.set(None)  # applies to this request only; a nested call is a new one
         request.extensions[CALL_EXTENSION] = replace(self._call(), outcome=outcome)
 
 
 class _Unbatched(openai.AsyncOpenAI):
-    """Leaves the connections to the client they belong to."""
+    """Does not own its connections."""
 
     async def close(self) -> None:
-        """Nothing: see `BatchOpenAI.unbatched`."""
+        """Do nothing; see `BatchOpenAI.unbatched`."""

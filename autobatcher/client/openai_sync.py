@@ -1,6 +1,6 @@
 """`BatchOpenAISync`: `openai.OpenAI` whose batchable calls become lines of upstream batches; for threads and notebooks.
 
-One engine, in a thread of its own, works for all threads that use a client or its copies.
+One engine in its own thread serves all threads that use a client or its copies.
 """
 
 from __future__ import annotations
@@ -25,8 +25,10 @@ from .arguments import SharedArguments, keywords, takes
 from .batchable import batch_request
 from .batched_call import batched
 from .call import Call
+from .connections import GivenSyncConnections, SyncConnections, connections_of, sync_connections_of
 from .engine_thread import EngineThread, dropped
-from .http_parts import HttpParts
+from .header_kinds import HeaderKinds
+from .http_parts import HttpParts, library_of
 from .pass_through import pass_through_sync
 from .sdk import (
     CALL_EXTENSION,
@@ -37,11 +39,11 @@ from .sdk import (
     checked_profile,
     refuse_other_credentials,
     same_options,
-    with_own_wishes,
+    with_request_options,
 )
 from .sdk_internals import RequestHook
 from .threaded_client import threaded_client
-from .transport import endpoint_of, library_of, make_host, request_in_errors, response_of
+from .transport import endpoint_of, make_host, request_in_errors, response_of
 
 
 @keywords
@@ -50,26 +52,27 @@ class _Arguments(SharedArguments):
 
 
 class BatchOpenAISync(CopiesShareTheEngine, RequestHook, openai.OpenAI):
-    """`OpenAI` at batch prices: calls from many threads, gathered into batches, each thread given its own answer.
+    """`OpenAI` at batch prices: calls of many threads are gathered into batches; each thread gets its own answer.
 
         with ThreadPoolExecutor(100) as threads, BatchOpenAISync() as client:
             answers = list(threads.map(lambda text: client.responses.create(model=..., input=text), texts))
 
-    (In this order Ctrl-C closes the client first, and the threads need not wait for its batch.)
+    (In this order Ctrl-C closes the client before the pool waits for its threads.)
 
-    A call blocks its thread until its batch has the answer, so it takes as many threads as calls are to travel
-    together; in async code, `BatchOpenAI` takes none. Safe to use from any number of threads.
+    A call blocks its thread until its batch has the answer. So a batch of n calls needs n threads; `BatchOpenAI` needs
+    none. Thread-safe.
 
-    Without `with` or `close()` the engine gets its goodbye when the program ends.
+    Without `with` or `close()` the engine shuts down when the program exits.
 
     Args:
-        http_client: talks to the upstream, an `httpx.Client` or `httpx2.Client`, also for the engine. Closed with this.
+        http_client: talks to the upstream, also for the engine; an `httpx.Client` or `httpx2.Client`. Closed with this
+            client.
         Everything else as for `BatchOpenAI`; `api_key` may be a plain function.
 
     Raises:
         TypeError, ValueError: naming the parameter, at construction. Construction does no I/O and starts no thread.
 
-    Interrupted: a call in which Ctrl-C raises KeyboardInterrupt is withdrawn, like a cancelled one of `BatchOpenAI`.
+    Interrupted: a call in which Ctrl-C raises `KeyboardInterrupt` is withdrawn, like a cancelled call of `BatchOpenAI`.
     """
 
     _engine: _Engine
@@ -111,24 +114,24 @@ class BatchOpenAISync(CopiesShareTheEngine, RequestHook, openai.OpenAI):
             _engine.transport.default_call = self._call()
 
     def answer(self, endpoint: str, body: bytes) -> Answer:
-        """The same as bytes; see `BatchOpenAI.answer`."""
+        """Batch one JSON body and return the answer as bytes; see `BatchOpenAI.answer`."""
         call = self._call()
         request = batch_request(call.account, endpoint, body, max_retries=call.max_retries)
+        self._engine.connections.enter()
         return self._engine.thread.call(lambda host: host.submit(request))
 
     @property
     def unbatched(self) -> openai.OpenAI:
-        """The same client at full price, at once, for the calls that cannot wait.
+        """An ordinary `OpenAI` with the same options: answers at once, at full price.
 
-        It goes through this client's connections, and ends with them; closing it alone does nothing.
+        It uses this client's connections, which its own `close` leaves open.
         """
         return _Unbatched(**same_options(self), http_client=self._upstream)
 
     def close(self) -> None:
-        """Stop the engine, wait for its goodbye to the upstream, close the connections. Can be called again.
+        """Stop the engine, wait for its bounded shutdown, and close the connections. Idempotent.
 
-        Threads that still wait get a `ClientClosedError`. Closing a copy leaves the engine to the client it was copied
-        from.
+        Waiting threads get a `ClientClosedError`. Closing a copy does not stop the engine.
         """
         self._is_closed = True
         if not self._is_copy:
@@ -144,10 +147,10 @@ class BatchOpenAISync(CopiesShareTheEngine, RequestHook, openai.OpenAI):
         self._engine.thread.keep_for_rerun(batches=True)
 
     def batch_statistics(self) -> BatcherStatistics | None:
-        """How many requests are queued and waiting, and which batches are active; None before the first call.
+        """Count queued and waiting requests and list active batches; None before the first call.
 
         Raises:
-            ClientClosedError: once the client is closed.
+            ClientClosedError: after `close`.
         """
         if self._engine.thread.host is None:
             return None
@@ -161,14 +164,14 @@ class BatchOpenAISync(CopiesShareTheEngine, RequestHook, openai.OpenAI):
 
         @cached_property
         def responses(self):
-            """The SDK's own, but for what would go past every batch."""
+            """The SDK's resource without WebSockets, which would bypass batches."""
             from .resources.responses import BatchResponsesSync
 
             return BatchResponsesSync(self)
 
         @cached_property
         def beta(self):
-            """The same."""
+            """The SDK's resource without WebSockets."""
             from .resources.beta import BatchBetaSync
 
             return BatchBetaSync(self)
@@ -179,48 +182,51 @@ class BatchOpenAISync(CopiesShareTheEngine, RequestHook, openai.OpenAI):
 
 
 class _Unbatched(openai.OpenAI):
-    """Leaves the connections to the client they belong to."""
+    """Does not own its connections."""
 
     def close(self) -> None:
-        """Nothing: see `BatchOpenAISync.unbatched`."""
+        """Do nothing; see `BatchOpenAISync.unbatched`."""
 
 
 class _Engine:
-    """What a client and its copies share: the engine's thread, and the HTTP client behind the SDK."""
+    """Shared by a client and its copies: the engine's thread and the SDK's HTTP client."""
 
     def __init__(self, settings: Settings, upstream: Any, *, ignore_timeouts: bool) -> None:
-        self.upstream: Any = openai.DefaultHttpxClient() if upstream is None else upstream
         self._ignore_timeouts = ignore_timeouts
+        self.connections: SyncConnections = sync_connections_of(upstream, openai.DefaultHttpxClient)
+        self.upstream: Any = self.connections.client
 
-        def for_the_engine() -> Any:
-            return openai.DefaultAsyncHttpxClient() if upstream is None else threaded_client(upstream)
+        def engine_host() -> Host:
+            client = None if upstream is None else threaded_client(upstream)
+            return make_host(settings, connections_of(client, openai.DefaultAsyncHttpxClient))
 
-        self.thread: EngineThread = EngineThread(lambda: make_host(settings, for_the_engine()), self.upstream.close)
-        self.transport: Any = self._transport(self.upstream)
+        self._kinds = HeaderKinds()
+        self.thread: EngineThread = EngineThread(engine_host, self.upstream.close)
+        self.transport: Any = self._transport(self.connections)
         self.http_client: Any = _sdk_client(self.transport)
         weakref.finalize(self, dropped, self.thread).atexit = False
 
     def through(self, upstream: Any) -> Any:
-        """Another HTTP client for the SDK: what is not batchable goes through `upstream`, the rest to this engine."""
-        transport: Any = self._transport(upstream)
+        """Make another HTTP client for the SDK, which sends what is not batchable through `upstream`."""
+        transport: Any = self._transport(GivenSyncConnections(upstream))
         transport.default_call = self.transport.default_call
         return _sdk_client(transport)
 
     def async_key(self, key: Callable[[], str]) -> Any:
-        """The user's key function, for the engine; asked off its event loop."""
+        """Wrap the user's key function for the engine, which calls it in a worker thread."""
 
         async def ask() -> str:
             return await to_thread.run_sync(key)
 
-        ask.__wrapped__ = key  # type: ignore[attr-defined]  # by whose name a journal knows the account
+        ask.__wrapped__ = key  # type: ignore[attr-defined]  # the journal identifies the account by its name
         return ask
 
     def close(self) -> None:
         self.thread.close()
         self.http_client.close()
 
-    def _transport(self, upstream: Any) -> _SyncTransport:
-        return _SyncTransport(self.thread, upstream, ignore_timeouts=self._ignore_timeouts)
+    def _transport(self, connections: SyncConnections) -> _SyncTransport:
+        return _SyncTransport(self.thread, connections, self._kinds, ignore_timeouts=self._ignore_timeouts)
 
 
 def _sdk_client(transport: Any) -> Any:
@@ -228,17 +234,20 @@ def _sdk_client(transport: Any) -> Any:
 
 
 class _SyncTransport:
-    """Batchable calls go to the engine in its thread, everything else through `upstream`."""
+    """Gives batchable calls to the engine in its thread and sends all others through `connections`."""
 
-    default_call: Call  # of requests without the extension: somebody used the HTTP client itself
+    default_call: Call  # for requests without the extension, made with the HTTP client itself
 
-    def __init__(self, thread: EngineThread, upstream: Any, *, ignore_timeouts: bool) -> None:
+    def __init__(
+        self, thread: EngineThread, connections: SyncConnections, kinds: HeaderKinds, *, ignore_timeouts: bool
+    ) -> None:
         self._thread = thread
-        self._upstream = upstream
+        self._kinds = kinds
+        self._connections = connections
         self._ignore_timeouts = ignore_timeouts
 
     def close(self) -> None:
-        """Nothing: there are no connections here."""
+        """Do nothing: the transport has no connections."""
 
     def __enter__(self) -> Self:
         return self
@@ -248,14 +257,15 @@ class _SyncTransport:
 
     def handle_request(self, request: Any) -> Any:
         http = library_of(request)
+        self._connections.enter()
         call: Call = request.extensions.get(CALL_EXTENSION) or self.default_call
         with request_in_errors(request):
             endpoint = endpoint_of(request, call.account.base_url)
             if endpoint is not None:
                 begun = time.monotonic()
-                call = with_own_wishes(call, request, ignore_timeouts=self._ignore_timeouts)
+                call = with_request_options(call, request, self._kinds, ignore_timeouts=self._ignore_timeouts)
                 return response_of(http, self._batched(call, endpoint, request), time.monotonic() - begun)
-        return pass_through_sync(http, self._upstream, request)
+        return pass_through_sync(http, self._connections.client, request)
 
     def _batched(self, call: Call, endpoint: str, request: Any) -> HttpParts:
         content_type, body = request.headers.get("content-type", ""), request.read()

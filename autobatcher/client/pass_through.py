@@ -1,4 +1,4 @@
-"""Calls that are not batchable: sent upstream as they are, their answers given back as they come."""
+"""Sends calls that are not batchable to the upstream, and streams their responses back."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from typing import Any
 
 import openai
 
-# Set by the HTTP library for the outer request; the client that goes upstream makes its own.
+# The HTTP library set these for the outer request; the upstream client sets its own.
 _HOP_HEADERS = frozenset({"host", "connection"})
 
 
 async def pass_through(http: Any, upstream: Any, request: Any) -> Any:
-    """Send a request upstream through another client, perhaps of the other library, and give its response back."""
+    """Send a request through another client, of httpx or httpx2, and return its response."""
     incoming = await upstream.send(_outgoing(upstream, request, _chunks(request.stream)), stream=True)
     return _answered(http, incoming, _relayed_stream(http)(incoming))
 
 
 def pass_through_sync(http: Any, upstream: Any, request: Any) -> Any:
-    """The same between clients that are not async."""
+    """The same for sync clients."""
     incoming = upstream.send(_outgoing(upstream, request, iter(request.stream)), stream=True)
     return _answered(http, incoming, _relayed_sync_stream(http)(incoming))
 
@@ -44,13 +44,13 @@ _SDK_TIMEOUT = openai.DEFAULT_TIMEOUT.as_dict()
 
 
 def _timeout(request: Any) -> dict[str, Any]:
-    """The caller's timeout; nothing for the SDK's own, so that what `upstream` was made with applies."""
+    """The caller's timeout; nothing for the SDK's default, so that the timeout of `upstream` applies."""
     timeout = request.extensions.get("timeout", _SDK_TIMEOUT)
     return {} if timeout == _SDK_TIMEOUT else {"extensions": {"timeout": timeout}}
 
 
 async def _chunks(stream: Any) -> AsyncIterator[bytes]:
-    """A request's body, whichever library's stream it is; as a plain iterator, either library takes it."""
+    """A request's body as a plain iterator, which both libraries accept."""
     async for chunk in stream:
         yield chunk
 
@@ -63,7 +63,7 @@ def _relayed_stream(http: Any) -> Any:
             self._is_consumed = False
 
         async def __aiter__(self) -> AsyncIterator[bytes]:
-            if not self._is_consumed:  # the SDK drains a stream again after its [DONE]
+            if not self._is_consumed:  # the SDK drains a stream again after [DONE]
                 self._is_consumed = True
                 async for chunk in self._incoming.stream:  # still encoded, as the headers say
                     yield chunk

@@ -1,4 +1,4 @@
-"""How an SDK client, of either kind, and the requests it builds are read."""
+"""Reads SDK clients and their requests by public names; shared by both clients."""
 
 from __future__ import annotations
 
@@ -14,36 +14,42 @@ from ..errors import ClientClosedError, UnbatchableRequestError
 from ..upstream.account import Account, fits_a_header
 from ..upstream.provider_file import names_file, read_profile
 from ..upstream.providers import ProviderProfile, profile_for, profile_named
-from .call import CREDENTIAL_HEADERS, Call, refuse_headers_of_one_call, refuse_query_of_one_call, wait_seconds
+from .azure import is_deployment, without_deployment
+from .call import CREDENTIAL_HEADERS, Call, is_ignored_header, refuse_query_of_one_call, wait_seconds
+from .header_kinds import HeaderKinds
 from .sdk_internals import copy_with, custom_headers, is_http_client_of, private_options
 
 CALL_EXTENSION = "autobatcher.call"
-"""The request extension in which a client tells the transport of the `Call`."""
+"""The request extension that carries the `Call` from a client to the transport."""
 
 _SDK_TIMEOUT: dict[str, Any] = openai.DEFAULT_TIMEOUT.as_dict()
 
 
-def with_own_wishes(call: Call, request: Any, *, ignore_timeouts: bool) -> Call:
-    """What one request of an SDK client wants beside its body, where that differs from what the client wants.
+def with_request_options(call: Call, request: Any, kinds: HeaderKinds, *, ignore_timeouts: bool) -> Call:
+    """Apply the options of one request of an SDK client to the client's `call`.
 
     Raises:
-        UnbatchableRequestError: if it has headers or query parameters of its own. Credentials may be.
+        UnbatchableRequestError: if the request has its own query, or too many sets of headers wait.
     """
     account = call.account
-    given = {name: value for name, value in request.headers.items() if not _is_of(call, name, value)}
+    given = {
+        name: value
+        for name, value in request.headers.items()
+        if not is_ignored_header(name) and not _is_of(call, name, value)
+    }
     credentials = {name: given.pop(name) for name in CREDENTIAL_HEADERS if name in given}
-    refuse_headers_of_one_call(given)
     query = request.url.params.multi_items() if request.url.query else ()
     refuse_query_of_one_call(name for name, value in query if (name, value) not in account.query)
     if credentials:
         headers = {name.lower(): value for name, value in account.headers} | credentials
         account = replace(account, headers=tuple(headers.items()))
+    account = kinds.account_with(account, given)
     timeout = {} if ignore_timeouts else request.extensions.get("timeout", {})
     return replace(call, account=account, wait_seconds=wait_seconds(timeout, _SDK_TIMEOUT))
 
 
 def _is_of(call: Call, name: str, value: str) -> bool:
-    """Whether the whole client sends that header with that value."""
+    """Whether the client sends that header with every call."""
     for known, its_value in reversed(call.account.headers):
         if known.lower() == name:
             return its_value == value
@@ -55,7 +61,7 @@ AnyClient: type = openai.DefaultHttpxClient
 
 
 class CopiesShareTheEngine:
-    """What both clients do alike: their copies go on batching, in the same queue; nothing goes out after the close."""
+    """Base of both clients: copies share the engine and its queue, and nothing is sent after `close`."""
 
     _engine: Any
     _profile: ProviderProfile | None
@@ -67,14 +73,14 @@ class CopiesShareTheEngine:
     max_retries: int
 
     def is_closed(self) -> bool:
-        """Whether `close` was called, or the block left."""
+        """Whether `close` was called or the block was left."""
         return self._is_closed or bool(super().is_closed())  # type: ignore[misc]  # the SDK client's
 
     if not TYPE_CHECKING:
         # Type checkers see the SDK's own signature.
 
         def copy(self, **changes: Any) -> Self:
-            """The SDK's `copy`: other options, the same engine and the same queue."""
+            """The SDK's `copy`; the copy shares the engine and its queue."""
             shared = {"_engine": self._engine, "_upstream": self._upstream, "provider": self._profile}
             http_client = changes.get("http_client")
             if http_client is not None and not is_http_client_of(self, http_client):
@@ -89,11 +95,11 @@ class CopiesShareTheEngine:
 
     @property
     def _own_key(self) -> Any:
-        """The function that gives keys, as the SDK takes it; None if the client has a key itself."""
+        """The user's key function; None if the client has a key."""
         return self._key
 
     def _before_sending(self, request: Any) -> None:
-        """The transport learns what the call wants. Raises `ClientClosedError`."""
+        """Attach the `Call` to a request. Raises `ClientClosedError`."""
         self._check_open(request)
         request.extensions[CALL_EXTENSION] = self._call()
 
@@ -104,7 +110,7 @@ class CopiesShareTheEngine:
             raise error
 
     def _call(self) -> Call:
-        """What all calls of this client want; made anew when one of the SDK's attributes behind it has changed."""
+        """The client's options for all calls. Cached until one of the SDK's attributes changes."""
         client: Any = self
         headers, query = dict(custom_headers(client)), dict(client.default_query)
         seen = (self.api_key, self.max_retries, client.base_url, client.organization, client.project, headers, query)
@@ -115,7 +121,7 @@ class CopiesShareTheEngine:
 
 
 def same_options(client: Any) -> dict[str, Any]:
-    """The arguments for an SDK client that is like one of ours in everything but where its calls go."""
+    """The arguments for a plain SDK client with the options of one of ours."""
     optional = ("webhook_secret", "websocket_base_url", "admin_api_key")
     return {
         **{name: getattr(client, name) for name in optional if getattr(client, name, None)},
@@ -132,7 +138,7 @@ def same_options(client: Any) -> dict[str, Any]:
 
 
 def changed_options(client: Any, changes: Mapping[str, Any]) -> dict[str, Any]:
-    """The same, changed by the arguments of the SDK's `copy`."""
+    """`same_options` updated with the arguments of the SDK's `copy`."""
     options = same_options(client)
     for name, value in changes.items():
         if isinstance(value, openai.NotGiven) or (value is None and name != "timeout"):
@@ -145,16 +151,16 @@ def changed_options(client: Any, changes: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def account_behind(client: CopiesShareTheEngine) -> Account:
-    """Where the calls of one of our clients go, and who pays."""
+    """The account of one of our clients."""
     return client._call().account
 
 
 def account_of(client: Any, profile: ProviderProfile | None, key: Any) -> Account:
-    """Where calls of an SDK client go, and who pays. Holds no reference to the client.
+    """Make the account of an SDK client. It holds no reference to the client.
 
     Args:
-        profile: what the provider takes; None chooses by the base URL.
-        key: the async function that gives keys; None if the client has a key itself.
+        profile: the provider's profile; None chooses by the base URL.
+        key: the async key function; None if the client has a key.
     """
     base_url = str(client.base_url).rstrip("/")
     headers = {
@@ -173,10 +179,10 @@ def account_of(client: Any, profile: ProviderProfile | None, key: Any) -> Accoun
 
 
 def check_http_client(http_client: Any, kind: type) -> Any:
-    """The client itself, if it is one of that kind (`Client` or `AsyncClient`) of httpx or httpx2.
+    """Return `http_client` if it is of that kind (`Client` or `AsyncClient`) of httpx or httpx2.
 
     Raises:
-        TypeError: naming the parameter, as the SDK does.
+        TypeError: otherwise, naming the parameter.
     """
     wanted = next(base.__name__ for base in kind.__mro__ if base.__name__ in ("AsyncClient", "Client"))
     for base in type(http_client).__mro__:
@@ -186,9 +192,9 @@ def check_http_client(http_client: Any, kind: type) -> Any:
 
 
 def with_key(account: Account, api_key: str) -> Account:
-    """The same account, paid with another key. Raises `UnbatchableRequestError` for a key that no header can hold."""
+    """Replace the key of an account. Raises `UnbatchableRequestError` for a key that is not valid in a header."""
     if not fits_a_header(api_key):
-        raise UnbatchableRequestError("The key has a character that no HTTP header can hold.")
+        raise UnbatchableRequestError("The key has a character that is not valid in an HTTP header.")
     headers = tuple(
         (name, value) for name, value in account.headers if name.lower() not in ("authorization", "api-key")
     )
@@ -196,7 +202,7 @@ def with_key(account: Account, api_key: str) -> Account:
 
 
 def checked_profile(provider: object) -> ProviderProfile | None:
-    """The profile that a `provider=` argument means. Raises `TypeError` or `ValueError`, naming it."""
+    """Look up the profile of a `provider=` argument. Raises `TypeError` or `ValueError`, naming it."""
     if isinstance(provider, os.PathLike) or (isinstance(provider, str) and names_file(provider)):
         return read_profile(provider)
     if isinstance(provider, str):
@@ -207,16 +213,22 @@ def checked_profile(provider: object) -> ProviderProfile | None:
 
 
 def refuse_other_credentials(openai_arguments: Mapping[str, Any]) -> None:
-    """The engine authenticates its own calls, with a key; the SDK's exchanges of identities are not open to it."""
+    """Raise `TypeError` for `workload_identity`: the engine authenticates its calls with a key."""
     if openai_arguments.get("workload_identity") is not None:
         raise TypeError("workload_identity cannot be used with batches: pass api_key=, a key or a function")
 
 
 def check_client(client: Any) -> None:
-    """What an SDK client takes at construction and no batch can use. Raises `ValueError`, naming the parameter."""
+    """Check what the SDK accepts but batches cannot use. Raises `ValueError`, naming the parameter."""
     if client.base_url.query:
         raise ValueError(
             f"base_url must have no query; give default_query= beside {client.base_url.copy_with(query=None)}"
         )
+    base_url = str(client.base_url).rstrip("/")
+    if is_deployment(base_url):
+        raise ValueError(
+            f"base_url must not be a deployment, since Azure has no files and batches there. Use "
+            f"{without_deployment(base_url)}/v1, and the deployment's name as model="
+        )
     if not fits_a_header(client.api_key):
-        raise ValueError("api_key has a line end, or another character that no HTTP header can hold")
+        raise ValueError("api_key has a line end or another character that is not valid in an HTTP header")

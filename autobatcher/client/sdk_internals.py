@@ -1,13 +1,13 @@
-"""Every private name of the SDK, and of its HTTP client, that autobatcher uses. No other file knows one.
+"""All private names of the SDK and of its HTTP client that autobatcher uses.
 
-A release of the SDK may rename any of them. Nothing here fails then: the fast path, which skips the SDK's own code,
-declines, and all calls go through the SDK; what else needs a private name falls back to public ones.
+A release of the SDK may rename any of them. Then the fast path is not taken, and everything else falls back to public
+names.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from inspect import signature
 from pathlib import Path
 from types import FunctionType
@@ -15,26 +15,27 @@ from typing import TYPE_CHECKING, Any
 
 import openai
 
+from ..upstream.failures import http_library
 from .call import is_ignored_header
 
 add_request_id: Callable[[Any, str | None], None] | None
-"""Sets `_request_id` of a model, as the SDK does; None if that function is not where it was."""
+"""Sets `_request_id` of a model as the SDK does; None if the SDK has moved the function."""
 try:
     from openai._models import add_request_id
 except ImportError:
     add_request_id = None
 
-# ---- what a client was made with ----
+# ---- options of a client ----
 
 
 def custom_headers(client: Any) -> Mapping[str, Any]:
-    """The `default_headers` that an SDK client was made with."""
+    """The `default_headers` that were passed to an SDK client."""
     headers: Mapping[str, Any] | None = getattr(client, "_custom_headers", None)
     return _headers_beside_the_sdks_own(client) if headers is None else headers
 
 
 def _headers_beside_the_sdks_own(client: Any) -> Mapping[str, Any]:
-    """The same by a public name, which has the SDK's own headers among them. A user agent is not told apart."""
+    """The same by a public name, which includes the SDK's own headers. A custom user agent is not recognised."""
     return {
         name: value
         for name, value in client.default_headers.items()
@@ -46,20 +47,20 @@ def _headers_beside_the_sdks_own(client: Any) -> Mapping[str, Any]:
 
 
 def private_options(client: Any) -> dict[str, Any]:
-    """The private arguments that an SDK client was made with, where they are not the usual ones."""
+    """The private arguments that were passed to an SDK client, if they are not the defaults."""
     is_strict = getattr(client, "_strict_response_validation", False)
     return {"_strict_response_validation": is_strict} if is_strict else {}
 
 
 def is_http_client_of(client: Any, http_client: Any) -> bool:
-    """Whether that is the HTTP client that the SDK client sends with."""
+    """Whether an SDK client sends through `http_client`."""
     return http_client is not None and http_client is getattr(client, "_client", None)
 
 
 def copy_with(copy: Callable[..., Any], arguments: Mapping[str, Any], changes: Mapping[str, Any]) -> Any:
-    """What the SDK's `copy` makes of the changes, with further arguments for the constructor.
+    """Call the SDK's `copy` with additional arguments for the constructor.
 
-    None if the SDK has no way to hand those on.
+    Returns None if the SDK cannot pass those on.
     """
     if not _COPY_HANDS_ON:
         return None
@@ -68,14 +69,44 @@ def copy_with(copy: Callable[..., Any], arguments: Mapping[str, Any], changes: M
 
 _COPY_HANDS_ON = "_extra_kwargs" in signature(openai.AsyncOpenAI.copy).parameters
 
-# ---- the SDK's hook between building and sending a request ----
+# ---- transports of an HTTP client ----
+
+
+def library_transports(http_client: Any) -> Iterator[Any]:
+    """The transports of an HTTP client that are the library's own, for proxies too. None if httpx has renamed them."""
+    http: Any = http_library(type(http_client))
+    transports = (getattr(http_client, "_transport", None), *getattr(http_client, "_mounts", {}).values())
+    for transport in transports:
+        if isinstance(transport, http.AsyncHTTPTransport | http.HTTPTransport):
+            yield transport
+
+
+async def send_directly(http_client: Any, request: Any) -> Any:
+    """Send a request through the transport that an HTTP client has for its URL, without the client's hooks and log."""
+    try:
+        transport = http_client._transport_for_url(request.url)
+    except AttributeError:
+        return await http_client.send(request, stream=True, follow_redirects=False)
+    return await transport.handle_async_request(request)
+
+
+def send_directly_sync(http_client: Any, request: Any) -> Any:
+    """The same for a sync client."""
+    try:
+        transport = http_client._transport_for_url(request.url)
+    except AttributeError:
+        return http_client.send(request, stream=True, follow_redirects=False)
+    return transport.handle_request(request)
+
+
+# ---- the hook that the SDK calls before it sends a request ----
 
 
 class AsyncRequestHook:
-    """Gives each request of an async SDK client to `_before_sending`.
+    """Calls `_before_sending` with each request of an async SDK client.
 
-    If the SDK calls its hook by another name, nobody does. Then the transport knows what the client was made with, and
-    what it can read from the request itself.
+    If the SDK renames its hook, this is never called. Then the transport uses the options of the original client and
+    what it reads from the request itself.
     """
 
     if not TYPE_CHECKING:
@@ -86,7 +117,7 @@ class AsyncRequestHook:
 
 
 class RequestHook:
-    """The same for an SDK client that is not async."""
+    """The same for a sync SDK client."""
 
     if not TYPE_CHECKING:
 
@@ -95,17 +126,17 @@ class RequestHook:
             super()._prepare_request(request)
 
 
-# ---- what the fast path skips ----
+# ---- whether the fast path may skip the SDK's code ----
 
 
 def can_be_skipped(client: Any, resource: Any, method: Any) -> bool:
     """Whether a call may skip the SDK's own code between one of its methods and the HTTP client.
 
-    Not if somebody watches that code or has changed it, if the client was made with options that only that code knows,
-    or if it cannot be told, since the SDK has renamed something.
+    False if that code is patched or observed, if the client has options that only that code handles, or if the SDK has
+    renamed something.
 
     Args:
-        resource: on which the method was called.
+        resource: the resource whose method was called.
         method: the SDK's own method of that resource's class.
     """
     try:
@@ -122,7 +153,7 @@ def can_be_skipped(client: Any, resource: Any, method: Any) -> bool:
 
 
 def _are_plain_headers(headers: Mapping[str, Any]) -> bool:
-    """Whether they need none of the SDK's checks."""
+    """Whether the headers need none of the SDK's checks."""
     for name, value in headers.items():
         if type(value) is not str or name.lower() in ("authorization", "content-type"):
             return False
@@ -130,9 +161,9 @@ def _are_plain_headers(headers: Mapping[str, Any]) -> bool:
 
 
 def _is_watched(client: Any) -> bool:
-    """Whether somebody has replaced a function that takes part in the SDK's calls, on this client or on its class.
+    """Whether a function that takes part in the SDK's calls is replaced, on this client or on its class.
 
-    (Who watches httpx as such sees what there is of HTTP: the files and batches.)
+    (Tracers of httpx itself see the actual HTTP calls: files and batches.)
     """
     http = client._client
     return (
@@ -153,8 +184,8 @@ def _are_the_sdks_own(client_class: type) -> bool:
 
 
 def _is_the_sdks_own(function: Any) -> bool:
-    """And not what a tracer has put in its place, before or after we were imported. (wrapt's proxies say that they are
-    instances of what they wrap, and equal to it; so the type itself is asked.)"""
+    """Whether it is the SDK's own function and not a tracer's. (wrapt's proxies pass `isinstance` and `==`, so this
+    compares types.)"""
     return type(function) is FunctionType and function.__code__.co_filename.startswith(_SDK)
 
 

@@ -1,4 +1,4 @@
-"""What a `BatchOpenAI` and its copies share."""
+"""Shared by a `BatchOpenAI` and its copies."""
 
 from __future__ import annotations
 
@@ -8,28 +8,34 @@ import openai
 
 from ..engine.hosting import Host
 from ..engine.settings import Settings
+from .connections import Connections, GivenConnections
+from .header_kinds import HeaderKinds
 from .transport import TransportToBatches, close_host, make_host
 
 
 class AsyncEngine:
-    """The host of the batcher, and the HTTP client behind the SDK."""
+    """The host of the engine and the SDK's HTTP client."""
 
-    def __init__(self, settings: Settings, upstream: Any, *, ignore_timeouts: bool) -> None:
-        self.upstream: Any = upstream
+    def __init__(self, settings: Settings, connections: Connections, *, ignore_timeouts: bool) -> None:
+        self.upstream: Any = connections.client
+        self._connections = connections
         self.ignores_timeouts: bool = ignore_timeouts
-        self.host: Host = make_host(settings, upstream)
-        self.transport: Any = TransportToBatches(self.host, upstream, ignore_timeouts=ignore_timeouts)
+        self.host: Host = make_host(settings, connections)
+        self.kinds: HeaderKinds = HeaderKinds()
+        self.transport: Any = TransportToBatches(self.host, connections, self.kinds, ignore_timeouts=ignore_timeouts)
         self.http_client: Any = _sdk_client(self.transport)
 
     def through(self, upstream: Any) -> Any:
-        """Another HTTP client for the SDK: what is not batchable goes through `upstream`, the rest to this engine."""
-        transport: Any = TransportToBatches(self.host, upstream, ignore_timeouts=self.ignores_timeouts)
+        """Make another HTTP client for the SDK, which sends what is not batchable through `upstream`."""
+        transport: Any = TransportToBatches(
+            self.host, GivenConnections(upstream), self.kinds, ignore_timeouts=self.ignores_timeouts
+        )
         transport.default_call = self.transport.default_call
         return _sdk_client(transport)
 
     async def close(self) -> None:
-        """See `close_host`. The SDK's HTTP client has no connections, and has yet to tell callers their outcomes."""
-        await close_host(self.host, self.upstream)
+        """See `close_host`. The SDK's HTTP client stays open: it has no connections, and callers still get outcomes."""
+        await close_host(self.host, self._connections)
 
 
 def _sdk_client(transport: Any) -> Any:

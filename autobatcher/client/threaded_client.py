@@ -1,5 +1,5 @@
-"""An async HTTP client that sends through one that is not async, in worker threads: so that the engine reaches the
-upstream just as the user's own `http_client` does, with its proxies and certificates."""
+"""An async HTTP client that sends through a sync one in worker threads, so that the engine uses the proxies and
+certificates of the user's own `http_client`."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from ..upstream.failures import http_library
 
 
 def threaded_client(client: Any) -> Any:
-    """An `AsyncClient` of the same library around a `Client`, which stays its owner's to close.
+    """Make an `AsyncClient` of the same library around a `Client`. It does not close the `Client`.
 
-    Cancelled: the call goes on in its thread, and its answer is dropped.
+    Cancelled: the call continues in its thread, and its answer is dropped.
     """
     http: Any = http_library(type(client))
 
@@ -45,7 +45,7 @@ def threaded_client(client: Any) -> Any:
 
 
 def _send(client: Any, request: Any) -> Any:
-    """The engine's bodies can be read in either way, async or not."""
+    """Send a request of the engine, whose body can be read synchronously, too."""
     headers = request.headers.multi_items()
     with suppress(KeyError):
         headers.remove(("host", request.headers["host"]))

@@ -1,12 +1,10 @@
-"""An HTTP transport in whose hands a batchable POST becomes a line of a batch: HTTP request in, HTTP response out.
+"""An HTTP transport that batches batchable POST requests and passes all others through to the upstream.
 
-What is not batchable passes through to the upstream as it is. One transport serves the clients of httpx and of httpx2
-(openai 2.x uses the one, 3.x the other): a request is answered in the library it came in.
+It serves clients of httpx (openai 2.x) and of httpx2 (openai 3.x): each response is of the library of its request.
 """
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -23,47 +21,57 @@ from ..upstream.batch_api import BatchAPI
 from .batchable import batchable_endpoint
 from .batched_call import batched
 from .call import Call
-from .http_parts import HttpParts
+from .connections import Connections
+from .header_kinds import HeaderKinds
+from .http_parts import HttpParts, library_of
 from .pass_through import pass_through
-from .sdk import CALL_EXTENSION, with_own_wishes
+from .sdk import CALL_EXTENSION, with_request_options
 
 
 class TransportToBatches:
-    """Batchable calls go to the engine of `host`, everything else through `upstream`.
+    """Gives batchable calls to the engine of `host` and sends all others through `connections`.
 
-    What httpx and httpx2 ask of a transport, without being of either: importing the one that the SDK does not use takes
-    a quarter of the time that importing the SDK takes.
+    It derives from no library's transport: importing the library that the SDK does not use would add a quarter to the
+    import time.
 
     Args:
-        upstream: a client of either library; owned by whoever made it.
-        ignore_timeouts: a request's timeout does not limit its wait.
+        connections: the client of either library that talks to the upstream; not closed by the transport.
+        kinds: the sets of headers with which calls of the engine wait.
+        ignore_timeouts: whether a request's timeout does not limit its wait.
 
     Attributes:
-        default_call: for requests without the extension: somebody used the HTTP client itself.
+        default_call: for requests without the extension, made with the HTTP client itself.
     """
 
     default_call: Call
 
-    def __init__(self, host: Host, upstream: Any, *, ignore_timeouts: bool = False) -> None:
+    def __init__(
+        self, host: Host, connections: Connections, kinds: HeaderKinds, *, ignore_timeouts: bool = False
+    ) -> None:
         self._host = host
-        self._upstream = upstream
+        self._kinds = kinds
+        self._connections = connections
         self._ignore_timeouts = ignore_timeouts
 
     async def handle_async_request(self, request: Any) -> Any:
-        """The response, which for a batched call may take hours. Raises `BatchError`, or what `upstream` raises."""
+        """Return the response; for a batched call this may take hours.
+
+        Raises `BatchError`, or what the upstream's client raises.
+        """
         http = library_of(request)
         with request_in_errors(request):
             call = self._call_of(request)
-            endpoint = endpoint_of(request, call.account.base_url)
+            endpoint = self._endpoint_of(call, request)
             if endpoint is not None:
                 begun = anyio.current_time()
-                call = self._with_own_wishes(call, request)
+                call = self._with_request_options(call, request)
                 parts = await self._batched(call, endpoint, request)
                 return response_of(http, parts, anyio.current_time() - begun)
-        return await pass_through(http, self._upstream, request)
+            await self._connections.enter()
+        return await pass_through(http, self._connections.client, request)
 
     async def aclose(self) -> None:
-        """Nothing: there are no connections here."""
+        """Do nothing: the transport has no connections."""
 
     async def __aenter__(self) -> Self:
         return self
@@ -73,8 +81,11 @@ class TransportToBatches:
             self._host.keep_for_rerun(batches=False)
         await self.aclose()
 
-    def _with_own_wishes(self, call: Call, request: Any) -> Call:
-        return with_own_wishes(call, request, ignore_timeouts=self._ignore_timeouts)
+    def _with_request_options(self, call: Call, request: Any) -> Call:
+        return with_request_options(call, request, self._kinds, ignore_timeouts=self._ignore_timeouts)
+
+    def _endpoint_of(self, call: Call, request: Any) -> str | None:
+        return endpoint_of(request, call.account.base_url)
 
     async def _batched(self, call: Call, endpoint: str, request: Any) -> HttpParts:
         content_type = request.headers.get("content-type", "")
@@ -85,35 +96,33 @@ class TransportToBatches:
         return call
 
 
-def make_host(settings: Settings, upstream: Any) -> Host:
-    """An engine that talks to the upstream through that client, and closes it when it was told to stop."""
-    api = BatchAPI(upstream)
-    return Host(partial(Batcher, settings, api), upstream.aclose)
+def make_host(settings: Settings, connections: Connections) -> Host:
+    """Make an engine's host that talks to the upstream through that client, and closes it after its shutdown."""
+    api = BatchAPI(connections.client)
+    return Host(partial(Batcher, settings, api), connections)
 
 
-async def close_host(host: Host, upstream: Any) -> None:
-    """Stop the engine, wait for its goodbye, close the connections. Cancelled: the engine does the rest itself."""
+async def close_host(host: Host, connections: Connections) -> None:
+    """Stop the engine, wait for its shutdown, close the connections.
+
+    Cancelled: the engine finishes all this in the background.
+    """
     await host.close()
     if not host.is_running:
         with anyio.move_on_after(AT_END_SECONDS, shield=True):
-            await upstream.aclose()
-
-
-def library_of(request: Any) -> Any:
-    """The module, httpx or httpx2, whose request this is."""
-    return sys.modules[type(request).__module__.partition(".")[0]]
+            await connections.aclose()
 
 
 def endpoint_of(request: Any, base_url: str) -> str | None:
     """The endpoint of a batchable call; None for one that passes through. See `batchable_endpoint`."""
-    base = type(request.url)(base_url)  # by the same class, so that it does not matter what is percent-encoded
+    base = type(request.url)(base_url)  # parsed by the same class, so that percent-encoding is equal
     origin = (request.url.scheme, request.url.host, request.url.port)
     is_elsewhere = origin != (base.scheme, base.host, base.port)
     return batchable_endpoint(request.method, request.url.path, base.path, is_elsewhere=is_elsewhere)
 
 
 def response_of(http: Any, parts: HttpParts, seconds: float) -> Any:
-    """The response of these parts, which took so long. (The SDK's raw responses have `elapsed`.)"""
+    """Make a response. The SDK's raw responses have `elapsed`, so it is set to `seconds`."""
     response = http.Response(**parts)
     response.elapsed = timedelta(seconds=seconds)
     return response
@@ -121,7 +130,7 @@ def response_of(http: Any, parts: HttpParts, seconds: float) -> Any:
 
 @contextmanager
 def request_in_errors(request: Any) -> Iterator[None]:
-    """`openai.APIError` promises a `request`; the engine that makes our errors has none."""
+    """Set `request`, which `openai.APIError` promises, on our errors."""
     try:
         yield
     except BatchError as error:

@@ -225,7 +225,10 @@ class Batcher:
     # ---- the journal ----
 
     def _make_recovery(self, path: str | os.PathLike[str]) -> Recovery:
-        from .journal.journal import Journal  # here, because some Pythons lack sqlite3
+        try:
+            from .journal.journal import Journal  # here, because some Pythons lack sqlite3
+        except ImportError as error:
+            raise JournalError("A journal needs sqlite3, which this Python was built without.") from error
 
         settings = self.settings
         journal = Journal(

@@ -1,74 +1,91 @@
-"""Who runs the engine: the caller's nursery or, for a client used without one, a background task.
+"""Who runs the engine: the caller's nursery, or a background task for a client that is used without a block.
 
-The background task starts with the first call. No exception escapes it. It holds no reference that would keep the
-client from being collected. Both event loops cancel it and wait for it when they end, so it always gets its bounded
-shutdown, unless the process is killed.
+The first call starts the background task. No exception escapes it. It holds no reference to the client, which can be
+collected. When the event loop ends, asyncio and trio cancel the task and wait for its bounded shutdown.
 """
 
 from __future__ import annotations
 
 import logging
+import os
 import warnings
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from functools import partial
+from typing import Protocol
 
 import anyio
 from anyio.abc import TaskStatus
 
 from ..errors import ClientClosedError, JournalError, WrongEventLoopError
 from .batcher import Batcher
-from .event_loop import call_soon, is_alive, running_loop, start_in_background
+from .event_loop import call_soon, is_alive, running_loop, runs, start_in_background
 from .request import Answer, Request
 
 logger: logging.Logger = logging.getLogger("autobatcher")
 
-AtEnd = Callable[[], Awaitable[None]]
+
+class Connections(Protocol):
+    """The connections to the upstream. They belong to the event loop and to the process that opened them."""
+
+    def check(self) -> None:
+        """Raise `WrongEventLoopError` if they cannot be used in this process."""
+
+    async def enter(self) -> None:
+        """Prepare for the running event loop: drop connections of one that has ended."""
+
+    async def leave(self) -> None:
+        """Close the connections of the running event loop, which is about to end."""
+
+    async def aclose(self) -> None:
+        """Close them for good."""
+
 
 AT_END_SECONDS = 5.0
-"""How long closing the upstream's connections may take, in seconds. Usually milliseconds, but TLS may wait for
-peers."""
+"""Limit in seconds for closing the upstream's connections. This takes milliseconds, but TLS may wait for peers."""
 
 
 class Host:
-    """Makes sure that a `Batcher` runs while requests need one, and that it ends.
+    """Starts a `Batcher` when a request needs one, and ends it.
 
-    A client and its copies share one host. A batcher runs only once. If its event loop has ended, a host without a
-    nursery starts a new one (for example in a second `asyncio.run`).
+    A client and its copies share one host. A batcher runs once. A host without a block starts a new one when the event
+    loop of the old one has ended (a second `asyncio.run`).
 
     Args:
-        make_batcher: called for each engine.
-        at_end: closes what the engine used. The task that ran the engine calls it after the engine was stopped, so it
-            also runs if the caller of `close` was cancelled.
+        connections: closed after the shutdown of an engine that was told to stop, in the task that ran it, so that a
+            cancelled `close` does not prevent it. An engine that is cancelled with its event loop leaves them.
 
     Attributes:
-        make_batcher: tests replace it to pass another clock or writer.
+        make_batcher: called for each engine. Tests replace it to inject a clock or a journal writer.
     """
 
-    _is_in_background = False  # for `__del__` of a partially constructed host, for example by `copy.deepcopy`
+    _is_in_background = False  # for `__del__` of a partially constructed object, for example by `copy.deepcopy`
 
-    def __init__(self, make_batcher: Callable[..., Batcher], at_end: AtEnd) -> None:
+    def __init__(self, make_batcher: Callable[..., Batcher], connections: Connections) -> None:
         self.make_batcher: Callable[..., Batcher] = make_batcher
-        self._at_end = at_end
+        self._connections = connections
         self._batcher: Batcher | None = None
-        self._loop: object = None  # the loop of the last engine
+        self._loop: object = None  # of the last engine
+        self._pid = 0
         self._is_closed = False
         self._is_well = True
         self._keeps_batches = False
 
     async def submit(self, request: Request) -> Answer:
-        """Like `Batcher.submit`, with a background task that runs the engine if nothing else does.
+        """`Batcher.submit`. Starts a background task for the engine if none runs.
 
         Raises:
             ClientClosedError: after `close`, or after the nursery that ran the engine has ended.
             WrongEventLoopError: if the engine runs in another event loop.
 
-        Cancelled: as in `Batcher.submit`.
+        Cancelled: the request is withdrawn; see `Batcher.submit`.
         """
         return await self._batcher_in_running_loop().submit(request)
 
     def submit_nowait(self, request: Request) -> None:
-        """Like `Batcher.submit_nowait`, with the background task and the errors of `submit`. Needs a running event
-        loop."""
+        """`Batcher.submit_nowait`, with the engine started as by `submit`. Needs a running event loop.
+
+        Raises as `submit` does, or `anyio.WouldBlock`.
+        """
         self._batcher_in_running_loop().submit_nowait(request)
 
     async def run(self, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:  # noqa: ASYNC128  (passed on)
@@ -77,29 +94,29 @@ class Host:
         Raises:
             RuntimeError: if it is already running.
             ClientClosedError: if the client was closed.
-            JournalError: if the journal cannot be used. `run` can be called again then.
-
-        Cancelled: the engine shuts down within its bounds.
+            JournalError: if the journal cannot be used. The caller may try again.
         """
         if self.is_running:
-            raise RuntimeError("the engine of this client is running already")
+            raise RuntimeError("the engine of this client is already running")
         batcher = self._new_batcher(in_background=False)
         has_run = True
         try:
+            await self._connections.enter()
             await batcher.run(task_status=task_status)
         except JournalError:
-            has_run = False
+            has_run = False  # the caller may try again
             raise
         finally:
             if has_run:
                 self._is_closed = True
+                batcher.abandon()  # for when it was cancelled before it ran
                 with anyio.move_on_after(AT_END_SECONDS, shield=True):
-                    await self._at_end()
+                    await self._connections.aclose()
 
     async def close(self) -> None:
-        """Stop the engine and wait for its bounded shutdown. Can be called again.
+        """Stop the engine and wait for its bounded shutdown. Idempotent.
 
-        Cancelled: the engine still stops, and closes what it used.
+        Cancelled: the engine still shuts down and closes the connections.
         """
         self._is_closed = True
         if self.is_running:
@@ -109,7 +126,7 @@ class Host:
                 await self._batcher.wait_ended()
 
     def stop(self, *, well: bool = True) -> None:
-        """Ask the engine to stop, from any thread. Nothing can be submitted after this. See `Batcher.stop`."""
+        """Ask the engine to stop, and refuse further requests. Thread-safe. See `Batcher.stop`."""
         self._is_closed = True
         self._is_well = self._is_well and well
         if self.is_running:
@@ -117,10 +134,10 @@ class Host:
             call_soon(self._loop, partial(self._batcher.stop, well=self._is_well))
 
     def keep_for_rerun(self, *, batches: bool = True) -> None:
-        """Treat the end as unsuccessful; see `Batcher.keep_for_rerun`. From any thread, before the engine stops.
+        """Mark the shutdown as unsuccessful; see `Batcher.keep_for_rerun`. Thread-safe; call it before `stop`.
 
         Args:
-            batches: whether to leave batches running, too, whatever the settings say.
+            batches: whether to leave batches running, whatever the settings say.
         """
         self._is_well = False
         self._keeps_batches = self._keeps_batches or batches
@@ -129,12 +146,13 @@ class Host:
 
     @property
     def batcher(self) -> Batcher | None:
-        """The running (or last) engine; None before the first."""
+        """The running or last engine; None before the first."""
         return self._batcher
 
     @property
     def is_running(self) -> bool:
-        return self._batcher is not None and not self._batcher.has_ended and is_alive(self._loop)
+        batcher = self._batcher
+        return batcher is not None and not batcher.has_ended and self._pid == os.getpid() and is_alive(self._loop)
 
     @property
     def is_in_running_loop(self) -> bool:
@@ -156,20 +174,26 @@ class Host:
             raise ClientClosedError("The client is closed, or the nursery that ran it has ended.")
         if self._batcher is not None and not self._batcher.has_ended and self.is_in_running_loop:
             return self._batcher
-        if self.is_running:
+        if self.is_running and not self._is_idle_in_a_stopped_loop:
             raise WrongEventLoopError(
-                "This client is in use in another event loop: make one client for each, or wait until that loop ends."
+                "This client is in use in another event loop. Make one client for each event loop."
             )
         batcher = self._new_batcher(in_background=True)
         start_in_background(
-            partial(_run_to_the_end, batcher, self._at_end), name="autobatcher engine", at_end=batcher.abandon
+            partial(_run_to_the_end, batcher, self._connections), name="autobatcher engine", at_end=batcher.abandon
         )
         return batcher
+
+    @property
+    def _is_idle_in_a_stopped_loop(self) -> bool:
+        """Whether the engine's event loop was stopped and not closed, and the engine has no requests."""
+        return self._batcher is not None and not runs(self._loop) and not self._batcher.statistics().waiting_requests
 
     def _new_batcher(self, *, in_background: bool) -> Batcher:
         if self._is_closed:
             raise ClientClosedError("The client is closed.")
-        self._loop = running_loop()
+        self._connections.check()
+        self._loop, self._pid = running_loop(), os.getpid()
         self._is_in_background = in_background
         self._batcher = self.make_batcher()
         if self._keeps_batches:
@@ -177,16 +201,25 @@ class Host:
         return self._batcher
 
 
-async def _run_to_the_end(batcher: Batcher, at_end: AtEnd) -> None:
+async def _run_to_the_end(batcher: Batcher, connections: Connections) -> None:
     try:
         try:
+            await connections.enter()
             await batcher.run()
         finally:
-            if batcher.was_stopped:  # if only its event loop ended, another one may follow
-                with anyio.move_on_after(AT_END_SECONDS, shield=True):
-                    await at_end()
+            batcher.abandon()  # for when it was cancelled before it ran
+            with anyio.move_on_after(AT_END_SECONDS, shield=True):
+                await _close(connections, for_good=batcher.was_stopped)
     except JournalError as error:
-        logger.error("autobatcher: %s", error)  # each caller got the error, too
+        logger.error("autobatcher: %s", error)  # each caller was told
     except Exception:
-        # Trio would turn it into TrioInternalError, asyncio into a log message at exit.
-        logger.exception("autobatcher: a bug in the engine; please report it")
+        # In trio an exception of a system task is a TrioInternalError; asyncio only logs it at exit.
+        logger.exception("autobatcher: a defect escaped the engine")
+
+
+async def _close(connections: Connections, *, for_good: bool) -> None:
+    """Close connections. An engine that was cancelled with its event loop may be followed by one in another loop."""
+    try:
+        await (connections.aclose() if for_good else connections.leave())
+    except Exception:
+        logger.exception("autobatcher: http_client raised while it was closed")

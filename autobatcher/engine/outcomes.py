@@ -150,23 +150,35 @@ def unsubmitted_error_for(error: UpstreamError, idempotency_key: str) -> ErrorFo
         )
     else:
         message = f"The batch of this request could not be submitted: {error}"
-    return lambda request, batch_id: BatchSubmissionError(
-        message,
-        status_code=error.status_code,
-        response_body=error.body or None,
-        batch_id=batch_id,
-        custom_id=request.custom_id,
-    )
+
+    def error_for(request: Request, batch_id: str | None) -> BatchError:
+        unsubmitted = BatchSubmissionError(
+            message,
+            status_code=error.status_code,
+            response_body=error.body or None,
+            batch_id=batch_id,
+            custom_id=request.custom_id,
+        )
+        unsubmitted.__cause__ = error.__cause__
+        return unsubmitted
+
+    return error_for
 
 
 def unreachable_error_for(error: UpstreamError) -> ErrorFor:
     """For requests whose batch exists but cannot be polled or read."""
-    return lambda request, batch_id: BatchUnreachableError(
-        f"Batch {batch_id} was submitted, but the upstream does not let us read it: {error}. "
-        "Check the key and the provider's dashboard: the batch may still run, although we try to cancel it.",
-        batch_id=batch_id,
-        custom_id=request.custom_id,
-    )
+
+    def error_for(request: Request, batch_id: str | None) -> BatchError:
+        unreachable = BatchUnreachableError(
+            f"Batch {batch_id} was submitted, but the upstream does not let us read it: {error}. "
+            "Check the key and the provider's dashboard: the batch may still run, although we try to cancel it.",
+            batch_id=batch_id,
+            custom_id=request.custom_id,
+        )
+        unreachable.__cause__ = error.__cause__
+        return unreachable
+
+    return error_for
 
 
 def overdue_error_for(seconds: float) -> ErrorFor:

@@ -21,6 +21,7 @@ import msgspec
 import trio
 
 from ..client.batchable import check_content_type
+from ..client.header_kinds import forwarded_headers
 from ..client.http_parts import HttpParts, answer_parts, error_parts, streamed_parts
 from ..client.openai import BatchOpenAI
 from ..client.streams import (
@@ -124,7 +125,9 @@ class BatchedCalls:
         """The call that this client made before it disconnected, or with the same key; or a new one."""
         authorization = exchange.headers.get("authorization", "")
         api_key = bearer_of(authorization) if self._forward_keys else None
-        caller = hashlib.sha256(authorization.encode()).hexdigest()
+        headers = forwarded_headers(exchange.headers)
+        who = repr((authorization, sorted(headers.items())))
+        caller = hashlib.sha256(who.encode()).hexdigest()
         digest = digest_of(endpoint, asked.body, caller.encode())
         if name := exchange.headers.get("idempotency-key"):
             key = (caller, name)
@@ -136,17 +139,17 @@ class BatchedCalls:
             held.release()
             self._tally.reattached += 1
             return call
-        request = self._submit(endpoint, asked.body, api_key)
+        request = self._submit(endpoint, asked.body, api_key, headers)
         call = self._pending_calls.add(request, digest, client, key, held)
         # Weak: the call holds the request, which holds this callback. A cycle would be work for the garbage collector.
         request.notify(partial(self._on_outcome, weakref.ref(call)))
         return call
 
-    def _submit(self, endpoint: str, body: bytes, api_key: str | None) -> Request:
+    def _submit(self, endpoint: str, body: bytes, api_key: str | None, headers: dict[str, str]) -> Request:
         try:
             if not self._pending_calls.has_room():
                 raise anyio.WouldBlock
-            request = self._client.submit_nowait(endpoint, body, api_key=api_key)
+            request = self._client.submit_nowait(endpoint, body, api_key=api_key, headers=headers)
         except anyio.WouldBlock:
             raise no_room() from None
         self._tally.requests += 1

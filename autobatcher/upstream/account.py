@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from inspect import isawaitable
 
 from .failures import UpstreamError
 from .providers import ProviderProfile
@@ -34,8 +35,8 @@ class Account:
         """Return the headers that authenticate one HTTP call.
 
         Raises:
-            UpstreamError: if the user's key function raises. It is retryable, because the next call asks for a key
-                again.
+            UpstreamError: if the user's key function raises (retryable, because the next call asks for a key again), is
+                not async, or does not return a valid header value.
         """
         key = await _call_key_function(self.api_key) if callable(self.api_key) else self.api_key
         bearer = {"authorization": f"Bearer {key}"} if key else {}
@@ -49,9 +50,14 @@ _BODY_HEADERS = frozenset({"accept", "content-length", "content-type", "transfer
 
 async def _call_key_function(key_function: Callable[[], Awaitable[str]]) -> str:
     try:
-        key = await key_function()
+        giving: object = key_function()
+        key: object = await giving if isawaitable(giving) else giving
     except Exception as error:
         raise UpstreamError(f"the api_key function raised {type(error).__name__}") from error
+    if not isawaitable(giving):
+        raise UpstreamError("the api_key function is not async: it must be awaitable", is_permanent=True)
+    if not isinstance(key, str):
+        raise UpstreamError(f"the api_key function gave {type(key).__name__}, not text", is_permanent=True)
     if not fits_a_header(key):
         raise UpstreamError("the api_key function returned a key that is not a valid header value", is_permanent=True)
     return key

@@ -321,7 +321,7 @@ class BatchAPI:
         async with self._http.open(
             account, "GET", f"/files/{_path_segment(file_id)}/content", params=params
         ) as response:
-            async with aclosing(response.aiter_bytes()) as chunks:
+            async with aclosing(response.chunks()) as chunks:
                 async for chunk in chunks:
                     lines = splitter.feed(chunk)
                     count += len(lines)

@@ -20,11 +20,17 @@ _RETRYABLE_STATUSES = frozenset({408, 425, 429})
 GONE = frozenset({404, 410})
 """The statuses with which an upstream reports that a batch or file does not exist (any more)."""
 
-# Errors of the HTTP libraries that are our fault and not the network's. Retrying does not help. Their text may quote a
-# header, so it is never shown.
-_LOCAL_ERRORS = frozenset(
-    {"LocalProtocolError", "InvalidURL", "UnsupportedProtocol", "RuntimeError", "UnicodeEncodeError"}
-)
+_NEVER_SENT = {
+    "LocalProtocolError": "a header is not valid; is there a line end in the key or in default_headers?",
+    "UnicodeEncodeError": "a header has a character that is not ASCII; see the key and default_headers",
+    "InvalidURL": "base_url is not a valid URL",
+    "UnsupportedProtocol": "base_url must begin with http:// or https://",
+    "TooManyRedirects": "the server redirects in circles; check base_url",
+}
+"""Exceptions of the HTTP libraries after which no other try helps, and what to do. Their texts may quote a header, so
+they are not shown."""
+
+_NETWORK_MODULES = ("httpx", "httpx2", "httpcore", "httpcore2")
 
 
 class UpstreamError(Exception):
@@ -46,6 +52,7 @@ class UpstreamError(Exception):
         body: bytes = b"",
         retry_after: float | None = None,
         is_permanent: bool = False,
+        may_have_been_sent: bool = False,
     ) -> None:
         super().__init__(message)
         self.summary: str = summary or message
@@ -53,6 +60,7 @@ class UpstreamError(Exception):
         self.body = body
         self.retry_after = retry_after
         self._is_permanent = is_permanent
+        self._may_have_been_sent = may_have_been_sent
 
     @property
     def is_retryable(self) -> bool:
@@ -77,7 +85,9 @@ class UpstreamError(Exception):
     @property
     def is_ambiguous(self) -> bool:
         """Whether the upstream may have carried out the call although it reported a failure."""
-        return self.status_code in (408, 409) or (self.is_retryable and not self.is_throttled)
+        if self._may_have_been_sent or self.status_code in (408, 409):
+            return True
+        return self.is_retryable and not self.is_throttled
 
 
 class UncertainCreationError(UpstreamError):
@@ -95,16 +105,60 @@ def status_error(operation: str, status_code: int, body: bytes, headers: Any) ->
     )
 
 
-def transport_error(operation: str, error: Exception) -> UpstreamError:
-    """Make the error for a call that failed in the HTTP library or below."""
+def transport_error(operation: str, error: Exception, *, is_client_closed: bool = False) -> UpstreamError:
+    """The error for any exception of an HTTP client: of its library, its transport, its event hooks or its auth."""
     name = type(error).__name__
-    if name in _LOCAL_ERRORS:
-        hint = "check the key and the headers for line breaks, and that the HTTP client is open"
-        return UpstreamError(f"{operation} could not be sent ({name}): {hint}", is_permanent=True)
+    if (response := _refused_response(error)) is not None:
+        return status_error(operation, response.status_code, _body_read(response), response.headers)
+    if name in _NEVER_SENT:
+        return UpstreamError(f"{operation} could not be sent ({name}): {_NEVER_SENT[name]}", is_permanent=True)
+    if is_client_closed:
+        return UpstreamError(f"{operation} could not be sent: http_client is closed; keep it open", is_permanent=True)
     if (permanent := _permanent_reason(error)) is not None:
         return UpstreamError(f"{operation}: {name}: {permanent}", is_permanent=True)
-    reason = f" ({error})" if name == "ConnectError" and str(error) else ""  # the system's text, not ours
-    return UpstreamError(f"{operation}: {name}{reason}")
+    if _is_of_the_network(error):
+        # The text of these is the system's or the proxy's, not ours.
+        reason = f" ({error})" if name in ("ConnectError", "ProxyError") and str(error) else ""
+        return UpstreamError(f"{operation}: {name}{reason}")
+    return UpstreamError(
+        f"{operation}: http_client raised {name}{_place_of(error)}", is_permanent=True, may_have_been_sent=True
+    )
+
+
+def _refused_response(error: Exception) -> Any:
+    """The response behind an event hook's `raise_for_status()`; None for any other exception."""
+    if not _is_named(error, "HTTPStatusError"):
+        return None
+    response = getattr(error, "response", None)
+    return response if response is not None and response.status_code >= 400 else None
+
+
+def _body_read(response: Any) -> bytes:
+    try:
+        return bytes(response.content)
+    except RuntimeError:  # nobody has read it
+        return b""
+
+
+def _is_of_the_network(error: Exception) -> bool:
+    """Whether a call broke below the HTTP client. Either library lets errors of sockets and streams through."""
+    below = (OSError, anyio.BrokenResourceError, anyio.ClosedResourceError, anyio.EndOfStream)
+    if isinstance(error, below) or _is_named(error, "RequestError"):
+        return True
+    return type(error).__module__.startswith("httpcore")
+
+
+def _is_named(error: Exception, name: str) -> bool:
+    """Whether it is an exception of that name, or of a subclass, of httpx or httpx2."""
+    return any(
+        base.__name__ == name and base.__module__.partition(".")[0] in _NETWORK_MODULES for base in type(error).__mro__
+    )
+
+
+def _place_of(error: Exception) -> str:
+    if isinstance(error, RuntimeError) and "loop" in str(error):
+        return "; its connections belong to another event loop: make an http_client for each"
+    return ", perhaps in an event hook, its auth or its transport: see the cause of this error"
 
 
 def _permanent_reason(error: BaseException | None) -> str | None:
@@ -163,11 +217,3 @@ def http_library(client_class: type) -> Any:
     """Return the module, httpx or httpx2, whose `AsyncClient` or `Client` this class is or derives from."""
     base = next(base for base in client_class.__mro__ if base.__name__ in ("AsyncClient", "Client"))
     return sys.modules[base.__module__.partition(".")[0]]
-
-
-def connection_errors(http: Any) -> tuple[type[Exception], ...]:
-    """Return the exceptions that `http`, a client of either library, raises if a call fails without a response."""
-    library = http_library(type(http))
-    # Both libraries let these through beside their own errors, with cut connections and broken TLS.
-    below = (OSError, anyio.BrokenResourceError, anyio.ClosedResourceError, anyio.EndOfStream, UnicodeEncodeError)
-    return (library.RequestError, library.InvalidURL, *below)

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, aclosing, asynccontextmanager, contextmanager, suppress
+from functools import partial
 from typing import Any, TypeVar
 
 import anyio
 
 from .account import Account
 from .back_off import back_off, retry_delay
-from .failures import UpstreamError, connection_errors, status_error, transport_error, without_secret
+from .failures import UpstreamError, status_error, transport_error, without_secret
 from .patience import Patience
 
 CALL_SECONDS = 60.0
@@ -38,7 +39,6 @@ class UpstreamHTTP:
 
     def __init__(self, http: Any) -> None:
         self._http = http
-        self._connection_errors = connection_errors(http)
         self._answering: set[str] = set()  # base URLs of servers that have responded
 
     async def call_with_retries(self, account: Account, method: str, path: str, **options: Any) -> bytes:
@@ -77,8 +77,7 @@ class UpstreamHTTP:
         Cancelled: the request may have been sent.
         """
         async with self.open(account, method, path, **options) as response:
-            content: bytes = await response.aread()
-            return content
+            return await response.read()
 
     @asynccontextmanager
     async def open(
@@ -90,30 +89,62 @@ class UpstreamHTTP:
         params: Mapping[str, str] | None = None,
         silence_seconds: float = CALL_SECONDS,
         **options: Any,
-    ) -> AsyncGenerator[Any]:
-        """Open a 2xx response for reading. Everything that breaks the exchange becomes an `UpstreamError`."""
-        operation = f"{method} {path}"
+    ) -> AsyncGenerator[OpenResponse]:
+        """A 2xx answer, open for reading. Whatever the HTTP client raises becomes an `UpstreamError`."""
+        failures = partial(_typed_failures, f"{method} {path}", self._http)
         headers = {"accept": "application/json, */*", **await account.request_headers()}
-        try:
-            async with self._http.stream(
+        with failures():
+            request = self._http.build_request(
                 method,
                 account.base_url + path,
                 params=[*account.query, *(params or {}).items()] or None,
                 headers=headers,
                 timeout=(CALL_SECONDS, silence_seconds, silence_seconds, CALL_SECONDS),  # connect, read, write, pool
-                follow_redirects=True,
                 **options,
-            ) as response:
-                self._answering.add(account.base_url)
-                if not 200 <= response.status_code < 300:
-                    body: bytes = await response.aread()
-                    for name in SECRET_HEADERS:
-                        body = without_secret(body, headers.get(name, ""))
-                    raise status_error(operation, response.status_code, body, response.headers)
-                yield response
-        except self._connection_errors as error:
-            raise transport_error(operation, error) from error
-        except RuntimeError as error:
-            if not self._http.is_closed:
-                raise
-            raise transport_error(operation, error) from error
+            )
+            response = await self._http.send(request, stream=True, follow_redirects=True)
+        try:
+            self._answering.add(account.base_url)
+            opened = OpenResponse(response, failures)
+            if not 200 <= response.status_code < 300:
+                said = await opened.read()
+                for name in SECRET_HEADERS:
+                    said = without_secret(said, headers.get(name, ""))
+                raise status_error(f"{method} {path}", response.status_code, said, response.headers)
+            yield opened
+        finally:
+            with suppress(Exception):  # all that was wanted of it has been read
+                await response.aclose()
+
+
+class OpenResponse:
+    """A response that is open for reading. Whatever the HTTP client raises becomes an `UpstreamError`."""
+
+    def __init__(self, response: Any, failures: Callable[[], AbstractContextManager[None]]) -> None:
+        self._response = response
+        self._failures = failures
+        self.headers: Mapping[str, str] = response.headers
+
+    async def read(self) -> bytes:
+        """Read the whole body."""
+        with self._failures():
+            content: bytes = await self._response.aread()
+            return content
+
+    async def chunks(self) -> AsyncGenerator[bytes]:
+        """Read the body piece by piece."""
+        async with aclosing(self._response.aiter_bytes()) as chunks:
+            while True:
+                with self._failures():
+                    chunk = await anext(chunks, None)
+                if chunk is None:
+                    return
+                yield chunk
+
+
+@contextmanager
+def _typed_failures(operation: str, http: Any) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:
+        raise transport_error(operation, error, is_client_closed=http.is_closed) from error

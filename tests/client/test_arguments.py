@@ -1,4 +1,4 @@
-"""What the constructors of the clients take, and what they say of the rest."""
+"""Which arguments the constructors take, and how they refuse others."""
 
 from __future__ import annotations
 

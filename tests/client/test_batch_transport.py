@@ -10,9 +10,9 @@ import httpx
 import openai
 import pytest
 
-from autobatcher import BatchTransport
+from autobatcher import BatchOpenAI, BatchTransport
 from autobatcher.emulator import FaultPlan, HttpFault, LineFault
-from tests.harness import MODEL, SDK_LIBRARY, Harness, open_harness
+from tests.harness import HTTP, MODEL, SDK_LIBRARY, Harness, Send, ask, between, open_harness
 
 LIBRARIES = sorted({"httpx", SDK_LIBRARY})
 URL = "http://upstream.test/openai/v1"
@@ -148,3 +148,45 @@ def test_a_bad_parameter_is_named_at_construction() -> None:
         BatchTransport(batch_size=0)
     with pytest.raises(TypeError, match="batch_sizes"):
         BatchTransport(batch_sizes=0)  # type: ignore[call-arg]
+
+
+def azure_client(harness: Harness, **options: Any) -> Any:
+    """The official Azure client over a `BatchTransport` to an upstream with Azure's routes."""
+
+    async def routes(request: Any, send: Send) -> Any:
+        path = request.url.path
+        if "/deployments/" in path or request.url.params.get("api-version") != "2025-03-01-preview":
+            return HTTP.Response(404, json={"error": {"code": "404", "message": "Resource not found"}})
+        assert request.headers["api-key"] == "k"
+        request.url = request.url.copy_with(path=path.replace("/openai/", "/v1/"), query=None)
+        return await send(request)
+
+    transport: Any = BatchTransport(http_client=between(harness, routes), batch_window_seconds=1.0)
+    return openai.AsyncAzureOpenAI(
+        api_key="k",
+        api_version="2025-03-01-preview",
+        azure_endpoint="http://res.openai.azure.com",
+        http_client=HTTP.AsyncClient(transport=transport),
+        max_retries=0,
+        **options,
+    )
+
+
+@pytest.mark.proves("surfaces", "BatchTransport under AsyncAzureOpenAI")
+@pytest.mark.parametrize("options", [{}, {"azure_deployment": "dep"}])
+async def test_calls_to_an_azure_deployment_are_batched_at_its_resource(options: dict[str, Any]) -> None:
+    async with open_harness() as harness, azure_client(harness, **options) as client:
+        assert "x" in await ask(client, "x", model="dep")
+        assert [body["model"] for body in harness.bodies_sent()] == ["dep"]
+
+
+async def test_a_model_that_is_not_the_deployment_is_refused_with_what_to_write() -> None:
+    async with open_harness() as harness, azure_client(harness, azure_deployment="dep") as client:
+        with pytest.raises(openai.BadRequestError, match="pass model='dep'"):
+            await ask(client, "x", model="gpt-4o")
+        assert harness.emulator.statistics().uploads == 0
+
+
+def test_a_deployment_as_base_url_is_refused_with_what_to_write() -> None:
+    with pytest.raises(ValueError, match=r"Use https://res\.openai\.azure\.com/openai/v1, and the deployment's name"):
+        BatchOpenAI(api_key="k", base_url="https://res.openai.azure.com/openai/deployments/dep")

@@ -1,8 +1,10 @@
-"""What a call says beside its body: timeouts, retries, headers, queries; and who else looks at a call."""
+"""Options of a call: timeouts, retries, headers, queries; and tracers that patch the SDK."""
 
 from __future__ import annotations
 
+import gc
 import inspect
+from functools import partial
 from typing import Any
 
 import anyio
@@ -11,6 +13,7 @@ import pytest
 from openai.resources.responses import AsyncResponses
 
 from autobatcher import BatchOpenAI, BatchTimeoutError, UnbatchableRequestError
+from autobatcher.client.header_kinds import MOST_HEADER_KINDS
 from autobatcher.emulator import FaultPlan, HttpFault, LineFault
 from tests.harness import HTTP, MODEL, SDK_LIBRARY, Harness, Send, ask, between, open_harness, outcome_of
 
@@ -83,7 +86,7 @@ async def test_a_timeout_of_one_caller_leaves_the_others_alone() -> None:
 
 @pytest.mark.parametrize("status", [408, 409, 429, 500, 503])
 @pytest.mark.parametrize("like", ["openai", "doubleword"])
-async def test_a_line_that_failed_in_passing_travels_in_a_later_batch_alone(status: int, like: str) -> None:
+async def test_a_line_with_a_retryable_error_travels_in_a_later_batch_alone(status: int, like: str) -> None:
     plan = FaultPlan((LineFault(kind="fail", status=status, containing="unlucky", batches=(1,)),))
     async with open_harness(like, faults=plan) as harness, harness.client() as client:
         answers: list[str] = []
@@ -129,14 +132,60 @@ async def test_a_retried_line_whose_caller_leaves_is_not_sent() -> None:
 # ---- headers and queries ----
 
 
-@pytest.mark.parametrize("name", ["X-Custom", "Idempotency-Key", "OpenAI-Beta", "x-client-request-id"])
-async def test_a_header_of_one_call_is_refused_by_its_name(name: str) -> None:
+@pytest.mark.proves("surfaces", "chat.completions.create, extra_headers")
+async def test_calls_with_equal_headers_travel_together_and_the_headers_go_with_their_batch() -> None:
+    sent: list[tuple[str, str | None]] = []
+
+    async def answer(request: Any, send: Send) -> Any:
+        sent.append((request.url.path, request.headers.get("x-team")))
+        return await send(request)
+
+    async with open_harness() as harness, harness.client(http_client=between(harness, answer)) as client:
+        async with anyio.create_task_group() as calls:
+            for team in ("a", "b", "a", None):
+                headers = {"X-Team": team} if team else {}
+                calls.start_soon(partial(chat, client, extra_headers=headers))
+        assert harness.emulator.statistics().batches_created == 3
+        assert sorted(map(str, {team for path, team in sent})) == ["None", "a", "b"]
+        for team in ("a", "b", None):
+            assert {path for path, sent_team in sent if sent_team == team} >= {"/v1/files", "/v1/batches"}
+
+
+async def test_a_header_of_one_call_replaces_that_of_the_client() -> None:
+    sent: set[str] = set()
+
+    async def answer(request: Any, send: Send) -> Any:
+        sent.add(request.headers["x-team"])
+        return await send(request)
+
+    async with open_harness() as harness:
+        http_client = between(harness, answer)
+        async with harness.client(http_client=http_client, default_headers={"X-Team": "client"}) as client:
+            await chat(client, extra_headers={"X-Team": "call"})
+            assert sent == {"call"}
+            await chat(client)
+            assert sent == {"call", "client"}
+
+
+@pytest.mark.proves("faults", "every call has other headers")
+async def test_headers_that_differ_with_every_call_are_refused_beyond_a_bound() -> None:
+    outcomes: list[Any] = []
     async with open_harness() as harness, harness.client() as client:
-        with pytest.raises(UnbatchableRequestError, match=name.lower()) as caught:
-            await chat(client, extra_headers={name: "1"})
-        assert caught.value.param == "extra_headers"
-        assert "default_headers" in str(caught.value)
-        assert harness.emulator.statistics().http_calls == {}
+
+        async def call(number: int) -> None:
+            outcomes.append(await outcome_of(chat(client, extra_headers={"X-User": str(number)})))
+
+        async with anyio.create_task_group() as calls:
+            for number in range(MOST_HEADER_KINDS + 3):
+                calls.start_soon(call, number)
+        refused = [outcome for outcome in outcomes if isinstance(outcome, Exception)]
+        assert [type(error) for error in refused] == [UnbatchableRequestError] * 3
+        assert "x-user" in str(refused[0])
+        assert harness.emulator.statistics().batches_created == MOST_HEADER_KINDS
+        del refused
+        outcomes.clear()
+        gc.collect()
+        assert (await chat(client, extra_headers={"X-User": "later"})).choices
 
 
 @pytest.mark.parametrize(
@@ -146,12 +195,16 @@ async def test_a_header_of_one_call_is_refused_by_its_name(name: str) -> None:
         {"traceparent": "00-1-2-03", "baggage": "a=b"},
         {"x-stainless-foo": "1"},
         {"Cookie": "a=b", "newrelic": "x", "uber-trace-id": "1:2:3:4"},
+        {"Idempotency-Key": "1", "x-client-request-id": "2", "X-Langfuse-Trace-Id": "3"},
     ],
     ids=str,
 )
 async def test_headers_that_say_nothing_to_a_model_are_ignored(headers: dict[str, str]) -> None:
     async with open_harness() as harness, harness.client() as client:
-        assert (await chat(client, extra_headers=headers)).choices
+        async with anyio.create_task_group() as calls:
+            calls.start_soon(lambda: chat(client, extra_headers=headers))
+            calls.start_soon(chat, client)
+        assert harness.emulator.statistics().batches_created == 1
 
 
 async def test_credentials_of_one_call_pay_for_it_also_when_the_key_is_a_function() -> None:
@@ -177,8 +230,6 @@ async def test_headers_and_query_of_the_whole_client_go_with_each_upstream_call(
     client_options = {"default_headers": {"X-Team": "a"}, "default_query": {"api-version": "7", "tags": ["x", "y"]}}
     async with open_harness() as harness, harness.client(**client_options) as client:
         assert (await chat(client, extra_headers={"X-Team": "a"})).choices
-        with pytest.raises(UnbatchableRequestError, match="x-team"):
-            await chat(client, extra_headers={"X-Team": "b"})
         with pytest.raises(UnbatchableRequestError, match="api-version") as caught:
             await chat(client, extra_query={"api-version": "8"})
         assert caught.value.param == "extra_query"
@@ -376,7 +427,7 @@ COROUTINE_FUNCTIONS = (
 
 @pytest.mark.parametrize("name", COROUTINE_FUNCTIONS)
 def test_what_is_awaited_is_a_coroutine_function_with_the_sdks_signature(name: str) -> None:
-    """ragas asks, and others read the signature."""
+    """ragas checks this; other frameworks read the signature."""
     ours, official = (
         eval(f"client.{name}", {"client": kind(api_key="k")}) for kind in (BatchOpenAI, openai.AsyncOpenAI)
     )

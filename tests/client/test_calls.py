@@ -1,4 +1,4 @@
-"""What a caller sees: ordinary calls, ordinary answers, ordinary errors."""
+"""Ordinary calls get ordinary answers and ordinary errors."""
 
 from __future__ import annotations
 

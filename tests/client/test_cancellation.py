@@ -1,4 +1,4 @@
-"""Cancelled means withdrawn, and hurts nobody else."""
+"""A cancelled call is withdrawn and affects no other call."""
 
 from __future__ import annotations
 
@@ -137,7 +137,7 @@ async def test_all_callers_natively_cancelled_cancels_the_batch_upstream() -> No
 
 
 @only_asyncio
-async def test_a_natively_cancelled_block_still_says_goodbye() -> None:
+async def test_a_natively_cancelled_block_still_shuts_down() -> None:
     async with open_harness(batch_seconds=500) as harness:
 
         async def program() -> None:

@@ -1,4 +1,4 @@
-"""The fast path of a plain `create()` and the SDK's way: equal objects, equal errors, equal bodies upstream."""
+"""The fast path of a plain `create()` equals the SDK's path in objects, errors and bodies."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ MESSAGES: Any = [{"role": "user", "content": "hello"}]
 
 
 class Text(str):
-    """As numpy's and others' strings are."""
+    """A subclass of str, like numpy's."""
 
 
 def nested(levels: int) -> Any:
@@ -63,7 +63,7 @@ UNUSUAL: dict[str, dict[str, Any]] = {
 
 @pytest.fixture
 def took(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Which ways were taken."""
+    """Records which path each call took."""
     ways: list[str] = []
     submit = FastPath.submit
 
@@ -77,7 +77,7 @@ def took(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 async def sent_and_told(way: str, call: Callable[[BatchOpenAI], Any], **world_settings: Any) -> tuple[Any, Any]:
-    """The lines that went upstream, and the outcome, through one of the ways."""
+    """The lines that were sent and the outcome, on one of the paths."""
     harness = Harness(**world_settings)
     async with harness.client(max_retries=0) as client:
         if way == "sdk":
@@ -245,7 +245,7 @@ def test_whatever_validation_accepts_is_what_construction_makes(body: dict[str, 
 
 
 async def test_hooks_of_the_sdks_http_client_see_every_call() -> None:
-    """inspect-ai has some."""
+    """inspect-ai has such."""
     seen: list[str] = []
 
     async def note(request: Any) -> None:
@@ -277,7 +277,7 @@ async def test_what_is_changed_on_a_client_counts_for_its_next_call() -> None:
 
 
 async def test_a_call_whose_caller_changes_its_messages_meanwhile_is_told_of_what_was_sent() -> None:
-    """The SDK is shown a failure as that of the request that was made, not of what has become of its arguments."""
+    """The error describes the request that was sent, not its arguments as they are now."""
     messages = [{"role": "user", "content": "hello"}]
     harness = Harness(faults=FaultPlan((LineFault(kind="fail", status=400),)))
     async with harness.client(max_retries=0) as client, anyio.create_task_group() as callers:
@@ -294,7 +294,7 @@ async def test_a_call_whose_caller_changes_its_messages_meanwhile_is_told_of_wha
 
 
 class Proxy:
-    """As wrapt makes them: says that it is what it wraps, and is equal to it."""
+    """Like wrapt's proxies: passes `isinstance` and `==`."""
 
     def __init__(self, wrapped: Any, seen: list[str]) -> None:
         self._wrapped, self._seen = wrapped, seen
@@ -340,7 +340,7 @@ CLASSES: list[tuple[Any, str]] = [
 
 @pytest.mark.parametrize("wrapper", [Proxy, traced])
 @pytest.mark.parametrize(("owner", "name"), CLASSES)
-async def test_whoever_replaces_a_function_of_a_class_sees_every_call(
+async def test_a_replaced_function_of_a_class_sees_every_call(
     owner: Any, name: str, wrapper: Any, monkeypatch: pytest.MonkeyPatch, took: list[str]
 ) -> None:
     seen: list[str] = []
@@ -362,7 +362,7 @@ INSTANCES: dict[str, Callable[[Any], Any]] = {
 
 
 @pytest.mark.parametrize("name", INSTANCES)
-async def test_whoever_replaces_a_function_of_one_client_sees_its_calls(name: str) -> None:
+async def test_a_replaced_function_of_one_client_sees_its_calls(name: str) -> None:
     seen: list[str] = []
     harness = Harness()
     async with harness.client() as client:
@@ -380,7 +380,7 @@ async def test_debug_logging_of_the_sdk_tells_of_every_call(took: list[str], cap
 
 
 async def test_a_bad_model_harms_no_other_call() -> None:
-    """Where models are mixed, one batch has them all; and what is refused takes up no room in the queue."""
+    """One batch holds all models where they may be mixed. A refused call takes up no room in the queue."""
     harness = Harness("doubleword")
     async with harness.client(max_queued_bytes=150) as client, anyio.create_task_group() as callers:
 

@@ -1,4 +1,4 @@
-"""Every way out of a client, in every phase: everyone who waits is told, nothing is left behind."""
+"""Every way out of a client in every phase: all callers get an outcome, and nothing is left behind."""
 
 from __future__ import annotations
 
@@ -64,16 +64,16 @@ async def test_a_block_around_a_client_used_bare_before_closes_it_also_when_it_r
         assert len(harness.events_named("client_closing")) == 1
 
 
-async def test_an_exception_of_the_block_outlives_a_cancellation_during_the_goodbye() -> None:
+async def test_an_exception_of_the_block_outlives_a_cancellation_during_the_shutdown() -> None:
     slow = FaultPlan((HttpFault(operation="batches.cancel", delay_seconds=5),))
     scope = anyio.CancelScope()
 
-    def cancel_at_goodbye(event: dict[str, Any]) -> None:
+    def cancel_at_shutdown(event: dict[str, Any]) -> None:
         if event["event"] == "batch_cancel_requested":
             scope.cancel()
 
     async with open_harness(batch_seconds=500, faults=slow) as harness:
-        client = harness.client(cancel_active_batches_on_close=True, batch_event_handler=cancel_at_goodbye)
+        client = harness.client(cancel_active_batches_on_close=True, batch_event_handler=cancel_at_shutdown)
 
         async def program() -> None:
             with scope:
@@ -142,7 +142,7 @@ async def test_closing_from_many_tasks_at_once_tells_everyone_and_leaves_nothing
         assert harness.emulator.statistics().running_batch_ids == ()
 
 
-async def test_a_goodbye_is_bounded_however_slow_the_upstream_is() -> None:
+async def test_a_shutdown_is_bounded_however_slow_the_upstream_is() -> None:
     slow = (
         HttpFault(operation="batches.create", delay_seconds=10 * CREATE_SECONDS),
         HttpFault(operation="batches.list", delay_seconds=10 * SHUTDOWN_SECONDS),
@@ -192,7 +192,7 @@ PHASES: list[tuple[float, str, int]] = [  # when, which slow operation is under 
 
 
 class Program:
-    """One call in a block, and what became of it."""
+    """One call in a block, and its outcome."""
 
     def __init__(self, operation: str) -> None:
         slow = FaultPlan((HttpFault(operation=operation, delay_seconds=20),))
@@ -308,7 +308,7 @@ def test_a_program_that_returns_with_a_call_just_begun_sends_nothing(backend: st
 
 
 @pytest.mark.real_time
-def test_a_close_from_another_event_loop_lets_the_goodbye_happen() -> None:
+def test_a_close_from_another_event_loop_lets_the_shutdown_happen() -> None:
     harness = Harness(batch_seconds=500)
     submitted, cancelled = threading.Event(), asyncio.Event()
     outcomes: list[object] = []

@@ -1,4 +1,4 @@
-"""Who owns the engine, how it ends, and what is left of it."""
+"""Who runs the engine, and how it ends."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ async def test_a_nursery_of_the_callers_own_owns_the_engine() -> None:
         client = harness.client()
         async with anyio.create_task_group() as nursery:
             await nursery.start(client.run)
-            with pytest.raises(RuntimeError, match="running already"):
+            with pytest.raises(RuntimeError, match="already running"):
                 await client.run()
             assert "x" in await ask(client, "x")
             nursery.cancel_scope.cancel()
@@ -144,7 +144,7 @@ async def test_a_key_that_is_a_function_is_asked_anew_for_each_upstream_call() -
 
 
 class Unusual(BaseException):
-    """None that a library would expect."""
+    """An exception that no library handles."""
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""A release of the SDK that renames something private: calls go through the SDK then, and none fails."""
+"""When the SDK renames something private, calls go through the SDK and none fails."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every door of the SDK: what is batchable goes into a batch or is refused, the rest passes through unharmed."""
+"""Every method of the SDK: batchable calls are batched or refused, all others pass through."""
 
 from __future__ import annotations
 
@@ -111,7 +111,6 @@ def v1_in_the_path(client: BatchOpenAI, harness: Harness) -> Awaitable[Any]:
 
 REFUSED_DOORS: dict[str, Door] = {
     "extra_query": lambda c, _: c.chat.completions.create(model=MODEL, messages=MESSAGES, extra_query={"a": "b"}),
-    "extra_headers": lambda c, _: c.chat.completions.create(model=MODEL, messages=MESSAGES, extra_headers={"X-A": "b"}),
     "streamed images": lambda c, _: c.images.generate(model=MODEL, prompt="x", stream=True),
     "beta.responses, which add a query": lambda c, _: c.beta.responses.create(model=MODEL, input="x"),
     "a path outside the base URL": v1_in_the_path,

@@ -1,4 +1,4 @@
-"""`BatchOpenAISync`: threads call, one engine works for all of them. Real threads, so on the real clock."""
+"""`BatchOpenAISync`: one engine for all threads. Real threads, so on the real clock."""
 
 from __future__ import annotations
 
@@ -185,8 +185,17 @@ def test_a_failed_line_raises_the_sdks_own_exception() -> None:
     with open_client(emulator) as (_, client):
         with pytest.raises(openai.BadRequestError):
             chat(client)
-        with pytest.raises(UnbatchableRequestError, match="x-own"):
-            chat(client, extra_headers={"x-own": "1"})
+        with pytest.raises(UnbatchableRequestError, match="own"):
+            chat(client, extra_query={"own": "1"})
+
+
+def test_headers_of_one_call_go_with_its_batch() -> None:
+    emulator = Emulator(clock=time.monotonic)
+    sent: set[str | None] = set()
+    with open_client(emulator) as (_, client):
+        client._engine.upstream.event_hooks["request"].append(lambda request: sent.add(request.headers.get("x-team")))
+        chat(client, extra_headers={"X-Team": "a"})
+        assert sent == {"a"}
 
 
 def test_a_timeout_bounds_the_wait_of_one_thread() -> None:
@@ -258,7 +267,7 @@ def test_an_event_handler_that_calls_the_client_is_told_so_instead_of_waiting_fo
     assert "event loop thread" in str(outcomes[0].__cause__ or outcomes[0])
 
 
-def test_an_event_handler_may_close_the_client_and_the_goodbye_is_still_said() -> None:
+def test_an_event_handler_may_close_the_client_and_the_engine_still_shuts_down() -> None:
     emulator = Emulator(clock=time.monotonic, batch_seconds=100)
     clients: list[BatchOpenAISync] = []
     events: list[str] = []
@@ -329,8 +338,8 @@ client.close()
 """
 
 
-def test_the_goodbye_at_exit_can_look_up_host_names() -> None:
-    """The connection is gone by then, and so is asyncio's executor, if nobody cares."""
+def test_the_shutdown_at_exit_can_look_up_host_names() -> None:
+    """The connection is closed by then. asyncio's executor must not be."""
     with emulate("--batch-seconds", "100") as url:
         program = AT_EXIT.replace("URL", url.replace("127.0.0.1", "localhost"))
         done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=40)
@@ -401,7 +410,7 @@ time.sleep(0.2)
 """
 
 
-def test_a_program_that_just_ends_still_says_its_goodbye() -> None:
+def test_a_program_that_just_ends_still_shuts_the_engine_down() -> None:
     done = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, timeout=40)
     assert done.returncode == 0, done.stderr
     assert "batch_cancelled_upstream" in done.stdout

@@ -125,7 +125,7 @@ async def test_a_closed_http_client_is_told_as_such_and_is_no_defect_of_ours() -
         await http.aclose()
         (outcome,) = await ask_many(harness, 1, http_client=http)
         assert isinstance(outcome, BatchSubmissionError)
-        assert "the HTTP client is open" in str(outcome)
+        assert "http_client is closed" in str(outcome)
 
 
 # ---- reading: all that was paid for ----

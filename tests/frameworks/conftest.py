@@ -14,4 +14,4 @@ def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, Any]]:
 
 @pytest.fixture(autouse=True)
 def _no_platform_thread() -> None:
-    """Nothing to avoid, on the real clock: the SDK may ask for the platform's name in a thread."""
+    """Allow threads, on the real clock: the SDK may ask for the platform's name in one."""

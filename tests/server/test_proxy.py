@@ -272,3 +272,38 @@ async def test_stopping_answers_what_waits_with_a_503_and_cancels_upstream() -> 
                 assert answer.json()["error"]["batch_id"] == batch_id
                 assert answer.json()["error"]["custom_id"]
         assert proxy.harness.emulator.statistics().running_batch_ids == ()
+
+
+async def test_headers_of_clients_go_upstream_but_not_those_of_the_way() -> None:
+    sent: list[Any] = []
+
+    async def note(request: Any) -> None:
+        if request.method == "POST" and request.url.path == "/v1/batches":
+            sent.append(request.headers)
+
+    of_the_way = {
+        "connection": "keep-alive",
+        "te": "trailers",
+        "cookie": "a=b",
+        "origin": "http://page.test",
+        "referer": "http://page.test/x",
+        "sec-fetch-mode": "cors",
+        "x-forwarded-for": "10.0.0.1",
+        "x-api-key": "secret",
+        "proxy-authorization": "Basic secret",
+        "content-language": "en",
+        "if-none-match": "x",
+    }
+    with trio.fail_after(LIMIT):
+        async with open_proxy(batch_window_seconds=0.3) as proxy, proxy.http() as http:
+            proxy.client.event_hooks["request"].append(note)
+
+            async def call(headers: dict[str, str]) -> None:
+                answer = await http.post("/v1/chat/completions", json=CHAT, headers={**of_the_way, **headers})
+                assert answer.status_code == 200
+
+            async with trio.open_nursery() as nursery:
+                for headers in ({"x-team": "a"}, {"x-team": "b"}, {"x-team": "a", "x-request-id": "1"}, {}):
+                    nursery.start_soon(call, headers)
+    assert sorted(headers.get("x-team", "") for headers in sent) == ["", "a", "b"]
+    assert not [name for headers in sent for name in of_the_way if name in headers and name != "connection"]

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from openai.resources.chat import AsyncChat, AsyncCompletions
 
-from ..fast_path import FastPath, arguments_of, model_of, told_to_the_sdk
+from ..fast_path import FastPath, answered_with, arguments_of, model_of
 
 if not TYPE_CHECKING:
 
@@ -29,7 +29,7 @@ if not TYPE_CHECKING:
             completion = model_of(outcome)
             if completion is not None:
                 return completion
-            with told_to_the_sdk(outcome):
+            with answered_with(outcome):
                 return await super().create(**arguments_of(request))
 
     class BatchChat(AsyncChat):

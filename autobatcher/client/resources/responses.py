@@ -8,9 +8,9 @@ from ...errors import UnbatchableRequestError
 
 
 def refuse_websocket(*_: Any, **__: Any) -> Any:
-    """A WebSocket is at full price. Raises `UnbatchableRequestError`."""
+    """Raise `UnbatchableRequestError`: WebSocket calls are billed at full price."""
     raise UnbatchableRequestError(
-        "Responses over a WebSocket cannot go through a batch: use client.responses.create, or "
+        "Responses over a WebSocket cannot be batched. Use client.responses.create, or "
         "client.unbatched.responses.connect at full price."
     )
 

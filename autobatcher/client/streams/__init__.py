@@ -1,11 +1,10 @@
-"""A finished answer told as a stream.
+"""Converts a finished answer into a stream. Pure: bytes in, bytes out.
 
-A line of a batch is never streamed: upstream gives one JSON body. A caller who asked for `stream=True` gets that
-body as the server-sent events that a live call would have brought, so that every client's accumulator makes the
-same object of it. Pure: bytes in, bytes out.
+Batches do not stream: the answer is one JSON body. A caller of `stream=True` gets it as the server-sent events of a
+live call, which every client's accumulator turns into the same object.
 
-Where the rules come from: OpenAI's API reference ("Streaming events" of chat completions, completions and responses),
-and what the accumulators of openai-python, openai-node and the AI SDK do with each event.
+Sources: OpenAI's API reference ("Streaming events" of chat completions, completions and responses), and the
+accumulators of openai-python, openai-node and the AI SDK.
 """
 
 from __future__ import annotations
@@ -35,31 +34,31 @@ CONTENT_TYPE = "text/event-stream; charset=utf-8"
 
 
 class UnstreamableAnswerError(ValueError):
-    """A body is not the JSON object that its endpoint answers with, so there is no telling it as a stream."""
+    """The body is not an answer of its endpoint, so it cannot be converted into a stream."""
 
 
 def stream_events(endpoint: str, body: bytes, *, include_usage: bool) -> Iterator[bytes]:
-    """Tell the finished answer `body` as server-sent events.
+    """Convert the finished answer `body` into server-sent events.
 
     Args:
         endpoint: "/v1/chat/completions", "/v1/completions" or "/v1/responses".
-        body: the answer's JSON; of a success, an error body is no answer.
-        include_usage: whether `stream_options` asked for usage. Responses always end with it.
+        body: the JSON of a 2xx answer.
+        include_usage: whether `stream_options` asked for usage. Streams of responses always include it.
 
     Returns:
-        Whole frames, each with the blank line that ends it. They are encoded one by one, as they are taken.
+        Whole frames, each with its final blank line, encoded lazily.
 
     Raises:
-        UnstreamableAnswerError: at once, before there is any frame: `body` is not what that endpoint answers with.
-        ValueError: there is no streaming at `endpoint`.
+        UnstreamableAnswerError: at once, if `body` is not an answer of that endpoint.
+        ValueError: if `endpoint` does not stream.
     """
     if endpoint not in _MESSAGES:
-        raise ValueError(f"Calls to {endpoint} have no streaming form, only {', '.join(_MESSAGES)} have.")
+        raise ValueError(f"{endpoint} does not stream; only {', '.join(_MESSAGES)} do.")
     try:
         messages = _MESSAGES[endpoint](body, include_usage)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise UnstreamableAnswerError(
-            f"The upstream's answer cannot be told as a stream of {endpoint}: {error}"
+            f"The upstream's answer cannot be converted into a stream of {endpoint}: {error}"
         ) from error
     return _named_frames(messages) if endpoint == "/v1/responses" else _frames(messages)
 
@@ -72,7 +71,7 @@ _MESSAGES: dict[str, Callable[[bytes, bool], list[dict[str, Any]]]] = {
 
 
 STREAMED_ENDPOINTS = frozenset(_MESSAGES)
-"""Where `stream` means something; it is not for us to take it out of other bodies."""
+"""Endpoints that stream. Elsewhere `stream` is left in the body."""
 
 
 def _frames(chunks: list[dict[str, Any]]) -> Iterator[bytes]:

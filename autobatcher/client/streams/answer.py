@@ -1,6 +1,6 @@
-"""The JSON of an answer, taken apart only as far as a stream needs; the rest keeps its bytes.
+"""Decodes the JSON of an answer only as far as a stream needs; the rest keeps its bytes.
 
-Whatever decodes here raises `msgspec.MsgspecError`, `UnicodeDecodeError` or `RecursionError` for what it cannot take.
+Functions that decode raise `msgspec.MsgspecError`, `UnicodeDecodeError` or `RecursionError`.
 """
 
 from __future__ import annotations
@@ -11,37 +11,37 @@ import msgspec
 from msgspec import Raw
 
 Fields = dict[str, Raw]
-"""A JSON object by field, each value as it was written."""
+"""The fields of a JSON object, values undecoded."""
 
 NULL = Raw(b"null")
 
 fields_of: Callable[[bytes], Fields] = msgspec.json.Decoder(Fields).decode
-"""The fields of a JSON object."""
+"""Decode the fields of a JSON object."""
 
 _EMPTY = (b"null", b'""', b"[]", b"{}")
 _decode_list = msgspec.json.Decoder(list[Fields] | None).decode
 
 
 def list_in(fields: Fields, name: str) -> list[Fields]:
-    """The objects of the list in that field; none if it is missing or null."""
+    """The objects of the list in that field; empty if it is missing or null."""
     return _decode_list(fields.get(name, NULL)) or []
 
 
 def text_in(fields: Fields, name: str) -> str:
-    """The string in that field, "" if there is none. For short ones: an answer's texts are passed on unread."""
+    """The string in that field; "" if there is none. For short strings: the texts of answers stay undecoded."""
     return str(msgspec.json.decode(fields[name])) if is_text(fields.get(name)) else ""
 
 
 def without(fields: Fields, names: Container[str]) -> Fields:
-    """The fields but for those."""
+    """The fields without those names."""
     return {name: value for name, value in fields.items() if name not in names}
 
 
 def is_text(value: Raw | None) -> bool:
-    """Whether it is a string, perhaps an empty one."""
+    """Whether the value is a string."""
     return value is not None and memoryview(value)[:1].tobytes() == b'"'
 
 
 def is_filled(value: Raw | None) -> bool:
-    """Whether it is there and is neither null nor an empty string, list or object."""
+    """Whether the value exists and is neither null nor an empty string, list or object."""
     return value is not None and (len(value) > 4 or bytes(value) not in _EMPTY)

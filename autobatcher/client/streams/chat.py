@@ -1,4 +1,4 @@
-"""/v1/chat/completions: for each choice a chunk with the role, chunks with what was said, one with how it ended."""
+"""/v1/chat/completions: for each choice a chunk with the role, chunks with the content, one with the finish reason."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ def chat_chunks(body: bytes, include_usage: bool) -> list[Chunk]:
 
 
 def _choice_parts(index: int, choice: Fields) -> list[dict[str, Any]]:
-    """A choice as chunks tell it.
+    """The chunks' parts of one choice.
 
-    Fields we do not know come in its first part, where openai-python's accumulator takes them. Log probabilities come
-    with the text that they are about, or at the end if there is none.
+    Unknown fields go into the first part, where openai-python's accumulator keeps them. Log probabilities go with their
+    text, or into the last part if there is none.
     """
     deltas = list(_deltas(fields_of(choice.get("message", NULL))))
     parts: list[dict[str, Any]] = [
@@ -38,7 +38,7 @@ def _choice_parts(index: int, choice: Fields) -> list[dict[str, Any]]:
 
 
 def _deltas(message: Fields) -> Iterator[Delta]:
-    """The role, what came before the text (reasoning, and all that we do not know), the text, the calls, the end."""
+    """The role, reasoning and unknown fields, the text, the tool calls, and an empty delta for the end."""
     others = without(message, _IN_DELTAS_OF_THEIR_OWN)
     filled = {name: value for name, value in others.items() if is_filled(value)}
     yield {
@@ -59,7 +59,7 @@ def _deltas(message: Fields) -> Iterator[Delta]:
 
 
 def _function_call_deltas(message: Fields) -> Iterator[Delta]:
-    """The predecessor of tool calls."""
+    """The deltas of a `function_call`, the predecessor of tool calls."""
     if not is_filled(message.get("function_call")):
         return
     function = fields_of(message["function_call"])
@@ -70,7 +70,7 @@ def _function_call_deltas(message: Fields) -> Iterator[Delta]:
 
 
 def _tool_call_deltas(position: int, call: Fields) -> Iterator[Delta]:
-    """First the call with no arguments, then the arguments. A call of something else than a function comes whole."""
+    """The call without arguments, then its arguments. A call that is no function call comes in one delta."""
     numbered = {"index": position, **without(call, ("index",))}
     if not is_filled(call.get("function")):
         yield {"tool_calls": [numbered]}
@@ -82,7 +82,7 @@ def _tool_call_deltas(position: int, call: Fields) -> Iterator[Delta]:
 
 
 def _without_arguments(function: Fields) -> tuple[Delta, Fields]:
-    """The function before its arguments, and what its arguments add to it."""
+    """The function without its arguments, and its arguments."""
     arguments = function.get("arguments")
     if arguments is None or not is_text(arguments):
         return dict(function), {}

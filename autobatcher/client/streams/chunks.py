@@ -1,4 +1,4 @@
-"""What streams of chat completions and of completions have in common: chunks with one head, and usage at the end."""
+"""Shared by streams of chat completions and of completions: chunks with common fields, and usage at the end."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ _ELSEWHERE = (*_HEAD, "object", "choices", "usage")
 
 
 def answer_with_choices(body: bytes) -> Fields:
-    """The fields of an answer; raises `msgspec.ValidationError` for one that has no list of choices: an error, say."""
+    """Decode the fields of an answer. Raises `msgspec.ValidationError` if it has no list of choices."""
     msgspec.json.decode(body, type=_WithChoices)
     return fields_of(body)
 
 
 def chunks(answer: Fields, object_name: str, choices: list[dict[str, Any]], include_usage: bool) -> list[Chunk]:
-    """The chunks of `answer`, each with one of `choices`, in their order.
+    """The chunks of `answer`, one for each of `choices`, in order.
 
-    Fields we do not know come in the first chunk: accumulators begin with all of it and take little of later ones.
+    Unknown fields go into the first chunk: accumulators start from it and take little from later ones.
     """
     head: Chunk = {name: answer[name] for name in _HEAD if name in answer} | {"object": object_name}
     if include_usage:
@@ -37,9 +37,9 @@ def chunks(answer: Fields, object_name: str, choices: list[dict[str, Any]], incl
 
 
 def numbered_choices(answer: Fields) -> Iterator[tuple[int, Fields]]:
-    """The choices by index from 0 up, the only order that accumulators take.
+    """The choices in the order of their indexes from 0, which accumulators require.
 
-    Choices that are not numbered so (a number is missing, or there twice) are numbered as they stand.
+    If an index is missing or repeated, the choices are numbered in their given order.
     """
     choices = list_in(answer, "choices")
     indexes = [bytes(choice["index"]) if "index" in choice else b"" for choice in choices]

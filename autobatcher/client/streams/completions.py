@@ -1,4 +1,4 @@
-"""/v1/completions: one chunk for each choice, with all that there is to it."""
+"""/v1/completions: one chunk for each choice."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from .chunks import Chunk, answer_with_choices, chunks, numbered_choices
 def completion_chunks(body: bytes, include_usage: bool) -> list[Chunk]:
     """The chunks of a completion.
 
-    A choice is not cut in two: a chunk's finish_reason may not be null in the SDK's own model of it.
+    A choice is one chunk, because the SDK's model of a chunk requires a finish_reason.
     """
     answer = answer_with_choices(body)
     told = [{**choice, "index": index} for index, choice in numbered_choices(answer)]

@@ -1,4 +1,4 @@
-"""The items of a response's output: what each kind is before it is done, and the events that lead there.
+"""The items of a response's output: their initial state by kind, and their events.
 
 Source: the models of openai-python's `ResponseStreamEvent` and `ResponseOutputItem`.
 """
@@ -14,7 +14,7 @@ Event = dict[str, Any]
 
 
 def item_events(output_index: int, item: Fields) -> Iterator[Event]:
-    """All events of one item, from added to done."""
+    """All events of one item, from `added` to `done`."""
     kind = text_in(item, "type")
     at = {"item_id": text_in(item, "id") or f"item_{output_index}", "output_index": output_index}
     yield {"type": "response.output_item.added", "output_index": output_index, "item": _begun(kind, item)}
@@ -26,9 +26,9 @@ class _Tool(NamedTuple):
     """The events of a kind of call.
 
     Args:
-        steps: what happens to it, in order.
-        text: the field of it that comes in deltas.
-        text_event: what the events of that are called.
+        steps: its progress events, in order.
+        text: the field that is sent in deltas.
+        text_event: the name of the events of that field.
         fails: whether there is an event for its failure.
     """
 
@@ -60,11 +60,11 @@ _EMPTY: dict[str, dict[str, Any]] = {
     "file_search_call": {"queries": [], "results": None},
     "image_generation_call": {"result": None},
 }
-"""The fields that an item of a kind is still to get, as they are before."""
+"""The initial values, by kind, of fields that an item gets later."""
 
 
 def _begun(kind: str, item: Fields) -> dict[str, Any]:
-    """The item before anything came of it. What is not known to grow is there from the beginning."""
+    """The item in its initial state. Fields that are not known to grow have their final values."""
     empty = _EMPTY.get(kind, {})
     if kind in ("message", "reasoning") or kind.endswith("_call"):
         empty = {**empty, "status": "in_progress"}
@@ -101,7 +101,7 @@ def _tool_text_events(tool: _Tool, at: Event, item: Fields) -> Iterator[Event]:
 
 
 def _end_of_call(tool: _Tool, item: Fields) -> str:
-    """ "completed", "failed", or "" for an end that has no event of its own: the item that is done tells it."""
+    """ "completed", "failed", or "" for an end without its own event."""
     if is_filled(item.get("error")) or text_in(item, "status") == "failed":
         return "failed" if tool.fails else ""
     return "completed" if text_in(item, "status") in ("completed", "") else ""
@@ -126,7 +126,7 @@ def _content_events(at: Event, item: Fields) -> Iterator[Event]:
 
 
 _PART_TEXTS = {"output_text": "text", "refusal": "refusal", "reasoning_text": "text"}
-"""Kinds of parts, and the field that comes in deltas."""
+"""Kinds of parts, and the field that is sent in deltas."""
 
 
 def _begun_part(kind: str, part: Fields) -> dict[str, Any]:
@@ -139,7 +139,7 @@ def _begun_part(kind: str, part: Fields) -> dict[str, Any]:
 
 
 def _text_events(name: str, here: Event, part: Fields, field: str) -> Iterator[Event]:
-    """One delta with the whole text, what was noted about it, and its end."""
+    """One delta with the whole text, its annotations, and its end."""
     is_output = name == "output_text"
     extra = {"logprobs": part["logprobs"] if is_filled(part.get("logprobs")) else []} if is_output else {}
     if is_filled(part.get(field)):

@@ -1,4 +1,4 @@
-"""A request that asks for a stream, made one that does not."""
+"""Removes streaming from a request."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import msgspec
 
 
 class StreamRequest(NamedTuple):
-    """A request's body as a line of a batch can have it, and how its caller wants the answer."""
+    """A request's body without streaming, and how the caller wants the answer."""
 
     body: bytes
     wants_stream: bool
@@ -16,10 +16,9 @@ class StreamRequest(NamedTuple):
 
 
 def without_streaming(body: bytes) -> StreamRequest:
-    """Take `stream` and `stream_options` out of a request that has `"stream": true`.
+    """Remove `stream` and `stream_options` from a request that has `"stream": true`.
 
-    Every other field keeps its bytes. Any other body comes back as the object it is, a malformed one too: what is wrong
-    with it is for others to say.
+    All other fields keep their bytes. Any other body, even a malformed one, is returned unchanged.
     """
     try:
         asked = _decode_asked(body)

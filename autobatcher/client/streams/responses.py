@@ -1,4 +1,4 @@
-"""/v1/responses: the response begun, each item of its output with the events inside it, the response as it ended."""
+"""/v1/responses: the created response, the events of each output item, and the final response."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ _BEFORE: dict[str, Any] = {
     "output_text": "",
     "usage": None,
 }
-"""The fields that say how a response ended, as they are before it has."""
+"""The initial values of fields that a response gets at its end."""
 
 _ENDS = {
     "incomplete": "response.incomplete",
     "failed": "response.failed",
-    "cancelled": "response.failed",  # there is no event for a response that was cancelled
+    "cancelled": "response.failed",  # cancelled responses have no event of their own
     "queued": "response.queued",
     "in_progress": "response.in_progress",
 }
-"""The last event by status; `response.completed` for all others. A response in the background may not be done."""
+"""The last event by status; `response.completed` for all others. A background response may not have ended."""
 
 
 def response_events(body: bytes) -> list[Event]:
-    """The events of a response, numbered, with the whole of it in the last one."""
+    """The numbered events of a response; the last one contains all of it."""
     msgspec.json.decode(body, type=_WithOutput)
     events = _events(fields_of(body), body)
     return [{"type": event.pop("type"), "sequence_number": number, **event} for number, event in enumerate(events)]

@@ -11,21 +11,21 @@ from typing import Any
 import msgspec
 
 DONE = b"data: [DONE]\n\n"
-"""How streams of chunks end. Streams of responses end with their last event."""
+"""The end of a stream of chunks. Streams of responses end with their last event."""
 
 _ESCAPES = {"\u0085": rb"\u0085", "\u2028": rb"\u2028", "\u2029": rb"\u2029"}
-"""Only \\r and \\n end a line of an event, but clients that read lines with `str.splitlines` (httpx's `iter_lines`)
-break at these too. In JSON they can stand in strings only, where an escape means the same."""
+"""Only \\r and \\n end a line of an event, but `str.splitlines` (httpx's `iter_lines`) also breaks at these. In JSON
+they only occur in strings, where they can be escaped."""
 
 
 def frame(message: Mapping[str, Any], name: str | None = None) -> bytes:
-    """One event with `message` as its JSON, of that name if it has one."""
+    """Encode one event with `message` as its JSON and an optional name."""
     event = b"" if name is None else b"event: %b\n" % name.encode()
     return b"%bdata: %b\n\n" % (event, _one_line(msgspec.json.encode(message)))
 
 
 def _one_line(encoded: bytes) -> bytes:
-    """The same JSON without what ends a line: raw parts of an answer may be indented."""
+    """The same JSON without line ends: raw parts of an answer may be indented."""
     for newline in (b"\n", b"\r"):
         encoded = encoded.replace(newline, b" ")
     for character, escape in _ESCAPES.items():

@@ -1,4 +1,4 @@
-"""What holds for every stream, whoever reads it."""
+"""Properties of all streams."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def test_the_message_of_a_refusal_does_not_quote_the_answer() -> None:
 
 
 def test_an_endpoint_that_does_not_stream_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"/v1/embeddings have no streaming form"):
+    with pytest.raises(ValueError, match=r"/v1/embeddings does not stream"):
         stream_events("/v1/embeddings", b"{}", include_usage=False)
 
 
