@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import socket
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Annotated, Any
 from urllib.parse import urlsplit
@@ -50,6 +51,10 @@ OPEN_PROXY_WARNING = (
     "autobatcher serve: WARNING: anyone who can reach this port can spend your upstream key's money. "
     "Set --proxy-key (or AUTOBATCHER_PROXY_KEY), or listen on 127.0.0.1."
 )
+
+
+NO_KEY = "callers-send-their-own"
+"""The key of a proxy without one, with --forward-keys: only /ready uses it."""
 
 
 def serve(
@@ -113,6 +118,8 @@ def _serve_until_signalled(door: Door, flags: ProxyFlags, lines: EventLines | No
     from ..server import Prices, Report, create_app  # here, because they are slow to import
     from ..server.report import shown_url
 
+    if door.forward_keys and not (flags.api_key or os.environ.get("OPENAI_API_KEY")):
+        flags = replace(flags, api_key=NO_KEY)
     report = Report(Prices(input=door.prices[0], output=door.prices[1], saving=door.prices[2]))
     client = flags.make_client(partial(_tell, report, lines), keeps_journaled=True)
     sockets = listen_or_refuse(door.host, door.port)

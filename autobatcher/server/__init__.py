@@ -9,6 +9,7 @@ heartbeat.py      the heartbeat interval of a client
 body_limiter.py   how many bytes of bodies are held
 exchange.py       one HTTP exchange: bodies within limits, responses that may begin early
 report.py         the state of the proxy; tally.py: counters; metrics.py: for Prometheus; page.html: the live page
+paths.py          what may be passed on of a path
 description.py    the OpenAPI description
 file_limit.py     the limit of open files
 serving.py        `serve`: client, app and worker, from start-up to shutdown

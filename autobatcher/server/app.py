@@ -24,6 +24,7 @@ from .description import description
 from .exchange import ClientGoneError, Exchange, Receive, RefusedError, Scope, Send
 from .hypercorn.connection import broken_sends_raise, without_late_disconnects
 from .metrics import Metrics
+from .paths import is_model_name
 from .pending_calls import PendingCalls
 from .report import Report
 
@@ -90,6 +91,8 @@ class _Routes:
                 await nursery.start(self._pending_calls.run)
                 await self._quart(scope, receive, send)
                 nursery.cancel_scope.cancel()
+        elif scope["type"] == "http" and _has_two_lengths(scope):
+            await Exchange(scope, receive, send).refuse(refusal_parts(_TWO_LENGTHS, closes=True))
         elif scope["type"] == "http" and scope["method"] == "POST" and scope["path"] in BATCHABLE_ENDPOINTS:
             await self._call(scope, receive, send)
         elif scope["type"] == "websocket":
@@ -119,7 +122,7 @@ class _Routes:
             try:
                 await self._calls(exchange)
             except Exception as error:
-                logger.error("autobatcher: a defect in the proxy at %s", exchange.path, exc_info=error)
+                logger.error("autobatcher: a defect in the proxy at %r", exchange.path, exc_info=error)
                 if not exchange.has_begun:
                     await exchange.respond(refusal_parts(_DEFECT, kind="server_error"))
 
@@ -148,6 +151,8 @@ def _models(client: BatchOpenAI, forward_keys: bool) -> Callable[..., Awaitable[
     limiter = anyio.CapacityLimiter(MODEL_LOOKUPS)
 
     async def models(model: str | None = None) -> Response:
+        if model is not None and not is_model_name(model):
+            return _refusal(RefusedError(404, f"There is no model {model!r}.", code="model_not_found"))
         key = request.headers.get("authorization", "")
         try:
             headers = {"Authorization": f"Bearer {bearer_of(key)}"} if forward_keys else {}
@@ -219,6 +224,15 @@ _WRONG_KEY = RefusedError(
 _DEFECT = RefusedError(500, "This is a bug in autobatcher. The proxy's log has the traceback; please report it.")
 
 
+_TWO_LENGTHS = RefusedError(400, "Send Content-Length or Transfer-Encoding, not both.", code="two_lengths")
+"""RFC 9112, 6.1: something in between may have read the message otherwise, so the connection is closed, too."""
+
+
+def _has_two_lengths(scope: Scope) -> bool:
+    names = {name.lower() for name, _ in scope["headers"]}
+    return b"content-length" in names and b"transfer-encoding" in names
+
+
 def _is_key(authorization: str, key: str) -> bool:
     kind, _, given = authorization.partition(" ")
     return kind.lower() == "bearer" and hmac.compare_digest(given.encode("utf-8", "surrogateescape"), key.encode())
@@ -257,7 +271,7 @@ def _not_passed_through(client: BatchOpenAI) -> Callable[[openai.APIError], Awai
 
 
 async def _defect(error: Exception) -> Response:
-    logger.error("autobatcher: a defect in the proxy at %s", request.path, exc_info=error)
+    logger.error("autobatcher: a defect in the proxy at %r", request.path, exc_info=error)
     return _refusal(_DEFECT, kind="server_error")
 
 

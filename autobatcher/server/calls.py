@@ -253,8 +253,8 @@ def bearer_of(authorization: str) -> str:
 _KINDS = {401: "authentication_error", 502: "server_error", 503: "server_error"}
 
 
-def refusal_parts(refused: RefusedError, *, kind: str | None = None) -> HttpParts:
-    """An OpenAI-shaped error response."""
+def refusal_parts(refused: RefusedError, *, kind: str | None = None, closes: bool = False) -> HttpParts:
+    """An OpenAI-shaped error response. With `closes` the connection (HTTP/1.1) is closed after it."""
     kind = kind or _KINDS.get(refused.status_code, "invalid_request_error")
     fields = {"message": refused.message, "type": kind, "param": None, "code": refused.code}
     headers = {"content-type": "application/json"}
@@ -262,5 +262,7 @@ def refusal_parts(refused: RefusedError, *, kind: str | None = None) -> HttpPart
         headers["x-should-retry"] = "false"
     else:
         headers["retry-after"] = str(refused.retry_after)
+    if closes:
+        headers["connection"] = "close"
     content = msgspec.json.encode({"error": fields})
     return {"status_code": refused.status_code, "headers": headers, "content": content}

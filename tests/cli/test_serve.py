@@ -159,6 +159,15 @@ def test_clients_beyond_the_limit_of_open_files_are_refused_and_the_others_answe
     assert "Traceback" not in log
 
 
+def test_with_forwarded_keys_the_proxy_needs_none_of_its_own(quick_upstream: str) -> None:
+    with started("serve", "--port", "0", "--base-url", quick_upstream, "--forward-keys", *QUICK) as process:
+        url = find_url(read_until(process, "stderr", "/v1 ->"))
+        key = {"authorization": "Bearer sk-caller"}
+        assert httpx.post(f"{url}/chat/completions", json=CHAT, headers=key, timeout=30).status_code == 200
+        assert httpx.get(f"{url}/models", headers=key).status_code == 200
+        assert httpx.get(f"{url}/models").status_code == 401
+
+
 def test_batches_are_left_running_if_so_told() -> None:
     with (
         emulator("--batch-seconds", "100") as upstream,
