@@ -230,15 +230,8 @@ class Batcher:
         except ImportError as error:
             raise JournalError("A journal needs sqlite3, which this Python was built without.") from error
 
-        settings = self.settings
-        journal = Journal(
-            Path(path),
-            is_hash_only=settings.journal_hash_only,
-            retention_seconds=settings.journal_retention_seconds,
-            wall_clock=self._wall_clock,
-            make_writer=self._make_writer,
-        )
-        return Recovery(journal, settings, resume=self._resume, add=self.queue.add, emit=self.emit)
+        journal = Journal.of(path, self.settings, wall_clock=self._wall_clock, make_writer=self._make_writer)
+        return Recovery(journal, self.settings, resume=self._resume, add=self.queue.add, emit=self.emit)
 
     async def _open_journal(self) -> None:
         if self._recovery is None:

@@ -27,8 +27,7 @@ class Phase(Enum):
     """All readable results were read."""
 
     CANCELLED = auto()
-    """The batch needs no cancelling: the upstream accepted our cancellation, or it had ended before. Nothing was
-    read."""
+    """The upstream accepted our cancellation, or the batch had ended before it. Its results were not read."""
 
     UNCONFIRMED = auto()
     """Our cancellation was not confirmed. The batch may keep running, so its input file stays."""
@@ -152,10 +151,10 @@ def _is_to_be_cancelled(
         return True  # its callers already got an error
     if is_journaled:
         if ending is Ending.NOT_YET:
-            return cause is Cause.ABANDONED and cancels_abandoned  # other requests may still claim it
+            return cause is Cause.ABANDONED and cancels_abandoned  # for any other cause, callers may retry and claim it
         if ending is not Ending.WELL:
             return ending is Ending.BADLY and cancels_on_close  # a rerun finds it again
     if cancels_on_close or (phase is Phase.CREATING and not is_journaled):
         return True
-    # Without a journal, nobody can read the batch after this.
+    # Nobody wants it any more: everybody left, or, without a journal, nobody can read it after this.
     return cancels_abandoned and (cause is Cause.ABANDONED or (cause is Cause.FAILED and not is_journaled))

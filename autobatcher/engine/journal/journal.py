@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -11,6 +12,7 @@ from typing import Any, Literal, TypeVar
 
 from ...errors import JournalError
 from ..request import Answer
+from ..settings import Settings
 from . import at_exit
 from .records import BatchRecord, Contents, SessionEnding, StoredAnswer, UnclaimedLine, number_of
 from .store import UNFINISHED_SECONDS, Line, NewAnswer, Store
@@ -53,6 +55,24 @@ class Journal:
         self._answers: list[NewAnswer] = []
         self._pending_bytes = 0
         self._swept_at = 0.0
+
+    @classmethod
+    def of(
+        cls,
+        path: str | os.PathLike[str],
+        settings: Settings,
+        *,
+        wall_clock: Callable[[], float],
+        make_writer: Callable[[Path], JournalWriter] | None,
+    ) -> Journal:
+        """The journal that the settings describe."""
+        return cls(
+            Path(path),
+            is_hash_only=settings.journal_hash_only,
+            retention_seconds=settings.journal_retention_seconds,
+            wall_clock=wall_clock,
+            make_writer=make_writer,
+        )
 
     async def open(self) -> Contents:
         """Take the journal, delete expired entries, and return its contents.
