@@ -1,4 +1,4 @@
-"""openai-node through the proxy. Needs Node.js, and AUTOBATCHER_NODE_MODULES: a node_modules with "openai" in it."""
+"""openai-node through the proxy. Needs Node.js, and NODE_MODULES_FOR_TESTS: a node_modules with "openai" in it."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ import trio
 
 from tests.server.proxies import on_real_trio, open_proxy
 
-MODULES = os.environ.get("AUTOBATCHER_NODE_MODULES", "")
+MODULES = os.environ.get("NODE_MODULES_FOR_TESTS", "")
 LIMIT = 50
 
 pytestmark = [
     *on_real_trio,
     pytest.mark.skipif(shutil.which("node") is None, reason="Node.js is not installed"),
-    pytest.mark.skipif(not (Path(MODULES) / "openai").is_dir(), reason="AUTOBATCHER_NODE_MODULES has no openai"),
+    pytest.mark.skipif(not (Path(MODULES) / "openai").is_dir(), reason="NODE_MODULES_FOR_TESTS has no openai"),
 ]
 
 SCRIPT = """

@@ -1,6 +1,6 @@
 """The live page, looked at by Chromium.
 
-Needs Node.js, /usr/bin/chromium, and AUTOBATCHER_NODE_MODULES: a node_modules with playwright-core and axe-core in it.
+Needs Node.js, /usr/bin/chromium, and NODE_MODULES_FOR_TESTS: a node_modules with playwright-core and axe-core in it.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from autobatcher.emulator import BatchFault, FaultPlan
 from autobatcher.server import Prices, Report
 from tests.server.proxies import Proxy, on_real_trio, open_proxy
 
-MODULES = os.environ.get("AUTOBATCHER_NODE_MODULES", "")
+MODULES = os.environ.get("NODE_MODULES_FOR_TESTS", "")
 CHROMIUM = Path("/usr/bin/chromium")
 SCRIPT = Path(__file__).with_name("page_check.mjs")
 LIMIT = 40
@@ -36,7 +36,7 @@ pytestmark = [
     pytest.mark.skipif(not CHROMIUM.exists(), reason=f"{CHROMIUM} is not there"),
     pytest.mark.skipif(
         not all((Path(MODULES) / name).is_dir() for name in ("playwright-core", "axe-core")),
-        reason="AUTOBATCHER_NODE_MODULES has no playwright-core and axe-core",
+        reason="NODE_MODULES_FOR_TESTS has no playwright-core and axe-core",
     ),
 ]
 

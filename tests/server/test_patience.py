@@ -34,7 +34,7 @@ from tests.server.proxies import Proxy, on_real_trio, open_proxy
 LIMIT = 55
 READ_TIMEOUT = 2.0
 BATCH_SECONDS = 20.0  # ten read timeouts, as a batch of two hours is to the SDK's ten minutes
-MODULES = Path(os.environ.get("AUTOBATCHER_NODE_MODULES", ""))
+MODULES = Path(os.environ.get("NODE_MODULES_FOR_TESTS", ""))
 real = [*on_real_trio, pytest.mark.filterwarnings("ignore:Async generator:ResourceWarning")]
 
 
@@ -242,7 +242,7 @@ class Asked:
 class TestRealClients:
     pytestmark = real
 
-    @pytest.mark.skipif(not (MODULES / "openai").is_dir(), reason="AUTOBATCHER_NODE_MODULES has no openai")
+    @pytest.mark.skipif(not (MODULES / "openai").is_dir(), reason="NODE_MODULES_FOR_TESTS has no openai")
     @pytest.mark.skipif(shutil.which("nginx") is None, reason="nginx is not installed")
     async def test_impatient_clients_are_answered_and_billed_once_directly_and_through_nginx(
         self, tmp_path: Path

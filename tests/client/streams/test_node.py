@@ -1,6 +1,6 @@
 """Streams told to openai-node and to the AI SDK, over a socket.
 
-Needs node, and `AUTOBATCHER_NODE_MODULES`: the path of a `node_modules` with `openai`, and for the AI SDK's tests also
+Needs node, and `NODE_MODULES_FOR_TESTS`: the path of a `node_modules` with `openai`, and for the AI SDK's tests also
 with `ai` and `@ai-sdk/openai`. (`npm install openai ai @ai-sdk/openai zod` makes one.)
 """
 
@@ -23,19 +23,19 @@ import pytest
 from .answers import CHAT, ENDED_EARLY, RESPONSES, USAGE, WEATHER_CALLS, Answer, chat, choice, message
 from .serving import reply
 
-MODULES = Path(os.environ.get("AUTOBATCHER_NODE_MODULES", ""))
+MODULES = Path(os.environ.get("NODE_MODULES_FOR_TESTS", ""))
 
 pytestmark = [
     pytest.mark.real_time,
     pytest.mark.skipif(shutil.which("node") is None, reason="node is not installed"),
     pytest.mark.skipif(
         not (MODULES / "openai" / "package.json").is_file(),
-        reason="AUTOBATCHER_NODE_MODULES names no node_modules with openai in it",
+        reason="NODE_MODULES_FOR_TESTS names no node_modules with openai in it",
     ),
 ]
 needs_the_ai_sdk = pytest.mark.skipif(
     not all((MODULES / name / "package.json").is_file() for name in ("ai", "@ai-sdk/openai")),
-    reason="AUTOBATCHER_NODE_MODULES names no node_modules with ai and @ai-sdk/openai in it",
+    reason="NODE_MODULES_FOR_TESTS names no node_modules with ai and @ai-sdk/openai in it",
 )
 NODE_SECONDS = 50
 
