@@ -30,6 +30,8 @@ FRAMEWORKS = {
     "openai_agents": ("openai-agents>=0.24",),
     "litellm": ("litellm>=1.106",),
     "llama_index": ("llama-index-llms-openai-like>=0.8", "llama-index-embeddings-openai-like>=0.4"),
+    "langchain_doubleword": ("langchain-doubleword>=0.3",),
+    "llama_index_doubleword": ("llamaindex-doubleword>=0.3",),
     "dspy": ("dspy>=3.4",),
     "inspect_ai": ("inspect-ai>=0.3.285",),
     "ragas": ("ragas>=0.4.3", "langchain-community<0.4"),  # ragas imports what is gone from later ones

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING as _TYPE_CHECKING
 from typing import Any as _Any
 
 from . import errors, events
-from .client.openai import BatchOpenAI
+from .client.openai import AsyncOpenAI, BatchOpenAI
 from .engine.request import Answer, Request
 from .engine.statistics import BatcherStatistics
 from .errors import (
@@ -29,6 +29,7 @@ if _TYPE_CHECKING:
     __version__: str
 
 __all__ = [
+    "AsyncOpenAI",
     "BatchOpenAI",
     "BatchOpenAISync",
     "BatchTransport",

@@ -5,6 +5,7 @@ Type checkers and `help()` show the constructor of a class of arguments as the c
 
 import inspect
 import os
+import warnings
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import fields
 from functools import cache, wraps
@@ -79,6 +80,17 @@ class ClientArguments(SharedArguments):
     ] = None
 
 
+@keywords
+class AsyncOpenAIArguments(ClientArguments):
+    """The arguments of `AsyncOpenAI`."""
+
+    completion_window: str = "1h"
+
+
+WITHOUT_MEANING = frozenset({"max_concurrent_requests", "max_poll_retries"})
+"""Arguments of versions 0.7 to 0.12. They limited calls of the flex tier, which this version does not make."""
+
+
 def takes(
     arguments: Callable[_Arguments, Settings], passes_to: Callable[..., None] | None = None
 ) -> Callable[[_Init[_Client]], _Constructor[_Client, _Arguments]]:
@@ -93,11 +105,15 @@ def takes(
         signature = _signature_of(cast("type[Settings]", arguments))
         own = frozenset(signature.parameters) | frozenset(init.__kwdefaults__ or ())
         door = init.__qualname__.partition(".")[0]
+        changed = {name: vars(arguments)[name] for name in _SETTINGS if name in vars(arguments)}
 
         @wraps(init)
         def construct(self: _Client, **given: Any) -> None:
+            for name in WITHOUT_MEANING & given.keys() if passes_to is not None else ():
+                warnings.warn(f"{door}: {name} has no effect any more; leave it out", DeprecationWarning, stacklevel=2)
+                del given[name]
             _refuse_unknown(door, given.keys() - own, own, passes_to)
-            settings = Settings(**{name: given.pop(name) for name in _SETTINGS if name in given})
+            settings = Settings(**{**changed, **{name: given.pop(name) for name in _SETTINGS if name in given}})
             init(self, settings, **given)
 
         construct.__signature__ = signature  # type: ignore[attr-defined]

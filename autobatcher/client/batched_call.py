@@ -40,7 +40,7 @@ async def batched(host: Host, call: Call, endpoint: str, content_type: str, body
         raise
     except Exception as error:
         # openai 2.x takes any other exception for a broken connection and retries the call.
-        raise EngineError(f"A defect of autobatcher ({type(error).__name__}); please report it.") from error
+        raise EngineError(f"A bug in autobatcher ({type(error).__name__}); please report it.") from error
 
 
 async def _answer(host: Host, call: Call, endpoint: str, body: bytes) -> Answer:

@@ -12,9 +12,10 @@ from typing import Any
 import openai
 import pytest
 
-from autobatcher import BatchOpenAI, BatchOpenAISync, BatchTransport
+from autobatcher import AsyncOpenAI, BatchOpenAI, BatchOpenAISync, BatchTransport
 from autobatcher.client.arguments import ClientArguments, takes
 from autobatcher.engine.settings import Settings
+from tests.harness import SDK_LIBRARY, ask, open_harness
 
 DOORS = [BatchOpenAI, BatchOpenAISync, BatchTransport]
 CLIENTS = [(BatchOpenAI, openai.AsyncOpenAI), (BatchOpenAISync, openai.OpenAI)]
@@ -97,6 +98,36 @@ def test_arguments_of_the_sdk_reach_it(door: Any, sdk: Any) -> None:
     assert (client.organization, client.project, client.webhook_secret) == ("o", "p", "whsec_x")
     assert (client.timeout, client.max_retries, client._strict_response_validation) == (7.0, 5, True)
     assert client.default_headers["x-a"] == "1"
+
+
+@pytest.mark.parametrize("name", ["max_concurrent_requests", "max_poll_retries"])
+@pytest.mark.parametrize("door", [BatchOpenAI, AsyncOpenAI, BatchOpenAISync])
+def test_an_argument_of_an_older_version_without_meaning_is_warned_about(door: Any, name: str) -> None:
+    with pytest.warns(DeprecationWarning, match=f"^{door.__name__}: {name} has no effect any more") as warned:
+        door(api_key="k", **{name: 20})
+    assert warned[0].filename == __file__
+
+
+def test_the_client_of_one_hour_differs_in_nothing_else() -> None:
+    hour, day = inspect.signature(AsyncOpenAI).parameters, inspect.signature(BatchOpenAI).parameters
+    assert {name for name in day if hour[name].default != day[name].default} == {"completion_window"}
+    assert hour.keys() == day.keys()
+    with pytest.raises(TypeError, match=r"^AsyncOpenAI got an unexpected keyword argument 'zzz'$"):
+        AsyncOpenAI(zzz=1)  # type: ignore[call-arg]
+
+
+@pytest.mark.parametrize(("given", "window"), [({}, "1h"), ({"completion_window": "24h"}, "24h")])
+async def test_the_client_of_one_hour_and_its_copies_ask_for_it(given: dict[str, Any], window: str) -> None:
+    async with open_harness("doubleword") as harness:
+        http_client = harness.emulator.http_client(library=SDK_LIBRARY)
+        options: Any = {"api_key": "k", "base_url": "http://upstream.test/v1", "http_client": http_client, **given}
+        options["provider"] = "doubleword"  # which keeps input files, with which it would delete the batches
+        async with AsyncOpenAI(batch_window_seconds=1.0, poll_interval_seconds=2.0, **options) as client:
+            assert "x" in await ask(client, "x")
+            assert "y" in await ask(client.with_options(max_retries=0), "y")
+            assert type(client.copy()) is AsyncOpenAI
+            listed = [batch.completion_window async for batch in client.batches.list()]
+        assert listed == [window, window]
 
 
 def test_an_argument_that_only_a_later_sdk_has_reaches_it() -> None:

@@ -69,3 +69,23 @@ async def quick_http_client() -> AsyncGenerator[tuple[Harness, Any]]:
 def batches(harness: Harness) -> list[int]:
     """How many lines each batch had that was created so far."""
     return [len(batch.custom_ids) for batch in harness.emulator.statistics().batches]
+
+
+def through_emulator(model_class: Any, harness: Harness) -> Any:
+    """A class of models of langchain-doubleword or llamaindex-doubleword whose client's HTTP goes to the emulator.
+
+    They make the client themselves, of the class that this method of theirs gives.
+    """
+
+    class ThroughEmulator(model_class):  # type: ignore[misc]  # known at run time only
+        def _autobatcher_client_class(self) -> Any:
+            client_class = super()._autobatcher_client_class()
+            http_client = harness.emulator.http_client(library=SDK_LIBRARY)
+            return functools.partial(client_class, http_client=http_client, provider="doubleword")
+
+    return ThroughEmulator
+
+
+def completion_windows(harness: Harness) -> list[str]:
+    """The completion window of each batch that was created so far."""
+    return [batch.completion_window for batch in harness.emulator.statistics().batches]
