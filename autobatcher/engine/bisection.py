@@ -9,18 +9,23 @@ SPARE_UPLOADS = 8
 
 
 class Bisection:
-    """How many more uploads the search may cost; shared by all requests of the batch that was refused first.
+    """One part of a refused batch. Its requests travel together, and with no others, until the search is over.
 
     Args:
-        lines: how many that batch has. One bad line among them costs two uploads for each halving.
+        lines: how many the batch has that was refused first. One bad line among them costs two uploads a halving.
     """
 
     def __init__(self, lines: int) -> None:
-        self._uploads_left = 2 * math.ceil(math.log2(max(2, lines))) + SPARE_UPLOADS
+        self._uploads_left = [2 * math.ceil(math.log2(max(2, lines))) + SPARE_UPLOADS]  # shared by all parts
 
-    def may_halve(self) -> bool:
-        """Take two uploads from what is left; False if there are not so many."""
-        if self._uploads_left < 2:
-            return False
-        self._uploads_left -= 2
-        return True
+    def halves(self) -> tuple[Bisection, Bisection] | None:
+        """Split this part, and take two uploads from what the search may cost; None if it has cost enough."""
+        if self._uploads_left[0] < 2:
+            return None
+        self._uploads_left[0] -= 2
+        return self._part(), self._part()
+
+    def _part(self) -> Bisection:
+        part = Bisection(1)
+        part._uploads_left = self._uploads_left
+        return part

@@ -48,6 +48,9 @@ _RETRYABLE_STATUSES = frozenset({408, 409, 429, *range(500, 600)})
 
 _NOT_EXECUTED = "not_executed"
 
+_MISSING = "missing"
+"""The code of a line that may have been paid for, and has no result. It is not retryable, however its batch ended."""
+
 _RETRYABLE_ENDS = frozenset({"expired"})
 """Batch statuses after which a line without an answer is retried. A "failed" batch may fail again, a cancelled one was
 meant to stop, and what a completed batch counts as done was paid for, even if it cannot be found."""
@@ -64,9 +67,8 @@ def is_retryable(outcome: Answer | BatchError) -> bool:
         return outcome.status_code >= 400 and _is_retryable_answer(outcome)
     if not isinstance(outcome, BatchEndedError):
         return False
-    return outcome.status in _RETRYABLE_ENDS or (
-        isinstance(outcome.body, dict) and outcome.body.get("code") in _RETRYABLE_CODES
-    )
+    code = outcome.body.get("code") if isinstance(outcome.body, dict) else None
+    return code != _MISSING and (outcome.status in _RETRYABLE_ENDS or code in _RETRYABLE_CODES)
 
 
 def _is_retryable_answer(answer: Answer) -> bool:
@@ -103,11 +105,12 @@ def rejected_line(problem: Problem, status_code: int, custom_id: str, batch_id: 
     return Answer(status_code, body, None, batch_id or "", custom_id)
 
 
-def ended_error_for(state: BatchState, *, resubmits_missing: bool = False) -> ErrorFor:
+def ended_error_for(state: BatchState, *, resubmits_missing: bool = False, was_paid: bool = False) -> ErrorFor:
     """For requests without a line in a batch that has ended.
 
     Args:
         resubmits_missing: whether a line that the batch counts as done is retryable.
+        was_paid: whether the counts name results that were never found, so that nobody knows which lines were paid for.
     """
     if state.status == "completed":
         what = "completed, but this request is in neither its output nor its error file"
@@ -116,7 +119,7 @@ def ended_error_for(state: BatchState, *, resubmits_missing: bool = False) -> Er
     else:
         what = f"ended as {state.status} before this request was answered"
     is_retryable = state.status == "completed" and (resubmits_missing or _counts_less_than_all(state))
-    code = _NOT_EXECUTED if is_retryable else None
+    code = _MISSING if was_paid else _NOT_EXECUTED if is_retryable else None
     return lambda request, batch_id: BatchEndedError(
         f"Batch {batch_id} {what}. The request can be sent again.",
         status=state.status,

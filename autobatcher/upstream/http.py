@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, aclosing, asynccontextmanager, contextmanager, suppress
 from functools import partial
@@ -24,6 +25,9 @@ batch wait longer than that anyway."""
 FIRST_CONTACT_SECONDS = 10.0
 FIRST_CONTACT_TRIES = 3
 """The same for a server that has never responded: a typo in base_url should not take ten minutes to show."""
+
+MAX_CALL_SECONDS = 300.0
+"""How long a call may take in all, but for uploads: a response that trickles is never silent, and never ends."""
 
 SECRET_HEADERS = ("authorization", "api-key")
 
@@ -76,8 +80,10 @@ class UpstreamHTTP:
 
         Cancelled: the request may have been sent.
         """
-        async with self.open(account, method, path, **options) as response:
-            return await response.read()
+        with anyio.move_on_after(MAX_CALL_SECONDS if "silence_seconds" not in options else math.inf):
+            async with self.open(account, method, path, **options) as response:
+                return await response.read()
+        raise UpstreamError(f"{method} {path} did not end within {MAX_CALL_SECONDS:.0f} s")
 
     @asynccontextmanager
     async def open(

@@ -14,6 +14,9 @@ _NESTED_KEYS = ("error", "detail", "details", "innererror", "inner_error")
 
 _MOST_SHOWN = 3
 
+MAX_DEPTH = 10
+"""How deep a reason may be nested; a server, or what it relays, may nest as deep as it likes."""
+
 NO_MONEY = frozenset({"insufficient_quota", "billing_hard_limit_reached", "insufficient_balance"})
 """Error codes of an account without credit: retrying does not help. (OpenAI's ordinary rate-limit messages mention
 billing, too.)"""
@@ -25,28 +28,30 @@ _NO_CAPACITY = re.compile(
 reached ..."), and other servers' names for it. Not too_many_tasks: that batch is too large."""
 
 
-def reason_in(value: Any) -> str | None:
+def reason_in(value: Any, *, depth: int = MAX_DEPTH) -> str | None:
     """Return the reason in a decoded error object of any known shape; None if there is none."""
+    if depth == 0:
+        return None
     if isinstance(value, str):
         return " ".join(well_formed(value).split()) or None
     if isinstance(value, list):
-        found = [reason for item in value[:_MOST_SHOWN] if (reason := reason_in(item)) is not None]
+        found = [reason for item in value[:_MOST_SHOWN] if (reason := reason_in(item, depth=depth - 1)) is not None]
         return "; ".join(found) or None
     if isinstance(value, dict):
         for key in _REASON_KEYS:
-            if key in value and (reason := reason_in(value[key])) is not None:
+            if key in value and (reason := reason_in(value[key], depth=depth - 1)) is not None:
                 return reason
     return None
 
 
-def codes_in(value: Any) -> frozenset[str]:
+def codes_in(value: Any, *, depth: int = MAX_DEPTH) -> frozenset[str]:
     """Return all error codes and types in a decoded error object, also nested ones."""
-    if isinstance(value, list):
-        return frozenset(code for item in value[:_MOST_SHOWN] for code in codes_in(item))
-    if not isinstance(value, dict):
+    if depth > 0 and isinstance(value, list):
+        return frozenset(code for item in value[:_MOST_SHOWN] for code in codes_in(item, depth=depth - 1))
+    if depth == 0 or not isinstance(value, dict):
         return frozenset()
     own = frozenset(well_formed(str(value[key])) for key in _CODE_KEYS if isinstance(value.get(key), str | int))
-    return own.union(*(codes_in(value[key]) for key in _NESTED_KEYS if key in value))
+    return own.union(*(codes_in(value[key], depth=depth - 1) for key in _NESTED_KEYS if key in value))
 
 
 def well_formed(text: str) -> str:

@@ -10,6 +10,11 @@ AGREEING_READINGS = 4
 before they named files or counts, and have answered a download with a page of HTML, an empty file or half a file."""
 
 
+def lacks_results(state: BatchState, results_read: int) -> bool:
+    """Whether the counts name more results than were read: these were paid for, and must be somewhere."""
+    return state.counts is not None and results_read < state.counts.completed + state.counts.failed
+
+
 def agrees(state: BatchState, results_read: int) -> bool:
     """Whether the counts name as many results as were read: then lines without a result will not get one.
 

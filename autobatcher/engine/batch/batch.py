@@ -315,7 +315,15 @@ class Batch:
 
     async def _cancel(self) -> None:
         self.log.cancelling()
-        await Cancellation(self.upstream, self._account, self._engine.api).run()
+        cancellation = Cancellation(
+            self.upstream, self._account, self._engine.api, is_wanted=lambda: not self._is_handed_over
+        )
+        await cancellation.run()
+
+    @property
+    def _is_handed_over(self) -> bool:
+        """Whether another life of this batch, for callers who came back, decides what becomes of it."""
+        return self.log.handed_over.is_set()
 
     async def _clean_up(self, what: Disposition) -> None:
         """Delete the input file if it is not needed. End or forget the record if nothing is left to do."""
@@ -327,6 +335,8 @@ class Batch:
 
     def _disposition(self, ending: Ending) -> Disposition:
         assert self._cause is not None
+        if self._is_handed_over:
+            return Disposition.LEAVE
         settings = self._engine.settings
         return disposition(
             self.upstream.phase,

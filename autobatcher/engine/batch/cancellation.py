@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import anyio
 
 from ... import events
@@ -20,14 +22,22 @@ class Cancellation:
 
     Args:
         patience: how many refusals are tolerated before the batch is left running.
+        is_wanted: asked before each try; the batch is left running as soon as it says no.
     """
 
     def __init__(
-        self, batch: UpstreamBatch, account: Account, api: BatchAPI, *, patience: Patience | None = None
+        self,
+        batch: UpstreamBatch,
+        account: Account,
+        api: BatchAPI,
+        *,
+        patience: Patience | None = None,
+        is_wanted: Callable[[], bool] = lambda: True,
     ) -> None:
         self._batch = batch
         self._account = account
         self._api = api
+        self._is_wanted = is_wanted
         self._patience = patience or Patience(REFUSED_SECONDS)
 
     async def run(self) -> None:
@@ -46,6 +56,8 @@ class Cancellation:
                 return
             batch.emit_event(events.BatchCancelRequested)
             is_ours = await self._cancel_until_confirmed()
+            if is_ours is None:
+                return
         except UpstreamError as error:
             batch.phase = Phase.UNCONFIRMED
             batch.emit_cancel_failed(error.summary)
@@ -54,15 +66,15 @@ class Cancellation:
         if is_ours:
             batch.emit_cancelled()
 
-    async def _cancel_until_confirmed(self) -> bool:
-        """Return whether our cancellation stopped the batch; False if it had ended before.
+    async def _cancel_until_confirmed(self) -> bool | None:
+        """Return whether our cancellation stopped the batch; False if it had ended before, None if it is wanted again.
 
         Raises:
             UpstreamError: if the refusals count as permanent.
         """
         assert self._batch.state is not None
         batch_id, delays = self._batch.state.id, back_off()
-        while True:
+        while self._is_wanted():
             try:
                 await self._api.cancel(self._account, batch_id)
                 return True
@@ -75,6 +87,7 @@ class Cancellation:
             if not refused.is_retryable and self._patience.runs_out(anyio.current_time()):
                 raise _refused_error(state, refused) from refused
             await anyio.sleep(retry_delay(refused, next(delays)))
+        return None
 
     async def _poll(self, batch_id: str) -> BatchState | None:
         """Return the batch's state; None if the poll fails."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 import anyio
 
 from ...upstream.failures import UpstreamError
-from ...upstream.patience import Patience
+from ...upstream.patience import REFUSED_SECONDS, Patience
 from .. import outcomes
-from .agreement import AGREEING_READINGS, AGREEMENT_SECONDS, agrees
+from .agreement import AGREEING_READINGS, AGREEMENT_SECONDS, agrees, lacks_results
 from .pending import PendingRequests
 from .requeue import Requeue
 from .results import ResultReader
@@ -48,7 +48,7 @@ class Reading:
         Nothing is resent meanwhile: the lines may have been paid for. Returns why the files cannot be read.
         """
         self._pending.answers_only = self._resends_unanswered()
-        patience = Patience(AGREEMENT_SECONDS, least=AGREEING_READINGS)
+        patience, longer_patience = Patience(AGREEMENT_SECONDS, least=AGREEING_READINGS), Patience(REFUSED_SECONDS)
         while True:
             assert self._upstream.state is not None
             before = self._reader.results_read
@@ -57,7 +57,11 @@ class Reading:
                 return unreadable
             if self._reader.results_read > before:
                 patience.reset()
-            if agrees(self._upstream.state, self._reader.results_read) or patience.runs_out(anyio.current_time()):
+                longer_patience.reset()
+            if agrees(self._upstream.state, self._reader.results_read):
+                return None
+            ran_out, longer_ran_out = (each.runs_out(anyio.current_time()) for each in (patience, longer_patience))
+            if longer_ran_out if self._lacks_results() else ran_out:
                 return None
             await self._watch.look_again()
 
@@ -67,15 +71,20 @@ class Reading:
         assert state is not None
         for custom_id, line in self._reader.unreadable.items():
             self._pending.fail(custom_id, outcomes.unreadable_error_for(line), state.id)
-        if self._resends_unanswered():
+        may_resend = self._resubmits_missing or not self._lacks_results()
+        if may_resend and self._resends_unanswered():
             self._requeue.resend(f"their batch had ended as {state.status} without them")
         elif state.status == "failed" and outcomes.is_throttled(state):
             error_for = outcomes.ended_error_for(state)
             self._requeue.throttle(0.0, "the upstream has no capacity for the batch", error_for)
         elif state.status == "failed":
             self._requeue.reject_lines(state.problems, 400)
-        error_for = outcomes.ended_error_for(state, resubmits_missing=self._resubmits_missing)
+        error_for = outcomes.ended_error_for(state, resubmits_missing=self._resubmits_missing, was_paid=not may_resend)
         self._pending.fail_all(error_for, state.id)
+
+    def _lacks_results(self) -> bool:
+        assert self._upstream.state is not None
+        return lacks_results(self._upstream.state, self._reader.results_read)
 
     def _resends_unanswered(self) -> bool:
         assert self._upstream.first_state is not None

@@ -60,11 +60,11 @@ class Requeue:
         False if there is nothing to halve, or if the search has cost enough.
         """
         lines = list(self._pending.requests())
-        bisection = lines[0][1].bisection or Bisection(len(lines)) if len(lines) > 1 else None
-        if bisection is None or not bisection.may_halve():
+        halves = (lines[0][1].bisection or Bisection(len(lines))).halves() if len(lines) > 1 else None
+        if halves is None:
             return False
         requests = self._pending.pop_all()
-        self._queue.halve(requests, self._key, bisection)
+        self._queue.halve(requests, self._key, halves)
         self._upstream.emit_resubmitted(len(requests), "their upload was refused, and the bad line is searched")
         return True
 

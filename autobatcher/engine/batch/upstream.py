@@ -86,6 +86,8 @@ class UpstreamBatch:
 
     def observe(self, state: BatchState) -> None:
         """Record the state that a poll returned."""
+        if self.phase is Phase.READING and not state.is_terminal:
+            return  # a stale replica: what has ended does not run again
         self.state = state
         self.first_state = self.first_state or state
         if state.is_terminal and self.phase is Phase.RUNNING:

@@ -9,7 +9,7 @@ import anyio
 
 from ... import events
 from ...upstream.account import Account
-from ...upstream.back_off import retry_delay
+from ...upstream.back_off import back_off, retry_delay
 from ...upstream.batch_state import BatchState
 from ...upstream.failures import UpstreamError
 from ...upstream.patience import Patience, ReadPatience
@@ -23,8 +23,8 @@ from .upstream import UpstreamBatch
 
 logger: logging.Logger = logging.getLogger("autobatcher")
 
-LAST_LOOK_SECONDS = 60.0
-LAST_LOOK_TRIES = 3
+LAST_LOOK_SECONDS = 900.0
+LAST_LOOK_TRIES = 5
 """How long, and how often at least, a batch is polled after its deadline. It may have ended while the process was
 paused, and its answers are paid for."""
 
@@ -60,6 +60,7 @@ class Watch:
         self._account = account
         self._key = key
         self._engine = engine
+        self._after_end = Schedule(engine.settings.poll_interval_seconds)
 
     async def until_ended(self, *, begins_at_once: bool) -> bool:
         """Poll until the batch ends; False if it is abandoned. Results are read as soon as the provider allows.
@@ -94,14 +95,14 @@ class Watch:
 
     async def check_after_deadline(self) -> bool:
         """Poll once more after the deadline; return whether the batch has ended after all."""
-        patience = Patience(LAST_LOOK_SECONDS, least=LAST_LOOK_TRIES)
+        patience, delays = Patience(LAST_LOOK_SECONDS, least=LAST_LOOK_TRIES), back_off()
         while True:
             try:
                 state = await self._poll()
             except UpstreamError as error:
                 if patience.runs_out(anyio.current_time()):
                     return False
-                await anyio.sleep(retry_delay(error, LAST_LOOK_SECONDS / LAST_LOOK_TRIES))
+                await anyio.sleep(retry_delay(error, next(delays)))
             else:
                 self._record_progress(state)
                 return state.is_terminal
@@ -115,7 +116,8 @@ class Watch:
 
     async def look_again(self) -> None:
         """Poll an ended batch once more, after a poll interval: it may name files or counts that it did not name."""
-        await anyio.sleep(Schedule(self._engine.settings.poll_interval_seconds).next_wait(self._engine.batch_count))
+        await anyio.sleep(self._after_end.next_wait(self._engine.batch_count))
+        self._after_end.unchanged()
         try:
             await self._poll()
         except UpstreamError as error:

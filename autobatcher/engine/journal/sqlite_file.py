@@ -82,12 +82,12 @@ class SQLiteFile:
         self._db.execute("BEGIN IMMEDIATE")
         try:
             yield
+            self._db.execute("COMMIT")  # which fails, too, if the disk is full
         except BaseException:
             self._on_rollback()
-            if self._db.in_transaction:  # SQLite rolls back by itself if the disk is full
+            if self._db.in_transaction:  # SQLite may have rolled back by itself
                 self._db.execute("ROLLBACK")
             raise
-        self._db.execute("COMMIT")
 
     @contextmanager
     def savepoint(self) -> Iterator[None]:

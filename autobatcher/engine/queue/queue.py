@@ -66,12 +66,12 @@ class RequestQueue:
                 self._windows.put_back(part, key)
         self._wake_engine()
 
-    def halve(self, requests: list[Request], key: Hashable, bisection: Bisection) -> None:
+    def halve(self, requests: list[Request], key: Hashable, halves: tuple[Bisection, Bisection]) -> None:
         """Requeue the requests of a refused upload in two halves, to find the line that is to blame. It is no retry."""
-        for request in requests:
-            request.custom_id, request.bisection = "", bisection
         half = len(requests) // 2
-        for part in (requests[half:], requests[:half]):
+        for part, bisection in zip((requests[half:], requests[:half]), halves, strict=True):
+            for request in part:
+                request.custom_id, request.bisection = "", bisection
             self._windows.put_back(part, key)
         self._wake_engine()
 

@@ -91,7 +91,8 @@ class ThrottledRequests:
     def pop_batch(self, window: Window) -> list[Request]:
         """Remove and return as many requests as the back-off allows and as fit into `window`, which is empty."""
         for request in self:
-            if len(window) >= self.backoff.max_requests or not window.fits(request):
+            is_of_another_part = len(window) > 0 and request.bisection is not next(iter(window)).bisection
+            if is_of_another_part or len(window) >= self.backoff.max_requests or not window.fits(request):
                 break
             window.add(request)
         batch = list(window)

@@ -25,7 +25,9 @@ class UnclaimedLines:
         """Forget answers stored before `stored_before`, and lines unclaimed since before `unread_before`."""
         for digest, lines in list(self._lines.items()):
             kept = [
-                line for line in lines if line.unclaimed_since >= (stored_before if line.is_stored else unread_before)
+                line
+                for line in lines
+                if not line.is_gone and line.unclaimed_since >= (stored_before if line.is_stored else unread_before)
             ]
             if kept:
                 self._lines[digest] = deque(kept)
