@@ -142,7 +142,7 @@ class Store(SQLiteFile):
         return [self._answer_of(idempotency_key, number) for idempotency_key, number in lines]
 
     def _answer_of(self, idempotency_key: str, number: int) -> StoredAnswer | None:
-        if not self._id_of(idempotency_key):
+        if not self._has_batch(idempotency_key):
             return None
         row = self._db.execute(
             "SELECT b.batch_id, a.status_code, a.body, a.request_id FROM answers a JOIN batches b ON b.stamp = ? "
