@@ -55,27 +55,28 @@ class ProxyFlags(UpstreamFlags):
     log_level: LogLevel = "warning"
     config: Path | None = None
 
-    def limits(self, command: str) -> Any:
-        """The proxy's `CallLimits`. What the limit of open files does not allow is lowered, and `command` says so."""
+    def limits(self) -> Any:
+        """The proxy's `CallLimits`, lowered to what the limit of open files allows."""
         from ..server import CallLimits  # here, because it is slow to import
         from ..server.file_limit import raise_file_limit, room_for_clients
 
-        limit = raise_file_limit()
-        max_waiting = int(min(self.max_waiting, room_for_clients(limit).waiting))
-        if max_waiting < self.max_waiting:
-            print(
-                f"autobatcher {command}: --max-waiting is lowered to {max_waiting:,}, because this process may have "
-                f"{limit:,.0f} open files (ulimit -Hn).",
-                file=sys.stderr,
-                flush=True,
-            )
         return CallLimits(
             heartbeat_seconds=self.heartbeat,
             grace_seconds=self.grace,
-            max_waiting=max_waiting,
+            max_waiting=int(min(self.max_waiting, room_for_clients(raise_file_limit()).waiting)),
             max_waiting_bytes=self.max_waiting_bytes,
             max_body_bytes=self.max_body_bytes,
         )
+
+    def say_if_lowered(self, command: str, limits: Any) -> None:
+        """Print a line if fewer requests may wait than `--max-waiting` says."""
+        if limits.max_waiting < self.max_waiting:
+            print(
+                f"autobatcher {command}: --max-waiting is lowered to {limits.max_waiting:,}, because this process "
+                "may not have more open files (ulimit -Hn).",
+                file=sys.stderr,
+                flush=True,
+            )
 
     def make_client(self, on_event: Callable[[dict[str, Any]], None], *, keeps_journaled: bool = False) -> BatchOpenAI:
         """The proxy's client. Raises `UsageError` for unusable flags.

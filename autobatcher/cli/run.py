@@ -106,7 +106,9 @@ async def _run(command: list[str], client: BatchOpenAI, flags: ProxyFlags, progr
 
     sockets = listen_or_refuse(HOST, 0)
     key, report, stop = secrets.token_urlsafe(32), Report(), trio.Event()
-    app = create_app(client, proxy_key=key, limits=flags.limits("run"), report=report)
+    limits = flags.limits()
+    flags.say_if_lowered("run", limits)
+    app = create_app(client, proxy_key=key, limits=limits, report=report)
     environment = {
         **os.environ,
         **without_proxy(os.environ, HOST),

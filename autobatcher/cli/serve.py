@@ -130,11 +130,12 @@ def _serve_until_signalled(door: Door, flags: ProxyFlags, lines: EventLines | No
         refuse_own_address(str(client.base_url), bound)
         if not is_loopback(door.host) and door.proxy_key is None and not door.forward_keys:
             print(OPEN_PROXY_WARNING, file=sys.stderr, flush=True)
+        limits = flags.limits()
         app = create_app(
             client,
             proxy_key=door.proxy_key,
             forward_keys=door.forward_keys,
-            limits=flags.limits("serve"),
+            limits=limits,
             report=report,
         )
         rules = flags.provider or profile_for(str(client.base_url)).name
@@ -144,6 +145,7 @@ def _serve_until_signalled(door: Door, flags: ProxyFlags, lines: EventLines | No
             file=sys.stderr,
             flush=True,
         )
+        flags.say_if_lowered("serve", limits)
         with refused_journal_told():
             trio.run(run_until_signalled, partial(_serve, client, app, sockets, report))
     return 0

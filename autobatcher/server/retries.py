@@ -13,7 +13,7 @@ from .exchange import ClientGoneError, Exchange, RefusedError
 from .pending_call import Client, PendingCall
 from .pending_calls import PendingCalls
 
-MOMENT_SECONDS = 0.25
+MOMENT_SECONDS = 0.1
 """How long a request waits whose equal has a client that seems to be there."""
 
 RETRY_SECONDS = 1.0
