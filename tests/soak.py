@@ -126,7 +126,7 @@ def main() -> None:
     print(f"{went_wrong} of {told['calls']} calls went wrong; memory {growth / 1e6:+.1f} MB after the first quarter")
     assert wrong == 0
     assert set(lines) == {f"request {number}." for number in range(options.requests)}
-    assert max(lines.values()) == 1, "no line failed in passing, so none may run twice"
+    assert max(lines.values()) == 1, "no line failed with a retryable error, so none may run twice"
     assert told["billed"] == 1
     assert (told["running"], told["files"], told["realtime"]) == (0, 0, 0)
     assert went_wrong / told["calls"] > SHARE * 0.5
