@@ -145,7 +145,7 @@ class OpenResponse:
                     chunk = await anext(chunks, None)
                 if chunk is None:
                     return
-                yield chunk
+                yield chunk  # noqa: ASYNC119  (who reads it closes it)
 
 
 @contextmanager

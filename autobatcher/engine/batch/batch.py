@@ -168,7 +168,10 @@ class Batch:
             raise
         finally:
             self.close()
-            await self._shut_down(ending)
+            with anyio.move_on_after(SHUTDOWN_SECONDS, shield=True):
+                await self._shut_down(ending)
+            if self.upstream.phase in MAY_RUN and self._disposition(ending) is Disposition.CANCEL:
+                self.upstream.emit_cancel_failed("no answer in time")
 
     async def _run_to_end(self) -> Cause:
         """Run the batch until its life ends by itself. Failures in here fail the callers, not the engine."""
@@ -281,17 +284,14 @@ class Batch:
             await self._clean_up(what)
 
     async def _shut_down(self, ending: Ending) -> None:
-        """Carry out the batch's disposition within `SHUTDOWN_SECONDS`."""
+        """Carry out the batch's disposition while the engine stops."""
         what = self._disposition(ending)
-        with anyio.move_on_after(SHUTDOWN_SECONDS, shield=True):
-            if what is Disposition.CANCEL:
-                await self._cancel()
-            elif self.upstream.phase is Phase.RUNNING and ending is not Ending.NOT_YET:
-                await self._look_for_the_last_time()
-                what = self._disposition(ending)
-            await self._clean_up(what)
-        if what is Disposition.CANCEL and self.upstream.phase in MAY_RUN:
-            self.upstream.emit_cancel_failed("no answer in time")
+        if what is Disposition.CANCEL:
+            await self._cancel()
+        elif self.upstream.phase is Phase.RUNNING and ending is not Ending.NOT_YET:
+            await self._look_for_the_last_time()
+            what = self._disposition(ending)
+        await self._clean_up(what)
 
     async def _look_for_the_last_time(self) -> None:
         """Poll a batch that is left running, and report its end if it has ended or all of its lines are answered."""

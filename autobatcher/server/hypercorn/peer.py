@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import select
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -31,7 +32,7 @@ class Peer:
 
 
 _END = _RESET = 0
-if hasattr(select, "POLLRDHUP"):  # Linux; elsewhere a disconnect is known once it was read
+if sys.platform == "linux":  # elsewhere a disconnect is known once it was read
     _RESET = select.POLLHUP | select.POLLERR
     _END = select.POLLRDHUP | _RESET
 
@@ -65,7 +66,7 @@ class SocketPeer(Peer):
             unread(was_unread)
 
     def _has(self, events: int) -> bool:
-        if not events:
+        if sys.platform != "linux" or not events:
             return False
         poll = select.poll()
         poll.register(self._stream.socket.fileno(), events)
