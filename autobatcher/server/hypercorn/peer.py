@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import select
-import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -31,10 +30,11 @@ class Peer:
         """The client sent another request, so it has read the last response."""
 
 
+_select: Any = select  # what it has depends on the platform
 _END = _RESET = 0
-if sys.platform == "linux":  # elsewhere a disconnect is known once it was read
-    _RESET = select.POLLHUP | select.POLLERR
-    _END = select.POLLRDHUP | _RESET
+if hasattr(_select, "POLLRDHUP"):  # Linux; elsewhere a disconnect is known once it was read
+    _RESET = _select.POLLHUP | _select.POLLERR
+    _END = _select.POLLRDHUP | _RESET
 
 
 class SocketPeer(Peer):
@@ -66,8 +66,8 @@ class SocketPeer(Peer):
             unread(was_unread)
 
     def _has(self, events: int) -> bool:
-        if sys.platform != "linux" or not events:
+        if not events:
             return False
-        poll = select.poll()
+        poll = _select.poll()
         poll.register(self._stream.socket.fileno(), events)
         return bool(poll.poll(0))
