@@ -131,14 +131,14 @@ class OpenResponse:
             return content
 
     async def chunks(self) -> AsyncGenerator[bytes]:
-        """Read the body piece by piece."""
+        """Read the body piece by piece. Close the generator, with `aclosing`."""
         async with aclosing(self._response.aiter_bytes()) as chunks:
             while True:
                 with self._failures():
                     chunk = await anext(chunks, None)
                 if chunk is None:
                     return
-                yield chunk
+                yield chunk  # noqa: ASYNC119  (the reader closes it)
 
 
 @contextmanager
