@@ -295,3 +295,28 @@ def test_a_commit_that_fails_leaves_nothing_of_its_transaction_behind(tmp_path: 
         assert small.failure is None
         doing.do([Job(lambda store: store.forget("big"))])
         assert len(list(store.results("small"))) == 1
+
+
+async def test_lines_of_somebody_else_account_for_none_of_ours() -> None:
+    """The batch expired; its file has foreign lines at first, as many as the counts name."""
+    plan = FaultPlan((BatchFault(nth=(1,), ends="expired", after=0.5),))
+    ended: list[float] = []
+
+    async def foreign(request: Any, send: Send) -> Any:
+        response = await send(request)
+        await response.aread()
+        if is_poll(request) and response.json()["status"] == "expired":
+            ended.append(anyio.current_time())
+        if request.url.path.endswith("/content") and ended and anyio.current_time() < ended[0] + 90:
+            line = b'{"custom_id":"foreign-%d","response":{"status_code":200,"body":{}}}'
+            return HTTP.Response(200, content=b"\n".join(line % number for number in range(4)))
+        return response
+
+    async with (
+        open_harness(faults=plan, batch_seconds=10) as harness,
+        harness.client(http_client=between(harness, foreign), max_retries=2) as client,
+        anyio.create_task_group() as nursery,
+    ):
+        for text in "abcd":
+            nursery.start_soon(outcome_of, ask(client, text))
+    assert max(billed(harness).values()) == 1

@@ -84,7 +84,8 @@ class Batch:
         self._had_all_answers = False  # when the engine stopped
         self._cause: Cause | None = None  # None until its life ends
         self._requeue = Requeue(self.pending, self.upstream, engine.queue, key)
-        self._reader = ResultReader(engine.api, account, self.pending, log.drain if log.is_journaled else None)
+        drain = log.drain if log.is_journaled else None
+        self._reader = ResultReader(engine.api, account, self.pending, drain, prefix=idempotency_key)
         self._abandonment = Abandonment(
             self.pending,
             is_wanted=settings.cancel_abandoned_batches,
@@ -226,8 +227,7 @@ class Batch:
         )
 
     def _handle_gone(self, error: UpstreamError) -> bool:
-        """Resend the lines of an earlier process's batch that the upstream does not know any more; False for other
-        errors."""
+        """Resend the lines of an earlier batch that the upstream does not know any more; False for other errors."""
         is_known = self.upstream.state is not None  # a refused lookup is no proof
         if not (isinstance(self._source, EarlierBatch) and is_known and error.status_code in GONE):
             return False

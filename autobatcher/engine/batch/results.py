@@ -27,18 +27,26 @@ class ResultReader:
     Args:
         pending: reading stops once it wants no more lines.
         drain: awaited after each chunk, for back-pressure.
+        prefix: what the custom_ids of the batch begin with.
 
     Attributes:
         unreadable: lines that no parser can read, by the custom_id that stands in them.
     """
 
     def __init__(
-        self, api: BatchAPI, account: Account, pending: PendingRequests, drain: Callable[[], Awaitable[None]] | None
+        self,
+        api: BatchAPI,
+        account: Account,
+        pending: PendingRequests,
+        drain: Callable[[], Awaitable[None]] | None,
+        *,
+        prefix: str = "",
     ) -> None:
         self._api = api
         self._account = account
         self._pending = pending
         self._drain = drain
+        self._prefix = prefix
         self._lines_read: dict[str, int] = {}
         self._results: set[str] = set()  # custom_ids
         self.unreadable: dict[str, bytes] = {}
@@ -103,7 +111,8 @@ class ResultReader:
         def take(line: bytes) -> None:
             result = parse_output_line(line)
             if result is not None:
-                self._results.add(result.custom_id)
+                if result.custom_id.startswith(self._prefix):  # a line of somebody else's accounts for none of ours
+                    self._results.add(result.custom_id)
                 self._pending.deliver(result, batch_id)
             elif (custom_id := custom_id_in(line)) is not None:
                 self.unreadable[custom_id] = line
