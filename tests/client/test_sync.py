@@ -80,8 +80,10 @@ def emulate(*flags: str) -> Iterator[str]:
     command = [sys.executable, "-m", "autobatcher", "emulate", "--port", "0", *flags]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
         assert process.stdout is not None
-        yield next(found[0] for line in process.stdout if (found := re.search(r"http://[0-9.]+:\d+/v1", line)))
-        process.terminate()
+        try:
+            yield next(found[0] for line in process.stdout if (found := re.search(r"http://[0-9.]+:\d+/v1", line)))
+        finally:
+            process.terminate()
 
 
 def chat(client: Any, text: str = "x", **options: Any) -> Any:
