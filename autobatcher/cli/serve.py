@@ -121,7 +121,8 @@ def _serve_until_signalled(door: Door, flags: ProxyFlags, lines: EventLines | No
     if door.forward_keys and not (flags.api_key or os.environ.get("OPENAI_API_KEY")):
         flags = replace(flags, api_key=NO_KEY)
     report = Report(Prices(input=door.prices[0], output=door.prices[1], saving=door.prices[2]))
-    client = flags.make_client(partial(_tell, report, lines), keeps_journaled=True)
+    tell = partial(_tell, report, lines)
+    client = flags.make_client(tell, keeps_journaled=True, forward_keys=door.forward_keys)
     sockets = listen_or_refuse(door.host, door.port)
     with contextlib.ExitStack() as stack:
         for each in sockets:

@@ -79,6 +79,8 @@ class BatchOpenAI(CopiesShareTheEngine, AsyncRequestHook, AsyncContextManagerMix
         upload_timeout_seconds: how long the upstream may be silent during an upload, plus a second for each MB: it may
             check every line before it answers.
         max_active_batches: how many batches may be under way; further ones wait.
+        isolate_accounts: whether the accounts (keys) of one client belong to strangers: then none may hold more of
+            `max_active_batches`, `max_queued_bytes`, uploads and polls than it leaves free for the others.
         max_queued_bytes: how many bytes of request bodies may wait to be uploaded; further calls block until there is
             room.
         journal: the path of a file (SQLite) in which batches, prompts and answers are kept, so that a program that died

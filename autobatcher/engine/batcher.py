@@ -23,8 +23,8 @@ from .admission import check_provider_takes
 from .batch.batch import Batch
 from .batch.phase import Ending
 from .batch.source import EarlierBatch
-from .byte_limiter import ByteLimiter
 from .emitter import Emit, Emitter
+from .fair_limiter import CONCURRENT_POLLS, CONCURRENT_UPLOADS, FairLimiter
 from .journal import SessionEnding
 from .journal.records import CLOSE_SECONDS as JOURNAL_CLOSE_SECONDS
 from .queue.queue import RequestQueue
@@ -32,18 +32,13 @@ from .recovery.batch_log import NULL_BATCH_LOG, BatchLog, JournalBatchLog
 from .recovery.recovery import Recovery
 from .request import Answer, ErrorFor, Request
 from .settings import Settings
+from .shares import Shares
 from .statistics import BatcherStatistics
 
 if TYPE_CHECKING:
     from .journal.writer import JournalWriter  # imported at run time only if used: some Pythons lack sqlite3
 
 logger: logging.Logger = logging.getLogger("autobatcher")
-
-CONCURRENT_POLLS = 8
-"""Maximum number of concurrent polls: enough that a slow one delays no other, few enough for any server."""
-
-CONCURRENT_UPLOADS = 4
-"""Maximum number of concurrent uploads: enough to saturate a connection, few enough not to slow the first one."""
 
 
 class Batcher:
@@ -67,12 +62,14 @@ class Batcher:
         self.settings: Settings = settings
         self.api: BatchAPI = api
         self.queue: RequestQueue = RequestQueue(settings, self._wake_up)
-        self.uploads: anyio.CapacityLimiter = anyio.CapacityLimiter(CONCURRENT_UPLOADS)
-        self.polls: anyio.CapacityLimiter = anyio.CapacityLimiter(CONCURRENT_POLLS)
+        isolates = settings.isolate_accounts
+        self.uploads: FairLimiter = FairLimiter.for_calls(CONCURRENT_UPLOADS, isolates=isolates)
+        self.polls: FairLimiter = FairLimiter.for_calls(CONCURRENT_POLLS, isolates=isolates)
         self.emit: Emit = Emitter(settings.batch_event_handler, wall_clock)
         self._wall_clock = wall_clock
         self._make_writer = make_writer
-        self._byte_limiter = ByteLimiter(settings.max_queued_bytes)
+        self._byte_limiter = FairLimiter(settings.max_queued_bytes, isolates=isolates)
+        self._active = Shares(settings.max_active_batches, isolates=isolates)  # the places of `_batches`
         self._batches: set[Batch] = set()
         self._resumed: list[Batch] = []  # not started yet
         self._recovery = None if settings.journal is None else self._make_recovery(settings.journal)
@@ -218,6 +215,7 @@ class Batcher:
         """Free the batch's slot among the active ones."""
         if batch in self._batches:
             self._batches.discard(batch)
+            self._active.give_back(batch.account)
             if batch.was_accepted:
                 self.queue.batch_ended(batch.key)
             self._wake_up()
@@ -262,6 +260,7 @@ class Batcher:
         source = EarlierBatch.of(log.record, self._wall_clock())
         batch = Batch.resumed(source, account, self, log)
         self._batches.add(batch)
+        self._active.take(account)  # even beyond the limit
         self._resumed.append(batch)
         self._wake_up()
         return batch
@@ -285,12 +284,11 @@ class Batcher:
             self._wake = anyio.Event()  # before the check, so that no wake-up is missed
             while self._resumed:
                 nursery.start_soon(self._run_batch, self._resumed.pop(0))
-            room = max(0, self.settings.max_active_batches - len(self._batches))  # resumed batches may exceed the limit
-            for requests in self.queue.due(room):
+            for requests in self.queue.due(self._active):
                 self._start_batch(nursery, requests)
                 del requests  # else they stay in memory until the next batch
-            has_room = len(self._batches) < self.settings.max_active_batches
-            with anyio.CancelScope(deadline=self.queue.next_due() if has_room else math.inf):
+            has_room = self._active.has_room()
+            with anyio.CancelScope(deadline=self.queue.next_due(self._active) if has_room else math.inf):
                 await self._wake.wait()
 
     def _start_batch(self, nursery: TaskGroup, requests: list[Request]) -> None:
@@ -300,6 +298,7 @@ class Batcher:
             logger.exception("autobatcher: a bug in the engine; please report it")
             for request in requests:
                 request.settle(outcomes.defect_error_for(defect)(request, None))
+            self._active.give_back(requests[0].account)
             self._wake_up()  # other windows may wait for the slot
             return
         self._batches.add(batch)

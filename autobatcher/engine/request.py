@@ -12,8 +12,8 @@ from ..upstream.account import Account
 from ..upstream.jsonl import most_line_bytes
 from ..upstream.patience import Patience
 from .bisection import Bisection
-from .byte_limiter import ByteLimiter
 from .event_loop import new_waiter, wake
+from .fair_limiter import FairLimiter
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -110,25 +110,25 @@ class Request:
         self.bisection: Bisection | None = None
         self.throttle_patience: Patience | None = None
         self.on_undelivered: Callable[[Request], None] | None = None
-        self._byte_limiter: ByteLimiter | None = None
+        self._byte_limiter: FairLimiter | None = None
         self._on_outcome: Callable[[], None] | None = None
         self._outcome: Answer | BatchError | None = None
         self._waiter: Any = None
 
-    async def enqueue(self, byte_limiter: ByteLimiter) -> None:
+    async def enqueue(self, byte_limiter: FairLimiter) -> None:
         """Wait until `byte_limiter` admits the request. Cancelled: it was not admitted."""
-        await byte_limiter.acquire(len(self.body))
+        await byte_limiter.acquire(self.account, len(self.body))
         self._byte_limiter = byte_limiter
 
-    def enqueue_nowait(self, byte_limiter: ByteLimiter) -> None:
+    def enqueue_nowait(self, byte_limiter: FairLimiter) -> None:
         """Like `enqueue`, but raise `anyio.WouldBlock` instead of waiting."""
-        byte_limiter.acquire_nowait(len(self.body))
+        byte_limiter.acquire_nowait(self.account, len(self.body))
         self._byte_limiter = byte_limiter
 
     def dequeue(self) -> None:
         """Release the byte limiter: the request was uploaded, or is gone. Can be called again."""
         if self._byte_limiter is not None:
-            self._byte_limiter.release(len(self.body))
+            self._byte_limiter.release(self.account, len(self.body))
             self._byte_limiter = None
 
     def settle(self, outcome: Answer | BatchError) -> None:

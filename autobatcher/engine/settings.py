@@ -164,6 +164,15 @@ class Settings:
         int,
         Setting("how many batches may be under way; further ones wait", check=checks.count),
     ] = 200
+    isolate_accounts: Annotated[
+        bool,
+        Setting(
+            "whether the accounts (keys) of one client belong to strangers: then none may hold more of "
+            "`max_active_batches`, `max_queued_bytes`, uploads and polls than it leaves free for the others",
+            check=checks.switch,
+            flag=None,
+        ),
+    ] = False
     max_queued_bytes: Annotated[
         int,
         Setting(

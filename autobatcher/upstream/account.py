@@ -28,8 +28,9 @@ class Account:
     query: tuple[tuple[str, str], ...] = field(default=(), repr=False)
 
     def __hash__(self) -> int:
-        """Hash two fields only: this runs once per request."""
-        return hash((self.base_url, self.headers))
+        """Hash what differs between accounts: this runs once per request."""
+        key = self.api_key if isinstance(self.api_key, str) else None
+        return hash((self.base_url, key, self.headers))
 
     async def request_headers(self) -> dict[str, str]:
         """Return the headers that authenticate one HTTP call.

@@ -8,7 +8,7 @@ it is tried again.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from contextlib import aclosing
+from contextlib import AbstractAsyncContextManager, aclosing
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -94,7 +94,7 @@ class BatchAPI:
         *,
         expires_seconds: int,
         silence_seconds: float,
-        limiter: anyio.CapacityLimiter,
+        turn: AbstractAsyncContextManager[None],
         is_wanted: Callable[[], bool],
     ) -> str | None:
         """Upload an input file and return its id; None if it is not wanted any more.
@@ -103,7 +103,7 @@ class BatchAPI:
             input_file: called for each try; returns the file's content from its start.
             name: the file's name. `delete_files_named` finds files by it.
             expires_seconds: after how long the upstream may delete the file, where it supports that.
-            limiter: held during each try, not between tries.
+            turn: held during each try, not between tries.
             is_wanted: asked before each try.
 
         Cancelled: the file may exist. It costs nothing, and `delete_files_named` finds it.
@@ -117,7 +117,7 @@ class BatchAPI:
         }
 
         async def attempt() -> str | None:
-            async with limiter:
+            async with turn:
                 if not is_wanted():
                     return None
                 content = await self._http.call(

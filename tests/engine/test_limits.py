@@ -11,13 +11,13 @@ import pytest
 
 from autobatcher.emulator import FaultPlan, HttpFault
 from autobatcher.engine.batch.poll_schedule import MAX_INTERVALS, POLLS_PER_SECOND, Schedule
-from autobatcher.engine.byte_limiter import ByteLimiter
+from autobatcher.engine.fair_limiter import FairLimiter
 from autobatcher.engine.queue.backoff import FIRST_DELAY_SECONDS, Backoff
 from autobatcher.engine.queue.rate_limiter import RateLimiter
 from autobatcher.engine.queue.windows import Windows
 from autobatcher.upstream.providers import OPENAI
 from tests.engine.test_faults_of_the_upstream import ask_many, check_answers
-from tests.engine.test_windows import account, make
+from tests.engine.test_windows import account, make, unlimited
 from tests.harness import HTTP, Send, ask, between, open_harness, outcome_of, wait_for_event
 
 SPLIT = "50,001 requests, 201 MB, 50,001 embedding inputs at once"
@@ -31,7 +31,7 @@ async def test_fifty_thousand_and_one_requests_are_two_batches() -> None:
     windows = Windows(batch_size=1_000_000, window_seconds=5)
     for _ in range(50_001):
         windows.add(await make(account(OPENAI)), clock=lambda: 0)
-    assert [len(batch) for batch in windows.due(5)] == [50_000, 1]
+    assert [len(batch) for batch in windows.due(5, unlimited())] == [50_000, 1]
 
 
 @pytest.mark.proves("faults", SPLIT)
@@ -40,7 +40,7 @@ async def test_two_hundred_and_one_megabytes_are_two_batches() -> None:
     body = b'{"model":"m","x":"' + b"x" * 999_900 + b'"}'
     for _ in range(201):
         windows.add(await make(account(OPENAI), body=body), clock=lambda: 0)
-    batches = windows.due(5)
+    batches = windows.due(5, unlimited())
     assert len(batches) == 2
     assert all(sum(request.size for request in batch) <= 200_000_000 for batch in batches)
     assert sum(map(len, batches)) == 201
@@ -52,7 +52,7 @@ async def test_fifty_thousand_and_one_embedding_inputs_are_two_batches() -> None
     for _ in range(49_999):
         windows.add(await make(account(OPENAI), endpoint="/v1/embeddings", inputs=1), clock=lambda: 0)
     windows.add(await make(account(OPENAI), endpoint="/v1/embeddings", inputs=2), clock=lambda: 0)
-    assert [sum(r.embedding_inputs for r in batch) for batch in windows.due(5)] == [49_999, 2]
+    assert [sum(r.embedding_inputs for r in batch) for batch in windows.due(5, unlimited())] == [49_999, 2]
 
 
 @pytest.mark.proves("faults", SPLIT)
@@ -119,27 +119,27 @@ async def test_a_caller_who_waits_to_be_queued_can_leave_and_is_told_of_the_clos
 
 
 async def test_the_byte_limiter_admits_in_order_and_a_cancelled_waiter_takes_nothing() -> None:
-    limiter = ByteLimiter(10)
+    limiter = FairLimiter(10)
     order: list[str] = []
 
     async def come(name: str, size: int) -> None:
-        await limiter.acquire(size)
+        await limiter.acquire("me", size)
         order.append(name)
 
-    await limiter.acquire(8)
+    await limiter.acquire("me", 8)
     async with anyio.create_task_group() as nursery:
         nursery.start_soon(come, "large", 9)
         await anyio.wait_all_tasks_blocked()
         nursery.start_soon(come, "small", 1)
         await anyio.wait_all_tasks_blocked()
         assert order == []  # the small one would fit, but waiters are served in order
-        limiter.release(8)
+        limiter.release("me", 8)
         await anyio.wait_all_tasks_blocked()
         assert sorted(order) == ["large", "small"]
         with anyio.move_on_after(1):
-            await limiter.acquire(5)
-        limiter.release(9)
-        await limiter.acquire(9)  # 1 + 9: the cancelled waiter took nothing
+            await limiter.acquire("me", 5)
+        limiter.release("me", 9)
+        await limiter.acquire("me", 9)  # 1 + 9: the cancelled waiter took nothing
 
 
 # ---- polls ----

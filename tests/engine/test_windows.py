@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from autobatcher.engine.outcomes import closed_error
 from autobatcher.engine.queue.windows import Windows
 from autobatcher.engine.request import Request
+from autobatcher.engine.shares import Shares
 from autobatcher.upstream.account import Account
 from autobatcher.upstream.providers import CONSERVATIVE, DOUBLEWORD, OPENAI, ProviderProfile
 
@@ -17,6 +18,11 @@ ENDPOINTS = ("/v1/chat/completions", "/v1/embeddings")
 
 def account(provider: ProviderProfile = OPENAI, key: str = "k") -> Account:
     return Account(base_url="https://example.test/v1", provider=provider, api_key=key)
+
+
+def unlimited() -> Shares:
+    """Places for any number of batches."""
+    return Shares(math.inf)
 
 
 async def make(
@@ -31,10 +37,10 @@ async def test_a_window_closes_when_its_time_is_up_counted_from_its_first_reques
     first, second = await make(account()), await make(account())
     assert windows.add(first, clock=lambda: 100.0)
     assert not windows.add(second, clock=lambda: 103.0)
-    assert windows.next_due() == 105.0
-    assert windows.due(104.9) == []
-    assert windows.due(105.0) == [[first, second]]
-    assert windows.next_due() == math.inf
+    assert windows.next_due(unlimited()) == 105.0
+    assert windows.due(104.9, unlimited()) == []
+    assert windows.due(105.0, unlimited()) == [[first, second]]
+    assert windows.next_due(unlimited()) == math.inf
 
 
 async def test_a_window_closes_as_soon_as_it_is_full() -> None:
@@ -42,7 +48,7 @@ async def test_a_window_closes_as_soon_as_it_is_full() -> None:
     requests = [await make(account()) for _ in range(3)]
     news = [windows.add(request, clock=lambda: 0) for request in requests]
     assert news == [True, True, True]  # a timer, a full window, a timer
-    assert windows.due(0) == [requests[:2]]
+    assert windows.due(0, unlimited()) == [requests[:2]]
     assert len(windows) == 1
 
 
@@ -51,7 +57,7 @@ async def test_openai_gets_one_endpoint_and_one_model_in_a_file() -> None:
     kinds = [("a", ENDPOINTS[0]), ("b", ENDPOINTS[0]), ("a", ENDPOINTS[1])] * 2
     for model, endpoint in kinds:
         windows.add(await make(account(), model, endpoint), clock=lambda: 0)
-    batches = windows.due(5)
+    batches = windows.due(5, unlimited())
     assert sorted(len(batch) for batch in batches) == [2, 2, 2]
     assert all(len({(r.model, r.endpoint) for r in batch}) == 1 for batch in batches)
 
@@ -60,14 +66,14 @@ async def test_doubleword_gets_everything_in_one_file() -> None:
     windows = Windows(batch_size=10, window_seconds=5)
     for model, endpoint in [("a", ENDPOINTS[0]), ("b", ENDPOINTS[0]), ("a", ENDPOINTS[1])]:
         windows.add(await make(account(DOUBLEWORD), model, endpoint), clock=lambda: 0)
-    assert [len(batch) for batch in windows.due(5)] == [3]
+    assert [len(batch) for batch in windows.due(5, unlimited())] == [3]
 
 
 async def test_no_batch_mixes_accounts() -> None:
     windows = Windows(batch_size=10, window_seconds=5)
     for key in ("one", "two", "one"):
         windows.add(await make(account(DOUBLEWORD, key)), clock=lambda: 0)
-    assert sorted(len(batch) for batch in windows.due(5)) == [1, 2]
+    assert sorted(len(batch) for batch in windows.due(5, unlimited())) == [1, 2]
 
 
 @given(st.lists(st.tuples(st.integers(0, 400), st.integers(0, 30)), min_size=1, max_size=40))
@@ -77,7 +83,7 @@ async def test_no_window_passes_a_limit_of_its_provider(sizes: list[tuple[int, i
     requests = [await make(account(strict), body=b" " * size, inputs=n) for size, n in sizes]
     for request in requests:
         windows.add(request, clock=lambda: 0)
-    batches = windows.due(5)
+    batches = windows.due(5, unlimited())
     assert [r for batch in batches for r in batch] == requests  # none lost, none twice, in order
     for batch in batches:
         assert len(batch) <= 7
@@ -91,11 +97,11 @@ async def test_a_withdrawn_request_leaves_its_window_and_its_room() -> None:
     windows.add(gone, clock=lambda: 0)
     assert gone.holder is not None
     gone.holder.withdraw(gone)
-    assert windows.due(5) == []
+    assert windows.due(5, unlimited()) == []
     windows.add(stays, clock=lambda: 20)
-    assert windows.due(24.9) == []  # the window's time starts anew with its new first request
+    assert windows.due(24.9, unlimited()) == []  # the window's time starts anew with its new first request
     windows.add(third, clock=lambda: 22)
-    assert windows.due(22) == [[stays, third]]
+    assert windows.due(22, unlimited()) == [[stays, third]]
 
 
 async def test_failing_all_settles_every_queued_request() -> None:

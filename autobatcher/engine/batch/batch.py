@@ -79,7 +79,7 @@ class Batch:
             account, endpoint, idempotency_key, api=engine.api, settings=settings, emit=engine.emit
         )
         self._source = source
-        self._account = account
+        self.account: Account = account
         self._engine = engine
         self._had_all_answers = False  # when the engine stopped
         self._cause: Cause | None = None  # None until its life ends
@@ -222,7 +222,7 @@ class Batch:
             self.log,
             self._requeue,
             self._abandonment,
-            account=self._account,
+            account=self.account,
             engine=self._engine,
         )
 
@@ -316,7 +316,7 @@ class Batch:
     async def _cancel(self) -> None:
         self.log.cancelling()
         cancellation = Cancellation(
-            self.upstream, self._account, self._engine.api, is_wanted=lambda: not self._is_handed_over
+            self.upstream, self.account, self._engine.api, is_wanted=lambda: not self._is_handed_over
         )
         await cancellation.run()
 

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-import anyio
-
 from ...upstream.batch_api import BatchAPI
 from ..emitter import Emit
+from ..fair_limiter import FairLimiter
 from ..queue.queue import RequestQueue
 from ..request import Request
 from ..settings import Settings
@@ -24,8 +23,8 @@ class Engine(Protocol):
     emit: Emit
     settings: Settings
     queue: RequestQueue
-    uploads: anyio.CapacityLimiter
-    polls: anyio.CapacityLimiter
+    uploads: FairLimiter
+    polls: FairLimiter
 
     @property
     def batch_count(self) -> int:

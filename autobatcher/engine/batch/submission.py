@@ -61,13 +61,14 @@ class Submission:
 
     async def _upload(self) -> bool:
         """Upload the pending requests; False if there are none, or if the upstream rejected some of the lines."""
-        async with self._engine.uploads:  # waits for a slot; `UpstreamBatch.upload` takes one per try
+        uploads = self._engine.uploads.turn(self._account)
+        async with uploads:  # waits for a slot; `UpstreamBatch.upload` takes one per try
             lines = list(self._pending.requests())
         self._requeue.lines = [custom_id for custom_id, _ in lines]
         if lines:
             await self._log.intend(lines)
         try:
-            if not lines or not await self._upstream.upload(lines, self._engine.uploads, self._is_wanted):
+            if not lines or not await self._upstream.upload(lines, uploads, self._is_wanted):
                 return False
         except UpstreamError as error:
             problems = outcomes.problems_at_upload(error, self._account.provider)

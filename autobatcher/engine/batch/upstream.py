@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, Iterator
+from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 import anyio
@@ -97,13 +98,13 @@ class UpstreamBatch:
     # ---- upload and creation ----
 
     async def upload(
-        self, lines: list[tuple[str, Request]], limiter: anyio.CapacityLimiter, is_wanted: Callable[[], bool]
+        self, lines: list[tuple[str, Request]], turn: AbstractAsyncContextManager[None], is_wanted: Callable[[], bool]
     ) -> bool:
         """Upload the input file; False if it is not wanted any more.
 
         Args:
             lines: custom_ids and requests.
-            limiter: held during each try, not between tries.
+            turn: held during each try, not between tries.
             is_wanted: asked before each try.
 
         Raises:
@@ -137,7 +138,7 @@ class UpstreamBatch:
                 self._file_name,
                 expires_seconds=expires,
                 silence_seconds=self._settings.upload_timeout_seconds + size / CHECKED_BYTES_PER_SECOND,
-                limiter=limiter,
+                turn=turn,
                 is_wanted=is_wanted,
             )
             self._may_have_orphans = tries > (self._file_id is not None)

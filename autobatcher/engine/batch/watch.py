@@ -125,7 +125,7 @@ class Watch:
 
     async def _poll(self) -> BatchState:
         assert self._upstream.state is not None
-        async with self._engine.polls:
+        async with self._engine.polls.turn(self._account):
             state = await self._engine.api.retrieve(self._account, self._upstream.state.id)
         self._upstream.observe(state)
         return state

@@ -11,6 +11,7 @@ from ...upstream.patience import Patience
 from ..bisection import Bisection
 from ..request import ErrorFor, Request
 from ..settings import Settings
+from ..shares import Shares
 from .rate_limiter import RateLimiter
 from .windows import Windows
 
@@ -25,7 +26,8 @@ class RequestQueue:
     def __init__(self, settings: Settings, wake_engine: Callable[[], None]) -> None:
         self._deadline_seconds = settings.batch_deadline_seconds
         self._windows = Windows(batch_size=settings.batch_size, window_seconds=settings.batch_window_seconds)
-        self._rate_limiters: dict[str, RateLimiter] = {}
+        self._isolates = settings.isolate_accounts
+        self._rate_limiters: dict[Hashable, RateLimiter] = {}
         self._wake_engine = wake_engine
 
     def __len__(self) -> int:
@@ -43,13 +45,14 @@ class RequestQueue:
         if needs_wake:
             self._wake_engine()
 
-    def due(self, max_batches: int) -> list[list[Request]]:
-        """Remove the requests of every window that is full or whose time is up; return one list per batch."""
-        return self._windows.due(anyio.current_time(), max_batches)
+    def due(self, active: Shares) -> list[list[Request]]:
+        """Remove the requests of every window that is full or whose time is up, one list per batch. Each takes a place
+        of `active`."""
+        return self._windows.due(anyio.current_time(), active)
 
-    def next_due(self) -> float:
+    def next_due(self, active: Shares) -> float:
         """When the next window's time is up; infinite if there is none."""
-        return self._windows.next_due()
+        return self._windows.next_due(active)
 
     def put_back(self, requests: list[Request], key: Hashable) -> None:
         """Requeue requests whose batch was refused because of other lines. They leave at once, and it is not a retry.
@@ -102,11 +105,17 @@ class RequestQueue:
         self._windows.batch_ended(key, anyio.current_time())
 
     def reserve_creation(self, account: Account) -> float:
-        """Reserve the earliest time at which a batch may be created at this account's upstream, and return it."""
+        """Reserve the earliest time at which a batch may be created at this account's upstream, and return it.
+
+        Keys of one owner may share a limit there; those of strangers do not.
+        """
         now = anyio.current_time()
         if account.provider.max_batches_per_hour is None:
             return now
-        limiter = self._rate_limiters.setdefault(account.base_url, RateLimiter(account.provider.max_batches_per_hour))
+        self._rate_limiters = {who: limiter for who, limiter in self._rate_limiters.items() if limiter.is_needed(now)}
+        limiter = self._rate_limiters.setdefault(
+            account if self._isolates else account.base_url, RateLimiter(account.provider.max_batches_per_hour)
+        )
         return limiter.reserve(now)
 
     def fail_all(self, error_for: ErrorFor) -> None:

@@ -13,6 +13,10 @@ class RateLimiter:
     def __init__(self, max_per_hour: int) -> None:
         self._moments: deque[float] = deque(maxlen=max_per_hour)
 
+    def is_needed(self, now: float) -> bool:
+        """Whether it remembers an event of the last hour."""
+        return bool(self._moments) and self._moments[-1] > now - HOUR
+
     def reserve(self, now: float) -> float:
         """Reserve the earliest possible time for an event, and return it: `now` or later."""
         moment = now

@@ -7,8 +7,8 @@ from collections import deque
 from collections.abc import Callable, Hashable, Iterable, Iterator
 
 from ...upstream.account import Account
-from ...upstream.providers import ProviderProfile
 from ..request import ErrorFor, Request
+from ..shares import Shares
 from .backoff import Backoff
 
 
@@ -24,7 +24,9 @@ class Window:
 
     batch_id: None = None
 
-    def __init__(self, provider: ProviderProfile, batch_size: int, closes_at: float) -> None:
+    def __init__(self, account: Account, batch_size: int, closes_at: float) -> None:
+        provider = account.provider
+        self.account: Account = account
         self.closes_at: float = closes_at
         self.is_full: bool = False
         self._provider = provider
@@ -78,6 +80,15 @@ class ThrottledRequests:
     def __iter__(self) -> Iterator[Request]:
         return iter(self._requests)
 
+    @property
+    def first(self) -> Request:
+        """The request that waits longest. There must be one."""
+        return next(iter(self._requests))
+
+    def may_leave(self, active: Shares) -> bool:
+        """Whether any wait, and their account has a place for a batch."""
+        return len(self) > 0 and active.fits(self.first.account)
+
     def add(self, requests: Iterable[Request], *, in_front: bool = False) -> None:
         coming = dict.fromkeys(requests)
         self._requests = {**coming, **self._requests} if in_front else {**self._requests, **coming}
@@ -109,7 +120,7 @@ class Windows:
         self._batch_size = batch_size
         self._window_seconds = window_seconds
         self._open: dict[Hashable, Window] = {}
-        self._closed: deque[tuple[Hashable, Window]] = deque()
+        self._closed: dict[Account, deque[tuple[Hashable, Window]]] = {}
         self._throttled: dict[Hashable, ThrottledRequests] = {}
 
     def __len__(self) -> int:
@@ -142,7 +153,7 @@ class Windows:
         window = self._new_window(requests[0], -math.inf)
         for request in requests:
             window.add(request)
-        self._closed.appendleft((key, window))
+        self._closed.setdefault(requests[0].account, deque()).appendleft((key, window))
 
     def throttle(self, requests: list[Request], key: Hashable, now: float, *, sent: int, retry_after: float) -> None:
         """Hold requests of a batch of `sent` requests that got a quota error. A request that was refused alone goes
@@ -151,30 +162,31 @@ class Windows:
         throttled.backoff.throttled(sent, now, retry_after=retry_after)
         throttled.add(requests, in_front=sent > 1)
 
-    def due(self, now: float, max_batches: float = math.inf) -> list[list[Request]]:
-        """Remove the requests of every window that is full or whose time is up; return at most `max_batches` lists, one
-        per batch."""
+    def due(self, now: float, active: Shares) -> list[list[Request]]:
+        """Remove the requests of every window that is full or whose time is up, one list per batch.
+
+        Args:
+            active: the places of batches. One is taken for each list; windows that get none wait.
+        """
         for key in [key for key, window in self._open.items() if window.closes_at <= now]:
             self._close(key)
         batches: list[list[Request]] = []
-        for _ in range(len(self._closed)):
-            key, window = self._closed.popleft()
-            if key in self._throttled:
-                self._throttled[key].add(window)
-            elif len(window) and len(batches) >= max_batches:
-                self._closed.append((key, window))
-            elif len(window):
-                batches.append(list(window))
+        while batch := self._pop_closed(active):
+            batches.append(batch)
+            active.take(batch[0].account)
         for throttled in self._throttled.values():
-            if len(batches) < max_batches and len(throttled) and throttled.backoff.ready_at <= now:
-                batches.append(throttled.pop_batch(self._new_window(next(iter(throttled)), -math.inf)))
+            if throttled.backoff.ready_at <= now and throttled.may_leave(active):
+                batches.append(throttled.pop_batch(self._new_window(throttled.first, -math.inf)))
                 throttled.backoff.submitted(now)
+                active.take(batches[-1][0].account)
         return batches
 
-    def next_due(self) -> float:
+    def next_due(self, active: Shares) -> float:
         """When the next window's time is up, or throttled requests may leave; infinite if neither."""
         late = (window.closes_at for window in self._open.values())
-        throttled = (throttled.backoff.ready_at for throttled in self._throttled.values() if len(throttled))
+        throttled = (
+            throttled.backoff.ready_at for throttled in self._throttled.values() if throttled.may_leave(active)
+        )
         return min((*late, *throttled), default=math.inf)
 
     def accepted(self, key: Hashable, requests: int, now: float) -> None:
@@ -194,15 +206,34 @@ class Windows:
     def fail_all(self, error_for: ErrorFor) -> None:
         """Empty every window, and settle each request with its own error from `error_for`."""
         requests = [request for place in self._all() for request in place]
-        self._open, self._closed, self._throttled = {}, deque(), {}
+        self._open, self._closed, self._throttled = {}, {}, {}
         for request in requests:
             request.settle(error_for(request, None))
 
     def _close(self, key: Hashable) -> None:
-        self._closed.append((key, self._open.pop(key)))
+        window = self._open.pop(key)
+        if window:
+            self._closed.setdefault(window.account, deque()).append((key, window))
+
+    def _pop_closed(self, active: Shares) -> list[Request]:
+        """Remove the next closed window that has a place, of each account in turn; empty if there is none."""
+        while active.has_room():
+            account = next((account for account in self._closed if active.fits(account)), None)
+            if account is None:
+                break
+            windows = self._closed.pop(account)
+            key, window = windows.popleft()
+            if windows:
+                self._closed[account] = windows  # behind the other accounts
+            if key in self._throttled:
+                self._throttled[key].add(window)
+            elif window:
+                return list(window)
+        return []
 
     def _new_window(self, request: Request, now: float) -> Window:
-        return Window(request.account.provider, self._batch_size, now)
+        return Window(request.account, self._batch_size, now)
 
     def _all(self) -> list[Window | ThrottledRequests]:
-        return [*(window for _, window in self._closed), *self._throttled.values(), *self._open.values()]
+        closed = (window for windows in self._closed.values() for _, window in windows)
+        return [*closed, *self._throttled.values(), *self._open.values()]
