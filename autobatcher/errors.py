@@ -127,6 +127,15 @@ class BatchTimeoutError(BatchError, openai.APITimeoutError):
     status_code: int | None = 504
 
 
+class DeadlineMissedError(BatchError, openai.APITimeoutError):
+    """There was no answer by the deadline, or no lane that the call may use can answer that soon.
+
+    A batch in which others wait goes on.
+    """
+
+    status_code: int | None = 504
+
+
 class ClientClosedError(BatchError, openai.APIConnectionError):
     """The client was closed, or the nursery that ran it ended, before the request was answered."""
 

@@ -135,6 +135,26 @@ class RequestsResubmitted(BatchEvent, frozen=True, kw_only=True, tag="requests_r
     reason: str
 
 
+class RequestsEscalated(BatchEvent, frozen=True, kw_only=True, tag="requests_escalated"):
+    """Requests go on to another lane, because their deadline is near. Their callers keep waiting.
+
+    Attributes:
+        batch_id: the batch that was cut off for them; None if they were in none.
+        from_lane, to_lane: "batch", "flex" or "realtime".
+        paid_twice: whether they may be billed on both lanes.
+    """
+
+    batch_id: str | None
+    endpoint: str
+    request_count: int
+    models: list[str]
+    metadata: dict[str, str]
+    from_lane: str
+    to_lane: str
+    reason: str
+    paid_twice: bool = False
+
+
 class BatchCancelRequested(_OfOneBatch, frozen=True, kw_only=True, tag="batch_cancel_requested"):
     """We are about to cancel the batch upstream."""
 
@@ -175,6 +195,7 @@ AnyBatchEvent = (
     | BatchLeft
     | RequestsReattached
     | RequestsResubmitted
+    | RequestsEscalated
     | BatchCancelRequested
     | BatchCancelledUpstream
     | BatchCancelFailed

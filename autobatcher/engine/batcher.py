@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import math
-import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -27,9 +26,11 @@ from .emitter import Emit, Emitter
 from .fair_limiter import CONCURRENT_POLLS, CONCURRENT_UPLOADS, FairLimiter
 from .journal import SessionEnding
 from .journal.records import CLOSE_SECONDS as JOURNAL_CLOSE_SECONDS
+from .lane import Lane
+from .lanes.lanes import Lanes
 from .queue.queue import RequestQueue
 from .recovery.batch_log import NULL_BATCH_LOG, BatchLog, JournalBatchLog
-from .recovery.recovery import Recovery
+from .recovery.recovery import Recovery, open_journal
 from .request import Answer, ErrorFor, Request
 from .settings import Settings
 from .shares import Shares
@@ -66,13 +67,18 @@ class Batcher:
         self.uploads: FairLimiter = FairLimiter.for_calls(CONCURRENT_UPLOADS, isolates=isolates)
         self.polls: FairLimiter = FairLimiter.for_calls(CONCURRENT_POLLS, isolates=isolates)
         self.emit: Emit = Emitter(settings.batch_event_handler, wall_clock)
+        self.lanes: Lanes = Lanes(
+            settings, api.realtime, self.queue, emit=self.emit, wake=self._wake_up, log_for=self._lane_log_for
+        )
         self._wall_clock = wall_clock
-        self._make_writer = make_writer
         self._byte_limiter = FairLimiter(settings.max_queued_bytes, isolates=isolates)
         self._active = Shares(settings.max_active_batches, isolates=isolates)  # the places of `_batches`
         self._batches: set[Batch] = set()
         self._resumed: list[Batch] = []  # not started yet
-        self._recovery = None if settings.journal is None else self._make_recovery(settings.journal)
+        self._recovery = None
+        if settings.journal is not None:
+            journal = open_journal(settings.journal, settings, wall_clock=wall_clock, make_writer=make_writer)
+            self._recovery = Recovery(journal, settings, resume=self._resume, add=self.lanes.place, emit=self.emit)
         self._stop = Ending.NOT_YET
         self._keeps_for_rerun = False
         self._is_closed = False
@@ -85,12 +91,13 @@ class Batcher:
 
         Raises:
             UnbatchableRequestError: at once, if the provider cannot batch the request. Nothing was sent.
+            DeadlineMissedError: at once, if no lane can keep the deadline; else when it has passed.
             BatchError: a subclass of it, if the batch failed this request or the engine was closed.
 
         Cancelled: before the upload, the request is never sent. Later, its answer is dropped, and a batch whose callers
         have all left is cancelled upstream (`cancel_abandoned_batches`).
         """
-        check_provider_takes(request, self.settings.completion_window)
+        self._check(request)
         if not self._is_closed:
             await request.enqueue(self._byte_limiter)
         if self._is_closed:
@@ -105,9 +112,9 @@ class Batcher:
 
         Raises:
             anyio.WouldBlock: if `max_queued_bytes` are queued.
-            UnbatchableRequestError, ClientClosedError: as in `submit`.
+            UnbatchableRequestError, DeadlineMissedError, ClientClosedError: as in `submit`.
         """
-        check_provider_takes(request, self.settings.completion_window)
+        self._check(request)
         if self._is_closed:
             raise outcomes.closed_error(request, None)
         request.enqueue_nowait(self._byte_limiter)
@@ -208,7 +215,7 @@ class Batcher:
             return False
         request.retries_left -= 1
         request.throttle_patience = None
-        self.queue.add(request)  # not `_add`, which might claim a line of the same batch
+        self.lanes.place(request)  # not `_add`, which might claim a line of the same batch
         return True
 
     def release(self, batch: Batch) -> None:
@@ -221,15 +228,6 @@ class Batcher:
             self._wake_up()
 
     # ---- the journal ----
-
-    def _make_recovery(self, path: str | os.PathLike[str]) -> Recovery:
-        try:
-            from .journal.journal import Journal  # here, because some Pythons lack sqlite3
-        except ImportError as error:
-            raise JournalError("A journal needs sqlite3, which this Python was built without.") from error
-
-        journal = Journal.of(path, self.settings, wall_clock=self._wall_clock, make_writer=self._make_writer)
-        return Recovery(journal, self.settings, resume=self._resume, add=self.queue.add, emit=self.emit)
 
     async def _open_journal(self) -> None:
         if self._recovery is None:
@@ -268,11 +266,21 @@ class Batcher:
     def _log_for(self, idempotency_key: str, first: Request) -> BatchLog:
         return NULL_BATCH_LOG if self._recovery is None else self._recovery.new_log(idempotency_key, first)
 
+    def _lane_log_for(self, request: Request, lane: Lane) -> BatchLog:
+        return NULL_BATCH_LOG if self._recovery is None else self._recovery.new_lane_log(request, lane)
+
     # ---- starting batches ----
+
+    def _check(self, request: Request) -> None:
+        if Lane.BATCH in request.terms.lanes:
+            check_provider_takes(request, self.settings.completion_window)
+        self.lanes.check(request)
 
     def _add(self, request: Request) -> None:
         if self._recovery is None or not self._recovery.claim(request):
-            self.queue.add(request)
+            self.lanes.place(request)
+        else:
+            self.lanes.watch(request)
 
     def _wake_up(self) -> None:
         if self._wake is not None:
@@ -284,11 +292,13 @@ class Batcher:
             self._wake = anyio.Event()  # before the check, so that no wake-up is missed
             while self._resumed:
                 nursery.start_soon(self._run_batch, self._resumed.pop(0))
+            self.lanes.look()
+            self.lanes.start(nursery)
             for requests in self.queue.due(self._active):
                 self._start_batch(nursery, requests)
                 del requests  # else they stay in memory until the next batch
-            has_room = self._active.has_room()
-            with anyio.CancelScope(deadline=self.queue.next_due(self._active) if has_room else math.inf):
+            next_due = self.queue.next_due(self._active) if self._active.has_room() else math.inf
+            with anyio.CancelScope(deadline=min(next_due, self.lanes.next_moment())):
                 await self._wake.wait()
 
     def _start_batch(self, nursery: TaskGroup, requests: list[Request]) -> None:
@@ -322,10 +332,11 @@ class Batcher:
         if self._is_closed:
             return
         self._is_closed = True
-        pending_request_count = len(self.queue) + (0 if self._recovery is None else len(self._recovery))
+        pending_request_count = len(self.queue) + len(self.lanes) + len(self._recovery or ())
         if self._recovery is not None:
             self._recovery.fail_all(error_for)
         self.queue.fail_all(error_for)
+        self.lanes.fail_all(error_for)
         for batch in self._batches:
             batch.close()
         self._byte_limiter.admit_all()
@@ -338,8 +349,8 @@ class Batcher:
         )
 
     def _waiting_count(self) -> int:
-        recovery = 0 if self._recovery is None else len(self._recovery)
-        return recovery + len(self.queue) + sum(len(batch.pending) for batch in self._batches)
+        elsewhere = len(self._recovery or ()) + len(self.queue) + len(self.lanes)
+        return elsewhere + sum(len(batch.pending) for batch in self._batches)
 
     def _active_batch_ids(self) -> tuple[str, ...]:
         return tuple(b.upstream.batch_id for b in self._batches if b.upstream.is_active and b.upstream.batch_id)

@@ -16,6 +16,7 @@ from ..errors import (
     BatchTimeoutError,
     BatchUnreachableError,
     ClientClosedError,
+    DeadlineMissedError,
     EngineError,
     JournalError,
 )
@@ -191,6 +192,52 @@ def overdue_error_for(seconds: float) -> ErrorFor:
         batch_id=batch_id,
         custom_id=request.custom_id,
     )
+
+
+def hopeless_deadline_error(request: Request, least_seconds: float) -> DeadlineMissedError:
+    """For a request that none of its lanes can answer in time."""
+    lanes = " and ".join(lane.value for lane in request.terms.lanes)
+    return DeadlineMissedError(
+        f"The deadline cannot be kept: the lanes that this call may use ({lanes}) need {least_seconds:.0f} seconds at "
+        "best. Nothing was sent. Set a later deadline, or allow a faster lane with lanes=."
+    )
+
+
+def missed_deadline_error(request: Request, batch_id: str | None) -> DeadlineMissedError:
+    """For a request whose deadline has passed."""
+    where = "no answer" if batch_id is None else f"no answer from batch {batch_id}"
+    return DeadlineMissedError(
+        f"The deadline of this call has passed, with {where}.", batch_id=batch_id, custom_id=request.custom_id or None
+    )
+
+
+def uncertain_call_error_for(lane: str, error: UpstreamError) -> ErrorFor:
+    """For a call on another lane that was cut off, so that nobody knows whether it was executed."""
+
+    def error_for(request: Request, batch_id: str | None) -> BatchError:
+        uncertain = BatchUnreachableError(
+            f"The call on the {lane} lane was cut off ({error}). It may have been executed and billed, so it is not "
+            'repeated; on_overrun="pay_twice" repeats such calls.'
+        )
+        uncertain.__cause__ = error.__cause__
+        return uncertain
+
+    return error_for
+
+
+def unavailable_error_for(lane: str, error: UpstreamError) -> ErrorFor:
+    """For a call on another lane that could not be made."""
+
+    def error_for(request: Request, batch_id: str | None) -> BatchError:
+        unavailable = BatchSubmissionError(
+            f"The call could not be made on the {lane} lane: {error}",
+            status_code=error.status_code,
+            response_body=error.body or None,
+        )
+        unavailable.__cause__ = error.__cause__
+        return unavailable
+
+    return error_for
 
 
 def closed_error(request: Request, batch_id: str | None) -> BatchError:

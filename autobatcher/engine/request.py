@@ -14,6 +14,8 @@ from ..upstream.patience import Patience
 from .bisection import Bisection
 from .event_loop import new_waiter, wake
 from .fair_limiter import FairLimiter
+from .lane import Lane
+from .terms import ANYWHERE, ORDINARY, Placement, Terms
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -23,8 +25,9 @@ class Answer(msgspec.Struct, frozen=True):
         status_code: the HTTP status.
         body: JSON, exactly as the upstream sent it.
         request_id: the upstream's id of this request, if it gave one.
-        batch_id: the upstream batch.
-        custom_id: the line in that batch.
+        batch_id: the upstream batch; "" on another lane.
+        custom_id: the line in that batch; "" on another lane.
+        lane: how the answer was got: "batch", "flex" or "realtime", as the upstream billed it.
     """
 
     status_code: int
@@ -32,6 +35,7 @@ class Answer(msgspec.Struct, frozen=True):
     request_id: str | None
     batch_id: str
     custom_id: str
+    lane: str = Lane.BATCH.value
 
 
 class Holder(Protocol):
@@ -55,8 +59,10 @@ class Request:
         model: the body's model. Some providers do not mix models in one batch.
         embedding_inputs: the number of inputs of an embeddings call; 0 for other calls.
         max_retries: how many more batches the request may go into after retryable errors.
+        terms: by when its caller needs the answer, and what it may cost.
 
     Attributes:
+        placement: how it goes into a batch, if its terms say more than that it may.
         size: an upper bound of the size of its line in an input file, in bytes.
         left_batch_id: the batch that the request was in when its caller left.
         requeue_count: how often it was requeued because other lines of its batch were rejected.
@@ -80,9 +86,11 @@ class Request:
         "left_batch_id",
         "model",
         "on_undelivered",
+        "placement",
         "requeue_count",
         "retries_left",
         "size",
+        "terms",
         "throttle_patience",
     )
 
@@ -95,6 +103,7 @@ class Request:
         model: str,
         embedding_inputs: int = 0,
         max_retries: int = 0,
+        terms: Terms = ORDINARY,
     ) -> None:
         self.account: Account = account
         self.endpoint: str = endpoint
@@ -103,6 +112,8 @@ class Request:
         self.model: str = model
         self.embedding_inputs: int = embedding_inputs
         self.retries_left: int = max_retries
+        self.terms: Terms = terms
+        self.placement: Placement = ANYWHERE
         self.custom_id: str = ""
         self.holder: Holder | None = None
         self.left_batch_id: str | None = None

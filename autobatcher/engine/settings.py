@@ -6,7 +6,7 @@ add a setting, add a field, and run `nox -s settings`.
 
 import inspect
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, dataclass, field
 from functools import cache
 from typing import Annotated, Any, Literal, NamedTuple
@@ -83,7 +83,48 @@ class Settings:
             check=checks.completion_window,
             flag=Flag(help="how long the provider may take: 24h, 1h, ..., or background, as far as it sells that"),
         ),
-    ] = "24h"
+    ] = checks.STANDARD_WINDOW
+    deadline: Annotated[
+        float | str | None,
+        Setting(
+            'by when each answer is needed, counted from its call: seconds, or a duration such as "45m"; None for no '
+            "deadline. See docs/deadlines.md",
+            check=checks.deadline,
+            flag=Flag(
+                help="by when each answer is needed, counted from its call, such as 45m; by default there is no deadline"
+            ),
+        ),
+    ] = None
+    lanes: Annotated[
+        Sequence[str] | None,
+        Setting(
+            'what may be used to get an answer, the cheapest first, of "batch", "flex" and "realtime"; None for the batch '
+            "lane, and with a deadline the flex lane",
+            check=checks.lanes,
+            flag=Flag(
+                help="what may be used, the cheapest first: batch,flex,realtime; by default batch, and with a deadline flex"
+            ),
+        ),
+    ] = None
+    on_overrun: Annotated[
+        Literal["miss", "pay_twice"],
+        Setting(
+            "if it cannot be known in time whether a line was executed: miss the deadline, or send it again, and perhaps "
+            "pay twice",
+            check=checks.one_of("miss", "pay_twice"),
+        ),
+    ] = "miss"
+    on_missed: Annotated[
+        Literal["raise", "wait"],
+        Setting(
+            "what a call does when its deadline has passed: raise `DeadlineMissedError`, or wait for its batch",
+            check=checks.one_of("raise", "wait"),
+        ),
+    ] = "raise"
+    lane_concurrency: Annotated[
+        int,
+        Setting("how many calls are made at once on the flex and real-time lanes", check=checks.count),
+    ] = 32
     batch_metadata: Annotated[
         Mapping[str, str],
         Setting(
@@ -218,9 +259,18 @@ class Settings:
             object.__setattr__(self, described.name, described.checked(getattr(self, described.name)))
 
     @property
+    def explicit_completion_window(self) -> str | None:
+        """The completion window that the user asked for; None if a deadline may choose one."""
+        return None if isinstance(self.completion_window, checks.StandardWindow) else self.completion_window
+
+    @property
     def batch_deadline_seconds(self) -> float:
+        """`deadline_seconds_of` a batch of the ordinary completion window."""
+        return self.deadline_seconds_of(self.completion_window)
+
+    def deadline_seconds_of(self, completion_window: str) -> float:
         """How long after its creation a batch is given up; infinite for a window that is no duration."""
-        return checks.completion_window_seconds(self.completion_window) + self.deadline_slack_seconds
+        return checks.completion_window_seconds(completion_window) + self.deadline_slack_seconds
 
     @property
     def file_expiry_seconds(self) -> int:

@@ -24,6 +24,7 @@ from .failures import UncertainCreationError, UpstreamError
 from .http import PATIENCE_SECONDS, UpstreamHTTP
 from .jsonl import InputFile, LineSplitter
 from .patience import REFUSED_SECONDS, Patience
+from .realtime_api import RealtimeAPI
 
 IDEMPOTENCY_METADATA_KEY = "autobatcher_stamp"
 """The metadata key that holds a batch's idempotency key."""
@@ -85,6 +86,7 @@ class BatchAPI:
 
     def __init__(self, http: Any) -> None:
         self._http = UpstreamHTTP(http)
+        self.realtime: RealtimeAPI = RealtimeAPI(self._http)
 
     async def upload(
         self,

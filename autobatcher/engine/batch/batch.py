@@ -16,11 +16,12 @@ from ...upstream.failures import GONE, UpstreamError
 from .. import outcomes
 from ..journal import UnclaimedLine
 from ..journal.records import custom_id_of
-from ..queue.windows import travel_key
+from ..queue.windows import key_of, travel_key
 from ..recovery.batch_log import BatchLog
 from ..request import Request
 from .abandonment import COME_BACK_SECONDS, Abandonment
 from .cancellation import Cancellation
+from .cutoff import Cutoff
 from .engine import Engine
 from .pending import PendingRequests
 from .phase import MAY_RUN, Cause, Disposition, Ending, Phase, disposition
@@ -76,14 +77,20 @@ class Batch:
         self.log: BatchLog = log
         self.pending: PendingRequests = PendingRequests(requests, engine.resubmit, log)
         self.upstream: UpstreamBatch = UpstreamBatch(
-            account, endpoint, idempotency_key, api=engine.api, settings=settings, emit=engine.emit
+            account,
+            endpoint,
+            idempotency_key,
+            api=engine.api,
+            settings=settings,
+            emit=engine.emit,
+            completion_window=source.completion_window,
         )
         self._source = source
         self.account: Account = account
         self._engine = engine
         self._had_all_answers = False  # when the engine stopped
         self._cause: Cause | None = None  # None until its life ends
-        self._requeue = Requeue(self.pending, self.upstream, engine.queue, key)
+        self._requeue = Requeue(self.pending, self.upstream, engine.queue, engine.lanes, key)
         drain = log.drain if log.is_journaled else None
         self._reader = ResultReader(engine.api, account, self.pending, drain, prefix=idempotency_key)
         self._abandonment = Abandonment(
@@ -102,6 +109,7 @@ class Batch:
             key=key,
             engine=engine,
         )
+        self._cutoff = Cutoff(self.pending, self._watch, self._requeue, self._cancellation(), log, engine)
         self._reading = Reading(
             self.upstream,
             self.pending,
@@ -109,6 +117,7 @@ class Batch:
             self._watch,
             self._requeue,
             source,
+            self._cutoff,
             resubmits_missing=settings.missing_lines == "resubmit",
         )
 
@@ -118,12 +127,12 @@ class Batch:
         idempotency_key, first = uuid.uuid4().hex, requests[0]
         lines = {custom_id_of(idempotency_key, number): request for number, request in enumerate(requests)}
         return cls(
-            NewBatch(),
+            NewBatch(first.placement.completion_window or engine.settings.completion_window),
             first.account,
             first.endpoint,
             idempotency_key,
             lines,
-            key=travel_key(first.account, first.endpoint, first.model),
+            key=key_of(first),
             engine=engine,
             log=log_for(idempotency_key, first),
         )
@@ -152,6 +161,7 @@ class Batch:
     def attach(self, line: UnclaimedLine, request: Request) -> None:
         """Let `request` wait for a line whose caller is gone."""
         self.pending.attach(line.custom_id, request)
+        self._cutoff.hurry()
 
     # ---- the main flow ----
 
@@ -195,7 +205,7 @@ class Batch:
             return Cause.FAILED if self.upstream.phase is Phase.CREATING else Cause.OVER
         deadline = self._source.deadline_seconds(self._engine.settings)
         with anyio.move_on_after(deadline) as scope:
-            if not await self._watch.until_ended(begins_at_once=isinstance(self._source, EarlierBatch)):
+            if not await self._cutoff.watch_until_ended(begins_at_once=isinstance(self._source, EarlierBatch)):
                 return Cause.ABANDONED
         if scope.cancelled_caught and not await self._watch.check_after_deadline():
             self.pending.fail_all(outcomes.overdue_error_for(deadline), self.upstream.batch_id)
@@ -222,6 +232,7 @@ class Batch:
             self.log,
             self._requeue,
             self._abandonment,
+            self._cutoff,
             account=self.account,
             engine=self._engine,
         )
@@ -315,10 +326,10 @@ class Batch:
 
     async def _cancel(self) -> None:
         self.log.cancelling()
-        cancellation = Cancellation(
-            self.upstream, self.account, self._engine.api, is_wanted=lambda: not self._is_handed_over
-        )
-        await cancellation.run()
+        await self._cancellation().run()
+
+    def _cancellation(self) -> Cancellation:
+        return Cancellation(self.upstream, self.account, self._engine.api, is_wanted=lambda: not self._is_handed_over)
 
     @property
     def _is_handed_over(self) -> bool:

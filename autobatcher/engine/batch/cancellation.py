@@ -40,6 +40,18 @@ class Cancellation:
         self._is_wanted = is_wanted
         self._patience = patience or Patience(REFUSED_SECONDS)
 
+    async def request(self) -> None:
+        """Ask the upstream to cancel a running batch, until it confirms that. The batch then has to be watched.
+
+        Raises:
+            UpstreamError: if the refusals count as permanent.
+
+        Cancelled: the cancel request may have been sent. Asking again is harmless.
+        """
+        self._batch.emit_event(events.BatchCancelRequested)
+        if await self._cancel_until_confirmed():
+            self._batch.emit_cancelled()
+
     async def run(self) -> None:
         """Cancel the batch: until the upstream confirms it, or its refusals count as permanent.
 

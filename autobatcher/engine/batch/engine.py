@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 from ...upstream.batch_api import BatchAPI
 from ..emitter import Emit
 from ..fair_limiter import FairLimiter
+from ..lanes.lanes import Lanes
 from ..queue.queue import RequestQueue
 from ..request import Request
 from ..settings import Settings
@@ -23,6 +24,7 @@ class Engine(Protocol):
     emit: Emit
     settings: Settings
     queue: RequestQueue
+    lanes: Lanes
     uploads: FairLimiter
     polls: FairLimiter
 

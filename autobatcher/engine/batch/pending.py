@@ -89,12 +89,16 @@ class PendingRequests:
 
     def pop_all(self) -> list[Request]:
         """Remove and return all pending requests, to go into another batch."""
-        requests = list(self._requests.values())
-        for custom_id in self._requests:
+        return self.pop(lambda request: True)
+
+    def pop(self, is_wanted: Callable[[Request], bool]) -> list[Request]:
+        """Remove and return those pending requests, to go elsewhere."""
+        popped = {custom_id: request for custom_id, request in self._requests.items() if is_wanted(request)}
+        for custom_id in popped:
+            del self._requests[custom_id]
             self._log.line_dropped(custom_id)
-        self._requests.clear()
         self._check_abandonment()
-        return requests
+        return list(popped.values())
 
     def pop_resubmitted_count(self) -> int:
         """How many requests were resubmitted since the last call."""

@@ -8,6 +8,7 @@ from ...upstream.failures import UpstreamError
 from ...upstream.patience import REFUSED_SECONDS, Patience
 from .. import outcomes
 from .agreement import AGREEING_READINGS, AGREEMENT_SECONDS, agrees, lacks_results
+from .cutoff import Cutoff
 from .pending import PendingRequests
 from .requeue import Requeue
 from .results import ResultReader
@@ -31,6 +32,7 @@ class Reading:
         watch: Watch,
         requeue: Requeue,
         source: Source,
+        cutoff: Cutoff,
         *,
         resubmits_missing: bool,
     ) -> None:
@@ -40,6 +42,7 @@ class Reading:
         self._watch = watch
         self._requeue = requeue
         self._source = source
+        self._cutoff = cutoff
         self._resubmits_missing = resubmits_missing
 
     async def run(self) -> UpstreamError | None:
@@ -72,7 +75,9 @@ class Reading:
         for custom_id, line in self._reader.unreadable.items():
             self._pending.fail(custom_id, outcomes.unreadable_error_for(line), state.id)
         may_resend = self._resubmits_missing or not self._lacks_results()
-        if may_resend and self._resends_unanswered():
+        if may_resend and self._cutoff.was_reached:
+            self._requeue.send_on("their batch could not end in time")
+        elif may_resend and self._resends_unanswered():
             self._requeue.resend(f"their batch had ended as {state.status} without them")
         elif state.status == "failed" and outcomes.is_throttled(state):
             error_for = outcomes.ended_error_for(state)
@@ -89,4 +94,6 @@ class Reading:
     def _resends_unanswered(self) -> bool:
         assert self._upstream.first_state is not None
         assert self._upstream.state is not None
-        return self._source.resends_unanswered(self._upstream.first_state, self._upstream.state)
+        return self._cutoff.was_reached or self._source.resends_unanswered(
+            self._upstream.first_state, self._upstream.state
+        )

@@ -7,6 +7,8 @@ from collections.abc import Hashable
 
 from ...upstream.batch_state import Problem
 from ..bisection import Bisection
+from ..lane import Overrun
+from ..lanes.lanes import Lanes
 from ..queue.queue import RequestQueue
 from ..request import ErrorFor
 from .pending import PendingRequests
@@ -23,8 +25,11 @@ class Requeue:
         lines: the custom_ids, in the order of the input file.
     """
 
-    def __init__(self, pending: PendingRequests, upstream: UpstreamBatch, queue: RequestQueue, key: Hashable) -> None:
+    def __init__(
+        self, pending: PendingRequests, upstream: UpstreamBatch, queue: RequestQueue, lanes: Lanes, key: Hashable
+    ) -> None:
         self.lines: list[str] = []
+        self._lanes = lanes
         self._pending = pending
         self._upstream = upstream
         self._queue = queue
@@ -36,6 +41,20 @@ class Requeue:
         if requests:
             self._queue.put_back(requests, self._key)
             self._upstream.emit_resubmitted(len(requests), reason)
+
+    def send_on(self, reason: str) -> None:
+        """Send all pending requests to the next lane, since they were not executed; the patient ones into a new batch.
+        Does not count as a retry."""
+        requests = self._pending.pop_all()
+        patient = self._lanes.send_on(requests, self._key, batch_id=self._upstream.batch_id, reason=reason)
+        if patient:
+            self._upstream.emit_resubmitted(patient, "the deadline of others in their batch was near")
+
+    def pay_twice(self) -> None:
+        """Send those to the next lane whose callers would rather pay twice than miss their deadline."""
+        requests = self._pending.pop(lambda request: request.terms.overrun is Overrun.PAY_TWICE)
+        reason = "it cannot be known in time whether they were executed"
+        self._lanes.send_on(requests, self._key, batch_id=self._upstream.batch_id, reason=reason, paid_twice=True)
 
     def throttle(self, retry_after: float, reason: str, error_for: ErrorFor) -> None:
         """Return all pending requests to the queue until the upstream has capacity. Does not count as a retry.

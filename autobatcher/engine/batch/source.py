@@ -18,11 +18,11 @@ long ago."""
 class NewBatch:
     """A batch of requests that gathered in a window."""
 
-    record: None = None
+    completion_window: str
 
     def deadline_seconds(self, settings: Settings) -> float:
         """How long the batch may take from now on, in seconds."""
-        return settings.batch_deadline_seconds
+        return settings.deadline_seconds_of(self.completion_window)
 
     def resends_unanswered(self, first: BatchState, last: BatchState) -> bool:
         """Whether requests without a result line go into a new batch instead of failing."""
@@ -56,9 +56,14 @@ class EarlierBatch:
         left before the upload."""
         return [custom_id_of(self.record.idempotency_key, number) for number in range(self.record.request_count)]
 
+    @property
+    def completion_window(self) -> str:
+        """The window that the batch was created with."""
+        return self.record.completion_window
+
     def deadline_seconds(self, settings: Settings) -> float:
         """How long the batch may take from now on, in seconds: what is left of its time."""
-        left = settings.batch_deadline_seconds - max(0.0, self.age_seconds)
+        left = settings.deadline_seconds_of(self.completion_window) - max(0.0, self.age_seconds)
         return max(left, settings.deadline_slack_seconds, MIN_TIME_LEFT_SECONDS)
 
     def resends_unanswered(self, first: BatchState, last: BatchState) -> bool:

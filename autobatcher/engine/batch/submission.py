@@ -9,6 +9,7 @@ from ...upstream.failures import UpstreamError
 from .. import outcomes
 from ..recovery.batch_log import BatchLog
 from .abandonment import Abandonment
+from .cutoff import Cutoff
 from .engine import Engine
 from .pending import PendingRequests
 from .requeue import Requeue
@@ -28,6 +29,7 @@ class Submission:
         log: BatchLog,
         requeue: Requeue,
         abandonment: Abandonment,
+        cutoff: Cutoff,
         *,
         account: Account,
         engine: Engine,
@@ -37,6 +39,7 @@ class Submission:
         self._log = log
         self._requeue = requeue
         self._abandonment = abandonment
+        self._cutoff = cutoff
         self._account = account
         self._engine = engine
 
@@ -49,10 +52,14 @@ class Submission:
         Cancelled: see `BatchAPI.upload` and `BatchAPI.create`; `upstream.phase` says what may exist.
         """
         try:
-            if not await self._upload():
-                return False
-            moment = self._engine.queue.reserve_creation(self._account)
-            if await self._abandonment.happens_within(moment - anyio.current_time()):
+            with self._cutoff.while_submitting() as scope:
+                if not await self._upload():
+                    return False
+                moment = self._engine.queue.reserve_creation(self._account)
+                if await self._abandonment.happens_within(moment - anyio.current_time()):
+                    return False
+            if scope.cancelled_caught:
+                self._requeue.send_on("their batch could not be created in time")
                 return False
             return await self._upstream.create(self._is_wanted, self._log.creating)
         except UpstreamError as error:

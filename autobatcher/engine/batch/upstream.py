@@ -35,6 +35,7 @@ class UpstreamBatch:
 
     Args:
         idempotency_key: identifies the batch upstream, and is part of the file's name.
+        completion_window: None for that of the settings.
 
     Attributes:
         phase: how far the batch is.
@@ -43,7 +44,15 @@ class UpstreamBatch:
     """
 
     def __init__(
-        self, account: Account, endpoint: str, idempotency_key: str, *, api: BatchAPI, settings: Settings, emit: Emit
+        self,
+        account: Account,
+        endpoint: str,
+        idempotency_key: str,
+        *,
+        api: BatchAPI,
+        settings: Settings,
+        emit: Emit,
+        completion_window: str | None = None,
     ) -> None:
         self.idempotency_key: str = idempotency_key
         self.phase: Phase = Phase.QUEUED
@@ -53,6 +62,7 @@ class UpstreamBatch:
         self._endpoint = endpoint
         self._api = api
         self._settings = settings
+        self._completion_window = completion_window or settings.completion_window
         self._emit = emit
         self._file_name = f"autobatcher-{idempotency_key}.jsonl"
         self._file_id: str | None = None
@@ -170,7 +180,7 @@ class UpstreamBatch:
                 self._account,
                 input_file_id=file_id,
                 endpoint=self._account.provider.line_url(self._endpoint),
-                completion_window=self._settings.completion_window,
+                completion_window=self._completion_window,
                 metadata=self._settings.batch_metadata,
                 idempotency_key=self.idempotency_key,
                 is_wanted=is_wanted,
@@ -300,7 +310,7 @@ class UpstreamBatch:
             "endpoint": self._endpoint,
             "request_count": self._request_count,
             "models": self._models,
-            "completion_window": self._settings.completion_window,
+            "completion_window": self._completion_window,
             "metadata": dict(self._settings.batch_metadata),
         }
 

@@ -13,7 +13,7 @@ from ..request import ErrorFor, Request
 from ..settings import Settings
 from ..shares import Shares
 from .rate_limiter import RateLimiter
-from .windows import Windows
+from .windows import ThrottledRequests, Window, Windows
 
 
 class RequestQueue:
@@ -44,6 +44,10 @@ class RequestQueue:
             raise
         if needs_wake:
             self._wake_engine()
+
+    def holds(self, request: Request) -> bool:
+        """Whether `request` waits here."""
+        return isinstance(request.holder, Window | ThrottledRequests)
 
     def due(self, active: Shares) -> list[list[Request]]:
         """Remove the requests of every window that is full or whose time is up, one list per batch. Each takes a place

@@ -9,14 +9,21 @@ from collections.abc import Callable, Hashable, Iterable, Iterator
 from ...upstream.account import Account
 from ..request import ErrorFor, Request
 from ..shares import Shares
+from ..terms import ANYWHERE, Placement
 from .backoff import Backoff
 
 
-def travel_key(account: Account, endpoint: str, model: str) -> Hashable:
-    """Requests with equal keys may share a batch: one account, and one endpoint and model unless its provider mixes
-    them."""
+def travel_key(account: Account, endpoint: str, model: str, placement: Placement = ANYWHERE) -> Hashable:
+    """Requests with equal keys may share a batch: one account, one class of deadlines, and one endpoint and model
+    unless its provider mixes them."""
     provider = account.provider
-    return (account, None if provider.mixes_endpoints else endpoint, None if provider.mixes_models else model)
+    kind = (None if provider.mixes_endpoints else endpoint, None if provider.mixes_models else model)
+    return (account, *kind, placement.kind)
+
+
+def key_of(request: Request) -> Hashable:
+    """The `travel_key` of a request."""
+    return travel_key(request.account, request.endpoint, request.model, request.placement)
 
 
 class Window:
@@ -133,7 +140,7 @@ class Windows:
         Args:
             clock: called only for the first request of a window.
         """
-        key = travel_key(request.account, request.endpoint, request.model)
+        key = key_of(request)
         window = self._open.get(key)
         if window is not None and not window.fits(request):
             self._close(key)
@@ -143,10 +150,13 @@ class Windows:
             window = self._open[key] = self._new_window(request, math.inf)
         if is_first:
             window.closes_at = clock() + self._window_seconds
+        is_hurried = request.placement.leave_by < window.closes_at
+        if is_hurried:
+            window.closes_at = request.placement.leave_by
         window.add(request)
         if window.is_full:
             self._close(key)
-        return is_first or window.is_full
+        return is_first or is_hurried or window.is_full
 
     def put_back(self, requests: list[Request], key: Hashable) -> None:
         """Requeue the requests of a failed batch in front of all others, in a closed window."""

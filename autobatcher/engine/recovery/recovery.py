@@ -3,9 +3,11 @@ running batch, or gets the stored answer."""
 
 from __future__ import annotations
 
+import os
+import uuid
 from collections import defaultdict
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from anyio.lowlevel import checkpoint
 
@@ -16,7 +18,8 @@ from .. import outcomes
 from ..emitter import Emit
 from ..journal import BatchRecord, SessionEnding, UnclaimedLine
 from ..journal.identity import digest_of, fingerprint, without_credentials
-from ..journal.records import StoredAnswer, custom_id_of, number_of
+from ..journal.records import Stage, StoredAnswer, custom_id_of, number_of
+from ..lane import Lane
 from ..request import Answer, ErrorFor, Request
 from ..settings import Settings
 from .batch_log import BatchLog, JournalBatchLog
@@ -38,6 +41,15 @@ MAX_ACCOUNTS = 1_000
 
 MAX_RECORDS = 10_000
 """Maximum number of remembered batches that were read here, if the journal stores no answers."""
+
+
+def open_journal(path: str | os.PathLike[str], settings: Settings, **options: Any) -> Journal:
+    """`Journal.of`. Raises `JournalError`, also if this Python has no sqlite3."""
+    try:
+        from ..journal.journal import Journal
+    except ImportError as error:
+        raise JournalError("A journal needs sqlite3, which this Python was built without.") from error
+    return Journal.of(path, settings, **options)
 
 
 class AttachableBatch(Protocol):
@@ -198,7 +210,15 @@ class Recovery:
 
     # ---- batches ----
 
-    def new_log(self, idempotency_key: str, first: Request) -> JournalBatchLog:
+    def new_lane_log(self, request: Request, lane: Lane) -> JournalBatchLog:
+        """Make the log of a call on another lane."""
+        idempotency_key = uuid.uuid4().hex
+        request.custom_id = custom_id_of(idempotency_key, 0)
+        return self.new_log(idempotency_key, request, stage="calling", window=lane.value)
+
+    def new_log(
+        self, idempotency_key: str, first: Request, *, stage: Stage = "intended", window: str | None = None
+    ) -> JournalBatchLog:
         """Make the log of a new batch of requests like `first`."""
         if (too_old := self._journal.sweep()) is not None:
             self._unclaimed_lines.forget_old(*too_old)
@@ -209,10 +229,11 @@ class Recovery:
             base_url=without_credentials(account.base_url),
             provider=account.provider.name,
             endpoint=first.endpoint,
-            completion_window=self._settings.completion_window,
+            completion_window=window or first.placement.completion_window or self._settings.completion_window,
             models=[],
             metadata=dict(self._settings.batch_metadata),
             request_count=0,
+            stage=stage,
         )
         return JournalBatchLog(self._journal, self._unclaimed_lines, record, (), self.give_back)
 

@@ -1,0 +1,99 @@
+"""What happens to a batch that will not end before its callers' deadlines.
+
+It is cancelled, watched until it has ended, and read. Then lines that were certainly not executed go to the next lane,
+or into a new batch. So nothing is paid for twice, and answers that are there already are used.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import anyio
+
+from ..lane import Overrun
+from ..recovery.batch_log import BatchLog
+from ..request import Request
+from .cancellation import Cancellation
+from .engine import Engine
+from .pending import PendingRequests
+from .requeue import Requeue
+from .watch import Watch
+
+
+class Cutoff:
+    """Watches one batch until it ends, or until it must be cut off.
+
+    Attributes:
+        was_reached: whether the batch was cut off.
+    """
+
+    def __init__(
+        self,
+        pending: PendingRequests,
+        watch: Watch,
+        requeue: Requeue,
+        cancellation: Cancellation,
+        log: BatchLog,
+        engine: Engine,
+    ) -> None:
+        self.was_reached: bool = False
+        self._pending = pending
+        self._watch = watch
+        self._requeue = requeue
+        self._cancellation = cancellation
+        self._log = log
+        self._engine = engine
+        self._began_at = 0.0
+        self._scope: anyio.CancelScope | None = None  # while the batch is watched
+
+    async def watch_until_ended(self, *, begins_at_once: bool) -> bool:
+        """Watch the batch until it has ended by itself or by its cutoff; False if it is abandoned.
+
+        Raises:
+            UpstreamError: if polls, or the cancellation, are refused for good.
+        """
+        self._began_at = self._began_at or anyio.current_time()
+        while (moment := self._moment()) > anyio.current_time():
+            with anyio.CancelScope(deadline=moment) as self._scope:
+                return await self._watch.until_ended(begins_at_once=begins_at_once)
+            begins_at_once = False
+        self.was_reached = True
+        return await self._until_stopped()
+
+    @contextmanager
+    def while_submitting(self) -> Iterator[anyio.CancelScope]:
+        """Cut the upload off when it is too late for a batch: nothing was executed yet."""
+        self._began_at = anyio.current_time()
+        with anyio.CancelScope(deadline=self._moment()) as scope:
+            yield scope
+
+    def hurry(self) -> None:
+        """A request was attached, whose deadline may come before all others."""
+        if self._scope is not None:
+            self._scope.deadline = min(self._scope.deadline, self._moment())
+
+    async def _until_stopped(self) -> bool:
+        """Cancel the batch, and watch until it has ended.
+
+        If that takes longer than the callers can wait, those who would rather pay twice do not wait for it.
+        """
+        payers = [request for request in self._requests() if request.terms.overrun is Overrun.PAY_TWICE]
+        with anyio.CancelScope(deadline=self._engine.lanes.latest_start(payers)):
+            return await self._stop()
+        self._requeue.pay_twice()
+        return await self._stop()
+
+    async def _stop(self) -> bool:
+        self._log.cancelling()
+        await self._cancellation.request()
+        return await self._watch.until_ended(begins_at_once=True)
+
+    def _moment(self) -> float:
+        requests = self._requests()
+        return self._engine.lanes.cutoff_of(requests, self._began_at) if requests else math.inf
+
+    def _requests(self) -> list[Request]:
+        """Those that have a deadline."""
+        return [request for _, request in self._pending.requests() if request.terms.deadline is not None]

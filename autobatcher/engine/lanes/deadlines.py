@@ -1,0 +1,42 @@
+"""The moments at which requests must be looked at: they leave the queue, or their deadline has passed. No clock."""
+
+from __future__ import annotations
+
+import heapq
+from itertools import count
+
+from ..request import Request
+
+
+class Deadlines:
+    """A heap of moments. Requests that were settled meanwhile are forgotten, at the latest when the heap has doubled."""
+
+    def __init__(self) -> None:
+        self._heap: list[tuple[float, int, Request]] = []
+        self._numbers = count()
+        self._most = 1_000
+
+    def add(self, moment: float, request: Request) -> bool:
+        """Remember to look at `request` at `moment`. Returns whether that is the next moment of all."""
+        if len(self._heap) >= self._most:
+            self._forget_settled()
+        heapq.heappush(self._heap, (moment, next(self._numbers), request))
+        return self._heap[0][2] is request
+
+    def next(self) -> float:
+        """The next moment; infinite if there is none."""
+        return self._heap[0][0] if self._heap else float("inf")
+
+    def due(self, now: float) -> list[Request]:
+        """Remove and return the requests whose moment has come, without those that are settled."""
+        found: list[Request] = []
+        while self._heap and self._heap[0][0] <= now:
+            request = heapq.heappop(self._heap)[2]
+            if not request.is_settled:
+                found.append(request)
+        return found
+
+    def _forget_settled(self) -> None:
+        self._heap = [entry for entry in self._heap if not entry[2].is_settled]
+        heapq.heapify(self._heap)
+        self._most = max(1_000, 2 * len(self._heap))

@@ -1,0 +1,71 @@
+"""Requests on the flex and real-time lanes, each in a task of its own."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Awaitable, Callable
+
+import anyio
+from anyio.abc import TaskGroup
+
+from ...errors import BatchError
+from .. import outcomes
+from ..lane import Lane
+from ..request import Answer, ErrorFor, Request
+
+Call = Callable[[Request, Lane], Awaitable[Answer | BatchError]]
+
+
+class LaneCalls:
+    """Runs a call for each request, and settles the requests.
+
+    Args:
+        call: makes one call, and returns its outcome; see `LaneCall`.
+        wake: called when a call is to be started.
+    """
+
+    batch_id: None = None
+
+    def __init__(self, call: Call, wake: Callable[[], None]) -> None:
+        self._call = call
+        self._wake = wake
+        self._new: deque[tuple[Request, Lane]] = deque()
+        self._scopes: dict[Request, anyio.CancelScope] = {}
+
+    def __len__(self) -> int:
+        """How many requests wait here."""
+        return len(self._scopes)
+
+    def add(self, request: Request, lane: Lane) -> None:
+        """Call for `request` on that lane."""
+        request.holder = self
+        self._scopes[request] = anyio.CancelScope()
+        self._new.append((request, lane))
+        self._wake()
+
+    def start(self, nursery: TaskGroup) -> None:
+        """Start a task for each new call."""
+        while self._new:
+            request, lane = self._new.popleft()
+            if request in self._scopes:
+                nursery.start_soon(self._run, request, lane)
+
+    def withdraw(self, request: Request) -> None:
+        """The caller left: its call is cancelled. It may have been billed."""
+        self._scopes.pop(request).cancel()
+
+    def fail_all(self, error_for: ErrorFor) -> None:
+        """Settle each request with an error of its own, and cancel its call."""
+        scopes, self._scopes = self._scopes, {}
+        for request, scope in scopes.items():
+            request.settle(error_for(request, None))
+            scope.cancel()
+
+    async def _run(self, request: Request, lane: Lane) -> None:
+        with self._scopes[request]:
+            try:
+                outcome = await self._call(request, lane)
+            except Exception as defect:  # the caller must not wait for ever
+                outcome = outcomes.defect_error_for(defect)(request, None)
+            if self._scopes.pop(request, None) is not None:
+                request.settle(outcome)

@@ -1,0 +1,251 @@
+"""`Lanes`: decides on which lane each request goes, and takes it to the next one in time."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Callable, Hashable, Sequence
+
+import anyio
+from anyio.abc import TaskGroup
+
+from ... import events
+from ...upstream.realtime_api import RealtimeAPI
+from .. import outcomes
+from ..deadline import deadline_class
+from ..emitter import Emit
+from ..fair_limiter import FairLimiter
+from ..lane import Lane, usable_lanes
+from ..queue.queue import RequestQueue
+from ..recovery.batch_log import BatchLog
+from ..request import ErrorFor, Request
+from ..settings import Settings
+from ..terms import Placement
+from .cutoff import cutoff, lane_cutoff
+from .deadlines import Deadlines
+from .durations import Durations
+from .lane_call import LaneCall
+from .lane_calls import LaneCalls
+from .planner import least_seconds, plan
+from .work import Work
+
+
+class Lanes:
+    """All lanes of one engine.
+
+    Args:
+        queue: the way into batches.
+        wake: called when a lane call is to be started, or a moment comes earlier.
+        log_for: makes the log of a lane call.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        api: RealtimeAPI,
+        queue: RequestQueue,
+        *,
+        emit: Emit,
+        wake: Callable[[], None],
+        log_for: Callable[[Request, Lane], BatchLog],
+    ) -> None:
+        self.durations: Durations = Durations()
+        self._settings = settings
+        self._queue = queue
+        self._emit = emit
+        self._wake = wake
+        self._deadlines = Deadlines()
+        limiter = FairLimiter(settings.lane_concurrency, isolates=settings.isolate_accounts)
+        call = LaneCall(api, limiter, self.durations, leave=self._leave, on_moved=self._moved, log_for=log_for)
+        self._calls = LaneCalls(call.run, wake)
+
+    def __len__(self) -> int:
+        """How many requests wait on the flex and real-time lanes."""
+        return len(self._calls)
+
+    # ---- admission ----
+
+    def check(self, request: Request) -> None:
+        """Refuse a request that no lane can answer in time.
+
+        Raises:
+            DeadlineMissedError: its deadline is in the past, or sooner than the lanes need at best.
+            UnbatchableRequestError: the provider has none of its lanes.
+        """
+        terms = request.terms
+        if terms.deadline is None:
+            return
+        least = least_seconds(terms.lanes, self._work([request]), self.durations, completion_window=self._window)
+        if terms.deadline - anyio.current_time() < least:
+            raise outcomes.hopeless_deadline_error(request, least)
+
+    def place(self, request: Request) -> None:
+        """Send a new request on its way."""
+        terms, now = request.terms, anyio.current_time()
+        if terms.deadline is None and terms.lanes[0] is Lane.BATCH:
+            self._queue.add(request)
+            return
+        seconds_left = None if terms.deadline is None else terms.deadline - now
+        planned = plan(seconds_left, terms.lanes, self._work([request]), self.durations, completion_window=self._window)
+        self.watch(request)
+        if planned.lane is not Lane.BATCH:
+            self._calls.add(request, planned.lane)
+            return
+        leave_by = now + planned.latest_start_seconds
+        request.placement = Placement(planned.completion_window, deadline_class(seconds_left), leave_by)
+        self._queue.add(request)
+
+    def watch(self, request: Request) -> None:
+        """See to the deadline of a request, wherever it waits."""
+        if request.terms.deadline is None:
+            return
+        moments = (self.latest_start([request]), math.inf if request.terms.waits_on else request.terms.deadline)
+        if any([self._deadlines.add(moment, request) for moment in moments if moment < math.inf]):
+            self._wake()
+
+    # ---- on the way ----
+
+    def cutoff_of(self, requests: Sequence[Request], started_at: float) -> float:
+        """When the batch of these requests must be cancelled; infinite if it need not."""
+        first = self._most_hurried(requests)
+        if first is None or first.terms.deadline is None:
+            return math.inf
+        moment = cutoff(
+            first.terms.deadline,
+            self._lanes_after(first, Lane.BATCH),
+            self._work(requests),
+            self.durations,
+            started_at=started_at,
+        )
+        return math.inf if moment is None else moment
+
+    def latest_start(self, requests: Sequence[Request]) -> float:
+        """When these requests must be on the next lane at the latest; infinite if there is none."""
+        first = self._most_hurried(requests)
+        if first is None or first.terms.deadline is None:
+            return math.inf
+        moment = lane_cutoff(
+            first.terms.deadline,
+            self._lanes_after(first, Lane.BATCH),
+            self._work(requests),
+            self.durations,
+            started_at=-math.inf,
+        )
+        return math.inf if moment is None else moment
+
+    def send_on(
+        self,
+        requests: Sequence[Request],
+        key: Hashable,
+        *,
+        reason: str,
+        batch_id: str | None = None,
+        paid_twice: bool = False,
+    ) -> int:
+        """Send requests that a batch did not answer to the next lane, and those that have none into a new batch.
+
+        Returns how many went into a new batch.
+        """
+        patient = [request for request in requests if not self._lanes_after(request, Lane.BATCH)]
+        if patient:
+            self._queue.put_back(patient, key)
+        groups: defaultdict[Lane, list[Request]] = defaultdict(list)
+        for request in requests:
+            if lanes := self._lanes_after(request, Lane.BATCH):
+                groups[lanes[0]].append(request)
+                self._calls.add(request, lanes[0])
+        for lane, group in groups.items():
+            self._tell(group, Lane.BATCH, lane, reason, batch_id=batch_id, paid_twice=paid_twice)
+        return len(patient)
+
+    def look(self) -> None:
+        """Give up requests whose deadline has passed, and take those out of the queue that cannot wait there."""
+        now = anyio.current_time()
+        for request in self._deadlines.due(now):
+            assert request.terms.deadline is not None
+            if request.terms.deadline <= now and not request.terms.waits_on:
+                request.withdraw()
+                request.settle(outcomes.missed_deadline_error(request, request.left_batch_id))
+            elif self._queue.holds(request):
+                assert request.holder is not None
+                request.holder.withdraw(request)
+                self.send_on([request], None, reason="its batch could not start in time")
+
+    def next_moment(self) -> float:
+        """When to `look` next."""
+        return self._deadlines.next()
+
+    def start(self, nursery: TaskGroup) -> None:
+        """Start the tasks of new lane calls."""
+        self._calls.start(nursery)
+
+    def fail_all(self, error_for: ErrorFor) -> None:
+        """Settle each request on the flex and real-time lanes with its own error."""
+        self._calls.fail_all(error_for)
+
+    def batch_took(self, work: Work, window: str, seconds: float, *, is_done: bool) -> None:
+        """Learn from how long a batch took, or how long it had taken when it was cut off."""
+        self.durations.record(work.batch_kind(window), seconds, is_done=is_done)
+
+    # ---- inside ----
+
+    @property
+    def _window(self) -> str | None:
+        return self._settings.explicit_completion_window
+
+    def _work(self, requests: Sequence[Request]) -> Work:
+        first = requests[0]
+        return Work(
+            profile=first.account.provider,
+            endpoint=first.endpoint,
+            model=first.model,
+            lines=len(requests),
+            lane_concurrency=self._settings.lane_concurrency,
+        )
+
+    def _most_hurried(self, requests: Sequence[Request]) -> Request | None:
+        hurried = (request for request in requests if self._lanes_after(request, Lane.BATCH))
+        return min(hurried, key=lambda request: request.terms.deadline or math.inf, default=None)
+
+    def _lanes_after(self, request: Request, lane: Lane) -> tuple[Lane, ...]:
+        """The lanes that a hurried request may take after that one."""
+        lanes = request.terms.lanes
+        if request.terms.deadline is None or lane not in lanes:
+            return ()
+        return usable_lanes(lanes[lanes.index(lane) + 1 :], request.account.provider, request.endpoint)
+
+    def _leave(self, request: Request, lane: Lane) -> tuple[Lane, float] | None:
+        """The next lane after that one, and when the request goes there; None if it stays."""
+        next_lanes = self._lanes_after(request, lane)
+        if not next_lanes or request.terms.deadline is None:
+            return None
+        moment = lane_cutoff(
+            request.terms.deadline, next_lanes, self._work([request]), self.durations, started_at=-math.inf
+        )
+        return None if moment is None else (next_lanes[0], moment)
+
+    def _moved(self, request: Request, from_lane: Lane, to_lane: Lane, reason: str) -> None:
+        self._tell([request], from_lane, to_lane, reason)
+
+    def _tell(
+        self,
+        requests: Sequence[Request],
+        from_lane: Lane,
+        to_lane: Lane,
+        reason: str,
+        *,
+        batch_id: str | None = None,
+        paid_twice: bool = False,
+    ) -> None:
+        self._emit(
+            events.RequestsEscalated,
+            batch_id=batch_id,
+            endpoint=requests[0].endpoint,
+            request_count=len(requests),
+            models=sorted({request.model for request in requests}),
+            metadata=dict(self._settings.batch_metadata),
+            from_lane=from_lane.value,
+            to_lane=to_lane.value,
+            reason=reason,
+            paid_twice=paid_twice,
+        )
