@@ -19,6 +19,7 @@ from .azure import check_deployment, without_deployment
 from .batchable import base_url_of
 from .call import CREDENTIAL_HEADERS, SDK_MAX_RETRIES, Call, is_ignored_header
 from .connections import connections_of
+from .deadlines import DEADLINE_HEADER, deadline_of_call
 from .header_kinds import HeaderKinds
 from .http_parts import HttpParts, error_parts, library_of
 from .sdk import check_http_client, checked_profile
@@ -126,8 +127,12 @@ class BatchTransport(TransportToBatches, httpx.AsyncBaseTransport):
             headers=tuple(credentials.items()),
             query=tuple(request.url.params.multi_items()),
         )
+        deadline = deadline_of_call(kept)
+        kept.pop(DEADLINE_HEADER, None)
         account = self._kinds.account_with(account, kept)
-        return Call(account, wait_seconds=self._max_wait_seconds, max_retries=self._max_retries)
+        return Call(
+            account, wait_seconds=self._max_wait_seconds, max_retries=self._max_retries, deadline=deadline
+        )
 
 
 def _base_url_of(request: Any) -> str:

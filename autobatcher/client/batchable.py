@@ -64,7 +64,14 @@ def check_content_type(endpoint: str, content_type: str) -> None:
         )
 
 
-def batch_request(account: Account, endpoint: str, body: bytes, *, max_retries: int = SDK_MAX_RETRIES) -> Request:
+def batch_request(
+    account: Account,
+    endpoint: str,
+    body: bytes,
+    *,
+    max_retries: int = SDK_MAX_RETRIES,
+    deadline: float | None = None,
+) -> Request:
     """Make the engine's request of a call's body. Only the fields that decide about batching are parsed.
 
     Raises:
@@ -80,6 +87,7 @@ def batch_request(account: Account, endpoint: str, body: bytes, *, max_retries: 
         model=fields.model,
         embedding_inputs=_input_count(fields.input) if endpoint == "/v1/embeddings" else 0,
         max_retries=max_retries,
+        deadline=deadline,
     )
 
 

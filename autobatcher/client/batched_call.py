@@ -48,7 +48,7 @@ async def _answer(host: Host, call: Call, endpoint: str, body: bytes) -> Answer:
         raise call.outcome
     if call.outcome is not None:
         return call.outcome
-    request = batch_request(call.account, endpoint, body, max_retries=call.max_retries)
+    request = batch_request(call.account, endpoint, body, max_retries=call.max_retries, deadline=call.deadline)
     return await answered(host, request, call.wait_seconds)
 
 

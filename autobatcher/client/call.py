@@ -27,6 +27,7 @@ class Call:
         bearer: the client's current key; None if it has none.
         wait_seconds: how long the caller waits for the answer; None for no limit.
         max_retries: how many more batches it may travel in after a retryable error.
+        deadline: by when the caller needs the answer, on the event loop's clock; None for what the settings say.
         outcome: the known outcome, which the transport returns at once; None for a call that is yet to be batched.
     """
 
@@ -34,6 +35,7 @@ class Call:
     bearer: str | None = None
     wait_seconds: float | None = None
     max_retries: int = SDK_MAX_RETRIES
+    deadline: float | None = None
     outcome: Answer | BatchError | None = None
 
 

@@ -25,6 +25,7 @@ from pydantic import ValidationError
 from ..engine.request import Answer, Request
 from ..errors import BatchError
 from .call import ANSWERED, Call
+from .deadlines import deadline_of_call
 from .sdk_internals import add_request_id, can_be_skipped
 
 ENDPOINT = "/v1/chat/completions"
@@ -52,7 +53,12 @@ class FastPath:
             return None
         call: Call = self._client._call()
         request = Request(
-            account=call.account, endpoint=ENDPOINT, body=body, model=arguments["model"], max_retries=call.max_retries
+            account=call.account,
+            endpoint=ENDPOINT,
+            body=body,
+            model=arguments["model"],
+            max_retries=call.max_retries,
+            deadline=deadline_of_call(),
         )
         try:
             self._client._engine.host.submit_nowait(request)

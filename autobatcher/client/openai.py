@@ -29,6 +29,7 @@ from .batchable import batch_request
 from .block import owning_block, shared_block
 from .call import ANSWERED
 from .connections import connections_of
+from .deadlines import DEADLINE_HEADER, deadline_of_call
 from .sdk import (
     CALL_EXTENSION,
     AnyAsyncClient,
@@ -182,7 +183,7 @@ class BatchOpenAI(CopiesShareTheEngine, AsyncRequestHook, AsyncContextManagerMix
             endpoint, body: as for `answer`.
             api_key: the key that pays; None for the client's own. Requests with different keys never share a batch.
             headers: sent with the upstream calls of the batch, names in lower case. Requests with different headers
-                never share a batch.
+                never share a batch. `x-autobatcher-deadline` is the deadline of this request, and not sent.
 
         Raises:
             anyio.WouldBlock: if `max_queued_bytes` are queued already.
@@ -197,8 +198,10 @@ class BatchOpenAI(CopiesShareTheEngine, AsyncRequestHook, AsyncContextManagerMix
     ) -> Request:
         call = self._call()
         account = call.account if api_key is None else with_key(call.account, api_key)
-        account = self._engine.kinds.account_with(account, headers or {})
-        return batch_request(account, endpoint, body, max_retries=call.max_retries)
+        kept = {name: value for name, value in (headers or {}).items() if name != DEADLINE_HEADER}
+        account = self._engine.kinds.account_with(account, kept)
+        deadline = deadline_of_call(headers)
+        return batch_request(account, endpoint, body, max_retries=call.max_retries, deadline=deadline)
 
     @property
     def unbatched(self) -> openai.AsyncOpenAI:

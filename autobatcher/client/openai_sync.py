@@ -26,6 +26,7 @@ from .batchable import batch_request
 from .batched_call import batched
 from .call import Call
 from .connections import GivenSyncConnections, SyncConnections, connections_of, sync_connections_of
+from .deadlines import deadline_of_call
 from .engine_thread import EngineThread, dropped
 from .header_kinds import HeaderKinds
 from .http_parts import HttpParts, library_of
@@ -116,7 +117,9 @@ class BatchOpenAISync(CopiesShareTheEngine, RequestHook, openai.OpenAI):
     def answer(self, endpoint: str, body: bytes) -> Answer:
         """Batch one JSON body and return the answer as bytes; see `BatchOpenAI.answer`."""
         call = self._call()
-        request = batch_request(call.account, endpoint, body, max_retries=call.max_retries)
+        request = batch_request(
+            call.account, endpoint, body, max_retries=call.max_retries, deadline=deadline_of_call()
+        )
         self._engine.connections.enter()
         return self._engine.thread.call(lambda host: host.submit(request))
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import parse_qsl
@@ -16,6 +17,7 @@ from ..upstream.provider_file import names_file, read_profile
 from ..upstream.providers import ProviderProfile, profile_for, profile_named
 from .azure import is_deployment, without_deployment
 from .call import CREDENTIAL_HEADERS, Call, is_ignored_header, refuse_query_of_one_call, wait_seconds
+from .deadlines import DEADLINE_HEADER, deadline_block, deadline_of_call
 from .header_kinds import HeaderKinds
 from .sdk_internals import copy_with, custom_headers, is_http_client_of, private_options
 
@@ -29,7 +31,8 @@ def with_request_options(call: Call, request: Any, kinds: HeaderKinds, *, ignore
     """Apply the options of one request of an SDK client to the client's `call`.
 
     Raises:
-        UnbatchableRequestError: if the request has its own query, or too many sets of headers wait.
+        UnbatchableRequestError: if the request has its own query or a header that is no deadline, or if too many sets
+            of headers wait.
     """
     account = call.account
     given = {
@@ -38,6 +41,8 @@ def with_request_options(call: Call, request: Any, kinds: HeaderKinds, *, ignore
         if not is_ignored_header(name) and not _is_of(call, name, value)
     }
     credentials = {name: given.pop(name) for name in CREDENTIAL_HEADERS if name in given}
+    deadline = deadline_of_call(given)
+    given.pop(DEADLINE_HEADER, None)
     query = request.url.params.multi_items() if request.url.query else ()
     refuse_query_of_one_call(name for name, value in query if (name, value) not in account.query)
     if credentials:
@@ -45,7 +50,7 @@ def with_request_options(call: Call, request: Any, kinds: HeaderKinds, *, ignore
         account = replace(account, headers=tuple(headers.items()))
     account = kinds.account_with(account, given)
     timeout = {} if ignore_timeouts else request.extensions.get("timeout", {})
-    return replace(call, account=account, wait_seconds=wait_seconds(timeout, _SDK_TIMEOUT))
+    return replace(call, account=account, wait_seconds=wait_seconds(timeout, _SDK_TIMEOUT), deadline=deadline)
 
 
 def _is_of(call: Call, name: str, value: str) -> bool:
@@ -92,6 +97,22 @@ class CopiesShareTheEngine:
             return type(self)(**{"http_client": self._engine.http_client, **changed_options(self, changes)}, **shared)
 
         with_options = copy
+
+    @contextmanager
+    def deadline(self, value: float | str) -> Iterator[None]:
+        """Calls in this block need their answers by then; of nested blocks the earliest deadline counts.
+
+            with client.deadline("15m"):
+                answer = await client.chat.completions.create(...)
+
+        Args:
+            value: seconds from now, a duration such as "15m", or an ISO 8601 instant such as "2026-11-26T18:00:00Z".
+
+        Raises:
+            TypeError, ValueError: for anything else, and for a deadline that is not in the future.
+        """
+        with deadline_block(value):
+            yield
 
     @property
     def _own_key(self) -> Any:

@@ -59,9 +59,10 @@ class Request:
         model: the body's model. Some providers do not mix models in one batch.
         embedding_inputs: the number of inputs of an embeddings call; 0 for other calls.
         max_retries: how many more batches the request may go into after retryable errors.
-        terms: by when its caller needs the answer, and what it may cost.
+        deadline: by when its caller needs the answer, on the event loop's clock; None for what the settings say.
 
     Attributes:
+        terms: by when its caller needs the answer, and what it may cost; set when it is submitted.
         placement: how it goes into a batch, if its terms say more than that it may.
         size: an upper bound of the size of its line in an input file, in bytes.
         left_batch_id: the batch that the request was in when its caller left.
@@ -103,7 +104,7 @@ class Request:
         model: str,
         embedding_inputs: int = 0,
         max_retries: int = 0,
-        terms: Terms = ORDINARY,
+        deadline: float | None = None,
     ) -> None:
         self.account: Account = account
         self.endpoint: str = endpoint
@@ -112,7 +113,7 @@ class Request:
         self.model: str = model
         self.embedding_inputs: int = embedding_inputs
         self.retries_left: int = max_retries
-        self.terms: Terms = terms
+        self.terms: Terms = ORDINARY if deadline is None else ORDINARY._replace(deadline=deadline)
         self.placement: Placement = ANYWHERE
         self.custom_id: str = ""
         self.holder: Holder | None = None

@@ -15,12 +15,12 @@ from .. import outcomes
 from ..deadline import deadline_class
 from ..emitter import Emit
 from ..fair_limiter import FairLimiter
-from ..lane import Lane, usable_lanes
+from ..lane import Lane, Overrun, lanes_of, usable_lanes
 from ..queue.queue import RequestQueue
 from ..recovery.batch_log import BatchLog
 from ..request import ErrorFor, Request
 from ..settings import Settings
-from ..terms import Placement
+from ..terms import ORDINARY, Placement, Terms
 from .cutoff import cutoff, lane_cutoff
 from .deadlines import Deadlines
 from .durations import Durations
@@ -66,13 +66,13 @@ class Lanes:
     # ---- admission ----
 
     def check(self, request: Request) -> None:
-        """Refuse a request that no lane can answer in time.
+        """Set the terms of a request, and refuse it if no lane can answer it in time.
 
         Raises:
             DeadlineMissedError: its deadline is in the past, or sooner than the lanes need at best.
             UnbatchableRequestError: the provider has none of its lanes.
         """
-        terms = request.terms
+        terms = request.terms = self._terms(request.terms.deadline)
         if terms.deadline is None:
             return
         least = least_seconds(terms.lanes, self._work([request]), self.durations, completion_window=self._window)
@@ -188,6 +188,19 @@ class Lanes:
         self.durations.record(work.batch_kind(window), seconds, is_done=is_done)
 
     # ---- inside ----
+
+    def _terms(self, deadline: float | None) -> Terms:
+        settings = self._settings
+        if settings.deadline is not None:
+            deadline = min(deadline or math.inf, anyio.current_time() + settings.deadline)
+        if deadline is None and settings.lanes is None:
+            return ORDINARY
+        return Terms(
+            lanes_of(settings.lanes, has_deadline=deadline is not None),
+            deadline,
+            Overrun(settings.on_overrun),
+            waits_on=settings.on_missed == "wait",
+        )
 
     @property
     def _window(self) -> str | None:
