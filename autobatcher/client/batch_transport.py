@@ -130,9 +130,7 @@ class BatchTransport(TransportToBatches, httpx.AsyncBaseTransport):
         deadline = deadline_of_call(kept)
         kept.pop(DEADLINE_HEADER, None)
         account = self._kinds.account_with(account, kept)
-        return Call(
-            account, wait_seconds=self._max_wait_seconds, max_retries=self._max_retries, deadline=deadline
-        )
+        return Call(account, wait_seconds=self._max_wait_seconds, max_retries=self._max_retries, deadline=deadline)
 
 
 def _base_url_of(request: Any) -> str:

@@ -117,9 +117,7 @@ class BatchOpenAISync(CopiesShareTheEngine, RequestHook, openai.OpenAI):
     def answer(self, endpoint: str, body: bytes) -> Answer:
         """Batch one JSON body and return the answer as bytes; see `BatchOpenAI.answer`."""
         call = self._call()
-        request = batch_request(
-            call.account, endpoint, body, max_retries=call.max_retries, deadline=deadline_of_call()
-        )
+        request = batch_request(call.account, endpoint, body, max_retries=call.max_retries, deadline=deadline_of_call())
         self._engine.connections.enter()
         return self._engine.thread.call(lambda host: host.submit(request))
 

@@ -30,6 +30,9 @@ _NEVER_SENT = {
 """Exceptions of the HTTP libraries after which no other try helps, and what to do. Their texts may quote a header, so
 they are not shown."""
 
+_NOT_CONNECTED = frozenset({"ConnectError", "ConnectTimeout", "PoolTimeout", "ProxyError"})
+"""Exceptions of the HTTP libraries before which nothing was sent."""
+
 _NETWORK_MODULES = ("httpx", "httpx2", "httpcore", "httpcore2")
 
 
@@ -40,6 +43,7 @@ class UpstreamError(Exception):
         status_code: the response's status; None if there was no complete response.
         body: the response's body; b"" if there was none.
         retry_after: how long the upstream asks us to wait, in seconds; None if it does not say.
+        may_have_arrived: whether the upstream may have got the call, although there was no response.
         summary: the message without the server's own words, which may quote what we sent. For events and logs.
     """
 
@@ -53,6 +57,7 @@ class UpstreamError(Exception):
         retry_after: float | None = None,
         is_permanent: bool = False,
         may_have_been_sent: bool = False,
+        was_sent: bool = False,
     ) -> None:
         super().__init__(message)
         self.summary: str = summary or message
@@ -61,6 +66,7 @@ class UpstreamError(Exception):
         self.retry_after = retry_after
         self._is_permanent = is_permanent
         self._may_have_been_sent = may_have_been_sent
+        self.may_have_arrived: bool = may_have_been_sent or was_sent
 
     @property
     def is_retryable(self) -> bool:
@@ -119,7 +125,7 @@ def transport_error(operation: str, error: Exception, *, is_client_closed: bool 
     if _is_of_the_network(error):
         # The text of these is the system's or the proxy's, not ours.
         reason = f" ({error})" if name in ("ConnectError", "ProxyError") and str(error) else ""
-        return UpstreamError(f"{operation}: {name}{reason}")
+        return UpstreamError(f"{operation}: {name}{reason}", was_sent=name not in _NOT_CONNECTED)
     return UpstreamError(
         f"{operation}: http_client raised {name}{_place_of(error)}", is_permanent=True, may_have_been_sent=True
     )

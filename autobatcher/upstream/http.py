@@ -94,11 +94,14 @@ class UpstreamHTTP:
         *,
         params: Mapping[str, str] | None = None,
         silence_seconds: float = CALL_SECONDS,
+        content_type: str | None = None,
         **options: Any,
     ) -> AsyncGenerator[OpenResponse]:
         """A 2xx answer, open for reading. Whatever the HTTP client raises becomes an `UpstreamError`."""
         failures = partial(_typed_failures, f"{method} {path}", self._http)
         headers = {"accept": "application/json, */*", **await account.request_headers()}
+        if content_type is not None:
+            headers["content-type"] = content_type
         with failures():
             request = self._http.build_request(
                 method,

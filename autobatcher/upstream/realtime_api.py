@@ -11,7 +11,7 @@ from .failures import UpstreamError
 from .http import UpstreamHTTP
 
 SILENCE_SECONDS = 900.0
-"""How long a call may be silent. OpenAI advises 15 minutes for flex (platform.openai.com/docs/guides/flex-processing)."""
+"""How long a call may be silent. OpenAI advises 15 minutes for flex (guides/flex-processing, November 2026)."""
 
 
 class RealtimeAnswer(NamedTuple):
@@ -77,5 +77,5 @@ class _Tier(msgspec.Struct):
 def was_executed(error: UpstreamError) -> bool | None:
     """Whether a call that failed was executed and billed: False if certainly not, None if nobody knows."""
     if error.status_code is None:
-        return None if error.may_have_been_sent else False
+        return None if error.may_have_arrived else False
     return None if error.status_code == 504 else False

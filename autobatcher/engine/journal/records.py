@@ -6,7 +6,7 @@ from typing import Literal
 
 import msgspec
 
-Stage = Literal["intended", "creating", "created", "ended"]
+Stage = Literal["calling", "intended", "creating", "created", "ended"]
 """How far a batch is. intended: its input file may be upstream, the batch is not. creating: outcome unknown; look the
 batch up. created: it is upstream and has a batch_id. ended: its readable results are stored, and nothing of ours is
 left upstream."""

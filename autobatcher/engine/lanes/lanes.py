@@ -192,7 +192,7 @@ class Lanes:
     def _terms(self, deadline: float | None) -> Terms:
         settings = self._settings
         if settings.deadline is not None:
-            deadline = min(deadline or math.inf, anyio.current_time() + settings.deadline)
+            deadline = min(deadline or math.inf, anyio.current_time() + float(settings.deadline))
         if deadline is None and settings.lanes is None:
             return ORDINARY
         return Terms(

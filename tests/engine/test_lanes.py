@@ -1,0 +1,57 @@
+"""Deadlines, and the lanes on which they are kept."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import anyio
+import pytest
+
+from autobatcher import DeadlineMissedError
+from tests.harness import ask, open_harness, outcome_of
+
+pytestmark = pytest.mark.full_price
+
+
+async def test_without_a_deadline_all_is_as_before() -> None:
+    async with (
+        open_harness(has_lanes=True, batch_seconds=7_200) as harness,
+        harness.client(lanes=("batch", "realtime")) as client,
+    ):
+        assert await ask(client, "hello") == "hello"
+        assert harness.realtime_calls == 0
+
+
+async def test_a_batch_that_is_too_slow_is_cancelled_and_its_lines_go_on() -> None:
+    async with (
+        open_harness(has_lanes=True, batch_seconds=50_000) as harness,
+        harness.client(deadline="6h", lanes=("batch", "realtime")) as client,
+    ):
+        begun = anyio.current_time()
+        assert await ask(client, "hello") == "hello"
+        assert anyio.current_time() - begun < 6 * 3_600
+        await anyio.sleep(100_000)
+        print(harness.emulator.statistics(), harness.events)
+
+
+async def test_a_hurried_call_joins_no_batch() -> None:
+    async with (
+        open_harness(has_lanes=True, batch_seconds=600) as harness,
+        harness.client(lanes=("batch", "realtime")) as client,
+    ):
+        begun = anyio.current_time()
+        with client.deadline("5m"):
+            assert await ask(client, "hello") == "hello"
+        assert anyio.current_time() - begun < 300
+        assert harness.emulator.statistics().batches_created == 0
+
+
+async def test_a_deadline_that_no_lane_keeps_is_missed_and_said() -> None:
+    async with (
+        open_harness(has_lanes=True, batch_seconds=50_000) as harness,
+        harness.client(deadline="6h", lanes=["batch"]) as client,
+    ):
+        begun = anyio.current_time()
+        outcome = await outcome_of(ask(client, "hello"))
+        assert isinstance(outcome, DeadlineMissedError)
+        assert anyio.current_time() - begun == pytest.approx(6 * 3_600, abs=10)
