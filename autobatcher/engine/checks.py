@@ -87,7 +87,7 @@ def completion_window(value: object) -> str:
     if not isinstance(value, str):
         raise TypeError(f'must be text such as "24h", not {value!r}')
     completion_window_seconds(value)
-    return value
+    return str(value)  # not a subclass, which events could not hold
 
 
 def completion_window_seconds(window: str) -> float:

@@ -255,13 +255,16 @@ class Settings:
     ] = 7 * DAY
 
     def __post_init__(self) -> None:
+        explicit = None if isinstance(self.completion_window, checks.StandardWindow) else self.completion_window
+        object.__setattr__(self, "_explicit_window", explicit)
         for described in descriptions(Settings):
             object.__setattr__(self, described.name, described.checked(getattr(self, described.name)))
 
     @property
     def explicit_completion_window(self) -> str | None:
         """The completion window that the user asked for; None if a deadline may choose one."""
-        return None if isinstance(self.completion_window, checks.StandardWindow) else self.completion_window
+        explicit: str | None = vars(self)["_explicit_window"]
+        return explicit
 
     @property
     def batch_deadline_seconds(self) -> float:
