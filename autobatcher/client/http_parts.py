@@ -10,6 +10,7 @@ import msgspec
 from ..engine.request import Answer
 from ..errors import BatchError, BatchSubmissionError, UnbatchableRequestError
 from ..upstream.account import fits_a_header
+from ..upstream.reasons import well_formed
 from ..upstream.tolerant_json import value_of
 from .streams import CONTENT_TYPE
 
@@ -42,18 +43,21 @@ def answer_parts(answer: Answer) -> HttpParts:
     content = answer.body
     if answer.status_code >= 400:
         headers["x-should-retry"] = "false"  # the engine retries, not the SDK
-        content = _as_json(content)
+        content = _error_object(content)
     return {"status_code": answer.status_code, "headers": headers, "content": content}
 
 
-def _as_json(body: bytes) -> bytes:
-    """The body of a failed line: some upstreams tell a page of a gateway there, as text. An answer is always JSON."""
+def _error_object(body: bytes) -> bytes:
+    """The body of a failed line. Some upstreams tell a gateway's page there, as text; that becomes an error object."""
     try:
-        value_of(body)
+        value = value_of(body)
     except ValueError:
-        fields = {"message": body.decode(errors="replace"), "type": "upstream_error", "param": None, "code": None}
-        return msgspec.json.encode({"error": fields})
-    return body
+        value = body.decode(errors="replace")
+    if isinstance(value, dict):
+        return body
+    message = value if isinstance(value, str) else body.decode(errors="replace")
+    fields = {"message": well_formed(message), "type": "upstream_error", "param": None, "code": None}
+    return msgspec.json.encode({"error": fields})
 
 
 def streamed_parts(answer: Answer, frames: bytes) -> HttpParts:

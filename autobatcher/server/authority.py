@@ -22,7 +22,7 @@ class Authority:
 
 _LABEL = r"[a-z0-9_](?:[a-z0-9_-]{0,62})"
 _AUTHORITY = re.compile(
-    rf"(?:\[(?P<address>[0-9a-f:.]{{2,45}})\]|(?P<name>{_LABEL}(?:\.{_LABEL})*)\.?)(?::(?P<port>[0-9]{{1,5}}))?"
+    rf"(?:\[(?P<address>(?=[0-9.]*[a-f:])[0-9a-f:.]{{2,45}})\]|(?P<name>{_LABEL}(?:\.{_LABEL})*)\.?)(?::(?P<port>[0-9]{{1,5}}))?"
 )
 
 
