@@ -38,6 +38,9 @@ logger: logging.Logger = logging.getLogger("autobatcher")
 READY_SECONDS = 10.0
 """How long the result of a readiness check is cached, and its timeout."""
 
+OPEN_PATHS = frozenset({"/", "/health", "/ready", "/metrics", "/status", "/openapi.json"})
+"""Paths that need no key. All others do, in whatever spelling: Quart also finds `//v1/models` and absolute URLs."""
+
 _LOOPBACK = served_hosts("127.0.0.1", is_loopback=True)
 
 
@@ -56,7 +59,7 @@ def create_app(
     disconnects is kept for a grace period, so that a retry finds it: see `CallLimits`.
 
     Args:
-        proxy_key: the bearer token that every /v1 route requires; None for no authentication.
+        proxy_key: the bearer token that every route but `OPEN_PATHS` requires; None for no authentication.
         forward_keys: use each caller's own bearer token upstream. A batch never mixes keys.
         report: the counters behind `/`, `/status` and `/metrics`. Pass the client's events to its `take_event`.
         hosts: which hosts and origins are served, from `served_hosts`. Default: those of this machine alone.
@@ -113,7 +116,7 @@ class _Routes:
         if _has_two_lengths(scope):
             return refusal_parts(_TWO_LENGTHS, closes=True)
         refused = caller_headers.why_refused(scope["headers"])
-        if refused is None and self._key is not None and f"{scope['path']}/".startswith("/v1/"):
+        if refused is None and self._key is not None and scope["path"] not in OPEN_PATHS:
             refused = self._key.why_refused(_authorization(scope), _address(scope), anyio.current_time())
         if refused is None:
             return None

@@ -5,8 +5,10 @@ from __future__ import annotations
 import pytest
 import trio
 
+from autobatcher.server.app import OPEN_PATHS
 from autobatcher.server.keys import BURST, BURST_OF_ALL, MOST_ADDRESSES, ProxyKey, WrongKeys, bearer_in
 from tests.server.proxies import open_proxy
+from tests.server.test_retries import connect, status_of
 
 LIMIT = 20
 RIGHT = "Bearer sesame"
@@ -78,6 +80,22 @@ async def test_a_flood_of_guesses_gets_429_and_costs_its_connections_and_the_rig
                 for authorization, expected in (("Bearer x", 429), (RIGHT, 200)):
                     answer = await http2.get("/v1/models", headers={"authorization": authorization})
                     assert answer.status_code == expected
+
+
+@pytest.mark.real_time
+@pytest.mark.parametrize("anyio_backend", ["trio"], indirect=True)
+@pytest.mark.proves("faults", "wrong keys are guessed, and header values are no text")
+async def test_no_spelling_of_a_path_does_without_the_key() -> None:
+    targets = ["/v1/models", "//v1/models", "///v1//models", "http://localhost/v1/models", "//localhost/v1/models"]
+    targets += ["/%76%31/models", "/v1%2fmodels", "/v1/models?x", "/v1/models/m", "/./v1/models", "/V1/models", "/v1"]
+    with trio.fail_after(LIMIT):
+        async with open_proxy(app={"proxy_key": "sesame"}) as proxy:
+            for target in targets:
+                request = f"GET {target} HTTP/1.1\r\nhost: localhost\r\n\r\n".encode()
+                assert await status_of(connect(proxy, request)) == 401, target
+            for target in sorted(OPEN_PATHS):
+                request = f"GET {target} HTTP/1.1\r\nhost: localhost\r\n\r\n".encode()
+                assert await status_of(connect(proxy, request)) == 200, target
 
 
 @pytest.mark.real_time
