@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,9 +22,9 @@ class Authority:
 
 
 _LABEL = r"[a-z0-9_](?:[a-z0-9_-]{0,62})"
-_AUTHORITY = re.compile(
-    rf"(?:\[(?P<address>(?=[0-9.]*[a-f:])[0-9a-f:.]{{2,45}})\]|(?P<name>{_LABEL}(?:\.{_LABEL})*)\.?)(?::(?P<port>[0-9]{{1,5}}))?"
-)
+_ADDRESS = r"\[(?P<address>(?=[0-9.]*[a-f:])[0-9a-f:.]{2,45})\]"
+_NAME = rf"(?P<name>{_LABEL}(?:\.{_LABEL})*)\.?"
+_AUTHORITY = re.compile(rf"(?:{_ADDRESS}|{_NAME})(?::(?P<port>[0-9]{{1,5}}))?")
 
 
 def parse_authority(text: str) -> Authority | None:
@@ -38,17 +39,20 @@ def parse_authority(text: str) -> Authority | None:
     return Authority(host, port)
 
 
+@lru_cache(maxsize=256)
 def plain_host(host: str) -> str:
     """An address in its usual spelling, IPv4 as such where it is mapped into IPv6; a name in lower case."""
     try:
-        address = ipaddress.ip_address(host)
+        address = ipaddress.ip_address(host.partition("%")[0])  # a zone is this machine's own affair
     except ValueError:
         return host.lower().removesuffix(".")
     return str(getattr(address, "ipv4_mapped", None) or address)
 
 
 def is_address(host: str) -> bool:
+    """Whether this host, in the spelling of `plain_host`, is an address and no name."""
     try:
-        return bool(ipaddress.ip_address(host))
+        ipaddress.ip_address(host)
     except ValueError:
         return False
+    return True
