@@ -75,7 +75,9 @@ def error_parts(error: BatchError) -> HttpParts:
     if isinstance(error, BatchSubmissionError):
         fields |= _upstream_fields(error.response_body)
     content = msgspec.json.encode({"error": {**fields, "batch_id": error.batch_id, "custom_id": error.custom_id}})
-    return {"status_code": error.status_code or _BAD_GATEWAY, "headers": headers, "content": content}
+    status = error.status_code or _BAD_GATEWAY
+    # An upstream may refuse with a redirect or worse, which is no answer to this caller.
+    return {"status_code": status if 400 <= status <= 599 else _BAD_GATEWAY, "headers": headers, "content": content}
 
 
 def id_header(name: str, value: str | None) -> dict[str, str]:

@@ -62,7 +62,9 @@ async def test_a_page_of_the_upstream_is_no_page_of_the_proxy() -> None:
     faults = (
         HttpFault(operation="models", nth=(1, 2), status=404, **page),
         HttpFault(operation="models", nth=(3,), status=200, **page),
-        HttpFault(operation="batches.create", first=1, status=400, **page),
+        HttpFault(operation="batches.create", nth=(1,), status=400, **page),
+        HttpFault(operation="batches.create", nth=(2,), status=302, **page),
+        HttpFault(operation="batches.create", nth=(3,), status=150, **page),
     )
     with trio.fail_after(LIMIT):
         async with open_proxy(emulator={"faults": FaultPlan(faults)}, max_retries=0) as proxy, proxy.http() as http:
@@ -70,9 +72,9 @@ async def test_a_page_of_the_upstream_is_no_page_of_the_proxy() -> None:
                 await http.get("/v1/models"),
                 await http.get("/v1/models/m"),
                 await http.get("/v1/models"),
-                await http.post("/v1/chat/completions", json=CHAT),
+                *[await http.post("/v1/chat/completions", json=CHAT) for _ in range(3)],
             ]
-    assert [answer.status_code for answer in answers] == [404, 404, 502, 400]
+    assert [answer.status_code for answer in answers] == [404, 404, 502, 400, 502, 502]
     for answer in answers:
         assert answer.headers["content-type"] == "application/json"
         assert answer.json()["error"]["message"]
