@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 import trio
@@ -14,6 +14,7 @@ from cyclopts import Parameter
 from ..emulator import Emulator, FaultPlan
 from ..emulator.known_dialects import Like
 from .flags import Count, Port, Seconds, Url, UsageError
+from .host_flags import Hosts, Origins, hosts_served
 from .loopback import bypass_proxy, is_loopback
 from .signals import run_until_signalled
 
@@ -45,6 +46,8 @@ def emulate(
     *,
     host: str = "127.0.0.1",
     port: Port = 0,
+    allowed_host: Hosts = None,
+    cors_origin: Origins = None,
     like: Like = "openai",
     batch_seconds: Seconds = 0.0,
     api_key: Annotated[str | None, Parameter(show_default=False)] = None,
@@ -62,6 +65,9 @@ def emulate(
     Args:
         host: The address to listen on; 0.0.0.0 for all interfaces.
         port: The TCP port; 0 takes a free one.
+        allowed_host: Also serve this name or address, by which a reverse proxy or another machine reaches it. On
+            loopback only localhost, 127.0.0.1, [::1] and these are served; elsewhere any host is, unless this is given.
+        cors_origin: Serve pages of this origin, such as https://app.example; * for all. Other pages are refused.
         like: The Batch API to resemble, in what it accepts, in its errors and in how batches end. Doubleword's
             shows results while a batch is still running. See docs/providers.md.
         batch_seconds: How long a batch takes, whatever its size. Not used with --forward-to.
@@ -75,6 +81,7 @@ def emulate(
     if forward_key is not None and forward_to is None:
         raise UsageError("--forward-key needs --forward-to, the server's URL.")
     plan = None if faults is None else load_faults(faults)
+    served = hosts_served(host, allowed_host, cors_origin)
     bypass_proxy(forward_to)
     if forward_key is not None and api_key is None and not is_loopback(host):
         print(OPEN_ACCOUNT_WARNING, file=sys.stderr)
@@ -87,7 +94,7 @@ def emulate(
         forward_key=forward_key,
         forward_concurrency=forward_concurrency,
     ) as emulator:
-        return _serve_until_stopped(emulator, host, port, how_to_use(like, has_key=api_key is not None))
+        return _serve_until_stopped(emulator, served, host, port, how_to_use(like, has_key=api_key is not None))
 
 
 def load_faults(path: Path) -> FaultPlan:
@@ -110,17 +117,20 @@ def how_to_use(like: str, *, has_key: bool) -> str:
     )
 
 
-def _serve_until_stopped(emulator: Emulator, host: str, port: int, announcement: str) -> int:
-    trio.run(run_until_signalled, partial(_serve, emulator, host, port, announcement))
+def _serve_until_stopped(emulator: Emulator, served: Any, host: str, port: int, announcement: str) -> int:
+    trio.run(run_until_signalled, partial(_serve, emulator, served, host, port, announcement))
     return 0
 
 
-async def _serve(emulator: Emulator, host: str, port: int, announcement: str, stop: trio.Event) -> None:
+async def _serve(emulator: Emulator, served: Any, host: str, port: int, announcement: str, stop: trio.Event) -> None:
     from ..emulator.app import serve_emulator  # here, because it is slow to import
+    from ..server.hosts import OnlyServedHosts
 
+    middleware = partial(OnlyServedHosts, served=served, server="emulator")
     try:
         async with trio.open_nursery() as nursery:
-            url = await nursery.start(partial(serve_emulator, emulator, host, port, shutdown_trigger=stop.wait))
+            serve = partial(serve_emulator, emulator, host, port, middleware=middleware, shutdown_trigger=stop.wait)
+            url = await nursery.start(serve)
             print(announcement.format(url=url), flush=True)
     except BaseExceptionGroup as group:
         failure = _first_leaf(group)

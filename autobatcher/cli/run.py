@@ -18,6 +18,7 @@ from .. import BatchOpenAI, events
 from ..progress import Progress
 from .event_lines import EventLines, event_lines
 from .flags import UsageError
+from .host_flags import hosts_served
 from .loopback import without_proxy
 from .proxy_flags import ProxyFlags
 from .serve import listen_or_refuse, refused_journal_told, start_logging
@@ -108,7 +109,7 @@ async def _run(command: list[str], client: BatchOpenAI, flags: ProxyFlags, progr
     key, report, stop = secrets.token_urlsafe(32), Report(), trio.Event()
     limits = flags.limits()
     flags.say_if_lowered("run", limits)
-    app = create_app(client, proxy_key=key, limits=limits, report=report)
+    app = create_app(client, proxy_key=key, limits=limits, report=report, hosts=hosts_served(HOST))
     environment = {
         **os.environ,
         **without_proxy(os.environ, HOST),

@@ -19,9 +19,11 @@ from cyclopts.validators import Number
 from rich.console import Console
 
 from ..errors import JournalError
+from ..upstream.account import fits_a_header
 from ..upstream.providers import profile_for
 from .event_lines import EventLines, event_lines
 from .flags import Dollars, Port, Secret, Switch, UsageError
+from .host_flags import Hosts, Origins, hosts_served
 from .live_status import Screen, live_picture, show
 from .loopback import is_loopback
 from .proxy_flags import ProxyFlags
@@ -45,11 +47,19 @@ EXAMPLES = """
 
     # for other machines, with its own key
     AUTOBATCHER_PROXY_KEY=... autobatcher serve --host 0.0.0.0
+
+    # behind a reverse proxy on this machine
+    autobatcher serve --allowed-host batches.example.com
 """
 
 OPEN_PROXY_WARNING = (
     "autobatcher serve: WARNING: anyone who can reach this port can spend your upstream key's money. "
     "Set --proxy-key (or AUTOBATCHER_PROXY_KEY), or listen on 127.0.0.1."
+)
+
+SHORT_KEY_WARNING = (
+    "autobatcher serve: warning: the --proxy-key is short enough to be guessed. "
+    "Make one with: python3 -c 'import secrets; print(secrets.token_urlsafe(32))'"
 )
 
 
@@ -61,6 +71,8 @@ def serve(
     *,
     host: str = "127.0.0.1",
     port: Port = 8080,
+    allowed_host: Hosts = None,
+    cors_origin: Origins = None,
     proxy_key: Secret = None,
     forward_keys: Switch = False,
     input_price: Dollars | None = None,
@@ -84,6 +96,9 @@ def serve(
     Args:
         host: The address to listen on.
         port: The TCP port; 0 takes a free one.
+        allowed_host: Also serve this name or address, by which a reverse proxy or another machine reaches it. On
+            loopback only localhost, 127.0.0.1, [::1] and these are served; elsewhere any host is, unless this is given.
+        cors_origin: Serve pages of this origin, such as https://app.example; * for all. Other pages are refused.
         proxy_key: Require this bearer token on every /v1 route.
         forward_keys: Use each caller's own bearer token upstream; batches never mix keys. Not with --proxy-key.
         input_price: The real-time price of a million input tokens, in dollars, for the saving shown on the page.
@@ -95,7 +110,10 @@ def serve(
         raise UsageError("--proxy-key (or AUTOBATCHER_PROXY_KEY) is empty: give a key, or omit it.")
     if forward_keys and proxy_key is not None:
         raise UsageError("--forward-keys and --proxy-key exclude each other: a caller has one bearer token to send.")
-    door = Door(host, port, proxy_key, forward_keys, (input_price, output_price, saving))
+    if proxy_key is not None and not fits_a_header(proxy_key):
+        raise UsageError("--proxy-key (or AUTOBATCHER_PROXY_KEY) must be printable ASCII: a header holds nothing else.")
+    served = hosts_served(host, allowed_host, cors_origin)
+    door = Door(host, port, proxy_key, forward_keys, (input_price, output_price, saving), served)
     start_logging(flags.log_level)
     with contextlib.ExitStack() as stack:
         # On a terminal the live status replaces the JSON lines.
@@ -105,13 +123,14 @@ def serve(
 
 @dataclass(frozen=True)
 class Door:
-    """The proxy's address, its authentication, and the prices on its page."""
+    """The proxy's address, its authentication, the prices on its page, and its `ServedHosts`."""
 
     host: str
     port: int
     proxy_key: str | None
     forward_keys: bool
     prices: tuple[float | None, float | None, float]
+    hosts: Any
 
 
 def _serve_until_signalled(door: Door, flags: ProxyFlags, lines: EventLines | None) -> int:
@@ -129,8 +148,7 @@ def _serve_until_signalled(door: Door, flags: ProxyFlags, lines: EventLines | No
             stack.enter_context(each)
         bound = sockets[0].getsockname()[1]
         refuse_own_address(str(client.base_url), bound)
-        if not is_loopback(door.host) and door.proxy_key is None and not door.forward_keys:
-            print(OPEN_PROXY_WARNING, file=sys.stderr, flush=True)
+        warn_of_open_door(door)
         limits = flags.limits()
         app = create_app(
             client,
@@ -138,6 +156,7 @@ def _serve_until_signalled(door: Door, flags: ProxyFlags, lines: EventLines | No
             forward_keys=door.forward_keys,
             limits=limits,
             report=report,
+            hosts=door.hosts,
         )
         rules = flags.provider or profile_for(str(client.base_url)).name
         address = f"http://{_shown(door.host)}:{bound}/v1"
@@ -150,6 +169,18 @@ def _serve_until_signalled(door: Door, flags: ProxyFlags, lines: EventLines | No
         with refused_journal_told():
             trio.run(run_until_signalled, partial(_serve, client, app, sockets, report))
     return 0
+
+
+def warn_of_open_door(door: Door) -> None:
+    """Print a line if others can reach the proxy without a key, or with one that they can guess."""
+    from ..server.keys import is_guessable
+
+    if is_loopback(door.host) or door.forward_keys:
+        return
+    if door.proxy_key is None:
+        print(OPEN_PROXY_WARNING, file=sys.stderr, flush=True)
+    elif is_guessable(door.proxy_key):
+        print(SHORT_KEY_WARNING, file=sys.stderr, flush=True)
 
 
 @contextlib.contextmanager

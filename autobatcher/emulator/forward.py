@@ -7,7 +7,6 @@ batch, sends it to the server, and stores the answer.
 from __future__ import annotations
 
 import ipaddress
-import re
 from collections.abc import AsyncIterator, Callable, Mapping
 
 import anyio
@@ -17,6 +16,7 @@ from anyio.abc import TaskStatus
 
 from .answers import Answer
 from .batch import Batch
+from .forwarded_path import forwarded_path
 from .lines import Line
 from .outcomes import as_json
 from .store import StoreFullError
@@ -27,7 +27,8 @@ LONGEST_PAUSE_SECONDS = 60.0
 # A local model may be slow to answer, but a running server accepts connections quickly.
 TIMEOUT = httpx.Timeout(3600.0, connect=10.0)
 CLOSE_SECONDS = 5.0  # closing a connection takes no longer
-_PASSED_ON = ("content-type", "retry-after", "x-request-id")
+_PASSED_ON = ("retry-after", "x-request-id")
+_PASSED_ON_TYPES = ("application/json", "text/event-stream")
 
 
 class ForwardedBatch(Batch):
@@ -147,6 +148,7 @@ class Forwarder:
         except httpx.TransportError as error:
             raise RefusedError(502, f"The server at {self._url} cannot be reached: {error!r}") from error
         passed = {name: response.headers[name] for name in _PASSED_ON if name in response.headers}
+        passed["content-type"] = _harmless(response.headers.get("content-type", ""))
         return Reply(response.status_code, passed, _PassedBody(response))
 
     async def _work(self, client: httpx.AsyncClient) -> None:
@@ -193,13 +195,19 @@ class Forwarder:
         return Answer(response.status_code, as_json(response.content)), pause
 
     def _target(self, endpoint: str) -> str:
-        return self._url + re.sub(r"^/v\d+", "", endpoint)
+        return self._url + forwarded_path(endpoint)
 
     def _headers(self, authorization: str | None) -> Mapping[str, str]:
         headers = {"content-type": "application/json"}
         if self._key is not None:
             authorization = f"Bearer {self._key}"
         return headers if authorization is None else {**headers, "authorization": authorization}
+
+
+def _harmless(content_type: str) -> str:
+    """The content type of a forwarded response. A page of that server would run in the emulator's origin."""
+    kind = content_type.partition(";")[0].strip().lower()
+    return content_type if kind in _PASSED_ON_TYPES else "text/plain; charset=utf-8"
 
 
 def _unasked() -> Answer:

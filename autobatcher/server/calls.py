@@ -38,8 +38,10 @@ from ..errors import BatchError
 from .body_limiter import BodyLimiter, HeldBody
 from .exchange import ClientGoneError, Exchange, RefusedError, no_room
 from .heartbeat import HEARTBEAT_SECONDS, heartbeat_seconds
+from .keys import bearer_of
 from .pending_call import Client, PendingCall
 from .pending_calls import GRACE_SECONDS, PendingCalls
+from .refusals import refusal_parts
 from .retries import Retries
 from .tally import Tally
 
@@ -239,30 +241,3 @@ def _error_event(content: bytes, endpoint: str) -> bytes:
         event = {**fields, "type": "error", "sequence_number": 0}
         return b"event: error\ndata: %b\n\n" % msgspec.json.encode({**event, "error": error})
     return b"data: %b\n\n" % msgspec.json.encode({"error": error})
-
-
-def bearer_of(authorization: str) -> str:
-    """The caller's own key. Raises `RefusedError` (401) if there is none."""
-    kind, _, key = authorization.partition(" ")
-    if kind.lower() != "bearer" or not key.strip():
-        message = "This proxy uses its callers' own keys: send yours as a bearer token (OPENAI_API_KEY)."
-        raise RefusedError(401, message, code="missing_api_key")
-    return key.strip()
-
-
-_KINDS = {401: "authentication_error", 502: "server_error", 503: "server_error"}
-
-
-def refusal_parts(refused: RefusedError, *, kind: str | None = None, closes: bool = False) -> HttpParts:
-    """An OpenAI-shaped error response. With `closes` the connection (HTTP/1.1) is closed after it."""
-    kind = kind or _KINDS.get(refused.status_code, "invalid_request_error")
-    fields = {"message": refused.message, "type": kind, "param": None, "code": refused.code}
-    headers = {"content-type": "application/json"}
-    if refused.retry_after is None:
-        headers["x-should-retry"] = "false"
-    else:
-        headers["retry-after"] = str(refused.retry_after)
-    if closes:
-        headers["connection"] = "close"
-    content = msgspec.json.encode({"error": fields})
-    return {"status_code": refused.status_code, "headers": headers, "content": content}
