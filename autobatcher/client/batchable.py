@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import msgspec
 
+from ..engine.json_scan import is_large
 from ..engine.request import Request
 from ..errors import UnbatchableRequestError
 from ..upstream.account import Account
 from ..upstream.providers import BATCHABLE_ENDPOINTS
 from .call import SDK_MAX_RETRIES
+from .checked_body import checked_at_once, invalid_body
 
 
 def batchable_endpoint(method: str, url_path: str, base_path: str, *, is_elsewhere: bool = False) -> str | None:
@@ -64,12 +67,24 @@ def check_content_type(endpoint: str, content_type: str) -> None:
         )
 
 
-def batch_request(account: Account, endpoint: str, body: bytes, *, max_retries: int = SDK_MAX_RETRIES) -> Request:
+def batch_request(
+    account: Account,
+    endpoint: str,
+    body: bytes,
+    *,
+    digested: bytes | None = None,
+    max_retries: int = SDK_MAX_RETRIES,
+) -> Request:
     """Make the engine's request of a call's body. Only the fields that decide about batching are parsed.
+
+    Args:
+        digested: what `checked_body` returned for the body; None checks it now.
 
     Raises:
         UnbatchableRequestError: if the body is no JSON object, names no model, or asks for a stream.
     """
+    if digested is None:
+        digested = checked_at_once(endpoint, body)
     fields = _peek(endpoint, body)
     if fields.stream:
         raise UnbatchableRequestError(f"Batches cannot stream. Call {endpoint} without stream=True.", param="stream")
@@ -80,6 +95,7 @@ def batch_request(account: Account, endpoint: str, body: bytes, *, max_retries: 
         model=fields.model,
         embedding_inputs=_input_count(fields.input) if endpoint == "/v1/embeddings" else 0,
         max_retries=max_retries,
+        digested=digested,
     )
 
 
@@ -98,11 +114,9 @@ _decode_fields = msgspec.json.Decoder(_Fields).decode
 
 def _peek(endpoint: str, body: bytes) -> _Fields:
     try:
-        if not body.isascii():
-            body.decode()  # msgspec does not check fields that it skips; one bad byte would fail the whole batch
         fields = _decode_fields(body)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise UnbatchableRequestError(f"The body of this call to {endpoint} is not valid: {error}") from error
+        raise invalid_body(endpoint, error) from error
     if not fields.model and endpoint in _ALWAYS_WITH_MODEL:
         raise UnbatchableRequestError(f"This call to {endpoint} names no model.", param="model")
     return fields
@@ -110,9 +124,27 @@ def _peek(endpoint: str, body: bytes) -> _Fields:
 
 def _input_count(raw: msgspec.Raw) -> int:
     """Count the inputs of an embeddings call: one for each item of a list of texts or token lists."""
+    written = bytes(raw)
+    if is_large(written):
+        return _many_inputs(written)
     try:
-        value: Any = msgspec.json.decode(raw, type=list[msgspec.Raw])
+        value: Any = msgspec.json.decode(written, type=list[msgspec.Raw])
     except msgspec.MsgspecError:
         return 1
     is_one_list_of_tokens = bool(value) and bytes(value[0])[:1] not in (b'"', b"[")
     return 1 if is_one_list_of_tokens else len(value)
+
+
+def _many_inputs(written: bytes) -> int:
+    """The same for a large list, whose items are counted and not built: there may be millions of empty ones."""
+    begin = _FIRST_ITEM.match(written)
+    if begin is None:
+        return 1
+    if begin[1] == b"[":
+        return written.count(b"[") - 1
+    if b"\\" in written:
+        written = written.replace(b"\\\\", b"").replace(b'\\"', b"")
+    return written.count(b'"') // 2
+
+
+_FIRST_ITEM = re.compile(rb'\[\s*(["\[])')

@@ -10,6 +10,7 @@ from ..engine.request import Answer, Request
 from ..errors import BatchEndedError, BatchError, BatchSubmissionError, BatchTimeoutError, EngineError
 from .batchable import batch_request, check_content_type
 from .call import Call
+from .checked_body import checked_body
 from .http_parts import HttpParts, answer_parts, error_parts, streamed_parts
 from .streams import STREAMED_ENDPOINTS, StreamRequest, UnstreamableAnswerError, stream_events, without_streaming
 
@@ -48,7 +49,8 @@ async def _answer(host: Host, call: Call, endpoint: str, body: bytes) -> Answer:
         raise call.outcome
     if call.outcome is not None:
         return call.outcome
-    request = batch_request(call.account, endpoint, body, max_retries=call.max_retries)
+    digested = await checked_body(endpoint, body)
+    request = batch_request(call.account, endpoint, body, digested=digested, max_retries=call.max_retries)
     return await answered(host, request, call.wait_seconds)
 
 

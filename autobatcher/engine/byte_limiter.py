@@ -13,6 +13,11 @@ class ByteLimiter:
         self._used = 0
         self._waiting: dict[anyio.Event, int] = {}  # in order of arrival
 
+    @property
+    def used(self) -> int:
+        """How many bytes are taken."""
+        return self._used
+
     async def acquire(self, size: int) -> None:
         """Wait for capacity for `size` bytes, and take it until `release`.
 

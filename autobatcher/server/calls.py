@@ -21,6 +21,7 @@ import msgspec
 import trio
 
 from ..client.batchable import check_content_type
+from ..client.checked_body import checked_body
 from ..client.header_kinds import forwarded_headers
 from ..client.http_parts import HttpParts, answer_parts, error_parts, streamed_parts
 from ..client.openai import BatchOpenAI
@@ -86,7 +87,7 @@ class BatchedCalls:
         self._client = client
         self._pending_calls = pending_calls
         self._retries = Retries(pending_calls)
-        self._bodies = BodyLimiter(limits.max_waiting_bytes)
+        self._bodies = BodyLimiter(limits.max_waiting_bytes, client.queue_bytes)
         self._tally = tally
         self._limits = limits
         self._forward_keys = forward_keys
@@ -128,7 +129,8 @@ class BatchedCalls:
         headers = forwarded_headers(exchange.headers)
         who = repr((authorization, sorted(headers.items())))
         caller = hashlib.sha256(who.encode()).hexdigest()
-        digest = digest_of(endpoint, asked.body, caller.encode())
+        digested = await checked_body(endpoint, asked.body)
+        digest = digest_of(endpoint, digested, caller.encode())
         if name := exchange.headers.get("idempotency-key"):
             key = (caller, name)
             call = self._retries.with_key(key, digest, client)
@@ -139,17 +141,20 @@ class BatchedCalls:
             held.release()
             self._tally.reattached += 1
             return call
-        request = self._submit(endpoint, asked.body, api_key, headers)
+        request = self._submit(endpoint, asked.body, digested, api_key, headers)
+        held.enqueue()
         call = self._pending_calls.add(request, digest, client, key, held)
         # Weak: the call holds the request, which holds this callback. A cycle would be work for the garbage collector.
         request.notify(partial(self._on_outcome, weakref.ref(call)))
         return call
 
-    def _submit(self, endpoint: str, body: bytes, api_key: str | None, headers: dict[str, str]) -> Request:
+    def _submit(
+        self, endpoint: str, body: bytes, digested: bytes, api_key: str | None, headers: dict[str, str]
+    ) -> Request:
         try:
             if not self._pending_calls.has_room():
                 raise anyio.WouldBlock
-            request = self._client.submit_nowait(endpoint, body, api_key=api_key, headers=headers)
+            request = self._client.submit_nowait(endpoint, body, api_key=api_key, headers=headers, digested=digested)
         except anyio.WouldBlock:
             raise no_room() from None
         self._tally.requests += 1
