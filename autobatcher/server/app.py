@@ -22,7 +22,8 @@ from ..upstream.providers import BATCHABLE_ENDPOINTS
 from .calls import BatchedCalls, CallLimits, bearer_of, refusal_parts
 from .description import description
 from .exchange import ClientGoneError, Exchange, Receive, RefusedError, Scope, Send
-from .hypercorn.connection import broken_sends_raise, without_late_disconnects
+from .hypercorn.connection import without_late_disconnects
+from .hypercorn.sends import broken_sends_raise
 from .metrics import Metrics
 from .paths import is_model_name
 from .pending_calls import PendingCalls
