@@ -93,7 +93,7 @@ def batch_request(
         endpoint=endpoint,
         body=body,
         model=fields.model,
-        embedding_inputs=_input_count(fields.input) if endpoint == "/v1/embeddings" else 0,
+        embedding_inputs=_input_count(fields.input, body) if endpoint == "/v1/embeddings" else 0,
         max_retries=max_retries,
         digested=digested,
     )
@@ -122,26 +122,26 @@ def _peek(endpoint: str, body: bytes) -> _Fields:
     return fields
 
 
-def _input_count(raw: msgspec.Raw) -> int:
+def _input_count(raw: msgspec.Raw, body: bytes) -> int:
     """Count the inputs of an embeddings call: one for each item of a list of texts or token lists."""
-    written = bytes(raw)
-    if is_large(written):
-        return _many_inputs(written)
+    if is_large(body):
+        return _many_inputs(raw, body)
     try:
-        value: Any = msgspec.json.decode(written, type=list[msgspec.Raw])
+        value: Any = msgspec.json.decode(raw, type=list[msgspec.Raw])
     except msgspec.MsgspecError:
         return 1
     is_one_list_of_tokens = bool(value) and bytes(value[0])[:1] not in (b'"', b"[")
     return 1 if is_one_list_of_tokens else len(value)
 
 
-def _many_inputs(written: bytes) -> int:
-    """The same for a large list, whose items are counted and not built: there may be millions of empty ones."""
-    begin = _FIRST_ITEM.match(written)
+def _many_inputs(raw: msgspec.Raw, body: bytes) -> int:
+    """The same for a large body. The items are counted and not built: there may be millions of empty ones."""
+    begin = _FIRST_ITEM.match(raw)
     if begin is None:
         return 1
     if begin[1] == b"[":
-        return written.count(b"[") - 1
+        return body.count(b"[") - 1  # no other field of an embeddings call has lists; cutting this one out takes longer
+    written = bytes(raw)
     if b"\\" in written:
         written = written.replace(b"\\\\", b"").replace(b'\\"', b"")
     return written.count(b'"') // 2

@@ -9,7 +9,8 @@ import hashlib
 
 import msgspec
 
-from .json_scan import JSONScan, LargeForm, NestingError, is_large, name_count
+from .json_scan import JSONScan, OversizeError, is_large, large_form, name_count
+from .turns import Steps, at_once
 
 
 def digest_of(endpoint: str, body: bytes, account: bytes) -> bytes:
@@ -29,21 +30,21 @@ def canonical(body: bytes) -> bytes:
     """
     try:
         if is_large(body):
-            return LargeForm.of(body)
+            return at_once(large_form(body))
         encoded = _encode(_decode(body))
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, NestingError):
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, OversizeError):
         return body
-    return JSONScan().feed(body) if has_lost_names(body, encoded) else encoded
+    return JSONScan().feed(body) if at_once(has_lost_names(body, encoded)) else encoded
 
 
-def has_lost_names(body: bytes, encoded: bytes) -> bool:
-    """Whether `encoded`, made of the decoded body, lacks names that the body has: of equal ones the last is kept.
+def has_lost_names(body: bytes, encoded: bytes) -> Steps[bool]:
+    """Find whether `encoded`, made of the decoded body, lacks names that the body has: of equal ones the last is kept.
 
     Each name has its colon. Texts keep theirs, unless it was written as an escape.
     """
     if body.count(b":") == encoded.count(b":") and not _has_escaped_colon(body):
         return False
-    return name_count(body) != name_count(encoded)
+    return (yield from name_count(body)) != (yield from name_count(encoded))
 
 
 def _has_escaped_colon(body: bytes) -> bool:

@@ -12,6 +12,8 @@ import hashlib
 from collections.abc import Iterator
 from itertools import accumulate
 
+from .turns import Steps
+
 MOST_NESTING = 500
 """How deep a body may be nested. Schemas of tools have a few dozen levels. msgspec itself gives up at about 900."""
 
@@ -25,11 +27,12 @@ PIECE_BYTES = 2**18
 """How much is read at a time: a millisecond's work; 12 ms for nothing but brackets."""
 
 
-class NestingError(ValueError):
-    """The JSON is nested deeper than `MOST_NESTING`."""
+MOST_CONTAINERS = 1_000_000
+"""How many lists and objects a body may have. Even msgspec's quickest look takes 10 ns for each."""
 
-    def __init__(self) -> None:
-        super().__init__(f"it is nested more than {MOST_NESTING} levels deep")
+
+class OversizeError(ValueError):
+    """The JSON is nested too deeply, or has too many lists and objects."""
 
 
 def is_large(body: bytes) -> bool:
@@ -42,52 +45,44 @@ def _most_elements(body: bytes) -> int:
     return body.count(b",") + body.count(b"[") + body.count(b"{")
 
 
-def pieces(body: bytes) -> Iterator[bytes]:
+def _pieces(body: bytes) -> Iterator[bytes]:
     """The body in pieces."""
     for begin in range(0, len(body), PIECE_BYTES):
         yield body[begin : begin + PIECE_BYTES]
 
 
 def check_nesting(body: bytes) -> None:
-    """Raise `NestingError` for a small body that is nested too deeply."""
+    """Raise `OversizeError` for a small body that is nested too deeply."""
     if body.count(b"[") + body.count(b"{") > MOST_NESTING:
         JSONScan().feed(body)
 
 
-def name_count(body: bytes) -> int:
-    """How many names the objects of a valid body have, at any depth, duplicates included."""
+def name_count(body: bytes) -> Steps[int]:
+    """Count the names in the objects of a valid body, at any depth, duplicates included."""
     scan = JSONScan()
-    for piece in pieces(body):
+    for piece in _pieces(body):
         scan.feed(piece)
+        yield
     return scan.names
 
 
-class LargeForm:
-    """Stands for a large body in digests: equal for bodies that differ in white space between values only."""
+def large_form(body: bytes) -> Steps[bytes]:
+    """Make what stands for a large body in digests: equal for bodies that differ in white space between values only.
 
-    def __init__(self) -> None:
-        self._scan = JSONScan()
-        self._hash = hashlib.sha256()
-        self._check_text = codecs.getincrementaldecoder("utf-8")().decode
+    It is no JSON, so that it equals no other body.
 
-    @staticmethod
-    def of(body: bytes) -> bytes:
-        """The form of a whole body, made at once. Raises `NestingError` or `UnicodeDecodeError`."""
-        form = LargeForm()
-        for piece in pieces(body):
-            form.feed(piece)
-        return form.result()
-
-    def feed(self, piece: bytes) -> None:
-        """Add the next piece. Raises `NestingError` or `UnicodeDecodeError`."""
-        self._check_text(piece)
-        self._hash.update(self._scan.feed(piece))
-
-    def result(self) -> bytes:
-        """No JSON, so that it equals no other body. Raises `UnicodeDecodeError` if the last character is cut off."""
-        self._check_text(b"", True)
-        self._hash.update(self._scan.end())
-        return b"large " + self._hash.digest()
+    Raises:
+        OversizeError, UnicodeDecodeError: as `JSONScan.feed` does; the body is not UTF-8.
+    """
+    scan, whole = JSONScan(), hashlib.sha256()
+    check_text = codecs.getincrementaldecoder("utf-8")().decode
+    for piece in _pieces(body):
+        check_text(piece)
+        whole.update(scan.feed(piece))
+        yield
+    check_text(b"", True)
+    whole.update(scan.end())
+    return b"large " + whole.digest()
 
 
 class JSONScan:
@@ -100,6 +95,7 @@ class JSONScan:
     def __init__(self) -> None:
         self.names: int = 0
         self._depth = 0
+        self._containers = 0
         self._is_in_string = False
         self._kept = b""  # a backslash at the end of a piece, whose character is in the next one
 
@@ -107,7 +103,7 @@ class JSONScan:
         """Return the piece without white space between values, with escaped quotes and backslashes marked.
 
         Raises:
-            NestingError: if it is nested too deeply.
+            OversizeError: if it is nested too deeply, or has too many lists and objects.
         """
         parts = self._whole_escapes(piece).split(b'"')
         outside = b'"'.join(parts[self._is_in_string :: 2])
@@ -137,16 +133,24 @@ class JSONScan:
         if self._may_be_too_deep(brackets):
             depths = accumulate(map(_STEPS.__getitem__, brackets), initial=self._depth)
             if max(depths) > MOST_NESTING:
-                raise NestingError
-        self._depth += sum(map(brackets.count, _OPENING)) - sum(map(brackets.count, _CLOSING))
+                raise OversizeError(f"it is nested more than {MOST_NESTING} levels deep")
+        opened = _count(brackets, _OPENING)
+        self._depth += opened - _count(brackets, _CLOSING)
+        self._containers += opened
+        if self._containers > MOST_CONTAINERS:
+            raise OversizeError(f"it has more than {MOST_CONTAINERS:,} lists and objects")
 
     def _may_be_too_deep(self, brackets: bytes) -> bool:
         """A quick look. Each round takes out the innermost pairs, and with them one level."""
         for levels in range(_QUICK_ROUNDS):
-            if self._depth + levels + sum(map(brackets.count, _OPENING)) <= MOST_NESTING:
+            if self._depth + levels + _count(brackets, _OPENING) <= MOST_NESTING:
                 return False
             brackets = brackets.replace(b"[]", b"").replace(b"{}", b"")
         return True
+
+
+def _count(brackets: bytes, kinds: tuple[bytes, bytes]) -> int:
+    return brackets.count(kinds[0]) + brackets.count(kinds[1])
 
 
 _OPENING, _CLOSING = (b"[", b"{"), (b"]", b"}")

@@ -21,17 +21,15 @@ import msgspec
 import trio
 
 from ..client.batchable import check_content_type
-from ..client.checked_body import checked_body
+from ..client.checked_call import checked_call
 from ..client.header_kinds import forwarded_headers
 from ..client.http_parts import HttpParts, answer_parts, error_parts, streamed_parts
 from ..client.openai import BatchOpenAI
 from ..client.streams import (
     CONTENT_TYPE,
-    STREAMED_ENDPOINTS,
     StreamRequest,
     UnstreamableAnswerError,
     stream_events,
-    without_streaming,
 )
 from ..engine.digest import digest_of
 from ..engine.request import Request
@@ -97,8 +95,8 @@ class BatchedCalls:
         held = HeldBody(self._bodies)
         client = Client(exchange.peer, has_own_connection=exchange.has_own_connection)
         try:
-            asked = await self._asked(exchange.path, exchange, held)
-            call = await self._pending_call(exchange.path, asked, exchange, client, held)
+            asked, digested = await self._asked(exchange.path, exchange, held)
+            call = await self._pending_call(exchange.path, asked.body, digested, exchange, client, held)
         except ClientGoneError:
             return
         except RefusedError as refused:
@@ -112,16 +110,14 @@ class BatchedCalls:
             if client.call is None or client.call.held is not held:
                 held.release()
 
-    async def _asked(self, endpoint: str, exchange: Exchange, held: HeldBody) -> StreamRequest:
+    async def _asked(self, endpoint: str, exchange: Exchange, held: HeldBody) -> tuple[StreamRequest, bytes]:
         limits = self._limits
         body = await exchange.read_body(held, most_bytes=limits.max_body_bytes, most_seconds=limits.body_seconds)
         check_content_type(endpoint, exchange.headers.get("content-type", ""))
-        if endpoint in STREAMED_ENDPOINTS:
-            return without_streaming(body)
-        return StreamRequest(body, wants_stream=False, include_usage=False)
+        return await checked_call(endpoint, body)
 
     async def _pending_call(
-        self, endpoint: str, asked: StreamRequest, exchange: Exchange, client: Client, held: HeldBody
+        self, endpoint: str, body: bytes, digested: bytes, exchange: Exchange, client: Client, held: HeldBody
     ) -> PendingCall:
         """The call that this client made before it disconnected, or with the same key; or a new one."""
         authorization = exchange.headers.get("authorization", "")
@@ -129,7 +125,6 @@ class BatchedCalls:
         headers = forwarded_headers(exchange.headers)
         who = repr((authorization, sorted(headers.items())))
         caller = hashlib.sha256(who.encode()).hexdigest()
-        digested = await checked_body(endpoint, asked.body)
         digest = digest_of(endpoint, digested, caller.encode())
         if name := exchange.headers.get("idempotency-key"):
             key = (caller, name)
@@ -141,7 +136,7 @@ class BatchedCalls:
             held.release()
             self._tally.reattached += 1
             return call
-        request = self._submit(endpoint, asked.body, digested, api_key, headers)
+        request = self._submit(endpoint, body, digested, api_key, headers)
         held.enqueue()
         call = self._pending_calls.add(request, digest, client, key, held)
         # Weak: the call holds the request, which holds this callback. A cycle would be work for the garbage collector.

@@ -8,7 +8,8 @@ import msgspec
 from msgspec import Raw
 
 from ...engine.digest import has_lost_names
-from ...engine.json_scan import MOST_ELEMENTS, is_large, name_count
+from ...engine.json_scan import MOST_ELEMENTS, OversizeError, is_large, name_count
+from ...engine.turns import Steps, at_once
 from ...errors import UnbatchableRequestError
 
 
@@ -26,14 +27,19 @@ def without_streaming(body: bytes) -> StreamRequest:
     All other fields keep their bytes. Any other body, even a malformed one, is returned unchanged.
 
     Raises:
-        UnbatchableRequestError: if the body streams and has a name twice, or millions of names.
+        UnbatchableRequestError: if the body streams and has a name twice, or far more names than any honest body.
     """
+    return at_once(removal_of_streaming(body))
+
+
+def removal_of_streaming(body: bytes) -> Steps[StreamRequest]:
+    """`without_streaming` in steps: 64 MB take 0.3 s."""
     try:
         asked = _decode_asked(body)
         if asked.stream != _TRUE:
             return StreamRequest(body, wants_stream=False, include_usage=False)
-        kept = _kept_fields(body)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        kept = yield from _kept_fields(body)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, OversizeError):
         return StreamRequest(body, wants_stream=False, include_usage=False)
     return StreamRequest(kept, wants_stream=True, include_usage=_includes_usage(asked.stream_options))
 
@@ -60,12 +66,18 @@ def _includes_usage(options: Raw) -> bool:
         return False
 
 
-def _kept_fields(body: bytes) -> bytes:
-    if is_large(body) and body.count(b":") > MOST_ELEMENTS and name_count(body) > MOST_ELEMENTS:
-        raise UnbatchableRequestError(f"A streamed call may have {MOST_ELEMENTS:,} names in its body.", param="stream")
+def _kept_fields(body: bytes) -> Steps[bytes]:
+    if is_large(body) and body.count(b":") > MOST_ELEMENTS:  # texts have colons, too
+        yield
+        if (yield from name_count(body)) > MOST_ELEMENTS:
+            message = f"The body of a streamed call may have {MOST_ELEMENTS:,} names. This one has more."
+            raise UnbatchableRequestError(message, param="stream")
+    yield
     fields = _decode_fields(body)
-    if has_lost_names(body, msgspec.json.encode(fields)):
-        raise UnbatchableRequestError("The body of this streamed call has a field twice. Send it once.")
+    yield
+    if (yield from has_lost_names(body, msgspec.json.encode(fields))):
+        raise UnbatchableRequestError("The body of this streamed call has a name twice in one object. Send it once.")
+    yield
     return msgspec.json.encode({name: value for name, value in fields.items() if name not in _REMOVED})
 
 
