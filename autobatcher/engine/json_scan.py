@@ -14,7 +14,7 @@ from itertools import accumulate
 
 from .turns import Steps
 
-MOST_NESTING = 500
+MOST_NESTING = 750
 """How deep a body may be nested. Schemas of tools have a few dozen levels. msgspec itself gives up at about 900."""
 
 MOST_ELEMENTS = 200_000

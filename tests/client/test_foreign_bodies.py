@@ -20,7 +20,7 @@ HEAD = json.dumps(CHAT).encode()[:-1]
 @pytest.mark.parametrize(
     ("body", "reason"),
     [
-        (HEAD + b',"x":' + b"[" * 500 + b"]" * 500 + b"}", "500 levels"),
+        (HEAD + b',"x":' + b"[" * 750 + b"]" * 750 + b"}", "750 levels"),
         (HEAD + b',"x":[' + b"[]," * 1_000_000 + b"[]]}", "1,000,000 lists"),
         (HEAD + b',"stream":[' + b"1," * 300_000 + b"1]}", "stream"),
         (HEAD + b',"x":"' + b"y" * 5_000_000 + b'\xff"}', "utf-8"),

@@ -67,7 +67,7 @@ def test_large_forms_of_unequal_bodies_differ(one: Any, other: Any) -> None:
 )
 def test_the_deepest_nesting_is_found_to_the_level(nested: Callable[[int], bytes]) -> None:
     at_once(large_form(nested(MOST_NESTING)))
-    with pytest.raises(OversizeError, match="500 levels"):
+    with pytest.raises(OversizeError, match="750 levels"):
         at_once(large_form(nested(MOST_NESTING + 1)))
 
 
