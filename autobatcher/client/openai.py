@@ -7,6 +7,7 @@ code: see `fast_path`.
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -28,6 +29,7 @@ from .arguments import AsyncOpenAIArguments, ClientArguments, takes
 from .batchable import batch_request
 from .block import owning_block, shared_block
 from .call import ANSWERED
+from .checked_body import checked_body
 from .connections import connections_of
 from .sdk import (
     CALL_EXTENSION,
@@ -169,10 +171,17 @@ class BatchOpenAI(CopiesShareTheEngine, AsyncRequestHook, AsyncContextManagerMix
 
         Cancelled: the request is withdrawn, as described at the class.
         """
-        return await self._engine.host.submit(self._request(endpoint, body))
+        digested = await checked_body(endpoint, body)
+        return await self._engine.host.submit(self._request(endpoint, body, digested))
 
     def submit_nowait(
-        self, endpoint: str, body: bytes, *, api_key: str | None = None, headers: Mapping[str, str] | None = None
+        self,
+        endpoint: str,
+        body: bytes,
+        *,
+        api_key: str | None = None,
+        headers: Mapping[str, str] | None = None,
+        digested: bytes | None = None,
     ) -> Request:
         """Queue one JSON body without waiting for its answer. For servers whose callers come and go.
 
@@ -183,22 +192,28 @@ class BatchOpenAI(CopiesShareTheEngine, AsyncRequestHook, AsyncContextManagerMix
             api_key: the key that pays; None for the client's own. Requests with different keys never share a batch.
             headers: sent with the upstream calls of the batch, names in lower case. Requests with different headers
                 never share a batch.
+            digested: what `checked_body` returned for the body; None checks it at once.
 
         Raises:
             anyio.WouldBlock: if `max_queued_bytes` are queued already.
             BatchError: as `answer` does.
         """
-        request = self._request(endpoint, body, api_key, headers)
+        request = self._request(endpoint, body, digested, api_key, headers)
         self._engine.host.submit_nowait(request)
         return request
 
     def _request(
-        self, endpoint: str, body: bytes, api_key: str | None = None, headers: Mapping[str, str] | None = None
+        self,
+        endpoint: str,
+        body: bytes,
+        digested: bytes | None,
+        api_key: str | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> Request:
         call = self._call()
         account = call.account if api_key is None else with_key(call.account, api_key)
         account = self._engine.kinds.account_with(account, headers or {})
-        return batch_request(account, endpoint, body, max_retries=call.max_retries)
+        return batch_request(account, endpoint, body, digested=digested, max_retries=call.max_retries)
 
     @property
     def unbatched(self) -> openai.AsyncOpenAI:
@@ -240,6 +255,11 @@ class BatchOpenAI(CopiesShareTheEngine, AsyncRequestHook, AsyncContextManagerMix
         """Count queued and waiting requests and list active batches; None before the first call."""
         batcher = self._engine.host.batcher
         return None if batcher is None else batcher.statistics()
+
+    def queue_bytes(self) -> tuple[int, float]:
+        """How many bytes of request bodies wait to be uploaded, and how many may (`max_queued_bytes`)."""
+        batcher = self._engine.host.batcher
+        return (0, math.inf) if batcher is None else batcher.queue_bytes()
 
     @asynccontextmanager
     async def __asynccontextmanager__(self) -> AsyncGenerator[Self]:

@@ -55,6 +55,7 @@ class Request:
         model: the body's model. Some providers do not mix models in one batch.
         embedding_inputs: the number of inputs of an embeddings call; 0 for other calls.
         max_retries: how many more batches the request may go into after retryable errors.
+        digested: what its digests are made of; the body if None. A form stands for a large body.
 
     Attributes:
         size: an upper bound of the size of its line in an input file, in bytes.
@@ -74,6 +75,7 @@ class Request:
         "bisection",
         "body",
         "custom_id",
+        "digested",
         "embedding_inputs",
         "endpoint",
         "holder",
@@ -95,10 +97,12 @@ class Request:
         model: str,
         embedding_inputs: int = 0,
         max_retries: int = 0,
+        digested: bytes | None = None,
     ) -> None:
         self.account: Account = account
         self.endpoint: str = endpoint
         self.body: bytes = body
+        self.digested: bytes = body if digested is None else digested
         self.size: int = most_line_bytes(account.provider.line_url(endpoint), body)
         self.model: str = model
         self.embedding_inputs: int = embedding_inputs

@@ -179,7 +179,7 @@ class Settings:
             "how many bytes of request bodies may wait to be uploaded; further calls block until there is room",
             unit="bytes",
             check=checks.count,
-            flag=Flag(help="how many bytes of requests may wait to be uploaded; further ones get a 503"),
+            flag=Flag(help="how many bytes of requests may arrive or wait to be uploaded; further ones get a 503"),
         ),
     ] = 1_000_000_000
     journal: Annotated[

@@ -25,7 +25,8 @@ from .calls import BatchedCalls, CallLimits
 from .description import description
 from .exchange import ClientGoneError, Exchange, Receive, RefusedError, Scope, Send
 from .hosts import OnlyServedHosts, ServedHosts, served_hosts
-from .hypercorn.connection import broken_sends_raise, without_late_disconnects
+from .hypercorn.connection import without_late_disconnects
+from .hypercorn.sends import broken_sends_raise
 from .keys import ProxyKey
 from .metrics import Metrics
 from .models import model_lookups

@@ -21,16 +21,15 @@ import msgspec
 import trio
 
 from ..client.batchable import check_content_type
+from ..client.checked_call import checked_call
 from ..client.header_kinds import forwarded_headers
 from ..client.http_parts import HttpParts, answer_parts, error_parts, streamed_parts
 from ..client.openai import BatchOpenAI
 from ..client.streams import (
     CONTENT_TYPE,
-    STREAMED_ENDPOINTS,
     StreamRequest,
     UnstreamableAnswerError,
     stream_events,
-    without_streaming,
 )
 from ..engine.digest import digest_of
 from ..engine.request import Request
@@ -88,7 +87,7 @@ class BatchedCalls:
         self._client = client
         self._pending_calls = pending_calls
         self._retries = Retries(pending_calls)
-        self._bodies = BodyLimiter(limits.max_waiting_bytes)
+        self._bodies = BodyLimiter(limits.max_waiting_bytes, client.queue_bytes)
         self._tally = tally
         self._limits = limits
         self._forward_keys = forward_keys
@@ -98,8 +97,8 @@ class BatchedCalls:
         held = HeldBody(self._bodies)
         client = Client(exchange.peer, has_own_connection=exchange.has_own_connection)
         try:
-            asked = await self._asked(exchange.path, exchange, held)
-            call = await self._pending_call(exchange.path, asked, exchange, client, held)
+            asked, digested = await self._asked(exchange.path, exchange, held)
+            call = await self._pending_call(exchange.path, asked.body, digested, exchange, client, held)
         except ClientGoneError:
             return
         except RefusedError as refused:
@@ -113,16 +112,14 @@ class BatchedCalls:
             if client.call is None or client.call.held is not held:
                 held.release()
 
-    async def _asked(self, endpoint: str, exchange: Exchange, held: HeldBody) -> StreamRequest:
+    async def _asked(self, endpoint: str, exchange: Exchange, held: HeldBody) -> tuple[StreamRequest, bytes]:
         limits = self._limits
         body = await exchange.read_body(held, most_bytes=limits.max_body_bytes, most_seconds=limits.body_seconds)
         check_content_type(endpoint, exchange.headers.get("content-type", ""))
-        if endpoint in STREAMED_ENDPOINTS:
-            return without_streaming(body)
-        return StreamRequest(body, wants_stream=False, include_usage=False)
+        return await checked_call(endpoint, body)
 
     async def _pending_call(
-        self, endpoint: str, asked: StreamRequest, exchange: Exchange, client: Client, held: HeldBody
+        self, endpoint: str, body: bytes, digested: bytes, exchange: Exchange, client: Client, held: HeldBody
     ) -> PendingCall:
         """The call that this client made before it disconnected, or with the same key; or a new one."""
         authorization = exchange.headers.get("authorization", "")
@@ -130,7 +127,7 @@ class BatchedCalls:
         headers = forwarded_headers(exchange.headers)
         who = repr((authorization, sorted(headers.items())))
         caller = hashlib.sha256(who.encode()).hexdigest()
-        digest = digest_of(endpoint, asked.body, caller.encode())
+        digest = digest_of(endpoint, digested, caller.encode())
         if name := exchange.headers.get("idempotency-key"):
             key = (caller, name)
             call = self._retries.with_key(key, digest, client)
@@ -141,17 +138,20 @@ class BatchedCalls:
             held.release()
             self._tally.reattached += 1
             return call
-        request = self._submit(endpoint, asked.body, api_key, headers)
+        request = self._submit(endpoint, body, digested, api_key, headers)
+        held.enqueue()
         call = self._pending_calls.add(request, digest, client, key, held)
         # Weak: the call holds the request, which holds this callback. A cycle would be work for the garbage collector.
         request.notify(partial(self._on_outcome, weakref.ref(call)))
         return call
 
-    def _submit(self, endpoint: str, body: bytes, api_key: str | None, headers: dict[str, str]) -> Request:
+    def _submit(
+        self, endpoint: str, body: bytes, digested: bytes, api_key: str | None, headers: dict[str, str]
+    ) -> Request:
         try:
             if not self._pending_calls.has_room():
                 raise anyio.WouldBlock
-            request = self._client.submit_nowait(endpoint, body, api_key=api_key, headers=headers)
+            request = self._client.submit_nowait(endpoint, body, api_key=api_key, headers=headers, digested=digested)
         except anyio.WouldBlock:
             raise no_room() from None
         self._tally.requests += 1

@@ -51,7 +51,7 @@ class InputFile(io.RawIOBase):
 
     def _rewind(self) -> None:
         self._left: Iterator[bytes] = iter(self._lines)
-        self._buffer = b""
+        self._buffer, self._begin = b"", 0
         self._position = 0
 
     def readable(self) -> bool:
@@ -66,7 +66,8 @@ class InputFile(io.RawIOBase):
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
         """Seek to the start or the end. Uploads need nothing else."""
         if whence == io.SEEK_END and offset == 0:
-            self._left, self._buffer, self._position = iter(()), b"", self._size
+            self._left, self._position = iter(()), self._size
+            self._buffer, self._begin = b"", 0
         elif whence == io.SEEK_SET and offset == 0:
             self._rewind()
         elif not (whence == io.SEEK_SET and offset == self._position):
@@ -77,16 +78,22 @@ class InputFile(io.RawIOBase):
         """Read `size` bytes, or all that is left. (`io.RawIOBase` would build this on `readinto`, and copy once
         more.)"""
         wanted = self._size if size is None or size < 0 else size
-        parts, have = [self._buffer], len(self._buffer)
-        for line in self._left if have < wanted else ():
+        if len(self._buffer) - self._begin < wanted:
+            self._fill(wanted)
+        chunk = self._buffer[self._begin : self._begin + wanted]
+        self._begin += len(chunk)
+        self._position += len(chunk)
+        return chunk
+
+    def _fill(self, wanted: int) -> None:
+        """Append lines to what is left in the buffer. The buffer is not cut for each chunk: a line may have 64 MB."""
+        parts, have = [self._buffer[self._begin :]], len(self._buffer) - self._begin
+        for line in self._left:
             parts.append(line)
             have += len(line)
             if have >= wanted:
                 break
-        content = b"".join(parts)
-        chunk, self._buffer = content[:wanted], content[wanted:]
-        self._position += len(chunk)
-        return chunk
+        self._buffer, self._begin = b"".join(parts), 0
 
     def readinto(self, buffer: Any) -> int:
         chunk = self.read(len(buffer))

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import json
+import time
 
 import pytest
 from hypothesis import given
@@ -44,6 +45,15 @@ def test_an_input_file_reads_as_its_lines_whatever_the_chunk_size(lines: list[by
         assert b"".join(iter(lambda: file.read(chunk) or b"", b"")) == whole
         assert file.tell() == len(whole)
         file.seek(0)
+
+
+def test_a_long_line_is_not_copied_for_each_chunk_that_is_read_of_it() -> None:
+    line = b"x" * 32_000_000
+    file = InputFile([line, b"end"], len(line) + 3)
+    begun = time.process_time()
+    chunks = list(iter(lambda: file.read(65_536) or b"", b""))
+    assert time.process_time() - begun < 1.5  # it took five seconds
+    assert b"".join(chunks) == line + b"end"
 
 
 def test_an_input_file_tells_its_length_without_being_read() -> None:
