@@ -16,11 +16,12 @@ class Shares:
             take what there is.
 
     Attributes:
+        limit: how much there is.
         used: how much all accounts hold.
     """
 
     def __init__(self, limit: float, *, isolates: bool = False) -> None:
-        self._limit = limit
+        self.limit: float = limit
         self._isolates = isolates
         self.used: int = 0
         self._held: dict[Hashable, int] = {}
@@ -31,12 +32,12 @@ class Shares:
 
     def has_room(self, size: int = 1) -> bool:
         """Whether so much is free. What is larger than the limit fits when nothing is held."""
-        return self.used == 0 or self.used + size <= self._limit
+        return self.used == 0 or self.used + size <= self.limit
 
     def allows(self, account: Hashable, size: int = 1) -> bool:
         """Whether `account` may hold so much more, if there is room."""
         held = self.held(account)
-        return not self._isolates or held == 0 or held + size <= self._limit - self.used
+        return not self._isolates or held == 0 or held + size <= self.limit - self.used
 
     def fits(self, account: Hashable, size: int = 1) -> bool:
         """Whether `account` may take so much now."""

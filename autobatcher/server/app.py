@@ -76,7 +76,7 @@ def create_app(
     if proxy_key is not None and not fits_a_header(proxy_key):
         raise ValueError("proxy_key must be printable ASCII: no caller can send it otherwise")
     limits, report = limits or CallLimits(), report or Report()
-    pending_calls = PendingCalls(grace_seconds=limits.grace_seconds, most=limits.max_waiting)
+    pending_calls = PendingCalls(grace_seconds=limits.grace_seconds, most=limits.max_waiting, isolates=forward_keys)
     report.watch(client, pending_calls)
     calls = BatchedCalls(client, pending_calls, report.tally, limits, forward_keys=forward_keys)
     app = QuartTrio("autobatcher", static_folder=None)

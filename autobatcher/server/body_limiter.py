@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Hashable
+
+from ..engine.shares import Shares
 
 BUSY_SECONDS = 10
 """`Retry-After` in seconds when the proxy is full."""
@@ -15,37 +18,48 @@ class BodyLimiter:
         most: maximum number of bytes.
         queue: returns how many bytes are queued, and how many may be. A body that is received counts as queued. As in
             the queue, one that is larger than that may be there alone.
+        isolates: whether callers are strangers to each other, who leave room for others; see `Shares`.
     """
 
-    def __init__(self, most: int, queue: Callable[[], tuple[int, float]]) -> None:
+    def __init__(self, most: int, queue: Callable[[], tuple[int, float]], *, isolates: bool = False) -> None:
         self.most: int = most
-        self.left: int = most
-        self.arriving: int = 0
+        self.held: Shares = Shares(most, isolates=isolates)
+        self.arriving: Shares = Shares(math.inf, isolates=isolates)
         self._queue = queue
 
-    def has_room(self, size: int, own: int) -> bool:
+    def has_room(self, size: int, own: int, account: Hashable) -> bool:
         """Whether a body of which `own` bytes have arrived may have `size` more."""
+        if self.held.used + size > self.most or not self.held.allows(account, size):
+            return False
         queued, most_queued = self._queue()
-        others = self.arriving - own + queued
-        return size <= self.left and (others == 0 or others + own + size <= most_queued)
+        others = self.arriving.used - own + queued
+        if others == 0:
+            return True
+        self.arriving.limit = most_queued - queued
+        return others + own + size <= most_queued and self.arriving.allows(account, size)
 
 
 class HeldBody:
-    """The bytes of one body, until `release`. Calling that twice is harmless."""
+    """The bytes of one body, until `release`. Calling that twice is harmless.
 
-    __slots__ = ("_arriving", "_limiter", "_size")
+    Args:
+        account: whose body it is.
+    """
 
-    def __init__(self, limiter: BodyLimiter) -> None:
+    __slots__ = ("_account", "_arriving", "_limiter", "_size")
+
+    def __init__(self, limiter: BodyLimiter, account: Hashable = None) -> None:
         self._limiter = limiter
+        self._account = account
         self._size = 0
         self._arriving = 0
 
     def grow(self, size: int) -> bool:
         """Hold more bytes; False, and nothing changes, if there is no room for them."""
-        if not self._limiter.has_room(size, self._arriving):
+        if not self._limiter.has_room(size, self._arriving, self._account):
             return False
-        self._limiter.left -= size
-        self._limiter.arriving += size
+        self._limiter.held.take(self._account, size)
+        self._limiter.arriving.take(self._account, size)
         self._size += size
         self._arriving += size
         return True
@@ -61,10 +75,10 @@ class HeldBody:
 
     def enqueue(self) -> None:
         """The queue counts the body from now on, until it is uploaded."""
-        self._limiter.arriving -= self._arriving
+        self._limiter.arriving.give_back(self._account, self._arriving)
         self._arriving = 0
 
     def release(self) -> None:
         self.enqueue()
-        self._limiter.left += self._size
+        self._limiter.held.give_back(self._account, self._size)
         self._size = 0

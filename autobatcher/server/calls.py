@@ -87,14 +87,14 @@ class BatchedCalls:
         self._client = client
         self._pending_calls = pending_calls
         self._retries = Retries(pending_calls)
-        self._bodies = BodyLimiter(limits.max_waiting_bytes, client.queue_bytes)
+        self._bodies = BodyLimiter(limits.max_waiting_bytes, client.queue_bytes, isolates=forward_keys)
         self._tally = tally
         self._limits = limits
         self._forward_keys = forward_keys
 
     async def __call__(self, exchange: Exchange) -> None:
         """Answer one request. If its client disconnects, keep the call for the grace period."""
-        held = HeldBody(self._bodies)
+        held = HeldBody(self._bodies, self._account_of(exchange))
         client = Client(exchange.peer, has_own_connection=exchange.has_own_connection)
         try:
             asked, digested = await self._asked(exchange.path, exchange, held)
@@ -111,6 +111,10 @@ class BatchedCalls:
         finally:
             if client.call is None or client.call.held is not held:
                 held.release()
+
+    def _account_of(self, exchange: Exchange) -> str:
+        """Who pays; one account for all callers of the proxy's own key."""
+        return exchange.headers.get("authorization", "") if self._forward_keys else ""
 
     async def _asked(self, endpoint: str, exchange: Exchange, held: HeldBody) -> tuple[StreamRequest, bytes]:
         limits = self._limits
@@ -138,9 +142,12 @@ class BatchedCalls:
             held.release()
             self._tally.reattached += 1
             return call
+        account = self._account_of(exchange)
+        if not self._pending_calls.has_room(account):
+            raise no_room()
         request = self._submit(endpoint, body, digested, api_key, headers)
         held.enqueue()
-        call = self._pending_calls.add(request, digest, client, key, held)
+        call = self._pending_calls.add(request, digest, client, key, held, account)
         # Weak: the call holds the request, which holds this callback. A cycle would be work for the garbage collector.
         request.notify(partial(self._on_outcome, weakref.ref(call)))
         return call
@@ -149,8 +156,6 @@ class BatchedCalls:
         self, endpoint: str, body: bytes, digested: bytes, api_key: str | None, headers: dict[str, str]
     ) -> Request:
         try:
-            if not self._pending_calls.has_room():
-                raise anyio.WouldBlock
             request = self._client.submit_nowait(endpoint, body, api_key=api_key, headers=headers, digested=digested)
         except anyio.WouldBlock:
             raise no_room() from None
