@@ -8,7 +8,6 @@ it is tried again.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from contextlib import aclosing
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -22,8 +21,9 @@ from .back_off import back_off, retry_delay
 from .batch_state import BatchState
 from .failures import UncertainCreationError, UpstreamError
 from .http import PATIENCE_SECONDS, UpstreamHTTP
-from .jsonl import InputFile, LineSplitter
+from .jsonl import InputFile
 from .patience import REFUSED_SECONDS, Patience
+from .result_file import read_lines
 
 IDEMPOTENCY_METADATA_KEY = "autobatcher_stamp"
 """The metadata key that holds a batch's idempotency key."""
@@ -315,25 +315,8 @@ class BatchAPI:
 
         Cancelled: the lines read so far were passed on.
         """
-        # Doubleword's `skip` was called "offset" before November 2025. Servers ignore the one that they do not know.
-        params = {"skip": str(skip), "offset": str(skip)} if account.provider.partial_output else {}
-        splitter, count = LineSplitter(), 0
-        async with self._http.open(
-            account, "GET", f"/files/{_path_segment(file_id)}/content", params=params
-        ) as response:
-            async with aclosing(response.chunks()) as chunks:
-                async for chunk in chunks:
-                    lines = splitter.feed(chunk)
-                    count += len(lines)
-                    for line in lines:
-                        on_line(line)
-                    if drain is not None:
-                        await drain()
-            for line in splitter.rest():
-                on_line(line)
-                count += 1
-            last_line = response.headers.get("x-last-line", "")
-            return int(last_line) if last_line.isdecimal() else skip + count
+        path = f"/files/{_path_segment(file_id)}/content"
+        return await read_lines(self._http, account, path, on_line, skip=skip, drain=drain)
 
 
 def _file_is_not_ready(error: UpstreamError, input_file_id: str) -> bool:
