@@ -32,6 +32,10 @@ CREATE_SECONDS = 30.0
 """How long a `POST /batches` in flight is shielded from cancellation, in seconds. Cutting it off would leave a batch
 that may or may not run and cost money. This is twice the longest time we saw a server take."""
 
+UPLOAD_SILENCES = 10
+"""How long one try of an upload may take in all, in silences that it may have. A large file on a slow line takes long;
+a server that drips its answer does not end."""
+
 NEW_FILE_SECONDS = 60.0
 """How long a server may fail to find a new input file: uploads are not visible everywhere at once, and Azure processes
 them first."""
@@ -100,7 +104,7 @@ class BatchAPI:
         """Upload an input file and return its id; None if it is not wanted any more.
 
         Args:
-            input_file: called for each try; returns the file's content from its start.
+            input_file: called for each try, and for each redirect; returns the file's content from its start.
             name: the file's name. `delete_files_named` finds files by it.
             expires_seconds: after how long the upstream may delete the file, where it supports that.
             limiter: held during each try, not between tries.
@@ -124,8 +128,8 @@ class BatchAPI:
                     account,
                     "POST",
                     provider.upload_path,
-                    data=form,
-                    files={"file": (name, input_file(), "application/jsonl")},
+                    body=lambda: {"data": form, "files": {"file": (name, input_file(), "application/jsonl")}},
+                    seconds=silence_seconds * UPLOAD_SILENCES,
                     silence_seconds=silence_seconds,
                 )
             return id_answered("POST /files", content)
@@ -202,7 +206,9 @@ class BatchAPI:
         operation = "POST /batches"
         try:
             with anyio.fail_after(CREATE_SECONDS, shield=True):
-                return batch_answered(operation, await self._http.call(account, "POST", "/batches", json=body))
+                return batch_answered(
+                    operation, await self._http.call(account, "POST", "/batches", body=lambda: {"json": body})
+                )
         except TimeoutError as error:
             raise UpstreamError(f"{operation} did not answer within {CREATE_SECONDS:.0f} s") from error
 

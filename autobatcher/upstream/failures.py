@@ -25,7 +25,6 @@ _NEVER_SENT = {
     "UnicodeEncodeError": "a header has a character that is not ASCII; see the key and default_headers",
     "InvalidURL": "base_url is not a valid URL",
     "UnsupportedProtocol": "base_url must begin with http:// or https://",
-    "TooManyRedirects": "the server redirects in circles; check base_url",
 }
 """Exceptions of the HTTP libraries after which no other try helps, and what to do. Their texts may quote a header, so
 they are not shown."""

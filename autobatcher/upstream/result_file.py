@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Callable
 from contextlib import aclosing
 
@@ -23,7 +24,7 @@ async def read_lines(
     # Doubleword's `skip` was called "offset" before November 2025. Servers ignore the one that they do not know.
     params = {"skip": str(skip), "offset": str(skip)} if account.provider.partial_output else {}
     splitter, count = LineSplitter(), 0
-    async with http.open(account, "GET", path, params=params) as response:
+    async with http.open(account, "GET", path, params=params, may_leave=True) as response:
         async with aclosing(response.chunks()) as chunks:
             async for chunk in chunks:
                 lines = splitter.feed(chunk)
@@ -35,5 +36,8 @@ async def read_lines(
         for line in splitter.rest():
             on_line(line)
             count += 1
-        last_line = response.headers.get("x-last-line", "")
-        return int(last_line) if last_line.isdecimal() else skip + count
+        last_line = response.header("x-last-line")
+        return int(last_line) if _LINE_NUMBER.fullmatch(last_line) else skip + count
+
+
+_LINE_NUMBER = re.compile("[0-9]{1,12}")
