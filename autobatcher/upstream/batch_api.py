@@ -21,6 +21,7 @@ from .back_off import back_off, retry_delay
 from .batch_state import BatchState
 from .failures import UncertainCreationError, UpstreamError
 from .http import PATIENCE_SECONDS, UpstreamHTTP
+from .identifiers import is_usable_id
 from .jsonl import InputFile
 from .patience import REFUSED_SECONDS, Patience
 from .result_file import read_lines
@@ -246,19 +247,23 @@ class BatchAPI:
             if found is not None or after is None:
                 lookup.restart()
                 return found
+            if after == lookup.after:
+                break
             lookup.page, lookup.after = lookup.page + 1, after
         lookup.restart()
-        raise UpstreamError(f"GET /batches has more than {LOOKUP_PAGES} pages", is_permanent=True)
+        reason = f"has more than {LOOKUP_PAGES} pages, or the same page again and again"
+        raise UpstreamError(f"GET /batches {reason}", is_permanent=True)
 
     async def list_batches(self, account: Account) -> list[BatchState]:
         """List batches in the server's order (newest first), `LOOKUP_PAGES` pages at most. No retries."""
         listed: list[BatchState] = []
-        after: str | None = None
+        after, before = None, None
         for _ in range(LOOKUP_PAGES):
-            states, after = await self._page(account, after)
+            states, after = await self._page(account, before)
             listed += states
-            if after is None:
+            if after in (None, before):
                 break
+            before = after
         return listed
 
     async def _page(self, account: Account, after: str | None) -> tuple[list[BatchState], str | None]:
@@ -293,13 +298,13 @@ class BatchAPI:
         params = {"purpose": account.provider.file_purpose, "limit": "100", "order": "desc"}
         for _ in range(LOOKUP_PAGES):
             page = decoded("GET /files", await self._http.call_with_retries(account, "GET", "/files", params=params))
-            files = [file for file in files_listed(page) if isinstance(file, dict) and file.get("id")]
-            for file in files:
-                if file.get("filename") == name:
-                    await self.delete_file(account, str(file["id"]))
-            if not files or not page.get("has_more"):
+            files = files_listed(page)
+            for file_id in [file_id for file_id, filename in files if filename == name]:
+                await self.delete_file(account, file_id)
+            last = files[-1][0] if files and page.get("has_more") else None
+            if last in (None, params.get("after")):
                 return
-            params["after"] = str(files[-1]["id"])
+            params["after"] = last
 
     async def read_lines(
         self,
@@ -333,5 +338,11 @@ def _file_is_not_ready(error: UpstreamError, input_file_id: str) -> bool:
 
 
 def _path_segment(identifier: str) -> str:
-    """Quote an id for use in a path. Servers choose ids, so they may contain any character."""
+    """Quote an id for use in a path. It may come from a server, a journal or a command line.
+
+    Raises:
+        UpstreamError: if it would lead to another path.
+    """
+    if not is_usable_id(identifier):
+        raise UpstreamError(f"{identifier[:100]!r} is not an id of a batch or file", is_permanent=True)
     return quote(identifier, safe="")

@@ -208,7 +208,7 @@ def _seconds(retry_after: str | None, date: str | None) -> float | None:
     try:
         until = parsedate_to_datetime(retry_after)
         return max(0.0, (until - parsedate_to_datetime(date or "")).total_seconds())
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, OverflowError, IndexError):
         return None
 
 
