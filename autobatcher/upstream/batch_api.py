@@ -7,11 +7,11 @@ it is tried again.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
-from urllib.parse import quote
 
 import anyio
 
@@ -21,8 +21,8 @@ from .back_off import back_off, retry_delay
 from .batch_state import BatchState
 from .failures import UncertainCreationError, UpstreamError
 from .http import PATIENCE_SECONDS, UpstreamHTTP
-from .identifiers import is_usable_id
-from .jsonl import InputFile
+from .identifiers import path_segment
+from .jsonl import InputFile, Overlong
 from .patience import REFUSED_SECONDS, Patience
 from .result_file import read_lines
 
@@ -277,18 +277,18 @@ class BatchAPI:
     async def retrieve(self, account: Account, batch_id: str) -> BatchState:
         """Poll a batch once. No retries, because the next poll follows anyway."""
         return batch_answered(
-            "GET /batches/{id}", await self._http.call(account, "GET", f"/batches/{_path_segment(batch_id)}")
+            "GET /batches/{id}", await self._http.call(account, "GET", f"/batches/{path_segment(batch_id)}")
         )
 
     async def cancel(self, account: Account, batch_id: str) -> BatchState:
         """Ask the upstream once to cancel the batch. Can be repeated. Requests that already ran are still billed."""
-        path = f"/batches/{_path_segment(batch_id)}/cancel"
+        path = f"/batches/{path_segment(batch_id)}/cancel"
         return batch_answered("POST /batches/{id}/cancel", await self._http.call(account, "POST", path))
 
     async def delete_file(self, account: Account, file_id: str) -> None:
         """Delete a file. It is not an error if the file is already gone."""
         try:
-            await self._http.call_with_retries(account, "DELETE", f"/files/{_path_segment(file_id)}")
+            await self._http.call_with_retries(account, "DELETE", f"/files/{path_segment(file_id)}")
         except UpstreamError as error:
             if error.status_code not in (404, 410):
                 raise
@@ -310,9 +310,10 @@ class BatchAPI:
         self,
         account: Account,
         file_id: str,
-        on_line: Callable[[bytes], None],
+        on_line: Callable[[bytes | Overlong], Awaitable[None]],
         *,
         skip: int = 0,
+        max_line_bytes: int = sys.maxsize,
         drain: Callable[[], Awaitable[None]] | None = None,
     ) -> int:
         """Stream an output or error file, pass each line to `on_line`, and return the next `skip`.
@@ -322,12 +323,15 @@ class BatchAPI:
 
         Args:
             skip: how many lines to leave out, for providers with `partial_output`. Others always send the whole file.
+            max_line_bytes: of longer lines only the beginning is passed on.
             drain: awaited after each chunk, for back-pressure.
 
         Cancelled: the lines read so far were passed on.
         """
-        path = f"/files/{_path_segment(file_id)}/content"
-        return await read_lines(self._http, account, path, on_line, skip=skip, drain=drain)
+        path = f"/files/{path_segment(file_id)}/content"
+        return await read_lines(
+            self._http, account, path, on_line, skip=skip, max_line_bytes=max_line_bytes, drain=drain
+        )
 
 
 def _file_is_not_ready(error: UpstreamError, input_file_id: str) -> bool:
@@ -335,14 +339,3 @@ def _file_is_not_ready(error: UpstreamError, input_file_id: str) -> bool:
     if error.status_code == 404:
         return True
     return error.status_code == 400 and (input_file_id.encode() in error.body or b"input_file" in error.body)
-
-
-def _path_segment(identifier: str) -> str:
-    """Quote an id for use in a path. It may come from a server, a journal or a command line.
-
-    Raises:
-        UpstreamError: if it would lead to another path.
-    """
-    if not is_usable_id(identifier):
-        raise UpstreamError(f"{identifier[:100]!r} is not an id of a batch or file", is_permanent=True)
-    return quote(identifier, safe="")

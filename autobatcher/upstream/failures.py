@@ -94,13 +94,19 @@ class UncertainCreationError(UpstreamError):
 
 
 def status_error(operation: str, status_code: int, body: bytes, headers: Any) -> UpstreamError:
-    """Make the error for a non-2xx response. Its message includes the server's reason."""
+    """Make the error for a non-2xx response. Its message includes the server's reason.
+
+    What is no status of a failure (304, 999) is not handed on as one.
+    """
+    is_failure = 400 <= status_code <= 599
     return UpstreamError(
         f"{operation} answered {status_code}: {reason_given(body)}",
         summary=f"{operation} answered {status_code}",
-        status_code=status_code,
+        status_code=status_code if is_failure else None,
         body=body,
         retry_after=_seconds(headers.get("retry-after"), headers.get("date")),
+        is_permanent=status_code < 500,
+        may_have_been_sent=not is_failure,
     )
 
 

@@ -7,6 +7,9 @@ percent-encoded or not, since servers decode before they resolve.
 from __future__ import annotations
 
 import re
+from urllib.parse import quote
+
+from .failures import UpstreamError
 
 MAX_ID_CHARACTERS = 1_000
 """The longest ids we know of are LiteLLM's, of some hundred characters."""
@@ -22,3 +25,14 @@ def is_usable_id(identifier: str) -> bool:
         and _UNUSABLE_CHARACTERS.isdisjoint(identifier)
         and identifier.strip(".") != ""
     )
+
+
+def path_segment(identifier: str) -> str:
+    """Quote an id for use in a path. It may come from a server, a journal or a command line.
+
+    Raises:
+        UpstreamError: if it would lead to another path.
+    """
+    if not is_usable_id(identifier):
+        raise UpstreamError(f"{identifier[:100]!r} is not an id of a batch or file", is_permanent=True)
+    return quote(identifier, safe="")
