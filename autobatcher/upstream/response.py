@@ -85,12 +85,13 @@ class OpenResponse:
             try:
                 decoder = Decoder(self.header("content-encoding"))
                 async for raw in raw_chunks:
-                    for piece in decoder.pieces(raw):
+                    for number, piece in enumerate(decoder.pieces(raw)):
+                        if number:  # one piece after the other came without any waiting
+                            await anyio.lowlevel.checkpoint()
                         size += len(piece)
                         if size > MAX_FILE_BYTES:
                             raise self._error(f"with more than {MAX_FILE_BYTES:,} bytes, and gave no sign of an end")
                         yield piece  # noqa: ASYNC119  (who reads it closes it)
-                        await anyio.lowlevel.checkpoint()
                 decoder.end()
             except EncodingError as error:
                 raise self._error(str(error)) from error

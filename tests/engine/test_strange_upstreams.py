@@ -9,8 +9,8 @@ from typing import Any
 import anyio
 import pytest
 
-from autobatcher import BatchSubmissionError
-from autobatcher.emulator import Fault, FaultPlan, HttpFault
+from autobatcher import BatchEndedError, BatchSubmissionError
+from autobatcher.emulator import Fault, FaultPlan, HttpFault, LineFault
 from tests.harness import HTTP, Send, ask, between, open_harness, outcome_of
 
 OVERSIZE = "a batch object, a list or the answer to an upload is larger than any honest one, or inflates without end"
@@ -152,3 +152,18 @@ async def test_a_call_that_passes_through_takes_no_credential_to_another_origin(
             await client.models.list()
     (asked,) = requests
     assert not {"authorization", "api-key"} & set(asked.headers)
+
+
+@pytest.mark.proves("faults", "a line longer than max_answer_bytes")
+async def test_the_caller_of_a_line_that_is_too_long_is_told_and_has_its_beginning() -> None:
+    plan = FaultPlan((LineFault(kind="canned", body=f'{{"a": "{"x" * 50_000}"}}'),))
+    async with open_harness(faults=plan) as harness:
+        async with harness.client(max_answer_bytes=20_000, missing_lines="resubmit") as client:
+            outcome = await outcome_of(ask(client, "x"))
+        assert isinstance(outcome, BatchEndedError)
+        assert "20,000 bytes of max_answer_bytes" in str(outcome)
+        assert isinstance(outcome.body, dict)
+        assert outcome.body["code"] == "answer_too_large"
+        assert outcome.body["line"].startswith('{"id":')
+        assert anyio.current_time() < 100  # nobody reads it again
+        assert harness.emulator.statistics().batches_created == 1
