@@ -25,6 +25,10 @@ MAX_FILE_BYTES = 1_000_000_000_000
 never ends would otherwise keep its reader for ever."""
 
 
+CHUNKS_AT_ONCE = 100
+"""How many chunks are taken before other tasks have their turn: one read of a socket may bring ten thousand."""
+
+
 class OpenResponse:
     """A response that is open for reading. Whatever the HTTP client raises becomes an `UpstreamError`.
 
@@ -80,11 +84,14 @@ class OpenResponse:
                 content: bytes = self._response.content
             yield content  # noqa: ASYNC119  (who reads it closes it)
             return
-        size = 0
+        size = count = 0
         async with aclosing(self._raw_chunks()) as raw_chunks:
             try:
                 decoder = Decoder(self.header("content-encoding"))
                 async for raw in raw_chunks:
+                    count += 1
+                    if count % CHUNKS_AT_ONCE == 0:
+                        await anyio.lowlevel.checkpoint()
                     for number, piece in enumerate(decoder.pieces(raw)):
                         if number:  # one piece after the other came without any waiting
                             await anyio.lowlevel.checkpoint()
