@@ -85,6 +85,8 @@ class BatchOpenAI(CopiesShareTheEngine, AsyncRequestHook, AsyncContextManagerMix
             `max_active_batches`, `max_queued_bytes`, uploads and polls than it leaves free for the others.
         max_queued_bytes: how many bytes of request bodies may wait to be uploaded; further calls block until there is
             room.
+        max_answer_bytes: how long a line of a result file may be; the caller of a longer one gets a `BatchEndedError`.
+            The largest honest answers are embeddings: 2,048 inputs with 3,072 numbers each are 140 MB.
         journal: the path of a file (SQLite) in which batches, prompts and answers are kept, so that a program that died
             can be run again and pays nothing twice: see docs/journal.md. One engine at a time can use it.
         journal_hash_only: keep no prompts and no answers in the journal; batches are found again all the same.

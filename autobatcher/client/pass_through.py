@@ -1,4 +1,8 @@
-"""Sends calls that are not batchable to the upstream, and streams their responses back."""
+"""Sends calls that are not batchable to the upstream, and streams their responses back.
+
+Redirects are the SDK's to follow, as ever. It drops the bearer token when one leads to another origin; here the other
+credentials are dropped, too.
+"""
 
 from __future__ import annotations
 
@@ -8,24 +12,28 @@ from typing import Any
 
 import openai
 
+from .call import CREDENTIAL_HEADERS
+
 # The HTTP library set these for the outer request; the upstream client sets its own.
 _HOP_HEADERS = frozenset({"host", "connection"})
 
 
 async def pass_through(http: Any, upstream: Any, request: Any) -> Any:
     """Send a request through another client, of httpx or httpx2, and return its response."""
-    incoming = await upstream.send(_outgoing(upstream, request, _chunks(request.stream)), stream=True)
+    outgoing = _outgoing(upstream, request, _chunks(request.stream))
+    incoming = await upstream.send(outgoing, stream=True, follow_redirects=False)
     return _answered(http, incoming, _relayed_stream(http)(incoming))
 
 
 def pass_through_sync(http: Any, upstream: Any, request: Any) -> Any:
     """The same for sync clients."""
-    incoming = upstream.send(_outgoing(upstream, request, iter(request.stream)), stream=True)
+    incoming = upstream.send(_outgoing(upstream, request, iter(request.stream)), stream=True, follow_redirects=False)
     return _answered(http, incoming, _relayed_sync_stream(http)(incoming))
 
 
 def _outgoing(upstream: Any, request: Any, content: Any) -> Any:
-    headers = [(name, value) for name, value in request.headers.multi_items() if name not in _HOP_HEADERS]
+    left_out = _HOP_HEADERS.union(CREDENTIAL_HEADERS) if _has_left_its_origin(request) else _HOP_HEADERS
+    headers = [(name, value) for name, value in request.headers.multi_items() if name not in left_out]
     has_body = "content-length" in request.headers or "transfer-encoding" in request.headers
     options = {"headers": headers, "content": content if has_body else None, **_timeout(request)}
     return upstream.build_request(request.method, str(request.url), **options)
@@ -38,6 +46,17 @@ def _answered(http: Any, incoming: Any, stream: Any) -> Any:
         stream=stream,
         extensions={"http_version": incoming.extensions.get("http_version", b"HTTP/1.1")},
     )
+
+
+_ORIGIN = "autobatcher.origin"
+
+
+def _has_left_its_origin(request: Any) -> bool:
+    """Whether a redirect led the call to another origin. HTTP libraries keep the extensions of a redirected request."""
+    here = (request.url.scheme, request.url.host, request.url.port)
+    begun: tuple[str, str, int | None] = request.extensions.setdefault(_ORIGIN, here)
+    is_upgrade = (begun[0], here[0]) == ("http", "https") and begun[1:] == here[1:] == (here[1], None)
+    return here != begun and not is_upgrade
 
 
 _SDK_TIMEOUT = openai.DEFAULT_TIMEOUT.as_dict()

@@ -176,7 +176,7 @@ class Emulator:
             if fault is None:
                 reply = await self._process(route, request)
             else:
-                reply = await misbehave(fault, self._dialect, partial(self._process, route, request))
+                reply = await misbehave(fault, self._dialect, request.path, partial(self._process, route, request))
         except ConnectionLostError:
             self._lost_connections += 1
             raise

@@ -25,7 +25,6 @@ _NEVER_SENT = {
     "UnicodeEncodeError": "a header has a character that is not ASCII; see the key and default_headers",
     "InvalidURL": "base_url is not a valid URL",
     "UnsupportedProtocol": "base_url must begin with http:// or https://",
-    "TooManyRedirects": "the server redirects in circles; check base_url",
 }
 """Exceptions of the HTTP libraries after which no other try helps, and what to do. Their texts may quote a header, so
 they are not shown."""
@@ -95,13 +94,19 @@ class UncertainCreationError(UpstreamError):
 
 
 def status_error(operation: str, status_code: int, body: bytes, headers: Any) -> UpstreamError:
-    """Make the error for a non-2xx response. Its message includes the server's reason."""
+    """Make the error for a non-2xx response. Its message includes the server's reason.
+
+    What is no status of a failure (304, 999) is not handed on as one.
+    """
+    is_failure = 400 <= status_code <= 599
     return UpstreamError(
         f"{operation} answered {status_code}: {reason_given(body)}",
         summary=f"{operation} answered {status_code}",
-        status_code=status_code,
+        status_code=status_code if is_failure else None,
         body=body,
         retry_after=_seconds(headers.get("retry-after"), headers.get("date")),
+        is_permanent=status_code < 500,
+        may_have_been_sent=not is_failure,
     )
 
 
@@ -209,7 +214,7 @@ def _seconds(retry_after: str | None, date: str | None) -> float | None:
     try:
         until = parsedate_to_datetime(retry_after)
         return max(0.0, (until - parsedate_to_datetime(date or "")).total_seconds())
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, OverflowError, IndexError):
         return None
 
 
