@@ -32,6 +32,8 @@ def _check_url(type_: Any, value: str | None) -> None:
         complete = False
     if not complete:
         raise ValueError("Must be a URL such as https://api.openai.com/v1.")
+    if "@" in parts.netloc:
+        raise ValueError("Must have no user and password, which would replace the key: leave them out.")
 
 
 def _duration(type_: Any, tokens: Sequence[Token]) -> float:

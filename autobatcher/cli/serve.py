@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
 import socket
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
+from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import urlsplit
 
@@ -22,6 +22,7 @@ from ..errors import JournalError
 from ..upstream.providers import profile_for
 from .event_lines import EventLines, event_lines
 from .flags import Dollars, Port, Secret, Switch, UsageError
+from .key_file import key_given
 from .live_status import Screen, live_picture, show
 from .loopback import is_loopback
 from .proxy_flags import ProxyFlags
@@ -31,8 +32,9 @@ EXAMPLES = """
 **Examples**
 
     # any tool with a base URL setting gets batch prices
-    autobatcher serve --base-url https://api.doubleword.ai/v1 \\
-      --api-key "$DOUBLEWORD_API_KEY"
+    export OPENAI_API_KEY="$DOUBLEWORD_API_KEY"
+    autobatcher serve --base-url https://api.doubleword.ai/v1
+    # and where the tool runs
     export OPENAI_BASE_URL=http://127.0.0.1:8080/v1 OPENAI_API_KEY=dummy
 
     # larger batches, labelled for the provider's dashboard
@@ -62,6 +64,7 @@ def serve(
     host: str = "127.0.0.1",
     port: Port = 8080,
     proxy_key: Secret = None,
+    proxy_key_file: Path | None = None,
     forward_keys: Switch = False,
     input_price: Dollars | None = None,
     output_price: Dollars | None = None,
@@ -84,13 +87,16 @@ def serve(
     Args:
         host: The address to listen on.
         port: The TCP port; 0 takes a free one.
-        proxy_key: Require this bearer token on every /v1 route.
+        proxy_key: Require this bearer token on every /v1 route. Other users see the command line in `ps`: prefer
+            AUTOBATCHER_PROXY_KEY or --proxy-key-file.
+        proxy_key_file: A file with that token and nothing else.
         forward_keys: Use each caller's own bearer token upstream; batches never mix keys. Not with --proxy-key.
         input_price: The real-time price of a million input tokens, in dollars, for the saving shown on the page.
         output_price: The same for output tokens.
         saving: The fraction of the real-time price that a batch saves.
     """
     flags = flags or ProxyFlags()
+    proxy_key = key_given(proxy_key, proxy_key_file, "--proxy-key")
     if proxy_key is not None and not proxy_key.strip():
         raise UsageError("--proxy-key (or AUTOBATCHER_PROXY_KEY) is empty: give a key, or omit it.")
     if forward_keys and proxy_key is not None:
@@ -109,7 +115,7 @@ class Door:
 
     host: str
     port: int
-    proxy_key: str | None
+    proxy_key: str | None = field(repr=False)
     forward_keys: bool
     prices: tuple[float | None, float | None, float]
 
@@ -118,7 +124,7 @@ def _serve_until_signalled(door: Door, flags: ProxyFlags, lines: EventLines | No
     from ..server import Prices, Report, create_app  # here, because they are slow to import
     from ..server.report import shown_url
 
-    if door.forward_keys and not (flags.api_key or os.environ.get("OPENAI_API_KEY")):
+    if door.forward_keys and not flags.has_key:
         flags = replace(flags, api_key=NO_KEY)
     report = Report(Prices(input=door.prices[0], output=door.prices[1], saving=door.prices[2]))
     client = flags.make_client(partial(_tell, report, lines), keeps_journaled=True)

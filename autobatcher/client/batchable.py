@@ -102,7 +102,9 @@ def _peek(endpoint: str, body: bytes) -> _Fields:
             body.decode()  # msgspec does not check fields that it skips; one bad byte would fail the whole batch
         fields = _decode_fields(body)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise UnbatchableRequestError(f"The body of this call to {endpoint} is not valid: {error}") from error
+        fields, reason = None, str(error)
+    if fields is None:  # not inside of `except`: a UnicodeDecodeError holds the whole body
+        raise UnbatchableRequestError(f"The body of this call to {endpoint} is not valid: {reason}")
     if not fields.model and endpoint in _ALWAYS_WITH_MODEL:
         raise UnbatchableRequestError(f"This call to {endpoint} names no model.", param="model")
     return fields

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from ..engine.request import Answer
@@ -31,7 +31,7 @@ class Call:
     """
 
     account: Account
-    bearer: str | None = None
+    bearer: str | None = field(default=None, repr=False)
     wait_seconds: float | None = None
     max_retries: int = SDK_MAX_RETRIES
     outcome: Answer | BatchError | None = None

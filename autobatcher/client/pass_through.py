@@ -1,4 +1,7 @@
-"""Sends calls that are not batchable to the upstream, and streams their responses back."""
+"""Sends calls that are not batchable to the upstream, and streams their responses back.
+
+Secrets are masked in refusals and in headers. An answer is streamed as it comes, as to a client of the SDK.
+"""
 
 from __future__ import annotations
 
@@ -8,20 +11,41 @@ from typing import Any
 
 import openai
 
+from ..redaction import Redactor, redactor_for
+
 # The HTTP library set these for the outer request; the upstream client sets its own.
 _HOP_HEADERS = frozenset({"host", "connection"})
+_OF_THE_WIRE = frozenset({"content-encoding", "content-length", "transfer-encoding"})
 
 
-async def pass_through(http: Any, upstream: Any, request: Any) -> Any:
-    """Send a request through another client, of httpx or httpx2, and return its response."""
-    incoming = await upstream.send(_outgoing(upstream, request, _chunks(request.stream)), stream=True)
-    return _answered(http, incoming, _relayed_stream(http)(incoming))
+async def pass_through(http: Any, upstream: Any, request: Any, other_secrets: tuple[str, ...] = ()) -> Any:
+    """Send a request through another client, of httpx or httpx2, and return its response.
+
+    Args:
+        other_secrets: masked like the credentials of the request.
+    """
+    outgoing = _outgoing(upstream, request, _chunks(request.stream))
+    incoming = await upstream.send(outgoing, stream=True)
+    redactor = redactor_for(outgoing.headers, outgoing.url.params.multi_items(), other_secrets)
+    if incoming.is_success:
+        return _relayed(http, incoming, _relayed_stream(http)(incoming), redactor)
+    try:
+        return _refused(http, incoming, await incoming.aread(), redactor)
+    finally:
+        await incoming.aclose()
 
 
 def pass_through_sync(http: Any, upstream: Any, request: Any) -> Any:
     """The same for sync clients."""
-    incoming = upstream.send(_outgoing(upstream, request, iter(request.stream)), stream=True)
-    return _answered(http, incoming, _relayed_sync_stream(http)(incoming))
+    outgoing = _outgoing(upstream, request, iter(request.stream))
+    incoming = upstream.send(outgoing, stream=True)
+    redactor = redactor_for(outgoing.headers, outgoing.url.params.multi_items())
+    if incoming.is_success:
+        return _relayed(http, incoming, _relayed_sync_stream(http)(incoming), redactor)
+    try:
+        return _refused(http, incoming, incoming.read(), redactor)
+    finally:
+        incoming.close()
 
 
 def _outgoing(upstream: Any, request: Any, content: Any) -> Any:
@@ -31,13 +55,26 @@ def _outgoing(upstream: Any, request: Any, content: Any) -> Any:
     return upstream.build_request(request.method, str(request.url), **options)
 
 
-def _answered(http: Any, incoming: Any, stream: Any) -> Any:
+def _relayed(http: Any, incoming: Any, stream: Any, redactor: Redactor) -> Any:
     return http.Response(
-        incoming.status_code,
-        headers=incoming.headers.multi_items(),
-        stream=stream,
-        extensions={"http_version": incoming.extensions.get("http_version", b"HTTP/1.1")},
+        incoming.status_code, headers=_headers(incoming, redactor), stream=stream, extensions=_version(incoming)
     )
+
+
+def _refused(http: Any, incoming: Any, content: bytes, redactor: Redactor) -> Any:
+    """A response that was read and decoded: no answer, but what the upstream says about the request."""
+    headers = [(name, value) for name, value in _headers(incoming, redactor) if name.lower() not in _OF_THE_WIRE]
+    return http.Response(
+        incoming.status_code, headers=headers, content=redactor.redact(content), extensions=_version(incoming)
+    )
+
+
+def _headers(incoming: Any, redactor: Redactor) -> list[tuple[str, str]]:
+    return [(name, redactor.redact_text(value)) for name, value in incoming.headers.multi_items()]
+
+
+def _version(incoming: Any) -> dict[str, Any]:
+    return {"http_version": incoming.extensions.get("http_version", b"HTTP/1.1")}
 
 
 _SDK_TIMEOUT = openai.DEFAULT_TIMEOUT.as_dict()

@@ -67,6 +67,7 @@ class CopiesShareTheEngine:
     _profile: ProviderProfile | None
     _key: Any
     _is_closed: bool
+    _other_secrets: tuple[str, ...] = ()
     _seen: tuple[Any, ...] = ()
     _made: Call
     api_key: str
@@ -92,6 +93,10 @@ class CopiesShareTheEngine:
             return type(self)(**{"http_client": self._engine.http_client, **changed_options(self, changes)}, **shared)
 
         with_options = copy
+
+    def mask(self, secret: str) -> None:
+        """Mask this like the key, wherever the upstream may have written it. For a proxy's own key."""
+        self._other_secrets, self._seen = (*self._other_secrets, secret), ()
 
     @property
     def _own_key(self) -> Any:
@@ -162,6 +167,7 @@ def account_of(client: Any, profile: ProviderProfile | None, key: Any) -> Accoun
         profile: the provider's profile; None chooses by the base URL.
         key: the async key function; None if the client has a key.
     """
+    refuse_user_in_url(client.base_url)  # it may have been set after the construction
     base_url = str(client.base_url).rstrip("/")
     headers = {
         "OpenAI-Organization": client.organization,
@@ -175,6 +181,7 @@ def account_of(client: Any, profile: ProviderProfile | None, key: Any) -> Accoun
         api_key=key or client.api_key or None,
         headers=tuple((name, value) for name, value in headers.items() if isinstance(value, str)),
         query=tuple(query),
+        other_secrets=client._other_secrets,
     )
 
 
@@ -218,8 +225,18 @@ def refuse_other_credentials(openai_arguments: Mapping[str, Any]) -> None:
         raise TypeError("workload_identity cannot be used with batches: pass api_key=, a key or a function")
 
 
+def refuse_user_in_url(url: Any) -> None:
+    """Raise `ValueError` for a URL with a user: the HTTP library would send it instead of the key."""
+    if url.userinfo:
+        raise ValueError(
+            "base_url must have no user and password: they would replace the key. If the server wants them, give "
+            'default_headers={"Authorization": "Basic ..."}'
+        )
+
+
 def check_client(client: Any) -> None:
     """Check what the SDK accepts but batches cannot use. Raises `ValueError`, naming the parameter."""
+    refuse_user_in_url(client.base_url)
     if client.base_url.query:
         raise ValueError(
             f"base_url must have no query; give default_query= beside {client.base_url.copy_with(query=None)}"

@@ -17,7 +17,7 @@ from quart_trio import QuartTrio
 from werkzeug.exceptions import HTTPException
 
 from ..client.openai import BatchOpenAI
-from ..upstream.failures import without_secret
+from ..redaction import redactor_for
 from ..upstream.providers import BATCHABLE_ENDPOINTS
 from .calls import BatchedCalls, CallLimits, bearer_of, refusal_parts
 from .description import description
@@ -71,6 +71,7 @@ def create_app(
     app.asgi_app = _Routes(calls, quart, pending_calls, proxy_key)  # type: ignore[method-assign, assignment]  # Quart's own way
     app.config.update(RESPONSE_TIMEOUT=None)
     if proxy_key is not None:
+        client.mask(proxy_key)
         app.before_request(_key_check(proxy_key))
     _add_routes(app, client, report, forward_keys)
     return app
@@ -143,7 +144,7 @@ def _add_routes(app: QuartTrio, client: BatchOpenAI, report: Report, forward_key
     for path, view in routes:
         app.add_url_rule(path, path, view, methods=["GET"])
     app.register_error_handler(HTTPException, _refused)
-    app.register_error_handler(openai.APIError, _not_passed_through(client))
+    app.register_error_handler(openai.APIError, _not_passed_through)
     app.register_error_handler(Exception, _defect)
 
 
@@ -258,16 +259,11 @@ async def _refused(error: HTTPException) -> Response:
     return _refusal(RefusedError(status, error.description or error.name))
 
 
-def _not_passed_through(client: BatchOpenAI) -> Callable[[openai.APIError], Awaitable[Response]]:
-    async def not_passed_through(error: openai.APIError) -> Response:
-        if not isinstance(error, openai.APIStatusError):
-            reason = f"The upstream cannot be reached: {type(error).__name__}"
-            return _refusal(RefusedError(502, reason), kind="api_connection_error")
-        response = _relayed(error.response)
-        response.set_data(without_secret(error.response.content, client.api_key))
-        return response
-
-    return not_passed_through
+async def _not_passed_through(error: openai.APIError) -> Response:
+    if not isinstance(error, openai.APIStatusError):
+        reason = f"The upstream cannot be reached: {type(error).__name__}"
+        return _refusal(RefusedError(502, reason), kind="api_connection_error")
+    return _relayed(error.response)
 
 
 async def _defect(error: Exception) -> Response:
@@ -278,7 +274,8 @@ async def _defect(error: Exception) -> Response:
 def _relayed(answer: Any) -> Response:
     """Relay an upstream response. Its content is decoded, so its content encoding is dropped."""
     kept = {name: answer.headers[name] for name in ("content-type", "x-request-id") if name in answer.headers}
-    return Response(answer.content, answer.status_code, kept)
+    content = redactor_for(answer.request.headers).redact_answer(answer.content)  # refusals are masked already
+    return Response(content, answer.status_code, kept)
 
 
 def _refusal(refused: RefusedError, *, kind: str | None = None) -> Response:

@@ -326,11 +326,11 @@ class BatchAPI:
                     lines = splitter.feed(chunk)
                     count += len(lines)
                     for line in lines:
-                        on_line(line)
+                        on_line(response.redactor.redact_answer(line))
                     if drain is not None:
                         await drain()
             for line in splitter.rest():
-                on_line(line)
+                on_line(response.redactor.redact_answer(line))
                 count += 1
             last_line = response.headers.get("x-last-line", "")
             return int(last_line) if last_line.isdecimal() else skip + count

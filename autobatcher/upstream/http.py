@@ -10,9 +10,10 @@ from typing import Any, TypeVar
 
 import anyio
 
+from ..redaction import Redactor, redactor_for
 from .account import Account
 from .back_off import back_off, retry_delay
-from .failures import UpstreamError, status_error, transport_error, without_secret
+from .failures import UpstreamError, status_error, transport_error
 from .patience import Patience
 
 CALL_SECONDS = 60.0
@@ -28,8 +29,6 @@ FIRST_CONTACT_TRIES = 3
 
 MAX_CALL_SECONDS = 300.0
 """How long a call may take in all, but for uploads: a response that trickles is never silent, and never ends."""
-
-SECRET_HEADERS = ("authorization", "api-key")
 
 T = TypeVar("T")
 
@@ -97,8 +96,9 @@ class UpstreamHTTP:
         **options: Any,
     ) -> AsyncGenerator[OpenResponse]:
         """A 2xx answer, open for reading. Whatever the HTTP client raises becomes an `UpstreamError`."""
-        failures = partial(_typed_failures, f"{method} {path}", self._http)
         headers = {"accept": "application/json, */*", **await account.request_headers()}
+        redactor = redactor_for(headers, account.query, account.other_secrets)
+        failures = partial(_typed_failures, f"{method} {path}", self._http, redactor)
         with failures():
             request = self._http.build_request(
                 method,
@@ -111,11 +111,11 @@ class UpstreamHTTP:
             response = await self._http.send(request, stream=True, follow_redirects=True)
         try:
             self._answering.add(account.base_url)
-            opened = OpenResponse(response, failures)
+            # Hooks and `auth` of the user's HTTP client may have added credentials.
+            redactor = redactor_for(request.headers, account.query, account.other_secrets)
+            opened = OpenResponse(response, failures, redactor)
             if not 200 <= response.status_code < 300:
-                said = await opened.read()
-                for name in SECRET_HEADERS:
-                    said = without_secret(said, headers.get(name, ""))
+                said = redactor.redact(await opened.read())
                 raise status_error(f"{method} {path}", response.status_code, said, response.headers)
             yield opened
         finally:
@@ -124,18 +124,23 @@ class UpstreamHTTP:
 
 
 class OpenResponse:
-    """A response that is open for reading. Whatever the HTTP client raises becomes an `UpstreamError`."""
+    """A response that is open for reading. Whatever the HTTP client raises becomes an `UpstreamError`.
 
-    def __init__(self, response: Any, failures: Callable[[], AbstractContextManager[None]]) -> None:
+    Attributes:
+        redactor: masks what the request carried. `read` has done so; chunks must be put together first.
+    """
+
+    def __init__(self, response: Any, failures: Callable[[], AbstractContextManager[None]], redactor: Redactor) -> None:
         self._response = response
         self._failures = failures
+        self.redactor: Redactor = redactor
         self.headers: Mapping[str, str] = response.headers
 
     async def read(self) -> bytes:
         """Read the whole body."""
         with self._failures():
             content: bytes = await self._response.aread()
-            return content
+            return self.redactor.redact_answer(content)
 
     async def chunks(self) -> AsyncGenerator[bytes]:
         """Read the body piece by piece."""
@@ -149,8 +154,9 @@ class OpenResponse:
 
 
 @contextmanager
-def _typed_failures(operation: str, http: Any) -> Iterator[None]:
+def _typed_failures(operation: str, http: Any, redactor: Redactor) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        raise transport_error(operation, error, is_client_closed=http.is_closed) from error
+        redactor.redact_exception(error)
+        raise transport_error(operation, error, redactor, is_client_closed=http.is_closed) from error

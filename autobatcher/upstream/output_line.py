@@ -27,6 +27,10 @@ class OutputLine(msgspec.Struct, frozen=True):
     error_code: str | None = None
     error: str | None = None
 
+    def __repr__(self) -> str:
+        """The body may quote a prompt."""
+        return f"OutputLine({self.custom_id!r}, {self.status_code}, {len(self.body)} bytes, {self.error_code!r})"
+
 
 class _Response(msgspec.Struct):
     status_code: int
