@@ -81,7 +81,7 @@ def redactor_for(
         others: further secrets.
     """
     named = ((name, value) for name, value in chain(headers.items(), query) if _NAMES_A_SECRET.search(name))
-    return _cached(frozenset(chain(others, *(_secrets_in(value) for _, value in named))))
+    return _cached(frozenset(chain(others, *(_secrets_in(name, value) for name, value in named))))
 
 
 @lru_cache(maxsize=512)
@@ -89,12 +89,20 @@ def _cached(secrets: frozenset[str]) -> Redactor:
     return Redactor(secrets)
 
 
+def has_user(url: str) -> bool:
+    """Whether a URL has a user, perhaps with a password, or what looks like one and makes the URL invalid."""
+    return _HAS_USER.search(url) is not None
+
+
+_HAS_USER = re.compile(r"//([^/?#]*@|[^/?#\[\]]*:(?!\d*(?:[/?#]|$)))")
+
+
 def without_url_secrets(text: str) -> str:
     """Mask user, password and query of each URL in a text: what somebody gave as a URL may be quoted in an error."""
     return _URL_QUERY.sub(rf"\1{MASK}", _URL_USER.sub(rf"\1{MASK}@", text))
 
 
-_URL_USER = re.compile(r"""(//)[^/?#\s"']*@""")
+_URL_USER = re.compile(r"""(//)[^\s"']*@""")
 _URL_QUERY = re.compile(r"""(//[^\s"'?]+\?)[^\s"']+""")
 
 # ---- what is secret ----
@@ -103,18 +111,18 @@ _NAMES_A_SECRET = re.compile("auth|key|token|secret|pass|credential|cookie|sessi
 """Names of headers and of query parameters that hold secrets: Authorization, api-key, Cookie, sig, ..."""
 
 
-def _secrets_in(value: str) -> Iterator[str]:
-    """The secrets in the value of a header or parameter: without a scheme, and what Basic stands for."""
+def _secrets_in(name: str, value: str) -> Iterator[str]:
+    """The secrets in the value of a header or parameter: without a scheme, what Basic stands for, each cookie."""
     scheme, _, rest = value.strip().partition(" ")
     yield rest.strip() or value.strip()
     if scheme.lower() == "basic":
         try:
             user_and_password = base64.b64decode(rest).decode()
         except ValueError:
-            return
+            user_and_password = ""
         yield user_and_password
         yield user_and_password.partition(":")[2]
-    for pair in value.split(";") if "=" in value else ():
+    for pair in value.split(";") if name.lower() == "cookie" else ():
         yield pair.partition("=")[2].strip()
 
 
@@ -159,12 +167,12 @@ MOST_ESCAPES = 20_000
 
 
 def _redacted(content: bytes, forms: tuple[bytes, ...]) -> bytes:
+    escapes = content.count(b"%") + content.count(b"\\u00") + content.count(b"\\/")
+    if forms and 0 < escapes <= MOST_ESCAPES:  # first, because a part of what is escaped may be a secret, too
+        content = _without(content, _spans_in_escaped(content, forms))
     for form in forms:
         if form in content:
             content = content.replace(form, MASK.encode())
-    escapes = content.count(b"%") + content.count(b"\\u00") + content.count(b"\\/")
-    if forms and 0 < escapes <= MOST_ESCAPES:
-        content = _without(content, _spans_in_escaped(content, forms))
     return content
 
 

@@ -12,6 +12,7 @@ from anyio.abc import TaskStatus
 
 from ..engine.settings import Settings
 from ..errors import BatchError, UnbatchableRequestError
+from ..redaction import has_user
 from ..upstream.account import Account
 from ..upstream.providers import ProviderProfile, profile_for
 from .arguments import keywords, takes
@@ -117,7 +118,7 @@ class BatchTransport(TransportToBatches, httpx.AsyncBaseTransport):
         return await super()._batched(call, endpoint, request)
 
     def _call_of(self, request: Any) -> Call:
-        if request.url.userinfo:
+        if has_user(str(request.url)):
             raise UnbatchableRequestError(
                 "base_url must have no user and password: they replaced the key. Leave them out. If the server wants "
                 'them, give the client the header "Authorization: Basic ...".'

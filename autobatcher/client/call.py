@@ -36,6 +36,11 @@ class Call:
     max_retries: int = SDK_MAX_RETRIES
     outcome: Answer | BatchError | None = None
 
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """What is masked beside the credentials of the request itself."""
+        return (*self.account.other_secrets, *([self.bearer] if self.bearer else []))
+
 
 ANSWERED: ContextVar[Answer | BatchError | None] = ContextVar("ANSWERED", default=None)
 """The known outcome of the call that is being made through the SDK; None if it is yet to be batched."""

@@ -1,6 +1,6 @@
 """Sends calls that are not batchable to the upstream, and streams their responses back.
 
-Secrets are masked in refusals and in headers. An answer is streamed as it comes, as to a client of the SDK.
+Secrets are masked in headers, in refusals and in JSON. Anything else is streamed as it comes.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ async def pass_through(http: Any, upstream: Any, request: Any, other_secrets: tu
     outgoing = _outgoing(upstream, request, _chunks(request.stream))
     incoming = await upstream.send(outgoing, stream=True)
     redactor = redactor_for(outgoing.headers, outgoing.url.params.multi_items(), other_secrets)
-    if incoming.is_success:
+    if _is_streamed(incoming):
         return _relayed(http, incoming, _relayed_stream(http)(incoming), redactor)
     try:
-        return _refused(http, incoming, await incoming.aread(), redactor)
+        return _whole(http, incoming, await incoming.aread(), redactor)
     finally:
         await incoming.aclose()
 
@@ -40,10 +40,10 @@ def pass_through_sync(http: Any, upstream: Any, request: Any) -> Any:
     outgoing = _outgoing(upstream, request, iter(request.stream))
     incoming = upstream.send(outgoing, stream=True)
     redactor = redactor_for(outgoing.headers, outgoing.url.params.multi_items())
-    if incoming.is_success:
+    if _is_streamed(incoming):
         return _relayed(http, incoming, _relayed_sync_stream(http)(incoming), redactor)
     try:
-        return _refused(http, incoming, incoming.read(), redactor)
+        return _whole(http, incoming, incoming.read(), redactor)
     finally:
         incoming.close()
 
@@ -61,12 +61,17 @@ def _relayed(http: Any, incoming: Any, stream: Any, redactor: Redactor) -> Any:
     )
 
 
-def _refused(http: Any, incoming: Any, content: bytes, redactor: Redactor) -> Any:
-    """A response that was read and decoded: no answer, but what the upstream says about the request."""
+def _is_streamed(incoming: Any) -> bool:
+    """Whether it is content: a file, or a stream of events."""
+    kind = incoming.headers.get("content-type", "").partition(";")[0].strip().lower()
+    return incoming.is_success and not kind.endswith("json")
+
+
+def _whole(http: Any, incoming: Any, content: bytes, redactor: Redactor) -> Any:
+    """A response that was read and decoded."""
+    redact = redactor.redact_answer if incoming.is_success else redactor.redact
     headers = [(name, value) for name, value in _headers(incoming, redactor) if name.lower() not in _OF_THE_WIRE]
-    return http.Response(
-        incoming.status_code, headers=headers, content=redactor.redact(content), extensions=_version(incoming)
-    )
+    return http.Response(incoming.status_code, headers=headers, content=redact(content), extensions=_version(incoming))
 
 
 def _headers(incoming: Any, redactor: Redactor) -> list[tuple[str, str]]:

@@ -11,6 +11,7 @@ from urllib.parse import parse_qsl
 import openai
 
 from ..errors import ClientClosedError, UnbatchableRequestError
+from ..redaction import has_user
 from ..upstream.account import Account, fits_a_header
 from ..upstream.provider_file import names_file, read_profile
 from ..upstream.providers import ProviderProfile, profile_for, profile_named
@@ -205,7 +206,8 @@ def with_key(account: Account, api_key: str) -> Account:
     headers = tuple(
         (name, value) for name, value in account.headers if name.lower() not in ("authorization", "api-key")
     )
-    return replace(account, api_key=api_key, headers=headers)
+    own = (account.api_key,) if isinstance(account.api_key, str) else ()
+    return replace(account, api_key=api_key, headers=headers, other_secrets=(*account.other_secrets, *own))
 
 
 def checked_profile(provider: object) -> ProviderProfile | None:
@@ -225,9 +227,13 @@ def refuse_other_credentials(openai_arguments: Mapping[str, Any]) -> None:
         raise TypeError("workload_identity cannot be used with batches: pass api_key=, a key or a function")
 
 
-def refuse_user_in_url(url: Any) -> None:
-    """Raise `ValueError` for a URL with a user: the HTTP library would send it instead of the key."""
-    if url.userinfo:
+def refuse_user_in_url(base_url: Any) -> None:
+    """Raise `ValueError` for a URL with a user: the HTTP library would send it instead of the key.
+
+    Args:
+        base_url: None stands for the environment's.
+    """
+    if has_user(str(os.environ.get("OPENAI_BASE_URL", "") if base_url is None else base_url)):
         raise ValueError(
             "base_url must have no user and password: they would replace the key. If the server wants them, give "
             'default_headers={"Authorization": "Basic ..."}'
@@ -236,7 +242,6 @@ def refuse_user_in_url(url: Any) -> None:
 
 def check_client(client: Any) -> None:
     """Check what the SDK accepts but batches cannot use. Raises `ValueError`, naming the parameter."""
-    refuse_user_in_url(client.base_url)
     if client.base_url.query:
         raise ValueError(
             f"base_url must have no query; give default_query= beside {client.base_url.copy_with(query=None)}"

@@ -15,7 +15,7 @@ import httpx
 import msgspec
 from anyio.abc import TaskStatus
 
-from ..redaction import redactor_for
+from ..redaction import has_user, redactor_for
 from .answers import Answer
 from .batch import Batch
 from .lines import Line
@@ -103,7 +103,7 @@ class Forwarder:
     ) -> None:
         if concurrency < 1:
             raise ValueError(f"forward_concurrency must be at least 1: {concurrency}")
-        if httpx.URL(url).userinfo:
+        if has_user(url):
             raise ValueError("forward_to must have no user and password: give forward_key, a bearer key")
         self._url = url.rstrip("/")
         self._key = key

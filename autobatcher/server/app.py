@@ -17,7 +17,6 @@ from quart_trio import QuartTrio
 from werkzeug.exceptions import HTTPException
 
 from ..client.openai import BatchOpenAI
-from ..redaction import redactor_for
 from ..upstream.providers import BATCHABLE_ENDPOINTS
 from .calls import BatchedCalls, CallLimits, bearer_of, refusal_parts
 from .description import description
@@ -274,8 +273,7 @@ async def _defect(error: Exception) -> Response:
 def _relayed(answer: Any) -> Response:
     """Relay an upstream response. Its content is decoded, so its content encoding is dropped."""
     kept = {name: answer.headers[name] for name in ("content-type", "x-request-id") if name in answer.headers}
-    content = redactor_for(answer.request.headers).redact_answer(answer.content)  # refusals are masked already
-    return Response(content, answer.status_code, kept)
+    return Response(answer.content, answer.status_code, kept)
 
 
 def _refusal(refused: RefusedError, *, kind: str | None = None) -> Response:
