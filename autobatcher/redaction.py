@@ -21,7 +21,10 @@ SHORTEST_SECRET = 8
 """In characters. Anything shorter is not a real key, and might occur inside ordinary words."""
 
 SHORTEST_IN_ANSWERS = 16
-"""In characters. A shorter key without digits, such as "anything", may be a word of an honest answer."""
+"""In characters. A shorter key, such as "anything", may be a word of an honest answer."""
+
+SURELY_NO_WORDS = 40
+"""In characters. Shorter text without digits, such as "azure-active-directory", may be words."""
 
 
 class Redactor:
@@ -38,11 +41,11 @@ class Redactor:
         self._forms_in_answers = _forms_of(secret for secret in known if not _may_be_a_word(secret))
 
     def redact(self, content: bytes) -> bytes:
-        """Mask all secrets. For errors and headers."""
+        """Mask all secrets. For errors, headers, and what an upstream says of files and batches."""
         return _redacted(content, self._forms)
 
     def redact_answer(self, content: bytes) -> bytes:
-        """Mask the secrets that cannot be words. For what an upstream answered well, which must stay as it is."""
+        """Mask the secrets that cannot be words. For honest answers, which must stay as they are."""
         return _redacted(content, self._forms_in_answers)
 
     def redact_text(self, text: str) -> str:
@@ -126,21 +129,35 @@ def _secrets_in(name: str, value: str) -> Iterator[str]:
         yield pair.partition("=")[2].strip()
 
 
+_WORDS_OF_THE_API = (
+    "input_file_id output_file_id error_file_id created_at expires_at completed_at completion_window request_counts "
+    "in_progress finalizing completed validating cancelling cancelled autobatcher_stamp metadata has_more first_id "
+    "last_id custom_id status_code response request_id filename endpoint /v1/chat/completions /v1/completions "
+    "/v1/embeddings /v1/moderations /v1/responses /v1/images/generations"
+)
+"""A key such as "autobatcher" is none: with it masked, no batch could be found again."""
+
+
 def _is_secret(secret: str) -> bool:
     is_number = secret.isdecimal() and len(secret) < SHORTEST_IN_ANSWERS  # a time or a size may contain it
-    return len(secret) >= SHORTEST_SECRET and not is_number
+    return len(secret) >= SHORTEST_SECRET and not is_number and secret not in _WORDS_OF_THE_API
 
 
 def _may_be_a_word(secret: str) -> bool:
-    has_digits = any(character.isdecimal() for character in secret)
-    return len(secret) < SHORTEST_IN_ANSWERS and not has_digits
+    are_words = _WORDS.fullmatch(secret) is not None and len(secret) < SURELY_NO_WORDS
+    return len(secret) < SHORTEST_IN_ANSWERS or are_words
+
+
+_WORDS = re.compile(r"[A-Za-z]?[a-z]*([-_ ./][A-Za-z]?[a-z]*)*")
 
 
 # ---- how it may be spelled ----
 
 
 def _forms_of(secrets: Iterable[str]) -> tuple[bytes, ...]:
-    return tuple(sorted({form for secret in secrets for form in _spellings(secret)}, key=len, reverse=True))
+    forms = {form for secret in secrets for form in _spellings(secret)}
+    forms |= {form.replace(b"/", slash) for form in forms for slash in (rb"\/", rb"\\/")}
+    return tuple(sorted(forms, key=len, reverse=True))
 
 
 def _spellings(secret: str) -> Iterator[bytes]:
@@ -167,9 +184,10 @@ MOST_ESCAPES = 20_000
 
 
 def _redacted(content: bytes, forms: tuple[bytes, ...]) -> bytes:
-    escapes = content.count(b"%") + content.count(b"\\u00") + content.count(b"\\/")
-    if forms and 0 < escapes <= MOST_ESCAPES:  # first, because a part of what is escaped may be a secret, too
-        content = _without(content, _spans_in_escaped(content, forms))
+    if forms and (b"%" in content or b"\\u00" in content):
+        escapes = content.count(b"%") + content.count(b"\\u00") + content.count(b"\\/")
+        if escapes <= MOST_ESCAPES:  # first, because a part of what is escaped may be a secret, too
+            content = _without(content, _spans_in_escaped(content, forms))
     for form in forms:
         if form in content:
             content = content.replace(form, MASK.encode())

@@ -23,6 +23,7 @@ from .batch_state import BatchState
 from .failures import UncertainCreationError, UpstreamError
 from .http import PATIENCE_SECONDS, UpstreamHTTP
 from .jsonl import InputFile, LineSplitter
+from .output_line import redacted
 from .patience import REFUSED_SECONDS, Patience
 
 IDEMPOTENCY_METADATA_KEY = "autobatcher_stamp"
@@ -326,11 +327,11 @@ class BatchAPI:
                     lines = splitter.feed(chunk)
                     count += len(lines)
                     for line in lines:
-                        on_line(response.redactor.redact_answer(line))
+                        on_line(redacted(line, response.redactor))
                     if drain is not None:
                         await drain()
             for line in splitter.rest():
-                on_line(response.redactor.redact_answer(line))
+                on_line(redacted(line, response.redactor))
                 count += 1
             last_line = response.headers.get("x-last-line", "")
             return int(last_line) if last_line.isdecimal() else skip + count

@@ -115,7 +115,7 @@ class UpstreamHTTP:
             redactor = redactor_for(request.headers, account.query, account.other_secrets)
             opened = OpenResponse(response, failures, redactor)
             if not 200 <= response.status_code < 300:
-                said = redactor.redact(await opened.read())
+                said = await opened.read()
                 raise status_error(f"{method} {path}", response.status_code, said, response.headers)
             yield opened
         finally:
@@ -140,7 +140,7 @@ class OpenResponse:
         """Read the whole body."""
         with self._failures():
             content: bytes = await self._response.aread()
-            return self.redactor.redact_answer(content)
+            return self.redactor.redact(content)
 
     async def chunks(self) -> AsyncGenerator[bytes]:
         """Read the body piece by piece."""

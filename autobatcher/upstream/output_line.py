@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from ..redaction import Redactor
 from .reasons import codes_in, reason_in, well_formed
 from .tolerant_json import members, value_of
 
@@ -61,6 +62,14 @@ def parse_output_line(line: bytes) -> OutputLine | None:
     if not body.startswith(b"{") or not _is_status(status):
         return _parse_leniently(line)
     return OutputLine(plain.custom_id, status, body, plain.response.request_id)
+
+
+def redacted(line: bytes, redactor: Redactor) -> bytes:
+    """Mask secrets in a line: those that cannot be words in a good one, all in any other."""
+    return redactor.redact_answer(line) if _IS_GOOD.search(line) else redactor.redact(line)
+
+
+_IS_GOOD = re.compile(rb'"status_code"\s*:\s*"?2\d\d\b')
 
 
 def custom_id_in(line: bytes) -> str | None:

@@ -108,7 +108,7 @@ def found_in(text: str, secrets: Iterable[str]) -> list[str]:
     texts = [text]
     for _ in range(4):
         texts.append(_unescaped(texts[-1]))
-    needles = [needle for secret in secrets for needle in (secret, *_digits(secret))]
+    needles = [needle for secret in secrets for needle in (secret, *_digits(secret)) if len(needle) >= 8]
     return [needle for needle in needles if any(needle in each for each in texts)]
 
 

@@ -188,9 +188,26 @@ def _outcome_of(call: Callable[[], Any]) -> Any:
 
 
 async def test_an_answer_that_only_contains_a_word_like_the_key_stays_as_it_is() -> None:
-    async with open_harness() as harness, harness.client(api_key="anything") as client:
-        assert "ask me anything" in await ask(client, "ask me anything")
-        assert "50% of \\/ \\u0041 %41 anything" in await ask(client, "50% of \\/ \\u0041 %41 anything")
+    text = "ask me anything about autobatcher or azure-active-directory, 50% of \\/ \\u0041 %41 12345678"
+    headers = {"x-auth-kind": "azure-active-directory"}
+    for key in ("anything", "autobatcher", "12345678", "completed"):
+        async with open_harness() as harness, harness.client(api_key=key, default_headers=headers) as client:
+            assert text in await ask(client, text)
+
+
+@pytest.mark.parametrize("key", ["sk-secret", "sk-canary-1", "anything"])
+async def test_a_short_key_is_masked_in_errors(key: str) -> None:
+    plans = dict(failures(f"no {key} here"))
+    for name in (
+        "a failed batch",
+        "a line with a status",
+        "a line with a code",
+        'files.create answers 401 with {"erro',
+    ):
+        exits = Exits()
+        async with open_harness(faults=plans[name]) as harness:
+            await through_the_client(harness, harness.client(api_key=key), exits)
+        exits.check(key)
 
 
 def test_what_has_no_secret_in_it_is_returned_as_it_is() -> None:
