@@ -13,6 +13,7 @@ from rich.box import Box
 from rich.console import Console, ConsoleOptions
 
 from .. import __version__
+from ..redaction import without_url_secrets
 from . import cancel, demo, emulate, forget, reconcile, results, serve, status, watch
 from . import run as run_
 from .config import Environment, environment_and_file_of
@@ -95,5 +96,5 @@ def _write_nowhere() -> None:
 
 def _refuse(reason: str, command: Sequence[str]) -> int:
     name = " ".join(("autobatcher", *command))
-    print(f"{name}: {' '.join(reason.split())} (see {name} --help)", file=sys.stderr)
+    print(f"{name}: {without_url_secrets(' '.join(reason.split()))} (see {name} --help)", file=sys.stderr)
     return 2

@@ -5,16 +5,16 @@ from __future__ import annotations
 import sys
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import msgspec
 import trio
-from cyclopts import Parameter
 
 from ..emulator import Emulator, FaultPlan
 from ..emulator.known_dialects import Like
-from .flags import Count, Port, Seconds, Url, UsageError
+from .flags import Count, Port, Seconds, Secret, Url, UsageError
 from .host_flags import Hosts, Origins, hosts_served
+from .key_file import key_given
 from .loopback import bypass_proxy, is_loopback
 from .signals import run_until_signalled
 
@@ -50,10 +50,12 @@ def emulate(
     cors_origin: Origins = None,
     like: Like = "openai",
     batch_seconds: Seconds = 0.0,
-    api_key: Annotated[str | None, Parameter(show_default=False)] = None,
+    api_key: Secret = None,
+    api_key_file: Path | None = None,
     faults: Path | None = None,
     forward_to: Url | None = None,
-    forward_key: Annotated[str | None, Parameter(show_default=False)] = None,
+    forward_key: Secret = None,
+    forward_key_file: Path | None = None,
     forward_concurrency: Count = 8,
 ) -> int:
     """Run a Batch API server on this machine: files, batches, and the calls themselves in real time.
@@ -72,12 +74,17 @@ def emulate(
             shows results while a batch is still running. See docs/providers.md.
         batch_seconds: How long a batch takes, whatever its size. Not used with --forward-to.
         api_key: Refuse requests with any other key; without this flag, any key is accepted.
+        api_key_file: A file with that key and nothing else.
         faults: A JSON file that says what goes wrong, and when; see the last example and
             autobatcher.emulator.FaultPlan.
         forward_to: The base URL (ending in /v1) of an OpenAI-compatible real-time server that answers instead.
-        forward_key: The API key for that server.
+        forward_key: The API key for that server. Other users see the command line in `ps`: prefer
+            AUTOBATCHER_FORWARD_KEY or --forward-key-file.
+        forward_key_file: A file with that key and nothing else.
         forward_concurrency: How many lines that server gets at a time.
     """
+    api_key = key_given(api_key, api_key_file, "--api-key")
+    forward_key = key_given(forward_key, forward_key_file, "--forward-key")
     if forward_key is not None and forward_to is None:
         raise UsageError("--forward-key needs --forward-to, the server's URL.")
     plan = None if faults is None else load_faults(faults)

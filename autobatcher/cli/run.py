@@ -16,6 +16,7 @@ from cyclopts import Parameter
 
 from .. import BatchOpenAI, events
 from ..progress import Progress
+from .child_environment import without_keys
 from .event_lines import EventLines, event_lines
 from .flags import UsageError
 from .host_flags import hosts_served
@@ -28,8 +29,8 @@ EXAMPLES = """
 **Examples**
 
     # one command at batch prices; its exit code is this command's exit code
-    autobatcher run --base-url https://api.doubleword.ai/v1 \\
-      --api-key "$DOUBLEWORD_API_KEY" -- pytest evals/
+    export OPENAI_API_KEY="$DOUBLEWORD_API_KEY"
+    autobatcher run --base-url https://api.doubleword.ai/v1 -- pytest evals/
 
     # preempted? run the same command again: it resumes its batches and pays nothing twice
     autobatcher run --journal batches.sqlite3 -- python evaluate.py
@@ -65,7 +66,8 @@ def run(
     """Run one command with its own proxy, and cancel the batches that it leaves running.
 
     Everything after -- is the command. Its OPENAI_BASE_URL and OPENAI_API_KEY point to a proxy on a free loopback port
-    that accepts no other key, and its NO_PROXY names that address. It inherits stdin, stdout and stderr, and signals
+    that accepts no other key, and its NO_PROXY names that address. Variables that hold a key of autobatcher's, such as
+    AUTOBATCHER_API_KEY, are not passed on. It inherits stdin, stdout and stderr, and signals
     are passed on to it. When it ends, running batches are cancelled upstream (unless --keep-active-batches-on-close is
     given, or it failed and a --journal can find them again), a summary goes to stderr, and `run` exits with the
     command's exit code (128+n if signal n ended it). Every flag can also be set as AUTOBATCHER_FLAG_NAME.
@@ -111,7 +113,7 @@ async def _run(command: list[str], client: BatchOpenAI, flags: ProxyFlags, progr
     flags.say_if_lowered("run", limits)
     app = create_app(client, proxy_key=key, limits=limits, report=report, hosts=hosts_served(HOST))
     environment = {
-        **os.environ,
+        **without_keys(os.environ, (client.api_key, getattr(client, "admin_api_key", None))),
         **without_proxy(os.environ, HOST),
         "OPENAI_BASE_URL": f"http://{HOST}:{sockets[0].getsockname()[1]}/v1",
         "OPENAI_API_KEY": key,

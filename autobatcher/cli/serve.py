@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
 import socket
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
+from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import urlsplit
 
@@ -24,6 +24,7 @@ from ..upstream.providers import profile_for
 from .event_lines import EventLines, event_lines
 from .flags import Dollars, Port, Secret, Switch, UsageError
 from .host_flags import Hosts, Origins, hosts_served
+from .key_file import key_given
 from .live_status import Screen, live_picture, show
 from .loopback import is_loopback
 from .proxy_flags import ProxyFlags
@@ -33,8 +34,9 @@ EXAMPLES = """
 **Examples**
 
     # any tool with a base URL setting gets batch prices
-    autobatcher serve --base-url https://api.doubleword.ai/v1 \\
-      --api-key "$DOUBLEWORD_API_KEY"
+    export OPENAI_API_KEY="$DOUBLEWORD_API_KEY"
+    autobatcher serve --base-url https://api.doubleword.ai/v1
+    # and where the tool runs
     export OPENAI_BASE_URL=http://127.0.0.1:8080/v1 OPENAI_API_KEY=dummy
 
     # larger batches, labelled for the provider's dashboard
@@ -74,6 +76,7 @@ def serve(
     allowed_host: Hosts = None,
     cors_origin: Origins = None,
     proxy_key: Secret = None,
+    proxy_key_file: Path | None = None,
     forward_keys: Switch = False,
     input_price: Dollars | None = None,
     output_price: Dollars | None = None,
@@ -99,13 +102,16 @@ def serve(
         allowed_host: Also serve this name or address, by which a reverse proxy or another machine reaches it. On
             loopback only localhost, 127.0.0.1, [::1] and these are served; elsewhere any host is, unless this is given.
         cors_origin: Serve pages of this origin, such as https://app.example; * for all. Other pages are refused.
-        proxy_key: Require this bearer token on every /v1 route.
+        proxy_key: Require this bearer token on every /v1 route. Other users see the command line in `ps`: prefer
+            AUTOBATCHER_PROXY_KEY or --proxy-key-file.
+        proxy_key_file: A file with that token and nothing else.
         forward_keys: Use each caller's own bearer token upstream; batches never mix keys. Not with --proxy-key.
         input_price: The real-time price of a million input tokens, in dollars, for the saving shown on the page.
         output_price: The same for output tokens.
         saving: The fraction of the real-time price that a batch saves.
     """
     flags = flags or ProxyFlags()
+    proxy_key = key_given(proxy_key, proxy_key_file, "--proxy-key")
     if proxy_key is not None and not proxy_key.strip():
         raise UsageError("--proxy-key (or AUTOBATCHER_PROXY_KEY) is empty: give a key, or omit it.")
     if forward_keys and proxy_key is not None:
@@ -127,7 +133,7 @@ class Door:
 
     host: str
     port: int
-    proxy_key: str | None
+    proxy_key: str | None = field(repr=False)
     forward_keys: bool
     prices: tuple[float | None, float | None, float]
     hosts: Any
@@ -137,7 +143,7 @@ def _serve_until_signalled(door: Door, flags: ProxyFlags, lines: EventLines | No
     from ..server import Prices, Report, create_app  # here, because they are slow to import
     from ..server.report import shown_url
 
-    if door.forward_keys and not (flags.api_key or os.environ.get("OPENAI_API_KEY")):
+    if door.forward_keys and not flags.has_key:
         flags = replace(flags, api_key=NO_KEY)
     report = Report(Prices(input=door.prices[0], output=door.prices[1], saving=door.prices[2]))
     tell = partial(_tell, report, lines)

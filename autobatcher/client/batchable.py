@@ -116,7 +116,9 @@ def _peek(endpoint: str, body: bytes) -> _Fields:
     try:
         fields = _decode_fields(body)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise invalid_body(endpoint, error) from error
+        fields, reason = None, error
+    if fields is None:  # not inside of `except`: a UnicodeDecodeError holds the whole body
+        raise invalid_body(endpoint, reason)
     if not fields.model and endpoint in _ALWAYS_WITH_MODEL:
         raise UnbatchableRequestError(f"This call to {endpoint} names no model.", param="model")
     return fields

@@ -39,6 +39,7 @@ from .sdk import (
     check_http_client,
     checked_profile,
     refuse_other_credentials,
+    refuse_user_in_url,
     same_options,
     with_key,
 )
@@ -123,6 +124,7 @@ class BatchOpenAI(CopiesShareTheEngine, AsyncRequestHook, AsyncContextManagerMix
         **openai_arguments: Any,
     ) -> None:
         refuse_other_credentials(openai_arguments)
+        refuse_user_in_url(base_url)
         self._profile = checked_profile(provider)
         self._is_copy = _engine is not None
         self._is_closed = False

@@ -14,6 +14,7 @@ import httpx
 import msgspec
 from anyio.abc import TaskStatus
 
+from ..redaction import has_user, redactor_for
 from .answers import Answer
 from .batch import Batch
 from .forwarded_path import forwarded_path
@@ -103,6 +104,8 @@ class Forwarder:
     ) -> None:
         if concurrency < 1:
             raise ValueError(f"forward_concurrency must be at least 1: {concurrency}")
+        if has_user(url):
+            raise ValueError("forward_to must have no user and password: give forward_key, a bearer key")
         self._url = url.rstrip("/")
         self._key = key
         self._concurrency = concurrency
@@ -146,10 +149,17 @@ class Forwarder:
         try:
             response = await self._client.send(outgoing, stream=True)
         except httpx.TransportError as error:
-            raise RefusedError(502, f"The server at {self._url} cannot be reached: {error!r}") from error
-        passed = {name: response.headers[name] for name in _PASSED_ON if name in response.headers}
+            message = redactor_for(headers).redact_text(f"The server at {self._url} cannot be reached: {error!r}")
+            raise RefusedError(502, message) from error
+        redactor = redactor_for(outgoing.headers)
+        passed = {name: redactor.redact_text(response.headers[name]) for name in _PASSED_ON if name in response.headers}
         passed["content-type"] = _harmless(response.headers.get("content-type", ""))
-        return Reply(response.status_code, passed, _PassedBody(response))
+        if response.is_success:
+            return Reply(response.status_code, passed, _PassedBody(response))
+        try:
+            return Reply(response.status_code, passed, redactor.redact(await response.aread()))
+        finally:
+            await response.aclose()
 
     async def _work(self, client: httpx.AsyncClient) -> None:
         assert self._wake is not None
@@ -184,15 +194,18 @@ class Forwarder:
     async def _try(self, client: httpx.AsyncClient, line: Line, attempt: int) -> tuple[Answer, float]:
         """An answer, and the delay before a retry if it is an error."""
         pause = 0.5 * 2**attempt
+        headers = self._headers(None)
+        redactor = redactor_for(headers)
         try:
-            response = await client.post(self._target(line.url), content=line.body, headers=self._headers(None))
+            response = await client.post(self._target(line.url), content=line.body, headers=headers)
         except httpx.TransportError as error:
-            message = f"The server at {self._url} cannot be reached: {error!r}"
+            message = redactor.redact_text(f"The server at {self._url} cannot be reached: {error!r}")
             return Answer(502, msgspec.json.encode(openai_error(502, message))), pause
         wanted = response.headers.get("retry-after", "")
         if wanted.isdecimal():
             pause = min(LONGEST_PAUSE_SECONDS, float(wanted))
-        return Answer(response.status_code, as_json(response.content)), pause
+        redact = redactor.redact_answer if response.is_success else redactor.redact
+        return Answer(response.status_code, as_json(redact(response.content))), pause
 
     def _target(self, endpoint: str) -> str:
         return self._url + forwarded_path(endpoint)

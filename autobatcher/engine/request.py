@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Any, Protocol
+from typing import Any, NoReturn, Protocol
 
 import msgspec
 
@@ -32,6 +32,10 @@ class Answer(msgspec.Struct, frozen=True):
     request_id: str | None
     batch_id: str
     custom_id: str
+
+    def __repr__(self) -> str:
+        """The body may quote a prompt."""
+        return f"Answer({self.status_code}, {len(self.body)} bytes, {self.batch_id!r}, {self.custom_id!r})"
 
 
 class Holder(Protocol):
@@ -118,6 +122,9 @@ class Request:
         self._on_outcome: Callable[[], None] | None = None
         self._outcome: Answer | BatchError | None = None
         self._waiter: Any = None
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a Request cannot be pickled: it belongs to an event loop, and holds a key and a prompt")
 
     async def enqueue(self, byte_limiter: FairLimiter) -> None:
         """Wait until `byte_limiter` admits the request. Cancelled: it was not admitted."""

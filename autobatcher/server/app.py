@@ -84,6 +84,8 @@ def create_app(
     routes = _Routes(calls, quart, pending_calls, proxy_key)
     app.asgi_app = OnlyServedHosts(routes, hosts or _LOOPBACK)  # type: ignore[method-assign, assignment]  # Quart's own way
     app.config.update(RESPONSE_TIMEOUT=None)
+    if proxy_key is not None:
+        client.mask(proxy_key)
     _add_routes(app, client, report, forward_keys)
     return app
 

@@ -10,7 +10,6 @@ import openai
 
 from ..client.http_parts import HttpParts
 from ..client.openai import BatchOpenAI
-from ..upstream.failures import without_secret
 from .exchange import RefusedError
 from .keys import bearer_of
 from .paths import is_model_name
@@ -42,8 +41,7 @@ def model_lookups(client: BatchOpenAI, *, forward_keys: bool) -> Lookup:
             answer = await _answer(client, model, headers)
         if isinstance(answer, RefusedError):
             return refusal_parts(answer, kind="api_connection_error")
-        content = without_secret(answer.content, client.api_key)
-        return relayed_parts(answer.status_code, content, answer.headers.get("x-request-id"))
+        return relayed_parts(answer.status_code, answer.content, answer.headers.get("x-request-id"))
 
     return look_up
 

@@ -12,6 +12,7 @@ from typing import Any
 import anyio
 import msgspec
 
+from ..redaction import Redactor
 from .reasons import codes_in, lacks_capacity, lacks_money, reason_in, well_formed
 
 # The server was busy or timed out. 409 is not retryable: it is an answer.
@@ -110,11 +111,13 @@ def status_error(operation: str, status_code: int, body: bytes, headers: Any) ->
     )
 
 
-def transport_error(operation: str, error: Exception, *, is_client_closed: bool = False) -> UpstreamError:
+def transport_error(
+    operation: str, error: Exception, redactor: Redactor, *, is_client_closed: bool = False
+) -> UpstreamError:
     """The error for any exception of an HTTP client: of its library, its transport, its event hooks or its auth."""
     name = type(error).__name__
     if (response := _refused_response(error)) is not None:
-        return status_error(operation, response.status_code, _body_read(response), response.headers)
+        return status_error(operation, response.status_code, redactor.redact(_body_read(response)), response.headers)
     if name in _NEVER_SENT:
         return UpstreamError(f"{operation} could not be sent ({name}): {_NEVER_SENT[name]}", is_permanent=True)
     if is_client_closed:
@@ -175,16 +178,6 @@ def _permanent_reason(error: BaseException | None) -> str | None:
             return "the disk is full"
         error = error.__cause__ or error.__context__
     return None
-
-
-SHORTEST_SECRET = 8
-"""In characters. Anything shorter is not a real key, and might occur inside ordinary words."""
-
-
-def without_secret(body: bytes, secret: str) -> bytes:
-    """Mask our key in an upstream's response: some servers quote the key that they refuse."""
-    key = secret.removeprefix("Bearer ").encode()
-    return body.replace(key, b"***") if len(key) >= SHORTEST_SECRET else body
 
 
 def reason_given(body: bytes) -> str:

@@ -9,11 +9,12 @@ from typing import Any, TypeVar
 
 import anyio
 
+from ..redaction import Redactor, redactor_for
 from .account import Account
 from .back_off import back_off, retry_delay
 from .decompression import ACCEPTED
 from .direct import send_directly
-from .failures import UpstreamError, status_error, transport_error, without_secret
+from .failures import UpstreamError, status_error, transport_error
 from .patience import Patience
 from .redirects import Hop, foreign_request, is_redirect, next_hop
 from .response import OpenResponse
@@ -31,8 +32,6 @@ FIRST_CONTACT_TRIES = 3
 
 MAX_CALL_SECONDS = 300.0
 """How long a call may take in all, but for uploads; and how long a download may take to begin."""
-
-SECRET_HEADERS = ("authorization", "api-key")
 
 T = TypeVar("T")
 
@@ -115,8 +114,9 @@ class UpstreamHTTP:
             silence_seconds: how long the server may be silent, and how long it may take to accept what we send.
         """
         operation = f"{method} {path}"
-        failures = partial(_typed_failures, operation, self._http)
         headers = {"accept": "application/json, */*", **await account.request_headers(), "accept-encoding": ACCEPTED}
+        redactor = redactor_for(headers, account.query, account.other_secrets)
+        failures = partial(_typed_failures, operation, self._http, redactor)
         timeout = (CALL_SECONDS, silence_seconds, silence_seconds, CALL_SECONDS)  # connect, read, write, pool
         query = [*account.query, *(params or {}).items()] or None
 
@@ -125,24 +125,27 @@ class UpstreamHTTP:
             return self._http.build_request(method, url, params=query, headers=headers, timeout=timeout, **body())
 
         with anyio.move_on_after(seconds) as limit, failures():
-            response = await self._send(operation, build, may_leave=may_leave)
+            sent, response = await self._send(operation, build, may_leave=may_leave)
         if limit.cancelled_caught:
             raise UpstreamError(f"{operation} did not begin to answer within {seconds:.0f} s")
         try:
             self._answering.add(account.base_url)
-            opened = OpenResponse(operation, response, failures)
+            # Hooks and `auth` of the user's HTTP client may have added credentials.
+            redactor = redactor_for(sent.headers, account.query, account.other_secrets)
+            opened = OpenResponse(operation, response, failures, redactor)
             if not 200 <= response.status_code < 300:
                 said = await opened.read_error()
-                for name in SECRET_HEADERS:
-                    said = without_secret(said, headers.get(name, ""))
                 raise status_error(operation, response.status_code, said, response.headers)
             yield opened
         finally:
             with suppress(Exception):  # all that was wanted of it has been read
                 await response.aclose()
 
-    async def _send(self, operation: str, build: Callable[[], Any], *, may_leave: bool) -> Any:
-        """Send a request, and again where it is redirected to; see `next_hop`."""
+    async def _send(self, operation: str, build: Callable[[], Any], *, may_leave: bool) -> tuple[Any, Any]:
+        """Send a request, and again where it is redirected to; see `next_hop`.
+
+        Returns the last request with anything of ours, and the response.
+        """
         request = build()
         hop = Hop(request.url)
         while True:
@@ -151,7 +154,7 @@ class UpstreamHTTP:
             else:
                 response = await self._http.send(request, stream=True, follow_redirects=False)
             if not is_redirect(response):
-                return response
+                return request, response
             with suppress(Exception):
                 await response.aclose()
             hop = next_hop(operation, request.method, hop, response, may_leave=may_leave)
@@ -161,10 +164,11 @@ class UpstreamHTTP:
 
 
 @contextmanager
-def _typed_failures(operation: str, http: Any) -> Iterator[None]:
+def _typed_failures(operation: str, http: Any, redactor: Redactor) -> Iterator[None]:
     try:
         yield
     except UpstreamError:
         raise
     except Exception as error:
-        raise transport_error(operation, error, is_client_closed=http.is_closed) from error
+        redactor.redact_exception(error)
+        raise transport_error(operation, error, redactor, is_client_closed=http.is_closed) from error

@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from ..redaction import Redactor
 from .reasons import codes_in, reason_in, well_formed
 from .tolerant_json import members, value_of
 
@@ -30,6 +31,10 @@ class OutputLine(msgspec.Struct, frozen=True):
     error_code: str | None = None
     error: str | None = None
     raw: bytes = b""
+
+    def __repr__(self) -> str:
+        """The body may quote a prompt."""
+        return f"OutputLine({self.custom_id!r}, {self.status_code}, {len(self.body)} bytes, {self.error_code!r})"
 
 
 INVALID_STATUS = "invalid_status"
@@ -89,6 +94,14 @@ def overlong_line(beginning: bytes, max_bytes: int) -> OutputLine | None:
         return None
     reason = f"its line is longer than the {max_bytes:,} bytes of max_answer_bytes"
     return OutputLine(custom_id, error_code=TOO_LARGE, error=reason, raw=beginning)
+
+
+def redacted(line: bytes, redactor: Redactor) -> bytes:
+    """Mask secrets in a line: those that cannot be words in a good one, all in any other."""
+    return redactor.redact_answer(line) if _IS_GOOD.search(line) else redactor.redact(line)
+
+
+_IS_GOOD = re.compile(rb'"status_code"\s*:\s*"?2\d\d\b')
 
 
 def custom_id_in(line: bytes) -> str | None:

@@ -9,6 +9,7 @@ from typing import Any
 import anyio
 import anyio.lowlevel
 
+from ..redaction import Redactor
 from .decompression import Decoder, EncodingError
 from .failures import UpstreamError
 from .progress import PROGRESS_SECONDS, Progress
@@ -35,12 +36,22 @@ class OpenResponse:
     Args:
         response: of the HTTP library, not read yet.
         failures: turns the library's exceptions into `UpstreamError`.
+
+    Attributes:
+        redactor: masks what the request carried. `read` and `read_error` have done so; `chunks` has not.
     """
 
-    def __init__(self, operation: str, response: Any, failures: Callable[[], AbstractContextManager[None]]) -> None:
+    def __init__(
+        self,
+        operation: str,
+        response: Any,
+        failures: Callable[[], AbstractContextManager[None]],
+        redactor: Redactor,
+    ) -> None:
         self._operation = operation
         self._response = response
         self._failures = failures
+        self.redactor: Redactor = redactor
 
     def header(self, name: str) -> str:
         """The header of that name; "" if there is none."""
@@ -58,7 +69,7 @@ class OpenResponse:
                 body += chunk
                 if len(body) > MAX_ANSWER_BYTES:
                     raise self._error(f"with more than {MAX_ANSWER_BYTES:,} bytes, which no honest answer has")
-        return bytes(body)
+        return self.redactor.redact(bytes(body))
 
     async def read_error(self) -> bytes:
         """Read the beginning of the body, as far as it can be read. Raises nothing but Cancelled."""
@@ -71,7 +82,7 @@ class OpenResponse:
                         break
         except UpstreamError:
             pass  # the status says enough
-        return bytes(body[:MAX_ERROR_BYTES])
+        return self.redactor.redact(bytes(body[:MAX_ERROR_BYTES]))
 
     async def chunks(self) -> AsyncGenerator[bytes]:
         """Read the body piece by piece, without its content encoding.

@@ -20,6 +20,10 @@ class StreamRequest(NamedTuple):
     wants_stream: bool
     include_usage: bool
 
+    def __repr__(self) -> str:
+        """The body is a prompt."""
+        return f"StreamRequest({len(self.body)} bytes, wants_stream={self.wants_stream})"
+
 
 def without_streaming(body: bytes) -> StreamRequest:
     """Remove `stream` and `stream_options` from a request that has `"stream": true`.

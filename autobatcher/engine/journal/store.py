@@ -310,6 +310,10 @@ class Result(NamedTuple):
     request_id: str | None
     is_taken: bool
 
+    def __repr__(self) -> str:
+        """Without prompt and answer."""
+        return f"Result({self.idempotency_key!r}, {self.number}, {self.endpoint!r}, {self.status_code})"
+
 
 _COLUMNS = (
     *("stamp", "account", "base_url", "provider", "endpoint", "completion_window", "models", "metadata"),
