@@ -31,9 +31,10 @@ def _check(endpoint: str, body: bytes) -> Steps[bytes]:
         check_nesting(body)
         if not body.isascii():
             body.decode()
+        return body
     except (OversizeError, UnicodeDecodeError) as error:
-        raise invalid_body(endpoint, error) from error
-    return body
+        reason = error
+    raise invalid_body(endpoint, reason)  # not inside of `except`: a UnicodeDecodeError holds the whole body
 
 
 def invalid_body(endpoint: str, error: Exception) -> UnbatchableRequestError:

@@ -63,8 +63,8 @@ async def test_a_page_of_the_upstream_is_no_page_of_the_proxy() -> None:
         HttpFault(operation="models", nth=(1, 2), status=404, **page),
         HttpFault(operation="models", nth=(3,), status=200, **page),
         HttpFault(operation="batches.create", nth=(1,), status=400, **page),
-        HttpFault(operation="batches.create", nth=(2,), status=302, **page),
-        HttpFault(operation="batches.create", nth=(3,), status=150, **page),
+        HttpFault(operation="files.create", nth=(2,), status=302, **page),
+        HttpFault(operation="files.create", nth=(3,), status=150, **page),
     )
     with trio.fail_after(LIMIT):
         async with open_proxy(emulator={"faults": FaultPlan(faults)}, max_retries=0) as proxy, proxy.http() as http:
