@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -15,6 +14,7 @@ from ..emulator import Emulator, FaultPlan
 from ..emulator.known_dialects import Like
 from .flags import Count, Port, Seconds, Url, UsageError
 from .loopback import bypass_proxy, is_loopback
+from .output import print_notice
 from .signals import run_until_signalled
 
 EXAMPLES = """
@@ -77,7 +77,7 @@ def emulate(
     plan = None if faults is None else load_faults(faults)
     bypass_proxy(forward_to)
     if forward_key is not None and api_key is None and not is_loopback(host):
-        print(OPEN_ACCOUNT_WARNING, file=sys.stderr)
+        print_notice(OPEN_ACCOUNT_WARNING)
     with Emulator(
         like=like,
         batch_seconds=batch_seconds,

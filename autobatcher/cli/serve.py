@@ -16,14 +16,15 @@ from urllib.parse import urlsplit
 import trio
 from cyclopts import Parameter
 from cyclopts.validators import Number
-from rich.console import Console
 
 from ..errors import JournalError
+from ..printable import PrintableFormatter
 from ..upstream.providers import profile_for
 from .event_lines import EventLines, event_lines
 from .flags import Dollars, Port, Secret, Switch, UsageError
 from .live_status import Screen, live_picture, show
 from .loopback import is_loopback
+from .output import PrintableConsole, print_notice
 from .proxy_flags import ProxyFlags
 from .signals import run_until_signalled
 
@@ -129,7 +130,7 @@ def _serve_until_signalled(door: Door, flags: ProxyFlags, lines: EventLines | No
         bound = sockets[0].getsockname()[1]
         refuse_own_address(str(client.base_url), bound)
         if not is_loopback(door.host) and door.proxy_key is None and not door.forward_keys:
-            print(OPEN_PROXY_WARNING, file=sys.stderr, flush=True)
+            print_notice(OPEN_PROXY_WARNING)
         limits = flags.limits()
         app = create_app(
             client,
@@ -140,11 +141,7 @@ def _serve_until_signalled(door: Door, flags: ProxyFlags, lines: EventLines | No
         )
         rules = flags.provider or profile_for(str(client.base_url)).name
         address = f"http://{_shown(door.host)}:{bound}/v1"
-        print(
-            f"autobatcher serve: {address} -> {shown_url(client.base_url)} (rules: {rules})",
-            file=sys.stderr,
-            flush=True,
-        )
+        print_notice(f"autobatcher serve: {address} -> {shown_url(client.base_url)} (rules: {rules})")
         flags.say_if_lowered("serve", limits)
         with refused_journal_told():
             trio.run(run_until_signalled, partial(_serve, client, app, sockets, report))
@@ -167,7 +164,9 @@ def refused_journal_told() -> Iterator[None]:
 
 def start_logging(level: str) -> None:
     """Log to stderr; autobatcher's own logs from `level` on."""
-    logging.basicConfig(stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s")
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(PrintableFormatter("%(asctime)s %(levelname)s %(message)s"))
+    logging.basicConfig(handlers=[handler])
     logging.getLogger("autobatcher").setLevel(level.upper())
 
 
@@ -213,7 +212,7 @@ async def _serve(client: Any, app: Any, sockets: list[socket.socket], report: An
         queued = 0 if statistics is None else statistics.queued_requests
         return live_picture(progress, queued=queued, now=progress.seconds)
 
-    console = Console(stderr=True)
+    console = PrintableConsole(stderr=True)
     async with show(Screen(console, is_live=console.is_terminal), picture):
         await serve_app(client, app, sockets, stop=stop)
 

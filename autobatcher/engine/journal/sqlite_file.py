@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
+import errno
+import logging
 import os
 import sqlite3
+import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 from ...errors import JournalError
 from . import schema
+from .file_checks import Identity, check_files, create_private, make_private, place_of
+from .row_checks import check_rows
+from .schema import check_schema
+
+logger: logging.Logger = logging.getLogger("autobatcher")
 
 BUSY_SECONDS = 10.0
 """How long to wait for another connection: `autobatcher forget`, or an earlier process that is closing."""
+
+MAX_ROW_BYTES = 250_000_000
+"""Largest row, which is read into memory: more than the largest input file of most providers, and so than any line."""
 
 
 class SQLiteFile:
@@ -22,22 +33,31 @@ class SQLiteFile:
         path: created with mode 0600 if missing, unless `is_read_only`.
 
     Raises:
-        JournalError: if the file cannot be used.
+        JournalError: if the file cannot be used, or is not ours alone. It is then as it was.
     """
 
     def __init__(self, path: Path, *, is_read_only: bool = False) -> None:
-        self._path = path
+        self._path = place_of(path)
         self._is_read_only = is_read_only
         with as_journal_error(path):
-            if is_read_only:
-                uri = f"{path.resolve(strict=True).as_uri()}?mode=ro"
-                self._db = sqlite3.connect(uri, uri=True, timeout=BUSY_SECONDS, isolation_level=None)
-                self._run_or_close(self._check)
-            else:
-                make_private(path)
-                self._db = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None)
+            lacks_wal = examine(path, must_exist=is_read_only)
+            self._identity = self._created_if_missing()
+            self._db = connect(self._path, "ro" if is_read_only else "rw")
+            self._run_or_close(self._check)
+            self.lacks_wal: bool = lacks_wal and self._has_open_mark()
+            if not is_read_only:
                 self._run_or_close(self._prepare)
-            self._identity = _identity_of(path)
+                if self.lacks_wal:
+                    logger.warning("autobatcher: %s", lack_of_wal(self._path))
+
+    def _created_if_missing(self) -> Identity:
+        identity = check_files(self._path)
+        if identity is None and not self._is_read_only:
+            create_private(self._path)
+            identity = check_files(self._path)
+        if identity is None:
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(self._path))
+        return identity
 
     def check_in_place(self) -> None:
         """Raise `JournalError` if the path leads to another file by now, or to none: what is written would be lost."""
@@ -59,21 +79,35 @@ class SQLiteFile:
             raise
 
     def _check(self) -> None:
-        schema.check_version(self._db.execute("PRAGMA user_version").fetchone()[0])
-        tables = {name for (name,) in self._db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-        if not tables.issuperset(schema.TABLES):
-            raise JournalError("The file is an SQLite database, but no journal of autobatcher.")
+        """Check what SQLite has opened, with the files beside it."""
+        self._is_new = not check_schema(self._db, may_be_empty=not self._is_read_only)
+        if not self._is_new:
+            check_rows(self._db)
+        if check_files(self._path) != self._identity:
+            raise JournalError(f"The journal {self._path} was replaced by another file while it was opened.")
+
+    def _has_open_mark(self) -> bool:
+        application: int = self._db.execute("PRAGMA application_id").fetchone()[0]
+        return application == schema.OPEN
 
     def _prepare(self) -> None:
+        make_private(self._path)  # SQLite's companion files inherit the mode
+        if self._is_new:
+            self._db.execute("PRAGMA journal_mode = MEMORY")  # a -journal file, if only for a moment, would be refused
         self._db.execute("PRAGMA journal_mode = WAL")
         self._db.execute("PRAGMA synchronous = FULL")  # an intent must survive a power failure
         schema.migrate(self._db)
+        self._db.execute(f"PRAGMA application_id = {schema.OPEN}")
+        self._db.execute("PRAGMA wal_checkpoint(PASSIVE)")  # so that a copy of the main file alone has the mark
 
     def close(self) -> None:
         """Close the connection. Afterwards everything is in the one file, unless somebody reads it just now."""
-        if not self._is_read_only:
-            self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        self._db.close()
+        try:
+            if not self._is_read_only:
+                self._db.execute(f"PRAGMA application_id = {schema.CLOSED}")
+                self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        finally:
+            self._db.close()
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
@@ -107,18 +141,61 @@ class SQLiteFile:
         """Called when a transaction or savepoint is rolled back."""
 
 
-def _identity_of(path: Path) -> tuple[int, int]:
+def _identity_of(path: Path) -> Identity:
     """Which file this is."""
-    found = path.stat()
+    found = path.lstat()
     return found.st_dev, found.st_ino
 
 
-def make_private(path: Path) -> None:
-    """Create the file if missing, and make it readable by its owner only. SQLite's companion files inherit the
-    permissions."""
-    os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
-    if path.stat().st_mode & 0o077:
-        path.chmod(0o600)
+def examine(path: Path, *, must_exist: bool = False) -> bool:
+    """Look at a journal's file, change nothing, and leave nothing beside it.
+
+    Returns:
+        Whether it was copied while it was in use, without its -wal file.
+
+    Raises:
+        JournalError: if it is not ours alone, or no journal.
+        OSError, sqlite3.Error: if it cannot be read.
+    """
+    place = place_of(path)
+    if check_files(place) is None:
+        if must_exist:
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(place))
+        return False
+    with closing(connect(place, "ro&immutable=1")) as connection:  # immutable: without the files beside it
+        wal = place.with_name(place.name + "-wal")
+        has_wal = wal.exists() and wal.stat().st_size > 0
+        check_schema(connection, may_be_empty=has_wal or not must_exist)
+        (application,) = connection.execute("PRAGMA application_id").fetchone()
+        return application == schema.OPEN and not has_wal
+
+
+def lack_of_wal(path: Path) -> str:
+    """What it means that a journal was copied while it was in use, without its -wal file, and what to do.
+
+    It is told, and the journal is used all the same: what the copy has is paid for and worth having.
+    """
+    return (
+        f"The journal {path} was copied while it was in use, without the file {path.name}-wal beside it. Batches "
+        "submitted last may be missing in it: they may run upstream, and a rerun would pay for their requests again. "
+        f"Copy both files, or copy after the program has ended. `autobatcher status --upstream --journal {path}` lists "
+        "what runs."
+    )
+
+
+def connect(place: Path, mode: str) -> sqlite3.Connection:
+    """Open an existing SQLite file that a stranger may have made. `mode`: ro, rw, with further URI parameters."""
+    connection = sqlite3.connect(f"{place.as_uri()}?mode={mode}", uri=True, timeout=BUSY_SECONDS, isolation_level=None)
+    try:
+        connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, MAX_ROW_BYTES)
+        if sys.version_info >= (3, 12):
+            connection.setconfig(sqlite3.SQLITE_DBCONFIG_DEFENSIVE, True)
+        for setting in ("trusted_schema = OFF", "cell_size_check = ON", "mmap_size = 0"):
+            connection.execute(f"PRAGMA {setting}")
+    except BaseException:
+        connection.close()
+        raise
+    return connection
 
 
 @contextmanager
