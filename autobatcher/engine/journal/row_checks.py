@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
+from contextlib import closing
+from typing import TypeVar
+
+import msgspec
 
 from ...errors import JournalError
 from .schema import LINES_OF_A_BATCH
 
+T = TypeVar("T")
+
 MAX_TEXT = 1_000_000
 """Longest text in a row, in characters. `Store` writes none that is longer."""
+
+MAX_BODY_BYTES = 200_000_000
+"""Largest prompt or answer, which is read into memory: as large as the largest input file of most providers."""
+
+MAX_ROW_BYTES = MAX_BODY_BYTES + 10 * MAX_TEXT
 
 STATUS_CODES = range(100, 600)
 """The status codes of HTTP."""
@@ -42,7 +54,7 @@ def _time(*names: str) -> str:
 
 
 def _body(name: str) -> str:
-    return f"typeof({name}) IN ('blob', 'null')"
+    return f"({name} IS NULL OR typeof({name}) = 'blob' AND length({name}) <= {MAX_BODY_BYTES})"
 
 
 HONEST = {
@@ -85,8 +97,17 @@ HONEST = {
 """What each row of a table that autobatcher wrote satisfies."""
 
 
+TEXTS = (
+    "SELECT * FROM batches",
+    "SELECT DISTINCT endpoint FROM lines",
+    "SELECT request_id FROM answers",
+    "SELECT * FROM sessions",
+)
+"""All texts. They are read once to see that they can be decoded."""
+
+
 def check_rows(connection: sqlite3.Connection) -> None:
-    """Check the pages and the types and sizes of all rows. Bodies are not read: a second for each gigabyte or two.
+    """Check the pages, and the types and sizes of all rows. Bodies are not read: a second for each gigabyte or two.
 
     Raises:
         JournalError: if the file is damaged, or autobatcher has not written it.
@@ -99,4 +120,32 @@ def check_rows(connection: sqlite3.Connection) -> None:
         statement = f"SELECT rowid FROM {table} WHERE NOT coalesce({is_honest}, 0) LIMIT 1"  # noqa: S608  # nosec B608
         odd = connection.execute(statement).fetchone()
         if odd is not None:
-            raise JournalError(f"The journal was not written by autobatcher alone: row {odd[0]} of {table} is odd.")
+            raise odd_row(f"row {odd[0]} of {table}")
+    for statement in TEXTS:
+        with closing(connection.execute(statement)) as rows:  # an open one would keep the file from being closed
+            for _ in rows:
+                pass
+    for models, metadata in connection.execute("SELECT models, metadata FROM batches").fetchall():
+        decoded_models(models), decoded_metadata(metadata)
+
+
+def decoded_models(text: str) -> list[str]:
+    """The names of models in a row. Raises `JournalError`."""
+    return _decoded(text, list[str])
+
+
+def decoded_metadata(text: str) -> dict[str, str]:
+    """The metadata in a row. Raises `JournalError`."""
+    return _decoded(text, dict[str, str])
+
+
+def _decoded(text: str, kind: type[T]) -> T:
+    try:
+        return msgspec.convert(json.loads(text), kind)  # not by msgspec: names may have halves of surrogate pairs
+    except (ValueError, RecursionError) as error:
+        raise odd_row("the JSON of a batch") from error
+
+
+def odd_row(what: str) -> JournalError:
+    """The error for a row that autobatcher did not write."""
+    return JournalError(f"The journal was not written by autobatcher alone: {what} is odd. Do not use it.")

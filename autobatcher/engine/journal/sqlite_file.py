@@ -9,21 +9,20 @@ import sqlite3
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 from ...errors import JournalError
 from . import schema
 from .file_checks import Identity, check_files, create_private, make_private, place_of
-from .row_checks import check_rows
+from .row_checks import MAX_ROW_BYTES, check_rows
 from .schema import check_schema
 
 logger: logging.Logger = logging.getLogger("autobatcher")
 
 BUSY_SECONDS = 10.0
 """How long to wait for another connection: `autobatcher forget`, or an earlier process that is closing."""
-
-MAX_ROW_BYTES = 250_000_000
-"""Largest row, which is read into memory: more than the largest input file of most providers, and so than any line."""
 
 
 class SQLiteFile:
@@ -40,11 +39,11 @@ class SQLiteFile:
         self._path = place_of(path)
         self._is_read_only = is_read_only
         with as_journal_error(path):
-            lacks_wal = examine(path, must_exist=is_read_only)
+            found = examine(path, must_exist=is_read_only, checks_rows=True)
             self._identity = self._created_if_missing()
             self._db = connect(self._path, "ro" if is_read_only else "rw")
-            self._run_or_close(self._check)
-            self.lacks_wal: bool = lacks_wal and self._has_open_mark()
+            self._run_or_close(partial(self._check, checks_rows=not found.has_checked_rows))
+            self.lacks_wal: bool = found.lacks_wal and self._has_open_mark()
             if not is_read_only:
                 self._run_or_close(self._prepare)
                 if self.lacks_wal:
@@ -78,10 +77,10 @@ class SQLiteFile:
             self._db.close()
             raise
 
-    def _check(self) -> None:
+    def _check(self, *, checks_rows: bool) -> None:
         """Check what SQLite has opened, with the files beside it."""
         self._is_new = not check_schema(self._db, may_be_empty=not self._is_read_only)
-        if not self._is_new:
+        if checks_rows and not self._is_new:
             check_rows(self._db)
         if check_files(self._path) != self._identity:
             raise JournalError(f"The journal {self._path} was replaced by another file while it was opened.")
@@ -147,11 +146,20 @@ def _identity_of(path: Path) -> Identity:
     return found.st_dev, found.st_ino
 
 
-def examine(path: Path, *, must_exist: bool = False) -> bool:
-    """Look at a journal's file, change nothing, and leave nothing beside it.
+class Found(NamedTuple):
+    """What a look at a journal's file found.
 
-    Returns:
-        Whether it was copied while it was in use, without its -wal file.
+    Attributes:
+        lacks_wal: whether it was copied while it was in use, without its -wal file.
+        has_checked_rows: whether what is in it was checked: all that is in it is in this one file.
+    """
+
+    lacks_wal: bool = False
+    has_checked_rows: bool = False
+
+
+def examine(path: Path, *, must_exist: bool = False, checks_rows: bool = False) -> Found:
+    """Look at a journal's file, change nothing, and leave nothing beside it.
 
     Raises:
         JournalError: if it is not ours alone, or no journal.
@@ -161,13 +169,31 @@ def examine(path: Path, *, must_exist: bool = False) -> bool:
     if check_files(place) is None:
         if must_exist:
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(place))
-        return False
+        return Found()
     with closing(connect(place, "ro&immutable=1")) as connection:  # immutable: without the files beside it
-        wal = place.with_name(place.name + "-wal")
-        has_wal = wal.exists() and wal.stat().st_size > 0
-        check_schema(connection, may_be_empty=has_wal or not must_exist)
+        has_wal = _has_wal(place)
+        is_journal = check_schema(connection, may_be_empty=has_wal or not must_exist)
         (application,) = connection.execute("PRAGMA application_id").fetchone()
-        return application == schema.OPEN and not has_wal
+        can_check_rows = checks_rows and is_journal and not has_wal
+        if can_check_rows:
+            can_check_rows = _check_rows_if_unused(connection, place)
+        return Found(application == schema.OPEN and not has_wal, can_check_rows)
+
+
+def _check_rows_if_unused(connection: sqlite3.Connection, place: Path) -> bool:
+    """Check the rows of a file that nobody changes. Returns False if an engine has begun to."""
+    try:
+        check_rows(connection)
+    except (JournalError, sqlite3.Error):
+        if not _has_wal(place):
+            raise
+        return False
+    return True
+
+
+def _has_wal(place: Path) -> bool:
+    wal = place.with_name(place.name + "-wal")
+    return wal.exists() and wal.stat().st_size > 0
 
 
 def lack_of_wal(path: Path) -> str:

@@ -12,12 +12,9 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-import msgspec
-
-from ...errors import JournalError
 from .identity import digest_of
 from .records import BatchRecord, Contents, StoredAnswer, UnclaimedLine
-from .row_checks import MAX_TEXT, STATUS_CODES
+from .row_checks import MAX_TEXT, STATUS_CODES, decoded_metadata, decoded_models
 from .schema import LINES_OF_A_BATCH
 from .sqlite_file import SQLiteFile
 
@@ -342,10 +339,7 @@ def _as_many_as_fit(names: list[str]) -> list[str]:
 
 def _record(row: tuple[Any, ...]) -> BatchRecord:
     values = dict(zip((*_COLUMNS, "lines", "answered", "taken", "is_hash_only"), row, strict=True))
-    try:
-        values |= {"models": json.loads(values["models"]), "metadata": json.loads(values["metadata"])}
-        values["is_hash_only"] = bool(values["is_hash_only"])
-        values["idempotency_key"] = values.pop("stamp")  # the column's name in all schema versions
-        return msgspec.convert(values, BatchRecord)
-    except (ValueError, RecursionError) as error:
-        raise JournalError(f"The journal was not written by autobatcher alone: a batch is odd ({error}).") from error
+    values |= {"models": decoded_models(values["models"]), "metadata": decoded_metadata(values["metadata"])}
+    values["is_hash_only"] = bool(values["is_hash_only"])
+    values["idempotency_key"] = values.pop("stamp")  # the column's name in all schema versions
+    return BatchRecord(**values)
