@@ -36,7 +36,7 @@ def as_json_text(body: bytes | None) -> str:
     try:
         compact = msgspec.json.format(body, indent=-1).decode()
         return compact if len(body) > LARGEST_DECODED else json.dumps(json.loads(compact), sort_keys=True)
-    except (ValueError, RecursionError):
+    except (msgspec.MsgspecError, ValueError, RecursionError):
         return json.dumps(body.decode(errors="replace"))
 
 

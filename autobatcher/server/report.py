@@ -43,7 +43,7 @@ class Prices:
 
 def shown_url(url: Any) -> str:
     """A base URL without user and password."""
-    return str(url.copy_with(username="", password="")) if url.userinfo else str(url)
+    return str(url.copy_with(username="", password="")) if url.userinfo else str(url)  # nosec B106
 
 
 class Report:

@@ -117,7 +117,7 @@ def check_rows(connection: sqlite3.Connection) -> None:
     if verdict != "ok":
         raise JournalError(f"The journal is damaged: {verdict}.")
     for table, is_honest in HONEST.items():
-        statement = f"SELECT rowid FROM {table} WHERE NOT coalesce({is_honest}, 0) LIMIT 1"  # noqa: S608  # nosec B608
+        statement = f"SELECT rowid FROM {table} WHERE NOT coalesce({is_honest}, 0) LIMIT 1"  # noqa: S608  (constants)
         odd = connection.execute(statement).fetchone()
         if odd is not None:
             raise odd_row(f"row {odd[0]} of {table}")
@@ -142,7 +142,7 @@ def decoded_metadata(text: str) -> dict[str, str]:
 def _decoded(text: str, kind: type[T]) -> T:
     try:
         return msgspec.convert(json.loads(text), kind)  # not by msgspec: names may have halves of surrogate pairs
-    except (ValueError, RecursionError) as error:
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
         raise odd_row("the JSON of a batch") from error
 
 
