@@ -27,7 +27,9 @@ def _check_url(type_: Any, value: str | None) -> None:
         return
     try:
         parts = urlsplit(value)
-        complete = value.isprintable() and parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        complete = (
+            value.isprintable() and parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        )
     except ValueError:
         complete = False
     if not complete:
