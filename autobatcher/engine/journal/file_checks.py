@@ -77,12 +77,11 @@ def _trouble_with(found: os.stat_result) -> str | None:
         return "it is not a regular file."
     if found.st_nlink > 1:
         return "it is a hard link: the file has another name, and would have another lock. Copy it, and use the copy."
-    if sys.platform == "win32":
-        return None
-    if found.st_uid not in (0, os.geteuid()):  # not even root: what a user left there was not meant for root
-        return "it belongs to another user. Run this as its owner, or use a journal of your own."
-    if found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
-        return "it is writable by others. If you trust what is in it: chmod 600."
+    if sys.platform != "win32":
+        if found.st_uid not in (0, os.geteuid()):  # not even root: what a user left there was not meant for root
+            return "it belongs to another user. Run this as its owner, or use a journal of your own."
+        if found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+            return "it is writable by others. If you trust what is in it: chmod 600."
     return None
 
 
