@@ -184,6 +184,11 @@ def _claim_pages(path: Path) -> None:
         file.write((2**31 - 1).to_bytes(4, "big"))
 
 
+def _noise_in_schema(path: Path) -> None:
+    """SQLite quotes it in its error, which Python cannot decode."""
+    path.write_bytes(path.read_bytes().replace(b"CREATE TABLE lines", b"CREATE T\xa8BLE lines"))
+
+
 def _sql(statement: str, *values: object) -> Callable[[Path], None]:
     def change(path: Path) -> None:
         with closing(sqlite3.connect(path)) as connection, connection:
@@ -235,6 +240,7 @@ CONTENTS: dict[str, tuple[Callable[[Path], None], str]] = {
         _schema("UPDATE sqlite_master SET sql = 'CREATE TABLE lines (\x1b]0;x\x07' WHERE name = 'lines'"),
         "cannot be used",
     ),
+    "a schema that is no text": (_noise_in_schema, "cannot be used"),
     "another application": (_sql("PRAGMA application_id = 7"), FOREIGN),
     "an older version than any": (_sql("PRAGMA user_version = -1"), FOREIGN),
     "a page of noise": (_damage, "damaged"),

@@ -184,7 +184,7 @@ def _check_rows_if_unused(connection: sqlite3.Connection, place: Path) -> bool:
     """Check the rows of a file that nobody changes. Returns False if an engine has begun to."""
     try:
         check_rows(connection)
-    except (JournalError, sqlite3.Error):
+    except (JournalError, sqlite3.Error, UnicodeDecodeError):
         if not _has_wal(place):
             raise
         return False
@@ -229,6 +229,6 @@ def as_journal_error(path: Path) -> Iterator[None]:
     """Turn errors of SQLite and the operating system into `JournalError`."""
     try:
         yield
-    except (sqlite3.Error, OSError) as error:
+    except (sqlite3.Error, OSError, UnicodeDecodeError) as error:  # SQLite's messages quote what is in the file
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         raise JournalError(f"The journal {path} cannot be used: {reason}.") from error
