@@ -25,12 +25,13 @@ def text_table(headings: Sequence[str], rows: Sequence[Sequence[str]], styles: S
     are_numbers = [all(_is_number(cell) for cell in column[1:]) for column in columns]
     text = Text(no_wrap=True, overflow="ellipsis")
     for number, row in enumerate([headings, *cells]):
+        line = Text(end="")
         for cell, width, is_number in zip(row, widths, are_numbers, strict=True):
             space = " " * (width - cell_len(cell))
             style = "bold" if number == 0 else (styles or {}).get(cell.partition(" ")[0], "")
-            text.append(f"{space}{cell}  " if is_number else f"{cell}{space}  ", style)
-        text.rstrip()
-        text.append("\n")
+            line.append(f"{space}{cell}  " if is_number else f"{cell}{space}  ", style)
+        line.rstrip()
+        text.append_text(line).append("\n")
     return text
 
 
