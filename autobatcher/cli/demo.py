@@ -13,7 +13,6 @@ import sys
 from pathlib import Path
 
 import trio
-from rich.console import Console
 
 from ..progress import Progress
 from .demo_plan import Plan, emulated_plan, real_plan
@@ -21,6 +20,7 @@ from .demo_run import Outcome, run_demo
 from .flags import Count, Dialect, Dollars, Percent, PositiveSeconds, Seconds, Secret, Url, UsageError
 from .key_file import key_given
 from .live_status import Screen
+from .output import PrintableConsole
 from .summary import Prices, Summary, summary_rows, summary_text
 from .workload import Models, count_kinds
 
@@ -128,7 +128,7 @@ def refuse_flags(flags: dict[str, object], why: str) -> None:
 
 def report(plan: Plan, prices: Prices) -> int:
     """Run the plan, show its progress, and return the exit code."""
-    screen = Screen(Console(stderr=True), is_live=sys.stderr.isatty() and os.environ.get("TERM") != "dumb")
+    screen = Screen(PrintableConsole(stderr=True), is_live=sys.stderr.isatty() and os.environ.get("TERM") != "dumb")
     if plan.like is None:
         screen.say(
             f"This sends {len(plan.calls)} real requests ({count_kinds(plan.calls)}) to {plan.upstream}"
@@ -142,7 +142,7 @@ def report(plan: Plan, prices: Prices) -> int:
     _report_errors(outcome.progress, screen)
     screen.say("")
     rows = summary_rows(summarise(plan, outcome), prices)
-    Console().print(summary_text(rows), soft_wrap=True, end="")
+    PrintableConsole().print(summary_text(rows), soft_wrap=True, end="")
     return 1 if outcome.progress.failed else 0
 
 

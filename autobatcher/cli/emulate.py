@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from .flags import Count, Port, Seconds, Secret, Url, UsageError
 from .host_flags import Hosts, Origins, hosts_served
 from .key_file import key_given
 from .loopback import bypass_proxy, is_loopback
+from .output import print_notice
 from .signals import run_until_signalled
 
 EXAMPLES = """
@@ -91,7 +91,7 @@ def emulate(
     served = hosts_served(host, allowed_host, cors_origin)
     bypass_proxy(forward_to)
     if forward_key is not None and api_key is None and not is_loopback(host):
-        print(OPEN_ACCOUNT_WARNING, file=sys.stderr)
+        print_notice(OPEN_ACCOUNT_WARNING)
     with Emulator(
         like=like,
         batch_seconds=batch_seconds,

@@ -30,7 +30,9 @@ def _check_url(type_: Any, value: str | None) -> None:
         raise ValueError("Must have no user and password, which would replace the key: leave them out.")
     try:
         parts = urlsplit(value)
-        complete = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        complete = (
+            value.isprintable() and parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        )
     except ValueError:
         complete = False
     if not complete:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import stat
-import sys
 from pathlib import Path
 from typing import BinaryIO
 
 from .flags import UsageError
+from .output import print_notice
 
 MOST_BYTES = 65_536
 """Far longer than any key, so that a wrong path such as /dev/zero ends."""
@@ -49,4 +49,4 @@ def read_key(path: Path, flag: str) -> str:
 def _warn_if_shared(file: BinaryIO, name: str) -> None:
     status = os.fstat(file.fileno())
     if os.name == "posix" and stat.S_ISREG(status.st_mode) and status.st_mode & 0o077:
-        print(f"autobatcher: warning: {name} can be read by other users: chmod 600 it.", file=sys.stderr, flush=True)
+        print_notice(f"autobatcher: warning: {name} can be read by other users: chmod 600 it.")

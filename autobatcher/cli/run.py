@@ -21,6 +21,7 @@ from .event_lines import EventLines, event_lines
 from .flags import UsageError
 from .host_flags import hosts_served
 from .loopback import without_proxy
+from .output import print_notice
 from .proxy_flags import ProxyFlags
 from .serve import listen_or_refuse, refused_journal_told, start_logging
 from .signals import leave_terminal, receivable, signals_here
@@ -127,7 +128,8 @@ async def _run(command: list[str], client: BatchOpenAI, flags: ProxyFlags, progr
             if code != 0:
                 end_badly()
             stop.set()
-    print(summary(report.tally, progress), file=sys.stderr, flush=True)
+    for line in summary(report.tally, progress):
+        print_notice(line)
     return code
 
 
@@ -138,7 +140,7 @@ async def _run_command(
     try:
         process = await trio.lowlevel.open_process(command, env=environment)  # it inherits stdin, stdout, stderr
     except OSError as error:
-        print(f"autobatcher run: cannot start {command[0]}: {error.strerror or error}", file=sys.stderr)
+        print_notice(f"autobatcher run: cannot start {command[0]}: {error.strerror or error}")
         return NOT_FOUND if isinstance(error, FileNotFoundError) else NOT_EXECUTABLE
     async with trio.open_nursery() as nursery:
         nursery.start_soon(watch, process)
@@ -176,7 +178,7 @@ async def _call_later(end_badly: Callable[[], None]) -> None:
     end_badly()
 
 
-def summary(tally: Any, progress: Progress) -> str:
+def summary(tally: Any, progress: Progress) -> list[str]:
     """Totals of the command's use of its proxy."""
     left = tally.requests - tally.answered - tally.failed
     rows = [
@@ -185,4 +187,4 @@ def summary(tally: Any, progress: Progress) -> str:
         ("tokens", f"{tally.input_tokens:,} in, {tally.output_tokens:,} out"),
         ("time", f"{progress.seconds:.1f} s"),
     ]
-    return "\n".join(f"autobatcher run: {name:9} {value}" for name, value in rows)
+    return [f"autobatcher run: {name:9} {value}" for name, value in rows]

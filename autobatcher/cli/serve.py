@@ -16,9 +16,9 @@ from urllib.parse import urlsplit
 import trio
 from cyclopts import Parameter
 from cyclopts.validators import Number
-from rich.console import Console
 
 from ..errors import JournalError
+from ..printable import PrintableFormatter
 from ..upstream.account import fits_a_header
 from ..upstream.providers import profile_for
 from .event_lines import EventLines, event_lines
@@ -27,6 +27,7 @@ from .host_flags import Hosts, Origins, hosts_served
 from .key_file import key_given
 from .live_status import Screen, live_picture, show
 from .loopback import is_loopback
+from .output import PrintableConsole, print_notice
 from .proxy_flags import ProxyFlags
 from .signals import run_until_signalled
 
@@ -166,11 +167,7 @@ def _serve_until_signalled(door: Door, flags: ProxyFlags, lines: EventLines | No
         )
         rules = flags.provider or profile_for(str(client.base_url)).name
         address = f"http://{_shown(door.host)}:{bound}/v1"
-        print(
-            f"autobatcher serve: {address} -> {shown_url(client.base_url)} (rules: {rules})",
-            file=sys.stderr,
-            flush=True,
-        )
+        print_notice(f"autobatcher serve: {address} -> {shown_url(client.base_url)} (rules: {rules})")
         flags.say_if_lowered("serve", limits)
         with refused_journal_told():
             trio.run(run_until_signalled, partial(_serve, client, app, sockets, report))
@@ -184,9 +181,9 @@ def warn_of_open_door(door: Door) -> None:
     if is_loopback(door.host) or door.forward_keys:
         return
     if door.proxy_key is None:
-        print(OPEN_PROXY_WARNING, file=sys.stderr, flush=True)
+        print_notice(OPEN_PROXY_WARNING)
     elif is_guessable(door.proxy_key):
-        print(SHORT_KEY_WARNING, file=sys.stderr, flush=True)
+        print_notice(SHORT_KEY_WARNING)
 
 
 @contextlib.contextmanager
@@ -205,7 +202,9 @@ def refused_journal_told() -> Iterator[None]:
 
 def start_logging(level: str) -> None:
     """Log to stderr; autobatcher's own logs from `level` on."""
-    logging.basicConfig(stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s")
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(PrintableFormatter("%(asctime)s %(levelname)s %(message)s"))
+    logging.basicConfig(handlers=[handler])
     logging.getLogger("autobatcher").setLevel(level.upper())
 
 
@@ -251,7 +250,7 @@ async def _serve(client: Any, app: Any, sockets: list[socket.socket], report: An
         queued = 0 if statistics is None else statistics.queued_requests
         return live_picture(progress, queued=queued, now=progress.seconds)
 
-    console = Console(stderr=True)
+    console = PrintableConsole(stderr=True)
     async with show(Screen(console, is_live=console.is_terminal), picture):
         await serve_app(client, app, sockets, stop=stop)
 
