@@ -16,7 +16,7 @@ from pathlib import Path
 import nox
 
 nox.options.default_venv_backend = "uv|virtualenv"
-nox.options.sessions = ["lint", "types", "tests", "tests_elsewhere", "lowest", "package"]
+nox.options.sessions = ["lint", "types", "tests", "tests_elsewhere", "lowest", "package", "audit"]
 nox.options.error_on_missing_interpreters = False
 
 SOURCES = ("autobatcher", "tests", "benchmarks", "noxfile.py")
@@ -148,7 +148,7 @@ def newest(session: nox.Session) -> None:
 def nightly(session: nox.Session) -> None:
     """What takes too long for each change: the whole suite on all of it, all frameworks, and thousands of seeds."""
     frameworks = [f"frameworks({name})" for name in FRAMEWORKS]
-    for name in ("lint", "types", "package", "tests", "newest", "soak", "impatient", *frameworks):
+    for name in ("lint", "types", "audit", "package", "tests", "newest", "soak", "impatient", *frameworks):
         session.notify(name)
     elsewhere = [f"tests_elsewhere({case.id})" for case in ELSEWHERE]
     for name in (*elsewhere, "lowest"):
@@ -196,6 +196,14 @@ def lint(session: nox.Session) -> None:
     session.run("ruff", "format", "--check", *SOURCES)
     session.run("flake8-async", *FLAKE8_ASYNC, *map(str, Path("autobatcher").rglob("*.py")))
     session.run("lint-imports")
+
+
+@nox.session
+def audit(session: nox.Session) -> None:
+    """No bound lets in a version with a known advisory; and bandit, for what ruff's S rules do not have."""
+    session.install("-e", ".[serve]", "pip-audit", "bandit[toml]", "packaging")
+    session.run("python", "tests/audit.py")
+    session.run("bandit", "--quiet", "--configfile", "pyproject.toml", "--recursive", "autobatcher")
 
 
 @nox.session

@@ -1,5 +1,6 @@
 """Ordinary OpenAI-style awaits, sent through the Batch API at batch prices."""
 
+import logging as _logging
 from typing import TYPE_CHECKING as _TYPE_CHECKING
 from typing import Any as _Any
 
@@ -21,6 +22,7 @@ from .errors import (
     UnbatchableRequestError,
     WrongEventLoopError,
 )
+from .printable import PrintableRecords as _PrintableRecords
 from .upstream.providers import ProviderProfile
 
 if _TYPE_CHECKING:
@@ -54,6 +56,8 @@ __all__ = [
     "WrongEventLoopError",
     "__version__",
 ]
+
+_logging.getLogger("autobatcher").addFilter(_PrintableRecords())
 
 
 def __getattr__(name: str) -> _Any:

@@ -116,5 +116,6 @@ class Progress:
 
 
 def shortened(text: str, length: int = 200) -> str:
+    """The beginning of a text, on one line."""
     text = " ".join(text.split())
     return text if len(text) <= length else text[:length] + "..."

@@ -29,7 +29,7 @@ from autobatcher.engine.request import Request
 from autobatcher.engine.settings import Settings
 from autobatcher.upstream.account import Account
 from autobatcher.upstream.batch_api import BatchAPI
-from autobatcher.upstream.jsonl import input_line
+from autobatcher.upstream.jsonl import Overlong, input_line
 from autobatcher.upstream.output_line import parse_output_line
 from autobatcher.upstream.providers import profile_for
 
@@ -66,8 +66,9 @@ def ours_download(http: Any, base_url: str, lines: int) -> tuple[Transfer, int]:
     """As `engine.reading` reads."""
     read = 0
 
-    def take(line: bytes) -> None:
+    async def take(line: bytes | Overlong) -> None:
         nonlocal read
+        assert isinstance(line, bytes)
         result = parse_output_line(line)
         read += result is not None and result.status_code == 200
 
@@ -81,8 +82,11 @@ def ours_download(http: Any, base_url: str, lines: int) -> tuple[Transfer, int]:
 def ours_download_lines_only(http: Any, base_url: str, lines: int) -> tuple[Transfer, int]:
     """The same without parsing."""
 
+    async def take(line: bytes | Overlong) -> None:
+        """Do nothing."""
+
     async def transfer() -> None:
-        assert await BatchAPI(http).read_lines(make_account(base_url), f"source-{lines}", lambda _: None) == lines
+        assert await BatchAPI(http).read_lines(make_account(base_url), f"source-{lines}", take) == lines
 
     return transfer, lines * LINE_BYTES
 

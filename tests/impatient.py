@@ -79,7 +79,7 @@ def request(number: int, retry: int) -> bytes:
     message = {"role": "user", "content": f"client {number}."}
     body = json.dumps({"model": "m", "messages": [message]}).encode()
     return (
-        b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n"
+        b"POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n"
         b"x-stainless-retry-count: %d\r\ncontent-length: %d\r\n\r\n%b" % (retry, len(body), body)
     )
 

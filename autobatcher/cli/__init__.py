@@ -9,6 +9,7 @@ status.py     `autobatcher status`; watch.py: `autobatcher watch`; batch_rows.py
 results.py    `autobatcher results`; excerpts.py: prompts and answers, shortened
 cancel.py     `autobatcher cancel`; reconcile.py: `autobatcher reconcile`; forget.py: `autobatcher forget`
 journal_flags.py, upstream_flags.py, text_table.py: shared by all commands on a journal
+output.py     all that is printed
 flags.py      types and checks of flags; settings_flags.py: the flags of the settings
 config.py     flags from the environment and from --config; config_file.py: the contents of that file
 signals.py    Ctrl-C, SIGTERM and SIGHUP, for commands that run until they are stopped; loopback.py: local addresses

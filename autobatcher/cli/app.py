@@ -13,10 +13,12 @@ from rich.box import Box
 from rich.console import Console, ConsoleOptions
 
 from .. import __version__
+from ..redaction import without_url_secrets
 from . import cancel, demo, emulate, forget, reconcile, results, serve, status, watch
 from . import run as run_
 from .config import Environment, environment_and_file_of
 from .flags import UsageError
+from .output import print_notice
 
 HELP = "Ordinary OpenAI-style calls, sent through the Batch API at batch prices."
 
@@ -95,5 +97,5 @@ def _write_nowhere() -> None:
 
 def _refuse(reason: str, command: Sequence[str]) -> int:
     name = " ".join(("autobatcher", *command))
-    print(f"{name}: {' '.join(reason.split())} (see {name} --help)", file=sys.stderr)
+    print_notice(f"{name}: {without_url_secrets(' '.join(reason.split()))} (see {name} --help)")
     return 2

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from rich.text import Text
 
+from ..printable import printable
 from .batch_rows import Row
 from .text_table import text_table
 
@@ -42,8 +43,8 @@ def _cells(row: Row, now: float, with_upstream: bool) -> list[str]:
 
 
 def name_of(batch_id: str | None, idempotency_key: str | None) -> str:
-    """The batch's id, or its idempotency key while it has no id."""
-    return batch_id or f"- ({idempotency_key})"
+    """The batch's id, or its idempotency key while it has no id; printable."""
+    return printable(batch_id or f"- ({idempotency_key})")
 
 
 def _done(row: Row) -> str:

@@ -25,8 +25,9 @@ from ..upstream.patience import Patience
 from .batch_table import name_of
 from .flags import UsageError
 from .journal_flags import All, AsJson, BatchNames, is_called, read_batches, required
+from .output import print_json, print_text
 from .signals import run_until_interrupted
-from .text_table import print_json, print_text, text_table
+from .text_table import text_table
 from .upstream_flags import Upstream, UpstreamFlags, open_upstream
 
 EXAMPLES = """

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 import tomllib
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -15,6 +14,7 @@ from cyclopts.config import Env
 from ..engine.spelling import nearest
 from .config_file import values_for
 from .flags import UsageError
+from .output import print_notice
 
 PREFIX = "AUTOBATCHER_"
 
@@ -94,7 +94,7 @@ def _warn_of_unknown_variables(root: App, arguments: ArgumentCollection) -> None
     known, all_variables = _variables(_configurable(everything)), _variables(everything)
     for name in sorted(unknown - known):
         why = COMMAND_LINE_ALONE if name in all_variables else f"there is no such flag{_did_you_mean(name, known)}"
-        print(f"autobatcher: warning: {name} is ignored: {why}", file=sys.stderr, flush=True)
+        print_notice(f"autobatcher: warning: {name} is ignored: {why}")
 
 
 def _did_you_mean(variable: str, known: set[str]) -> str:

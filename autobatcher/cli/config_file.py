@@ -46,7 +46,8 @@ def _checked(table: Mapping[str, Any], known: Mapping[str, Argument], where: str
         _refuse_unknown(f"key {where}{written}", key, known, path)
         wanted = _wanted(known[key])
         if not _fits(value, known[key]):
-            raise UsageError(f"--config {path}: {where}{written} must be {wanted}, not {value!r}.")
+            shown = type(value).__name__ if key.endswith("-key") else repr(value)
+            raise UsageError(f"--config {path}: {where}{written} must be {wanted}, not {shown}.")
         values[key] = [str(each) for each in (value if isinstance(value, list) else [value])]
     return values
 

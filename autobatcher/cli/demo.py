@@ -10,17 +10,17 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import Annotated
+from pathlib import Path
 
 import trio
-from cyclopts import Parameter
-from rich.console import Console
 
 from ..progress import Progress
 from .demo_plan import Plan, emulated_plan, real_plan
 from .demo_run import Outcome, run_demo
-from .flags import Count, Dialect, Dollars, Percent, PositiveSeconds, Seconds, Url, UsageError
+from .flags import Count, Dialect, Dollars, Percent, PositiveSeconds, Seconds, Secret, Url, UsageError
+from .key_file import key_given
 from .live_status import Screen
+from .output import PrintableConsole
 from .summary import Prices, Summary, summary_rows, summary_text
 from .workload import Models, count_kinds
 
@@ -49,7 +49,8 @@ def demo(
     like: Dialect | None = None,
     batch_seconds: Seconds | None = None,
     base_url: Url | None = None,
-    api_key: Annotated[str | None, Parameter(show_default=False)] = None,
+    api_key: Secret = None,
+    api_key_file: Path | None = None,
     provider: str | None = None,
     model: str | None = None,
     embedding_model: str | None = None,
@@ -77,6 +78,7 @@ def demo(
         batch_seconds: How long an emulated batch takes. Default: 3s.
         base_url: A real provider's base URL, ending in /v1. Costs real money.
         api_key: The provider's key. Default: the environment's OPENAI_API_KEY.
+        api_key_file: A file with the provider's key and nothing else.
         provider: The provider's rules for batches: openai, doubleword, groq, ..., or a TOML or JSON file of a profile.
             Default: by the host of --base-url.
         model: The model for chat and response calls. Needed with --base-url.
@@ -91,6 +93,7 @@ def demo(
     """
     settings = {"batch_size": batch_size, "batch_window_seconds": batch_window, "poll_interval_seconds": poll_interval}
     given = {name: value for name, value in settings.items() if value is not None}
+    api_key = key_given(api_key, api_key_file, "--api-key")
     if base_url is None:
         refuse_flags({"--api-key": api_key, "--provider": provider}, "needs --base-url, the provider's URL.")
         plan = emulated_plan(
@@ -125,7 +128,7 @@ def refuse_flags(flags: dict[str, object], why: str) -> None:
 
 def report(plan: Plan, prices: Prices) -> int:
     """Run the plan, show its progress, and return the exit code."""
-    screen = Screen(Console(stderr=True), is_live=sys.stderr.isatty() and os.environ.get("TERM") != "dumb")
+    screen = Screen(PrintableConsole(stderr=True), is_live=sys.stderr.isatty() and os.environ.get("TERM") != "dumb")
     if plan.like is None:
         screen.say(
             f"This sends {len(plan.calls)} real requests ({count_kinds(plan.calls)}) to {plan.upstream}"
@@ -139,7 +142,7 @@ def report(plan: Plan, prices: Prices) -> int:
     _report_errors(outcome.progress, screen)
     screen.say("")
     rows = summary_rows(summarise(plan, outcome), prices)
-    Console().print(summary_text(rows), soft_wrap=True, end="")
+    PrintableConsole().print(summary_text(rows), soft_wrap=True, end="")
     return 1 if outcome.progress.failed else 0
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -32,7 +32,7 @@ class Plan:
     upstream: str
     calls: list[Call]
     models: Models
-    client: dict[str, Any]
+    client: dict[str, Any] = field(repr=False)
     batch_seconds: float = 0.0
     arrival_seconds: float = 0.0
 
@@ -70,7 +70,7 @@ def real_plan(
         UsageError: the key or the model is missing, or the provider is unknown.
     """
     if not api_key:
-        raise UsageError("--api-key is missing: the key for --base-url (or set OPENAI_API_KEY).")
+        raise UsageError("the key for --base-url is missing: set OPENAI_API_KEY, or give --api-key-file.")
     if not model:
         raise UsageError("--model is missing: the name of a chat model that --base-url offers.")
     profile = _find_profile(provider, base_url)

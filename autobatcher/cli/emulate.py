@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import sys
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Any
 
 import msgspec
 import trio
-from cyclopts import Parameter
 
 from ..emulator import Emulator, FaultPlan
 from ..emulator.known_dialects import Like
-from .flags import Count, Port, Seconds, Url, UsageError
+from .flags import Count, Port, Seconds, Secret, Url, UsageError
+from .host_flags import Hosts, Origins, hosts_served
+from .key_file import key_given
 from .loopback import bypass_proxy, is_loopback
+from .output import print_notice
 from .signals import run_until_signalled
 
 EXAMPLES = """
@@ -45,12 +46,16 @@ def emulate(
     *,
     host: str = "127.0.0.1",
     port: Port = 0,
+    allowed_host: Hosts = None,
+    cors_origin: Origins = None,
     like: Like = "openai",
     batch_seconds: Seconds = 0.0,
-    api_key: Annotated[str | None, Parameter(show_default=False)] = None,
+    api_key: Secret = None,
+    api_key_file: Path | None = None,
     faults: Path | None = None,
     forward_to: Url | None = None,
-    forward_key: Annotated[str | None, Parameter(show_default=False)] = None,
+    forward_key: Secret = None,
+    forward_key_file: Path | None = None,
     forward_concurrency: Count = 8,
 ) -> int:
     """Run a Batch API server on this machine: files, batches, and the calls themselves in real time.
@@ -62,22 +67,31 @@ def emulate(
     Args:
         host: The address to listen on; 0.0.0.0 for all interfaces.
         port: The TCP port; 0 takes a free one.
+        allowed_host: Also serve this name or address, by which a reverse proxy or another machine reaches it. On
+            loopback only localhost, 127.0.0.1, [::1] and these are served; elsewhere any host is, unless this is given.
+        cors_origin: Serve pages of this origin, such as https://app.example; * for all. Other pages are refused.
         like: The Batch API to resemble, in what it accepts, in its errors and in how batches end. Doubleword's
             shows results while a batch is still running. See docs/providers.md.
         batch_seconds: How long a batch takes, whatever its size. Not used with --forward-to.
         api_key: Refuse requests with any other key; without this flag, any key is accepted.
+        api_key_file: A file with that key and nothing else.
         faults: A JSON file that says what goes wrong, and when; see the last example and
             autobatcher.emulator.FaultPlan.
         forward_to: The base URL (ending in /v1) of an OpenAI-compatible real-time server that answers instead.
-        forward_key: The API key for that server.
+        forward_key: The API key for that server. Other users see the command line in `ps`: prefer
+            AUTOBATCHER_FORWARD_KEY or --forward-key-file.
+        forward_key_file: A file with that key and nothing else.
         forward_concurrency: How many lines that server gets at a time.
     """
+    api_key = key_given(api_key, api_key_file, "--api-key")
+    forward_key = key_given(forward_key, forward_key_file, "--forward-key")
     if forward_key is not None and forward_to is None:
         raise UsageError("--forward-key needs --forward-to, the server's URL.")
     plan = None if faults is None else load_faults(faults)
+    served = hosts_served(host, allowed_host, cors_origin)
     bypass_proxy(forward_to)
     if forward_key is not None and api_key is None and not is_loopback(host):
-        print(OPEN_ACCOUNT_WARNING, file=sys.stderr)
+        print_notice(OPEN_ACCOUNT_WARNING)
     with Emulator(
         like=like,
         batch_seconds=batch_seconds,
@@ -87,7 +101,7 @@ def emulate(
         forward_key=forward_key,
         forward_concurrency=forward_concurrency,
     ) as emulator:
-        return _serve_until_stopped(emulator, host, port, how_to_use(like, has_key=api_key is not None))
+        return _serve_until_stopped(emulator, served, host, port, how_to_use(like, has_key=api_key is not None))
 
 
 def load_faults(path: Path) -> FaultPlan:
@@ -110,17 +124,20 @@ def how_to_use(like: str, *, has_key: bool) -> str:
     )
 
 
-def _serve_until_stopped(emulator: Emulator, host: str, port: int, announcement: str) -> int:
-    trio.run(run_until_signalled, partial(_serve, emulator, host, port, announcement))
+def _serve_until_stopped(emulator: Emulator, served: Any, host: str, port: int, announcement: str) -> int:
+    trio.run(run_until_signalled, partial(_serve, emulator, served, host, port, announcement))
     return 0
 
 
-async def _serve(emulator: Emulator, host: str, port: int, announcement: str, stop: trio.Event) -> None:
+async def _serve(emulator: Emulator, served: Any, host: str, port: int, announcement: str, stop: trio.Event) -> None:
     from ..emulator.app import serve_emulator  # here, because it is slow to import
+    from ..server.hosts import OnlyServedHosts
 
+    middleware = partial(OnlyServedHosts, served=served, server="emulator")
     try:
         async with trio.open_nursery() as nursery:
-            url = await nursery.start(partial(serve_emulator, emulator, host, port, shutdown_trigger=stop.wait))
+            serve = partial(serve_emulator, emulator, host, port, middleware=middleware, shutdown_trigger=stop.wait)
+            url = await nursery.start(serve)
             print(announcement.format(url=url), flush=True)
     except BaseExceptionGroup as group:
         failure = _first_leaf(group)

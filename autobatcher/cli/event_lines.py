@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import queue
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, TextIO
+
+from ..printable import json_line
 
 MOST_WAITING = 10_000
 """Events kept for a stalled reader, about five megabytes. Further ones are dropped and counted."""
@@ -27,7 +28,7 @@ class EventLines:
     def write(self, fields: dict[str, Any]) -> None:
         """Write one event as one line, keys sorted."""
         try:
-            self._waiting.put_nowait(json.dumps(fields, sort_keys=True))
+            self._waiting.put_nowait(json_line(fields))
         except queue.Full:
             self.lost += 1
 

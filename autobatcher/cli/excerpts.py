@@ -1,14 +1,19 @@
-"""Prompts and answers, shortened for a table. Pure."""
+"""Prompts and answers: shortened for a table, or whole as JSON. Pure."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
+
+import msgspec
 
 from ..progress import shortened
 
 EXCERPT_LENGTH = 40
+
+LARGEST_DECODED = 1_000_000
+"""Largest body, in bytes, of which there is an excerpt."""
 
 
 def decoded(body: bytes | None) -> Any:
@@ -19,6 +24,27 @@ def decoded(body: bytes | None) -> Any:
         return json.loads(body)
     except (ValueError, RecursionError):
         return body.decode(errors="replace")
+
+
+def as_json_text(body: bytes | None) -> str:
+    """A body as JSON on one line; as a text if it is not JSON; null if there is none.
+
+    The keys are sorted, unless it is large: to decode it would take thirty times its size.
+    """
+    if body is None:
+        return "null"
+    try:
+        compact = msgspec.json.format(body, indent=-1).decode()
+        return compact if len(body) > LARGEST_DECODED else json.dumps(json.loads(compact), sort_keys=True)
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        return json.dumps(body.decode(errors="replace"))
+
+
+def excerpt_of(body: bytes | None, excerpt: Callable[[Any], str]) -> str:
+    """An excerpt of a body; its size if it is large; "-" if there is none."""
+    if body is not None and len(body) > LARGEST_DECODED:
+        return f"{len(body) / 1e6:,.1f} MB"
+    return "-" if body is None else excerpt(decoded(body))
 
 
 def prompt_excerpt(body: Any) -> str:

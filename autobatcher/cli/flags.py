@@ -11,6 +11,7 @@ from cyclopts import Parameter, Token
 from cyclopts.validators import Number
 
 from ..engine.units import format_duration, format_size, parse_duration, parse_size
+from ..redaction import has_user
 
 
 class UsageError(Exception):
@@ -25,9 +26,13 @@ def _check_finite(type_: Any, value: float | None) -> None:
 def _check_url(type_: Any, value: str | None) -> None:
     if value is None:
         return
+    if has_user(value):
+        raise ValueError("Must have no user and password, which would replace the key: leave them out.")
     try:
         parts = urlsplit(value)
-        complete = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        complete = (
+            value.isprintable() and parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        )
     except ValueError:
         complete = False
     if not complete:

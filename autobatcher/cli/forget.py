@@ -10,7 +10,7 @@ from ..engine.journal import BatchRecord
 from .batch_table import counted, name_of
 from .flags import COMMAND_LINE_ONLY, Seconds, Switch, UsageError
 from .journal_flags import All, AsJson, BatchNames, chosen, journal_to_edit, required
-from .text_table import print_json, print_text
+from .output import print_json, print_text
 
 EXAMPLES = """
 **Examples**

@@ -13,6 +13,7 @@ from ..engine.journal import BatchRecord
 from ..engine.journal.file import JournalEditor, JournalReader, edit_journal, read_journal
 from ..errors import JournalError
 from .flags import COMMAND_LINE_ONLY, Switch, UsageError
+from .output import print_notice
 
 AsJson = Annotated[Switch, Parameter(name="--json")]
 BatchNames = Annotated[str, COMMAND_LINE_ONLY]
@@ -21,8 +22,13 @@ All = Annotated[Switch, COMMAND_LINE_ONLY, Parameter(name="--all")]
 
 @contextmanager
 def journal_to_read(path: Path) -> Iterator[JournalReader]:
-    """Open the journal to read, even while an engine uses it. Raises `UsageError` if the file is not a journal."""
+    """Open the journal to read, even while an engine uses it. Raises `UsageError` if the file is not a journal.
+
+    Prints a line if something is missing in the file.
+    """
     with told_as_usage_error(path), read_journal(path) as journal:
+        if journal.warning is not None:
+            print_notice(f"autobatcher: warning: {journal.warning}")
         yield journal
 
 
@@ -43,8 +49,14 @@ def told_as_usage_error(path: Path) -> Iterator[None]:
 
 
 def read_batches(path: Path) -> list[BatchRecord]:
-    """The batches in the journal, oldest first. Raises `UsageError`."""
+    """The batches in the journal, oldest first. Raises `UsageError`. Prints a line if something is missing in it."""
     with journal_to_read(path) as journal:
+        return journal.batches()
+
+
+def read_batches_again(path: Path) -> list[BatchRecord]:
+    """Like `read_batches`, for what needs no second line: others have printed it, or will."""
+    with told_as_usage_error(path), read_journal(path) as journal:
         return journal.batches()
 
 

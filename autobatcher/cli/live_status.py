@@ -19,6 +19,7 @@ from rich.table import Table
 from rich.text import Text
 
 from .. import events
+from ..printable import printable
 from ..progress import BatchProgress, Progress, shortened
 
 REPAINT_SECONDS = 0.1
@@ -114,7 +115,7 @@ class Screen:
 
     def say(self, line: str) -> None:
         """Print a line, above the live picture if there is one."""
-        self.console.print(line, markup=False, highlight=False, soft_wrap=True)
+        self.console.print(Text(printable(line)), soft_wrap=True)
 
 
 @asynccontextmanager

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from cyclopts import Parameter, validators
 
 from .. import BatchOpenAI
 from .flags import Bytes, Count, Seconds
+from .output import print_notice
 from .settings_flags import settings_of, with_settings
 from .upstream_flags import UpstreamFlags
 
@@ -71,11 +71,9 @@ class ProxyFlags(UpstreamFlags):
     def say_if_lowered(self, command: str, limits: Any) -> None:
         """Print a line if fewer requests may wait than `--max-waiting` says."""
         if limits.max_waiting < self.max_waiting:
-            print(
+            print_notice(
                 f"autobatcher {command}: --max-waiting is lowered to {limits.max_waiting:,}, because this process "
-                "may not have more open files (ulimit -Hn).",
-                file=sys.stderr,
-                flush=True,
+                "may not have more open files (ulimit -Hn)."
             )
 
     def make_client(

@@ -15,9 +15,10 @@ from ..engine.journal.records import CLOSE_SECONDS, UnclaimedLine
 from ..engine.reconciliation import Finding, Reconciling
 from .batch_table import counted, name_of
 from .flags import COMMAND_LINE_ONLY, Switch
-from .journal_flags import AsJson, read_batches, required, told_as_usage_error
+from .journal_flags import AsJson, read_batches_again, required, told_as_usage_error
+from .output import print_json, print_text
 from .signals import run_until_interrupted
-from .text_table import print_json, print_text, text_table
+from .text_table import text_table
 from .upstream_flags import Upstream, UpstreamFlags, host_of, open_upstream
 
 EXAMPLES = """
@@ -60,7 +61,7 @@ def reconcile(
         as_json: Print one JSON object per line.
     """
     path = required(journal)
-    read_batches(path)  # a file that is not a journal must not become one
+    read_batches_again(path)  # a file that is not a journal must not become one
     make = partial(Reconciling, delete_input_files=not keep_input_files, forgets_gone=forget_gone)
     with told_as_usage_error(path):
         return run_until_interrupted(partial(_reconcile, flags or UpstreamFlags(), path, make, as_json=as_json))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,10 +12,11 @@ from ..engine.journal import BatchRecord
 from ..engine.journal.file import JournalReader, Result
 from ..engine.journal.records import custom_id_of
 from .batch_table import counted
-from .excerpts import answer_excerpt, decoded, prompt_excerpt
+from .excerpts import answer_excerpt, as_json_text, excerpt_of, prompt_excerpt
 from .flags import COMMAND_LINE_ONLY
 from .journal_flags import AsJson, chosen, journal_to_read, required
-from .text_table import print_json, print_text, text_table
+from .output import print_json, print_notice, print_text
+from .text_table import text_table
 
 EXAMPLES = """
 **Examples**
@@ -57,7 +57,7 @@ def results(
         show = _print_lines if as_json else _print_table
         is_hash_only = show(_found(opened, wanted))
     if is_hash_only:
-        print(f"autobatcher results: {HASH_ONLY}", file=sys.stderr)
+        print_notice(f"autobatcher results: {HASH_ONLY}")
     return 0
 
 
@@ -72,17 +72,16 @@ def _print_lines(found: Iterator[tuple[BatchRecord, Result]]) -> bool:
     is_hash_only = False
     for record, result in found:
         is_hash_only |= result.body is None
-        print_json(_fields(record, result))
+        bodies = {"answer": as_json_text(result.answer), "request": as_json_text(result.body)}
+        print_json(_fields(record, result), encoded=bodies)
     return is_hash_only
 
 
 def _fields(record: BatchRecord, result: Result) -> dict[str, Any]:
     return {
-        "answer": decoded(result.answer),
         "batch_id": record.batch_id,
         "custom_id": custom_id_of(result.idempotency_key, result.number),
         "endpoint": result.endpoint,
-        "request": decoded(result.body),
         "request_id": result.request_id,
         "stamp": result.idempotency_key,
         "status_code": result.status_code,
@@ -110,6 +109,6 @@ def _cells(result: Result) -> list[str]:
         result.endpoint,
         "-" if result.status_code is None else str(result.status_code),
         "taken" if result.is_taken else "-",
-        "-" if result.body is None else prompt_excerpt(decoded(result.body)),
-        "-" if result.answer is None else answer_excerpt(decoded(result.answer)),
+        excerpt_of(result.body, prompt_excerpt),
+        excerpt_of(result.answer, answer_excerpt),
     ]

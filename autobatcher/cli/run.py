@@ -16,9 +16,12 @@ from cyclopts import Parameter
 
 from .. import BatchOpenAI, events
 from ..progress import Progress
+from .child_environment import without_keys
 from .event_lines import EventLines, event_lines
 from .flags import UsageError
+from .host_flags import hosts_served
 from .loopback import without_proxy
+from .output import print_notice
 from .proxy_flags import ProxyFlags
 from .serve import listen_or_refuse, refused_journal_told, start_logging
 from .signals import leave_terminal, receivable, signals_here
@@ -27,8 +30,8 @@ EXAMPLES = """
 **Examples**
 
     # one command at batch prices; its exit code is this command's exit code
-    autobatcher run --base-url https://api.doubleword.ai/v1 \\
-      --api-key "$DOUBLEWORD_API_KEY" -- pytest evals/
+    export OPENAI_API_KEY="$DOUBLEWORD_API_KEY"
+    autobatcher run --base-url https://api.doubleword.ai/v1 -- pytest evals/
 
     # preempted? run the same command again: it resumes its batches and pays nothing twice
     autobatcher run --journal batches.sqlite3 -- python evaluate.py
@@ -64,7 +67,8 @@ def run(
     """Run one command with its own proxy, and cancel the batches that it leaves running.
 
     Everything after -- is the command. Its OPENAI_BASE_URL and OPENAI_API_KEY point to a proxy on a free loopback port
-    that accepts no other key, and its NO_PROXY names that address. It inherits stdin, stdout and stderr, and signals
+    that accepts no other key, and its NO_PROXY names that address. Variables that hold a key of autobatcher's, such as
+    AUTOBATCHER_API_KEY, are not passed on. It inherits stdin, stdout and stderr, and signals
     are passed on to it. When it ends, running batches are cancelled upstream (unless --keep-active-batches-on-close is
     given, or it failed and a --journal can find them again), a summary goes to stderr, and `run` exits with the
     command's exit code (128+n if signal n ended it). Every flag can also be set as AUTOBATCHER_FLAG_NAME.
@@ -108,9 +112,9 @@ async def _run(command: list[str], client: BatchOpenAI, flags: ProxyFlags, progr
     key, report, stop = secrets.token_urlsafe(32), Report(), trio.Event()
     limits = flags.limits()
     flags.say_if_lowered("run", limits)
-    app = create_app(client, proxy_key=key, limits=limits, report=report)
+    app = create_app(client, proxy_key=key, limits=limits, report=report, hosts=hosts_served(HOST))
     environment = {
-        **os.environ,
+        **without_keys(os.environ, (client.api_key, getattr(client, "admin_api_key", None))),
         **without_proxy(os.environ, HOST),
         "OPENAI_BASE_URL": f"http://{HOST}:{sockets[0].getsockname()[1]}/v1",
         "OPENAI_API_KEY": key,
@@ -124,7 +128,8 @@ async def _run(command: list[str], client: BatchOpenAI, flags: ProxyFlags, progr
             if code != 0:
                 end_badly()
             stop.set()
-    print(summary(report.tally, progress), file=sys.stderr, flush=True)
+    for line in summary(report.tally, progress):
+        print_notice(line)
     return code
 
 
@@ -135,7 +140,7 @@ async def _run_command(
     try:
         process = await trio.lowlevel.open_process(command, env=environment)  # it inherits stdin, stdout, stderr
     except OSError as error:
-        print(f"autobatcher run: cannot start {command[0]}: {error.strerror or error}", file=sys.stderr)
+        print_notice(f"autobatcher run: cannot start {command[0]}: {error.strerror or error}")
         return NOT_FOUND if isinstance(error, FileNotFoundError) else NOT_EXECUTABLE
     async with trio.open_nursery() as nursery:
         nursery.start_soon(watch, process)
@@ -173,7 +178,7 @@ async def _call_later(end_badly: Callable[[], None]) -> None:
     end_badly()
 
 
-def summary(tally: Any, progress: Progress) -> str:
+def summary(tally: Any, progress: Progress) -> list[str]:
     """Totals of the command's use of its proxy."""
     left = tally.requests - tally.answered - tally.failed
     rows = [
@@ -182,4 +187,4 @@ def summary(tally: Any, progress: Progress) -> str:
         ("tokens", f"{tally.input_tokens:,} in, {tally.output_tokens:,} out"),
         ("time", f"{progress.seconds:.1f} s"),
     ]
-    return "\n".join(f"autobatcher run: {name:9} {value}" for name, value in rows)
+    return [f"autobatcher run: {name:9} {value}" for name, value in rows]

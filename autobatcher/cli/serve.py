@@ -4,26 +4,30 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
 import socket
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
+from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import urlsplit
 
 import trio
 from cyclopts import Parameter
 from cyclopts.validators import Number
-from rich.console import Console
 
 from ..errors import JournalError
+from ..printable import PrintableFormatter
+from ..upstream.account import fits_a_header
 from ..upstream.providers import profile_for
 from .event_lines import EventLines, event_lines
 from .flags import Dollars, Port, Secret, Switch, UsageError
+from .host_flags import Hosts, Origins, hosts_served
+from .key_file import key_given
 from .live_status import Screen, live_picture, show
 from .loopback import is_loopback
+from .output import PrintableConsole, print_notice
 from .proxy_flags import ProxyFlags
 from .signals import run_until_signalled
 
@@ -31,8 +35,9 @@ EXAMPLES = """
 **Examples**
 
     # any tool with a base URL setting gets batch prices
-    autobatcher serve --base-url https://api.doubleword.ai/v1 \\
-      --api-key "$DOUBLEWORD_API_KEY"
+    export OPENAI_API_KEY="$DOUBLEWORD_API_KEY"
+    autobatcher serve --base-url https://api.doubleword.ai/v1
+    # and where the tool runs
     export OPENAI_BASE_URL=http://127.0.0.1:8080/v1 OPENAI_API_KEY=dummy
 
     # larger batches, labelled for the provider's dashboard
@@ -45,11 +50,19 @@ EXAMPLES = """
 
     # for other machines, with its own key
     AUTOBATCHER_PROXY_KEY=... autobatcher serve --host 0.0.0.0
+
+    # behind a reverse proxy on this machine
+    autobatcher serve --allowed-host batches.example.com
 """
 
 OPEN_PROXY_WARNING = (
     "autobatcher serve: WARNING: anyone who can reach this port can spend your upstream key's money. "
     "Set --proxy-key (or AUTOBATCHER_PROXY_KEY), or listen on 127.0.0.1."
+)
+
+SHORT_KEY_WARNING = (
+    "autobatcher serve: warning: the --proxy-key is short enough to be guessed. "
+    "Make one with: python3 -c 'import secrets; print(secrets.token_urlsafe(32))'"
 )
 
 
@@ -61,7 +74,10 @@ def serve(
     *,
     host: str = "127.0.0.1",
     port: Port = 8080,
+    allowed_host: Hosts = None,
+    cors_origin: Origins = None,
     proxy_key: Secret = None,
+    proxy_key_file: Path | None = None,
     forward_keys: Switch = False,
     input_price: Dollars | None = None,
     output_price: Dollars | None = None,
@@ -84,18 +100,27 @@ def serve(
     Args:
         host: The address to listen on.
         port: The TCP port; 0 takes a free one.
-        proxy_key: Require this bearer token on every /v1 route.
+        allowed_host: Also serve this name or address, by which a reverse proxy or another machine reaches it. On
+            loopback only localhost, 127.0.0.1, [::1] and these are served; elsewhere any host is, unless this is given.
+        cors_origin: Serve pages of this origin, such as https://app.example; * for all. Other pages are refused.
+        proxy_key: Require this bearer token on every /v1 route. Other users see the command line in `ps`: prefer
+            AUTOBATCHER_PROXY_KEY or --proxy-key-file.
+        proxy_key_file: A file with that token and nothing else.
         forward_keys: Use each caller's own bearer token upstream; batches never mix keys. Not with --proxy-key.
         input_price: The real-time price of a million input tokens, in dollars, for the saving shown on the page.
         output_price: The same for output tokens.
         saving: The fraction of the real-time price that a batch saves.
     """
     flags = flags or ProxyFlags()
+    proxy_key = key_given(proxy_key, proxy_key_file, "--proxy-key")
     if proxy_key is not None and not proxy_key.strip():
         raise UsageError("--proxy-key (or AUTOBATCHER_PROXY_KEY) is empty: give a key, or omit it.")
     if forward_keys and proxy_key is not None:
         raise UsageError("--forward-keys and --proxy-key exclude each other: a caller has one bearer token to send.")
-    door = Door(host, port, proxy_key, forward_keys, (input_price, output_price, saving))
+    if proxy_key is not None and not fits_a_header(proxy_key):
+        raise UsageError("--proxy-key (or AUTOBATCHER_PROXY_KEY) must be printable ASCII: a header holds nothing else.")
+    served = hosts_served(host, allowed_host, cors_origin)
+    door = Door(host, port, proxy_key, forward_keys, (input_price, output_price, saving), served)
     start_logging(flags.log_level)
     with contextlib.ExitStack() as stack:
         # On a terminal the live status replaces the JSON lines.
@@ -105,20 +130,21 @@ def serve(
 
 @dataclass(frozen=True)
 class Door:
-    """The proxy's address, its authentication, and the prices on its page."""
+    """The proxy's address, its authentication, the prices on its page, and its `ServedHosts`."""
 
     host: str
     port: int
-    proxy_key: str | None
+    proxy_key: str | None = field(repr=False)
     forward_keys: bool
     prices: tuple[float | None, float | None, float]
+    hosts: Any
 
 
 def _serve_until_signalled(door: Door, flags: ProxyFlags, lines: EventLines | None) -> int:
     from ..server import Prices, Report, create_app  # here, because they are slow to import
     from ..server.report import shown_url
 
-    if door.forward_keys and not (flags.api_key or os.environ.get("OPENAI_API_KEY")):
+    if door.forward_keys and not flags.has_key:
         flags = replace(flags, api_key=NO_KEY)
     report = Report(Prices(input=door.prices[0], output=door.prices[1], saving=door.prices[2]))
     tell = partial(_tell, report, lines)
@@ -129,8 +155,7 @@ def _serve_until_signalled(door: Door, flags: ProxyFlags, lines: EventLines | No
             stack.enter_context(each)
         bound = sockets[0].getsockname()[1]
         refuse_own_address(str(client.base_url), bound)
-        if not is_loopback(door.host) and door.proxy_key is None and not door.forward_keys:
-            print(OPEN_PROXY_WARNING, file=sys.stderr, flush=True)
+        warn_of_open_door(door)
         limits = flags.limits()
         app = create_app(
             client,
@@ -138,18 +163,27 @@ def _serve_until_signalled(door: Door, flags: ProxyFlags, lines: EventLines | No
             forward_keys=door.forward_keys,
             limits=limits,
             report=report,
+            hosts=door.hosts,
         )
         rules = flags.provider or profile_for(str(client.base_url)).name
         address = f"http://{_shown(door.host)}:{bound}/v1"
-        print(
-            f"autobatcher serve: {address} -> {shown_url(client.base_url)} (rules: {rules})",
-            file=sys.stderr,
-            flush=True,
-        )
+        print_notice(f"autobatcher serve: {address} -> {shown_url(client.base_url)} (rules: {rules})")
         flags.say_if_lowered("serve", limits)
         with refused_journal_told():
             trio.run(run_until_signalled, partial(_serve, client, app, sockets, report))
     return 0
+
+
+def warn_of_open_door(door: Door) -> None:
+    """Print a line if others can reach the proxy without a key, or with one that they can guess."""
+    from ..server.keys import is_guessable
+
+    if is_loopback(door.host) or door.forward_keys:
+        return
+    if door.proxy_key is None:
+        print_notice(OPEN_PROXY_WARNING)
+    elif is_guessable(door.proxy_key):
+        print_notice(SHORT_KEY_WARNING)
 
 
 @contextlib.contextmanager
@@ -168,7 +202,9 @@ def refused_journal_told() -> Iterator[None]:
 
 def start_logging(level: str) -> None:
     """Log to stderr; autobatcher's own logs from `level` on."""
-    logging.basicConfig(stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s")
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(PrintableFormatter("%(asctime)s %(levelname)s %(message)s"))
+    logging.basicConfig(handlers=[handler])
     logging.getLogger("autobatcher").setLevel(level.upper())
 
 
@@ -214,7 +250,7 @@ async def _serve(client: Any, app: Any, sockets: list[socket.socket], report: An
         queued = 0 if statistics is None else statistics.queued_requests
         return live_picture(progress, queued=queued, now=progress.seconds)
 
-    console = Console(stderr=True)
+    console = PrintableConsole(stderr=True)
     async with show(Screen(console, is_live=console.is_terminal), picture):
         await serve_app(client, app, sockets, stop=stop)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from functools import partial
 from pathlib import Path
@@ -12,8 +11,8 @@ from .batch_rows import Seen, ask, rows_of
 from .batch_table import batch_table, totals
 from .flags import Switch, UsageError
 from .journal_flags import AsJson, read_batches
+from .output import print_json, print_notice, print_text
 from .signals import run_until_interrupted
-from .text_table import print_json, print_text
 from .upstream_flags import UpstreamFlags, open_upstream
 
 EXAMPLES = """
@@ -73,7 +72,8 @@ def report(seen: Seen, *, as_json: bool, with_upstream: bool) -> int:
     else:
         if seen.rows:
             print_text(batch_table(seen.rows, now=time.time(), with_upstream=with_upstream))
-        print_text(totals(seen.rows))
+        for line in totals(seen.rows).split("\n"):
+            print_text(line)
     if seen.failure is not None:
-        print(f"autobatcher status: the upstream could not be asked: {seen.failure.summary}", file=sys.stderr)
+        print_notice(f"autobatcher status: the upstream could not be asked: {seen.failure.summary}")
     return 0 if seen.failure is None else 1

@@ -3,7 +3,8 @@
 import os
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -19,6 +20,7 @@ from ..upstream.account import Account
 from ..upstream.batch_api import BatchAPI
 from ..upstream.providers import profile_named
 from .flags import Secret, Url, UsageError
+from .key_file import key_given
 from .loopback import bypass_proxy
 
 CLOSE_SECONDS = 2.0
@@ -35,28 +37,38 @@ class UpstreamFlags:
     base_url:
         The upstream's base URL, ending in /v1. Default: the environment's OPENAI_BASE_URL, then OpenAI's.
     api_key:
-        The upstream's key. Default: the environment's OPENAI_API_KEY. It is never printed or logged.
+        The upstream's key. Default: the environment's OPENAI_API_KEY. It is never printed or logged, but other users
+        see the command line in `ps`: prefer the variable or --api-key-file.
+    api_key_file:
+        A file with the upstream's key and nothing else.
     provider:
         The provider's rules for batches: doubleword, openai, azure, groq, ..., or a TOML or JSON file with a profile.
         Default: for a batch in a journal, as recorded; for new ones, by the host of --base-url.
     """
 
     base_url: Url | None = None
-    api_key: Secret = None
+    api_key: Secret = field(default=None, repr=False)
+    api_key_file: Path | None = None
     provider: str | None = None
+
+    @property
+    def has_key(self) -> bool:
+        """Whether there is a key, from wherever."""
+        return bool(self.api_key or self.api_key_file or os.environ.get("OPENAI_API_KEY"))
 
     def client_with(self, **arguments: Any) -> BatchOpenAI:
         """A client of this upstream, with further arguments. Raises `UsageError` for unusable flags."""
+        given = key_given(self.api_key, self.api_key_file, "--api-key")
         bypass_proxy(self.base_url or os.environ.get("OPENAI_BASE_URL"))
         try:
             return BatchOpenAI(
                 base_url=self.base_url,
-                api_key=self.api_key or os.environ.get("OPENAI_API_KEY"),
+                api_key=given or os.environ.get("OPENAI_API_KEY"),
                 provider=self.provider,
                 **arguments,
             )
         except openai.OpenAIError as error:
-            raise UsageError("the upstream's key is missing: give --api-key, or set OPENAI_API_KEY.") from error
+            raise UsageError("the upstream's key is missing: set OPENAI_API_KEY, or give --api-key-file.") from error
         except (TypeError, ValueError) as error:
             raise UsageError(str(error)) from error
 

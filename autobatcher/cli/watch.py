@@ -11,16 +11,16 @@ from pathlib import Path
 from typing import Any
 
 import trio
-from rich.console import Console, Group, RenderableType
+from rich.console import Group, RenderableType
 from rich.live import Live
 from rich.text import Text
 
 from .batch_rows import Row, Seen, ask
 from .batch_table import batch_table, totals
 from .flags import PositiveSeconds
-from .journal_flags import AsJson, read_batches
+from .journal_flags import AsJson, read_batches, read_batches_again
+from .output import PrintableConsole, print_json, print_notice
 from .signals import run_until_interrupted
-from .text_table import print_json
 from .upstream_flags import UpstreamFlags, open_upstream
 
 EXAMPLES = """
@@ -64,14 +64,14 @@ def watch(
 async def _watch(flags: UpstreamFlags, journal: Path | None, interval: float, show: _LivePicture | _Changes) -> int:
     async with open_upstream(flags) as upstream:
         while True:
-            seen = await ask(upstream, None if journal is None else read_batches(journal))
+            seen = await ask(upstream, None if journal is None else read_batches_again(journal))
             show.take(seen)
             if seen.failure is None:
                 awaited = [row for row in seen.rows if journal is None or row.record is not None]
                 if not any(row.may_run(time.time()) for row in awaited):
                     return 0
             elif not seen.failure.is_retryable:
-                print(f"autobatcher watch: the upstream refuses: {seen.failure.summary}", file=sys.stderr)
+                print_notice(f"autobatcher watch: the upstream refuses: {seen.failure.summary}")
                 return 1
             await trio.sleep(interval)
 
@@ -89,7 +89,7 @@ class _Changes:
                 self._tell_if_new(row)
         failure = "" if seen.failure is None else seen.failure.summary
         if failure and failure != self._failure:
-            print(f"autobatcher watch: the upstream could not be asked: {failure}", file=sys.stderr, flush=True)
+            print_notice(f"autobatcher watch: the upstream could not be asked: {failure}")
         self._failure = failure
 
     def _tell_if_new(self, row: Row) -> None:
@@ -103,7 +103,7 @@ class _LivePicture:
     """A live table. Its last state stays."""
 
     def __init__(self) -> None:
-        self._live = Live(Text("asking the upstream ..."), console=Console(), auto_refresh=False)
+        self._live = Live(Text("asking the upstream ..."), console=PrintableConsole(), auto_refresh=False)
         self._rows: list[Row] = []
 
     def __enter__(self) -> _LivePicture:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from typing import Any
 
 import msgspec
 
@@ -23,6 +22,13 @@ def is_deployment(base_url: str) -> bool:
     return _DEPLOYMENT.fullmatch(base_url) is not None
 
 
+class _Model(msgspec.Struct):
+    model: str | None = None
+
+
+_decode_model = msgspec.json.Decoder(_Model).decode
+
+
 def check_deployment(url_path: str, body: bytes) -> None:
     """Refuse a call whose model is not the deployment of its URL: a line of a batch has the model only.
 
@@ -31,8 +37,8 @@ def check_deployment(url_path: str, body: bytes) -> None:
     """
     found = _DEPLOYMENT.match(url_path)
     try:
-        model: Any = msgspec.json.decode(body).get("model") if found else None
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, AttributeError):
+        model = _decode_model(body).model if found else None
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return  # a body that is not valid is refused elsewhere
     if found and model != found["name"]:
         raise UnbatchableRequestError(

@@ -11,7 +11,8 @@ import httpx
 from anyio.abc import TaskStatus
 
 from ..engine.settings import Settings
-from ..errors import BatchError
+from ..errors import BatchError, UnbatchableRequestError
+from ..redaction import has_user
 from ..upstream.account import Account
 from ..upstream.providers import ProviderProfile, profile_for
 from .arguments import keywords, takes
@@ -118,6 +119,11 @@ class BatchTransport(TransportToBatches, httpx.AsyncBaseTransport):
         return await super()._batched(call, endpoint, request)
 
     def _call_of(self, request: Any) -> Call:
+        if has_user(str(request.url)):
+            raise UnbatchableRequestError(
+                "base_url must have no user and password: they replaced the key. Leave them out. If the server wants "
+                'them, give the client the header "Authorization: Basic ...".'
+            )
         base_url = without_deployment(_base_url_of(request))
         kept = {name: value for name, value in request.headers.items() if not is_ignored_header(name)}
         credentials = {name: kept.pop(name) for name in CREDENTIAL_HEADERS if name in kept}

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import msgspec
 
+from ..engine.json_scan import is_large
 from ..engine.request import Request
 from ..errors import UnbatchableRequestError
 from ..upstream.account import Account
 from ..upstream.providers import BATCHABLE_ENDPOINTS
 from .call import SDK_MAX_RETRIES
+from .checked_body import checked_at_once, invalid_body
 
 
 def batchable_endpoint(method: str, url_path: str, base_path: str, *, is_elsewhere: bool = False) -> str | None:
@@ -69,14 +72,20 @@ def batch_request(
     endpoint: str,
     body: bytes,
     *,
+    digested: bytes | None = None,
     max_retries: int = SDK_MAX_RETRIES,
     deadline: float | None = None,
 ) -> Request:
     """Make the engine's request of a call's body. Only the fields that decide about batching are parsed.
 
+    Args:
+        digested: what `checked_body` returned for the body; None checks it now.
+
     Raises:
         UnbatchableRequestError: if the body is no JSON object, names no model, or asks for a stream.
     """
+    if digested is None:
+        digested = checked_at_once(endpoint, body)
     fields = _peek(endpoint, body)
     if fields.stream:
         raise UnbatchableRequestError(f"Batches cannot stream. Call {endpoint} without stream=True.", param="stream")
@@ -85,9 +94,10 @@ def batch_request(
         endpoint=endpoint,
         body=body,
         model=fields.model,
-        embedding_inputs=_input_count(fields.input) if endpoint == "/v1/embeddings" else 0,
+        embedding_inputs=_input_count(fields.input, body) if endpoint == "/v1/embeddings" else 0,
         max_retries=max_retries,
         deadline=deadline,
+        digested=digested,
     )
 
 
@@ -106,21 +116,39 @@ _decode_fields = msgspec.json.Decoder(_Fields).decode
 
 def _peek(endpoint: str, body: bytes) -> _Fields:
     try:
-        if not body.isascii():
-            body.decode()  # msgspec does not check fields that it skips; one bad byte would fail the whole batch
         fields = _decode_fields(body)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise UnbatchableRequestError(f"The body of this call to {endpoint} is not valid: {error}") from error
+        fields, reason = None, error
+    if fields is None:  # not inside of `except`: a UnicodeDecodeError holds the whole body
+        raise invalid_body(endpoint, reason)
     if not fields.model and endpoint in _ALWAYS_WITH_MODEL:
         raise UnbatchableRequestError(f"This call to {endpoint} names no model.", param="model")
     return fields
 
 
-def _input_count(raw: msgspec.Raw) -> int:
+def _input_count(raw: msgspec.Raw, body: bytes) -> int:
     """Count the inputs of an embeddings call: one for each item of a list of texts or token lists."""
+    if is_large(body):
+        return _many_inputs(raw, body)
     try:
         value: Any = msgspec.json.decode(raw, type=list[msgspec.Raw])
     except msgspec.MsgspecError:
         return 1
     is_one_list_of_tokens = bool(value) and bytes(value[0])[:1] not in (b'"', b"[")
     return 1 if is_one_list_of_tokens else len(value)
+
+
+def _many_inputs(raw: msgspec.Raw, body: bytes) -> int:
+    """The same for a large body. The items are counted and not built: there may be millions of empty ones."""
+    begin = _FIRST_ITEM.match(raw)
+    if begin is None:
+        return 1
+    if begin[1] == b"[":
+        return body.count(b"[") - 1  # no other field of an embeddings call has lists; cutting this one out takes longer
+    written = bytes(raw)
+    if b"\\" in written:
+        written = written.replace(b"\\\\", b"").replace(b'\\"', b"")
+    return written.count(b'"') // 2
+
+
+_FIRST_ITEM = re.compile(rb'\[\s*(["\[])')

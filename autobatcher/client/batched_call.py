@@ -10,8 +10,9 @@ from ..engine.request import Answer, Request
 from ..errors import BatchEndedError, BatchError, BatchSubmissionError, BatchTimeoutError, EngineError
 from .batchable import batch_request, check_content_type
 from .call import Call
+from .checked_call import checked_call
 from .http_parts import HttpParts, answer_parts, error_parts, streamed_parts
-from .streams import STREAMED_ENDPOINTS, StreamRequest, UnstreamableAnswerError, stream_events, without_streaming
+from .streams import UnstreamableAnswerError, stream_events
 
 
 async def batched(host: Host, call: Call, endpoint: str, content_type: str, body: bytes) -> HttpParts:
@@ -22,9 +23,8 @@ async def batched(host: Host, call: Call, endpoint: str, content_type: str, body
     """
     try:
         check_content_type(endpoint, content_type)
-        streaming = endpoint in STREAMED_ENDPOINTS
-        asked = without_streaming(body) if streaming else StreamRequest(body, wants_stream=False, include_usage=False)
-        answer = await _answer(host, call, endpoint, asked.body)
+        asked, digested = await checked_call(endpoint, body)
+        answer = await _answer(host, call, endpoint, asked.body, digested)
         if not asked.wants_stream or not 200 <= answer.status_code < 300:
             return answer_parts(answer)
         frames = stream_events(endpoint, answer.body, include_usage=asked.include_usage)
@@ -43,12 +43,14 @@ async def batched(host: Host, call: Call, endpoint: str, content_type: str, body
         raise EngineError(f"A bug in autobatcher ({type(error).__name__}); please report it.") from error
 
 
-async def _answer(host: Host, call: Call, endpoint: str, body: bytes) -> Answer:
+async def _answer(host: Host, call: Call, endpoint: str, body: bytes, digested: bytes) -> Answer:
     if isinstance(call.outcome, BatchError):
         raise call.outcome
     if call.outcome is not None:
         return call.outcome
-    request = batch_request(call.account, endpoint, body, max_retries=call.max_retries, deadline=call.deadline)
+    request = batch_request(
+        call.account, endpoint, body, digested=digested, max_retries=call.max_retries, deadline=call.deadline
+    )
     return await answered(host, request, call.wait_seconds)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from ..engine.request import Answer
@@ -32,11 +32,16 @@ class Call:
     """
 
     account: Account
-    bearer: str | None = None
+    bearer: str | None = field(default=None, repr=False)
     wait_seconds: float | None = None
     max_retries: int = SDK_MAX_RETRIES
     deadline: float | None = None
     outcome: Answer | BatchError | None = None
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """What is masked beside the credentials of the request itself."""
+        return (*self.account.other_secrets, *([self.bearer] if self.bearer else []))
 
 
 ANSWERED: ContextVar[Answer | BatchError | None] = ContextVar("ANSWERED", default=None)

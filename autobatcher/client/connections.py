@@ -14,8 +14,9 @@ from typing import Any, Self
 
 from ..engine.event_loop import backend_of, is_alive, running_loop, runs
 from ..errors import WrongEventLoopError
+from ..upstream.direct import send_directly
 from .http_parts import library_of
-from .sdk_internals import library_transports, send_directly, send_directly_sync
+from .sdk_internals import library_transports, send_directly_sync
 
 
 class DefaultConnections:

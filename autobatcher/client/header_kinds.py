@@ -11,7 +11,7 @@ from dataclasses import replace
 from weakref import WeakValueDictionary
 
 from ..errors import UnbatchableRequestError
-from ..upstream.account import Account, fits_a_header
+from ..upstream.account import Account
 from .call import CREDENTIAL_HEADERS, is_ignored_header
 
 MOST_HEADER_KINDS = 32
@@ -53,14 +53,12 @@ def forwarded_headers(headers: Mapping[str, str]) -> dict[str, str]:
 
     Never those of the connection, the content, credentials, browsers, and other proxies.
     """
-    return {
-        name: value
-        for name, value in headers.items()
-        if not is_ignored_header(name)
-        and name not in CREDENTIAL_HEADERS
-        and not _OF_THE_WAY.match(name)
-        and fits_a_header(value)
-    }
+    return {name: value for name, value in headers.items() if is_forwarded_header(name)}
+
+
+def is_forwarded_header(name: str) -> bool:
+    """Whether `forwarded_headers` has headers of this lower-case name."""
+    return not is_ignored_header(name) and name not in CREDENTIAL_HEADERS and not _OF_THE_WAY.match(name)
 
 
 _OF_THE_WAY = re.compile(

@@ -9,10 +9,15 @@ import msgspec
 
 from ..engine.request import Answer
 from ..errors import BatchError, BatchSubmissionError, UnbatchableRequestError
+from ..upstream.account import fits_a_header
+from ..upstream.reasons import well_formed
+from ..upstream.tolerant_json import value_of
 from .streams import CONTENT_TYPE
 
 BATCH_ID_HEADER = "x-autobatcher-batch-id"
 CUSTOM_ID_HEADER = "x-autobatcher-custom-id"
+
+MOST_ID_CHARACTERS = 512
 
 _BAD_GATEWAY = 502
 
@@ -33,11 +38,26 @@ def library_of(request: Any) -> Any:
 def answer_parts(answer: Answer) -> HttpParts:
     """The response for an answer of the upstream, of any status."""
     headers = {"content-type": "application/json"}
-    headers |= _known(BATCH_ID_HEADER, answer.batch_id) | _known(CUSTOM_ID_HEADER, answer.custom_id)
-    headers |= _known("x-request-id", answer.request_id)
+    headers |= id_header(BATCH_ID_HEADER, answer.batch_id) | id_header(CUSTOM_ID_HEADER, answer.custom_id)
+    headers |= id_header("x-request-id", answer.request_id)
+    content = answer.body
     if answer.status_code >= 400:
         headers["x-should-retry"] = "false"  # the engine retries, not the SDK
-    return {"status_code": answer.status_code, "headers": headers, "content": answer.body}
+        content = _error_object(content)
+    return {"status_code": answer.status_code, "headers": headers, "content": content}
+
+
+def _error_object(body: bytes) -> bytes:
+    """The body of a failed line. Some upstreams tell a gateway's page there, as text; that becomes an error object."""
+    try:
+        value = value_of(body)
+    except ValueError:
+        value = body.decode(errors="replace")
+    if isinstance(value, dict):
+        return body
+    message = value if isinstance(value, str) else body.decode(errors="replace")
+    fields = {"message": well_formed(message), "type": "upstream_error", "param": None, "code": None}
+    return msgspec.json.encode({"error": fields})
 
 
 def streamed_parts(answer: Answer, frames: bytes) -> HttpParts:
@@ -50,17 +70,19 @@ def streamed_parts(answer: Answer, frames: bytes) -> HttpParts:
 def error_parts(error: BatchError) -> HttpParts:
     """The response for an error of ours: OpenAI's error object, with the ids of batch and line."""
     headers = {"content-type": "application/json", "x-should-retry": "false"}
-    headers |= _known(BATCH_ID_HEADER, error.batch_id) | _known(CUSTOM_ID_HEADER, error.custom_id)
+    headers |= id_header(BATCH_ID_HEADER, error.batch_id) | id_header(CUSTOM_ID_HEADER, error.custom_id)
     fields = {"message": error.message, "type": _type_name(error), "param": error.param, "code": None}
     if isinstance(error, BatchSubmissionError):
         fields |= _upstream_fields(error.response_body)
     content = msgspec.json.encode({"error": {**fields, "batch_id": error.batch_id, "custom_id": error.custom_id}})
-    return {"status_code": error.status_code or _BAD_GATEWAY, "headers": headers, "content": content}
+    status = error.status_code or _BAD_GATEWAY
+    # An upstream may refuse with a redirect or worse, which is no answer to this caller.
+    return {"status_code": status if 400 <= status <= 599 else _BAD_GATEWAY, "headers": headers, "content": content}
 
 
-def _known(name: str, value: str | None) -> dict[str, str]:
-    """A header for an id, if it is known and fits a header."""
-    return {name: value} if value and value.isascii() and value.isprintable() else {}
+def id_header(name: str, value: str | None) -> dict[str, str]:
+    """A header for an id of the upstream's, if it is known and could be one."""
+    return {name: value} if value and len(value) <= MOST_ID_CHARACTERS and fits_a_header(value) else {}
 
 
 def _type_name(error: BatchError) -> str:

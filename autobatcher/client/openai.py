@@ -7,6 +7,7 @@ code: see `fast_path`.
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -28,6 +29,7 @@ from .arguments import AsyncOpenAIArguments, ClientArguments, takes
 from .batchable import batch_request
 from .block import owning_block, shared_block
 from .call import ANSWERED
+from .checked_body import checked_body
 from .connections import connections_of
 from .deadlines import DEADLINE_HEADER, deadline_of_call
 from .sdk import (
@@ -38,6 +40,7 @@ from .sdk import (
     check_http_client,
     checked_profile,
     refuse_other_credentials,
+    refuse_user_in_url,
     same_options,
     with_key,
 )
@@ -84,6 +87,8 @@ class BatchOpenAI(CopiesShareTheEngine, AsyncRequestHook, AsyncContextManagerMix
             `max_active_batches`, `max_queued_bytes`, uploads and polls than it leaves free for the others.
         max_queued_bytes: how many bytes of request bodies may wait to be uploaded; further calls block until there is
             room.
+        max_answer_bytes: how long a line of a result file may be; the caller of a longer one gets a `BatchEndedError`.
+            The largest honest answers are embeddings: 2,048 inputs with 3,072 numbers each are 140 MB.
         journal: the path of a file (SQLite) in which batches, prompts and answers are kept, so that a program that died
             can be run again and pays nothing twice: see docs/journal.md. One engine at a time can use it.
         journal_hash_only: keep no prompts and no answers in the journal; batches are found again all the same.
@@ -120,6 +125,7 @@ class BatchOpenAI(CopiesShareTheEngine, AsyncRequestHook, AsyncContextManagerMix
         **openai_arguments: Any,
     ) -> None:
         refuse_other_credentials(openai_arguments)
+        refuse_user_in_url(base_url)
         self._profile = checked_profile(provider)
         self._is_copy = _engine is not None
         self._is_closed = False
@@ -170,10 +176,17 @@ class BatchOpenAI(CopiesShareTheEngine, AsyncRequestHook, AsyncContextManagerMix
 
         Cancelled: the request is withdrawn, as described at the class.
         """
-        return await self._engine.host.submit(self._request(endpoint, body))
+        digested = await checked_body(endpoint, body)
+        return await self._engine.host.submit(self._request(endpoint, body, digested))
 
     def submit_nowait(
-        self, endpoint: str, body: bytes, *, api_key: str | None = None, headers: Mapping[str, str] | None = None
+        self,
+        endpoint: str,
+        body: bytes,
+        *,
+        api_key: str | None = None,
+        headers: Mapping[str, str] | None = None,
+        digested: bytes | None = None,
     ) -> Request:
         """Queue one JSON body without waiting for its answer. For servers whose callers come and go.
 
@@ -184,24 +197,36 @@ class BatchOpenAI(CopiesShareTheEngine, AsyncRequestHook, AsyncContextManagerMix
             api_key: the key that pays; None for the client's own. Requests with different keys never share a batch.
             headers: sent with the upstream calls of the batch, names in lower case. Requests with different headers
                 never share a batch. `x-autobatcher-deadline` is the deadline of this request, and not sent.
+            digested: what `checked_body` returned for the body; None checks it at once.
 
         Raises:
             anyio.WouldBlock: if `max_queued_bytes` are queued already.
             BatchError: as `answer` does.
         """
-        request = self._request(endpoint, body, api_key, headers)
+        request = self._request(endpoint, body, digested, api_key, headers)
         self._engine.host.submit_nowait(request)
         return request
 
     def _request(
-        self, endpoint: str, body: bytes, api_key: str | None = None, headers: Mapping[str, str] | None = None
+        self,
+        endpoint: str,
+        body: bytes,
+        digested: bytes | None,
+        api_key: str | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> Request:
         call = self._call()
         account = call.account if api_key is None else with_key(call.account, api_key)
         kept = {name: value for name, value in (headers or {}).items() if name != DEADLINE_HEADER}
         account = self._engine.kinds.account_with(account, kept)
-        deadline = deadline_of_call(headers)
-        return batch_request(account, endpoint, body, max_retries=call.max_retries, deadline=deadline)
+        return batch_request(
+            account,
+            endpoint,
+            body,
+            digested=digested,
+            max_retries=call.max_retries,
+            deadline=deadline_of_call(headers),
+        )
 
     @property
     def unbatched(self) -> openai.AsyncOpenAI:
@@ -243,6 +268,11 @@ class BatchOpenAI(CopiesShareTheEngine, AsyncRequestHook, AsyncContextManagerMix
         """Count queued and waiting requests and list active batches; None before the first call."""
         batcher = self._engine.host.batcher
         return None if batcher is None else batcher.statistics()
+
+    def queue_bytes(self) -> tuple[int, float]:
+        """How many bytes of request bodies wait to be uploaded, and how many may (`max_queued_bytes`)."""
+        batcher = self._engine.host.batcher
+        return (0, math.inf) if batcher is None else batcher.queue_bytes()
 
     @asynccontextmanager
     async def __asynccontextmanager__(self) -> AsyncGenerator[Self]:

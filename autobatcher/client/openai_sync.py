@@ -39,6 +39,7 @@ from .sdk import (
     check_http_client,
     checked_profile,
     refuse_other_credentials,
+    refuse_user_in_url,
     same_options,
     with_request_options,
 )
@@ -92,6 +93,7 @@ class BatchOpenAISync(CopiesShareTheEngine, RequestHook, openai.OpenAI):
         **openai_arguments: Any,
     ) -> None:
         refuse_other_credentials(openai_arguments)
+        refuse_user_in_url(base_url)
         if inspect.iscoroutinefunction(api_key):
             raise TypeError("api_key must be a key or a plain function here; BatchOpenAI takes async functions")
         self._profile = checked_profile(provider)

@@ -1,4 +1,9 @@
-"""Sends calls that are not batchable to the upstream, and streams their responses back."""
+"""Sends calls that are not batchable to the upstream, and streams their responses back.
+
+Redirects are the SDK's to follow, as ever. It drops the bearer token when one leads to another origin; here the other
+credentials are dropped, too. Secrets are masked in headers, in refusals and in JSON. Anything else is streamed as it
+comes.
+"""
 
 from __future__ import annotations
 
@@ -8,36 +13,141 @@ from typing import Any
 
 import openai
 
+from ..redaction import Redactor, redactor_for
+from ..upstream.decompression import ACCEPTED, Decoder, EncodingError
+from .call import CREDENTIAL_HEADERS
+
 # The HTTP library set these for the outer request; the upstream client sets its own.
-_HOP_HEADERS = frozenset({"host", "connection"})
+_HOP_HEADERS = frozenset({"host", "connection", "accept-encoding"})
+
+MAX_BODY_BYTES = 100_000_000
+"""For an answer in JSON that is passed through, decompressed: a response with images has tens of MB."""
+
+_OF_THE_WIRE = frozenset({"content-encoding", "content-length", "transfer-encoding"})
 
 
-async def pass_through(http: Any, upstream: Any, request: Any) -> Any:
-    """Send a request through another client, of httpx or httpx2, and return its response."""
-    incoming = await upstream.send(_outgoing(upstream, request, _chunks(request.stream)), stream=True)
-    return _answered(http, incoming, _relayed_stream(http)(incoming))
+async def pass_through(http: Any, upstream: Any, request: Any, other_secrets: tuple[str, ...] = ()) -> Any:
+    """Send a request through another client, of httpx or httpx2, and return its response.
+
+    Args:
+        other_secrets: masked like the credentials of the request.
+    """
+    outgoing = _outgoing(upstream, request, _chunks(request.stream))
+    incoming = await upstream.send(outgoing, stream=True, follow_redirects=False)
+    redactor = redactor_for(outgoing.headers, outgoing.url.params.multi_items(), other_secrets)
+    if _is_streamed(incoming):
+        return _relayed(http, incoming, _relayed_stream(http)(incoming), redactor)
+    try:
+        return _whole(http, incoming, await _read(http, incoming), redactor)
+    finally:
+        await incoming.aclose()
 
 
 def pass_through_sync(http: Any, upstream: Any, request: Any) -> Any:
     """The same for sync clients."""
-    incoming = upstream.send(_outgoing(upstream, request, iter(request.stream)), stream=True)
-    return _answered(http, incoming, _relayed_sync_stream(http)(incoming))
+    outgoing = _outgoing(upstream, request, iter(request.stream))
+    incoming = upstream.send(outgoing, stream=True, follow_redirects=False)
+    redactor = redactor_for(outgoing.headers, outgoing.url.params.multi_items())
+    if _is_streamed(incoming):
+        return _relayed(http, incoming, _relayed_sync_stream(http)(incoming), redactor)
+    try:
+        return _whole(http, incoming, _read_sync(http, incoming), redactor)
+    finally:
+        incoming.close()
 
 
 def _outgoing(upstream: Any, request: Any, content: Any) -> Any:
-    headers = [(name, value) for name, value in request.headers.multi_items() if name not in _HOP_HEADERS]
+    left_out = _HOP_HEADERS.union(CREDENTIAL_HEADERS) if _has_left_its_origin(request) else _HOP_HEADERS
+    headers = [(name, value) for name, value in request.headers.multi_items() if name not in left_out]
+    headers.append(("accept-encoding", ACCEPTED))
     has_body = "content-length" in request.headers or "transfer-encoding" in request.headers
     options = {"headers": headers, "content": content if has_body else None, **_timeout(request)}
     return upstream.build_request(request.method, str(request.url), **options)
 
 
-def _answered(http: Any, incoming: Any, stream: Any) -> Any:
+def _relayed(http: Any, incoming: Any, stream: Any, redactor: Redactor) -> Any:
     return http.Response(
-        incoming.status_code,
-        headers=incoming.headers.multi_items(),
-        stream=stream,
-        extensions={"http_version": incoming.extensions.get("http_version", b"HTTP/1.1")},
+        incoming.status_code, headers=_headers(incoming, redactor), stream=stream, extensions=_version(incoming)
     )
+
+
+_ORIGIN = "autobatcher.origin"
+
+
+def _has_left_its_origin(request: Any) -> bool:
+    """Whether a redirect led the call to another origin. HTTP libraries keep the extensions of a redirected request."""
+    here = (request.url.scheme, request.url.host, request.url.port)
+    begun: tuple[str, str, int | None] = request.extensions.setdefault(_ORIGIN, here)
+    is_upgrade = (begun[0], here[0]) == ("http", "https") and begun[1:] == here[1:] == (here[1], None)
+    return here != begun and not is_upgrade
+
+
+def _is_streamed(incoming: Any) -> bool:
+    """Whether it is content: a file, or a stream of events."""
+    kind = incoming.headers.get("content-type", "").partition(";")[0].strip().lower()
+    return incoming.is_success and not kind.endswith("json")
+
+
+async def _read(http: Any, incoming: Any) -> bytes:
+    """The whole body, decoded. Raises the library's `ReadError` if it is larger than `MAX_BODY_BYTES`."""
+    if incoming.is_stream_consumed:  # by the transport, or by an event hook
+        content: bytes = incoming.content
+        return content
+    body = _Body(http, incoming)
+    async for raw in incoming.aiter_raw():
+        body.add(raw)
+    return bytes(body.content)
+
+
+def _read_sync(http: Any, incoming: Any) -> bytes:
+    if incoming.is_stream_consumed:
+        content: bytes = incoming.content
+        return content
+    body = _Body(http, incoming)
+    for raw in incoming.iter_raw():
+        body.add(raw)
+    return bytes(body.content)
+
+
+class _Body:
+    """A body that is being read."""
+
+    def __init__(self, http: Any, incoming: Any) -> None:
+        self.content = bytearray()
+        self._http = http
+        self._request = incoming.request
+        try:
+            self._decoder = Decoder(incoming.headers.get("content-encoding", ""))
+        except EncodingError as error:
+            raise self._error(str(error)) from error
+
+    def add(self, raw: bytes) -> None:
+        try:
+            for piece in self._decoder.pieces(raw):
+                self.content += piece
+                if len(self.content) > MAX_BODY_BYTES:
+                    raise self._error(f"with more than {MAX_BODY_BYTES:,} bytes")
+        except EncodingError as error:
+            raise self._error(str(error)) from error
+
+    def _error(self, how: str) -> Exception:
+        error: Exception = self._http.ReadError(f"the upstream answered {how}", request=self._request)
+        return error
+
+
+def _whole(http: Any, incoming: Any, content: bytes, redactor: Redactor) -> Any:
+    """A response that was read and decoded."""
+    redact = redactor.redact_answer if incoming.is_success else redactor.redact
+    headers = [(name, value) for name, value in _headers(incoming, redactor) if name.lower() not in _OF_THE_WIRE]
+    return http.Response(incoming.status_code, headers=headers, content=redact(content), extensions=_version(incoming))
+
+
+def _headers(incoming: Any, redactor: Redactor) -> list[tuple[str, str]]:
+    return [(name, redactor.redact_text(value)) for name, value in incoming.headers.multi_items()]
+
+
+def _version(incoming: Any) -> dict[str, Any]:
+    return {"http_version": incoming.extensions.get("http_version", b"HTTP/1.1")}
 
 
 _SDK_TIMEOUT = openai.DEFAULT_TIMEOUT.as_dict()

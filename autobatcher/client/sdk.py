@@ -12,6 +12,7 @@ from urllib.parse import parse_qsl
 import openai
 
 from ..errors import ClientClosedError, UnbatchableRequestError
+from ..redaction import has_user
 from ..upstream.account import Account, fits_a_header
 from ..upstream.provider_file import names_file, read_profile
 from ..upstream.providers import ProviderProfile, profile_for, profile_named
@@ -72,6 +73,7 @@ class CopiesShareTheEngine:
     _profile: ProviderProfile | None
     _key: Any
     _is_closed: bool
+    _other_secrets: tuple[str, ...] = ()
     _seen: tuple[Any, ...] = ()
     _made: Call
     api_key: str
@@ -113,6 +115,10 @@ class CopiesShareTheEngine:
         """
         with deadline_block(value):
             yield
+
+    def mask(self, secret: str) -> None:
+        """Mask this like the key, wherever the upstream may have written it. For a proxy's own key."""
+        self._other_secrets, self._seen = (*self._other_secrets, secret), ()
 
     @property
     def _own_key(self) -> Any:
@@ -183,6 +189,7 @@ def account_of(client: Any, profile: ProviderProfile | None, key: Any) -> Accoun
         profile: the provider's profile; None chooses by the base URL.
         key: the async key function; None if the client has a key.
     """
+    refuse_user_in_url(client.base_url)  # it may have been set after the construction
     base_url = str(client.base_url).rstrip("/")
     headers = {
         "OpenAI-Organization": client.organization,
@@ -196,6 +203,7 @@ def account_of(client: Any, profile: ProviderProfile | None, key: Any) -> Accoun
         api_key=key or client.api_key or None,
         headers=tuple((name, value) for name, value in headers.items() if isinstance(value, str)),
         query=tuple(query),
+        other_secrets=client._other_secrets,
     )
 
 
@@ -219,7 +227,8 @@ def with_key(account: Account, api_key: str) -> Account:
     headers = tuple(
         (name, value) for name, value in account.headers if name.lower() not in ("authorization", "api-key")
     )
-    return replace(account, api_key=api_key, headers=headers)
+    own = (account.api_key,) if isinstance(account.api_key, str) else ()
+    return replace(account, api_key=api_key, headers=headers, other_secrets=(*account.other_secrets, *own))
 
 
 def checked_profile(provider: object) -> ProviderProfile | None:
@@ -237,6 +246,19 @@ def refuse_other_credentials(openai_arguments: Mapping[str, Any]) -> None:
     """Raise `TypeError` for `workload_identity`: the engine authenticates its calls with a key."""
     if openai_arguments.get("workload_identity") is not None:
         raise TypeError("workload_identity cannot be used with batches: pass api_key=, a key or a function")
+
+
+def refuse_user_in_url(base_url: Any) -> None:
+    """Raise `ValueError` for a URL with a user: the HTTP library would send it instead of the key.
+
+    Args:
+        base_url: None stands for the environment's.
+    """
+    if has_user(str(os.environ.get("OPENAI_BASE_URL", "") if base_url is None else base_url)):
+        raise ValueError(
+            "base_url must have no user and password: they would replace the key. If the server wants them, give "
+            'default_headers={"Authorization": "Basic ..."}'
+        )
 
 
 def check_client(client: Any) -> None:

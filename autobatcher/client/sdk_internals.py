@@ -1,4 +1,4 @@
-"""All private names of the SDK and of its HTTP client that autobatcher uses.
+"""All private names of the SDK and of its HTTP client that autobatcher uses (one more is in upstream/direct.py).
 
 A release of the SDK may rename any of them. Then the fast path is not taken, and everything else falls back to public
 names.
@@ -81,17 +81,8 @@ def library_transports(http_client: Any) -> Iterator[Any]:
             yield transport
 
 
-async def send_directly(http_client: Any, request: Any) -> Any:
-    """Send a request through the transport that an HTTP client has for its URL, without the client's hooks and log."""
-    try:
-        transport = http_client._transport_for_url(request.url)
-    except AttributeError:
-        return await http_client.send(request, stream=True, follow_redirects=False)
-    return await transport.handle_async_request(request)
-
-
 def send_directly_sync(http_client: Any, request: Any) -> Any:
-    """The same for a sync client."""
+    """The same as `send_directly` for a sync client."""
     try:
         transport = http_client._transport_for_url(request.url)
     except AttributeError:

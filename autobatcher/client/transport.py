@@ -68,7 +68,7 @@ class TransportToBatches:
                 parts = await self._batched(call, endpoint, request)
                 return response_of(http, parts, anyio.current_time() - begun)
             await self._connections.enter()
-        return await pass_through(http, self._connections.client, request)
+        return await pass_through(http, self._connections.client, request, call.secrets)
 
     async def aclose(self) -> None:
         """Do nothing: the transport has no connections."""

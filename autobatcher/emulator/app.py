@@ -24,12 +24,20 @@ _CUT = "autobatcher.cut"
 _METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE"]
 
 
-def create_app(emulator: Emulator) -> QuartTrio:
-    """A web app that passes every request to the emulator, and cuts connections that the emulator loses."""
+Middleware = Callable[[Any], Any]
+"""A function of an ASGI app that returns another one."""
+
+
+def create_app(emulator: Emulator, middleware: Middleware | None = None) -> QuartTrio:
+    """A web app that passes every request to the emulator, and cuts connections that the emulator loses.
+
+    middleware: put around the app.
+    """
     app = QuartTrio(__name__, static_folder=None)
     app.config.update(MAX_CONTENT_LENGTH=MAX_BODY_BYTES, BODY_TIMEOUT=None, RESPONSE_TIMEOUT=None)
     app.url_map.merge_slashes = False
-    app.asgi_app = _CuttableConnections(app.asgi_app)  # type: ignore[method-assign]
+    wrapped = app.asgi_app if middleware is None else middleware(app.asgi_app)
+    app.asgi_app = _CuttableConnections(wrapped)  # type: ignore[method-assign]  # outermost: it needs hypercorn's `send`
 
     @app.route("/", defaults={"path": ""}, methods=_METHODS)
     @app.route("/<path:path>", methods=_METHODS)
@@ -51,6 +59,7 @@ async def serve_emulator(
     host: str = "127.0.0.1",
     port: int = 0,
     *,
+    middleware: Middleware | None = None,
     shutdown_trigger: Callable[[], Awaitable[None]] | None = None,
     task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED,
 ) -> None:
@@ -62,7 +71,7 @@ async def serve_emulator(
     async with trio.open_nursery() as nursery:
         await nursery.start(emulator.run)
         binds = await nursery.start(
-            partial(_serve, nursery, create_app(emulator), _configure(host, port), shutdown_trigger)
+            partial(_serve, nursery, create_app(emulator, middleware), _configure(host, port), shutdown_trigger)
         )
         task_status.started(binds[0])
 

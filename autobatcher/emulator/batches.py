@@ -232,7 +232,7 @@ class Batches:
                 "failed": batch.outcomes.failed,
             }
         shaped = dialect.shapes.batch(content)
-        return shaped | {"status": fate.status_text.get(batch.status, shaped["status"])}
+        return shaped | {"status": fate.status_text.get(batch.status, shaped["status"])} | fate.members
 
     def _times(self, batch: Batch) -> dict[str, Any]:
         reached = {"created_at": batch.reached["created"], "expires_at": batch.expires}

@@ -26,6 +26,10 @@ class HttpFault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     disconnect:      the connection breaks before the request was processed (httpx.ReadError).
     lose_answer:     the request is processed, then the connection breaks.
     cut_after_bytes: the connection breaks after this many bytes of the response body.
+    pad_bytes:       so many spaces follow the body.
+    gzip:            the body is sent compressed, padding included.
+    drip_seconds:    the body comes byte by byte, so long after each other.
+    redirect_to:     the request is sent to its own path at this origin, with `status` or 307.
     delay_seconds:   the request waits before it is processed.
     after_processing: `status` and `delay_seconds` take effect after the request was processed.
     """
@@ -42,6 +46,10 @@ class HttpFault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     disconnect: bool = False
     lose_answer: bool = False
     cut_after_bytes: int | None = None
+    pad_bytes: int = 0
+    gzip: bool = False
+    drip_seconds: float = 0.0
+    redirect_to: str | None = None
     delay_seconds: float = 0.0
     after_processing: bool = False
 
@@ -57,6 +65,7 @@ class BatchFault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     list_unfinished: an expired or cancelled batch names its unfinished lines in its error file.
     status_text:     other words for a status, e.g. {"in_progress": "IN_PROGRESS"}.
     hide_counts:     no `request_counts`.
+    members:         members of the batch object as they come instead, such as {"output_file_id": ".."}.
     text_timestamps: times as text, like "2025-01-29 13:05:05".
     empty_file_ids:  "" instead of null for a missing file.
     crlf:            the lines of the output and error files end with CRLF.
@@ -76,6 +85,7 @@ class BatchFault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     list_unfinished: bool = True
     status_text: dict[str, str] = {}
     hide_counts: bool = False
+    members: dict[str, Any] = {}
     text_timestamps: bool = False
     empty_file_ids: bool = False
     crlf: bool = False
@@ -97,10 +107,21 @@ class LineFault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     kind "unknown_custom_id": a second answer comes with an unknown custom_id.
     kind "null_custom_id": its result says `custom_id: null`.
     kind "text_body": the body of its response is JSON text instead of an object.
+    kind "status":   it is executed, and its result says that its status is `status`.
     kind "canned":   it is executed, and `body` comes as its answer, whatever was asked.
     """
 
-    kind: Literal["fail", "drop", "refuse", "duplicate", "unknown_custom_id", "null_custom_id", "text_body", "canned"]
+    kind: Literal[
+        "fail",
+        "drop",
+        "refuse",
+        "duplicate",
+        "unknown_custom_id",
+        "null_custom_id",
+        "text_body",
+        "status",
+        "canned",
+    ]
     lines: tuple[int, ...] = ()
     containing: str = ""
     probability: float = 0.0

@@ -7,7 +7,6 @@ batch, sends it to the server, and stores the answer.
 from __future__ import annotations
 
 import ipaddress
-import re
 from collections.abc import AsyncIterator, Callable, Mapping
 
 import anyio
@@ -15,8 +14,10 @@ import httpx
 import msgspec
 from anyio.abc import TaskStatus
 
+from ..redaction import has_user, redactor_for
 from .answers import Answer
 from .batch import Batch
+from .forwarded_path import forwarded_path
 from .lines import Line
 from .outcomes import as_json
 from .store import StoreFullError
@@ -27,7 +28,8 @@ LONGEST_PAUSE_SECONDS = 60.0
 # A local model may be slow to answer, but a running server accepts connections quickly.
 TIMEOUT = httpx.Timeout(3600.0, connect=10.0)
 CLOSE_SECONDS = 5.0  # closing a connection takes no longer
-_PASSED_ON = ("content-type", "retry-after", "x-request-id")
+_PASSED_ON = ("retry-after", "x-request-id")
+_PASSED_ON_TYPES = ("application/json", "text/event-stream")
 
 
 class ForwardedBatch(Batch):
@@ -102,6 +104,8 @@ class Forwarder:
     ) -> None:
         if concurrency < 1:
             raise ValueError(f"forward_concurrency must be at least 1: {concurrency}")
+        if has_user(url):
+            raise ValueError("forward_to must have no user and password: give forward_key, a bearer key")
         self._url = url.rstrip("/")
         self._key = key
         self._concurrency = concurrency
@@ -145,9 +149,17 @@ class Forwarder:
         try:
             response = await self._client.send(outgoing, stream=True)
         except httpx.TransportError as error:
-            raise RefusedError(502, f"The server at {self._url} cannot be reached: {error!r}") from error
-        passed = {name: response.headers[name] for name in _PASSED_ON if name in response.headers}
-        return Reply(response.status_code, passed, _PassedBody(response))
+            message = redactor_for(headers).redact_text(f"The server at {self._url} cannot be reached: {error!r}")
+            raise RefusedError(502, message) from error
+        redactor = redactor_for(outgoing.headers)
+        passed = {name: redactor.redact_text(response.headers[name]) for name in _PASSED_ON if name in response.headers}
+        passed["content-type"] = _harmless(response.headers.get("content-type", ""))
+        if response.is_success:
+            return Reply(response.status_code, passed, _PassedBody(response))
+        try:
+            return Reply(response.status_code, passed, redactor.redact(await response.aread()))
+        finally:
+            await response.aclose()
 
     async def _work(self, client: httpx.AsyncClient) -> None:
         assert self._wake is not None
@@ -182,24 +194,33 @@ class Forwarder:
     async def _try(self, client: httpx.AsyncClient, line: Line, attempt: int) -> tuple[Answer, float]:
         """An answer, and the delay before a retry if it is an error."""
         pause = 0.5 * 2**attempt
+        headers = self._headers(None)
+        redactor = redactor_for(headers)
         try:
-            response = await client.post(self._target(line.url), content=line.body, headers=self._headers(None))
+            response = await client.post(self._target(line.url), content=line.body, headers=headers)
         except httpx.TransportError as error:
-            message = f"The server at {self._url} cannot be reached: {error!r}"
+            message = redactor.redact_text(f"The server at {self._url} cannot be reached: {error!r}")
             return Answer(502, msgspec.json.encode(openai_error(502, message))), pause
         wanted = response.headers.get("retry-after", "")
         if wanted.isdecimal():
             pause = min(LONGEST_PAUSE_SECONDS, float(wanted))
-        return Answer(response.status_code, as_json(response.content)), pause
+        redact = redactor.redact_answer if response.is_success else redactor.redact
+        return Answer(response.status_code, as_json(redact(response.content))), pause
 
     def _target(self, endpoint: str) -> str:
-        return self._url + re.sub(r"^/v\d+", "", endpoint)
+        return self._url + forwarded_path(endpoint)
 
     def _headers(self, authorization: str | None) -> Mapping[str, str]:
         headers = {"content-type": "application/json"}
         if self._key is not None:
             authorization = f"Bearer {self._key}"
         return headers if authorization is None else {**headers, "authorization": authorization}
+
+
+def _harmless(content_type: str) -> str:
+    """The content type of a forwarded response. A page of that server would run in the emulator's origin."""
+    kind = content_type.partition(";")[0].strip().lower()
+    return content_type if kind in _PASSED_ON_TYPES else "text/plain; charset=utf-8"
 
 
 def _unasked() -> Answer:

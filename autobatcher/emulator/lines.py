@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
@@ -19,7 +19,7 @@ class Line:
     custom_id: str
     url: str
     model: str
-    body: bytes
+    body: bytes = field(repr=False)
 
 
 class RawLine(msgspec.Struct):

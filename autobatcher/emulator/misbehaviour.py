@@ -8,14 +8,18 @@ from dataclasses import replace
 import anyio
 
 from .dialects import OpenAIDialect
+from .distension import compressed, dripping, padded
 from .faults import HttpFault
 from .wire import ConnectionLostError, CutBody, RefusedError, Reply, close_body
 
 
-async def misbehave(fault: HttpFault, dialect: OpenAIDialect, process: Callable[[], Awaitable[Reply]]) -> Reply:
+async def misbehave(
+    fault: HttpFault, dialect: OpenAIDialect, path: str, process: Callable[[], Awaitable[Reply]]
+) -> Reply:
     """The response to a request with a fault.
 
     Args:
+        path: the request's.
         process: processes the request and returns the real response.
 
     Raises:
@@ -29,8 +33,10 @@ async def misbehave(fault: HttpFault, dialect: OpenAIDialect, process: Callable[
         await anyio.sleep(fault.delay_seconds)
         return await _distort(fault, dialect, reply)
     await anyio.sleep(fault.delay_seconds)
+    if fault.redirect_to is not None:
+        return Reply(fault.status or 307, {"location": fault.redirect_to + path})
     if fault.status is not None:
-        return _planned_reply(fault, dialect, fault.status)
+        return _distend(fault, _planned_reply(fault, dialect, fault.status))
     return await _distort(fault, dialect, await process())
 
 
@@ -44,7 +50,20 @@ async def _distort(fault: HttpFault, dialect: OpenAIDialect, reply: Reply) -> Re
         return _planned_reply(fault, dialect, fault.status)
     if fault.cut_after_bytes is not None:
         return replace(reply, body=CutBody(reply.body, fault.cut_after_bytes))
-    return reply
+    return _distend(fault, reply)
+
+
+def _distend(fault: HttpFault, reply: Reply) -> Reply:
+    """The response, longer than it should be, or longer under way."""
+    body = reply.body
+    headers = {name: value for name, value in reply.headers.items() if name != "content-length"}
+    if fault.pad_bytes:
+        body = padded(body, fault.pad_bytes)
+    if fault.gzip:
+        body, headers = compressed(body), {**headers, "content-encoding": "gzip"}
+    if fault.drip_seconds:
+        body = dripping(body, fault.drip_seconds)
+    return reply if body is reply.body else replace(reply, headers=headers, body=body)
 
 
 def _planned_reply(fault: HttpFault, dialect: OpenAIDialect, status: int) -> Reply:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from email.message import Message
 
 from .wire import RefusedError
@@ -14,7 +14,7 @@ class Part:
 
     name: str
     filename: str | None
-    content: bytes
+    content: bytes = field(repr=False)
 
 
 def parse_form(content_type: str, body: bytes) -> dict[str, Part]:

@@ -102,11 +102,21 @@ class Outcomes:
             answer = Answer(answer.status, msgspec.json.encode(answer.body.decode()))
         elif fault.kind == "canned":
             answer = Answer(200, as_json((fault.body or "").encode()))
+        if fault.kind == "status":
+            self._tell_status(line, answer, fault.status)
+            return
         self._record(line, answer, None if fault.kind == "null_custom_id" else line.custom_id)
         if fault.kind in ("duplicate", "unknown_custom_id"):
             file = self.output if answer.status < 400 else self.errors
             custom_id = line.custom_id if fault.kind == "duplicate" else f"unknown-{line.number}"
             file.add(response_line(f"{self._line_id(line)}x", custom_id, None, answer.status, answer.body))
+
+    def _tell_status(self, line: Line, answer: Answer, status: int) -> None:
+        """A line that was executed, and whose result has another status than the answer."""
+        self.billed.add(line.number)
+        self.completed += 1
+        line_id = self._line_id(line)
+        self.output.add(response_line(line_id, line.custom_id, _request_id(line_id), status, answer.body))
 
     def _line_id(self, line: Line) -> str:
         return self._dialect.line_id(self._batch_id, line.number)

@@ -17,6 +17,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
+from hmac import compare_digest
 from random import Random
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, overload
@@ -175,7 +176,7 @@ class Emulator:
             if fault is None:
                 reply = await self._process(route, request)
             else:
-                reply = await misbehave(fault, self._dialect, partial(self._process, route, request))
+                reply = await misbehave(fault, self._dialect, request.path, partial(self._process, route, request))
         except ConnectionLostError:
             self._lost_connections += 1
             raise
@@ -241,9 +242,9 @@ class Emulator:
 
     async def _answer_now(self, endpoint: str, request: Request) -> Reply:
         if self._forwarder is not None:
-            self._realtime_calls[endpoint] += 1
-            return await self._forwarder.call("POST", endpoint, request)
-        reply = answer_now(endpoint, request.body, int(self._clock.wall(self._clock.now())))
+            reply = await self._forwarder.call("POST", endpoint, request)
+        else:
+            reply = answer_now(endpoint, request.body, int(self._clock.wall(self._clock.now())))
         self._realtime_calls[endpoint] += 1
         return reply
 
@@ -253,8 +254,11 @@ class Emulator:
         return answer(self._dialect.openai_endpoint(url), body, created)
 
     def _check_key(self, request: Request) -> None:
-        key = self._settings.api_key
-        if key is not None and request.headers.get("authorization") != f"Bearer {key}":
+        key, given = self._settings.api_key, request.headers.get("authorization", "")
+        is_wrong = key is not None and not compare_digest(
+            given.encode("utf-8", "surrogatepass"), f"Bearer {key}".encode()
+        )
+        if is_wrong or not (given.isascii() and (given.isprintable() or not given)):  # it may be forwarded
             raise RefusedError(401, "Incorrect API key provided.", code="invalid_api_key")
 
     # Looking at it

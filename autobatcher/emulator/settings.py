@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
@@ -16,7 +16,7 @@ class Settings:
     validating_seconds: float
     finalizing_seconds: float
     cancelling_seconds: float
-    api_key: str | None
+    api_key: str | None = field(repr=False)
     max_requests: int
     max_file_bytes: int
     max_embedding_inputs: int

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
@@ -24,7 +24,7 @@ class LineView:
     custom_id: str
     url: str
     model: str
-    raw_body: bytes
+    raw_body: bytes = field(repr=False)
     billed: bool
 
     @property

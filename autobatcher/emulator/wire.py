@@ -18,9 +18,9 @@ class Request:
 
     method: str
     path: str
-    query: Mapping[str, str] = field(default_factory=dict)
-    headers: Mapping[str, str] = field(default_factory=dict)
-    body: bytes = b""
+    query: Mapping[str, str] = field(default_factory=dict, repr=False)
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    body: bytes = field(default=b"", repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,11 +109,17 @@ def openai_error(status: int, message: str, *, param: str | None = None, code: s
     return {"error": {"message": message, "type": kind, "param": param, "code": code}}
 
 
+MOST_CONTAINERS = 1_000_000
+"""How many lists and objects a body may have: each takes a hundred bytes."""
+
+
 def decode_object(body: bytes, what: str = "request body") -> dict[str, Any]:
     """The JSON object in `body`; raises `RefusedError` (400) if it is something else."""
+    if body.count(b"[") + body.count(b"{") > MOST_CONTAINERS:
+        raise RefusedError(400, f"The {what} has more than {MOST_CONTAINERS:,} lists and objects.")
     try:
         content = msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise RefusedError(400, f"We could not parse the JSON of your {what}: {error}") from error
     if not isinstance(content, dict):
         raise RefusedError(400, f"The {what} must be a JSON object.")

@@ -187,6 +187,10 @@ class Batcher:
         """Wait until `run` has ended. Cancelled: `run` is not affected."""
         await self._ended.wait()
 
+    def queue_bytes(self) -> tuple[int, int]:
+        """How many bytes of bodies wait to be uploaded, and how many may."""
+        return self._byte_limiter.used, self.settings.max_queued_bytes
+
     def statistics(self) -> BatcherStatistics:
         """Return a snapshot of the engine's state."""
         return BatcherStatistics(

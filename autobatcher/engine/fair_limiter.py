@@ -34,6 +34,11 @@ class FairLimiter:
         """A limiter of concurrent calls to the upstream."""
         return cls(limit * (FOR_STRANGERS if isolates else 1), isolates=isolates)
 
+    @property
+    def used(self) -> int:
+        """How much all accounts hold."""
+        return self._shares.used
+
     async def acquire(self, account: Hashable, size: int = 1) -> None:
         """Wait until `account` may hold `size` more, and take that until `release`. Cancelled: nothing is taken."""
         if self._fits_now(account, size):

@@ -22,12 +22,14 @@ from ..errors import (
 )
 from ..upstream.batch_state import BatchState, Problem
 from ..upstream.failures import UncertainCreationError, UpstreamError, reason_given
-from ..upstream.output_line import OutputLine
+from ..upstream.output_line import INVALID_STATUS, MAX_RAW_BYTES, TOO_LARGE, OutputLine
 from ..upstream.providers import ProviderProfile
 from ..upstream.reasons import codes_in, lacks_capacity, lacks_money
 from .request import Answer, ErrorFor, Request
 
 _REASONS_SHOWN = 3
+_PROBLEMS_KEPT = 100
+"""How many problems of a batch each of its callers gets. There may be as many of either."""
 
 
 def line_outcome(line: OutputLine, batch_id: str) -> Answer | BatchError:
@@ -36,13 +38,19 @@ def line_outcome(line: OutputLine, batch_id: str) -> Answer | BatchError:
     if line.status_code is not None:
         return Answer(line.status_code, line.body, line.request_id, batch_id, line.custom_id)
     code = f" ({line.error_code})" if line.error_code else ""
+    raw = {"line": line.raw.decode(errors="replace")} if line.raw else {}
     return BatchEndedError(
         f"Batch {batch_id} did not get an answer to this request: {line.error}{code}",
         status="expired" if line.error_code == "batch_expired" else "failed",
         batch_id=batch_id,
         custom_id=line.custom_id,
-        body={"code": line.error_code, "message": line.error},
+        body={"code": line.error_code, "message": line.error, **raw},
     )
+
+
+def may_be_paid_answer(line: OutputLine) -> bool:
+    """Whether a line is an answer, or would be one if it could be read. Its request is not sent again."""
+    return line.status_code is not None or line.error_code in (INVALID_STATUS, TOO_LARGE)
 
 
 _RETRYABLE_STATUSES = frozenset({408, 409, 429, *range(500, 600)})
@@ -75,7 +83,7 @@ def is_retryable(outcome: Answer | BatchError) -> bool:
 def _is_retryable_answer(answer: Answer) -> bool:
     """Whether a failure is worth another batch. The code decides before the status."""
     try:
-        codes = codes_in(msgspec.json.decode(answer.body))
+        codes = codes_in(msgspec.json.decode(answer.body)) if len(answer.body) <= MAX_RAW_BYTES else frozenset()
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         codes = frozenset()
     if lacks_money(codes):
@@ -121,12 +129,13 @@ def ended_error_for(state: BatchState, *, resubmits_missing: bool = False, was_p
         what = f"ended as {state.status} before this request was answered"
     is_retryable = state.status == "completed" and (resubmits_missing or _counts_less_than_all(state))
     code = _MISSING if was_paid else _NOT_EXECUTED if is_retryable else None
+    errors = [str(problem) for problem in state.problems[:_PROBLEMS_KEPT]]
     return lambda request, batch_id: BatchEndedError(
         f"Batch {batch_id} {what}. The request can be sent again.",
         status=state.status,
         batch_id=batch_id,
         custom_id=request.custom_id,
-        body={"code": code, "errors": [str(problem) for problem in state.problems]},
+        body={"code": code, "errors": errors[:]},
     )
 
 
@@ -141,7 +150,7 @@ def unreadable_error_for(line: bytes) -> ErrorFor:
         status="completed",
         batch_id=batch_id,
         custom_id=request.custom_id,
-        body={"code": "unreadable_line", "line": line.decode(errors="replace")},
+        body={"code": "unreadable_line", "line": line[:MAX_RAW_BYTES].decode(errors="replace")},
     )
 
 

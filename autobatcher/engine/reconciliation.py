@@ -127,7 +127,7 @@ class _Look:
         self._age = max(0.0, journal.wall_clock() - record.changed_at)
         self._log = JournalBatchLog(journal, UnclaimedLines(), record, self._unclaimed, _no_return)
         pending = PendingRequests({}, _no_resubmit, self._log)
-        self._reader = ResultReader(api, account, pending, self._log.drain)
+        self._reader = ResultReader(api, account, pending, self._log.drain, settings.max_answer_bytes)
         self._upstream = UpstreamBatch(
             account, record.endpoint, record.idempotency_key, api=api, settings=settings, emit=_no_emit
         )

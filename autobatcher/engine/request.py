@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Any, Protocol
+from typing import Any, NoReturn, Protocol
 
 import msgspec
 
@@ -37,6 +37,10 @@ class Answer(msgspec.Struct, frozen=True):
     custom_id: str
     lane: str = Lane.BATCH.value
 
+    def __repr__(self) -> str:
+        """The body may quote a prompt."""
+        return f"Answer({self.status_code}, {len(self.body)} bytes, {self.batch_id!r}, {self.custom_id!r})"
+
 
 class Holder(Protocol):
     """What a request waits in: first a window, later a batch."""
@@ -60,6 +64,7 @@ class Request:
         embedding_inputs: the number of inputs of an embeddings call; 0 for other calls.
         max_retries: how many more batches the request may go into after retryable errors.
         deadline: by when its caller needs the answer, on the event loop's clock; None for what the settings say.
+        digested: what its digests are made of; the body if None. A form stands for a large body.
 
     Attributes:
         terms: by when its caller needs the answer, and what it may cost; set when it is submitted.
@@ -81,6 +86,7 @@ class Request:
         "bisection",
         "body",
         "custom_id",
+        "digested",
         "embedding_inputs",
         "endpoint",
         "holder",
@@ -105,10 +111,12 @@ class Request:
         embedding_inputs: int = 0,
         max_retries: int = 0,
         deadline: float | None = None,
+        digested: bytes | None = None,
     ) -> None:
         self.account: Account = account
         self.endpoint: str = endpoint
         self.body: bytes = body
+        self.digested: bytes = body if digested is None else digested
         self.size: int = most_line_bytes(account.provider.line_url(endpoint), body)
         self.model: str = model
         self.embedding_inputs: int = embedding_inputs
@@ -126,6 +134,9 @@ class Request:
         self._on_outcome: Callable[[], None] | None = None
         self._outcome: Answer | BatchError | None = None
         self._waiter: Any = None
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a Request cannot be pickled: it belongs to an event loop, and holds a key and a prompt")
 
     async def enqueue(self, byte_limiter: FairLimiter) -> None:
         """Wait until `byte_limiter` admits the request. Cancelled: it was not admitted."""

@@ -220,9 +220,19 @@ class Settings:
             "how many bytes of request bodies may wait to be uploaded; further calls block until there is room",
             unit="bytes",
             check=checks.count,
-            flag=Flag(help="how many bytes of requests may wait to be uploaded; further ones get a 503"),
+            flag=Flag(help="how many bytes of requests may arrive or wait to be uploaded; further ones get a 503"),
         ),
     ] = 1_000_000_000
+    max_answer_bytes: Annotated[
+        int,
+        Setting(
+            "how long a line of a result file may be; the caller of a longer one gets a `BatchEndedError`. The largest "
+            "honest answers are embeddings: 2,048 inputs with 3,072 numbers each are 140 MB",
+            unit="bytes",
+            check=checks.count,
+            flag=Flag(help="how long one answer may be; a longer one is an error of its caller"),
+        ),
+    ] = 256_000_000
     journal: Annotated[
         str | os.PathLike[str] | None,
         Setting(

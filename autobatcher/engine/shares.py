@@ -14,12 +14,16 @@ class Shares:
             gets half, two that come together a third each, and one that comes anew half of what is left. (Choudhury and
             Hahne, "Dynamic queue length thresholds for shared-memory packet switches", 1998.) Whoever holds nothing may
             take what there is.
+
+    Attributes:
+        limit: how much there is.
+        used: how much all accounts hold.
     """
 
     def __init__(self, limit: float, *, isolates: bool = False) -> None:
-        self._limit = limit
+        self.limit: float = limit
         self._isolates = isolates
-        self._used = 0
+        self.used: int = 0
         self._held: dict[Hashable, int] = {}
 
     def held(self, account: Hashable) -> int:
@@ -28,12 +32,12 @@ class Shares:
 
     def has_room(self, size: int = 1) -> bool:
         """Whether so much is free. What is larger than the limit fits when nothing is held."""
-        return self._used == 0 or self._used + size <= self._limit
+        return self.used == 0 or self.used + size <= self.limit
 
     def allows(self, account: Hashable, size: int = 1) -> bool:
         """Whether `account` may hold so much more, if there is room."""
         held = self.held(account)
-        return not self._isolates or held == 0 or held + size <= self._limit - self._used
+        return not self._isolates or held == 0 or held + size <= self.limit - self.used
 
     def fits(self, account: Hashable, size: int = 1) -> bool:
         """Whether `account` may take so much now."""
@@ -41,12 +45,12 @@ class Shares:
 
     def take(self, account: Hashable, size: int = 1) -> None:
         """Take so much, even if it does not fit: some cannot wait."""
-        self._used += size
+        self.used += size
         self._held[account] = self.held(account) + size
 
     def give_back(self, account: Hashable, size: int = 1) -> None:
         """Return so much of what `account` holds."""
-        self._used -= size
+        self.used -= size
         left = self.held(account) - size
         if left:
             self._held[account] = left

@@ -1,6 +1,11 @@
 """An OpenAI-compatible proxy for programs in any language, on Quart-Trio and hypercorn's trio worker.
 
 app.py            the routes: `create_app(client)`
+hosts.py          which hosts and origins are served; browser_headers.py: what browsers may do with a response
+keys.py           bearer tokens of callers, and how wrong ones are slowed down
+caller_headers.py which header values of callers can be used and passed on
+models.py         model lookups; relayed.py: what the upstream answers to them
+refusals.py       the response to a refused request
 calls.py          the batchable calls: raw ASGI, heartbeats, errors
 pending_call.py   a call without an answer, and its clients
 pending_calls.py  all calls without an answer, and calls whose client disconnected and may return
@@ -20,8 +25,9 @@ from __future__ import annotations
 
 from .app import create_app
 from .calls import CallLimits
+from .hosts import ServedHosts, served_hosts
 from .report import Prices, Report
 from .serving import serve
 from .tally import Tally
 
-__all__ = ["create_app", "CallLimits", "Prices", "Report", "Tally", "serve"]
+__all__ = ["create_app", "CallLimits", "Prices", "Report", "ServedHosts", "Tally", "serve", "served_hosts"]

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import hmac
 import logging
-from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
 from importlib.resources import files
 from typing import Any
 
@@ -16,16 +15,23 @@ from quart import Response, request
 from quart_trio import QuartTrio
 from werkzeug.exceptions import HTTPException
 
+from ..client.http_parts import HttpParts
 from ..client.openai import BatchOpenAI
-from ..upstream.failures import without_secret
+from ..upstream.account import fits_a_header
 from ..upstream.providers import BATCHABLE_ENDPOINTS
-from .calls import BatchedCalls, CallLimits, bearer_of, refusal_parts
+from . import caller_headers
+from .browser_headers import policy_of_page
+from .calls import BatchedCalls, CallLimits
 from .description import description
 from .exchange import ClientGoneError, Exchange, Receive, RefusedError, Scope, Send
-from .hypercorn.connection import broken_sends_raise, without_late_disconnects
+from .hosts import OnlyServedHosts, ServedHosts, served_hosts
+from .hypercorn.connection import without_late_disconnects
+from .hypercorn.sends import broken_sends_raise
+from .keys import ProxyKey
 from .metrics import Metrics
-from .paths import is_model_name
+from .models import model_lookups
 from .pending_calls import PendingCalls
+from .refusals import refusal_parts
 from .report import Report
 
 logger: logging.Logger = logging.getLogger("autobatcher")
@@ -33,8 +39,10 @@ logger: logging.Logger = logging.getLogger("autobatcher")
 READY_SECONDS = 10.0
 """How long the result of a readiness check is cached, and its timeout."""
 
-MODEL_LOOKUPS = 8
-"""How many are passed through at a time: each takes a connection to the upstream."""
+OPEN_PATHS = frozenset({"/", "/health", "/ready", "/metrics", "/status", "/openapi.json"})
+"""Paths that need no key. All others do, in whatever spelling: Quart also finds `//v1/models` and absolute URLs."""
+
+_LOOPBACK = served_hosts("127.0.0.1", is_loopback=True)
 
 
 def create_app(
@@ -44,6 +52,7 @@ def create_app(
     forward_keys: bool = False,
     limits: CallLimits | None = None,
     report: Report | None = None,
+    hosts: ServedHosts | None = None,
 ) -> QuartTrio:
     """Make an OpenAI-compatible proxy. Batchable calls go into batches of `client`; model lookups are passed through.
 
@@ -51,27 +60,32 @@ def create_app(
     disconnects is kept for a grace period, so that a retry finds it: see `CallLimits`.
 
     Args:
-        proxy_key: the bearer token that every /v1 route requires; None for no authentication.
+        proxy_key: the bearer token that every route but `OPEN_PATHS` requires; None for no authentication.
         forward_keys: use each caller's own bearer token upstream. A batch never mixes keys.
         report: the counters behind `/`, `/status` and `/metrics`. Pass the client's events to its `take_event`.
+        hosts: which hosts and origins are served, from `served_hosts`. Default: those of this machine alone.
 
     Raises:
-        ValueError: `proxy_key` is empty, or given together with `forward_keys`: both need the same header.
+        ValueError: `proxy_key` is empty or fits no header, or is given together with `forward_keys`: both need the same
+            header.
     """
     if proxy_key is not None and forward_keys:
         raise ValueError("proxy_key and forward_keys exclude each other: callers have one bearer token to send")
     if proxy_key is not None and not proxy_key.strip():
         raise ValueError("proxy_key must not be empty")
+    if proxy_key is not None and not fits_a_header(proxy_key):
+        raise ValueError("proxy_key must be printable ASCII: no caller can send it otherwise")
     limits, report = limits or CallLimits(), report or Report()
-    pending_calls = PendingCalls(grace_seconds=limits.grace_seconds, most=limits.max_waiting)
+    pending_calls = PendingCalls(grace_seconds=limits.grace_seconds, most=limits.max_waiting, isolates=forward_keys)
     report.watch(client, pending_calls)
     calls = BatchedCalls(client, pending_calls, report.tally, limits, forward_keys=forward_keys)
     app = QuartTrio("autobatcher", static_folder=None)
     quart = without_late_disconnects(app.asgi_app)
-    app.asgi_app = _Routes(calls, quart, pending_calls, proxy_key)  # type: ignore[method-assign, assignment]  # Quart's own way
+    routes = _Routes(calls, quart, pending_calls, proxy_key)
+    app.asgi_app = OnlyServedHosts(routes, hosts or _LOOPBACK)  # type: ignore[method-assign, assignment]  # Quart's own way
     app.config.update(RESPONSE_TIMEOUT=None)
     if proxy_key is not None:
-        app.before_request(_key_check(proxy_key))
+        client.mask(proxy_key)
     _add_routes(app, client, report, forward_keys)
     return app
 
@@ -83,7 +97,7 @@ class _Routes:
         self._calls = calls
         self._quart = quart
         self._pending_calls = pending_calls
-        self._proxy_key = proxy_key
+        self._key = None if proxy_key is None else ProxyKey(proxy_key)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -91,14 +105,27 @@ class _Routes:
                 await nursery.start(self._pending_calls.run)
                 await self._quart(scope, receive, send)
                 nursery.cancel_scope.cancel()
-        elif scope["type"] == "http" and _has_two_lengths(scope):
-            await Exchange(scope, receive, send).refuse(refusal_parts(_TWO_LENGTHS, closes=True))
-        elif scope["type"] == "http" and scope["method"] == "POST" and scope["path"] in BATCHABLE_ENDPOINTS:
-            await self._call(scope, receive, send)
         elif scope["type"] == "websocket":
             await send({"type": "websocket.close"})  # before it is accepted: a 403
+        elif (refused := self._refused(scope)) is not None:
+            await Exchange(scope, receive, send).refuse(refused)
+        elif scope["method"] == "POST" and scope["path"] in BATCHABLE_ENDPOINTS:
+            await self._call(Exchange(scope, receive, send))
         else:
             await self._page(scope, receive, send)
+
+    def _refused(self, scope: Scope) -> HttpParts | None:
+        """What is refused on every route."""
+        if _has_two_lengths(scope):
+            return refusal_parts(_TWO_LENGTHS, closes=True)
+        refused = caller_headers.why_refused(scope["headers"])
+        if refused is None and self._key is not None and scope["path"] not in OPEN_PATHS:
+            refused = self._key.why_refused(_authorization(scope), _address(scope), anyio.current_time())
+        if refused is None:
+            return None
+        closes = refused.status_code == 429 and not scope.get("http_version", "2").startswith("2")
+        parts = refusal_parts(refused, closes=closes)
+        return {**parts, "headers": {**parts["headers"], "x-should-retry": "false"}}
 
     async def _page(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pages take no body. Quart would respond before reading one, so it is drained first."""
@@ -113,11 +140,7 @@ class _Routes:
 
         await self._quart(scope, after_body, send)
 
-    async def _call(self, scope: Scope, receive: Receive, send: Send) -> None:
-        exchange = Exchange(scope, receive, send)
-        if self._proxy_key is not None and not _is_key(exchange.headers.get("authorization", ""), self._proxy_key):
-            await exchange.refuse(refusal_parts(_WRONG_KEY))
-            return
+    async def _call(self, exchange: Exchange) -> None:
         with broken_sends_raise():
             try:
                 await self._calls(exchange)
@@ -125,6 +148,15 @@ class _Routes:
                 logger.error("autobatcher: a defect in the proxy at %r", exchange.path, exc_info=error)
                 if not exchange.has_begun:
                     await exchange.respond(refusal_parts(_DEFECT, kind="server_error"))
+
+
+def _authorization(scope: Scope) -> str:
+    return next((value.decode("latin-1") for name, value in scope["headers"] if name == b"authorization"), "")
+
+
+def _address(scope: Scope) -> str:
+    """The peer's address; "" if the server does not know it."""
+    return str((scope.get("client") or ("",))[0])
 
 
 def _add_routes(app: QuartTrio, client: BatchOpenAI, report: Report, forward_keys: bool) -> None:
@@ -138,32 +170,19 @@ def _add_routes(app: QuartTrio, client: BatchOpenAI, report: Report, forward_key
         ("/metrics", _always(metrics.text, "text/plain; version=0.0.4; charset=utf-8")),
         ("/status", _always(lambda: msgspec.json.encode(report.status()), "application/json")),
         ("/openapi.json", _always(lambda: msgspec.json.encode(description()), "application/json")),
-        ("/", _always(_page, "text/html; charset=utf-8")),
+        ("/", _page()),
     )
     for path, view in routes:
         app.add_url_rule(path, path, view, methods=["GET"])
     app.register_error_handler(HTTPException, _refused)
-    app.register_error_handler(openai.APIError, _not_passed_through(client))
     app.register_error_handler(Exception, _defect)
 
 
 def _models(client: BatchOpenAI, forward_keys: bool) -> Callable[..., Awaitable[Response]]:
-    limiter = anyio.CapacityLimiter(MODEL_LOOKUPS)
+    look_up = model_lookups(client, forward_keys=forward_keys)
 
     async def models(model: str | None = None) -> Response:
-        if model is not None and not is_model_name(model):
-            return _refusal(RefusedError(404, f"There is no model {model!r}.", code="model_not_found"))
-        key = request.headers.get("authorization", "")
-        try:
-            headers = {"Authorization": f"Bearer {bearer_of(key)}"} if forward_keys else {}
-        except RefusedError as refused:
-            return _refusal(refused)
-        raw = client.models.with_raw_response
-        async with limiter:
-            answer = await (
-                raw.list(extra_headers=headers) if model is None else raw.retrieve(model, extra_headers=headers)
-            )
-        return _relayed(answer.http_response)
+        return _response(await look_up(request.headers.get("authorization", ""), model))
 
     return models
 
@@ -203,24 +222,25 @@ async def _why_not_ready(client: BatchOpenAI, forward_keys: bool) -> str:
     return ""
 
 
-def _page() -> bytes:
-    return files("autobatcher.server").joinpath("page.html").read_bytes()
+def _page() -> Callable[[], Awaitable[Response]]:
+    html = files("autobatcher.server").joinpath("page.html").read_text(encoding="utf-8")
+    policy = {"content-security-policy": policy_of_page(html)}
+    return _always(html.encode, "text/html; charset=utf-8", policy)
 
 
-def _always(content: Callable[[], bytes], content_type: str) -> Callable[[], Awaitable[Response]]:
+def _always(
+    content: Callable[[], bytes], content_type: str, headers: Mapping[str, str] | None = None
+) -> Callable[[], Awaitable[Response]]:
+    headers = {"content-type": content_type, "cache-control": "no-store", **(headers or {})}
+
     async def view() -> Response:
-        return Response(content(), headers={"content-type": content_type, "cache-control": "no-store"})
+        return Response(content(), headers=headers)
 
     return view
 
 
-# ---- keys and errors ----
+# ---- errors ----
 
-_WRONG_KEY = RefusedError(
-    401,
-    "This proxy requires its own key: set OPENAI_API_KEY to the value of its --proxy-key.",
-    code="invalid_api_key",
-)
 _DEFECT = RefusedError(500, "This is a bug in autobatcher. The proxy's log has the traceback; please report it.")
 
 
@@ -231,20 +251,6 @@ _TWO_LENGTHS = RefusedError(400, "Send Content-Length or Transfer-Encoding, not 
 def _has_two_lengths(scope: Scope) -> bool:
     names = {name.lower() for name, _ in scope["headers"]}
     return b"content-length" in names and b"transfer-encoding" in names
-
-
-def _is_key(authorization: str, key: str) -> bool:
-    kind, _, given = authorization.partition(" ")
-    return kind.lower() == "bearer" and hmac.compare_digest(given.encode("utf-8", "surrogateescape"), key.encode())
-
-
-def _key_check(proxy_key: str) -> Callable[[], Awaitable[Response | None]]:
-    async def check_key() -> Response | None:
-        if not request.path.startswith("/v1/") or _is_key(request.headers.get("authorization", ""), proxy_key):
-            return None
-        return _refusal(_WRONG_KEY)
-
-    return check_key
 
 
 async def _refused(error: HTTPException) -> Response:
@@ -258,29 +264,14 @@ async def _refused(error: HTTPException) -> Response:
     return _refusal(RefusedError(status, error.description or error.name))
 
 
-def _not_passed_through(client: BatchOpenAI) -> Callable[[openai.APIError], Awaitable[Response]]:
-    async def not_passed_through(error: openai.APIError) -> Response:
-        if not isinstance(error, openai.APIStatusError):
-            reason = f"The upstream cannot be reached: {type(error).__name__}"
-            return _refusal(RefusedError(502, reason), kind="api_connection_error")
-        response = _relayed(error.response)
-        response.set_data(without_secret(error.response.content, client.api_key))
-        return response
-
-    return not_passed_through
-
-
 async def _defect(error: Exception) -> Response:
     logger.error("autobatcher: a defect in the proxy at %r", request.path, exc_info=error)
     return _refusal(_DEFECT, kind="server_error")
 
 
-def _relayed(answer: Any) -> Response:
-    """Relay an upstream response. Its content is decoded, so its content encoding is dropped."""
-    kept = {name: answer.headers[name] for name in ("content-type", "x-request-id") if name in answer.headers}
-    return Response(answer.content, answer.status_code, kept)
-
-
 def _refusal(refused: RefusedError, *, kind: str | None = None) -> Response:
-    parts = refusal_parts(refused, kind=kind)
+    return _response(refusal_parts(refused, kind=kind))
+
+
+def _response(parts: HttpParts) -> Response:
     return Response(parts["content"], parts["status_code"], parts["headers"])

@@ -21,16 +21,15 @@ import msgspec
 import trio
 
 from ..client.batchable import check_content_type
+from ..client.checked_call import checked_call
 from ..client.header_kinds import forwarded_headers
 from ..client.http_parts import HttpParts, answer_parts, error_parts, streamed_parts
 from ..client.openai import BatchOpenAI
 from ..client.streams import (
     CONTENT_TYPE,
-    STREAMED_ENDPOINTS,
     StreamRequest,
     UnstreamableAnswerError,
     stream_events,
-    without_streaming,
 )
 from ..engine.digest import digest_of
 from ..engine.request import Request
@@ -38,8 +37,10 @@ from ..errors import BatchError
 from .body_limiter import BodyLimiter, HeldBody
 from .exchange import ClientGoneError, Exchange, RefusedError, no_room
 from .heartbeat import HEARTBEAT_SECONDS, heartbeat_seconds
+from .keys import bearer_of
 from .pending_call import Client, PendingCall
 from .pending_calls import GRACE_SECONDS, PendingCalls
+from .refusals import refusal_parts
 from .retries import Retries
 from .tally import Tally
 
@@ -86,18 +87,18 @@ class BatchedCalls:
         self._client = client
         self._pending_calls = pending_calls
         self._retries = Retries(pending_calls)
-        self._bodies = BodyLimiter(limits.max_waiting_bytes)
+        self._bodies = BodyLimiter(limits.max_waiting_bytes, client.queue_bytes, isolates=forward_keys)
         self._tally = tally
         self._limits = limits
         self._forward_keys = forward_keys
 
     async def __call__(self, exchange: Exchange) -> None:
         """Answer one request. If its client disconnects, keep the call for the grace period."""
-        held = HeldBody(self._bodies)
+        held = HeldBody(self._bodies, self._account_of(exchange))
         client = Client(exchange.peer, has_own_connection=exchange.has_own_connection)
         try:
-            asked = await self._asked(exchange.path, exchange, held)
-            call = await self._pending_call(exchange.path, asked, exchange, client, held)
+            asked, digested = await self._asked(exchange.path, exchange, held)
+            call = await self._pending_call(exchange.path, asked.body, digested, exchange, client, held)
         except ClientGoneError:
             return
         except RefusedError as refused:
@@ -111,16 +112,18 @@ class BatchedCalls:
             if client.call is None or client.call.held is not held:
                 held.release()
 
-    async def _asked(self, endpoint: str, exchange: Exchange, held: HeldBody) -> StreamRequest:
+    def _account_of(self, exchange: Exchange) -> str:
+        """Who pays; one account for all callers of the proxy's own key."""
+        return exchange.headers.get("authorization", "") if self._forward_keys else ""
+
+    async def _asked(self, endpoint: str, exchange: Exchange, held: HeldBody) -> tuple[StreamRequest, bytes]:
         limits = self._limits
         body = await exchange.read_body(held, most_bytes=limits.max_body_bytes, most_seconds=limits.body_seconds)
         check_content_type(endpoint, exchange.headers.get("content-type", ""))
-        if endpoint in STREAMED_ENDPOINTS:
-            return without_streaming(body)
-        return StreamRequest(body, wants_stream=False, include_usage=False)
+        return await checked_call(endpoint, body)
 
     async def _pending_call(
-        self, endpoint: str, asked: StreamRequest, exchange: Exchange, client: Client, held: HeldBody
+        self, endpoint: str, body: bytes, digested: bytes, exchange: Exchange, client: Client, held: HeldBody
     ) -> PendingCall:
         """The call that this client made before it disconnected, or with the same key; or a new one."""
         authorization = exchange.headers.get("authorization", "")
@@ -128,7 +131,7 @@ class BatchedCalls:
         headers = forwarded_headers(exchange.headers)
         who = repr((authorization, sorted(headers.items())))
         caller = hashlib.sha256(who.encode()).hexdigest()
-        digest = digest_of(endpoint, asked.body, caller.encode())
+        digest = digest_of(endpoint, digested, caller.encode())
         if name := exchange.headers.get("idempotency-key"):
             key = (caller, name)
             call = self._retries.with_key(key, digest, client)
@@ -139,17 +142,21 @@ class BatchedCalls:
             held.release()
             self._tally.reattached += 1
             return call
-        request = self._submit(endpoint, asked.body, api_key, headers)
-        call = self._pending_calls.add(request, digest, client, key, held)
+        account = self._account_of(exchange)
+        if not self._pending_calls.has_room(account):
+            raise no_room()
+        request = self._submit(endpoint, body, digested, api_key, headers)
+        held.enqueue()
+        call = self._pending_calls.add(request, digest, client, key, held, account)
         # Weak: the call holds the request, which holds this callback. A cycle would be work for the garbage collector.
         request.notify(partial(self._on_outcome, weakref.ref(call)))
         return call
 
-    def _submit(self, endpoint: str, body: bytes, api_key: str | None, headers: dict[str, str]) -> Request:
+    def _submit(
+        self, endpoint: str, body: bytes, digested: bytes, api_key: str | None, headers: dict[str, str]
+    ) -> Request:
         try:
-            if not self._pending_calls.has_room():
-                raise anyio.WouldBlock
-            request = self._client.submit_nowait(endpoint, body, api_key=api_key, headers=headers)
+            request = self._client.submit_nowait(endpoint, body, api_key=api_key, headers=headers, digested=digested)
         except anyio.WouldBlock:
             raise no_room() from None
         self._tally.requests += 1
@@ -239,30 +246,3 @@ def _error_event(content: bytes, endpoint: str) -> bytes:
         event = {**fields, "type": "error", "sequence_number": 0}
         return b"event: error\ndata: %b\n\n" % msgspec.json.encode({**event, "error": error})
     return b"data: %b\n\n" % msgspec.json.encode({"error": error})
-
-
-def bearer_of(authorization: str) -> str:
-    """The caller's own key. Raises `RefusedError` (401) if there is none."""
-    kind, _, key = authorization.partition(" ")
-    if kind.lower() != "bearer" or not key.strip():
-        message = "This proxy uses its callers' own keys: send yours as a bearer token (OPENAI_API_KEY)."
-        raise RefusedError(401, message, code="missing_api_key")
-    return key.strip()
-
-
-_KINDS = {401: "authentication_error", 502: "server_error", 503: "server_error"}
-
-
-def refusal_parts(refused: RefusedError, *, kind: str | None = None, closes: bool = False) -> HttpParts:
-    """An OpenAI-shaped error response. With `closes` the connection (HTTP/1.1) is closed after it."""
-    kind = kind or _KINDS.get(refused.status_code, "invalid_request_error")
-    fields = {"message": refused.message, "type": kind, "param": None, "code": refused.code}
-    headers = {"content-type": "application/json"}
-    if refused.retry_after is None:
-        headers["x-should-retry"] = "false"
-    else:
-        headers["retry-after"] = str(refused.retry_after)
-    if closes:
-        headers["connection"] = "close"
-    content = msgspec.json.encode({"error": fields})
-    return {"status_code": refused.status_code, "headers": headers, "content": content}

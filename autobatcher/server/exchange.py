@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import zlib
+import io
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from typing import Any
 
@@ -10,10 +10,14 @@ import trio
 
 from ..client.http_parts import HttpParts
 from .body_limiter import BUSY_SECONDS, HeldBody
+from .content_coding import EncodingError, UnknownEncodingError, content_decoder
 from .hypercorn.peer import PEER, Peer
 
 DRAINED_BYTES, DRAINED_SECONDS = 100_000_000, 5.0
 """Limits for reading an unwanted body."""
+
+_LENGTH_DIGITS = 19
+"""More than any size has. `int` refuses thousands of digits."""
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -80,28 +84,44 @@ class Exchange:
             RefusedError: 400, 408, 413, 415 or 503.
             ClientGoneError: the client disconnected before the end of the body.
         """
-        length = self.headers.get("content-length", "")
-        if length.isdecimal() and int(length) > most_bytes:
-            raise too_large(most_bytes)
-        with trio.move_on_after(most_seconds) as limit:
-            body = await self._read_raw(held, most_bytes)
-        if limit.cancelled_caught:
-            raise RefusedError(408, f"The body did not arrive within {most_seconds:.0f} seconds.")
-        decoded = _decoded(body, self.headers.get("content-encoding", ""), most_bytes)
-        if not held.grow(max(len(decoded) - len(body), 0)):
-            raise no_room()
-        return decoded
+        self._check_length(held, most_bytes)
+        with trio.move_on_after(most_seconds):
+            try:
+                return await self._read_decoded(held, most_bytes)
+            except UnknownEncodingError as error:
+                raise RefusedError(415, str(error)) from None
+            except EncodingError as error:
+                raise RefusedError(400, str(error)) from None
+        raise RefusedError(408, f"The body did not arrive within {most_seconds:.0f} seconds.")
 
-    async def _read_raw(self, held: HeldBody, most_bytes: int) -> bytes:
-        chunks, size = [], 0
+    def _check_length(self, held: HeldBody, most_bytes: int) -> None:
+        """Refuse a body by the length that its client says it has."""
+        length = self.headers.get("content-length", "")
+        if not length.isdecimal():
+            return
+        size = int(length[:_LENGTH_DIGITS])
+        if size > most_bytes:
+            raise too_large(most_bytes)
+        if not held.can_ever_hold(size):
+            raise never_room(held)
+
+    async def _read_decoded(self, held: HeldBody, most_bytes: int) -> bytes:
+        decoder = content_decoder(self.headers.get("content-encoding", ""))
+        whole, received = io.BytesIO(), 0  # a list of chunks of a few bytes each would take thirty times their size
         while self._has_more_body:
-            chunks.append(await self._next_chunk())
-            size += len(chunks[-1])
-            if size > most_bytes:
+            chunk = await self._next_chunk()
+            received += len(chunk)
+            if received > most_bytes:
                 raise too_large(most_bytes)
-            if not held.grow(len(chunks[-1])):
-                raise no_room()
-        return b"".join(chunks)
+            if decoder is None:
+                _add(chunk, whole, held, most_bytes)
+                continue
+            for piece in decoder.decode(chunk):
+                _add(piece, whole, held, most_bytes)
+                await trio.lowlevel.checkpoint()  # a few bytes may become many pieces
+        if decoder is not None:
+            decoder.end()
+        return whole.getvalue()
 
     async def _next_chunk(self) -> bytes:
         message = await self._receive()
@@ -158,6 +178,22 @@ def no_room() -> RefusedError:
     return RefusedError(503, message, code="no_room", retry_after=BUSY_SECONDS)
 
 
+def never_room(held: HeldBody) -> RefusedError:
+    """A retry would be refused, too."""
+    message = f"This body alone is larger than {held.most:,} bytes, this proxy's --max-waiting-bytes."
+    return RefusedError(503, message, code="no_room")
+
+
+def _add(piece: bytes, whole: io.BytesIO, held: HeldBody, most_bytes: int) -> None:
+    """Hold the next piece of a body, and add it."""
+    size = whole.tell() + len(piece)
+    if size > most_bytes:
+        raise too_large(most_bytes)
+    if not held.grow(len(piece)):
+        raise no_room() if held.can_ever_hold(size) else never_room(held)
+    whole.write(piece)
+
+
 def too_large(most_bytes: int) -> RefusedError:
     return RefusedError(413, f"The body is larger than {most_bytes:,} bytes, this proxy's --max-body-bytes.")
 
@@ -168,28 +204,3 @@ def _headers(scope: Scope) -> Mapping[str, str]:
         name, value = raw_name.decode("latin-1").lower(), raw_value.decode("latin-1")
         headers[name] = f"{headers[name]}, {value}" if name in headers else value
     return headers
-
-
-_WINDOW_BITS = {"gzip": 31, "x-gzip": 31, "deflate": 15}
-
-
-def _decoded(body: bytes, encoding: str, most_bytes: int) -> bytes:
-    """The body without its content encoding. Raises `RefusedError` beyond `most_bytes`."""
-    encoding = encoding.strip().lower()
-    if encoding in ("", "identity"):
-        return body
-    if encoding not in _WINDOW_BITS:
-        raise RefusedError(415, "Unsupported content-encoding: use gzip, deflate or none.")
-    content = b""
-    while body:  # gzip may have several members
-        inflater = zlib.decompressobj(_WINDOW_BITS[encoding])
-        try:
-            content += inflater.decompress(body, most_bytes + 1 - len(content))
-        except zlib.error:
-            raise RefusedError(400, f"The body is not valid {encoding}.") from None
-        if len(content) > most_bytes:
-            raise too_large(most_bytes)
-        if not inflater.eof:
-            raise RefusedError(400, f"The {encoding} body is truncated.")
-        body = inflater.unused_data
-    return content

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Hashable
 
 import anyio
 import trio
@@ -42,21 +43,28 @@ class PendingCall:
     Attributes:
         digest: identifies the request and its caller.
         key: the caller and its idempotency key; None without one.
+        account: who pays, as far as the proxy tells callers apart.
         held: its body, as far as the bytes of all bodies are bounded.
         clients: more than one with an idempotency key only.
         created_at: when the call was made, on the event loop's clock.
         expires_at: when the call is withdrawn; infinity while a client waits.
     """
 
-    __slots__ = ("__weakref__", "clients", "created_at", "digest", "expires_at", "held", "key", "request")
+    __slots__ = ("__weakref__", "account", "clients", "created_at", "digest", "expires_at", "held", "key", "request")
 
     def __init__(
-        self, request: Request, digest: bytes, key: tuple[str, str] | None = None, held: HeldBody | None = None
+        self,
+        request: Request,
+        digest: bytes,
+        key: tuple[str, str] | None = None,
+        held: HeldBody | None = None,
+        account: Hashable = None,
     ) -> None:
         self.request: Request = request
         self.digest: bytes = digest
         self.key: tuple[str, str] | None = key
         self.held: HeldBody | None = held
+        self.account: Hashable = account
         self.clients: list[Client] = []
         self.created_at: float = anyio.current_time()
         self.expires_at: float = math.inf

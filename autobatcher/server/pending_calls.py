@@ -12,12 +12,14 @@ import heapq
 import itertools
 import math
 from collections import deque
+from collections.abc import Hashable
 from functools import partial
 
 import anyio
 from anyio.abc import TaskStatus
 
 from ..engine.request import Answer, Request
+from ..engine.shares import Shares
 from .body_limiter import HeldBody
 from .equal_calls import EqualCalls
 from .pending_call import Client, PendingCall
@@ -50,16 +52,16 @@ class PendingCalls:
     Args:
         grace_seconds: how long a call without a client is kept.
         most: maximum number of pending calls.
+        isolates: whether callers are strangers to each other, who leave places for others; see `Shares`.
 
     Attributes:
         equal: the calls without an idempotency key, by digest.
     """
 
-    def __init__(self, *, grace_seconds: float = GRACE_SECONDS, most: int) -> None:
+    def __init__(self, *, grace_seconds: float = GRACE_SECONDS, most: int, isolates: bool = False) -> None:
         self.equal: EqualCalls = EqualCalls()
         self._grace_seconds = grace_seconds
-        self._most = most
-        self._count = 0
+        self._places = Shares(most, isolates=isolates)
         self._keyed: dict[tuple[str, str], PendingCall] = {}
         self._expirations: list[_Expiration] = []  # a heap, by time
         self._order = itertools.count()
@@ -69,16 +71,16 @@ class PendingCalls:
         self._is_running = False  # a server without lifespan support does not call `run`
 
     def __len__(self) -> int:
-        return self._count
+        return self._places.used
 
-    def has_room(self) -> bool:
+    def has_room(self, account: Hashable = None) -> bool:
         """Whether another call may become pending. Gives up the oldest answer that no client has claimed if needed."""
-        if self._count >= self._most:
+        if not self._places.has_room():
             expiring = (call for expires_at, _, _, call in self._expirations if call.expires_at == expires_at)
             oldest = next((call for call in expiring if call.request.is_settled), None)
             if oldest is not None:
                 self._give_up(oldest)
-        return self._count < self._most
+        return self._places.fits(account)
 
     @property
     def detached_count(self) -> int:
@@ -92,11 +94,12 @@ class PendingCalls:
         client: Client,
         key: tuple[str, str] | None = None,
         held: HeldBody | None = None,
+        account: Hashable = None,
     ) -> PendingCall:
-        """Add a call for a request that was submitted to the engine."""
-        call = PendingCall(request, digest, key, held)
+        """Add a call of that account for a request that was submitted to the engine."""
+        call = PendingCall(request, digest, key, held, account)
         call.attach(client)
-        self._count += 1
+        self._places.take(call.account)
         if key is None:
             self.equal.add(call)
         else:
@@ -173,7 +176,7 @@ class PendingCalls:
         """The client closed its connection without reading the answer: it gave up, and may come back."""
         self.equal.forget_delivery(call)
         if was_unread:
-            self._count += 1
+            self._places.take(call.account)
             self.equal.add(call)
             self._keep(call, was_cut_off=False)
 
@@ -236,7 +239,7 @@ class PendingCalls:
 
     def _forget(self, call: PendingCall) -> None:
         call.expires_at = math.inf
-        self._count -= 1
+        self._places.give_back(call.account)
         if call.held is not None:
             call.held.release()
         if call.key is None:

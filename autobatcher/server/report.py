@@ -9,6 +9,7 @@ from typing import Any
 
 from .. import events
 from ..client.openai import BatchOpenAI
+from ..printable import printable
 from ..progress import Progress
 from .pending_calls import PendingCalls
 from .tally import Tally
@@ -42,7 +43,7 @@ class Prices:
 
 def shown_url(url: Any) -> str:
     """A base URL without user and password."""
-    return str(url.copy_with(username="", password="")) if url.userinfo else str(url)
+    return str(url.copy_with(username="", password="")) if url.userinfo else str(url)  # nosec B106
 
 
 class Report:
@@ -82,7 +83,7 @@ class Report:
             case events.RequestsResubmitted():
                 self._error(event.ts, f"{event.request_count} requests go into another batch: {event.reason}")
             case events.BatchTerminal():
-                self.batch_ends[event.status] += 1
+                self.batch_ends[printable(event.status)] += 1
                 self._error(event.ts, f"batch {event.batch_id} {event.status}")
             case events.BatchCompleted():
                 self.batch_ends["completed"] += 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from inspect import isawaitable
+from typing import NoReturn
 
 from .failures import UpstreamError
 from .providers import ProviderProfile
@@ -19,6 +20,7 @@ class Account:
         api_key: the bearer token, or an async function that returns a fresh one for each HTTP call; None for none.
         headers: sent with every call (organization, project, the user's default headers). They override `api_key`.
         query: sent with every call, such as Azure's api-version.
+        other_secrets: masked like the credentials, wherever the upstream may have written them: a proxy's own key.
     """
 
     base_url: str
@@ -26,11 +28,15 @@ class Account:
     api_key: str | Callable[[], Awaitable[str]] | None = field(default=None, repr=False)
     headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
     query: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    other_secrets: tuple[str, ...] = field(default=(), repr=False, compare=False)
 
     def __hash__(self) -> int:
         """Hash what differs between accounts: this runs once per request."""
         key = self.api_key if isinstance(self.api_key, str) else None
         return hash((self.base_url, key, self.headers))
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("an Account cannot be pickled: it holds a key")
 
     async def request_headers(self) -> dict[str, str]:
         """Return the headers that authenticate one HTTP call.

@@ -7,12 +7,12 @@ it is tried again.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Awaitable, Callable, Mapping
-from contextlib import AbstractAsyncContextManager, aclosing
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
-from urllib.parse import quote
 
 import anyio
 
@@ -22,9 +22,11 @@ from .back_off import back_off, retry_delay
 from .batch_state import BatchState
 from .failures import UncertainCreationError, UpstreamError
 from .http import PATIENCE_SECONDS, UpstreamHTTP
-from .jsonl import InputFile, LineSplitter
+from .identifiers import path_segment
+from .jsonl import InputFile, Overlong
 from .patience import REFUSED_SECONDS, Patience
 from .realtime_api import RealtimeAPI
+from .result_file import read_lines
 
 IDEMPOTENCY_METADATA_KEY = "autobatcher_stamp"
 """The metadata key that holds a batch's idempotency key."""
@@ -32,6 +34,10 @@ IDEMPOTENCY_METADATA_KEY = "autobatcher_stamp"
 CREATE_SECONDS = 30.0
 """How long a `POST /batches` in flight is shielded from cancellation, in seconds. Cutting it off would leave a batch
 that may or may not run and cost money. This is twice the longest time we saw a server take."""
+
+UPLOAD_SILENCES = 10
+"""How long one try of an upload may take in all, in silences that it may have. A large file on a slow line takes long;
+a server that drips its answer does not end."""
 
 NEW_FILE_SECONDS = 60.0
 """How long a server may fail to find a new input file: uploads are not visible everywhere at once, and Azure processes
@@ -102,7 +108,7 @@ class BatchAPI:
         """Upload an input file and return its id; None if it is not wanted any more.
 
         Args:
-            input_file: called for each try; returns the file's content from its start.
+            input_file: called for each try, and for each redirect; returns the file's content from its start.
             name: the file's name. `delete_files_named` finds files by it.
             expires_seconds: after how long the upstream may delete the file, where it supports that.
             turn: held during each try, not between tries.
@@ -126,8 +132,8 @@ class BatchAPI:
                     account,
                     "POST",
                     provider.upload_path,
-                    data=form,
-                    files={"file": (name, input_file(), "application/jsonl")},
+                    body=lambda: {"data": form, "files": {"file": (name, input_file(), "application/jsonl")}},
+                    seconds=silence_seconds * UPLOAD_SILENCES,
                     silence_seconds=silence_seconds,
                 )
             return id_answered("POST /files", content)
@@ -204,7 +210,9 @@ class BatchAPI:
         operation = "POST /batches"
         try:
             with anyio.fail_after(CREATE_SECONDS, shield=True):
-                return batch_answered(operation, await self._http.call(account, "POST", "/batches", json=body))
+                return batch_answered(
+                    operation, await self._http.call(account, "POST", "/batches", body=lambda: {"json": body})
+                )
         except TimeoutError as error:
             raise UpstreamError(f"{operation} did not answer within {CREATE_SECONDS:.0f} s") from error
 
@@ -242,19 +250,23 @@ class BatchAPI:
             if found is not None or after is None:
                 lookup.restart()
                 return found
+            if after == lookup.after:
+                break
             lookup.page, lookup.after = lookup.page + 1, after
         lookup.restart()
-        raise UpstreamError(f"GET /batches has more than {LOOKUP_PAGES} pages", is_permanent=True)
+        reason = f"has more than {LOOKUP_PAGES} pages, or the same page again and again"
+        raise UpstreamError(f"GET /batches {reason}", is_permanent=True)
 
     async def list_batches(self, account: Account) -> list[BatchState]:
         """List batches in the server's order (newest first), `LOOKUP_PAGES` pages at most. No retries."""
         listed: list[BatchState] = []
-        after: str | None = None
+        after, before = None, None
         for _ in range(LOOKUP_PAGES):
-            states, after = await self._page(account, after)
+            states, after = await self._page(account, before)
             listed += states
-            if after is None:
+            if after in (None, before):
                 break
+            before = after
         return listed
 
     async def _page(self, account: Account, after: str | None) -> tuple[list[BatchState], str | None]:
@@ -268,18 +280,18 @@ class BatchAPI:
     async def retrieve(self, account: Account, batch_id: str) -> BatchState:
         """Poll a batch once. No retries, because the next poll follows anyway."""
         return batch_answered(
-            "GET /batches/{id}", await self._http.call(account, "GET", f"/batches/{_path_segment(batch_id)}")
+            "GET /batches/{id}", await self._http.call(account, "GET", f"/batches/{path_segment(batch_id)}")
         )
 
     async def cancel(self, account: Account, batch_id: str) -> BatchState:
         """Ask the upstream once to cancel the batch. Can be repeated. Requests that already ran are still billed."""
-        path = f"/batches/{_path_segment(batch_id)}/cancel"
+        path = f"/batches/{path_segment(batch_id)}/cancel"
         return batch_answered("POST /batches/{id}/cancel", await self._http.call(account, "POST", path))
 
     async def delete_file(self, account: Account, file_id: str) -> None:
         """Delete a file. It is not an error if the file is already gone."""
         try:
-            await self._http.call_with_retries(account, "DELETE", f"/files/{_path_segment(file_id)}")
+            await self._http.call_with_retries(account, "DELETE", f"/files/{path_segment(file_id)}")
         except UpstreamError as error:
             if error.status_code not in (404, 410):
                 raise
@@ -289,21 +301,22 @@ class BatchAPI:
         params = {"purpose": account.provider.file_purpose, "limit": "100", "order": "desc"}
         for _ in range(LOOKUP_PAGES):
             page = decoded("GET /files", await self._http.call_with_retries(account, "GET", "/files", params=params))
-            files = [file for file in files_listed(page) if isinstance(file, dict) and file.get("id")]
-            for file in files:
-                if file.get("filename") == name:
-                    await self.delete_file(account, str(file["id"]))
-            if not files or not page.get("has_more"):
+            files = files_listed(page)
+            for file_id in [file_id for file_id, filename in files if filename == name]:
+                await self.delete_file(account, file_id)
+            last = files[-1][0] if files and page.get("has_more") else None
+            if last in (None, params.get("after")):
                 return
-            params["after"] = str(files[-1]["id"])
+            params["after"] = last
 
     async def read_lines(
         self,
         account: Account,
         file_id: str,
-        on_line: Callable[[bytes], None],
+        on_line: Callable[[bytes | Overlong], Awaitable[None]],
         *,
         skip: int = 0,
+        max_line_bytes: int = sys.maxsize,
         drain: Callable[[], Awaitable[None]] | None = None,
     ) -> int:
         """Stream an output or error file, pass each line to `on_line`, and return the next `skip`.
@@ -313,29 +326,15 @@ class BatchAPI:
 
         Args:
             skip: how many lines to leave out, for providers with `partial_output`. Others always send the whole file.
+            max_line_bytes: of longer lines only the beginning is passed on.
             drain: awaited after each chunk, for back-pressure.
 
         Cancelled: the lines read so far were passed on.
         """
-        # Doubleword's `skip` was called "offset" before November 2025. Servers ignore the one that they do not know.
-        params = {"skip": str(skip), "offset": str(skip)} if account.provider.partial_output else {}
-        splitter, count = LineSplitter(), 0
-        async with self._http.open(
-            account, "GET", f"/files/{_path_segment(file_id)}/content", params=params
-        ) as response:
-            async with aclosing(response.chunks()) as chunks:
-                async for chunk in chunks:
-                    lines = splitter.feed(chunk)
-                    count += len(lines)
-                    for line in lines:
-                        on_line(line)
-                    if drain is not None:
-                        await drain()
-            for line in splitter.rest():
-                on_line(line)
-                count += 1
-            last_line = response.headers.get("x-last-line", "")
-            return int(last_line) if last_line.isdecimal() else skip + count
+        path = f"/files/{path_segment(file_id)}/content"
+        return await read_lines(
+            self._http, account, path, on_line, skip=skip, max_line_bytes=max_line_bytes, drain=drain
+        )
 
 
 def _file_is_not_ready(error: UpstreamError, input_file_id: str) -> bool:
@@ -343,8 +342,3 @@ def _file_is_not_ready(error: UpstreamError, input_file_id: str) -> bool:
     if error.status_code == 404:
         return True
     return error.status_code == 400 and (input_file_id.encode() in error.body or b"input_file" in error.body)
-
-
-def _path_segment(identifier: str) -> str:
-    """Quote an id for use in a path. Servers choose ids, so they may contain any character."""
-    return quote(identifier, safe="")

@@ -7,9 +7,15 @@ from typing import Any
 import msgspec
 
 from ..events import TERMINAL_STATUSES, RequestCounts
+from .identifiers import is_usable_id
 
 MAX_LINES = 2**32
 """Larger than any provider's limit for one batch."""
+
+MAX_STATUS_CHARACTERS = 64
+MAX_CODE_CHARACTERS = 200
+MAX_MESSAGE_CHARACTERS = 2_000
+"""How much of a server's words is kept. They go to every caller, into events and into logs."""
 
 
 class Problem(msgspec.Struct, frozen=True, kw_only=True):
@@ -66,6 +72,8 @@ WRAPPERS = ("data", "result", "job", "batch", "file")
 def identified(value: Any, *other_names: str) -> tuple[dict[str, Any] | None, str | None]:
     """Return the object with an id that a server answered, unwrapped, and the id; None for what has none.
 
+    The id may be unusable; see `is_usable_id`.
+
     Args:
         other_names: what servers call the id beside "id".
     """
@@ -79,14 +87,28 @@ def identified(value: Any, *other_names: str) -> tuple[dict[str, Any] | None, st
     return None, None
 
 
+def unusable_id_in(value: Any) -> str | None:
+    """Return the member of a batch object that has an id that cannot be used; None if all can be."""
+    fields, batch_id = identified(value, *_BATCH_ID_NAMES)
+    if fields is None or batch_id is None:
+        return None
+    if not is_usable_id(batch_id):
+        return "id"
+    return next((name for name in _FILE_IDS if fields.get(name) and _file_id(fields[name]) is None), None)
+
+
+_BATCH_ID_NAMES = ("batch_id", "job_id", "batchId")
+_FILE_IDS = ("output_file_id", "error_file_id")
+
+
 def parse_batch(fields: Any) -> BatchState | None:
-    """Parse a decoded batch object; None if it is not one (it has no id).
+    """Parse a decoded batch object; None if it is not one (it has no id, or none that can be used).
 
     Accepts what servers really send: upper-case statuses, `canceled`, "" for no file, missing or odd counts, another
     object around it, and other names of its id.
     """
-    fields, batch_id = identified(fields, "batch_id", "job_id", "batchId")
-    if fields is None or batch_id is None:
+    fields, batch_id = identified(fields, *_BATCH_ID_NAMES)
+    if fields is None or batch_id is None or not is_usable_id(batch_id):
         return None
     metadata = fields.get("metadata")
     return BatchState(
@@ -102,12 +124,14 @@ def parse_batch(fields: Any) -> BatchState | None:
 
 
 def _status(value: object) -> str:
-    status = str(value or "unknown").lower()
+    status = value[:MAX_STATUS_CHARACTERS].lower() if isinstance(value, str) and value else "unknown"
     return {"canceled": "cancelled", "canceling": "cancelling"}.get(status, status)
 
 
 def _file_id(value: object) -> str | None:
-    return str(value) if value else None
+    """Return the id of a file; None if there is none, or none that can be used."""
+    is_id = isinstance(value, str | int) and not isinstance(value, bool)
+    return str(value) if value and is_id and is_usable_id(str(value)) else None
 
 
 def _counts(value: object) -> RequestCounts | None:
@@ -126,7 +150,7 @@ def _count(value: object) -> int:
 def _problems(value: object) -> tuple[Problem, ...]:
     items = value.get("data") if isinstance(value, dict) else value
     if isinstance(items, str):
-        return (Problem(message=items),)
+        return (Problem(message=items[:MAX_MESSAGE_CHARACTERS]),)
     if not isinstance(items, list):
         return ()
     return tuple(_problem(item) for item in items)
@@ -134,11 +158,11 @@ def _problems(value: object) -> tuple[Problem, ...]:
 
 def _problem(item: object) -> Problem:
     if not isinstance(item, dict):
-        return Problem(message=str(item))
+        return Problem(message=str(item)[:MAX_MESSAGE_CHARACTERS])
     line = item.get("line")
     is_number = isinstance(line, int) and not isinstance(line, bool)
     return Problem(
-        message=str(item.get("message") or "no message"),
-        code=str(item.get("code") or ""),
+        message=str(item.get("message") or "no message")[:MAX_MESSAGE_CHARACTERS],
+        code=str(item.get("code") or "")[:MAX_CODE_CHARACTERS],
         line=line if is_number else None,
     )

@@ -12,6 +12,7 @@ from typing import Any
 import anyio
 import msgspec
 
+from ..redaction import Redactor
 from .reasons import codes_in, lacks_capacity, lacks_money, reason_in, well_formed
 
 # The server was busy or timed out. 409 is not retryable: it is an answer.
@@ -25,7 +26,6 @@ _NEVER_SENT = {
     "UnicodeEncodeError": "a header has a character that is not ASCII; see the key and default_headers",
     "InvalidURL": "base_url is not a valid URL",
     "UnsupportedProtocol": "base_url must begin with http:// or https://",
-    "TooManyRedirects": "the server redirects in circles; check base_url",
 }
 """Exceptions of the HTTP libraries after which no other try helps, and what to do. Their texts may quote a header, so
 they are not shown."""
@@ -101,21 +101,29 @@ class UncertainCreationError(UpstreamError):
 
 
 def status_error(operation: str, status_code: int, body: bytes, headers: Any) -> UpstreamError:
-    """Make the error for a non-2xx response. Its message includes the server's reason."""
+    """Make the error for a non-2xx response. Its message includes the server's reason.
+
+    What is no status of a failure (304, 999) is not handed on as one.
+    """
+    is_failure = 400 <= status_code <= 599
     return UpstreamError(
         f"{operation} answered {status_code}: {reason_given(body)}",
         summary=f"{operation} answered {status_code}",
-        status_code=status_code,
+        status_code=status_code if is_failure else None,
         body=body,
         retry_after=_seconds(headers.get("retry-after"), headers.get("date")),
+        is_permanent=status_code < 500,
+        may_have_been_sent=not is_failure,
     )
 
 
-def transport_error(operation: str, error: Exception, *, is_client_closed: bool = False) -> UpstreamError:
+def transport_error(
+    operation: str, error: Exception, redactor: Redactor, *, is_client_closed: bool = False
+) -> UpstreamError:
     """The error for any exception of an HTTP client: of its library, its transport, its event hooks or its auth."""
     name = type(error).__name__
     if (response := _refused_response(error)) is not None:
-        return status_error(operation, response.status_code, _body_read(response), response.headers)
+        return status_error(operation, response.status_code, redactor.redact(_body_read(response)), response.headers)
     if name in _NEVER_SENT:
         return UpstreamError(f"{operation} could not be sent ({name}): {_NEVER_SENT[name]}", is_permanent=True)
     if is_client_closed:
@@ -178,16 +186,6 @@ def _permanent_reason(error: BaseException | None) -> str | None:
     return None
 
 
-SHORTEST_SECRET = 8
-"""In characters. Anything shorter is not a real key, and might occur inside ordinary words."""
-
-
-def without_secret(body: bytes, secret: str) -> bytes:
-    """Mask our key in an upstream's response: some servers quote the key that they refuse."""
-    key = secret.removeprefix("Bearer ").encode()
-    return body.replace(key, b"***") if len(key) >= SHORTEST_SECRET else body
-
-
 def reason_given(body: bytes) -> str:
     """Return the reason in an error body of any known shape; otherwise the body's text, shortened."""
     value = _decoded(body)
@@ -215,7 +213,7 @@ def _seconds(retry_after: str | None, date: str | None) -> float | None:
     try:
         until = parsedate_to_datetime(retry_after)
         return max(0.0, (until - parsedate_to_datetime(date or "")).total_seconds())
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, OverflowError, IndexError):
         return None
 
 

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, aclosing, asynccontextmanager, contextmanager, suppress
+from contextlib import asynccontextmanager, contextmanager, suppress
 from functools import partial
 from typing import Any, TypeVar
 
 import anyio
 
+from ..redaction import Redactor, redactor_for
 from .account import Account
 from .back_off import back_off, retry_delay
-from .failures import UpstreamError, status_error, transport_error, without_secret
+from .decompression import ACCEPTED
+from .direct import send_directly
+from .failures import UpstreamError, status_error, transport_error
 from .patience import Patience
+from .redirects import Hop, foreign_request, is_redirect, next_hop
+from .response import OpenResponse
 
 CALL_SECONDS = 60.0
 """Timeout of one HTTP call: seconds without any data. The SDK's 600 s are for slow models, not for these calls."""
@@ -27,9 +31,7 @@ FIRST_CONTACT_TRIES = 3
 """The same for a server that has never responded: a typo in base_url should not take ten minutes to show."""
 
 MAX_CALL_SECONDS = 300.0
-"""How long a call may take in all, but for uploads: a response that trickles is never silent, and never ends."""
-
-SECRET_HEADERS = ("authorization", "api-key")
+"""How long a call may take in all, but for uploads; and how long a download may take to begin."""
 
 T = TypeVar("T")
 
@@ -75,15 +77,20 @@ class UpstreamHTTP:
                 wait = retry_delay(error, next(delays))
             await anyio.sleep(wait)
 
-    async def call(self, account: Account, method: str, path: str, **options: Any) -> bytes:
+    async def call(
+        self, account: Account, method: str, path: str, *, seconds: float = MAX_CALL_SECONDS, **options: Any
+    ) -> bytes:
         """Return the body of a 2xx response. Raises `UpstreamError` for everything else.
+
+        Args:
+            seconds: how long the call may take in all: a response that trickles is never silent, and never ends.
 
         Cancelled: the request may have been sent.
         """
-        with anyio.move_on_after(MAX_CALL_SECONDS if "silence_seconds" not in options else math.inf):
-            async with self.open(account, method, path, **options) as response:
+        with anyio.move_on_after(seconds):
+            async with self.open(account, method, path, seconds=seconds, **options) as response:
                 return await response.read()
-        raise UpstreamError(f"{method} {path} did not end within {MAX_CALL_SECONDS:.0f} s")
+        raise UpstreamError(f"{method} {path} did not end within {seconds:.0f} s")
 
     @asynccontextmanager
     async def open(
@@ -92,68 +99,80 @@ class UpstreamHTTP:
         method: str,
         path: str,
         *,
+        seconds: float = MAX_CALL_SECONDS,
+        may_leave: bool = False,
+        body: Callable[[], Mapping[str, Any]] = dict,
         params: Mapping[str, str] | None = None,
-        silence_seconds: float = CALL_SECONDS,
         content_type: str | None = None,
-        **options: Any,
+        silence_seconds: float = CALL_SECONDS,
     ) -> AsyncGenerator[OpenResponse]:
-        """A 2xx answer, open for reading. Whatever the HTTP client raises becomes an `UpstreamError`."""
-        failures = partial(_typed_failures, f"{method} {path}", self._http)
-        headers = {"accept": "application/json, */*", **await account.request_headers()}
+        """A 2xx answer, open for reading. Whatever the HTTP client raises becomes an `UpstreamError`.
+
+        Args:
+            seconds: how long it may take until the answer begins.
+            may_leave: whether a redirect may lead to another host, without anything of ours.
+            content_type: of the body, if its arguments do not say it.
+            body: returns the body, as arguments of `build_request`, each time that the request is sent.
+            silence_seconds: how long the server may be silent, and how long it may take to accept what we send.
+        """
+        operation = f"{method} {path}"
+        headers = {"accept": "application/json, */*", **await account.request_headers(), "accept-encoding": ACCEPTED}
         if content_type is not None:
             headers["content-type"] = content_type
-        with failures():
-            request = self._http.build_request(
-                method,
-                account.base_url + path,
-                params=[*account.query, *(params or {}).items()] or None,
-                headers=headers,
-                timeout=(CALL_SECONDS, silence_seconds, silence_seconds, CALL_SECONDS),  # connect, read, write, pool
-                **options,
-            )
-            response = await self._http.send(request, stream=True, follow_redirects=True)
+        redactor = redactor_for(headers, account.query, account.other_secrets)
+        failures = partial(_typed_failures, operation, self._http, redactor)
+        timeout = (CALL_SECONDS, silence_seconds, silence_seconds, CALL_SECONDS)  # connect, read, write, pool
+        query = [*account.query, *(params or {}).items()] or None
+
+        def build() -> Any:
+            url = account.base_url + path
+            return self._http.build_request(method, url, params=query, headers=headers, timeout=timeout, **body())
+
+        with anyio.move_on_after(seconds) as limit, failures():
+            sent, response = await self._send(operation, build, may_leave=may_leave)
+        if limit.cancelled_caught:
+            raise UpstreamError(f"{operation} did not begin to answer within {seconds:.0f} s")
         try:
             self._answering.add(account.base_url)
-            opened = OpenResponse(response, failures)
+            # Hooks and `auth` of the user's HTTP client may have added credentials.
+            redactor = redactor_for(sent.headers, account.query, account.other_secrets)
+            opened = OpenResponse(operation, response, failures, redactor)
             if not 200 <= response.status_code < 300:
-                said = await opened.read()
-                for name in SECRET_HEADERS:
-                    said = without_secret(said, headers.get(name, ""))
-                raise status_error(f"{method} {path}", response.status_code, said, response.headers)
+                said = await opened.read_error()
+                raise status_error(operation, response.status_code, said, response.headers)
             yield opened
         finally:
             with suppress(Exception):  # all that was wanted of it has been read
                 await response.aclose()
 
+    async def _send(self, operation: str, build: Callable[[], Any], *, may_leave: bool) -> tuple[Any, Any]:
+        """Send a request, and again where it is redirected to; see `next_hop`.
 
-class OpenResponse:
-    """A response that is open for reading. Whatever the HTTP client raises becomes an `UpstreamError`."""
-
-    def __init__(self, response: Any, failures: Callable[[], AbstractContextManager[None]]) -> None:
-        self._response = response
-        self._failures = failures
-        self.headers: Mapping[str, str] = response.headers
-
-    async def read(self) -> bytes:
-        """Read the whole body."""
-        with self._failures():
-            content: bytes = await self._response.aread()
-            return content
-
-    async def chunks(self) -> AsyncGenerator[bytes]:
-        """Read the body piece by piece."""
-        async with aclosing(self._response.aiter_bytes()) as chunks:
-            while True:
-                with self._failures():
-                    chunk = await anext(chunks, None)
-                if chunk is None:
-                    return
-                yield chunk  # noqa: ASYNC119  (who reads it closes it)
+        Returns the last request with anything of ours, and the response.
+        """
+        request = build()
+        hop = Hop(request.url)
+        while True:
+            if hop.is_foreign:
+                response = await send_directly(self._http, foreign_request(request, hop.url))
+            else:
+                response = await self._http.send(request, stream=True, follow_redirects=False)
+            if not is_redirect(response):
+                return request, response
+            with suppress(Exception):
+                await response.aclose()
+            hop = next_hop(operation, request.method, hop, response, may_leave=may_leave)
+            if not hop.is_foreign:
+                request = build()  # its body was read
+                request.url = hop.url
 
 
 @contextmanager
-def _typed_failures(operation: str, http: Any) -> Iterator[None]:
+def _typed_failures(operation: str, http: Any, redactor: Redactor) -> Iterator[None]:
     try:
         yield
+    except UpstreamError:
+        raise
     except Exception as error:
-        raise transport_error(operation, error, is_client_closed=http.is_closed) from error
+        redactor.redact_exception(error)
+        raise transport_error(operation, error, redactor, is_client_closed=http.is_closed) from error

@@ -7,8 +7,9 @@ U+0085 and `\\r` may occur inside JSON, so never use `splitlines()` here.
 from __future__ import annotations
 
 import io
+import sys
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 
 def input_line(custom_id: str, url: str, body: bytes) -> bytes:
@@ -51,7 +52,7 @@ class InputFile(io.RawIOBase):
 
     def _rewind(self) -> None:
         self._left: Iterator[bytes] = iter(self._lines)
-        self._buffer = b""
+        self._buffer, self._begin = b"", 0
         self._position = 0
 
     def readable(self) -> bool:
@@ -66,7 +67,8 @@ class InputFile(io.RawIOBase):
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
         """Seek to the start or the end. Uploads need nothing else."""
         if whence == io.SEEK_END and offset == 0:
-            self._left, self._buffer, self._position = iter(()), b"", self._size
+            self._left, self._position = iter(()), self._size
+            self._buffer, self._begin = b"", 0
         elif whence == io.SEEK_SET and offset == 0:
             self._rewind()
         elif not (whence == io.SEEK_SET and offset == self._position):
@@ -77,16 +79,22 @@ class InputFile(io.RawIOBase):
         """Read `size` bytes, or all that is left. (`io.RawIOBase` would build this on `readinto`, and copy once
         more.)"""
         wanted = self._size if size is None or size < 0 else size
-        parts, have = [self._buffer], len(self._buffer)
-        for line in self._left if have < wanted else ():
+        if len(self._buffer) - self._begin < wanted:
+            self._fill(wanted)
+        chunk = self._buffer[self._begin : self._begin + wanted]
+        self._begin += len(chunk)
+        self._position += len(chunk)
+        return chunk
+
+    def _fill(self, wanted: int) -> None:
+        """Append lines to what is left in the buffer. The buffer is not cut for each chunk: a line may have 64 MB."""
+        parts, have = [self._buffer[self._begin :]], len(self._buffer) - self._begin
+        for line in self._left:
             parts.append(line)
             have += len(line)
             if have >= wanted:
                 break
-        content = b"".join(parts)
-        chunk, self._buffer = content[:wanted], content[wanted:]
-        self._position += len(chunk)
-        return chunk
+        self._buffer, self._begin = b"".join(parts), 0
 
     def readinto(self, buffer: Any) -> int:
         chunk = self.read(len(buffer))
@@ -94,24 +102,56 @@ class InputFile(io.RawIOBase):
         return len(chunk)
 
 
+class Overlong(NamedTuple):
+    """The beginning of a line that is longer than lines may be."""
+
+    beginning: bytes
+
+
+BEGINNING_BYTES = 65_536
+"""How much is kept of an overlong line: enough for its custom_id, which servers write first."""
+
+
 class LineSplitter:
-    """Splits a stream of chunks at `\\n`. Drops blank lines."""
+    """Splits a stream of chunks at `\n`. Drops blank lines.
 
-    def __init__(self) -> None:
-        self._rest: list[bytes] = []
+    Args:
+        max_bytes: the longest line. Longer ones are not kept, however long they are.
+    """
 
-    def feed(self, chunk: bytes) -> list[bytes]:
+    def __init__(self, max_bytes: int = sys.maxsize) -> None:
+        self._max_bytes = max_bytes
+        self._rest = bytearray()  # a list of chunks would cost forty times as much if they are of one byte
+        self._is_overlong = False
+
+    def feed(self, chunk: bytes) -> list[bytes | Overlong]:
         """Return the lines that `chunk` completes."""
-        lines = chunk.split(b"\n")
-        self._rest.append(lines[0])
-        if len(lines) == 1:
+        first, *others = chunk.split(b"\n")
+        self._add(first)
+        if not others:
             return []
-        lines[0] = b"".join(self._rest)
-        self._rest = [lines.pop()]
-        return [line for line in lines if line.strip()]
+        lines = self.rest()
+        self._add(others.pop())
+        return lines + [checked for line in others if (checked := self._checked(line))]
 
-    def rest(self) -> list[bytes]:
-        """Return what follows the last `\\n`: a line without a line break, or a truncated one."""
-        last = b"".join(self._rest)
-        self._rest = []
-        return [last] if last.strip() else []
+    def rest(self) -> list[bytes | Overlong]:
+        """Return what follows the last `\n`: a line without a line break, or a truncated one."""
+        line, is_overlong = bytes(self._rest), self._is_overlong
+        self._rest, self._is_overlong = bytearray(), False
+        if is_overlong:
+            return [Overlong(line)]
+        return [line] if line and not line.isspace() else []
+
+    def _add(self, part: bytes) -> None:
+        if self._is_overlong:
+            return
+        self._rest += part
+        if len(self._rest) > self._max_bytes:
+            self._is_overlong = True
+            self._rest = self._rest[:BEGINNING_BYTES]
+
+    def _checked(self, line: bytes) -> bytes | Overlong:
+        """The line, b"" for a blank one, or its beginning."""
+        if len(line) > self._max_bytes:
+            return Overlong(line[:BEGINNING_BYTES])
+        return b"" if line.isspace() else line

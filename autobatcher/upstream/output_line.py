@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from ..redaction import Redactor
 from .reasons import codes_in, reason_in, well_formed
 from .tolerant_json import members, value_of
 
@@ -18,6 +19,9 @@ class OutputLine(msgspec.Struct, frozen=True):
     """The result of one request, from an output or error file.
 
     Either `status_code` and `body` are set (the upstream responded, whatever the status), or `error` is (it did not).
+
+    Attributes:
+        raw: the line itself, or its beginning, if no caller can be told what it says.
     """
 
     custom_id: str
@@ -26,6 +30,25 @@ class OutputLine(msgspec.Struct, frozen=True):
     request_id: str | None = None
     error_code: str | None = None
     error: str | None = None
+    raw: bytes = b""
+
+    def __repr__(self) -> str:
+        """The body may quote a prompt."""
+        return f"OutputLine({self.custom_id!r}, {self.status_code}, {len(self.body)} bytes, {self.error_code!r})"
+
+
+INVALID_STATUS = "invalid_status"
+"""The error code of an answer whose status is none. It may have been paid for."""
+
+TOO_LARGE = "answer_too_large"
+"""The error code of a line that is longer than `max_answer_bytes`. It may have been paid for."""
+
+MAX_RAW_BYTES = 1_000_000
+"""How much of a line its caller's error has."""
+
+MAX_ERROR_CHARACTERS = 10_000
+MAX_REQUEST_ID_CHARACTERS = 200
+"""It becomes a header."""
 
 
 class _Response(msgspec.Struct):
@@ -49,20 +72,45 @@ def parse_output_line(line: bytes) -> OutputLine | None:
     and body as JSON text inside `error.message` (Doubleword), `error` as a plain string and a null body (vLLM), the
     reason beside the status instead of in a body (Voyage), and whatever JSON only the standard library reads.
     """
+    return parse_plain_line(line) or _parse_leniently(line)
+
+
+def parse_plain_line(line: bytes) -> OutputLine | None:
+    """Parse one line as OpenAI writes it, quickly; None for any other."""
     try:
         plain = _decode_line(line)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        return _parse_leniently(line)
+        return None
     body, status = bytes(plain.response.body), plain.response.status_code
     if not body.startswith(b"{") or not _is_status(status):
-        return _parse_leniently(line)
-    return OutputLine(plain.custom_id, status, body, plain.response.request_id)
+        return None
+    return OutputLine(plain.custom_id, status, body, _request_id(plain.response.request_id))
+
+
+def overlong_line(beginning: bytes, max_bytes: int) -> OutputLine | None:
+    """The result of a line that was not read to its end; None if its beginning has no custom_id."""
+    custom_id = custom_id_in(beginning)
+    if custom_id is None:
+        return None
+    reason = f"its line is longer than the {max_bytes:,} bytes of max_answer_bytes"
+    return OutputLine(custom_id, error_code=TOO_LARGE, error=reason, raw=beginning)
+
+
+def redacted(line: bytes, redactor: Redactor) -> bytes:
+    """Mask secrets in a line: those that cannot be words in a good one, all in any other."""
+    return redactor.redact_answer(line) if _IS_GOOD.search(line) else redactor.redact(line)
+
+
+_IS_GOOD = re.compile(rb'"status_code"\s*:\s*"?2\d\d\b')
 
 
 def custom_id_in(line: bytes) -> str | None:
     """Return the custom_id of a line that cannot be parsed; None if it has none."""
-    found = re.search(rb'"custom_id"\s*:\s*"([^"\\]{1,512})"', line)
+    found = _CUSTOM_ID.search(line, 0, MAX_RAW_BYTES)
     return None if found is None else found[1].decode("utf-8", "replace")
+
+
+_CUSTOM_ID = re.compile(rb'"custom_id"\s*:\s*"([^"\\]{1,512})"')
 
 
 def _parse_leniently(line: bytes) -> OutputLine | None:
@@ -76,12 +124,16 @@ def _parse_leniently(line: bytes) -> OutputLine | None:
         return None
     custom_id = well_formed(custom_id)
     response = _members_or_none(fields.get("response", _NULL))
-    status = _status_in(response)
+    told = _status_told(response)
+    status = _status_of(told)
     body = _body_in(response)
-    request_id = _text_in(response, "request_id")
+    request_id = _request_id(_text_in(response, "request_id"))
+    raw = b"" if told is None or status is not None else line[:MAX_RAW_BYTES]
     if body is not None and not (status is None and _is_error(body)):
+        if raw:
+            return OutputLine(custom_id, error_code=INVALID_STATUS, error="its status is no HTTP status", raw=raw)
         return OutputLine(custom_id, 200 if status is None else status, body, request_id)
-    return _failure(custom_id, status, request_id, fields, response, body)
+    return msgspec.structs.replace(_failure(custom_id, status, request_id, fields, response, body), raw=raw)
 
 
 def _members_or_none(written: bytes) -> dict[str, bytes]:
@@ -103,19 +155,34 @@ def _text_in(fields: dict[str, bytes], name: str) -> str | None:
     return well_formed(value) if isinstance(value, str) else None
 
 
-def _is_status(status: int) -> bool:
-    """Whether it is an HTTP status. Servers have sent 0 for a call that got no answer."""
-    return 100 <= status <= 599
+def _request_id(text: str | None) -> str | None:
+    return text if text is None or len(text) <= MAX_REQUEST_ID_CHARACTERS else None
 
 
-def _status_in(response: dict[str, bytes]) -> int | None:
-    for name in ("status_code", "status"):
-        value = _value_or_none(response.get(name, _NULL))
-        if isinstance(value, str) and value.isascii() and value.isdecimal() and len(value) == 3:
-            value = int(value)
-        if isinstance(value, int) and not isinstance(value, bool) and _is_status(value):
-            return value
-    return None
+def _is_status(status: float) -> bool:
+    """Whether it is the HTTP status of an answer. This is the only place that says so.
+
+    Servers have sent 0 for a call that got no answer. 1xx is none yet, 3xx leads elsewhere, and 204 and 205 have no
+    body: a response with one breaks the connection of whoever is given it.
+    """
+    return (200 <= status <= 299 and status not in (204, 205)) or 400 <= status <= 599
+
+
+def _status_told(response: dict[str, bytes]) -> Any:
+    """What a response says of its status; None if nothing."""
+    told, beside = (_value_or_none(response.get(name, _NULL)) for name in ("status_code", "status"))
+    if told is None or _status_of(beside) is not None:
+        return beside if isinstance(beside, int | float) or _status_of(beside) is not None else None
+    return told
+
+
+def _status_of(value: Any) -> int | None:
+    """The status that a server wrote as a number or as text; None if it is none."""
+    if isinstance(value, str) and value.isascii() and value.isdecimal() and len(value) == 3:
+        value = int(value)
+    if not isinstance(value, int | float) or isinstance(value, bool) or not _is_status(value):
+        return None
+    return int(value) if value == int(value) else None
 
 
 def _body_in(response: dict[str, bytes]) -> bytes | None:
@@ -123,11 +190,17 @@ def _body_in(response: dict[str, bytes]) -> bytes | None:
     body = response.get("body", _NULL)
     if body == _NULL:
         return None
-    if body.startswith(b'"'):
-        inner = _value_or_none(body)
-        if isinstance(inner, str) and _members_or_none(unwrapped := inner.encode("utf-8", "surrogatepass")):
-            return unwrapped
-    return body
+    return unwrapped(body) if body.startswith(b'"') else body
+
+
+def unwrapped(body: bytes) -> bytes:
+    """Return the object that was sent as JSON text; the text itself if it is none."""
+    inner = _value_or_none(body)
+    if not isinstance(inner, str):
+        return body
+    content = inner.encode("utf-8", "surrogatepass")
+    is_object = _members_or_none(content) if len(content) <= MAX_RAW_BYTES else content.lstrip()[:1] == b"{"
+    return content if is_object else body
 
 
 def _is_error(body: bytes) -> bool:
@@ -156,7 +229,8 @@ def _failure(
     if status is not None and status >= 400:
         reason = {"message": message or "no reason given", "code": code, "type": None, "param": None}
         return OutputLine(custom_id, status, msgspec.json.encode({"error": reason}), request_id)
-    return OutputLine(custom_id, error_code=code, error=message or code or "no reason given")
+    error = (message or code or "no reason given")[:MAX_ERROR_CHARACTERS]
+    return OutputLine(custom_id, error_code=code, error=error)
 
 
 def _beside(response: dict[str, bytes], fields: dict[str, bytes]) -> dict[str, Any]:

@@ -15,13 +15,12 @@ SILENCE_SECONDS = 900.0
 
 
 class RealtimeAnswer(NamedTuple):
-    """The upstream's response, whatever its status.
+    """A good response of the upstream.
 
     Attributes:
         service_tier: at which tier it was billed, as far as the answer says; None if it does not.
     """
 
-    status_code: int
     body: bytes
     request_id: str | None
     service_tier: str | None
@@ -33,11 +32,14 @@ class RealtimeAPI:
     def __init__(self, http: UpstreamHTTP) -> None:
         self._http = http
 
-    async def post(self, account: Account, endpoint: str, body: bytes, *, tier: str | None = None) -> RealtimeAnswer:
+    async def post(
+        self, account: Account, endpoint: str, body: bytes, *, most_bytes: int, tier: str | None = None
+    ) -> RealtimeAnswer:
         """Make one call, and return an answer of 2xx.
 
         Args:
             endpoint: in OpenAI's spelling, such as "/v1/responses".
+            most_bytes: the largest answer.
             tier: the `service_tier` to ask for; None for what the body says.
 
         Raises:
@@ -48,10 +50,17 @@ class RealtimeAPI:
         path = account.provider.line_url(endpoint).removeprefix(account.provider.url_prefix)
         content = body if tier is None else with_tier(body, tier)
         async with self._http.open(
-            account, "POST", path, content=content, content_type="application/json", silence_seconds=SILENCE_SECONDS
+            account,
+            "POST",
+            path,
+            seconds=SILENCE_SECONDS,
+            silence_seconds=SILENCE_SECONDS,
+            content_type="application/json",
+            body=lambda: {"content": content},
         ) as response:
-            answered = await response.read()
-            return RealtimeAnswer(200, answered, response.headers.get("x-request-id"), tier_of(answered))
+            answered = await response.read_answer(most_bytes)
+            request_id = response.redactor.redact_text(response.header("x-request-id")) or None
+            return RealtimeAnswer(answered, request_id, tier_of(answered))
 
 
 def with_tier(body: bytes, tier: str) -> bytes:

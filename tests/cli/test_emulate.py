@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 
 import anyio
+import httpx
 import openai
 import pytest
 
@@ -46,6 +47,14 @@ def test_another_server_answers_if_told_so(url: str) -> None:
             assert answer.choices[0].message.content == "hello"
         process.send_signal(signal.SIGTERM)
         assert process.wait(timeout=10) == 0
+
+
+@pytest.mark.proves("faults", "a page in a browser uses the proxy, by DNS rebinding or from another origin")
+def test_a_page_in_a_browser_is_refused(url: str) -> None:
+    for headers in ({"host": "evil.example"}, {"origin": "http://evil.example"}):
+        refused = httpx.get(f"{url}/models", headers={"authorization": "Bearer the-key", **headers})
+        assert refused.status_code == 403
+        assert "This emulator does not serve" in refused.json()["error"]["message"]
 
 
 def test_another_key_is_refused(url: str) -> None:

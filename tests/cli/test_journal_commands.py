@@ -170,7 +170,7 @@ def records_of(journal: Path) -> list[BatchRecord]:
 
 def write_record(journal: Path, upstream: str, idempotency_key: str, **fields: Any) -> None:
     """A batch that an engine wrote down long ago and then died."""
-    client = BatchOpenAI(base_url=upstream, api_key=KEY)
+    client = BatchOpenAI(base_url=upstream.replace("user:password@", ""), api_key=KEY)
     made: dict[str, Any] = {
         "idempotency_key": idempotency_key,
         "account": fingerprint(account_behind(client)),

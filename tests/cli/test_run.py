@@ -74,15 +74,17 @@ def test_the_commands_stdin_is_its_own() -> None:
     assert done.stdout == "to be echoed"
 
 
-def test_only_the_one_time_key_is_accepted() -> None:
+def test_only_the_one_time_key_is_accepted_and_no_page_in_a_browser() -> None:
     script = (
         "import os, httpx\n"
         "url = os.environ['OPENAI_BASE_URL']\n"
         "assert os.environ['OPENAI_API_KEY'] != 'sk-secret'\n"
         "print(httpx.get(url + '/models').status_code)\n"
+        "right = {'authorization': 'Bearer ' + os.environ['OPENAI_API_KEY'], 'host': 'evil.example'}\n"
+        "print(httpx.get(url + '/models', headers=right).status_code)\n"
     )
     with emulator() as upstream:
-        assert run(*flags(upstream), "--", sys.executable, "-c", script).stdout.strip() == "401"
+        assert run(*flags(upstream), "--", sys.executable, "-c", script).stdout.split() == ["401", "403"]
 
 
 def test_what_the_command_leaves_behind_is_cancelled() -> None:

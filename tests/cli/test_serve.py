@@ -273,11 +273,36 @@ def test_a_port_in_use_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_an_open_proxy_warns_and_a_key_calms(tmp_path: Path) -> None:
     config = tmp_path / "proxy.toml"
-    config.write_text('base-url = "http://example.test/v1"\napi-key = "k"\nbatch-size = 7\n')
+    config.write_text(
+        'base-url = "http://example.test/v1"\napi-key = "k"\nbatch-size = 7\ncors-origin = ["https://app.example"]\n'
+    )
     flags = ("serve", "--port", "0", "--host", "0.0.0.0", "--config", str(config))
-    with started(*flags) as process:
-        assert "WARNING" in read_until(process, "stderr", "/v1 ->")
-    with started(*flags, AUTOBATCHER_PROXY_KEY="sesame", AUTOBATCHER_BASE_URL="http://other.test/v1") as process:
+    with started(*flags, AUTOBATCHER_ALLOWED_HOST="proxy.example other.example") as process:
+        text = read_until(process, "stderr", "/v1 ->")
+        assert "WARNING" in text
+        url = find_url(text.replace("0.0.0.0", "127.0.0.1")).removesuffix("/v1")
+        for headers, status in (
+            ({"host": "proxy.example", "origin": "https://app.example"}, 200),
+            ({"host": "other.example"}, 200),
+            ({"host": "10.0.0.7:8080"}, 403),
+            ({"origin": "https://evil.example"}, 403),
+        ):
+            assert httpx.get(f"{url}/status", headers=headers).status_code == status, headers
+        assert httpx.get(f"{url}/health", headers={"host": "10.0.0.7:8080"}).text == "ok"  # a probe of a pod
+    key = "a key that nobody guesses"
+    with started(*flags, AUTOBATCHER_PROXY_KEY=key, AUTOBATCHER_BASE_URL="http://other.test/v1") as process:
         text = read_until(process, "stderr", "/v1 ->")
         assert "WARNING" not in text
+        assert "warning" not in text
         assert "http://other.test/v1" in text  # the environment wins over the file
+
+
+@pytest.mark.parametrize(
+    ("flag", "value"),
+    [("--allowed-host", "http://x"), ("--cors-origin", "null"), ("--proxy-key", "schlüssel")],
+)
+def test_a_host_an_origin_or_a_key_that_nobody_can_send_is_refused(
+    flag: str, value: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["serve", "--port", "0", "--api-key", "k", flag, value]) == 2
+    assert flag in capsys.readouterr().err

@@ -58,7 +58,7 @@ def test_the_readmes_serve_section_serves(upstream: str) -> None:
     assert "--base-url https://api.doubleword.ai/v1" in command
     here = command.replace("https://api.doubleword.ai/v1", upstream).replace("--port 8080", "--port 0")
     quick = here.replace("--batch-window 60", "--batch-window 0.2").replace("--poll-interval 10", "--poll-interval 0.2")
-    script = "exec " + quick.replace("autobatcher ", f"{sys.executable} -m autobatcher ", 1)
+    script = quick.replace("autobatcher ", f"exec {sys.executable} -m autobatcher ", 1)
     with subprocess.Popen(
         ["bash", "-c", script],
         env=environment(DOUBLEWORD_API_KEY="any"),

@@ -6,6 +6,7 @@ import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
+from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
@@ -13,6 +14,7 @@ import openai
 import pytest
 import trio
 
+from autobatcher import BatchOpenAI
 from autobatcher.emulator import Emulator, FaultPlan, HttpFault
 from autobatcher.emulator.app import serve_emulator
 
@@ -97,3 +99,16 @@ async def test_a_cut_download_is_cut_on_the_wire() -> None:
         assert sorted(echo_of(json.loads(line)) for line in whole.text.splitlines()) == sorted(
             f"r{i}" for i in range(50)
         )
+
+
+async def test_an_upload_that_is_redirected_is_sent_again_from_its_start() -> None:
+    plan = FaultPlan((HttpFault(operation="files.create", nth=(1,), redirect_to=""),))
+    emulator = Emulator(faults=plan)
+    async with (
+        serving(emulator) as url,
+        BatchOpenAI(api_key="k", base_url=f"{url}/v1", batch_window_seconds=0.01, poll_interval_seconds=0.01) as client,
+    ):
+        messages: Any = [{"role": "user", "content": "x" * 1_000_000}]
+        completion = await client.chat.completions.create(model="m", messages=messages)
+        assert completion.choices[0].message.content == "x" * 1_000_000
+        assert emulator.statistics().uploads == 1

@@ -6,12 +6,14 @@ import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
+from urllib.parse import unquote
 
 import anyio
+import httpx
 import openai
 import pytest
 
-from autobatcher.emulator import BatchFault, Emulator, FaultPlan, HttpFault, LineFault
+from autobatcher.emulator import BatchFault, Emulator, FaultPlan, HttpFault, LineFault, Request
 
 from .doors import CHAT, chat_line, create_batch, echo_of, open_http, open_sdk, results
 
@@ -165,6 +167,50 @@ async def test_real_time_calls_pass_through_with_the_callers_key() -> None:
             ) as response:
                 lines = [line async for line in response.aiter_lines()]
             assert "data: [DONE]" in lines
+
+
+@pytest.mark.proves("faults", "a call to a forwarding emulator that leads elsewhere")
+async def test_only_known_endpoints_are_forwarded_and_nothing_that_leads_elsewhere() -> None:
+    paths = ["../../admin", "%2e%2e/admin", "chat/completions/../../../admin", "..%2f..%2fadmin", "%252e%252e/admin"]
+    paths += ["admin", "chat/completions/", "chat/completions%3fx", "v1/admin", "\\..\\admin", "//model.test/admin"]
+    models = ["..", ".", "%2e%2e", "%252e%252e", "a/../../admin", "..%2f..%2fadmin", "..%5cadmin", "a//b", "a%0d%0ab"]
+    asked: list[str] = []
+
+    async def behind(request: httpx.Request) -> httpx.Response:
+        asked.append(request.url.raw_path.decode())
+        return httpx.Response(200, json={})
+
+    with Emulator(forward_to="http://model.test/v1", forward_transport=httpx.MockTransport(behind)) as front:
+        async with anyio.create_task_group() as group:
+            await group.start(front.run)
+            for method, names in (("POST", paths), ("GET", [f"models/{model}" for model in models])):
+                for name in names:
+                    for prefix in ("/v1/", "/v4/", "/any/v1/"):
+                        reply = await front.handle(Request(method, prefix + unquote(name), {}, {}, b"{}"))
+                        if name.endswith("/"):  # the emulator itself knows it without the slash
+                            assert asked.pop() == "/v1/chat/completions"
+                            continue
+                        assert (reply.status, asked) == (404, []), name
+            assert front.statistics().realtime_calls == {CHAT: 3}
+            for model, path in (("org/model-7b", "org/model-7b"), ("a?b#c%41", "a%3Fb%23c%2541"), ("é", "%C3%A9")):
+                assert (await front.handle(Request("GET", f"/v1/models/{model}", {}, {}, b""))).status == 200
+                assert asked.pop() == f"/v1/models/{path}"
+            group.cancel_scope.cancel()
+
+
+async def test_a_page_of_the_server_behind_is_passed_on_as_text() -> None:
+    page = FaultPlan((HttpFault(status=404, body="<script>", headers={"content-type": "text/html"}),))
+    async with forwarding(Emulator(faults=page)) as (front, _), open_http(front) as http:
+        for answer in (await http.get("/models"), await http.post("/embeddings", json={})):
+            assert (answer.status_code, answer.text) == (404, "<script>")
+            assert answer.headers["content-type"] == "text/plain; charset=utf-8"
+
+
+async def test_a_key_that_no_header_can_hold_is_refused() -> None:
+    async with forwarding(Emulator()) as (front, _):
+        for key in ("ü", "a\x01"):
+            reply = await front.handle(Request("GET", "/v1/models", {}, {"authorization": f"Bearer {key}"}, b""))
+            assert reply.status == 401
 
 
 async def test_without_its_tasks_a_forwarding_emulator_says_so() -> None:

@@ -127,6 +127,9 @@ EARLY = "the file is not found right after upload; the output file is not there 
 STUCK = "a batch that never moves; a poll that answers 404 for good"
 ODD_BATCHES = "unknown statuses, upper case, missing counts, timestamps as text, empty file ids, 201"
 TOO_LARGE = "one request larger than the provider's limits"
+NO_STATUS = "a line whose status is none (42, 100, 304), with an answer"
+OVERLONG = "a line longer than max_answer_bytes"
+ODD_IDS = "ids that would lead elsewhere, such as `..`"
 QUICK = "no credit, wrong key, bad TLS, full disk: quickly"
 
 _PASSING_TROUBLE: dict[str, dict[str, Any]] = {
@@ -237,6 +240,22 @@ CASES: dict[str, Case] = {
         ),
         batches=1,
     ),
+    **{
+        f"status {status}": Case(
+            NO_STATUS, (LineFault(kind="status", containing=BAD, status=status),), one_bad(502), billed=5, batches=1
+        )
+        for status in (-5, 100, 304)
+    },
+    "a line too long": Case(
+        OVERLONG,
+        (LineFault(kind="canned", containing=BAD, body=f'{{"a": "{"x" * 50_000}"}}'),),
+        one_bad(502),
+        billed=5,
+        batches=1,
+        settings={"max_answer_bytes": 20_000},
+    ),
+    "an odd batch id": Case(ODD_IDS, (BatchFault(members={"id": "../files"}),), 502, billed=5, batches=1),
+    "an odd file id": Case(ODD_IDS, (BatchFault(members={"output_file_id": ".."}),), 502, billed=5, batches=1),
     "401": Case(QUICK, expected=401, emulator={"api_key": "right"}, batches=0),
     "402 at creation": Case(
         QUICK, (HttpFault(operation="batches.create", status=402, body="no money"),), 402, batches=0
@@ -329,7 +348,8 @@ async def test_callers_see_what_they_should_and_nothing_is_paid_twice(
         assert len(statistics.billed) == answers or name in ("stuck", "expired", "expired, unlisted")
         assert case.batches is None or statistics.batches_created == case.batches
         assert statistics.running_batch_ids == ()
-        assert statistics.input_file_ids == () or like == "doubleword"
+        assert statistics.input_file_ids == () or like == "doubleword" or case.row == ODD_IDS
+        assert "unknown" not in statistics.http_calls
         if case.row == QUICK:
             assert anyio.current_time() < 60
 

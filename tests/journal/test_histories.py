@@ -239,16 +239,6 @@ async def test_key_functions_are_told_apart_by_their_names(restarts: Restarts) -
         assert billed(harness) == {"a": 1, "b": 1}
 
 
-async def test_a_password_in_the_base_url_is_not_in_the_file(restarts: Restarts) -> None:
-    async with (
-        open_harness() as harness,
-        restarts.program(harness, base_url="http://user:sekretpassword@upstream.test/v1") as program,
-    ):
-        await ask(program.client, "a")
-        files = restarts.path.parent.glob(restarts.path.name + "*")
-        assert not any(b"sekretpassword" in file.read_bytes() for file in files)
-
-
 async def test_one_who_leaves_a_resumed_batch_does_not_leave_it_for_those_who_are_yet_to_come(
     restarts: Restarts,
 ) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import anyio
 import pytest
 
-from autobatcher.emulator import BatchFault, FaultPlan, HttpFault
+from autobatcher.emulator import BatchFault, FaultPlan, HttpFault, LineFault
 from autobatcher.engine.journal.sqlite_file import SQLiteFile
 from autobatcher.engine.journal.store import Store
 from autobatcher.engine.journal.transactions import Job, Transactions
@@ -320,3 +320,18 @@ async def test_lines_of_somebody_else_account_for_none_of_ours() -> None:
         for text in "abcd":
             nursery.start_soon(outcome_of, ask(client, text))
     assert max(billed(harness).values()) == 1
+
+
+async def test_an_answer_without_a_status_is_not_resent_with_the_rest_of_a_batch_that_expired_meanwhile(
+    restarts: Restarts,
+) -> None:
+    fault = LineFault(kind="status", status=42, batches=(1,))
+    plan = FaultPlan((BatchFault(nth=(1,), ends="expired", after=0.5), fault))
+    async with open_harness(faults=plan, batch_seconds=10) as harness:
+        await die_when(harness, restarts, "batch_submitted", list("abcd"))
+        await anyio.sleep(60)
+        async with restarts.program(harness) as program, anyio.create_task_group() as nursery:
+            for text in "abcd":
+                nursery.start_soon(outcome_of, ask(program.client, text))
+        assert sorted(billed(harness).values()) == [1, 1, 1, 1]
+        assert harness.emulator.statistics().batches_created == 2

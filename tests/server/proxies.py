@@ -14,11 +14,14 @@ import pytest
 import trio
 
 from autobatcher import BatchOpenAI
-from autobatcher.server import create_app, serve
+from autobatcher.server import create_app, serve, served_hosts
 from autobatcher.server.hypercorn.worker import listen
 from tests.harness import Harness, open_harness
 
 START_SECONDS = 10
+
+HOSTS = served_hosts("127.0.0.1", is_loopback=True, allowed_hosts=["x", "proxy"])
+"""With the names that tests call the proxy by."""
 
 on_real_trio = [pytest.mark.real_time, pytest.mark.parametrize("anyio_backend", ["trio"], indirect=True)]
 """The proxy is trio's, and sockets keep real time."""
@@ -58,7 +61,8 @@ async def open_proxy(
         proxy = Proxy(harness, client, sockets[0].getsockname()[1], trio.Event())
         async with trio.open_nursery() as nursery:
             with trio.fail_after(START_SECONDS):
-                await nursery.start(partial(serve, client, create_app(client, **(app or {})), sockets, stop=proxy.stop))
+                served = create_app(client, **{"hosts": HOSTS, **(app or {})})
+                await nursery.start(partial(serve, client, served, sockets, stop=proxy.stop))
             try:
                 yield proxy
             finally:

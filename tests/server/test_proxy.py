@@ -15,7 +15,7 @@ from pydantic import BaseModel
 
 from autobatcher.client.streams import UnstreamableAnswerError
 from autobatcher.emulator import FaultPlan, HttpFault, LineFault
-from autobatcher.server import CallLimits
+from autobatcher.server import CallLimits, served_hosts
 from tests.harness import wait_for_event
 from tests.server.proxies import on_real_trio, open_proxy
 
@@ -295,7 +295,8 @@ async def test_headers_of_clients_go_upstream_but_not_those_of_the_way() -> None
         "if-none-match": "x",
     }
     with trio.fail_after(LIMIT):
-        async with open_proxy(batch_window_seconds=0.3) as proxy, proxy.http() as http:
+        hosts = served_hosts("127.0.0.1", is_loopback=True, cors_origins=["http://page.test"])
+        async with open_proxy(app={"hosts": hosts}, batch_window_seconds=0.3) as proxy, proxy.http() as http:
             proxy.client.event_hooks["request"].append(note)
 
             async def call(headers: dict[str, str]) -> None:

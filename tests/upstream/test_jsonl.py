@@ -2,12 +2,16 @@ from __future__ import annotations
 
 import io
 import json
+import time
+import tracemalloc
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autobatcher.upstream.jsonl import InputFile, LineSplitter, input_line, input_line_size, most_line_bytes
+from autobatcher.upstream.jsonl import InputFile, LineSplitter, Overlong, input_line, input_line_size, most_line_bytes
+from autobatcher.upstream.large_line import parse_large_line
 from autobatcher.upstream.output_line import OutputLine, parse_output_line
 
 
@@ -46,6 +50,15 @@ def test_an_input_file_reads_as_its_lines_whatever_the_chunk_size(lines: list[by
         file.seek(0)
 
 
+def test_a_long_line_is_not_copied_for_each_chunk_that_is_read_of_it() -> None:
+    line = b"x" * 32_000_000
+    file = InputFile([line, b"end"], len(line) + 3)
+    begun = time.process_time()
+    chunks = list(iter(lambda: file.read(65_536) or b"", b""))
+    assert time.process_time() - begun < 1.5  # it took five seconds
+    assert b"".join(chunks) == line + b"end"
+
+
 def test_an_input_file_tells_its_length_without_being_read() -> None:
     def unread() -> list[bytes]:
         raise AssertionError("read")
@@ -62,11 +75,42 @@ def test_lines_are_cut_at_newlines_only_wherever_the_chunks_end(texts: list[str]
     stream = "\n".join(texts).encode()
     cuts = sorted(data.draw(st.lists(st.integers(0, len(stream)), max_size=5)))
     splitter = LineSplitter()
-    found: list[bytes] = []
+    found: list[bytes | Overlong] = []
     for start, end in zip([0, *cuts], [*cuts, len(stream)], strict=True):
         found += splitter.feed(stream[start:end])
     found += splitter.rest()
     assert found == [line for line in stream.split(b"\n") if line.strip()]
+
+
+@given(st.lists(st.text("ab \r", max_size=9)), st.data())
+def test_of_a_line_that_is_too_long_the_beginning_is_told_and_the_others_are_whole(
+    texts: list[str], data: st.DataObject
+) -> None:
+    stream = "\n".join(texts).encode()
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(stream)), max_size=5)))
+    splitter = LineSplitter(max_bytes=5)
+    found: list[bytes | Overlong] = []
+    for start, end in zip([0, *cuts], [*cuts, len(stream)], strict=True):
+        found += splitter.feed(stream[start:end])
+    found += splitter.rest()
+    whole = [line for line in stream.split(b"\n") if line.strip() or len(line) > 5]
+    for line, expected in zip(found, whole, strict=True):
+        assert expected.startswith(line.beginning) if isinstance(line, Overlong) else expected == line
+        assert isinstance(line, Overlong) == (len(expected) > 5)
+
+
+def test_a_line_without_end_takes_no_more_memory_than_lines_may_have() -> None:
+    splitter = LineSplitter(max_bytes=1_000_000)
+    tracemalloc.start()
+    try:
+        for _ in range(2_000):
+            splitter.feed(b"x" * 50_000)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 5_000_000
+    (line,) = splitter.rest()
+    assert isinstance(line, Overlong)
 
 
 def _line(**fields: object) -> bytes:
@@ -100,6 +144,9 @@ NESTED = {"type": "NonRetriableHttpStatus", "details": {"status": 422, "body": '
             OutputLine("c", 422, b'{"error":{"message":"bad"}}'),
         ),
         (_line(error="in words"), OutputLine("c", error="in words")),
+        (_line(response={"status_code": 404.0, "body": {"a": 1}}), OutputLine("c", 404, b'{"a": 1}')),
+        (_line(response={"status_code": None, "body": {"a": 1}}), OutputLine("c", 200, b'{"a": 1}')),
+        (_line(response={"status_code": 200, "request_id": "r" * 300, "body": {}}), OutputLine("c", 200, b"{}")),
         (_line(), OutputLine("c", error="no reason given")),
     ],
 )
@@ -154,3 +201,55 @@ def test_no_line_whatever_its_types_makes_reading_fail(fields: dict[str, object]
 @given(st.binary())
 def test_no_bytes_make_reading_fail(line: bytes) -> None:
     parse_output_line(line)
+
+
+@pytest.mark.parametrize(
+    "status", [0, 42, 100, 199, 204, 302, 304, 600, 1000, -5, 10**30, 200.5, True, "abc", [200], {}]
+)
+def test_an_answer_whose_status_is_none_is_an_error_with_the_line(status: object) -> None:
+    written = _line(response={"status_code": status, "body": {"choices": []}})
+    line = parse_output_line(written)
+    assert line is not None
+    assert (line.status_code, line.error_code, line.raw) == (None, "invalid_status", written)
+    failed = parse_output_line(_line(response={"status_code": status, "body": {"error": {"message": "why"}}}))
+    assert failed is not None
+    assert (failed.status_code, failed.error) == (None, "why")
+
+
+# ---- very large lines ----
+
+_texts = st.text('ab"\\{}[]:, é', max_size=12) | st.sampled_from(["body", "response", '"body":{'])
+_values = st.recursive(
+    st.none() | st.integers() | _texts,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(_texts, inner, max_size=3),
+    max_leaves=6,
+)
+
+
+def _in_steps(line: bytes) -> OutputLine | None:
+    steps = parse_large_line(line)
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            return end.value  # type: ignore[no-any-return]
+
+
+@given(st.dictionaries(_texts, _values, max_size=3), _values, st.booleans(), st.integers(0, 3))
+def test_a_line_read_in_steps_is_the_line_read_at_once(
+    body: dict[str, Any], beside: Any, is_text: bool, place: int
+) -> None:
+    members: list[tuple[str, Any]] = [("id", beside), ("custom_id", "c"), ("error", None)]
+    sent = json.dumps(body) if is_text else body
+    members.insert(place, ("response", {"x": beside, "status_code": 200, "body": sent, "request_id": "r"}))
+    line = json.dumps(dict(members)).encode()
+    assert _in_steps(line) == parse_output_line(line)
+
+
+def test_no_step_of_a_large_line_takes_long() -> None:
+    body = b'{"a": "%b", "b": [%b]}' % (b"\\n" * 500_000, b",".join([b"[]"] * 200_000))
+    line = b'{"custom_id": "c", "response": {"status_code": 200, "body": %b}}' % body
+    steps, longest, begun = parse_large_line(line), 0.0, time.thread_time()
+    for _ in steps:
+        longest, begun = max(longest, time.thread_time() - begun), time.thread_time()
+    assert longest < 0.1

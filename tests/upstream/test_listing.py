@@ -79,3 +79,85 @@ async def test_a_list_that_is_refused_is_not_asked_for_again() -> None:
             await BatchAPI(http).list_batches(ACCOUNT)
     assert caught.value.is_retryable
     assert len(asked) == 1
+
+
+async def test_a_server_that_answers_the_same_page_for_ever_is_not_asked_for_ever() -> None:
+    asked = []
+
+    async def answer(request: Any) -> Any:
+        asked.append(request)
+        return HTTP.Response(200, json={"data": [{"id": "b", "filename": "ours"}], "has_more": True})
+
+    async with HTTP.AsyncClient(transport=HTTP.MockTransport(answer)) as http:
+        api = BatchAPI(http)
+        assert len(await api.list_batches(ACCOUNT)) == 2
+        with pytest.raises(UpstreamError, match="same page"):  # whether the batch exists is not known
+            await api.find(ACCOUNT, idempotency_key="elsewhere", input_file_id="")
+        asked.clear()
+        await api.delete_files_named(ACCOUNT, "another's")
+    assert len(asked) == 2
+
+
+async def test_an_answer_of_countless_members_is_not_decoded() -> None:
+    async def answer(request: Any) -> Any:
+        return HTTP.Response(200, content=b"[" + b"[]," * 2_000_000 + b"[]]")
+
+    async with HTTP.AsyncClient(transport=HTTP.MockTransport(answer)) as http:
+        with pytest.raises(UpstreamError, match="members"):
+            await BatchAPI(http).list_batches(ACCOUNT)
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"retry-after": "Tue, 24 Nov 2026 06:00:00 +99999999999", "date": "Tue, 24 Nov 2026 06:00:00 GMT"},
+        {"retry-after": "1e999"},
+        {"retry-after": "-5"},
+        {"retry-after": "9" * 5_000},
+        {"content-encoding": "br"},
+    ],
+)
+async def test_no_header_of_a_refusal_makes_it_a_defect(headers: dict[str, str]) -> None:
+    async with HTTP.AsyncClient(transport=HTTP.MockTransport(lambda _: Unread(503, headers))) as http:
+        with pytest.raises(UpstreamError) as caught:
+            await BatchAPI(http).list_batches(ACCOUNT)
+    assert caught.value.status_code == 503
+    assert caught.value.is_retryable
+
+
+class Unread(HTTP.Response):  # type: ignore[misc]  # the library is known at run time only
+    """A response that has not been read, as from a socket."""
+
+    def __init__(self, status_code: int, headers: dict[str, str]) -> None:
+        super().__init__(status_code, headers=headers, stream=Broken())
+
+
+class Broken(HTTP.AsyncByteStream):  # type: ignore[misc]  # the library is known at run time only
+    """A body that breaks."""
+
+    async def __aiter__(self) -> Any:
+        yield b"{"
+        raise HTTP.ReadError("broken")
+
+
+@pytest.mark.parametrize("status", [101, 304, 600, 999])
+async def test_what_is_no_status_of_a_failure_is_not_handed_on_as_one(status: int) -> None:
+    async with HTTP.AsyncClient(transport=HTTP.MockTransport(lambda _: HTTP.Response(status))) as http:
+        with pytest.raises(UpstreamError, match=str(status)) as caught:
+            await BatchAPI(http).list_batches(ACCOUNT)
+    assert caught.value.status_code is None
+    assert caught.value.is_ambiguous
+
+
+@pytest.mark.parametrize("last_line", ["", "-1", "9" * 5_000, "\u0663", "1.5"])
+async def test_an_odd_number_of_the_last_line_is_ignored(last_line: str) -> None:
+    taken = []
+
+    async def take(line: object) -> None:
+        taken.append(line)
+
+    headers = {"x-last-line": last_line.encode()}
+    answer = HTTP.Response(200, headers=headers, content=b"{}\n{}\n")
+    async with HTTP.AsyncClient(transport=HTTP.MockTransport(lambda _: answer)) as http:
+        assert await BatchAPI(http).read_lines(ACCOUNT, "f", take, skip=3) == 5
+    assert taken == [b"{}", b"{}"]

@@ -16,13 +16,14 @@ import msgspec
 
 from .chat import chat_chunks
 from .completions import completion_chunks
-from .request import StreamRequest, without_streaming
+from .request import StreamRequest, removal_of_streaming, without_streaming
 from .responses import response_events
 from .sse import DONE, frame
 
 __all__ = [
     "stream_events",
     "without_streaming",
+    "removal_of_streaming",
     "StreamRequest",
     "UnstreamableAnswerError",
     "CONTENT_TYPE",

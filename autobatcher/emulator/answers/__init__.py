@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Any
 
@@ -27,7 +27,7 @@ class Answer:
     """An HTTP status and a body: JSON, except from a forwarded server."""
 
     status: int
-    body: bytes
+    body: bytes = field(repr=False)
 
 
 _WRITERS: dict[str, Callable[[Prompt], dict[str, Any]]] = {

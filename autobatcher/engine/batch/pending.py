@@ -47,6 +47,9 @@ class PendingRequests:
     def __len__(self) -> int:
         return len(self._requests)
 
+    def __contains__(self, custom_id: str) -> bool:
+        return custom_id in self._requests
+
     @property
     def wants_lines(self) -> bool:
         """Whether any line is still needed: by a pending request, or by a journal for requests to come."""
@@ -74,7 +77,7 @@ class PendingRequests:
     def deliver(self, line: OutputLine, batch_id: str) -> None:
         """Settle the request that this line answers. Unknown and repeated lines are ignored."""
         outcome = outcomes.line_outcome(line, batch_id)
-        if self.answers_only and not isinstance(outcome, Answer):
+        if self.answers_only and not outcomes.may_be_paid_answer(line):
             return
         if line.custom_id in self._requests:
             self._settle(line.custom_id, outcome)

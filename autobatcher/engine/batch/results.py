@@ -5,13 +5,22 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable, Callable
 
-import anyio
+import anyio.lowlevel
 
 from ...upstream.account import Account
 from ...upstream.batch_api import BatchAPI
 from ...upstream.batch_state import BatchState
 from ...upstream.failures import UpstreamError
-from ...upstream.output_line import custom_id_in, parse_output_line
+from ...upstream.jsonl import MAX_CUSTOM_ID_BYTES, Overlong
+from ...upstream.large_line import LARGE_BYTES, LARGE_ODD_BYTES, Steps, parse_large_line
+from ...upstream.output_line import (
+    MAX_RAW_BYTES,
+    OutputLine,
+    custom_id_in,
+    overlong_line,
+    parse_output_line,
+    parse_plain_line,
+)
 from ...upstream.patience import ReadPatience
 from .pending import PendingRequests
 
@@ -20,6 +29,9 @@ logger: logging.Logger = logging.getLogger("autobatcher")
 FIRST_DELAY_SECONDS = 2.0
 MAX_DELAY_SECONDS = 60.0
 
+MAX_RESULTS = 1_000_000
+"""More lines than any batch of ours has. A file may have any number of lines that look like them."""
+
 
 class ResultReader:
     """Reads output and error files, and delivers each line to the request that waits for it.
@@ -27,10 +39,12 @@ class ResultReader:
     Args:
         pending: reading stops once it wants no more lines.
         drain: awaited after each chunk, for back-pressure.
+        max_line_bytes: of a longer line only the beginning is read, and its caller gets an error.
         prefix: what the custom_ids of the batch begin with.
 
     Attributes:
-        unreadable: lines that no parser can read, by the custom_id that stands in them.
+        unreadable: the beginnings of lines that no parser can read, by the custom_id that stands in them; only those
+            that requests wait for.
     """
 
     def __init__(
@@ -39,6 +53,7 @@ class ResultReader:
         account: Account,
         pending: PendingRequests,
         drain: Callable[[], Awaitable[None]] | None,
+        max_line_bytes: int,
         *,
         prefix: str = "",
     ) -> None:
@@ -46,6 +61,7 @@ class ResultReader:
         self._account = account
         self._pending = pending
         self._drain = drain
+        self._max_line_bytes = max_line_bytes
         self._prefix = prefix
         self._lines_read: dict[str, int] = {}
         self._results: set[str] = set()  # custom_ids
@@ -108,18 +124,49 @@ class ResultReader:
         return None
 
     async def _read(self, batch_id: str, file_id: str, skip: int) -> None:
-        def take(line: bytes) -> None:
-            result = parse_output_line(line)
+        async def take(line: bytes | Overlong) -> None:
+            result = await self._parsed(line)
             if result is not None:
-                if result.custom_id.startswith(self._prefix):  # a line of somebody else's accounts for none of ours
-                    self._results.add(result.custom_id)
+                self._note(result.custom_id)
                 self._pending.deliver(result, batch_id)
-            elif (custom_id := custom_id_in(line)) is not None:
-                self.unreadable[custom_id] = line
+            elif isinstance(line, bytes):
+                self._keep_unreadable(line)
 
         self._lines_read[file_id] = await self._api.read_lines(
-            self._account, file_id, take, skip=skip, drain=self._drain
+            self._account, file_id, take, skip=skip, max_line_bytes=self._max_line_bytes, drain=self._drain
         )
+
+    async def _parsed(self, line: bytes | Overlong) -> OutputLine | None:
+        """Parse a line without holding the event loop, however large or odd it is."""
+        if isinstance(line, Overlong):
+            return overlong_line(line.beginning, self._max_line_bytes)
+        if len(line) <= LARGE_ODD_BYTES:
+            return parse_output_line(line)
+        if len(line) <= LARGE_BYTES and (result := parse_plain_line(line)) is not None:
+            return result
+        return await _in_steps(parse_large_line(line))
+
+    def _keep_unreadable(self, line: bytes) -> None:
+        custom_id = custom_id_in(line)
+        if custom_id is not None and custom_id in self._pending:
+            self.unreadable[custom_id] = line[:MAX_RAW_BYTES]
+
+    def _note(self, custom_id: str) -> None:
+        """Count a result. A line of somebody else's accounts for none of ours."""
+        is_ours = custom_id.startswith(self._prefix) and len(custom_id) <= MAX_CUSTOM_ID_BYTES
+        if is_ours and len(self._results) < MAX_RESULTS:
+            self._results.add(custom_id)
+
+
+async def _in_steps(steps: Steps) -> OutputLine | None:
+    """Parse a line, and let other tasks have their turn after each step."""
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            result: OutputLine | None = end.value
+            return result
+        await anyio.lowlevel.checkpoint()
 
 
 def _file_ids(state: BatchState) -> tuple[str, ...]:

@@ -5,6 +5,8 @@ records.py      records of batches, lines and answers
 file.py         the file for everybody but an engine, such as the command line
 store.py        all SQL; synchronous
 sqlite_file.py  the SQLite connection and its transactions
+file_checks.py  whose file it is: before it is opened
+row_checks.py   what is in its rows: when it is opened
 schema.py       the tables, and migrations of older files
 ownership.py    one engine at a time
 writer.py       the thread that writes; groups statements into transactions

@@ -12,6 +12,7 @@ from ...upstream.account import Account
 from .identity import fingerprint
 from .ownership import Ownership
 from .records import BatchRecord
+from .sqlite_file import lack_of_wal
 from .store import Result, Store
 
 __all__ = ["JournalEditor", "JournalReader", "Result", "edit_journal", "is_payer", "read_journal"]
@@ -20,8 +21,14 @@ __all__ = ["JournalEditor", "JournalReader", "Result", "edit_journal", "is_payer
 class JournalReader:
     """What can be read of a journal. An engine may use it meanwhile."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, path: Path) -> None:
         self._store = store
+        self._path = path
+
+    @property
+    def warning(self) -> str | None:
+        """What is missing in the file, and what to do; None if nothing is."""
+        return lack_of_wal(self._path) if self._store.lacks_wal else None
 
     def batches(self) -> list[BatchRecord]:
         """All batches, the oldest first."""
@@ -59,7 +66,7 @@ def read_journal(path: Path) -> Iterator[JournalReader]:
         JournalError: if it is no journal, or stops being one while the block reads it.
     """
     with _sqlite_errors_told(path), closing(Store(path, is_read_only=True)) as store:
-        yield JournalReader(store)
+        yield JournalReader(store, path)
 
 
 @contextmanager
@@ -71,12 +78,12 @@ def edit_journal(path: Path) -> Iterator[JournalEditor]:
         JournalError: as `read_journal`.
     """
     with read_journal(path):
-        pass  # a file that is no journal must not become one
+        pass  # a file that is missing, or no journal, must not become one
     with _sqlite_errors_told(path):
         ownership = Ownership(path)
         try:
             with closing(Store(path)) as store:
-                yield JournalEditor(store)
+                yield JournalEditor(store, path)
         finally:
             ownership.release()
 

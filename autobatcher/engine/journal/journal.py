@@ -14,6 +14,7 @@ from ...errors import JournalError
 from ..request import Answer
 from ..settings import Settings
 from . import at_exit
+from .file_checks import place_of
 from .records import BatchRecord, Contents, SessionEnding, StoredAnswer, UnclaimedLine, number_of
 from .store import UNFINISHED_SECONDS, Line, NewAnswer, Store
 from .writer import JournalWriter, Writer
@@ -47,7 +48,7 @@ class Journal:
         wall_clock: Callable[[], float] = time.time,
         make_writer: Callable[[Path], JournalWriter] | None = None,
     ) -> None:
-        self.path: Path = path.resolve()  # one lock per file, whatever name it is opened by
+        self.path: Path = place_of(path)
         self.is_hash_only: bool = is_hash_only
         self.wall_clock: Callable[[], float] = wall_clock
         self._retention_seconds = retention_seconds
@@ -106,7 +107,8 @@ class Journal:
         """Remove markers of processes that have nothing left in the journal."""
         known = {at_exit.marker_of(self.path, process) for process in store.processes_closed_well()}
         for mark in at_exit.markers_of(self.path) - known:
-            mark.unlink(missing_ok=True)
+            with suppress(OSError):  # somebody else's, in a folder that many can write
+                mark.unlink()
 
     async def close(self, ending: SessionEnding) -> None:
         """Write everything, and release the journal. Cancelled: it is done all the same."""

@@ -84,6 +84,10 @@ class StoredAnswer(msgspec.Struct, frozen=True):
     body: bytes
     request_id: str | None
 
+    def __repr__(self) -> str:
+        """The body may quote a prompt."""
+        return f"StoredAnswer({self.idempotency_key!r}, {self.number}, {self.status_code}, {len(self.body)} bytes)"
+
 
 class Contents(msgspec.Struct, frozen=True):
     """The contents of a journal when it is opened: its batches, and unclaimed lines with their digests, in the order in

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
+from contextlib import closing
+from functools import lru_cache
 
 from ...errors import JournalError
 
@@ -50,22 +52,47 @@ MIGRATIONS: tuple[str, ...] = (
 )
 """The statements from each schema version to the next. Never change a released one; add another."""
 
-TABLES = ("batches", "lines", "answers", "sessions")
-
 LINES_OF_A_BATCH = 2**32
 """Larger than any provider's limit for one batch."""
 
 
-def migrate(connection: sqlite3.Connection) -> None:
-    """Migrate the file to the current schema, in one transaction.
+CLOSED, OPEN = 0x61627463, 0x61627477
+"""The file's application id: of a journal whose contents are all in this one file, and of one that has, or had, more of
+them in the -wal file beside it."""
+
+
+def check_schema(connection: sqlite3.Connection, *, may_be_empty: bool) -> bool:
+    """Check that an SQLite file is a journal: that it has our tables, made by our statements, and nothing else.
+
+    Returns:
+        Whether there is anything in it. False only if `may_be_empty`.
 
     Raises:
         JournalError: if its schema is newer than ours, or it is not a journal.
     """
     (version,) = connection.execute("PRAGMA user_version").fetchone()
+    (application,) = connection.execute("PRAGMA application_id").fetchone()
     check_version(version)
-    if version == 0 and connection.execute("SELECT 1 FROM sqlite_master").fetchone() is not None:
+    found = connection.execute("SELECT type, name, tbl_name, sql FROM sqlite_master LIMIT 100").fetchall()
+    if version == 0 and application == 0 and not found and may_be_empty:
+        return False
+    is_ours = version > 0 and application in (0, CLOSED, OPEN)
+    if not is_ours or sorted(found, key=repr) != _made_by(MIGRATIONS[:version]):
         raise JournalError("The file is an SQLite database, but no journal of autobatcher.")
+    return True
+
+
+@lru_cache(maxsize=8)
+def _made_by(migrations: tuple[str, ...]) -> list[tuple[str, str, str, str | None]]:
+    """The schema that these statements make."""
+    with closing(sqlite3.connect(":memory:")) as connection:
+        connection.executescript("".join(migrations))
+        return sorted(connection.execute("SELECT type, name, tbl_name, sql FROM sqlite_master"), key=repr)
+
+
+def migrate(connection: sqlite3.Connection) -> None:
+    """Migrate a journal, or an empty file, to the current schema, in one transaction."""
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
     if version < len(MIGRATIONS):
         steps = "".join(MIGRATIONS[version:])
         connection.executescript(f"BEGIN IMMEDIATE; {steps} PRAGMA user_version = {len(MIGRATIONS)}; COMMIT;")

@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+import errno
+import logging
 import os
 import sqlite3
+import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 from ...errors import JournalError
 from . import schema
+from .file_checks import Identity, check_files, create_private, make_private, place_of
+from .row_checks import MAX_ROW_BYTES, check_rows
+from .schema import check_schema
+
+logger: logging.Logger = logging.getLogger("autobatcher")
 
 BUSY_SECONDS = 10.0
 """How long to wait for another connection: `autobatcher forget`, or an earlier process that is closing."""
@@ -22,22 +32,31 @@ class SQLiteFile:
         path: created with mode 0600 if missing, unless `is_read_only`.
 
     Raises:
-        JournalError: if the file cannot be used.
+        JournalError: if the file cannot be used, or is not ours alone. It is then as it was.
     """
 
     def __init__(self, path: Path, *, is_read_only: bool = False) -> None:
-        self._path = path
+        self._path = place_of(path)
         self._is_read_only = is_read_only
         with as_journal_error(path):
-            if is_read_only:
-                uri = f"{path.resolve(strict=True).as_uri()}?mode=ro"
-                self._db = sqlite3.connect(uri, uri=True, timeout=BUSY_SECONDS, isolation_level=None)
-                self._run_or_close(self._check)
-            else:
-                make_private(path)
-                self._db = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None)
+            found = examine(path, must_exist=is_read_only, checks_rows=True)
+            self._identity = self._created_if_missing()
+            self._db = connect(self._path, "ro" if is_read_only else "rw")
+            self._run_or_close(partial(self._check, checks_rows=not found.has_checked_rows))
+            self.lacks_wal: bool = found.lacks_wal and self._has_open_mark()
+            if not is_read_only:
                 self._run_or_close(self._prepare)
-            self._identity = _identity_of(path)
+                if self.lacks_wal:
+                    logger.warning("autobatcher: %s", lack_of_wal(self._path))
+
+    def _created_if_missing(self) -> Identity:
+        identity = check_files(self._path)
+        if identity is None and not self._is_read_only:
+            create_private(self._path)
+            identity = check_files(self._path)
+        if identity is None:
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(self._path))
+        return identity
 
     def check_in_place(self) -> None:
         """Raise `JournalError` if the path leads to another file by now, or to none: what is written would be lost."""
@@ -58,22 +77,36 @@ class SQLiteFile:
             self._db.close()
             raise
 
-    def _check(self) -> None:
-        schema.check_version(self._db.execute("PRAGMA user_version").fetchone()[0])
-        tables = {name for (name,) in self._db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-        if not tables.issuperset(schema.TABLES):
-            raise JournalError("The file is an SQLite database, but no journal of autobatcher.")
+    def _check(self, *, checks_rows: bool) -> None:
+        """Check what SQLite has opened, with the files beside it."""
+        self._is_new = not check_schema(self._db, may_be_empty=not self._is_read_only)
+        if checks_rows and not self._is_new:
+            check_rows(self._db)
+        if check_files(self._path) != self._identity:
+            raise JournalError(f"The journal {self._path} was replaced by another file while it was opened.")
+
+    def _has_open_mark(self) -> bool:
+        application: int = self._db.execute("PRAGMA application_id").fetchone()[0]
+        return application == schema.OPEN
 
     def _prepare(self) -> None:
+        make_private(self._path)  # SQLite's companion files inherit the mode
+        if self._is_new:
+            self._db.execute("PRAGMA journal_mode = MEMORY")  # a -journal file, if only for a moment, would be refused
         self._db.execute("PRAGMA journal_mode = WAL")
         self._db.execute("PRAGMA synchronous = FULL")  # an intent must survive a power failure
         schema.migrate(self._db)
+        self._db.execute(f"PRAGMA application_id = {schema.OPEN}")
+        self._db.execute("PRAGMA wal_checkpoint(PASSIVE)")  # so that a copy of the main file alone has the mark
 
     def close(self) -> None:
         """Close the connection. Afterwards everything is in the one file, unless somebody reads it just now."""
-        if not self._is_read_only:
-            self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        self._db.close()
+        try:
+            if not self._is_read_only:
+                self._db.execute(f"PRAGMA application_id = {schema.CLOSED}")
+                self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        finally:
+            self._db.close()
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
@@ -107,18 +140,88 @@ class SQLiteFile:
         """Called when a transaction or savepoint is rolled back."""
 
 
-def _identity_of(path: Path) -> tuple[int, int]:
+def _identity_of(path: Path) -> Identity:
     """Which file this is."""
-    found = path.stat()
+    found = path.lstat()
     return found.st_dev, found.st_ino
 
 
-def make_private(path: Path) -> None:
-    """Create the file if missing, and make it readable by its owner only. SQLite's companion files inherit the
-    permissions."""
-    os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
-    if path.stat().st_mode & 0o077:
-        path.chmod(0o600)
+class Found(NamedTuple):
+    """What a look at a journal's file found.
+
+    Attributes:
+        lacks_wal: whether it was copied while it was in use, without its -wal file.
+        has_checked_rows: whether what is in it was checked: all that is in it is in this one file.
+    """
+
+    lacks_wal: bool = False
+    has_checked_rows: bool = False
+
+
+def examine(path: Path, *, must_exist: bool = False, checks_rows: bool = False) -> Found:
+    """Look at a journal's file, change nothing, and leave nothing beside it.
+
+    Raises:
+        JournalError: if it is not ours alone, or no journal.
+        OSError, sqlite3.Error: if it cannot be read.
+    """
+    place = place_of(path)
+    if check_files(place) is None:
+        if must_exist:
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(place))
+        return Found()
+    with closing(connect(place, "ro&immutable=1")) as connection:  # immutable: without the files beside it
+        has_wal = _has_wal(place)
+        is_journal = check_schema(connection, may_be_empty=has_wal or not must_exist)
+        (application,) = connection.execute("PRAGMA application_id").fetchone()
+        can_check_rows = checks_rows and is_journal and not has_wal
+        if can_check_rows:
+            can_check_rows = _check_rows_if_unused(connection, place)
+        return Found(application == schema.OPEN and not has_wal, can_check_rows)
+
+
+def _check_rows_if_unused(connection: sqlite3.Connection, place: Path) -> bool:
+    """Check the rows of a file that nobody changes. Returns False if an engine has begun to."""
+    try:
+        check_rows(connection)
+    except (JournalError, sqlite3.Error, UnicodeDecodeError):
+        if not _has_wal(place):
+            raise
+        return False
+    return True
+
+
+def _has_wal(place: Path) -> bool:
+    wal = place.with_name(place.name + "-wal")
+    return wal.exists() and wal.stat().st_size > 0
+
+
+def lack_of_wal(path: Path) -> str:
+    """What it means that a journal was copied while it was in use, without its -wal file, and what to do.
+
+    It is told, and the journal is used all the same: what the copy has is paid for and worth having.
+    """
+    return (
+        f"The journal {path} was copied while it was in use, without the file {path.name}-wal beside it. Batches "
+        "submitted last may be missing in it: they may run upstream, and a rerun would pay for their requests again. "
+        f"Copy both files, or copy after the program has ended. `autobatcher status --upstream --journal {path}` lists "
+        "what runs."
+    )
+
+
+def connect(place: Path, mode: str) -> sqlite3.Connection:
+    """Open an existing SQLite file that a stranger may have made. `mode`: ro, rw, with further URI parameters."""
+    connection = sqlite3.connect(f"{place.as_uri()}?mode={mode}", uri=True, timeout=BUSY_SECONDS, isolation_level=None)
+    try:
+        connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, MAX_ROW_BYTES)
+        if sys.version_info >= (3, 12):
+            connection.setconfig(sqlite3.SQLITE_DBCONFIG_DEFENSIVE, True)
+        for setting in ("trusted_schema = OFF", "cell_size_check = ON", "mmap_size = 0"):
+            connection.execute(f"PRAGMA {setting}")
+    except BaseException:
+        connection.close()
+        raise
+    return connection
 
 
 @contextmanager
@@ -126,6 +229,6 @@ def as_journal_error(path: Path) -> Iterator[None]:
     """Turn errors of SQLite and the operating system into `JournalError`."""
     try:
         yield
-    except (sqlite3.Error, OSError) as error:
+    except (sqlite3.Error, OSError, UnicodeDecodeError) as error:  # SQLite's messages quote what is in the file
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         raise JournalError(f"The journal {path} cannot be used: {reason}.") from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import logging
 import os
@@ -13,6 +14,7 @@ from typing import Any, Literal, NamedTuple
 
 from .identity import digest_of
 from .records import BatchRecord, Contents, StoredAnswer, UnclaimedLine
+from .row_checks import MAX_TEXT, STATUS_CODES, decoded_metadata, decoded_models
 from .schema import LINES_OF_A_BATCH
 from .sqlite_file import SQLiteFile
 
@@ -27,7 +29,10 @@ class UnknownBatchError(LookupError):
     """The journal has no batch with that idempotency key: it was never written, or is forgotten."""
 
 
-BAD_VALUES = (OverflowError, UnicodeEncodeError, UnknownBatchError, sqlite3.ProgrammingError, sqlite3.InterfaceError)
+BAD_VALUES = (
+    *(OverflowError, UnicodeEncodeError, UnknownBatchError),
+    *(sqlite3.DataError, sqlite3.ProgrammingError, sqlite3.InterfaceError),
+)
 """Raised for a value that SQLite cannot hold, or whose batch is unknown. The file itself is fine then."""
 
 _INSERT_ANSWER = "INSERT OR REPLACE INTO answers VALUES (?, ?, ?, ?, ?, ?)"
@@ -51,7 +56,7 @@ class Store(SQLiteFile):
         values = {name: getattr(record, name) for name in _COLUMNS if name != "stamp"}
         values |= {
             "stamp": record.idempotency_key,
-            "models": json.dumps(record.models),
+            "models": json.dumps(_as_many_as_fit(record.models)),
             "metadata": json.dumps(record.metadata),
         }
         marks = ", ".join(f":{name}" for name in _COLUMNS)
@@ -68,6 +73,8 @@ class Store(SQLiteFile):
     def update(self, idempotency_key: str, *, now: float, **fields: Any) -> None:
         """Change fields of a batch: `stage`, `file_id`, `batch_id`, `status`, `completed`, `failed`."""
         assert _CHANGEABLE.issuperset(fields)
+        if any(isinstance(value, str) and len(value) > MAX_TEXT for value in fields.values()):
+            raise OverflowError("a text of the upstream is too long for the journal")
         changes = "".join(f", {name} = :{name}" for name in fields)
         self._db.execute(
             f"UPDATE batches SET changed_at = :now{changes} WHERE stamp = :stamp",
@@ -119,6 +126,9 @@ class Store(SQLiteFile):
     def _answer_row(self, answer: NewAnswer, now: float) -> tuple[Any, ...]:
         idempotency_key, number, status_code, body, request_id, is_taken = answer
         session = self._session if is_taken else None
+        if status_code not in STATUS_CODES:
+            raise OverflowError("no status code of HTTP")
+        request_id = None if request_id is None else request_id[:MAX_TEXT]
         return self._id_of(idempotency_key, number), status_code, request_id, now, session, body
 
     def drop(self, idempotency_key: str, number: int) -> None:
@@ -310,6 +320,10 @@ class Result(NamedTuple):
     request_id: str | None
     is_taken: bool
 
+    def __repr__(self) -> str:
+        """Without prompt and answer."""
+        return f"Result({self.idempotency_key!r}, {self.number}, {self.endpoint!r}, {self.status_code})"
+
 
 _COLUMNS = (
     *("stamp", "account", "base_url", "provider", "endpoint", "completion_window", "models", "metadata"),
@@ -321,9 +335,15 @@ _OF_A_BATCH = "id BETWEEN ? AND ?"
 _OF_THIS_BATCH = f"id BETWEEN batches.number * {LINES_OF_A_BATCH} AND (batches.number + 1) * {LINES_OF_A_BATCH} - 1"
 
 
+def _as_many_as_fit(names: list[str]) -> list[str]:
+    """The first of the names that callers chose, as far as a row has room for them."""
+    lengths = itertools.accumulate(len(json.dumps(name)) + len(", ") for name in names)
+    return [name for name, length in zip(names, lengths, strict=True) if length < MAX_TEXT]
+
+
 def _record(row: tuple[Any, ...]) -> BatchRecord:
     values = dict(zip((*_COLUMNS, "lines", "answered", "taken", "is_hash_only"), row, strict=True))
-    values |= {"models": json.loads(values["models"]), "metadata": json.loads(values["metadata"])}
+    values |= {"models": decoded_models(values["models"]), "metadata": decoded_metadata(values["metadata"])}
     values["is_hash_only"] = bool(values["is_hash_only"])
     values["idempotency_key"] = values.pop("stamp")  # the column's name in all schema versions
     return BatchRecord(**values)

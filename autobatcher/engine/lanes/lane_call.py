@@ -33,6 +33,7 @@ class LaneCall:
     Args:
         limiter: how many calls are made at a time.
         durations: learns from each call.
+        most_bytes: the largest answer.
         leave: gives the next lane of a request, and when it goes there; None if it stays.
         on_moved: told of each request that goes from one lane to another.
         log_for: makes the log of a call.
@@ -43,6 +44,7 @@ class LaneCall:
         api: RealtimeAPI,
         limiter: FairLimiter,
         durations: Durations,
+        most_bytes: int,
         *,
         leave: Callable[[Request, Lane], tuple[Lane, float] | None],
         on_moved: Callable[[Request, Lane, Lane, str], None],
@@ -50,6 +52,7 @@ class LaneCall:
     ) -> None:
         self._api = api
         self._limiter = limiter
+        self._most_bytes = most_bytes
         self._durations = durations
         self._leave = leave
         self._on_moved = on_moved
@@ -85,7 +88,9 @@ class LaneCall:
         async with self._limiter.turn(request.account):
             request.dequeue()
             begun, tier = anyio.current_time(), FLEX_TIER if lane is Lane.FLEX else None
-            answer = await self._api.post(request.account, request.endpoint, request.body, tier=tier)
+            answer = await self._api.post(
+                request.account, request.endpoint, request.body, tier=tier, most_bytes=self._most_bytes
+            )
         kind = CallKind(request.account.provider.name, request.model, lane)
         self._durations.record(kind, anyio.current_time() - begun, is_done=True)
         return answer
@@ -106,7 +111,7 @@ class LaneCall:
         if lane is Lane.FLEX and answer.service_tier != FLEX_TIER:
             lane = Lane.REALTIME
             self._on_moved(request, Lane.FLEX, lane, "the upstream answered at another tier")
-        return Answer(answer.status_code, answer.body, answer.request_id, "", request.custom_id, lane.value)
+        return Answer(200, answer.body, answer.request_id, "", request.custom_id, lane.value)
 
 
 def _final(request: Request, lane: Lane, error: UpstreamError) -> Answer | BatchError | None:

@@ -56,7 +56,15 @@ class Lanes:
         self._wake = wake
         self._deadlines = Deadlines()
         limiter = FairLimiter(settings.lane_concurrency, isolates=settings.isolate_accounts)
-        call = LaneCall(api, limiter, self.durations, leave=self._leave, on_moved=self._moved, log_for=log_for)
+        call = LaneCall(
+            api,
+            limiter,
+            self.durations,
+            settings.max_answer_bytes,
+            leave=self._leave,
+            on_moved=self._moved,
+            log_for=log_for,
+        )
         self._calls = LaneCalls(call.run, wake)
 
     def __len__(self) -> int:

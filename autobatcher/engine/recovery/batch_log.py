@@ -198,7 +198,7 @@ class JournalBatchLog(BatchLog):
             return
         line = UnclaimedLine(self.record.idempotency_key, number_of(request.custom_id), self._journal.wall_clock())
         self._unclaimed[request.custom_id] = line
-        self._unclaimed_lines.add(digest_of(request.endpoint, request.body, self.record.account), line)
+        self._unclaimed_lines.add(digest_of(request.endpoint, request.digested, self.record.account), line)
 
     def caller_attached(self, custom_id: str) -> None:
         self._unclaimed.pop(custom_id, None)

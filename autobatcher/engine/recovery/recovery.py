@@ -151,7 +151,7 @@ class Recovery:
         for record in self._unfinished.pop(account, ()):
             self._live_batch(record.idempotency_key, request.account)
         line = (
-            self._unclaimed_lines.claim(digest_of(request.endpoint, request.body, account))
+            self._unclaimed_lines.claim(digest_of(request.endpoint, request.digested, account))
             if self._unclaimed_lines
             else None
         )
@@ -182,7 +182,7 @@ class Recovery:
         )
 
     def _unclaim(self, request: Request, line: UnclaimedLine) -> None:
-        digest = digest_of(request.endpoint, request.body, self._fingerprint(request.account))
+        digest = digest_of(request.endpoint, request.digested, self._fingerprint(request.account))
         self._unclaimed_lines.add(digest, line)
 
     def _fail_replays(self, some: list[tuple[Request, UnclaimedLine]], error_for: ErrorFor) -> None:

@@ -6,33 +6,24 @@ disconnecting with HTTP/2 streams in flight, by flooding PRIORITY frames, by ope
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import logging
 import math
 import sys
-from collections.abc import Iterator
-from contextvars import ContextVar
 from typing import Any
 
-import h2.errors
-import h2.exceptions
-import hypercorn.protocol
 import trio
 from hypercorn.events import Closed, RawData
-from hypercorn.protocol.events import StreamClosed
-from hypercorn.protocol.h2 import H2Protocol
 from hypercorn.trio.tcp_server import TCPServer
 from hypercorn.trio.worker_context import WorkerContext
 from hypercorn.typing import ConnectionState
 
 from .fair_queue import FairQueue
+from .http2 import HardenedH2 as HardenedH2  # takes the place of hypercorn's
 from .peer import PEER, SocketPeer
+from .sends import STALLED_SECONDS, do_broken_sends_raise
 
 logger: logging.Logger = logging.getLogger("autobatcher")
-
-STALLED_SECONDS = 600.0
-"""Time limit for sending one piece of a response: 64 MB at 1 Mbit/s. A slower client is disconnected."""
 
 CLOSED_AT_ONCE = 100
 """Idle connections closed in one pass of the event loop."""
@@ -43,21 +34,6 @@ once."""
 
 IDLE_SECONDS = 0.5
 """How long a connection must be idle to be closed for a new one. A client that has just connected sends its request."""
-
-_BROKEN_SENDS_RAISE: ContextVar[bool] = ContextVar("BROKEN_SENDS_RAISE", default=False)
-
-
-@contextlib.contextmanager
-def broken_sends_raise() -> Iterator[None]:
-    """Inside this block an app's `send` raises `trio.BrokenResourceError` when the client is gone.
-
-    hypercorn ignores that. (HTTP/1.1 only: an HTTP/2 response is sent by a separate task.)
-    """
-    token = _BROKEN_SENDS_RAISE.set(True)
-    try:
-        yield
-    finally:
-        _BROKEN_SENDS_RAISE.reset(token)  # the next request of the connection may be in the same task
 
 
 class IdleConnections:
@@ -127,27 +103,6 @@ class EndingContext(WorkerContext):
         self.idle.close(sys.maxsize)
 
 
-class _ResettingH2(H2Protocol):
-    """Resets an HTTP/2 stream whose response was started and not finished; hypercorn 0.18 leaves it open."""
-
-    async def stream_send(self, event: Any) -> None:
-        await super().stream_send(event)
-        if isinstance(event, StreamClosed) and not self._has_ended(event.stream_id):
-            with contextlib.suppress(h2.exceptions.ProtocolError):  # the client has reset it already
-                self.connection.reset_stream(event.stream_id, h2.errors.ErrorCodes.INTERNAL_ERROR)
-                await self._flush()
-            await self.stream_buffers.pop(event.stream_id).close()
-            self.priority.remove_stream(event.stream_id)
-
-    def _has_ended(self, stream_id: int) -> bool:
-        buffer = self.stream_buffers.get(stream_id)
-        return buffer is None or buffer._complete
-
-
-# `ProtocolWrapper` looks the class up by this name.
-setattr(hypercorn.protocol, "H2Protocol", _ResettingH2)  # noqa: B010  (not in hypercorn's type stubs)
-
-
 class Connection(TCPServer):
     """One connection. Its failure does not affect others."""
 
@@ -172,7 +127,7 @@ class Connection(TCPServer):
                 return
         await trio.aclose_forcefully(self.stream)
         await self.protocol.handle(Closed())
-        if _BROKEN_SENDS_RAISE.get():
+        if do_broken_sends_raise():
             raise trio.BrokenResourceError
 
     async def _send_bytes(self, content: bytes) -> bool:

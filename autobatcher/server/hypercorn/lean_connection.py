@@ -29,6 +29,9 @@ from .connection import Connection
 CLOSE_SECONDS = 1.0
 """For shutting down and closing a socket, which never waits; only the interface is asynchronous."""
 
+MESSAGES_AT_ONCE = 500
+"""Pieces of a body that are parsed in one pass of the event loop, which takes 10 ms: each may have one byte."""
+
 Message = MutableMapping[str, Any]
 Call = Callable[[], Awaitable[None]]
 
@@ -129,6 +132,8 @@ class LeanConnection(Connection):
         self.send_lock, self.idle_task = trio.Lock(), TrioSingleTask()
         with contextlib.suppress(OSError):
             async with self._task_group:
+                if isinstance(switch, H2ProtocolAssumedError):  # the other one comes with a request
+                    await self.idle_task.restart(self._task_group, self._idle_timeout)
                 await self.protocol.handle(RawData(b""))
                 await TCPServer._read_data(self)
 
@@ -208,6 +213,8 @@ class _Inbox:
 
     async def put(self, message: Message) -> None:
         self._messages.append(message)
+        if len(self._messages) % MESSAGES_AT_ONCE == 0:
+            await trio.lowlevel.cancel_shielded_checkpoint()  # cancelled, the rest of what was read would be forgotten
 
     async def receive(self) -> Any:
         while not self._messages:

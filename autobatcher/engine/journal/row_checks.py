@@ -1,0 +1,151 @@
+"""What is in a journal's rows: SQLite keeps values of any type and size in any column."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from contextlib import closing
+from typing import TypeVar
+
+import msgspec
+
+from ...errors import JournalError
+from .schema import LINES_OF_A_BATCH
+
+T = TypeVar("T")
+
+MAX_TEXT = 1_000_000
+"""Longest text in a row, in characters. `Store` writes none that is longer."""
+
+MAX_BODY_BYTES = 200_000_000
+"""Largest prompt or answer, which is read into memory: as large as the largest input file of most providers."""
+
+MAX_ROW_BYTES = MAX_BODY_BYTES + 10 * MAX_TEXT
+
+STATUS_CODES = range(100, 600)
+"""The status codes of HTTP."""
+
+MAX_BATCHES = 2**30
+"""Largest number of a batch; times `LINES_OF_A_BATCH` it is still an integer of SQLite."""
+
+MAX_SECONDS = 1e12
+"""No time of ours is further from 1970."""
+
+
+def _text(*names: str) -> str:
+    return " AND ".join(f"typeof({name}) = 'text' AND length({name}) <= {MAX_TEXT}" for name in names)
+
+
+def _text_or_null(*names: str) -> str:
+    return " AND ".join(f"({name} IS NULL OR {_text(name)})" for name in names)
+
+
+def _name(name: str) -> str:
+    """Of a batch or a process. It becomes a part of file names and of custom_ids."""
+    return f"{_text(name)} AND length({name}) <= 100 AND {name} NOT GLOB '*[^0-9A-Za-z_ -]*'"
+
+
+def _integer(low: int, high: int, *names: str) -> str:
+    return " AND ".join(f"typeof({name}) = 'integer' AND {name} BETWEEN {low} AND {high}" for name in names)
+
+
+def _time(*names: str) -> str:
+    return " AND ".join(f"typeof({name}) = 'real' AND abs({name}) <= {MAX_SECONDS}" for name in names)
+
+
+def _body(name: str) -> str:
+    return f"({name} IS NULL OR typeof({name}) = 'blob' AND length({name}) <= {MAX_BODY_BYTES})"
+
+
+HONEST = {
+    "batches": " AND ".join(
+        (
+            _integer(1, MAX_BATCHES, "number"),
+            _name("stamp"),
+            "typeof(account) = 'blob' AND length(account) <= 100",
+            _text("base_url", "provider", "endpoint", "completion_window", "models", "metadata", "status"),
+            _text_or_null("file_id", "batch_id"),
+            _integer(0, LINES_OF_A_BATCH, "request_count", "completed", "failed"),
+            "stage IN ('intended', 'creating', 'created', 'ended')",
+            _time("created_at", "changed_at"),
+        )
+    ),
+    "lines": " AND ".join(
+        ("id >= 0", "typeof(digest) = 'blob' AND length(digest) <= 100", _text("endpoint"), _body("body"))
+    ),
+    "answers": " AND ".join(
+        (
+            "id >= 0",
+            _integer(STATUS_CODES[0], STATUS_CODES[-1], "status_code"),
+            _text_or_null("request_id"),
+            _time("answered_at"),
+            "typeof(taken_by) IN ('integer', 'null')",
+            _body("body"),
+        )
+    ),
+    "sessions": " AND ".join(
+        (
+            _integer(1, 2**62, "number"),
+            _name("process"),
+            _text("host"),
+            "typeof(pid) = 'integer'",
+            _time("opened_at"),
+            "ending IN ('', 'well', 'failed')",
+        )
+    ),
+}
+"""What each row of a table that autobatcher wrote satisfies."""
+
+
+TEXTS = (
+    "SELECT * FROM batches",
+    "SELECT DISTINCT endpoint FROM lines",
+    "SELECT request_id FROM answers",
+    "SELECT * FROM sessions",
+)
+"""All texts. They are read once to see that they can be decoded."""
+
+
+def check_rows(connection: sqlite3.Connection) -> None:
+    """Check the pages, and the types and sizes of all rows. Bodies are not read: a second for each gigabyte or two.
+
+    Raises:
+        JournalError: if the file is damaged, or autobatcher has not written it.
+        sqlite3.Error: if it cannot be read.
+    """
+    (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+    if verdict != "ok":
+        raise JournalError(f"The journal is damaged: {verdict}.")
+    for table, is_honest in HONEST.items():
+        statement = f"SELECT rowid FROM {table} WHERE NOT coalesce({is_honest}, 0) LIMIT 1"  # noqa: S608  (constants)
+        odd = connection.execute(statement).fetchone()
+        if odd is not None:
+            raise odd_row(f"row {odd[0]} of {table}")
+    for statement in TEXTS:
+        with closing(connection.execute(statement)) as rows:  # an open one would keep the file from being closed
+            for _ in rows:
+                pass
+    for models, metadata in connection.execute("SELECT models, metadata FROM batches").fetchall():
+        decoded_models(models), decoded_metadata(metadata)
+
+
+def decoded_models(text: str) -> list[str]:
+    """The names of models in a row. Raises `JournalError`."""
+    return _decoded(text, list[str])
+
+
+def decoded_metadata(text: str) -> dict[str, str]:
+    """The metadata in a row. Raises `JournalError`."""
+    return _decoded(text, dict[str, str])
+
+
+def _decoded(text: str, kind: type[T]) -> T:
+    try:
+        return msgspec.convert(json.loads(text), kind)  # not by msgspec: names may have halves of surrogate pairs
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+        raise odd_row("the JSON of a batch") from error
+
+
+def odd_row(what: str) -> JournalError:
+    """The error for a row that autobatcher did not write."""
+    return JournalError(f"The journal was not written by autobatcher alone: {what} is odd. Do not use it.")

@@ -1,0 +1,240 @@
+"""Masks our secrets in what others wrote: keys and passwords, in every spelling in which a server may quote them. Pure.
+
+Apply it where text enters from an upstream. Then whatever leaves is clean: errors, events, logs, headers, the journal.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Mapping
+from functools import lru_cache
+from itertools import chain
+from typing import Any, NoReturn
+from urllib.parse import quote
+
+MASK = "***"
+
+SHORTEST_SECRET = 8
+"""In characters. Anything shorter is not a real key, and might occur inside ordinary words."""
+
+SHORTEST_IN_ANSWERS = 16
+"""In characters. A shorter key, such as "anything", may be a word of an honest answer."""
+
+SURELY_NO_WORDS = 40
+"""In characters. Shorter text without digits, such as "azure-active-directory", may be words."""
+
+
+class Redactor:
+    """Replaces secrets by `MASK`: plain, escaped as in JSON, %-encoded, in base64 at any place, or in a mixture.
+
+    What has no secret in it is returned as it is, after some searches in C.
+    """
+
+    __slots__ = ("_forms", "_forms_in_answers")
+
+    def __init__(self, secrets: Iterable[str]) -> None:
+        known = [secret for secret in secrets if _is_secret(secret)]
+        self._forms = _forms_of(known)
+        self._forms_in_answers = _forms_of(secret for secret in known if not _may_be_a_word(secret))
+
+    def redact(self, content: bytes) -> bytes:
+        """Mask all secrets. For errors, headers, and what an upstream says of files and batches."""
+        return _redacted(content, self._forms)
+
+    def redact_answer(self, content: bytes) -> bytes:
+        """Mask the secrets that cannot be words. For honest answers, which must stay as they are."""
+        return _redacted(content, self._forms_in_answers)
+
+    def redact_text(self, text: str) -> str:
+        """Like `redact`, for text."""
+        content = text.encode("utf-8", "surrogatepass")
+        redacted = _redacted(content, self._forms)
+        return text if redacted is content else redacted.decode("utf-8", "surrogatepass")
+
+    def redact_exception(self, error: BaseException) -> None:
+        """Mask all secrets in the arguments of an exception, and of those that it comes from."""
+        todo, seen = [error], set[int]()
+        while todo:
+            each = todo.pop()
+            if id(each) not in seen:
+                seen.add(id(each))
+                each.args = tuple(map(self._redact_argument, each.args))
+                if isinstance(each, UnicodeError) and hasattr(each, "object"):
+                    each.object = self._redact_argument(each.object)
+                todo += [other for other in (each.__cause__, each.__context__) if other is not None]
+
+    def _redact_argument(self, argument: Any) -> Any:
+        if isinstance(argument, str):
+            return self.redact_text(argument)
+        return self.redact(argument) if isinstance(argument, bytes) else argument
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a Redactor cannot be pickled: it knows secrets")
+
+
+def redactor_for(
+    headers: Mapping[str, str], query: Iterable[tuple[str, str]] = (), others: Iterable[str] = ()
+) -> Redactor:
+    """The redactor for the answer to a request with these headers and this query.
+
+    Args:
+        others: further secrets.
+    """
+    named = ((name, value) for name, value in chain(headers.items(), query) if _NAMES_A_SECRET.search(name))
+    return _cached(frozenset(chain(others, *(_secrets_in(name, value) for name, value in named))))
+
+
+@lru_cache(maxsize=512)
+def _cached(secrets: frozenset[str]) -> Redactor:
+    return Redactor(secrets)
+
+
+def has_user(url: str) -> bool:
+    """Whether a URL has a user, perhaps with a password, or what looks like one and makes the URL invalid."""
+    return _HAS_USER.search(url) is not None
+
+
+_HAS_USER = re.compile(r"//([^/?#]*@|[^/?#\[\]]*:(?!\d*(?:[/?#]|$)))")
+
+
+def without_url_secrets(text: str) -> str:
+    """Mask user, password and query of each URL in a text: what somebody gave as a URL may be quoted in an error."""
+    return _URL_QUERY.sub(rf"\1{MASK}", _URL_USER.sub(rf"\1{MASK}@", text))
+
+
+_URL_USER = re.compile(r"""(//)[^\s"']*@""")
+_URL_QUERY = re.compile(r"""(//[^\s"'?]+\?)[^\s"']+""")
+
+# ---- what is secret ----
+
+_NAMES_A_SECRET = re.compile("auth|key|token|secret|pass|credential|cookie|session|signature|^sig$|^code$", re.I)
+"""Names of headers and of query parameters that hold secrets: Authorization, api-key, Cookie, sig, ..."""
+
+
+def _secrets_in(name: str, value: str) -> Iterator[str]:
+    """The secrets in the value of a header or parameter: without a scheme, what Basic stands for, each cookie."""
+    scheme, _, rest = value.strip().partition(" ")
+    yield rest.strip() or value.strip()
+    if scheme.lower() == "basic":
+        try:
+            user_and_password = base64.b64decode(rest).decode()
+        except ValueError:
+            user_and_password = ""
+        yield user_and_password
+        yield user_and_password.partition(":")[2]
+    for pair in value.split(";") if name.lower() == "cookie" else ():
+        yield pair.partition("=")[2].strip()
+
+
+_WORDS_OF_THE_API = (
+    "input_file_id output_file_id error_file_id created_at expires_at completed_at completion_window request_counts "
+    "in_progress finalizing completed validating cancelling cancelled autobatcher_stamp metadata has_more first_id "
+    "last_id custom_id status_code response request_id filename endpoint /v1/chat/completions /v1/completions "
+    "/v1/embeddings /v1/moderations /v1/responses /v1/images/generations"
+)
+"""A key such as "autobatcher" is none: with it masked, no batch could be found again."""
+
+
+def _is_secret(secret: str) -> bool:
+    is_number = secret.isdecimal() and len(secret) < SHORTEST_IN_ANSWERS  # a time or a size may contain it
+    return len(secret) >= SHORTEST_SECRET and not is_number and secret not in _WORDS_OF_THE_API
+
+
+def _may_be_a_word(secret: str) -> bool:
+    are_words = _WORDS.fullmatch(secret) is not None and len(secret) < SURELY_NO_WORDS
+    return len(secret) < SHORTEST_IN_ANSWERS or are_words
+
+
+_WORDS = re.compile(r"[A-Za-z]?[a-z]*([-_ ./][A-Za-z]?[a-z]*)*")
+
+
+# ---- how it may be spelled ----
+
+
+def _forms_of(secrets: Iterable[str]) -> tuple[bytes, ...]:
+    forms = {form for secret in secrets for form in _spellings(secret)}
+    forms |= {form.replace(b"/", slash) for form in forms for slash in (rb"\/", rb"\\/")}
+    return tuple(sorted(forms, key=len, reverse=True))
+
+
+def _spellings(secret: str) -> Iterator[bytes]:
+    """Spellings without unnecessary escapes, for which `_unescaped` is there."""
+    raw = secret.encode("utf-8", "surrogatepass")
+    yield raw
+    yield quote(raw, safe="").encode()
+    for is_ascii in (True, False):
+        yield json.dumps(secret, ensure_ascii=is_ascii)[1:-1].encode("utf-8", "surrogatepass")
+    for before, first in ((0, 0), (1, 2), (2, 3)):  # bytes before it, and the first digit that is its own
+        bits = 8 * (before + len(raw))
+        digits = base64.b64encode(bytes(before) + raw)[first : bits // 6]
+        yield digits
+        yield digits.translate(_URL_SAFE)
+
+
+_URL_SAFE = bytes.maketrans(b"+/", b"-_")
+
+_ESCAPE = re.compile(rb"(?<!\\)\\++(?:u00([2-7][0-9a-fA-F])|(/))|%(?:25)*([2-7][0-9a-fA-F])")
+"""Escapes of ASCII characters. Text inside of text is escaped again: `\\\\/`, `%252F`."""
+
+MOST_ESCAPES = 20_000
+"""Escapes in one body that are looked behind, which takes some 20 ms. Nobody quotes a key behind more."""
+
+
+def _redacted(content: bytes, forms: tuple[bytes, ...]) -> bytes:
+    if forms and (b"%" in content or b"\\u00" in content):
+        escapes = content.count(b"%") + content.count(b"\\u00") + content.count(b"\\/")
+        if escapes <= MOST_ESCAPES:  # first, because a part of what is escaped may be a secret, too
+            content = _without(content, _spans_in_escaped(content, forms))
+    for form in forms:
+        if form in content:
+            content = content.replace(form, MASK.encode())
+    return content
+
+
+def _spans_in_escaped(content: bytes, forms: tuple[bytes, ...]) -> list[tuple[int, int]]:
+    """Where the forms stand in the content with any of their characters escaped."""
+    plain, places, origins = _unescaped(content)
+
+    def origin(place: int) -> int:
+        at = bisect_right(places, place) - 1
+        return origins[at] + place - places[at]
+
+    return [(origin(start), origin(end)) for start, end in _spans(plain, forms)] if len(places) > 1 else []
+
+
+def _spans(content: bytes, forms: tuple[bytes, ...]) -> Iterator[tuple[int, int]]:
+    for form in forms:
+        start = content.find(form)
+        while start >= 0:
+            yield start, start + len(form)
+            start = content.find(form, start + len(form))
+
+
+def _unescaped(content: bytes) -> tuple[bytes, list[int], list[int]]:
+    """The content without escapes; places in it, and where in the content they come from."""
+    pieces, places, origins, length = list[bytes](), [0], [0], 0
+    for found in _ESCAPE.finditer(content):
+        before = content[origins[-1] : found.start()]
+        character = found[2] or bytes([int(found[1] or found[3], 16)])
+        length += len(before)
+        pieces += (before, character)
+        places += (length, length + 1)
+        origins += (found.start(), found.end())
+        length += 1
+    pieces.append(content[origins[-1] :])
+    return b"".join(pieces), places, origins
+
+
+def _without(content: bytes, spans: list[tuple[int, int]]) -> bytes:
+    """The content with a mask instead of each span, or of several that overlap."""
+    if not spans:
+        return content
+    pieces, done = list[bytes](), 0
+    for start, end in sorted(spans):
+        if start >= done:
+            pieces += (content[done:start], MASK.encode())
+        done = max(done, end)
+    return b"".join((*pieces, content[done:]))

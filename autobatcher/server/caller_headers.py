@@ -1,0 +1,45 @@
+"""Whether a caller's header values can be used and passed on: checked here, for all routes, before anything. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from ..client.header_kinds import is_forwarded_header
+from ..upstream.account import fits_a_header
+from .exchange import RefusedError
+
+_AUTHORIZATION = b"authorization"
+_ONCE = frozenset({_AUTHORIZATION, b"idempotency-key", b"content-type"})
+"""Headers of which two contradict each other."""
+
+_USED = frozenset({*_ONCE, b"content-encoding", b"x-request-id"})
+
+
+def why_refused(headers: Iterable[tuple[bytes, bytes]]) -> RefusedError | None:
+    """Why a request with these headers is refused: 401 for a key that no header can hold, 400; None if they are fine.
+
+    Headers that are neither used nor passed on may hold anything.
+    """
+    once = set()
+    for name, value in headers:
+        if not fits_a_header(value.decode("latin-1")) and (
+            name in _USED or is_forwarded_header(name.decode("latin-1"))
+        ):
+            return _misfit(name)
+        if name in once:
+            return _refused(name, f"Send one header {name.decode()}.")
+        if name in _ONCE:
+            once.add(name)
+    return None
+
+
+def _misfit(name: bytes) -> RefusedError:
+    shown = name.decode("latin-1")
+    what = f"The key in the header {shown}" if name == _AUTHORIZATION else f"The value of the header {shown}"
+    return _refused(name, f"{what} has characters that are not printable ASCII. Is it complete, and copied correctly?")
+
+
+def _refused(name: bytes, message: str) -> RefusedError:
+    if name == _AUTHORIZATION:
+        return RefusedError(401, message, code="invalid_api_key")
+    return RefusedError(400, message, code="invalid_header")

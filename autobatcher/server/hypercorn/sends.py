@@ -1,0 +1,30 @@
+"""How long a client may take to read what it is sent, and whether an app is told that it did not."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from contextvars import ContextVar
+
+STALLED_SECONDS = 600.0
+"""Time limit for sending one piece of a response: 64 MB at 1 Mbit/s. A slower client is disconnected."""
+
+_BROKEN_SENDS_RAISE: ContextVar[bool] = ContextVar("BROKEN_SENDS_RAISE", default=False)
+
+
+@contextlib.contextmanager
+def broken_sends_raise() -> Iterator[None]:
+    """Inside this block an app's `send` raises `trio.BrokenResourceError` when the client is gone.
+
+    hypercorn ignores that. (With HTTP/2 only if the client reads too slowly: a separate task sends its responses.)
+    """
+    token = _BROKEN_SENDS_RAISE.set(True)
+    try:
+        yield
+    finally:
+        _BROKEN_SENDS_RAISE.reset(token)  # the next request of the connection may be in the same task
+
+
+def do_broken_sends_raise() -> bool:
+    """Whether this is inside such a block."""
+    return _BROKEN_SENDS_RAISE.get()

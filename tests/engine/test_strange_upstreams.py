@@ -1,0 +1,177 @@
+"""An upstream is a stranger: what it sends is bounded, and what it asks for is not always done."""
+
+from __future__ import annotations
+
+import tracemalloc
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import anyio
+import pytest
+
+from autobatcher import BatchEndedError, BatchSubmissionError
+from autobatcher.emulator import Fault, FaultPlan, HttpFault, LineFault
+from tests.harness import HTTP, Send, ask, between, open_harness, outcome_of
+
+OVERSIZE = "a batch object, a list or the answer to an upload is larger than any honest one, or inflates without end"
+DRIPS = "a download drips"
+SENT_ELSEWHERE = "an upstream redirects a call"
+
+BOMB: dict[str, Any] = {"pad_bytes": 100_000_000, "gzip": True}
+STORAGE = "https://storage.test"
+
+
+@contextmanager
+def memory_within(limit: int) -> Iterator[None]:
+    """Fail if Python takes more bytes in the block."""
+    tracemalloc.start()
+    try:
+        yield
+        assert tracemalloc.get_traced_memory()[1] < limit
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.proves("faults", OVERSIZE)
+async def test_an_answer_larger_than_any_honest_one_is_not_taken_in_and_nothing_is_paid_twice() -> None:
+    operations = ("files.create", "batches.create", "batches.retrieve")
+    plan = FaultPlan(tuple(HttpFault(operation=operation, first=1, **BOMB) for operation in operations))
+    async with open_harness(faults=plan) as harness, harness.client() as client:
+        with memory_within(40_000_000):
+            assert "x." in await ask(client, "x.")
+        assert harness.emulator.statistics().batches_created == 1
+
+
+@pytest.mark.proves("faults", OVERSIZE)
+async def test_an_oversize_error_keeps_its_status_and_its_beginning() -> None:
+    plan = FaultPlan((HttpFault(operation="files.create", status=401, body="no such key", **BOMB),))
+    async with open_harness(faults=plan) as harness, harness.client() as client:
+        with memory_within(40_000_000):
+            outcome = await outcome_of(ask(client, "x"))
+        assert outcome.status_code == 401
+        assert "no such key" in str(outcome)
+        assert len(str(outcome)) < 1000
+
+
+@pytest.mark.proves("faults", DRIPS)
+@pytest.mark.parametrize("operation", ["files.create", "batches.retrieve", "files.content"])
+async def test_what_drips_ends_and_is_tried_again(operation: str) -> None:
+    plan = FaultPlan((HttpFault(operation=operation, first=1, drip_seconds=50.0),))
+    async with open_harness(faults=plan) as harness, harness.client() as client:
+        assert "x." in await ask(client, "x.")
+        assert anyio.current_time() < 7_000
+        assert harness.emulator.statistics().batches_created == 1
+
+
+# ---- redirects ----
+
+
+def storage(headers: list[Any], **response: Any) -> Callable[[Any, Send], Any]:
+    """What stands between: notes the headers of each call to another host, and answers for that host."""
+
+    async def answer(request: Any, send: Send) -> Any:
+        if request.url.host == "storage.test":
+            headers.append(request)
+            if response:
+                return HTTP.Response(**response)
+        return await send(request)
+
+    return answer
+
+
+@pytest.mark.proves("faults", SENT_ELSEWHERE)
+@pytest.mark.parametrize("operation", ["files.create", "batches.create", "batches.retrieve", "files.delete"])
+async def test_redirects_within_the_origin_are_followed_with_the_whole_request(operation: str) -> None:
+    plan = FaultPlan((HttpFault(operation=operation, first=1, redirect_to="http://upstream.test"),))
+    async with open_harness(faults=plan, api_key="test-key") as harness, harness.client() as client:
+        assert "x." in await ask(client, "x.")
+        statistics = harness.emulator.statistics()
+        assert (statistics.uploads, statistics.batches_created) == (1, 1)
+
+
+@pytest.mark.proves("faults", SENT_ELSEWHERE)
+async def test_a_file_is_fetched_from_another_host_without_anything_of_ours() -> None:
+    async def sign(request: Any) -> None:
+        request.headers["x-signed-by-a-hook"] = "secret"
+
+    requests: list[Any] = []
+    plan = FaultPlan((HttpFault(operation="files.content", first=1, status=302, redirect_to=STORAGE),))
+    async with open_harness(faults=plan) as harness:
+        http = between(
+            harness,
+            storage(requests),
+            auth=("us", "secret"),
+            cookies={"c": "secret"},
+            headers={"x-of-the-http-client": "secret"},
+            params={"q": "secret"},
+            event_hooks={"request": [sign]},
+        )
+        headers = {"x-ours": "secret", "api-key": "secret"}
+        async with harness.client(http_client=http, default_headers=headers, default_query={"v": "secret"}) as client:
+            assert "x." in await ask(client, "x.")
+    (fetched,) = requests
+    assert set(fetched.headers) <= {"host", "accept", "accept-encoding"}
+    assert "secret" not in str(fetched.url)
+
+
+@pytest.mark.proves("faults", SENT_ELSEWHERE)
+@pytest.mark.parametrize(
+    ("fault", "said"),
+    [
+        (HttpFault(operation="files.create", redirect_to=STORAGE), "another server"),
+        (HttpFault(operation="files.create", redirect_to="http://upstream.test:81"), "another server"),
+        (HttpFault(operation="batches.create", status=303, redirect_to="http://upstream.test"), "a GET"),
+        (HttpFault(operation="files.create", redirect_to="http://upstream.test"), "more than 5 times"),
+        (HttpFault(operation="files.create", redirect_to="http://x:y", status=308), "not a URL"),
+    ],
+)
+async def test_a_redirect_that_is_not_followed_is_told_and_nobody_gets_the_key(fault: HttpFault, said: str) -> None:
+    requests: list[Any] = []
+    async with open_harness(faults=FaultPlan((fault,))) as harness:
+        async with harness.client(http_client=between(harness, storage(requests))) as client:
+            outcome = await outcome_of(ask(client, "x."))
+        assert isinstance(outcome, BatchSubmissionError)
+        assert said in str(outcome)
+        assert requests == []
+        assert harness.emulator.statistics().batches_created == 0
+
+
+@pytest.mark.proves("faults", SENT_ELSEWHERE)
+@pytest.mark.parametrize("elsewhere", ["http://storage.test", "ftp://storage.test", "file://"])
+async def test_a_file_is_fetched_by_https_only(elsewhere: str) -> None:
+    requests: list[Any] = []
+    faults: tuple[Fault, ...] = (HttpFault(operation="files.content", redirect_to=elsewhere),)
+    async with open_harness(faults=FaultPlan(faults)) as harness:
+        http = between(harness, storage(requests))
+        async with harness.client(http_client=http) as client:
+            outcome = await outcome_of(ask(client, "x."))
+    assert "by https only" in str(outcome)
+    assert requests == []
+
+
+async def test_a_call_that_passes_through_takes_no_credential_to_another_origin() -> None:
+    requests: list[Any] = []
+    plan = FaultPlan((HttpFault(operation="models", redirect_to=STORAGE),))
+    elsewhere = storage(requests, status_code=200, json={"object": "list", "data": []})
+    async with open_harness(faults=plan) as harness:
+        http = between(harness, elsewhere, follow_redirects=True)
+        async with harness.client(http_client=http, default_headers={"api-key": "secret"}) as client:
+            await client.models.list()
+    (asked,) = requests
+    assert not {"authorization", "api-key"} & set(asked.headers)
+
+
+@pytest.mark.proves("faults", "a line longer than max_answer_bytes")
+async def test_the_caller_of_a_line_that_is_too_long_is_told_and_has_its_beginning() -> None:
+    plan = FaultPlan((LineFault(kind="canned", body=f'{{"a": "{"x" * 50_000}"}}'),))
+    async with open_harness(faults=plan) as harness:
+        async with harness.client(max_answer_bytes=20_000, missing_lines="resubmit") as client:
+            outcome = await outcome_of(ask(client, "x"))
+        assert isinstance(outcome, BatchEndedError)
+        assert "20,000 bytes of max_answer_bytes" in str(outcome)
+        assert isinstance(outcome.body, dict)
+        assert outcome.body["code"] == "answer_too_large"
+        assert outcome.body["line"].startswith('{"id":')
+        assert anyio.current_time() < 100  # nobody reads it again
+        assert harness.emulator.statistics().batches_created == 1

@@ -1,0 +1,129 @@
+"""Keys of callers: wrong ones are slowed down, right ones never, and none breaks the proxy."""
+
+from __future__ import annotations
+
+import pytest
+import trio
+
+from autobatcher.server.app import OPEN_PATHS
+from autobatcher.server.keys import BURST, BURST_OF_ALL, MOST_ADDRESSES, ProxyKey, WrongKeys, bearer_in
+from tests.server.proxies import open_proxy
+from tests.server.test_retries import connect, status_of
+
+LIMIT = 20
+RIGHT = "Bearer sesame"
+
+
+def statuses(key: ProxyKey, address: str, count: int, now: float = 0.0) -> list[int | None]:
+    refused = [key.why_refused(f"Bearer wrong {i}", address, now) for i in range(count)]
+    return [None if each is None else each.status_code for each in refused]
+
+
+def test_wrong_keys_of_one_address_are_slowed_down_and_those_of_others_are_not() -> None:
+    key = ProxyKey("sesame")
+    assert statuses(key, "10.0.0.1", 12) == [401] * int(BURST) + [429] * 2
+    assert statuses(key, "10.0.0.2", 1) == [401]
+    assert statuses(key, "10.0.0.1", 2, now=6.0) == [401, 429]  # ten a minute
+    refused = key.why_refused("Bearer wrong", "10.0.0.1", 6.0)
+    assert refused is not None
+    assert refused.retry_after == 6
+
+
+def test_a_right_key_is_always_served_at_once_and_a_missing_one_is_no_guess() -> None:
+    key = ProxyKey("sesame")
+    statuses(key, "10.0.0.1", 1000)
+    assert key.why_refused(RIGHT, "10.0.0.1", 0.0) is None
+    missing = key.why_refused("", "10.0.0.1", 0.0)
+    assert missing is not None
+    assert missing.status_code == 401
+
+
+def test_all_addresses_together_are_bounded_and_so_is_the_memory() -> None:
+    wrong = WrongKeys()
+    allowed = sum(wrong.count(f"10.{i >> 8}.{i & 255}.1", 0.0) == 0 for i in range(3 * MOST_ADDRESSES))
+    assert allowed == BURST_OF_ALL
+    assert len(wrong._by_address) == MOST_ADDRESSES
+
+
+@pytest.mark.parametrize("suffix", ["", "%eth0"])
+def test_one_customers_ipv6_addresses_are_one(suffix: str) -> None:
+    wrong = WrongKeys()
+    counted = [wrong.count(f"2001:db8::{i:x}{suffix}", 0.0) for i in range(12)]
+    assert [seconds == 0 for seconds in counted] == [True] * 10 + [False] * 2
+    assert wrong.count("2001:db8:0:1::1", 0.0) == 0
+
+
+@pytest.mark.parametrize(
+    ("authorization", "bearer"),
+    [("Bearer k", "k"), ("bearer  k ", "k"), ("Basic k", None), ("Bearer", None), ("Bearer  ", None), ("", None)],
+)
+def test_a_bearer_token_is_what_follows_the_word(authorization: str, bearer: str | None) -> None:
+    assert bearer_in(authorization) == bearer
+
+
+@pytest.mark.real_time
+@pytest.mark.parametrize("anyio_backend", ["trio"], indirect=True)
+@pytest.mark.proves("faults", "wrong keys are guessed, and header values are no text")
+async def test_a_flood_of_guesses_gets_429_and_costs_its_connections_and_the_right_key_works() -> None:
+    with trio.fail_after(LIMIT):
+        async with open_proxy(app={"proxy_key": "sesame"}) as proxy, proxy.http() as http:
+            answers = [
+                await http.get("/v1/models", headers={"authorization": f"Bearer {i}"}) for i in range(int(BURST) + 3)
+            ]
+            assert [answer.status_code for answer in answers] == [401] * int(BURST) + [429] * 3
+            assert all(int(answer.headers["retry-after"]) >= 1 for answer in answers[-3:])
+            assert [answer.headers.get("connection") for answer in answers[-3:]] == ["close"] * 3
+            assert answers[-1].headers["x-should-retry"] == "false"  # the SDK would guess the same again
+            assert (await http.get("/v1/models", headers={"authorization": RIGHT})).status_code == 200
+            assert (await http.get("/health")).status_code == 200
+            async with proxy.http(http1=False, http2=True) as http2:
+                for authorization, expected in (("Bearer x", 429), (RIGHT, 200)):
+                    answer = await http2.get("/v1/models", headers={"authorization": authorization})
+                    assert answer.status_code == expected
+
+
+@pytest.mark.real_time
+@pytest.mark.parametrize("anyio_backend", ["trio"], indirect=True)
+@pytest.mark.proves("faults", "wrong keys are guessed, and header values are no text")
+async def test_no_spelling_of_a_path_does_without_the_key() -> None:
+    targets = ["/v1/models", "//v1/models", "///v1//models", "http://localhost/v1/models", "//localhost/v1/models"]
+    targets += ["/%76%31/models", "/v1%2fmodels", "/v1/models?x", "/v1/models/m", "/./v1/models", "/V1/models", "/v1"]
+    with trio.fail_after(LIMIT):
+        async with open_proxy(app={"proxy_key": "sesame"}) as proxy:
+            for target in targets:
+                request = f"GET {target} HTTP/1.1\r\nhost: localhost\r\n\r\n".encode()
+                assert await status_of(connect(proxy, request)) == 401, target
+            for target in sorted(OPEN_PATHS):
+                request = f"GET {target} HTTP/1.1\r\nhost: localhost\r\n\r\n".encode()
+                assert await status_of(connect(proxy, request)) == 200, target
+
+
+@pytest.mark.real_time
+@pytest.mark.parametrize("anyio_backend", ["trio"], indirect=True)
+@pytest.mark.parametrize("app", [{"proxy_key": "sesame"}, {"forward_keys": True}, {}], ids=lambda app: "".join(app))
+@pytest.mark.proves("faults", "wrong keys are guessed, and header values are no text")
+async def test_header_values_that_are_no_text_are_refused_alike_on_every_route(app: dict[str, object]) -> None:
+    right = {b"authorization": b"Bearer sesame"}
+    values = ["ü".encode(), b"\xff\xfe", b"a\x01b", b"\xc3\x28", b"a\tb", b"\x7f"]
+    with trio.fail_after(LIMIT):
+        async with open_proxy(app=app) as proxy, proxy.http() as http:
+            before = proxy.harness.emulator.statistics().http_calls
+            for value in values:
+                for headers, expected in (
+                    ({b"authorization": b"Bearer " + value}, 401),
+                    ({**right, b"idempotency-key": value}, 400),
+                    ({**right, b"x-team": value}, 400),
+                    ({**right, b"x-request-id": value}, 400),
+                ):
+                    for answer in (
+                        await http.post("/v1/chat/completions", json={"model": "m", "messages": []}, headers=headers),
+                        await http.get("/v1/models", headers=headers),
+                        await http.get("/status", headers=headers),
+                    ):
+                        assert answer.status_code == expected, (headers, answer.text)
+                        assert "printable ASCII" in answer.json()["error"]["message"]
+            twice = [(b"authorization", b"Bearer sesame")] * 2
+            assert (await http.get("/v1/models", headers=twice)).status_code == 401
+            assert proxy.harness.emulator.statistics().http_calls == before
+            harmless = {**right, b"user-agent": "Jürgen".encode(), b"cookie": b"\xff", b"x-forwarded-for": b"\xff"}
+            assert (await http.get("/v1/models", headers=harmless)).status_code == 200
