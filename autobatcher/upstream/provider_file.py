@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from dataclasses import fields, replace
@@ -99,8 +100,12 @@ def _check(key: str, value: Any) -> None:
         raise ValueError(f'{key} must be a path such as "/v4", without a slash at its end; not {value!r}')
     if key == "completion_windows" and value is not None and not all(re.fullmatch(r"\d+[smhdw]", w) for w in value):
         raise ValueError(f'{key} must be two durations such as ["24h", "7d"], not {list(value)!r}')
-    for endpoint in sorted(value - BATCHABLE_ENDPOINTS) if key == "endpoints" else ():
-        raise ValueError(f"endpoints: {endpoint!r} cannot be batched{_did_you_mean(endpoint, BATCHABLE_ENDPOINTS)}")
+    if key == "priced_windows" and not all(re.fullmatch(r"\d+[smhdw]", window) for window in value):
+        raise ValueError(f'{key} must be durations such as ["24h", "1h"], cheapest first; not {list(value)!r}')
+    if key == "cancel_seconds" and not 0 <= value < math.inf:
+        raise ValueError(f"{key} must be a finite number of seconds of at least 0, not {value}")
+    for endpoint in sorted(value - BATCHABLE_ENDPOINTS) if key in ("endpoints", "flex_endpoints") else ():
+        raise ValueError(f"{key}: {endpoint!r} cannot be batched{_did_you_mean(endpoint, BATCHABLE_ENDPOINTS)}")
 
 
 def _wanted(key: str, hint: Any) -> str:
@@ -108,7 +113,8 @@ def _wanted(key: str, hint: Any) -> str:
         return 'two durations such as ["24h", "7d"]'
     if key in _MAY_BE_UNLIMITED:
         return f'a whole number or "{_UNLIMITED}"'
-    return {str: "text", int: "a whole number", bool: "true or false"}.get(hint, "a list of texts")
+    wanted = {str: "text", int: "a whole number", float: "a number of seconds", bool: "true or false"}
+    return wanted.get(hint, "a list of texts")
 
 
 def _did_you_mean(name: str, known: Any) -> str:

@@ -55,6 +55,10 @@ class ProviderProfile:
         checks_lines_at_upload: whether the upload itself reports an invalid line ("Line 3: ...").
         batches_outlive_files: whether a batch and its results survive the deletion of its input file.
         max_batches_per_hour: maximum number of batches created per hour; None if unlimited.
+        priced_windows: the completion windows that are sold at different prices, cheapest first; empty if all cost the
+            same. The provider promises to be done within each.
+        flex_endpoints: the endpoints whose calls are cheaper with `service_tier="flex"`, in OpenAI's spelling.
+        cancel_seconds: how long a batch may take from being cancelled to being readable, in seconds.
         source: where the facts come from, and when they were looked up.
     """
 
@@ -78,6 +82,9 @@ class ProviderProfile:
     checks_lines_at_upload: bool = False
     batches_outlive_files: bool = True
     max_batches_per_hour: int | None = None
+    priced_windows: tuple[str, ...] = ()
+    flex_endpoints: frozenset[str] = frozenset()
+    cancel_seconds: float = 600.0
     source: str = field(default="", repr=False, compare=False)
 
     def line_url(self, endpoint: str) -> str:
@@ -89,6 +96,7 @@ class ProviderProfile:
 
 _CHAT, _COMPLETIONS, _EMBEDDINGS = "/v1/chat/completions", "/v1/completions", "/v1/embeddings"
 _ONE_DAY = ("24h", "24h")
+_CHAT_AND_RESPONSES = frozenset({_CHAT, "/v1/responses"})
 
 OPENAI = ProviderProfile(
     name="openai",
@@ -97,6 +105,10 @@ OPENAI = ProviderProfile(
     max_file_bytes=200_000_000 - _MARGIN_BYTES,
     files_expire=True,
     max_batches_per_hour=2_000,
+    # The flex processing guide, 25 November 2026: chat and responses, at the price of a batch, in beta.
+    flex_endpoints=_CHAT_AND_RESPONSES,
+    # openai-python 3.51, resources/batches.py: "cancelling" for up to ten minutes.
+    cancel_seconds=600.0,
     source="OpenAI's Batch API guide and openai-python 3.51, November 2026",
 )
 """50,000 requests, 200 MB (decimal, to be safe), 50,000 embedding inputs, one endpoint and one model per file."""
@@ -116,6 +128,13 @@ DOUBLEWORD = ProviderProfile(
     files_expire=True,
     checks_lines_at_upload=True,
     batches_outlive_files=False,
+    # Its server's sample configuration sells both; a longer window is cheaper (25 November 2026).
+    priced_windows=("24h", "1h"),
+    # Its server (inference/middleware.rs), 25 November 2026. Not embeddings: there the tier is ignored without a word,
+    # and real time is charged.
+    flex_endpoints=_CHAT_AND_RESPONSES,
+    # Its server, 25 November 2026: lines that wait are not begun, those in flight finish. A minute is our guess.
+    cancel_seconds=60.0,
     source="its open source server (control-layer 10.13), November 2026",
 )
 """Limits are the defaults of its open source server. Output can be read while a batch runs. Deleting a file deletes its
@@ -129,8 +148,9 @@ AZURE = ProviderProfile(
     max_file_bytes=200_000_000 - _MARGIN_BYTES,
     source="learn.microsoft.com, how-to/batch and the REST reference, November 2026",
 )
-"""The /openai/v1 API. `model` is the name of the deployment. Not verified: the larger limits of the how-to (100,000
-lines; 1 GB with your own storage)."""
+"""The /openai/v1 API. `model` is the name of the deployment. No flex (25 November 2026): it is a preview, for Global
+Standard deployments only, and others answer 400; add `flex_endpoints` if yours has it. Not verified: the larger limits
+of the how-to (100,000 lines; 1 GB with your own storage)."""
 
 GROQ = ProviderProfile(
     name="groq",
@@ -140,8 +160,8 @@ GROQ = ProviderProfile(
     max_embedding_inputs=None,
     source="console.groq.com/docs/batch and groq-python, November 2026",
 )
-"""The file size is the 100 MB of the SDK's docstring. Newer documentation says 200. Not verified: whether one file may
-contain several models."""
+"""The file size is the 100 MB of the SDK's docstring. Newer documentation says 200. No flex: Groq's tier of that name
+costs the full price (25 November 2026). Not verified: whether one file may contain several models."""
 
 NEBIUS = ProviderProfile(
     name="nebius",

@@ -1,0 +1,1 @@
+"""Ways to get an answer at a price, and which of them a deadline leaves. Pure."""

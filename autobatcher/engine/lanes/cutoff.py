@@ -1,0 +1,72 @@
+"""When to leave a lane, so that the next ones still have time. Pure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from .durations import Durations
+from .kinds import BatchKind, Kind
+from .lane import Lane
+from .work import Work
+
+LEAST_CHANCE = 0.9
+"""A lane is taken if the chance that it is done by its cutoff is at least this. Less would cancel one batch in ten or
+more, and what a cancelled batch has finished too late is paid and waited for."""
+
+UNAIDED_CHANCE = 0.99
+"""The same for a lane that is not left for the next one, since it would have to be left too early. No other lane makes
+up for a miss there."""
+
+CALL_SHARE = 0.9
+"""The share of calls that are done in the time that a lane is given for each."""
+
+HARVEST_SECONDS = 60.0
+"""What lies between a batch that has ended and the next lane, in seconds: the poll that sees the end (30 s apart by
+default), and reading both files (200 MB at 10 MB/s are 20 s)."""
+
+HANDOVER_SECONDS = 5.0
+"""What lies between a call that was cut off and the next lane, in seconds: closing its connection, and a new one."""
+
+
+def cutoff(
+    deadline: float, next_lanes: Sequence[Lane], work: Work, durations: Durations, *, kind: Kind, started_at: float
+) -> float | None:
+    """When a batch must be cancelled, or a flex call cut off, for the sake of its deadline.
+
+    Args:
+        deadline: the earliest deadline in the batch, or that of the call, in seconds of any clock.
+        next_lanes: the lanes that may be used after it, in their order.
+        work: what has no answer yet.
+        durations: what is known of batches and calls.
+        kind: the kind of the batch, as it was when it began, or of the call.
+        started_at: when it began, in seconds of the same clock.
+
+    Returns:
+        In seconds of the same clock; if it has passed, it is time. None if there is none: there is no next lane, or the
+        next ones could not answer so much even if they had begun at once, or a cancellation takes so long that it is
+        better to wait for a batch that is almost certainly done by its deadline.
+    """
+    if not next_lanes:
+        return None
+    until = deadline - _needed_to_leave(kind, work) - _needed(next_lanes, work, durations)
+    if chance_of_all(kind, until - started_at, work, durations) >= LEAST_CHANCE:
+        return until
+    is_certain = chance_of_all(kind, deadline - started_at, work, durations) >= UNAIDED_CHANCE
+    return None if is_certain or until <= started_at else until
+
+
+def chance_of_all(kind: Kind, seconds: float, work: Work, durations: Durations) -> float:
+    """The chance that all of it is done within these seconds, in a batch or in calls of this kind."""
+    return durations.chance(kind, seconds / work.rounds_of(kind))
+
+
+def _needed_to_leave(kind: Kind, work: Work) -> float:
+    """How many seconds pass from a cutoff to the next lane."""
+    return work.profile.cancel_seconds + HARVEST_SECONDS if isinstance(kind, BatchKind) else HANDOVER_SECONDS
+
+
+def _needed(lanes: Sequence[Lane], work: Work, durations: Durations) -> float:
+    """How many seconds the lanes need one after the other. Each may be left for the next at its end."""
+    calls = math.fsum(durations.quantile(work.call_kind(lane), CALL_SHARE) for lane in lanes)
+    return calls * work.rounds + HANDOVER_SECONDS * (len(lanes) - 1)
