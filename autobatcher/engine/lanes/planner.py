@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ...errors import UnbatchableRequestError
-from .cutoff import LEAST_CHANCE, UNAIDED_CHANCE, chance_of_all, cutoff
+from .cutoff import LEAST_CHANCE, UNAIDED_CHANCE, chance_of_one, cutoff, seconds_of_all
 from .durations import Durations
 from .lane import Lane, usable_lanes
 from .work import Work
@@ -26,8 +26,9 @@ class Plan:
     Attributes:
         lane: the first lane.
         completion_window: the window of their batch; None on other lanes.
-        chance: the chance that the lane is done by its cutoff, or by the deadline if there is none; from 0 to 1.
-        is_safe: whether that is enough. If not, no allowed lane is better.
+        chance: the chance (0 to 1) of one in the middle of the queue to be done by the lane's cutoff, or by the deadline
+            if the lane has none.
+        is_safe: whether it is good enough for all of them. If not, no allowed lane is better.
         latest_start_seconds: how long they may wait before they start, in seconds from now; 0 if they are late already,
             infinite without a deadline.
     """
@@ -119,11 +120,11 @@ def _on(
     until = cutoff(seconds_left, next_lanes, work, durations, kind=kind, started_at=0.0)
     least = UNAIDED_CHANCE if next_lanes and until is None else LEAST_CHANCE
     until = seconds_left if until is None else until
-    chance = chance_of_all(kind, until, work, durations)
+    spare = until - seconds_of_all(kind, least, work, durations)
     return Plan(
         lane=lane,
         completion_window=window,
-        chance=chance,
-        is_safe=chance >= least,
-        latest_start_seconds=max(0.0, until - durations.quantile(kind, least) * work.rounds_of(kind)),
+        chance=chance_of_one(kind, until, work, durations),
+        is_safe=spare >= 0,
+        latest_start_seconds=max(0.0, spare),
     )

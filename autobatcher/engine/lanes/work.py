@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 
 from ...upstream.providers import ProviderProfile
-from .kinds import BatchKind, CallKind, Kind, size_class
+from .kinds import BatchKind, CallKind, size_class
 from .lane import Lane
 
 
@@ -41,7 +41,3 @@ class Work:
     def rounds(self) -> int:
         """How many calls follow one another on the flex and real-time lanes."""
         return max(1, math.ceil(self.lines / self.lane_concurrency))
-
-    def rounds_of(self, kind: Kind) -> int:
-        """How many batches or calls of a kind follow one another."""
-        return 1 if isinstance(kind, BatchKind) else self.rounds

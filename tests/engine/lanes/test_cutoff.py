@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from autobatcher.engine.lanes.cutoff import HANDOVER_SECONDS, HARVEST_SECONDS, cutoff
+from autobatcher.engine.lanes.cutoff import EARLIER_SHARE, HANDOVER_SECONDS, HARVEST_SECONDS, cutoff
 from autobatcher.engine.lanes.durations import Durations
 from autobatcher.engine.lanes.kinds import BatchKind, CallKind
 from autobatcher.engine.lanes.lane import Lane
@@ -48,9 +48,9 @@ def test_a_cutoff_leaves_time_for_each_of_the_lanes_that_follow() -> None:
 
 
 def test_more_lines_need_an_earlier_cutoff_and_fewer_left_a_later_one() -> None:
-    slow_call = Durations().quantile(work().call_kind(FLEX), 0.9)
+    call = Durations().quantile(CALLS, EARLIER_SHARE)
     assert time_left((FLEX,), work(32)) == time_left((FLEX,), work(1)) == time_left((FLEX,), work(0))
-    assert time_left((FLEX,), work(33)) == pytest.approx(time_left((FLEX,), work(32)) + slow_call)
+    assert time_left((FLEX,), work(33)) == pytest.approx(time_left((FLEX,), work(32)) + call)
     assert time_left((FLEX,), work(33, concurrency=64)) == time_left((FLEX,), work(1))
 
 
@@ -78,10 +78,10 @@ def test_a_batch_that_is_almost_certainly_done_is_not_cut_off_for_a_cancellation
 def test_a_cutoff_that_has_passed_since_the_batch_started_is_told() -> None:
     """Calls turned out to be slower than expected: the caller sees a time in the past, and cuts off."""
     durations = Durations()
-    before = time_left((FLEX,), work(1_000), durations, hours=3)
+    before = time_left((FLEX,), work(2_000), durations, hours=5)
     for _ in range(100):
         durations.record(work().call_kind(FLEX), 250, is_done=True)
-    assert before + 0.5 * HOUR < time_left((FLEX,), work(1_000), durations, hours=3) < 3 * HOUR
+    assert before + 0.5 * HOUR < time_left((FLEX,), work(2_000), durations, hours=5) < 5 * HOUR
 
 
 def test_a_flex_call_is_cut_off_for_real_time_alone_and_has_nothing_to_cancel_or_read() -> None:

@@ -121,6 +121,12 @@ def test_a_batch_that_is_too_large_for_the_next_lane_is_still_a_batch() -> None:
     assert chosen(30 * MINUTE, BF, work(lines=50_000)) == ("batch", "24h")
 
 
+def test_where_no_lane_can_answer_all_in_time_the_one_is_taken_that_answers_most() -> None:
+    assert chosen(5 * MINUTE, BF, work(lines=100)) == ("flex", None)
+    assert not plan(5 * MINUTE, BF, work(lines=100), Durations()).is_safe
+    assert chosen(5 * MINUTE, BF, work(lines=600)) == ("batch", "24h")
+
+
 def test_a_batch_may_wait_until_it_would_be_late() -> None:
     durations, of = Durations(), work()
     planned = plan(3 * HOUR, BF, of, durations)
