@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from .durations import Durations
 from .kinds import BatchKind, Kind
-from .lane import Lane
+from .lane import Lane, usable_lanes
 from .work import Work
 
 LEAST_CHANCE = 0.9
@@ -37,7 +37,7 @@ def cutoff(
 
     Args:
         deadline: the earliest deadline in the batch, or that of the call, in seconds of any clock.
-        next_lanes: the lanes that may be used after it, in their order.
+        next_lanes: the lanes that may be used after it, in their order, as far as the provider has them.
         work: what has no answer yet.
         durations: what is known of batches and calls.
         kind: the kind of the batch, as it was when it began, or of the call.
@@ -48,6 +48,7 @@ def cutoff(
         next ones could not answer so much even if they had begun at once, or a cancellation takes so long that it is
         better to wait for a batch that is almost certainly done by its deadline.
     """
+    next_lanes = usable_lanes(next_lanes, work.profile, work.endpoint)
     if not next_lanes:
         return None
     until = deadline - _needed_to_leave(kind, work) - _needed(next_lanes, work, durations)

@@ -26,8 +26,8 @@ class Plan:
     Attributes:
         lane: the first lane.
         completion_window: the window of their batch; None on other lanes.
-        chance: the chance (0 to 1) of one in the middle of the queue to be done by the lane's cutoff, or if it has none,
-            by the deadline.
+        chance: the chance (0 to 1) of one in the middle of the queue to be done by the lane's cutoff, or by the
+            deadline if the lane has none.
         is_safe: whether it is good enough for all of them. If not, no allowed lane is better.
         latest_start_seconds: how long they may wait before they start, in seconds from now; 0 if they are late already,
             infinite without a deadline.

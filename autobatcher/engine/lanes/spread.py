@@ -116,7 +116,7 @@ class Sketch:
     def _estimated(self, prior: Curve, weight: float) -> Curve:
         """The estimate of Susarla and Van Ryzin: Kaplan and Meier's, with the prior as so many more observations.
 
-        In each bucket it asks: of those that came so far, how many ended here? What was cut off counts as far as it came.
+        In each bucket it asks: of those that came so far, how many ended here? What was cut off counts until then.
         """
         running = self._running()
         longer, curve = 1.0, [1.0]

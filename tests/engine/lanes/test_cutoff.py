@@ -9,7 +9,7 @@ from autobatcher.engine.lanes.durations import Durations
 from autobatcher.engine.lanes.kinds import BatchKind, CallKind
 from autobatcher.engine.lanes.lane import Lane
 from autobatcher.engine.lanes.work import Work
-from autobatcher.upstream.providers import DOUBLEWORD, OPENAI, ProviderProfile
+from autobatcher.upstream.providers import DOUBLEWORD, GROQ, OPENAI, ProviderProfile
 
 HOUR = 3_600.0
 BATCH, FLEX, REALTIME = Lane
@@ -32,6 +32,11 @@ def time_left(next_lanes: tuple[Lane, ...], of: Work, durations: Durations | Non
 def test_without_a_next_lane_nothing_is_cut_off() -> None:
     assert cutoff(START + HOUR, (), work(), Durations(), kind=BATCHES, started_at=START) is None
     assert cutoff(START + HOUR, (), work(), Durations(), kind=CALLS, started_at=START) is None
+
+
+def test_a_batch_is_not_cut_off_for_a_lane_that_the_provider_does_not_have() -> None:
+    assert cutoff(START + 24 * HOUR, (FLEX,), work(profile=GROQ), Durations(), kind=BATCHES, started_at=START) is None
+    assert time_left((FLEX, REALTIME), work(profile=GROQ)) == time_left((REALTIME,), work(profile=GROQ))
 
 
 def test_a_cutoff_leaves_time_to_cancel_to_read_and_for_a_slow_call() -> None:
