@@ -84,8 +84,8 @@ class Sketch:
     __slots__ = ("_curve", "_prior", "cut", "done")
 
     def __init__(self, done: dict[int, float] | None = None, cut: dict[int, float] | None = None) -> None:
-        self.done = {} if done is None else done
-        self.cut = {} if cut is None else cut
+        self.done: dict[int, float] = {} if done is None else done
+        self.cut: dict[int, float] = {} if cut is None else cut
         self._prior: Curve | None = None
         self._curve: Curve = ()
 
