@@ -9,7 +9,7 @@ from contextvars import ContextVar
 
 import anyio
 
-from ..engine.deadline import seconds_until
+from ..engine.lanes.deadline import seconds_until
 from ..errors import UnbatchableRequestError
 
 DEADLINE_HEADER = "x-autobatcher-deadline"

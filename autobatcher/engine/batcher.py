@@ -22,12 +22,12 @@ from .admission import check_provider_takes
 from .batch.batch import Batch
 from .batch.phase import Ending
 from .batch.source import EarlierBatch
+from .dispatch.dispatcher import Dispatcher
 from .emitter import Emit, Emitter
 from .fair_limiter import CONCURRENT_POLLS, CONCURRENT_UPLOADS, FairLimiter
 from .journal import SessionEnding
 from .journal.records import CLOSE_SECONDS as JOURNAL_CLOSE_SECONDS
-from .lane import Lane
-from .lanes.lanes import Lanes
+from .lanes.lane import Lane
 from .queue.queue import RequestQueue
 from .recovery.batch_log import NULL_BATCH_LOG, BatchLog, JournalBatchLog
 from .recovery.recovery import Recovery, open_journal
@@ -67,7 +67,7 @@ class Batcher:
         self.uploads: FairLimiter = FairLimiter.for_calls(CONCURRENT_UPLOADS, isolates=isolates)
         self.polls: FairLimiter = FairLimiter.for_calls(CONCURRENT_POLLS, isolates=isolates)
         self.emit: Emit = Emitter(settings.batch_event_handler, wall_clock)
-        self.lanes: Lanes = Lanes(
+        self.dispatcher: Dispatcher = Dispatcher(
             settings, api.realtime, self.queue, emit=self.emit, wake=self._wake_up, log_for=self._lane_log_for
         )
         self._wall_clock = wall_clock
@@ -78,7 +78,7 @@ class Batcher:
         self._recovery = None
         if settings.journal is not None:
             journal = open_journal(settings.journal, settings, wall_clock=wall_clock, make_writer=make_writer)
-            self._recovery = Recovery(journal, settings, resume=self._resume, add=self.lanes.place, emit=self.emit)
+            self._recovery = Recovery(journal, settings, resume=self._resume, add=self.dispatcher.place, emit=self.emit)
         self._stop = Ending.NOT_YET
         self._keeps_for_rerun = False
         self._is_closed = False
@@ -219,7 +219,7 @@ class Batcher:
             return False
         request.retries_left -= 1
         request.throttle_patience = None
-        self.lanes.place(request)  # not `_add`, which might claim a line of the same batch
+        self.dispatcher.place(request)  # not `_add`, which might claim a line of the same batch
         return True
 
     def release(self, batch: Batch) -> None:
@@ -278,13 +278,13 @@ class Batcher:
     def _check(self, request: Request) -> None:
         if Lane.BATCH in request.terms.lanes:
             check_provider_takes(request, self.settings.completion_window)
-        self.lanes.check(request)
+        self.dispatcher.check(request)
 
     def _add(self, request: Request) -> None:
         if self._recovery is None or not self._recovery.claim(request):
-            self.lanes.place(request)
+            self.dispatcher.place(request)
         else:
-            self.lanes.watch(request)
+            self.dispatcher.watch(request)
 
     def _wake_up(self) -> None:
         if self._wake is not None:
@@ -296,13 +296,13 @@ class Batcher:
             self._wake = anyio.Event()  # before the check, so that no wake-up is missed
             while self._resumed:
                 nursery.start_soon(self._run_batch, self._resumed.pop(0))
-            self.lanes.look()
-            self.lanes.start(nursery)
+            self.dispatcher.look()
+            self.dispatcher.start(nursery)
             for requests in self.queue.due(self._active):
                 self._start_batch(nursery, requests)
                 del requests  # else they stay in memory until the next batch
             next_due = self.queue.next_due(self._active) if self._active.has_room() else math.inf
-            with anyio.CancelScope(deadline=min(next_due, self.lanes.next_moment())):
+            with anyio.CancelScope(deadline=min(next_due, self.dispatcher.next_moment())):
                 await self._wake.wait()
 
     def _start_batch(self, nursery: TaskGroup, requests: list[Request]) -> None:
@@ -336,11 +336,11 @@ class Batcher:
         if self._is_closed:
             return
         self._is_closed = True
-        pending_request_count = len(self.queue) + len(self.lanes) + len(self._recovery or ())
+        pending_request_count = len(self.queue) + len(self.dispatcher) + len(self._recovery or ())
         if self._recovery is not None:
             self._recovery.fail_all(error_for)
         self.queue.fail_all(error_for)
-        self.lanes.fail_all(error_for)
+        self.dispatcher.fail_all(error_for)
         for batch in self._batches:
             batch.close()
         self._byte_limiter.admit_all()
@@ -353,7 +353,7 @@ class Batcher:
         )
 
     def _waiting_count(self) -> int:
-        elsewhere = len(self._recovery or ()) + len(self.queue) + len(self.lanes)
+        elsewhere = len(self._recovery or ()) + len(self.queue) + len(self.dispatcher)
         return elsewhere + sum(len(batch.pending) for batch in self._batches)
 
     def _active_batch_ids(self) -> tuple[str, ...]:

@@ -11,8 +11,6 @@ import os
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from .deadline import seconds_until
-from .lane import lanes_of
 from .units import parse_units
 
 _MAX_PAIRS, _MAX_KEY, _MAX_VALUE = 16, 64, 512
@@ -59,18 +57,6 @@ def one_of(*words: str) -> Callable[[object], str]:
         return str(value)
 
     return check
-
-
-def deadline(value: object) -> float | None:
-    """A deadline that is counted from each call, in seconds; None for none."""
-    if isinstance(value, str) and "T" in value.upper().strip("0123456789.-: +"):
-        raise ValueError(f"counts from each call, so it must be seconds or a duration such as '45m', not {value!r}")
-    return None if value is None else seconds_until(value, wall_now=0.0)
-
-
-def lanes(value: object) -> tuple[str, ...] | None:
-    """Names of lanes, the cheapest first; None for the default."""
-    return None if value is None else tuple(lane.value for lane in lanes_of(value, has_deadline=False))
 
 
 class StandardWindow(str):

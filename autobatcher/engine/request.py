@@ -14,8 +14,8 @@ from ..upstream.patience import Patience
 from .bisection import Bisection
 from .event_loop import new_waiter, wake
 from .fair_limiter import FairLimiter
-from .lane import Lane
-from .terms import ANYWHERE, ORDINARY, Placement, Terms
+from .lanes.lane import Lane
+from .lanes.terms import ANYWHERE, ORDINARY, Placement, Terms
 
 
 class Answer(msgspec.Struct, frozen=True):

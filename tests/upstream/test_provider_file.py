@@ -10,7 +10,7 @@ import pytest
 
 from autobatcher import BatchOpenAI, BatchOpenAISync, BatchTransport, ProviderProfile
 from autobatcher.upstream.provider_file import read_profile
-from autobatcher.upstream.providers import CONSERVATIVE, OPENAI, ZHIPU
+from autobatcher.upstream.providers import CONSERVATIVE, DOUBLEWORD, OPENAI, ZHIPU
 from tests.harness import ask, open_harness
 
 
@@ -30,7 +30,7 @@ def test_a_file_changes_the_profile_that_it_is_based_on(tmp_path: Path) -> None:
     assert read_profile(path) == wanted
 
 
-@pytest.mark.parametrize("profile", [OPENAI, ZHIPU, CONSERVATIVE], ids=lambda profile: profile.name)
+@pytest.mark.parametrize("profile", [OPENAI, DOUBLEWORD, ZHIPU, CONSERVATIVE], ids=lambda profile: profile.name)
 def test_every_field_of_a_profile_can_stand_in_a_json_file(profile: ProviderProfile, tmp_path: Path) -> None:
     path = tmp_path / "mine.JSON"
     path.write_text(json.dumps(dataclasses.asdict(profile), default=sorted))
@@ -68,6 +68,14 @@ def test_a_limit_of_the_base_can_be_taken_away(tmp_path: Path) -> None:
         ('name = "x"\nurl_prefix = "v4/"', 'url_prefix must be a path such as "/v4"'),
         ('name = "x"\ncompletion_windows = ["24h"]', "completion_windows must be two durations"),
         ('name = "x"\ncompletion_windows = ["a", "b"]', "completion_windows must be two durations"),
+        ('name = "x"\npriced_windows = ["1 day"]', "priced_windows must be durations such as"),
+        ('name = "x"\nflex_endpoints = ["/v1/chats"]', "flex_endpoints: '/v1/chats' cannot be batched"),
+        ('name = "x"\ncancel_seconds = "10m"', "cancel_seconds must be a number of seconds, not '10m'"),
+        (
+            'name = "x"\ncancel_seconds = nan',
+            "cancel_seconds must be a finite number of seconds of at least 0, not nan",
+        ),
+        ('name = "x"\ncancel_seconds = -1', "cancel_seconds must be a finite number of seconds of at least 0, not -1"),
         ("name = ", "Invalid value"),
     ],
 )

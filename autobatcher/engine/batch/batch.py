@@ -90,7 +90,7 @@ class Batch:
         self._engine = engine
         self._had_all_answers = False  # when the engine stopped
         self._cause: Cause | None = None  # None until its life ends
-        self._requeue = Requeue(self.pending, self.upstream, engine.queue, engine.lanes, key)
+        self._requeue = Requeue(self.pending, self.upstream, engine.queue, engine.dispatcher, key)
         drain, most_bytes = log.drain if log.is_journaled else None, settings.max_answer_bytes
         self._reader = ResultReader(engine.api, account, self.pending, drain, most_bytes, prefix=idempotency_key)
         self._abandonment = Abandonment(
@@ -109,7 +109,9 @@ class Batch:
             key=key,
             engine=engine,
         )
-        self._cutoff = Cutoff(self.pending, self._watch, self._requeue, self._cancellation(), log, engine)
+        self._cutoff = Cutoff(
+            self.pending, self._watch, self._requeue, self._cancellation(), log, engine, window=source.completion_window
+        )
         self._reading = Reading(
             self.upstream,
             self.pending,

@@ -12,7 +12,8 @@ from contextlib import contextmanager
 
 import anyio
 
-from ..lane import Overrun
+from ..dispatch.dispatcher import BegunBatch
+from ..lanes.lane import Overrun
 from ..recovery.batch_log import BatchLog
 from ..request import Request
 from .cancellation import Cancellation
@@ -37,6 +38,8 @@ class Cutoff:
         cancellation: Cancellation,
         log: BatchLog,
         engine: Engine,
+        *,
+        window: str,
     ) -> None:
         self.was_reached: bool = False
         self._pending = pending
@@ -45,7 +48,8 @@ class Cutoff:
         self._cancellation = cancellation
         self._log = log
         self._engine = engine
-        self._began_at = 0.0
+        self._window = window
+        self._batch: BegunBatch | None = None
         self._scope: anyio.CancelScope | None = None  # while the batch is watched
 
     async def watch_until_ended(self, *, begins_at_once: bool) -> bool:
@@ -54,18 +58,21 @@ class Cutoff:
         Raises:
             UpstreamError: if polls, or the cancellation, are refused for good.
         """
-        self._began_at = self._began_at or anyio.current_time()
+        self._begin()
         while (moment := self._moment()) > anyio.current_time():
             with anyio.CancelScope(deadline=moment) as self._scope:
-                return await self._watch.until_ended(begins_at_once=begins_at_once)
+                has_ended = await self._watch.until_ended(begins_at_once=begins_at_once)
+                self._learn(is_done=has_ended)
+                return has_ended
             begins_at_once = False
         self.was_reached = True
+        self._learn(is_done=False)
         return await self._until_stopped()
 
     @contextmanager
     def while_submitting(self) -> Iterator[anyio.CancelScope]:
         """Cut the upload off when it is too late for a batch: nothing was executed yet."""
-        self._began_at = anyio.current_time()
+        self._begin()
         with anyio.CancelScope(deadline=self._moment()) as scope:
             yield scope
 
@@ -80,7 +87,7 @@ class Cutoff:
         If that takes longer than the callers can wait, those who would rather pay twice do not wait for it.
         """
         payers = [request for request in self._requests() if request.terms.overrun is Overrun.PAY_TWICE]
-        with anyio.CancelScope(deadline=self._engine.lanes.latest_start(payers)):
+        with anyio.CancelScope(deadline=self._engine.dispatcher.latest_start(payers)):
             return await self._stop()
         self._requeue.pay_twice()
         return await self._stop()
@@ -90,9 +97,21 @@ class Cutoff:
         await self._cancellation.request()
         return await self._watch.until_ended(begins_at_once=True)
 
+    def _learn(self, *, is_done: bool) -> None:
+        if self._batch is not None:
+            self._engine.dispatcher.ended(self._batch, is_done=is_done)
+
     def _moment(self) -> float:
         requests = self._requests()
-        return self._engine.lanes.cutoff_of(requests, self._began_at) if requests else math.inf
+        if self._batch is None or not requests:
+            return math.inf
+        return self._engine.dispatcher.cutoff_of(requests, self._batch)
+
+    def _begin(self) -> None:
+        if self._batch is None:
+            self._batch = self._engine.dispatcher.begun(
+                [request for _, request in self._pending.requests()], self._window
+            )
 
     def _requests(self) -> list[Request]:
         """Those that have a deadline."""

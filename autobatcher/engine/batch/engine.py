@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 from ...upstream.batch_api import BatchAPI
+from ..dispatch.dispatcher import Dispatcher
 from ..emitter import Emit
 from ..fair_limiter import FairLimiter
-from ..lanes.lanes import Lanes
 from ..queue.queue import RequestQueue
 from ..request import Request
 from ..settings import Settings
@@ -24,7 +24,7 @@ class Engine(Protocol):
     emit: Emit
     settings: Settings
     queue: RequestQueue
-    lanes: Lanes
+    dispatcher: Dispatcher
     uploads: FairLimiter
     polls: FairLimiter
 

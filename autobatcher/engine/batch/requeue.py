@@ -7,8 +7,8 @@ from collections.abc import Hashable
 
 from ...upstream.batch_state import Problem
 from ..bisection import Bisection
-from ..lane import Overrun
-from ..lanes.lanes import Lanes
+from ..dispatch.dispatcher import Dispatcher
+from ..lanes.lane import Overrun
 from ..queue.queue import RequestQueue
 from ..request import ErrorFor
 from .pending import PendingRequests
@@ -26,10 +26,15 @@ class Requeue:
     """
 
     def __init__(
-        self, pending: PendingRequests, upstream: UpstreamBatch, queue: RequestQueue, lanes: Lanes, key: Hashable
+        self,
+        pending: PendingRequests,
+        upstream: UpstreamBatch,
+        queue: RequestQueue,
+        dispatcher: Dispatcher,
+        key: Hashable,
     ) -> None:
         self.lines: list[str] = []
-        self._lanes = lanes
+        self._dispatcher = dispatcher
         self._pending = pending
         self._upstream = upstream
         self._queue = queue
@@ -46,7 +51,7 @@ class Requeue:
         """Send all pending requests to the next lane, since they were not executed; the patient ones into a new batch.
         Does not count as a retry."""
         requests = self._pending.pop_all()
-        patient = self._lanes.send_on(requests, self._key, batch_id=self._upstream.batch_id, reason=reason)
+        patient = self._dispatcher.send_on(requests, self._key, batch_id=self._upstream.batch_id, reason=reason)
         if patient:
             self._upstream.emit_resubmitted(patient, "the deadline of others in their batch was near")
 
@@ -54,7 +59,7 @@ class Requeue:
         """Send those to the next lane whose callers would rather pay twice than miss their deadline."""
         requests = self._pending.pop(lambda request: request.terms.overrun is Overrun.PAY_TWICE)
         reason = "it cannot be known in time whether they were executed"
-        self._lanes.send_on(requests, self._key, batch_id=self._upstream.batch_id, reason=reason, paid_twice=True)
+        self._dispatcher.send_on(requests, self._key, batch_id=self._upstream.batch_id, reason=reason, paid_twice=True)
 
     def throttle(self, retry_after: float, reason: str, error_for: ErrorFor) -> None:
         """Return all pending requests to the queue until the upstream has capacity. Does not count as a retry.

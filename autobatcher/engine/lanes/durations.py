@@ -54,7 +54,7 @@ class Durations:
         """
         if not 0 <= seconds < math.inf:
             return
-        for key in reversed(kind.levels()):  # the provider's own is the newest, so it is forgotten last
+        for key in kind.levels():
             sketch = self._sketches.pop(key, None) or Sketch()
             sketch.add(seconds, is_done=is_done)
             self._sketches[key] = sketch

@@ -6,7 +6,7 @@ import math
 from typing import NamedTuple
 
 from ..checks import completion_window_seconds
-from ..lane import Lane
+from .lane import Lane
 from .spread import LogNormal
 
 Key = tuple[str, ...]

@@ -5,21 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 from ...errors import UnbatchableRequestError
-from ..lane import Lane, usable_lanes
-from .cutoff import cutoff, lane_cutoff
+from .cutoff import LEAST_CHANCE, UNAIDED_CHANCE, chance_of_one, cutoff, seconds_of_all
 from .durations import Durations
+from .lane import Lane, usable_lanes
 from .work import Work
-
-LEAST_CHANCE = 0.9
-"""A lane is taken if the chance that it is done by its cutoff is at least this. Less would cancel one batch in ten or
-more, and what a cancelled batch has finished too late is paid and waited for."""
-
-UNAIDED_CHANCE = 0.99
-"""The same for a lane that cannot be left in time for the next one, as when cancelling takes longer than there is. No
-other lane makes up for a miss there."""
 
 BEST_SHARE = 0.01
 """The share of batches and calls whose time counts as the best possible."""
@@ -35,7 +26,9 @@ class Plan:
     Attributes:
         lane: the first lane.
         completion_window: the window of their batch; None on other lanes.
-        chance: the chance that the lane is done in time, from 0 to 1; 1 without a deadline.
+        chance: the chance (0 to 1) of one in the middle of the queue to be done by the lane's cutoff, or by the
+            deadline if the lane has none.
+        is_safe: whether it is good enough for all of them. If not, no allowed lane is better.
         latest_start_seconds: how long they may wait before they start, in seconds from now; 0 if they are late already,
             infinite without a deadline.
     """
@@ -43,6 +36,7 @@ class Plan:
     lane: Lane
     completion_window: str | None = None
     chance: float = 1.0
+    is_safe: bool = True
     latest_start_seconds: float = math.inf
 
 
@@ -70,13 +64,13 @@ def plan(
     lanes = _usable(allowed, work)
     if seconds_left is None:
         return Plan(lane=lanes[0], completion_window=_windows(lanes[0], work, completion_window)[0])
-    options = []
+    plans = []
     for rank, lane in enumerate(lanes):
         for window in _windows(lane, work, completion_window):
-            options.append(_option(lane, window, seconds_left, lanes[rank + 1 :], work, durations))
-            if options[-1].is_safe:
-                return options[-1].plan
-    return max((option.plan for option in options), key=lambda plan: plan.chance)
+            plans.append(_on(lane, window, seconds_left, lanes[rank + 1 :], work, durations))
+            if plans[-1].is_safe:
+                return plans[-1]
+    return max(plans, key=lambda plan: plan.chance)
 
 
 def least_seconds(
@@ -118,22 +112,19 @@ def _windows(lane: Lane, work: Work, explicit: str | None) -> tuple[str | None, 
     return (explicit,) if explicit is not None else work.profile.priced_windows or (DEFAULT_WINDOW,)
 
 
-class _Option(NamedTuple):
-    """What would become of the requests on one lane, and whether that is good enough."""
-
-    plan: Plan
-    is_safe: bool
-
-
-def _option(
+def _on(
     lane: Lane, window: str | None, seconds_left: float, next_lanes: Sequence[Lane], work: Work, durations: Durations
-) -> _Option:
-    leave = lane_cutoff if window is None else cutoff
-    until = leave(seconds_left, next_lanes, work, durations, started_at=0.0)
+) -> Plan:
+    """What becomes of the requests on one lane."""
+    kind = work.call_kind(lane) if window is None else work.batch_kind(window)
+    until = cutoff(seconds_left, next_lanes, work, durations, kind=kind, started_at=0.0)
     least = UNAIDED_CHANCE if next_lanes and until is None else LEAST_CHANCE
     until = seconds_left if until is None else until
-    kind, rounds = (work.call_kind(lane), work.rounds) if window is None else (work.batch_kind(window), 1)
-    chance = durations.chance(kind, until / rounds)
-    latest_start = max(0.0, until - durations.quantile(kind, least) * rounds)
-    plan = Plan(lane=lane, completion_window=window, chance=chance, latest_start_seconds=latest_start)
-    return _Option(plan, chance >= least)
+    spare = until - seconds_of_all(kind, least, work, durations)
+    return Plan(
+        lane=lane,
+        completion_window=window,
+        chance=chance_of_one(kind, until, work, durations),
+        is_safe=spare >= 0,
+        latest_start_seconds=max(0.0, spare),
+    )

@@ -84,8 +84,8 @@ class Sketch:
     __slots__ = ("_curve", "_prior", "cut", "done")
 
     def __init__(self, done: dict[int, float] | None = None, cut: dict[int, float] | None = None) -> None:
-        self.done = {} if done is None else done
-        self.cut = {} if cut is None else cut
+        self.done: dict[int, float] = {} if done is None else done
+        self.cut: dict[int, float] = {} if cut is None else cut
         self._prior: Curve | None = None
         self._curve: Curve = ()
 
@@ -116,14 +116,13 @@ class Sketch:
     def _estimated(self, prior: Curve, weight: float) -> Curve:
         """The estimate of Susarla and Van Ryzin: Kaplan and Meier's, with the prior as so many more observations.
 
-        In each bucket it asks: of those that came so far, how many ended here? Those cut off in a bucket were there for
-        half of it, as in a life table.
+        In each bucket it asks: of those that came so far, how many ended here? What was cut off counts until then.
         """
         running = self._running()
         longer, curve = 1.0, [1.0]
         for bucket in range(BUCKETS - 1):
             ended = self.done.get(bucket, 0.0) + weight * (prior[bucket] - prior[bucket + 1])
-            exposed = running[bucket] + weight * prior[bucket] - self.cut.get(bucket, 0.0) / 2
+            exposed = running[bucket] + weight * prior[bucket]
             longer *= 1 - min(1.0, ended / exposed) if exposed > 0 else 1.0
             curve.append(longer)
         return (*curve, 0.0)

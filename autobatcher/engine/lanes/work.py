@@ -6,8 +6,8 @@ import math
 from dataclasses import dataclass
 
 from ...upstream.providers import ProviderProfile
-from ..lane import Lane
 from .kinds import BatchKind, CallKind, size_class
+from .lane import Lane
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -7,9 +7,9 @@ from collections import deque
 from collections.abc import Callable, Hashable, Iterable, Iterator
 
 from ...upstream.account import Account
+from ..lanes.terms import ANYWHERE, Placement
 from ..request import ErrorFor, Request
 from ..shares import Shares
-from ..terms import ANYWHERE, Placement
 from .backoff import Backoff
 
 

@@ -19,7 +19,7 @@ from ..emitter import Emit
 from ..journal import BatchRecord, SessionEnding, UnclaimedLine
 from ..journal.identity import digest_of, fingerprint, without_credentials
 from ..journal.records import Stage, StoredAnswer, custom_id_of, number_of
-from ..lane import Lane
+from ..lanes.lane import Lane
 from ..request import Answer, ErrorFor, Request
 from ..settings import Settings
 from .batch_log import BatchLog, JournalBatchLog

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from enum import Enum
 
-from ..upstream.providers import ProviderProfile
+from ...upstream.providers import ProviderProfile
 
 
 class Lane(Enum):

@@ -15,11 +15,11 @@ from ...upstream.patience import Patience
 from ...upstream.realtime_api import RealtimeAnswer, RealtimeAPI, was_executed
 from .. import outcomes
 from ..fair_limiter import FairLimiter
-from ..lane import Lane, Overrun
+from ..lanes.durations import Durations
+from ..lanes.kinds import CallKind
+from ..lanes.lane import Lane, Overrun
 from ..recovery.batch_log import BatchLog
 from ..request import Answer, Request
-from .durations import Durations
-from .kinds import CallKind
 
 FLEX_TIER = "flex"
 

@@ -10,7 +10,7 @@ from anyio.abc import TaskGroup
 
 from ...errors import BatchError
 from .. import outcomes
-from ..lane import Lane
+from ..lanes.lane import Lane
 from ..request import Answer, ErrorFor, Request
 
 Call = Callable[[Request, Lane], Awaitable[Answer | BatchError]]

@@ -6,7 +6,7 @@ import math
 from bisect import bisect_left
 from datetime import datetime
 
-from .units import format_duration, parse_duration
+from ..units import format_duration, parse_duration
 
 LONGEST_SECONDS = 30 * 86_400.0
 """How far away a deadline may be, in seconds. Providers delete results after thirty days (OpenAI), so nothing can be
@@ -54,9 +54,9 @@ def _seconds(value: object, wall_now: float) -> float:
         return _read(value.strip(), wall_now)
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise TypeError(f"must be {_EXAMPLES}, not {value!r:.80}")
-    if math.isnan(value):
+    if isinstance(value, float) and math.isnan(value):
         raise ValueError(f"must be {_EXAMPLES}, not {value!r}")
-    return value if value <= LONGEST_SECONDS else math.inf  # an int may be too large for a float
+    return value
 
 
 def _read(text: str, wall_now: float) -> float:

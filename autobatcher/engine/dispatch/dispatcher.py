@@ -1,10 +1,12 @@
-"""`Lanes`: decides on which lane each request goes, and takes it to the next one in time."""
+"""`Dispatcher`: decides on which lane each request goes, and takes it to the next one in time."""
 
 from __future__ import annotations
 
 import math
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Sequence
+from dataclasses import replace
+from typing import NamedTuple
 
 import anyio
 from anyio.abc import TaskGroup
@@ -12,25 +14,38 @@ from anyio.abc import TaskGroup
 from ... import events
 from ...upstream.realtime_api import RealtimeAPI
 from .. import outcomes
-from ..deadline import deadline_class
 from ..emitter import Emit
 from ..fair_limiter import FairLimiter
-from ..lane import Lane, Overrun, lanes_of, usable_lanes
+from ..lanes.cutoff import cutoff
+from ..lanes.deadline import deadline_class
+from ..lanes.durations import Durations
+from ..lanes.kinds import BatchKind, Kind
+from ..lanes.lane import Lane, Overrun, lanes_of, usable_lanes
+from ..lanes.planner import Plan, least_seconds, plan
+from ..lanes.terms import ORDINARY, Placement, Terms
+from ..lanes.work import Work
 from ..queue.queue import RequestQueue
 from ..recovery.batch_log import BatchLog
 from ..request import ErrorFor, Request
 from ..settings import Settings
-from ..terms import ORDINARY, Placement, Terms
-from .cutoff import cutoff, lane_cutoff
 from .deadlines import Deadlines
-from .durations import Durations
 from .lane_call import LaneCall
 from .lane_calls import LaneCalls
-from .planner import least_seconds, plan
-from .work import Work
 
 
-class Lanes:
+class BegunBatch(NamedTuple):
+    """A batch that is under way.
+
+    Attributes:
+        kind: batches that take about as long.
+        started_at: when it was begun, on the event loop's clock.
+    """
+
+    kind: BatchKind
+    started_at: float
+
+
+class Dispatcher:
     """All lanes of one engine.
 
     Args:
@@ -93,14 +108,14 @@ class Lanes:
         if terms.deadline is None and terms.lanes[0] is Lane.BATCH:
             self._queue.add(request)
             return
-        seconds_left = None if terms.deadline is None else terms.deadline - now
-        planned = plan(seconds_left, terms.lanes, self._work([request]), self.durations, completion_window=self._window)
+        planned = self._plan(request, terms.lanes)
         self.watch(request)
         if planned.lane is not Lane.BATCH:
             self._calls.add(request, planned.lane)
             return
         leave_by = now + planned.latest_start_seconds
-        request.placement = Placement(planned.completion_window, deadline_class(seconds_left), leave_by)
+        left = None if terms.deadline is None else terms.deadline - now
+        request.placement = Placement(planned.completion_window, deadline_class(left), leave_by)
         self._queue.add(request)
 
     def watch(self, request: Request) -> None:
@@ -113,32 +128,32 @@ class Lanes:
 
     # ---- on the way ----
 
-    def cutoff_of(self, requests: Sequence[Request], started_at: float) -> float:
-        """When the batch of these requests must be cancelled; infinite if it need not."""
-        first = self._most_hurried(requests)
-        if first is None or first.terms.deadline is None:
-            return math.inf
-        moment = cutoff(
-            first.terms.deadline,
-            self._lanes_after(first, Lane.BATCH),
-            self._work(requests),
-            self.durations,
-            started_at=started_at,
-        )
-        return math.inf if moment is None else moment
+    def begun(self, requests: Sequence[Request], window: str) -> BegunBatch | None:
+        """Remember when a batch of these requests began; None if there are none."""
+        if not requests:
+            return None
+        return BegunBatch(self._work(requests).batch_kind(window), anyio.current_time())
+
+    def cutoff_of(self, requests: Sequence[Request], batch: BegunBatch) -> float:
+        """When a batch in which these requests wait must be cancelled; infinite if it need not."""
+        return self._moment(requests, kind=batch.kind, started_at=batch.started_at)
 
     def latest_start(self, requests: Sequence[Request]) -> float:
         """When these requests must be on the next lane at the latest; infinite if there is none."""
-        first = self._most_hurried(requests)
-        if first is None or first.terms.deadline is None:
+        return self._moment(requests, kind=None, started_at=-math.inf)
+
+    def ended(self, batch: BegunBatch, *, is_done: bool) -> None:
+        """Learn how long a batch took; if it is not done, how long it had taken when it was cut off."""
+        self.durations.record(batch.kind, anyio.current_time() - batch.started_at, is_done=is_done)
+
+    def _moment(self, requests: Sequence[Request], *, kind: Kind | None, started_at: float) -> float:
+        hurried = [request for request in requests if self._lanes_after(request, Lane.BATCH)]
+        if not hurried:
             return math.inf
-        moment = lane_cutoff(
-            first.terms.deadline,
-            self._lanes_after(first, Lane.BATCH),
-            self._work(requests),
-            self.durations,
-            started_at=-math.inf,
-        )
+        first = min(hurried, key=_deadline_of)
+        next_lanes, work = self._lanes_after(first, Lane.BATCH), self._work(hurried)
+        kind = work.call_kind(next_lanes[0]) if kind is None else kind
+        moment = cutoff(_deadline_of(first), next_lanes, work, self.durations, kind=kind, started_at=started_at)
         return math.inf if moment is None else moment
 
     def send_on(
@@ -158,10 +173,12 @@ class Lanes:
         if patient:
             self._queue.put_back(patient, key)
         groups: defaultdict[Lane, list[Request]] = defaultdict(list)
+        hurried = len(requests) - len(patient)
         for request in requests:
             if lanes := self._lanes_after(request, Lane.BATCH):
-                groups[lanes[0]].append(request)
-                self._calls.add(request, lanes[0])
+                lane = self._plan(request, lanes, lines=hurried).lane
+                groups[lane].append(request)
+                self._calls.add(request, lane)
         for lane, group in groups.items():
             self._tell(group, Lane.BATCH, lane, reason, batch_id=batch_id, paid_twice=paid_twice)
         return len(patient)
@@ -190,10 +207,6 @@ class Lanes:
     def fail_all(self, error_for: ErrorFor) -> None:
         """Settle each request on the flex and real-time lanes with its own error."""
         self._calls.fail_all(error_for)
-
-    def batch_took(self, work: Work, window: str, seconds: float, *, is_done: bool) -> None:
-        """Learn from how long a batch took, or how long it had taken when it was cut off."""
-        self.durations.record(work.batch_kind(window), seconds, is_done=is_done)
 
     # ---- inside ----
 
@@ -224,9 +237,12 @@ class Lanes:
             lane_concurrency=self._settings.lane_concurrency,
         )
 
-    def _most_hurried(self, requests: Sequence[Request]) -> Request | None:
-        hurried = (request for request in requests if self._lanes_after(request, Lane.BATCH))
-        return min(hurried, key=lambda request: request.terms.deadline or math.inf, default=None)
+    def _plan(self, request: Request, lanes: Sequence[Lane], *, lines: int = 1) -> Plan:
+        """How a request starts that may take these lanes, together with so many others."""
+        deadline = request.terms.deadline
+        left = None if deadline is None else max(0.0, deadline - anyio.current_time())
+        work = replace(self._work([request]), lines=lines)
+        return plan(left, lanes, work, self.durations, completion_window=self._window)
 
     def _lanes_after(self, request: Request, lane: Lane) -> tuple[Lane, ...]:
         """The lanes that a hurried request may take after that one."""
@@ -240,8 +256,14 @@ class Lanes:
         next_lanes = self._lanes_after(request, lane)
         if not next_lanes or request.terms.deadline is None:
             return None
-        moment = lane_cutoff(
-            request.terms.deadline, next_lanes, self._work([request]), self.durations, started_at=-math.inf
+        work = self._work([request])
+        moment = cutoff(
+            request.terms.deadline,
+            next_lanes,
+            work,
+            self.durations,
+            kind=work.call_kind(lane),
+            started_at=-math.inf,
         )
         return None if moment is None else (next_lanes[0], moment)
 
@@ -270,3 +292,7 @@ class Lanes:
             reason=reason,
             paid_twice=paid_twice,
         )
+
+
+def _deadline_of(request: Request) -> float:
+    return math.inf if request.terms.deadline is None else request.terms.deadline

@@ -1,0 +1,1 @@
+"""Which lane requests take, and the calls on those that are no batches."""
