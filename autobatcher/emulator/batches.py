@@ -141,7 +141,7 @@ class Batches:
             input_file_id=source.id,
             check=lambda: self._check(content, endpoint, number),
             find_faults=lambda lines: self._faults.for_lines(number, lines),
-            fate=self._faults.for_batch() or BatchFault(),
+            fate=self._faults.for_batch(window) or BatchFault(),
         )
 
     def _check_target(self, endpoint: str, window: str) -> None:

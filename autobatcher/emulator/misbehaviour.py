@@ -12,10 +12,13 @@ from .faults import HttpFault
 from .wire import ConnectionLostError, CutBody, RefusedError, Reply, close_body
 
 
-async def misbehave(fault: HttpFault, dialect: OpenAIDialect, process: Callable[[], Awaitable[Reply]]) -> Reply:
+async def misbehave(
+    fault: HttpFault, dialect: OpenAIDialect, delay: float, process: Callable[[], Awaitable[Reply]]
+) -> Reply:
     """The response to a request with a fault.
 
     Args:
+        delay: the fault's delay in seconds.
         process: processes the request and returns the real response.
 
     Raises:
@@ -26,9 +29,9 @@ async def misbehave(fault: HttpFault, dialect: OpenAIDialect, process: Callable[
         raise ConnectionLostError(message, connected=not fault.refuse)
     if fault.after_processing:
         reply = await process()
-        await anyio.sleep(fault.delay_seconds)
+        await anyio.sleep(delay)
         return await _distort(fault, dialect, reply)
-    await anyio.sleep(fault.delay_seconds)
+    await anyio.sleep(delay)
     if fault.status is not None:
         return _planned_reply(fault, dialect, fault.status)
     return await _distort(fault, dialect, await process())
@@ -48,7 +51,7 @@ async def _distort(fault: HttpFault, dialect: OpenAIDialect, reply: Reply) -> Re
 
 
 def _planned_reply(fault: HttpFault, dialect: OpenAIDialect, status: int) -> Reply:
-    reply = dialect.refusal(RefusedError(status, "The emulator's fault plan wants this answer."))
+    reply = dialect.refusal(RefusedError(status, fault.message, code=fault.code))
     body = reply.body if fault.body is None else fault.body.encode()
     headers = {name.lower(): value for name, value in fault.headers.items()}
     return Reply(status, {**reply.headers, **headers}, body)
