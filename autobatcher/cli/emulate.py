@@ -66,8 +66,8 @@ def emulate(
             shows results while a batch is still running. See docs/providers.md.
         batch_seconds: How long a batch takes, whatever its size. Not used with --forward-to.
         api_key: Refuse requests with any other key; without this flag, any key is accepted.
-        faults: A JSON file that says what goes wrong, and when; see the last example and
-            autobatcher.emulator.FaultPlan.
+        faults: A JSON file that says what goes wrong, when, and how long things take; see the last example and
+            docs/emulator.md.
         forward_to: The base URL (ending in /v1) of an OpenAI-compatible real-time server that answers instead.
         forward_key: The API key for that server.
         forward_concurrency: How many lines that server gets at a time.

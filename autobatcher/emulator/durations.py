@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from random import Random
-from typing import TypeAlias
+from typing import Annotated, TypeAlias
 
 import msgspec
 
@@ -54,7 +54,7 @@ class Recorded(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_fiel
         return self.seconds[(number - 1) % len(self.seconds)]
 
 
-Duration: TypeAlias = float | LogNormal | Recorded
+Duration: TypeAlias = Annotated[float, msgspec.Meta(ge=0)] | LogNormal | Recorded
 
 
 def seconds_of(duration: Duration, number: int, seed: int) -> float:

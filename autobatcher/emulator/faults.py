@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 from random import Random
-from typing import Any, Generic, Literal, TypeAlias, TypeVar
+from typing import Annotated, Any, Generic, Literal, TypeAlias, TypeVar
 
 import msgspec
 
@@ -95,7 +95,7 @@ class BatchFault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     waits_seconds: Duration = 0.0
     at_once: bool = False
     cancelling_seconds: Duration | None = None
-    finished_while_cancelling: float | None = None
+    finished_while_cancelling: Annotated[float, msgspec.Meta(ge=0, le=1)] | None = None
     error_code: str | None = None
     error_message: str = "The batch failed because its fault plan says so."
     error_lines: tuple[int, ...] = ()

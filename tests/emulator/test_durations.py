@@ -230,3 +230,5 @@ def test_durations_go_through_a_json_plan() -> None:
     assert plan.faults[0].takes == LogNormal(median_seconds=420, p90_seconds=3600)
     with pytest.raises(msgspec.ValidationError, match="p90_seconds"):
         FaultPlan.from_json(text.replace("3600", "36"))
+    with pytest.raises(msgspec.ValidationError, match="takes"):
+        FaultPlan.from_json(text.replace("5}", "-5}"))
