@@ -127,6 +127,15 @@ async def test_a_batch_that_never_starts_expires_with_its_window(place: Any) -> 
             assert emulator.ledger() == ()
 
 
+async def test_a_batch_whose_validation_outlasts_its_window_expires_unstarted() -> None:
+    with Emulator(validating_seconds=2 * DAY, wall_clock=lambda: 1000.0) as emulator:
+        async with open_sdk(emulator) as sdk:
+            batch = await create_batch(sdk, LINES)
+            await anyio.sleep(3 * DAY)
+            ended = await sdk.batches.retrieve(batch.id)
+            assert (ended.status, ended.in_progress_at, ended.expired_at) == ("expired", None, batch.expires_at)
+
+
 async def test_a_batch_that_never_starts_where_none_expire_is_late_for_ever() -> None:
     with _emulator(BatchFault(ends="stuck", stuck_in="validating"), like="doubleword") as emulator:
         async with open_sdk(emulator) as sdk:
@@ -182,12 +191,14 @@ async def test_a_cancellation_takes_as_long_as_the_provider_says_if_asked_to() -
 
 async def test_a_plan_lets_one_cancellation_finish_everything() -> None:
     fault = BatchFault(nth=(1,), cancelling_seconds=60, finished_while_cancelling=1.0)
-    with _emulator(fault, batch_seconds=1000) as emulator:
+    with _emulator(fault, batch_seconds=1000, wall_clock=lambda: 1000.0) as emulator:
         async with open_sdk(emulator) as sdk:
             ids = [(await create_batch(sdk, LINES)).id for _ in range(2)]
             for batch_id in ids:
                 await sdk.batches.cancel(batch_id)
-            await anyio.sleep(60)
+            await anyio.sleep(100)
+            ended = await sdk.batches.retrieve(ids[0])
+            assert ended.cancelled_at == (ended.cancelling_at or 0) + 60
             first, second = [await _outcome(sdk, batch_id) for batch_id in ids]
             assert first == ("cancelled", [f"r{i}" for i in range(10)], {})
             assert second == ("cancelled", [], {f"r{i}": "batch_cancelled" for i in range(10)})
