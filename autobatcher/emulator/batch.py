@@ -14,7 +14,7 @@ from random import Random
 from .answers import Answer
 from .dialects import OpenAIDialect
 from .durations import seconds_of
-from .faults import BatchFault, LineFault
+from .faults import BatchFault, Hit, LineFault
 from .lines import Line
 from .outcomes import Outcomes
 from .pace import Pace
@@ -32,7 +32,7 @@ TERMINAL = frozenset({"completed", "failed", "expired", "cancelled"})
 class Order:
     """The parameters of POST /batches, and the faults planned for the batch.
 
-    `check` validates the input file, `find_faults` looks up the faults of its lines.
+    `check` validates the input file, `find_faults` looks up the faults of its lines, `hit` is the batch's own.
     """
 
     endpoint: str
@@ -41,7 +41,7 @@ class Order:
     input_file_id: str
     check: Callable[[], Checked]
     find_faults: Callable[[list[Line]], dict[int, LineFault]]
-    fate: BatchFault
+    hit: Hit[BatchFault]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +66,7 @@ class Batch:
         self.id = batch_id
         self.number = number
         self.order: Order = order
+        self.fate: BatchFault = order.hit.fault
         self.status: str = "validating"
         self.reached: dict[str, float] = {"created": created}
         """The clock's time at which each status was reached."""
@@ -73,7 +74,7 @@ class Batch:
         self.total: int = 0
         self.models: tuple[str, ...] = ()
         self.problems: list[Problem] = []
-        self.outcomes: Outcomes = Outcomes(batch_id, order.fate, around.dialect, around.store)
+        self.outcomes: Outcomes = Outcomes(batch_id, self.fate, around.dialect, around.store)
         self.around = around
         self._sequence: list[int] = []
         """The indices of the lines in the order of work; the first `_done` are done."""
@@ -150,7 +151,7 @@ class Batch:
 
     def _start(self, now: float) -> None:
         """Validates the batch when it is time, or expires it if that never comes."""
-        fate = self.order.fate
+        fate = self.fate
         never = fate.ends == "stuck" and fate.stuck_in == "validating"
         at = math.inf if never else self.reached["created"] + self.around.settings.validating_seconds
         if now >= at and at <= self._expiry:
@@ -187,7 +188,7 @@ class Batch:
 
     def _fated_problems(self) -> list[Problem]:
         """The validation errors of a fault that fails the batch before it starts."""
-        fate = self.order.fate
+        fate = self.fate
         if fate.ends != "failed" or fate.after > 0:
             return []
         code = fate.error_code or "invalid_request"
@@ -195,17 +196,17 @@ class Batch:
 
     def _find_pace(self, start: float) -> Pace:
         """When its lines are done, unless it ends before."""
-        fate, settings = self.order.fate, self.around.settings
-        start += seconds_of(fate.waits_seconds, self.number, settings.seed)
+        fate, settings = self.fate, self.around.settings
         if fate.takes is None:
             seconds = settings.seconds_of_batch(self.number, self.order.completion_window)
         else:
-            seconds = seconds_of(fate.takes, self.number, settings.seed)
+            seconds = self.order.hit.seconds(fate.takes)
+        start += self.order.hit.seconds(fate.waits_seconds)
         return Pace(start=start, seconds=seconds, total=self.total, at_once=fate.at_once)
 
     def _find_end(self) -> tuple[float, str]:
         """When the work ends, and with which status."""
-        fate, pace = self.order.fate, self._pace
+        fate, pace = self.fate, self._pace
         end: tuple[float, str] = (pace.end, "finalizing")
         if fate.ends is not None:
             end = (math.inf if fate.ends == "stuck" else pace.start + pace.seconds * fate.after, fate.ends)
@@ -213,9 +214,12 @@ class Batch:
 
     def _find_last_pace(self, start: float) -> Pace:
         """When the lines are done that are in flight at a cancellation."""
-        fate, settings = self.order.fate, self.around.settings
-        given, share = fate.cancelling_seconds, fate.finished_while_cancelling
-        seconds = seconds_of(settings.cancelling_seconds if given is None else given, self.number, settings.seed)
+        fate, settings = self.fate, self.around.settings
+        if fate.cancelling_seconds is None:
+            seconds = seconds_of(settings.cancelling_seconds, self.number, settings.seed)
+        else:
+            seconds = self.order.hit.seconds(fate.cancelling_seconds)
+        share = fate.finished_while_cancelling
         share = settings.finished_while_cancelling if share is None else share
         dice = Random(f"{settings.seed}:{self.number}:cancelling")  # noqa: S311 - a test's dice
         in_flight = sum(dice.random() < share for _ in range(self._most - self._done))
@@ -224,7 +228,7 @@ class Batch:
     @property
     def _most(self) -> int:
         """How many lines the batch ever works on."""
-        fate = self.order.fate
+        fate = self.fate
         return self.total if fate.ends is None else int(self.total * fate.after + _ROUNDING)
 
     def _work(self, now: float) -> None:
@@ -239,7 +243,7 @@ class Batch:
 
     def _leave_work(self, status: str, at: float) -> None:
         if status == "failed" and not self.problems:
-            fate = self.order.fate
+            fate = self.fate
             self.problems = [Problem(fate.error_code or "batch_failed", fate.error_message)]
         if status in TERMINAL:
             self._finish(status, at)
@@ -264,7 +268,7 @@ class Batch:
 
     def _lists_unfinished(self, status: str) -> bool:
         """Whether the error file names the lines that were not executed."""
-        fate = self.order.fate
+        fate = self.fate
         cancelled = status == "cancelled" and (fate.ends == "cancelled" or self.around.dialect.lists_cancelled)
         return fate.list_unfinished and (status == "expired" or cancelled)
 

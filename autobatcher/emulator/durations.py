@@ -38,7 +38,7 @@ class LogNormal(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
 
 class Recorded(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="recorded"):
-    """The recorded durations in turn, then from the first again.
+    """The n-th batch, call or fault takes the n-th of these; after the last it starts again.
 
     Raises:
         ValueError: if there are none, or one is negative or endless.

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 from typing import Annotated, Any, Generic, Literal, TypeAlias, TypeVar
 
 import msgspec
 
-from .durations import Duration
+from .durations import Duration, seconds_of
 from .lines import Line
 
 
@@ -143,7 +144,7 @@ Fault: TypeAlias = HttpFault | BatchFault | LineFault
 
 
 class FaultPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Faults, and a seed for those with a probability. A plan is deterministic.
+    """Faults, and a seed for those with a probability or a distribution. A plan is deterministic.
 
     The first matching fault applies to each request, batch or line. A plan has no state: several emulators can share
     it.
@@ -195,6 +196,22 @@ _FLAKY_WAYS: tuple[dict[str, Any], ...] = (
 F = TypeVar("F", bound=HttpFault | BatchFault)
 
 
+@dataclass(frozen=True, slots=True)
+class Hit(Generic[F]):
+    """A fault that strikes for the `number`-th time, from 1."""
+
+    fault: F
+    number: int
+    seed: int
+
+    def seconds(self, duration: Duration) -> float:
+        """One of the fault's durations, this time."""
+        return seconds_of(duration, self.number, self.seed)
+
+
+NO_BATCH_FAULT = Hit(BatchFault(), 1, 0)
+
+
 class FaultsAtWork:
     """A plan as executed by one emulator, with its counters."""
 
@@ -205,18 +222,23 @@ class FaultsAtWork:
         self._batches = _counted(plan, BatchFault)
         self._lines = [fault for fault in plan.faults if isinstance(fault, LineFault)]
 
-    def for_request(self, operation: str, body: bytes, now: float) -> HttpFault | None:
+    def for_request(self, operation: str, body: bytes, now: float) -> Hit[HttpFault] | None:
         """The fault of a request at the clock's time `now`."""
         self._began = now if self._began is None else self._began
         elapsed = now - self._began
         seen = [counted for counted in self._http if _concerns(counted.fault, operation, body, elapsed)]
-        hits = [counted.fault for counted in seen if counted.hits()]
-        return hits[0] if hits else None
+        return self._first_hit(seen)
 
-    def for_batch(self, window: str) -> BatchFault | None:
+    def for_batch(self, window: str) -> Hit[BatchFault]:
         seen = [counted for counted in self._batches if counted.fault.window in ("", window)]
-        hits = [counted.fault for counted in seen if counted.hits()]
-        return hits[0] if hits else None
+        return self._first_hit(seen) or NO_BATCH_FAULT
+
+    def _first_hit(self, seen: Iterable[_Counted[F]]) -> Hit[F] | None:
+        hits = [counted for counted in seen if counted.hits()]
+        if not hits:
+            return None
+        hits[0].strikes += 1
+        return Hit(hits[0].fault, hits[0].strikes, self._seed)
 
     def refused_lines(self, batch_number: int, lines: Sequence[Line]) -> list[tuple[Line, LineFault]]:
         """The lines of an input file that are refused at validation."""
@@ -256,6 +278,7 @@ class _Counted(Generic[F]):
 
     def __init__(self, fault: F, seed: int, index: int) -> None:
         self.fault = fault
+        self.strikes = 0
         self._count = 0
         self._random = Random(f"{seed}:{index}")  # noqa: S311 - a test's dice
 

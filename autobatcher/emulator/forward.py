@@ -62,8 +62,8 @@ class ForwardedBatch(Batch):
     def _work(self, now: float) -> None:
         if self.in_flight:
             return
-        if self._done >= self._most and self.order.fate.ends != "stuck":
-            self._leave_work(self.order.fate.ends or "finalizing", now)
+        if self._done >= self._most and self.fate.ends != "stuck":
+            self._leave_work(self.fate.ends or "finalizing", now)
         elif self._is_late:
             self._leave_work("expired", now)
 

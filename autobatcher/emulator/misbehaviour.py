@@ -8,22 +8,20 @@ from dataclasses import replace
 import anyio
 
 from .dialects import OpenAIDialect
-from .faults import HttpFault
+from .faults import Hit, HttpFault
 from .wire import ConnectionLostError, CutBody, RefusedError, Reply, close_body
 
 
-async def misbehave(
-    fault: HttpFault, dialect: OpenAIDialect, delay: float, process: Callable[[], Awaitable[Reply]]
-) -> Reply:
+async def misbehave(hit: Hit[HttpFault], dialect: OpenAIDialect, process: Callable[[], Awaitable[Reply]]) -> Reply:
     """The response to a request with a fault.
 
     Args:
-        delay: the fault's delay in seconds.
         process: processes the request and returns the real response.
 
     Raises:
         ConnectionLostError: the fault breaks the connection.
     """
+    fault, delay = hit.fault, hit.seconds(hit.fault.delay_seconds)
     if fault.refuse or fault.disconnect:
         message = "The emulator loses this request, as its fault plan says."
         raise ConnectionLostError(message, connected=not fault.refuse)

@@ -36,12 +36,14 @@ class TieredRequest:
 
 
 class RealtimeCalls:
-    """Answers calls, and remembers which were answered and billed."""
+    """Answers calls, and remembers which were answered and billed, and how many ran at once."""
 
     def __init__(self, settings: Settings, clock: Clock) -> None:
         self.forwarder: Forwarder | None = None
         self.answered: dict[Lane, Counter[str]] = {"flex": Counter(), "realtime": Counter()}
         self.ledger: RealtimeLedger = RealtimeLedger()
+        self.most_at_once: Counter[str] = Counter()
+        self._running: Counter[str] = Counter()
         self._settings = settings
         self._clock = clock
 
@@ -73,8 +75,14 @@ class RealtimeCalls:
     async def _take_time(self, lane: Lane) -> None:
         duration = self._settings.flex_seconds if lane == "flex" else self._settings.realtime_seconds
         seconds = seconds_of(duration, self.answered[lane].total(), self._settings.seed)
-        if seconds:
+        if not seconds:
+            return
+        self._running[lane] += 1
+        self.most_at_once[lane] = max(self.most_at_once[lane], self._running[lane])
+        try:
             await anyio.sleep(seconds)
+        finally:
+            self._running[lane] -= 1
 
 
 def answer_now(endpoint: str, body: bytes, created: int, tier: str) -> Reply:

@@ -28,7 +28,7 @@ from .answers import Answer, answer
 from .batch import Surroundings
 from .batches import Batches
 from .clock import Clock
-from .durations import Duration, seconds_of
+from .durations import Duration
 from .faults import FaultPlan, FaultsAtWork, HttpFault
 from .files import Files
 from .known_dialects import DIALECTS, Like
@@ -185,13 +185,12 @@ class Emulator:
         self._http_calls[route.operation] += 1
         self._requests += 1
         request_id = f"req_{self._requests:08x}"
-        fault = self._faults.for_request(route.operation, request.body, self._clock.now())
+        hit = self._faults.for_request(route.operation, request.body, self._clock.now())
         try:
-            if fault is None:
+            if hit is None:
                 reply = await self._process(route, request)
             else:
-                delay = seconds_of(fault.delay_seconds, self._requests, self._settings.seed)
-                reply = await misbehave(fault, self._dialect, delay, partial(self._process, route, request, fault))
+                reply = await misbehave(hit, self._dialect, partial(self._process, route, request, hit.fault))
         except ConnectionLostError:
             self._lost_connections += 1
             raise
@@ -286,6 +285,7 @@ class Emulator:
         return Statistics(
             realtime_calls=dict(self._realtime.answered["realtime"]),
             flex_calls=dict(self._realtime.answered["flex"]),
+            most_calls_at_once=dict(self._realtime.most_at_once),
             http_calls=dict(self._http_calls),
             http_statuses=dict(self._http_statuses),
             lost_connections=self._lost_connections,

@@ -58,6 +58,8 @@ class Statistics:
     """Calls answered at the price of real time, by endpoint."""
     flex_calls: Mapping[str, int]
     """Calls answered on the flex tier, by endpoint."""
+    most_calls_at_once: Mapping[str, int]
+    """The most that ran at once, by lane, of real-time calls that take time."""
     http_calls: Mapping[str, int]
     """All calls, by operation: "files.create", "batches.retrieve", ..."""
     http_statuses: Mapping[int, int]

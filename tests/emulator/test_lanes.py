@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from functools import partial
 from typing import Any
 
 import anyio
@@ -146,6 +147,30 @@ async def test_calls_take_their_time() -> None:
             for asked in ({}, FLEX, FLEX):
                 await _call(http, **asked)
             assert anyio.current_time() - start == pytest.approx(332)
+
+
+async def test_statistics_tell_how_many_calls_ran_at_once() -> None:
+    with Emulator(flex_seconds=Recorded((10, 30))) as emulator:
+        async with open_http(emulator) as http, anyio.create_task_group() as group:
+            for _ in range(3):
+                group.start_soon(partial(_call, http, **FLEX))
+            await anyio.sleep(20)
+            group.start_soon(_call, http)
+            group.start_soon(partial(_call, http, **FLEX))
+        assert emulator.statistics().most_calls_at_once == {"flex": 3}
+
+
+async def test_the_delays_of_a_fault_come_in_turn() -> None:
+    fault = HttpFault(operation="flex", delay_seconds=Recorded((5, 50)))
+    with _emulator(fault) as emulator:
+        async with open_http(emulator) as http:
+            await _call(http)
+            taken = []
+            for _ in range(3):
+                start = anyio.current_time()
+                await _call(http, **FLEX)
+                taken.append(anyio.current_time() - start)
+            assert taken == pytest.approx([5, 50, 5])
 
 
 async def test_delays_follow_a_distribution() -> None:
