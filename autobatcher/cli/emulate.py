@@ -75,8 +75,8 @@ def emulate(
         batch_seconds: How long a batch takes, whatever its size. Not used with --forward-to.
         api_key: Refuse requests with any other key; without this flag, any key is accepted.
         api_key_file: A file with that key and nothing else.
-        faults: A JSON file that says what goes wrong, and when; see the last example and
-            autobatcher.emulator.FaultPlan.
+        faults: A JSON file that says what goes wrong, when, and how long things take; see the last example and
+            docs/emulator.md.
         forward_to: The base URL (ending in /v1) of an OpenAI-compatible real-time server that answers instead.
         forward_key: The API key for that server. Other users see the command line in `ps`: prefer
             AUTOBATCHER_FORWARD_KEY or --forward-key-file.

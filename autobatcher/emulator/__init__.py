@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from .durations import LogNormal, Recorded
 from .faults import BatchFault, Fault, FaultPlan, HttpFault, LineFault
+from .ledger import Billed
 from .server import Emulator
 from .statistics import BatchView, LineView, Statistics
 from .wire import ConnectionLostError, Reply, Request
@@ -14,6 +16,9 @@ __all__ = [
     "HttpFault",
     "BatchFault",
     "LineFault",
+    "LogNormal",
+    "Recorded",
+    "Billed",
     "Statistics",
     "BatchView",
     "LineView",

@@ -13,24 +13,26 @@ from random import Random
 
 from .answers import Answer
 from .dialects import OpenAIDialect
-from .faults import BatchFault, LineFault
+from .durations import seconds_of
+from .faults import BatchFault, Hit, LineFault
 from .lines import Line
 from .outcomes import Outcomes
+from .pace import Pace
 from .settings import Settings, window_seconds
 from .store import Store, StoreFullError
 from .validation import Checked, Problem
 from .wire import RefusedError
 
-TERMINAL = frozenset({"completed", "failed", "expired", "cancelled"})
-# Guards `int()` against rounding errors in a line's due time.
+# Guards `int()` against rounding errors in a fraction of the lines.
 _ROUNDING = 1e-9
+TERMINAL = frozenset({"completed", "failed", "expired", "cancelled"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Order:
     """The parameters of POST /batches, and the faults planned for the batch.
 
-    `check` validates the input file, `find_faults` looks up the faults of its lines.
+    `check` validates the input file, `find_faults` looks up the faults of its lines, `hit` is the batch's own.
     """
 
     endpoint: str
@@ -39,7 +41,7 @@ class Order:
     input_file_id: str
     check: Callable[[], Checked]
     find_faults: Callable[[list[Line]], dict[int, LineFault]]
-    fate: BatchFault
+    hit: Hit[BatchFault]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,6 +66,7 @@ class Batch:
         self.id = batch_id
         self.number = number
         self.order: Order = order
+        self.fate: BatchFault = order.hit.fault
         self.status: str = "validating"
         self.reached: dict[str, float] = {"created": created}
         """The clock's time at which each status was reached."""
@@ -71,12 +74,13 @@ class Batch:
         self.total: int = 0
         self.models: tuple[str, ...] = ()
         self.problems: list[Problem] = []
-        self.outcomes: Outcomes = Outcomes(batch_id, order.fate, around.dialect, around.store)
+        self.outcomes: Outcomes = Outcomes(batch_id, self.fate, around.dialect, around.store)
         self.around = around
         self._sequence: list[int] = []
         """The indices of the lines in the order of work; the first `_done` are done."""
         self._done = 0
         self._seen = created
+        self._pace = Pace(start=created, seconds=0.0, total=0)
         self._end = (math.inf, "finalizing")
 
     # What can be asked
@@ -103,24 +107,25 @@ class Batch:
         """Advances the batch to `now`."""
         self._seen = now
         settings = self.around.settings
-        if self.status == "validating" and now >= self.reached["created"] + settings.validating_seconds:
-            self._validate(self.reached["created"] + settings.validating_seconds)
+        if self.status == "validating":
+            self._start(now)
         if self.status == "in_progress":
             self._work(now)
         if self.status == "finalizing" and now >= self.reached["finalizing"] + settings.finalizing_seconds:
             end = self.around.dialect.end_of_work(self.outcomes.completed, self.total)
             self._finish(end, self.reached["finalizing"] + settings.finalizing_seconds)
-        if self.status == "cancelling" and self._is_at_rest(now):
-            self._finish("cancelled", now)
+        if self.status == "cancelling":
+            self._wind_down(now)
 
     def cancel(self, now: float) -> None:
-        """Stops all work that is not done. Raises `RefusedError` (400) if the batch has ended."""
+        """Stops all work that is not in flight. Raises `RefusedError` (400) if the batch has ended."""
         self.advance(now)
         if self.is_terminal:
             status = self.around.dialect.cannot_cancel_status
             raise RefusedError(status, f"Cannot cancel a batch with status '{self.status}'.")
         if self.status != "cancelling":
             self._enter("cancelling", now)
+            self._pace = self._find_last_pace(now)
 
     def fail_for_want_of_room(self, error: StoreFullError, now: float) -> None:
         """Ends a batch whose results do not fit into the store."""
@@ -139,17 +144,38 @@ class Batch:
         self.status = status
         self.reached[status] = at
 
+    @property
+    def _expiry(self) -> float:
+        """When the batch expires if it has not ended; `inf` if never."""
+        return self.expires if self.around.dialect.expires and self.expires is not None else math.inf
+
+    def _start(self, now: float) -> None:
+        """Validates the batch when it is time, or expires it if that never comes."""
+        fate = self.fate
+        never = fate.ends == "stuck" and fate.stuck_in == "validating"
+        at = math.inf if never else self.reached["created"] + self.around.settings.validating_seconds
+        if now >= at and at <= self._expiry:
+            self._validate(at)
+        elif now >= self._expiry:
+            self._take(self._check().lines)
+            self._finish("expired", self._expiry)
+
     def _validate(self, at: float) -> None:
-        checked = self.order.check()
-        # Releases the input file, which `check` refers to.
-        self.order = replace(self.order, check=Checked)
+        checked = self._check()
         self.problems = checked.problems or self._fated_problems()
         if self.problems:
             self._finish("failed", at)
             return
         self._take(checked.lines)
         self._enter("in_progress", at)
-        self._end = self._find_end(at)
+        self._pace = self._find_pace(at)
+        self._end = self._find_end()
+
+    def _check(self) -> Checked:
+        checked = self.order.check()
+        # Releases the input file, which `check` refers to.
+        self.order = replace(self.order, check=Checked)
+        return checked
 
     def _take(self, lines: list[Line]) -> None:
         self.lines, self.total = lines, len(lines)
@@ -162,63 +188,92 @@ class Batch:
 
     def _fated_problems(self) -> list[Problem]:
         """The validation errors of a fault that fails the batch before it starts."""
-        fate = self.order.fate
+        fate = self.fate
         if fate.ends != "failed" or fate.after > 0:
             return []
         code = fate.error_code or "invalid_request"
         return [Problem(code, fate.error_message, line) for line in fate.error_lines or (None,)]
 
-    def _find_end(self, start: float) -> tuple[float, str]:
+    def _find_pace(self, start: float) -> Pace:
+        """When its lines are done, unless it ends before."""
+        fate, settings = self.fate, self.around.settings
+        if fate.takes is None:
+            seconds = settings.seconds_of_batch(self.number, self.order.completion_window)
+        else:
+            seconds = self.order.hit.seconds(fate.takes)
+        start += self.order.hit.seconds(fate.waits_seconds)
+        return Pace(start=start, seconds=seconds, total=self.total, at_once=fate.at_once)
+
+    def _find_end(self) -> tuple[float, str]:
         """When the work ends, and with which status."""
-        fate, seconds = self.order.fate, self.around.settings.batch_seconds
-        end: tuple[float, str] = (start + seconds, "finalizing")
+        fate, pace = self.fate, self._pace
+        end: tuple[float, str] = (pace.end, "finalizing")
         if fate.ends is not None:
-            end = (math.inf if fate.ends == "stuck" else start + seconds * fate.after, fate.ends)
-        if self.around.dialect.expires and self.expires is not None and self.expires < end[0]:
-            end = (self.expires, "expired")
-        return end
+            end = (math.inf if fate.ends == "stuck" else pace.start + pace.seconds * fate.after, fate.ends)
+        return (self._expiry, "expired") if self._expiry < end[0] else end
+
+    def _find_last_pace(self, start: float) -> Pace:
+        """When the lines are done that are in flight at a cancellation."""
+        fate, settings = self.fate, self.around.settings
+        if fate.cancelling_seconds is None:
+            seconds = seconds_of(settings.cancelling_seconds, self.number, settings.seed)
+        else:
+            seconds = self.order.hit.seconds(fate.cancelling_seconds)
+        share = fate.finished_while_cancelling
+        share = settings.finished_while_cancelling if share is None else share
+        dice = Random(f"{settings.seed}:{self.number}:cancelling")  # noqa: S311 - a test's dice
+        in_flight = sum(dice.random() < share for _ in range(self._most - self._done))
+        return Pace(start=start, seconds=seconds, done=self._done, total=self._done + in_flight)
+
+    @property
+    def _most(self) -> int:
+        """How many lines the batch ever works on."""
+        fate = self.fate
+        return self.total if fate.ends is None else int(self.total * fate.after + _ROUNDING)
 
     def _work(self, now: float) -> None:
         at, status = self._end
-        try:
-            self._answer(self._due(min(now, at)))
-        except StoreFullError as error:
-            self.fail_for_want_of_room(error, now)
-            return
-        if now >= at:
+        if self._answer_due(min(now, at), now) and now >= at:
             self._leave_work(status, at)
+
+    def _wind_down(self, now: float) -> None:
+        end = self._pace.end
+        if self._answer_due(min(now, end), now) and now >= end:
+            self._finish("cancelled", end)
 
     def _leave_work(self, status: str, at: float) -> None:
         if status == "failed" and not self.problems:
-            fate = self.order.fate
+            fate = self.fate
             self.problems = [Problem(fate.error_code or "batch_failed", fate.error_message)]
         if status in TERMINAL:
             self._finish(status, at)
         else:
             self._enter(status, at)
 
-    def _due(self, at: float) -> int:
-        """How many lines are ready at the time `at`."""
-        fate, seconds = self.order.fate, self.around.settings.batch_seconds
-        elapsed = at - self.reached["in_progress"]
-        ready = self.total if elapsed >= seconds else int(elapsed / seconds * self.total + _ROUNDING)
-        return ready if fate.ends is None else min(ready, int(self.total * fate.after + _ROUNDING))
-
-    def _answer(self, due: int) -> None:
-        second = int(self.around.wall(self.reached["in_progress"]))
+    def _answer_due(self, at: float, now: float) -> bool:
+        """Answers the lines that are done at the time `at`; False if there was no room for them."""
+        due = min(self._pace.done_by(at), self._most)
+        second = int(self.around.wall(self.reached.get("in_progress", at)))
         while self._done < due:
             line = self.lines[self._sequence[self._done]]
             self._done += 1
-            self.outcomes.settle(line, lambda: self.around.answer(line.url, line.body, second))  # noqa: B023
-        self.outcomes.flush()
+            done_at = self._pace.done_at(self._done)
+            self.outcomes.settle(line, lambda: self.around.answer(line.url, line.body, second), done_at)  # noqa: B023
+        try:
+            self.outcomes.flush()
+        except StoreFullError as error:
+            self.fail_for_want_of_room(error, now)
+            return False
+        return True
 
-    def _is_at_rest(self, now: float) -> bool:
-        """Whether a cancelled batch has nothing in flight any more."""
-        return now >= self.reached["cancelling"] + self.around.settings.cancelling_seconds
+    def _lists_unfinished(self, status: str) -> bool:
+        """Whether the error file names the lines that were not executed."""
+        fate = self.fate
+        cancelled = status == "cancelled" and (fate.ends == "cancelled" or self.around.dialect.lists_cancelled)
+        return fate.list_unfinished and (status == "expired" or cancelled)
 
     def _finish(self, status: str, at: float) -> None:
-        fated = status == self.order.fate.ends
-        if (status == "expired" or (status == "cancelled" and fated)) and self.order.fate.list_unfinished:
+        if self._lists_unfinished(status):
             rest = [self.lines[index] for index in self._sequence[self._done :]]
             self.outcomes.list_unfinished(rest, status)
         try:

@@ -8,7 +8,7 @@ from random import Random
 from typing import Any
 
 from .batch import Batch, Order, Surroundings
-from .faults import BatchFault, FaultsAtWork
+from .faults import FaultsAtWork
 from .files import Files, StoredFile
 from .paging import page
 from .shapes import wrapped
@@ -141,7 +141,7 @@ class Batches:
             input_file_id=source.id,
             check=lambda: self._check(content, endpoint, number),
             find_faults=lambda lines: self._faults.for_lines(number, lines),
-            fate=self._faults.for_batch() or BatchFault(),
+            hit=self._faults.for_batch(window),
         )
 
     def _check_target(self, endpoint: str, window: str) -> None:
@@ -207,7 +207,7 @@ class Batches:
             oldest.forget_lines()
 
     def _as_dict(self, batch: Batch) -> dict[str, Any]:
-        fate, dialect = batch.order.fate, self._around.dialect
+        fate, dialect = batch.fate, self._around.dialect
         output, error = self._result_files.get(batch.id, (None, None))
         absent = "" if fate.empty_file_ids else None
         content: dict[str, Any] = {
@@ -245,7 +245,7 @@ class Batches:
         if moment is None:
             return None
         seconds = int(self._around.wall(moment))
-        as_text = TEXT_TIME if batch.order.fate.text_timestamps else self._around.dialect.shapes.time_format
+        as_text = TEXT_TIME if batch.fate.text_timestamps else self._around.dialect.shapes.time_format
         return seconds if as_text is None else datetime.fromtimestamp(seconds, UTC).strftime(as_text)
 
 

@@ -15,6 +15,7 @@ import msgspec
 
 from .results import error_line, response_line
 from .shapes import OPENAI_SHAPES, Shapes
+from .tiers import DOUBLEWORD_FLEX, OPENAI_FLEX, Flex
 from .validation import DOUBLEWORD_ENDPOINTS, OPENAI_ENDPOINTS
 from .wire import RefusedError, Reply, json_reply, text_reply
 
@@ -34,6 +35,9 @@ class OpenAIDialect:
     max_requests, max_file_bytes, max_embedding_inputs: the limits of an input file.
     no_room_status: what POST /batches answers without room; None: the batch is created, and fails.
     cannot_cancel_status: what cancelling a batch that has ended is answered with.
+    cancelling_seconds: how long a cancellation may take. OpenAI says up to ten minutes.
+    lists_cancelled: whether the error file of a cancelled batch names the lines that were not executed.
+    flex:           which real-time endpoints have a flex tier.
     lacks:          the operations that there are none of.
     """
 
@@ -56,6 +60,9 @@ class OpenAIDialect:
     batch_id: str = "batch_#32"
     no_room_status: int | None = None
     cannot_cancel_status: int = 400
+    cancelling_seconds: float = 600.0
+    lists_cancelled: bool = True
+    flex: Flex = OPENAI_FLEX
     lacks: frozenset[str] = frozenset()
     shapes: Shapes = OPENAI_SHAPES
 
@@ -115,6 +122,8 @@ class DoublewordDialect(OpenAIDialect):
     file_id: str = "#uuid"
     batch_id: str = "#uuid"
     no_room_status: int | None = 429
+    lists_cancelled: bool = False
+    flex: Flex = DOUBLEWORD_FLEX
 
     _RESERVED: ClassVar = (
         "created_by_email",

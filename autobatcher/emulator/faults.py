@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from random import Random
-from typing import Any, Generic, Literal, TypeAlias, TypeVar
+from typing import Annotated, Any, Generic, Literal, TypeAlias, TypeVar
 
 import msgspec
 
+from .durations import Duration, seconds_of
 from .lines import Line
 
 
@@ -18,10 +21,13 @@ class HttpFault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
     `operation` is "files.create", "files.retrieve", "files.content", "files.delete", "files.list",
     "batches.create", "batches.retrieve", "batches.cancel", "batches.list", "batches.delete", "models",
-    "realtime", "unknown", or "*" for any. Of those requests, counted from 1, the fault hits the `nth`, each
-    `every`-th, the `first` so many, or each with `probability`; with none of the four, all of them.
+    "realtime", "flex" (a real-time call that asks for that tier), "unknown", or "*" for any; with `containing`, only
+    those with that text in their body, and only from `from_seconds` until `until_seconds` after the emulator's first
+    request. Of those requests, counted from 1, the fault hits the `nth`, each `every`-th, the `first` so many, or each
+    with `probability`; with none of the four, all of them.
 
-    status, body, headers: this response instead of the real one, by default before the request was processed.
+    status, headers: this response instead of the real one, by default before the request was processed.
+    body:            its body; without it, an error with `code` and `message` in the provider's own words.
     refuse:          no connection at all (httpx.ConnectError).
     disconnect:      the connection breaks before the request was processed (httpx.ReadError).
     lose_answer:     the request is processed, then the connection breaks.
@@ -30,17 +36,24 @@ class HttpFault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     gzip:            the body is sent compressed, padding included.
     drip_seconds:    the body comes byte by byte, so long after each other.
     redirect_to:     the request is sent to its own path at this origin, with `status` or 307.
-    delay_seconds:   the request waits before it is processed.
+    delay_seconds:   the request waits before it is processed; a number, a LogNormal or a Recorded.
     after_processing: `status` and `delay_seconds` take effect after the request was processed.
+    service_tier:    a real-time call is answered, and billed, at this tier ("default", "flex", "priority"), whatever it
+                     asked for.
     """
 
     operation: str = "*"
+    containing: str = ""
+    from_seconds: float = 0.0
+    until_seconds: float | None = None
     nth: tuple[int, ...] = ()
     every: int = 0
     first: int = 0
     probability: float = 0.0
     status: int | None = None
     body: str | None = None
+    code: str | None = None
+    message: str = "The emulator's fault plan wants this answer."
     headers: dict[str, str] = {}
     refuse: bool = False
     disconnect: bool = False
@@ -50,16 +63,23 @@ class HttpFault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     gzip: bool = False
     drip_seconds: float = 0.0
     redirect_to: str | None = None
-    delay_seconds: float = 0.0
+    delay_seconds: Duration = 0.0
     after_processing: bool = False
+    service_tier: str | None = None
 
 
 class BatchFault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True,
                  tag_field="level", tag="batch"):  # fmt: skip
-    """A whole batch goes wrong: the `nth` created (from 1), each `every`-th, the `first` so many, with
-    `probability`, or all.
+    """A whole batch goes wrong, or takes its own time: the `nth` created (from 1), each `every`-th, the `first` so
+    many, with `probability`, or all; with `window`, only those of that completion window.
 
-    ends:            the batch ends with this status, or stays "stuck" forever, after the fraction `after` of its lines.
+    ends:            the batch ends with this status, or stays "stuck", after the fraction `after` of its lines: until
+                     its completion window ends, or forever where batches do not expire.
+    stuck_in:        where a stuck batch stays: "in_progress", or "validating" for one that never starts.
+    takes:           how long it is worked on, instead of `batch_seconds`: a number, a LogNormal or a Recorded.
+    waits_seconds:   how long it is "in_progress" before the work starts; as above.
+    at_once:         its lines are all done at its end, and none before.
+    cancelling_seconds, finished_while_cancelling: instead of the emulator's.
     error_code, error_message: the contents of `errors` of a failed batch.
     error_lines:     the line numbers (from 1) in it, one error each; without them one error without a line.
     list_unfinished: an expired or cancelled batch names its unfinished lines in its error file.
@@ -79,6 +99,13 @@ class BatchFault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     probability: float = 0.0
     ends: Literal["expired", "cancelled", "failed", "stuck"] | None = None
     after: float = 0.0
+    window: str = ""
+    stuck_in: Literal["validating", "in_progress"] = "in_progress"
+    takes: Duration | None = None
+    waits_seconds: Duration = 0.0
+    at_once: bool = False
+    cancelling_seconds: Duration | None = None
+    finished_while_cancelling: Annotated[float, msgspec.Meta(ge=0, le=1)] | None = None
     error_code: str | None = None
     error_message: str = "The batch failed because its fault plan says so."
     error_lines: tuple[int, ...] = ()
@@ -138,7 +165,7 @@ Fault: TypeAlias = HttpFault | BatchFault | LineFault
 
 
 class FaultPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Faults, and a seed for those with a probability. A plan is deterministic.
+    """Faults, and a seed for those with a probability or a distribution. A plan is deterministic.
 
     The first matching fault applies to each request, batch or line. A plan has no state: several emulators can share
     it.
@@ -190,23 +217,49 @@ _FLAKY_WAYS: tuple[dict[str, Any], ...] = (
 F = TypeVar("F", bound=HttpFault | BatchFault)
 
 
+@dataclass(frozen=True, slots=True)
+class Hit(Generic[F]):
+    """A fault that strikes for the `number`-th time, from 1."""
+
+    fault: F
+    number: int
+    seed: int
+
+    def seconds(self, duration: Duration) -> float:
+        """One of the fault's durations, this time."""
+        return seconds_of(duration, self.number, self.seed)
+
+
+NO_BATCH_FAULT = Hit(BatchFault(), 1, 0)
+
+
 class FaultsAtWork:
     """A plan as executed by one emulator, with its counters."""
 
     def __init__(self, plan: FaultPlan) -> None:
         self._seed = plan.seed
+        self._began: float | None = None
         self._http = _counted(plan, HttpFault)
         self._batches = _counted(plan, BatchFault)
         self._lines = [fault for fault in plan.faults if isinstance(fault, LineFault)]
 
-    def for_request(self, operation: str) -> HttpFault | None:
-        seen = [counted for counted in self._http if counted.fault.operation in ("*", operation)]
-        hits = [counted.fault for counted in seen if counted.hits()]
-        return hits[0] if hits else None
+    def for_request(self, operation: str, body: bytes, now: float) -> Hit[HttpFault] | None:
+        """The fault of a request at the clock's time `now`."""
+        self._began = now if self._began is None else self._began
+        elapsed = now - self._began
+        seen = [counted for counted in self._http if _concerns(counted.fault, operation, body, elapsed)]
+        return self._first_hit(seen)
 
-    def for_batch(self) -> BatchFault | None:
-        hits = [counted.fault for counted in self._batches if counted.hits()]
-        return hits[0] if hits else None
+    def for_batch(self, window: str) -> Hit[BatchFault]:
+        seen = [counted for counted in self._batches if counted.fault.window in ("", window)]
+        return self._first_hit(seen) or NO_BATCH_FAULT
+
+    def _first_hit(self, seen: Iterable[_Counted[F]]) -> Hit[F] | None:
+        hits = [counted for counted in seen if counted.hits()]
+        if not hits:
+            return None
+        hits[0].strikes += 1
+        return Hit(hits[0].fault, hits[0].strikes, self._seed)
 
     def refused_lines(self, batch_number: int, lines: Sequence[Line]) -> list[tuple[Line, LineFault]]:
         """The lines of an input file that are refused at validation."""
@@ -228,6 +281,15 @@ class FaultsAtWork:
         return found
 
 
+def _concerns(fault: HttpFault, operation: str, body: bytes, elapsed: float) -> bool:
+    until = math.inf if fault.until_seconds is None else fault.until_seconds
+    return (
+        fault.operation in ("*", operation)
+        and fault.from_seconds <= elapsed < until
+        and fault.containing.encode() in body
+    )
+
+
 def _counted(plan: FaultPlan, kind: type[F]) -> list[_Counted[F]]:
     return [_Counted(fault, plan.seed, index) for index, fault in enumerate(plan.faults) if isinstance(fault, kind)]
 
@@ -237,6 +299,7 @@ class _Counted(Generic[F]):
 
     def __init__(self, fault: F, seed: int, index: int) -> None:
         self.fault = fault
+        self.strikes = 0
         self._count = 0
         self._random = Random(f"{seed}:{index}")  # noqa: S311 - a test's dice
 

@@ -39,7 +39,7 @@ class ForwardedBatch(Batch):
 
     def next_line(self) -> Line | None:
         """The next line to work on; None if none is left or the batch has ended."""
-        if self.status != "in_progress" or self._is_late or self._done >= self._limit:
+        if self.status != "in_progress" or self._is_late or self._done >= self._most:
             return None
         line = self.lines[self._sequence[self._done]]
         self._done += 1
@@ -50,17 +50,12 @@ class ForwardedBatch(Batch):
         self.in_flight -= 1
         if self.is_terminal:
             return
-        self.outcomes.settle(line, answer)
+        self.outcomes.settle(line, answer, now)
         try:
             self.outcomes.flush()
         except StoreFullError as error:
             self.fail_for_want_of_room(error, now)
         self.advance(now)
-
-    @property
-    def _limit(self) -> int:
-        fate = self.order.fate
-        return self.total if fate.ends is None else int(self.total * fate.after)
 
     @property
     def _is_late(self) -> bool:
@@ -69,13 +64,14 @@ class ForwardedBatch(Batch):
     def _work(self, now: float) -> None:
         if self.in_flight:
             return
-        if self._done >= self._limit and self.order.fate.ends != "stuck":
-            self._leave_work(self.order.fate.ends or "finalizing", now)
+        if self._done >= self._most and self.fate.ends != "stuck":
+            self._leave_work(self.fate.ends or "finalizing", now)
         elif self._is_late:
             self._leave_work("expired", now)
 
-    def _is_at_rest(self, now: float) -> bool:
-        return self.in_flight == 0
+    def _wind_down(self, now: float) -> None:
+        if self.in_flight == 0:
+            self._finish("cancelled", now)
 
 
 def _is_loopback(url: str) -> bool:

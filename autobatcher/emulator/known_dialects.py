@@ -12,6 +12,7 @@ from typing import Literal, TypeAlias
 
 from .dialects import DoublewordDialect, OpenAIDialect
 from .shapes import Shapes
+from .tiers import NO_FLEX
 
 Like: TypeAlias = Literal[
     "openai",
@@ -44,8 +45,10 @@ DIALECTS: dict[str, OpenAIDialect] = {
         no_room_status=400,
         shapes=Shapes(refusals="short"),
     ),
+    # Its flex tier costs as much as real time.
     "groq": OpenAIDialect(
         endpoints=frozenset({_CHAT}),
+        flex=NO_FLEX,
         completion_windows=("24h", "48h", "72h", "7d"),
         max_file_bytes=100_000_000,
         tells_model=False,
@@ -53,6 +56,7 @@ DIALECTS: dict[str, OpenAIDialect] = {
     ),
     "siliconflow": OpenAIDialect(
         endpoints=frozenset({_CHAT}),
+        flex=NO_FLEX,
         completion_windows=("24h", "48h", "168h", "336h"),
         max_requests=5_000,
         max_file_bytes=1_000_000_000,
@@ -71,6 +75,7 @@ DIALECTS: dict[str, OpenAIDialect] = {
     ),
     "zhipu": OpenAIDialect(
         endpoints=frozenset({_CHAT, _EMBEDDINGS}),
+        flex=NO_FLEX,
         url_prefix="/v4",
         max_file_bytes=100_000_000,
         max_embedding_inputs=10_000,
@@ -79,6 +84,7 @@ DIALECTS: dict[str, OpenAIDialect] = {
     ),
     "dashscope": OpenAIDialect(
         endpoints=frozenset({_CHAT, _EMBEDDINGS}),
+        flex=NO_FLEX,
         max_file_bytes=100_000_000,
         tells_model=False,
         file_id="file-batch-#24",
@@ -86,6 +92,7 @@ DIALECTS: dict[str, OpenAIDialect] = {
     ),
     "moonshot": OpenAIDialect(
         endpoints=frozenset({_CHAT}),
+        flex=NO_FLEX,
         completion_windows=("12h", "24h", "1d", "3d", "7d"),
         max_file_bytes=100_000_000,
         tells_model=False,
@@ -93,6 +100,7 @@ DIALECTS: dict[str, OpenAIDialect] = {
     ),
     "together": OpenAIDialect(
         endpoints=frozenset({_CHAT}),
+        flex=NO_FLEX,
         purpose="batch-api",
         upload_path="/files/upload",
         upload_fields=("file", "purpose", "file_name"),
@@ -125,6 +133,7 @@ DIALECTS: dict[str, OpenAIDialect] = {
     # LiteLLM's calls in front of Mistral's: it neither lists nor cancels.
     "mistral": OpenAIDialect(
         endpoints=frozenset({_CHAT}),
+        flex=NO_FLEX,
         max_file_bytes=512_000_000,
         file_id="#uuid",
         batch_id="#uuid",
@@ -132,6 +141,7 @@ DIALECTS: dict[str, OpenAIDialect] = {
     ),
     "novita": OpenAIDialect(
         endpoints=frozenset({_CHAT, _COMPLETIONS}),
+        flex=NO_FLEX,
         completion_windows=("24h", "48h"),
         tells_model=False,
         shapes=Shapes(
@@ -151,6 +161,7 @@ DIALECTS: dict[str, OpenAIDialect] = {
     ),
     "voyage": OpenAIDialect(
         endpoints=frozenset({_EMBEDDINGS}),
+        flex=NO_FLEX,
         completion_windows=("12h", "24h"),
         shapes=Shapes(
             statuses={"cancelling": "canceling", "cancelled": "canceled"},

@@ -9,12 +9,12 @@ import anyio
 
 from .dialects import OpenAIDialect
 from .distension import compressed, dripping, padded
-from .faults import HttpFault
+from .faults import Hit, HttpFault
 from .wire import ConnectionLostError, CutBody, RefusedError, Reply, close_body
 
 
 async def misbehave(
-    fault: HttpFault, dialect: OpenAIDialect, path: str, process: Callable[[], Awaitable[Reply]]
+    hit: Hit[HttpFault], dialect: OpenAIDialect, path: str, process: Callable[[], Awaitable[Reply]]
 ) -> Reply:
     """The response to a request with a fault.
 
@@ -25,14 +25,15 @@ async def misbehave(
     Raises:
         ConnectionLostError: the fault breaks the connection.
     """
+    fault, delay = hit.fault, hit.seconds(hit.fault.delay_seconds)
     if fault.refuse or fault.disconnect:
         message = "The emulator loses this request, as its fault plan says."
         raise ConnectionLostError(message, connected=not fault.refuse)
     if fault.after_processing:
         reply = await process()
-        await anyio.sleep(fault.delay_seconds)
+        await anyio.sleep(delay)
         return await _distort(fault, dialect, reply)
-    await anyio.sleep(fault.delay_seconds)
+    await anyio.sleep(delay)
     if fault.redirect_to is not None:
         return Reply(fault.status or 307, {"location": fault.redirect_to + path})
     if fault.status is not None:
@@ -67,7 +68,7 @@ def _distend(fault: HttpFault, reply: Reply) -> Reply:
 
 
 def _planned_reply(fault: HttpFault, dialect: OpenAIDialect, status: int) -> Reply:
-    reply = dialect.refusal(RefusedError(status, "The emulator's fault plan wants this answer."))
+    reply = dialect.refusal(RefusedError(status, fault.message, code=fault.code))
     body = reply.body if fault.body is None else fault.body.encode()
     headers = {name.lower(): value for name, value in fault.headers.items()}
     return Reply(status, {**reply.headers, **headers}, body)

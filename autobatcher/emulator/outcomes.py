@@ -29,24 +29,24 @@ class Outcomes:
         self.errors: ResultFile = ResultFile(store, line_end)
         self.completed: int = 0
         self.failed: int = 0
-        self.billed: set[int] = set()
-        """The numbers of the lines that were executed and answered with success, delivered or not."""
+        self.billed: dict[int, float] = {}
+        """When each line was executed and answered with success, delivered or not, by its number."""
         self.faults: dict[int, LineFault] = {}
         self._batch_id = batch_id
         self._dialect = dialect
         self._cut_last_line = fate.cut_last_line
 
-    def settle(self, line: Line, answer: Callable[[], Answer]) -> None:
-        """Executes a line, unless it has a fault, and writes its result."""
+    def settle(self, line: Line, answer: Callable[[], Answer], at: float) -> None:
+        """Executes a line at the clock's time `at`, unless it has a fault, and writes its result."""
         fault = self.faults.get(line.number)
         if fault is None:
-            self._record(line, answer(), line.custom_id)
+            self._record(line, answer(), line.custom_id, at)
         elif fault.kind == "fail":
             self._fail(line, fault)
         elif fault.kind == "drop":
-            self._drop(line, fault)
+            self._drop(line, fault, at)
         else:
-            self._distort(line, answer(), fault)
+            self._distort(line, answer(), fault, at)
 
     def executes(self, line: Line) -> bool:
         """Whether `settle()` will ask for the line's answer."""
@@ -71,10 +71,10 @@ class Outcomes:
             self.output.finish(cut_last_line=self._cut_last_line)
             self.errors.finish(cut_last_line=self._cut_last_line)
 
-    def _record(self, line: Line, answer: Answer, custom_id: str | None) -> None:
+    def _record(self, line: Line, answer: Answer, custom_id: str | None, at: float) -> None:
         line_id = self._line_id(line)
         if answer.status < 400:
-            self.billed.add(line.number)
+            self.billed[line.number] = at
             self.completed += 1
             write, file = self._dialect.success_line, self.output
         else:
@@ -92,28 +92,28 @@ class Outcomes:
         write = response_line if fault.in_output_file else self._dialect.failed_line
         file.add(write(line_id, line.custom_id, _request_id(line_id), fault.status, _failure_body(fault)))
 
-    def _drop(self, line: Line, fault: LineFault) -> None:
+    def _drop(self, line: Line, fault: LineFault, at: float) -> None:
         self.completed += 1
         if fault.billed:
-            self.billed.add(line.number)
+            self.billed[line.number] = at
 
-    def _distort(self, line: Line, answer: Answer, fault: LineFault) -> None:
+    def _distort(self, line: Line, answer: Answer, fault: LineFault, at: float) -> None:
         if fault.kind == "text_body":
             answer = Answer(answer.status, msgspec.json.encode(answer.body.decode()))
         elif fault.kind == "canned":
             answer = Answer(200, as_json((fault.body or "").encode()))
         if fault.kind == "status":
-            self._tell_status(line, answer, fault.status)
+            self._tell_status(line, answer, fault.status, at)
             return
-        self._record(line, answer, None if fault.kind == "null_custom_id" else line.custom_id)
+        self._record(line, answer, None if fault.kind == "null_custom_id" else line.custom_id, at)
         if fault.kind in ("duplicate", "unknown_custom_id"):
             file = self.output if answer.status < 400 else self.errors
             custom_id = line.custom_id if fault.kind == "duplicate" else f"unknown-{line.number}"
             file.add(response_line(f"{self._line_id(line)}x", custom_id, None, answer.status, answer.body))
 
-    def _tell_status(self, line: Line, answer: Answer, status: int) -> None:
+    def _tell_status(self, line: Line, answer: Answer, status: int, at: float) -> None:
         """A line that was executed, and whose result has another status than the answer."""
-        self.billed.add(line.number)
+        self.billed[line.number] = at
         self.completed += 1
         line_id = self._line_id(line)
         self.output.add(response_line(line_id, line.custom_id, _request_id(line_id), status, answer.body))

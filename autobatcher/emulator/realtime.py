@@ -1,24 +1,95 @@
-"""Real-time calls, answered at once: as a whole or as a stream of events."""
+"""Real-time calls, on the flex lane too: answered as a whole or as a stream of events, and billed."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
+import anyio
 import msgspec
 
 from .answers import ANSWERABLE, Answer, answer
 from .answers.sse import STREAMABLE, events
-from .wire import RefusedError, Reply
+from .clock import Clock
+from .durations import seconds_of
+from .ledger import Billed, RealtimeLedger
+from .lines import parse_head
+from .settings import Settings
+from .tiers import Lane, lane_of
+from .wire import RefusedError, Reply, Request
+
+if TYPE_CHECKING:
+    from .forward import Forwarder
 
 _JSON = {"content-type": "application/json"}
 _EVENTS = {"content-type": "text/event-stream; charset=utf-8", "cache-control": "no-store"}
 
 
-def answer_now(endpoint: str, body: bytes, created: int) -> Reply:
+@dataclass(frozen=True, slots=True)
+class TieredRequest:
+    """A request, and the service tier that it gets."""
+
+    request: Request
+    tier: str
+
+
+class RealtimeCalls:
+    """Answers calls, and remembers which were answered and billed, and how many ran at once."""
+
+    def __init__(self, settings: Settings, clock: Clock) -> None:
+        self.forwarder: Forwarder | None = None
+        self.answered: dict[Lane, Counter[str]] = {"flex": Counter(), "realtime": Counter()}
+        self.ledger: RealtimeLedger = RealtimeLedger()
+        self.most_at_once: Counter[str] = Counter()
+        self._running: Counter[str] = Counter()
+        self._settings = settings
+        self._clock = clock
+
+    async def answer(self, endpoint: str, call: TieredRequest) -> Reply:
+        """Raises `RefusedError` (404) for an endpoint that the emulator has no answers for.
+
+        A cancellation during the call's time leaves it billed: it was being worked on.
+        """
+        lane = lane_of(call.tier)
+        if self.forwarder is not None:
+            self.answered[lane][endpoint] += 1
+            reply = await self.forwarder.call("POST", endpoint, call.request)
+            self._bill(reply.status, lane, endpoint, call.request.body)
+            return reply
+        created = int(self._clock.wall(self._clock.now()))
+        reply = answer_now(endpoint, call.request.body, created, call.tier)
+        self.answered[lane][endpoint] += 1
+        self._bill(reply.status, lane, endpoint, call.request.body)
+        await self._take_time(lane)
+        return reply
+
+    def _bill(self, status: int, lane: Lane, endpoint: str, body: bytes) -> None:
+        if status >= 400:
+            return
+        head = parse_head(msgspec.Raw(body))
+        model = head.model if head is not None and isinstance(head.model, str) else ""
+        self.ledger.add(Billed(lane=lane, endpoint=endpoint, model=model, raw_body=body, at=self._clock.now()))
+
+    async def _take_time(self, lane: Lane) -> None:
+        duration = self._settings.flex_seconds if lane == "flex" else self._settings.realtime_seconds
+        seconds = seconds_of(duration, self.answered[lane].total(), self._settings.seed)
+        if not seconds:
+            return
+        self._running[lane] += 1
+        self.most_at_once[lane] = max(self.most_at_once[lane], self._running[lane])
+        try:
+            await anyio.sleep(seconds)
+        finally:
+            self._running[lane] -= 1
+
+
+def answer_now(endpoint: str, body: bytes, created: int, tier: str) -> Reply:
     """Raises `RefusedError` (404) for an endpoint that the emulator has no answers for."""
     if endpoint not in ANSWERABLE:
         raise RefusedError(404, f"Invalid URL (POST {endpoint})", code="unknown_url")
-    given = answer(endpoint, body, created)
+    given = answer(endpoint, body, created, tier)
     if given.status == 200 and endpoint in STREAMABLE:
         request = msgspec.json.decode(body)
         if request.get("stream"):

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from .tiers import asked_tier
 from .wire import Request
 
 _ROUTES = (
@@ -31,7 +32,7 @@ _VERSION = re.compile(r"/v\d+/")
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """An operation, by the name fault plans use, and the id in the path; for "realtime", "/v1/..."."""
+    """An operation, by the name fault plans use, and the id in the path; for "realtime" and "flex", "/v1/..."."""
 
     operation: str
     item_id: str = ""
@@ -47,5 +48,5 @@ def find_route(request: Request) -> Route:
         if match and request.method == method:
             return Route(operation, match[1] if match.groups() else "")
     if request.method == "POST" and not path.startswith(("/files", "/batches", "/models")):
-        return Route("realtime", f"/v1{path}")
+        return Route("flex" if asked_tier(request.body) == "flex" else "realtime", f"/v1{path}")
     return Route("unknown")

@@ -5,6 +5,7 @@
         faults.py          the faults planned for it; misbehaviour.py: their effects
         files.py           /files
         batches.py         /batches; batch.py is one of them
+        realtime.py        real-time calls, flex or not; ledger.py: who was billed
         answers/           the answers to lines and real-time calls
 
 `transport.py` connects an httpx client to it, `app.py` a web server; `forward.py` puts a real model behind it.
@@ -28,15 +29,18 @@ from .answers import Answer, answer
 from .batch import Surroundings
 from .batches import Batches
 from .clock import Clock
-from .faults import FaultPlan, FaultsAtWork
+from .durations import Duration
+from .faults import FaultPlan, FaultsAtWork, HttpFault
 from .files import Files
 from .known_dialects import DIALECTS, Like
+from .ledger import Billed
 from .misbehaviour import misbehave
-from .realtime import answer_now
+from .realtime import RealtimeCalls, TieredRequest
 from .routes import Route, find_route
-from .settings import Settings
-from .statistics import Statistics, count_billed, view_batch, view_lines
+from .settings import BatchDuration, Settings
+from .statistics import Statistics, billed_lines, count_billed, view_batch, view_lines
 from .store import Store
+from .tiers import asked_tier, given_tier
 from .wire import ConnectionLostError, CutBody, RefusedError, Reply, Request, json_reply
 
 if TYPE_CHECKING:
@@ -56,10 +60,15 @@ class Emulator:
 
     Args:
         like: "openai", "doubleword", "zhipu", ...: what it accepts, how it words its answers and ends its batches.
-        batch_seconds: how long a batch is worked on; line i of n is ready after batch_seconds * (i + 1) / n.
+        batch_seconds: how long a batch is worked on: a number, a `LogNormal` or a `Recorded` (drawn once for each
+            batch), or a mapping of those by completion window. Line i of n is ready after that * (i + 1) / n.
         validating_seconds: how long a batch is validated.
         finalizing_seconds: how long it stays in "finalizing".
-        cancelling_seconds: how long it stays in "cancelling".
+        cancelling_seconds: how long it stays in "cancelling": a duration as above; None for as long as the provider's
+            documents say that it may take.
+        finished_while_cancelling: the chance of each unfinished line to be executed and billed meanwhile.
+        realtime_seconds: how long a real-time call takes: a duration. It is billed from its start.
+        flex_seconds: the same for calls on the flex tier.
         api_key: if given, a request with another bearer token gets a 401.
         faults: the faults to apply.
         forward_to: the URL (ending in /v1) of a server with OpenAI's real-time API, which answers instead of
@@ -85,10 +94,13 @@ class Emulator:
         self,
         *,
         like: Like = "openai",
-        batch_seconds: float = 0.0,
+        batch_seconds: BatchDuration = 0.0,
         validating_seconds: float = 0.0,
         finalizing_seconds: float = 0.0,
-        cancelling_seconds: float = 0.0,
+        cancelling_seconds: Duration | None = 0.0,
+        finished_while_cancelling: float = 0.0,
+        realtime_seconds: Duration = 0.0,
+        flex_seconds: Duration = 0.0,
         api_key: str | None = None,
         faults: FaultPlan | None = None,
         forward_to: str | None = None,
@@ -114,7 +126,10 @@ class Emulator:
             batch_seconds=batch_seconds,
             validating_seconds=validating_seconds,
             finalizing_seconds=finalizing_seconds,
-            cancelling_seconds=cancelling_seconds,
+            cancelling_seconds=dialect.cancelling_seconds if cancelling_seconds is None else cancelling_seconds,
+            finished_while_cancelling=finished_while_cancelling,
+            realtime_seconds=realtime_seconds,
+            flex_seconds=flex_seconds,
             api_key=api_key,
             max_requests=dialect.max_requests if max_requests is None else max_requests,
             max_file_bytes=dialect.max_file_bytes if max_file_bytes is None else max_file_bytes,
@@ -140,11 +155,11 @@ class Emulator:
             wall=self._clock.wall,
         )
         self._batches = Batches(around, self._files, self._faults, random)
+        self._realtime = RealtimeCalls(self._settings, self._clock)
         self._forwarder: Forwarder | None = None
         if forward_to is not None:
             self._forward(forward_to, forward_key, forward_concurrency, forward_transport)
         self._requests = 0
-        self._realtime_calls: Counter[str] = Counter()
         self._http_calls: Counter[str] = Counter()
         self._http_statuses: Counter[int] = Counter()
         self._lost_connections = 0
@@ -159,7 +174,7 @@ class Emulator:
     def _forward(self, url: str, key: str | None, concurrency: int, transport: httpx.AsyncBaseTransport | None) -> None:
         from .forward import ForwardedBatch, Forwarder
 
-        self._forwarder = Forwarder(url, key, concurrency, transport, self._clock.now)
+        self._realtime.forwarder = self._forwarder = Forwarder(url, key, concurrency, transport, self._clock.now)
         self._batches.batch_class = ForwardedBatch
         self._batches.on_created = self._forwarder.add
 
@@ -171,12 +186,14 @@ class Emulator:
         self._http_calls[route.operation] += 1
         self._requests += 1
         request_id = f"req_{self._requests:08x}"
-        fault = self._faults.for_request(route.operation)
+        hit = self._faults.for_request(route.operation, request.body, self._clock.now())
         try:
-            if fault is None:
+            if hit is None:
                 reply = await self._process(route, request)
             else:
-                reply = await misbehave(fault, self._dialect, request.path, partial(self._process, route, request))
+                reply = await misbehave(
+                    hit, self._dialect, request.path, partial(self._process, route, request, hit.fault)
+                )
         except ConnectionLostError:
             self._lost_connections += 1
             raise
@@ -185,14 +202,14 @@ class Emulator:
         self._http_statuses[reply.status] += 1
         return replace(reply, headers={"x-request-id": request_id, **reply.headers})
 
-    async def _process(self, route: Route, request: Request) -> Reply:
+    async def _process(self, route: Route, request: Request, fault: HttpFault | None = None) -> Reply:
         try:
             self._check_key(request)
-            return await self._dispatch(route, request)
+            return await self._dispatch(route, request, fault)
         except RefusedError as refused:
             return self._dialect.refusal(refused)
 
-    async def _dispatch(self, route: Route, request: Request) -> Reply:
+    async def _dispatch(self, route: Route, request: Request, fault: HttpFault | None) -> Reply:
         now = self._clock.now()
         operation = "unknown" if route.operation in self._dialect.lacks else route.operation
         match operation:
@@ -220,8 +237,8 @@ class Emulator:
                 return self._batches.delete(route.item_id, now)
             case "models":
                 return await self._models(route, request)
-            case "realtime":
-                return await self._answer_now(route.item_id, request)
+            case "realtime" | "flex":
+                return await self._answer_on_a_tier(route.item_id, request, fault)
             case _:
                 raise RefusedError(404, f"Invalid URL ({request.method} {request.path})", code="unknown_url")
 
@@ -240,13 +257,16 @@ class Emulator:
             return json_reply(200, _model(route.item_id))
         return json_reply(200, {"object": "list", "data": [_model(name) for name in MODELS]})
 
-    async def _answer_now(self, endpoint: str, request: Request) -> Reply:
-        if self._forwarder is not None:
-            reply = await self._forwarder.call("POST", endpoint, request)
-        else:
-            reply = answer_now(endpoint, request.body, int(self._clock.wall(self._clock.now())))
-        self._realtime_calls[endpoint] += 1
-        return reply
+    async def _answer_on_a_tier(self, endpoint: str, request: Request, fault: HttpFault | None) -> Reply:
+        planned = None if fault is None else fault.service_tier
+        call = TieredRequest(request, planned or given_tier(self._dialect.flex, endpoint, asked_tier(request.body)))
+        if call.tier == "flex":
+            return await self._realtime.answer(endpoint, call)
+        return await self._answer_now(endpoint, call)
+
+    async def _answer_now(self, endpoint: str, call: TieredRequest) -> Reply:
+        """A call at the full price."""
+        return await self._realtime.answer(endpoint, call)
 
     # What it needs
 
@@ -269,7 +289,9 @@ class Emulator:
         batches = self._batches.all.values()
         lines = tuple(line for batch in batches for line in view_lines(batch))
         return Statistics(
-            realtime_calls=dict(self._realtime_calls),
+            realtime_calls=dict(self._realtime.answered["realtime"]),
+            flex_calls=dict(self._realtime.answered["flex"]),
+            most_calls_at_once=dict(self._realtime.most_at_once),
             http_calls=dict(self._http_calls),
             http_statuses=dict(self._http_statuses),
             lost_connections=self._lost_connections,
@@ -282,6 +304,15 @@ class Emulator:
             lines=lines,
             billed=count_billed(lines),
         )
+
+    def ledger(self) -> tuple[Billed, ...]:
+        """Every execution that was billed, on all lanes, by its time: of the last 256 MB of request bodies.
+
+        It has lines that were finished during a cancellation, and executions whose answers were lost.
+        """
+        self._batches.advance(self._clock.now())
+        lines = billed_lines(self._batches.all.values(), self._dialect.openai_endpoint)
+        return tuple(sorted([*lines, *self._realtime.ledger.calls], key=lambda billed: billed.at))
 
     # Doors
 

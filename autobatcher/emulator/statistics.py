@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
 
 from .batch import Batch
+from .ledger import Billed
 from .lines import Line
 
 
@@ -54,7 +55,11 @@ class Statistics:
     """A snapshot. Lines and custom_ids cover the last 256 MB of request bodies."""
 
     realtime_calls: Mapping[str, int]
-    """Calls answered in real time, by endpoint."""
+    """Calls answered at the price of real time, by endpoint."""
+    flex_calls: Mapping[str, int]
+    """Calls answered on the flex tier, by endpoint."""
+    most_calls_at_once: Mapping[str, int]
+    """The most that ran at once, by lane, of real-time calls that take time."""
     http_calls: Mapping[str, int]
     """All calls, by operation: "files.create", "batches.retrieve", ..."""
     http_statuses: Mapping[int, int]
@@ -98,6 +103,24 @@ def view_lines(batch: Batch) -> list[LineView]:
 def _view_line(batch: Batch, line: Line) -> LineView:
     billed = line.number in batch.outcomes.billed
     return LineView(batch.id, line.custom_id, line.url, line.model, line.body, billed)
+
+
+def billed_lines(batches: Iterable[Batch], spell: Callable[[str], str]) -> list[Billed]:
+    """The lines that were billed. `spell` gives OpenAI's spelling of a line's url."""
+    return [
+        Billed(
+            lane="batch",
+            endpoint=spell(line.url),
+            model=line.model,
+            raw_body=line.body,
+            at=batch.outcomes.billed[line.number],
+            batch_id=batch.id,
+            custom_id=line.custom_id,
+        )
+        for batch in batches
+        for line in batch.lines
+        if line.number in batch.outcomes.billed
+    ]
 
 
 def count_billed(lines: tuple[LineView, ...]) -> Mapping[str, int]:

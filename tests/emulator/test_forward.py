@@ -15,7 +15,7 @@ import pytest
 
 from autobatcher.emulator import BatchFault, Emulator, FaultPlan, HttpFault, LineFault, Request
 
-from .doors import CHAT, chat_line, create_batch, echo_of, open_http, open_sdk, results
+from .doors import CHAT, chat_line, create_batch, echo_of, open_http, open_sdk, read_lines, results
 
 
 @asynccontextmanager
@@ -79,8 +79,10 @@ async def test_a_cancelled_batch_sends_nothing_more_and_keeps_what_is_in_flight(
         await anyio.sleep(15)
         await sdk.batches.cancel(batch.id)
         assert (await sdk.batches.retrieve(batch.id)).status == "cancelling"
-        assert (await _end_of(sdk, batch.id)).status == "cancelled"
-        assert set(await results(sdk, batch.id)) == {"r0", "r1", "r2", "r3"}
+        ended = await _end_of(sdk, batch.id)
+        assert ended.status == "cancelled"
+        executed = await read_lines(sdk, ended.output_file_id)
+        assert {line["custom_id"] for line in executed} == {"r0", "r1", "r2", "r3"}
         await anyio.sleep(100)
         assert behind.statistics().realtime_calls == {CHAT: 4}
 

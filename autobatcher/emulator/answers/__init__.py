@@ -44,20 +44,20 @@ ANSWERABLE = frozenset(_WRITERS)
 _FAILING_MODEL = re.compile(r"fail-([1-5]\d\d)")
 
 
-def answer(endpoint: str, body: bytes, created: int) -> Answer:
-    """Answers the request `body` to `endpoint` at the unix second `created`.
+def answer(endpoint: str, body: bytes, created: int, tier: str = "default") -> Answer:
+    """Answers the request `body` to `endpoint` at the unix second `created`, on a service tier.
 
     A model whose name starts with `fail-<status>` fails with that status. A request that cannot be answered
     fails with 400 and says why; an endpoint that has no answers fails with 404.
     """
     try:
-        return Answer(200, msgspec.json.encode(_write(endpoint, body, created)))
+        return Answer(200, msgspec.json.encode(_write(endpoint, body, created, tier)))
     except RefusedError as refused:
         error = openai_error(refused.status, refused.message, param=refused.param, code=refused.code)
         return Answer(refused.status, msgspec.json.encode(error))
 
 
-def _write(endpoint: str, body: bytes, created: int) -> dict[str, Any]:
+def _write(endpoint: str, body: bytes, created: int, tier: str) -> dict[str, Any]:
     writer = _WRITERS.get(endpoint)
     if writer is None:
         raise RefusedError(404, f"Unknown endpoint: {endpoint}", code="unknown_url")
@@ -68,7 +68,7 @@ def _write(endpoint: str, body: bytes, created: int) -> dict[str, Any]:
     elif writer not in (images, moderation):
         raise RefusedError(400, "you must provide a model parameter", param="model")
     canonical = msgspec.json.encode(request, order="deterministic")  # however its sender writes it
-    return writer(Prompt(request, created, blake2b(canonical, digest_size=12).hexdigest()))
+    return writer(Prompt(request, created, blake2b(canonical, digest_size=12).hexdigest(), tier))
 
 
 def _refuse_failing(model: str) -> None:

@@ -33,7 +33,7 @@ def chat_completion(prompt: Prompt) -> dict[str, Any]:
         "model": prompt.model,
         "choices": [{"index": index, **choice} for index in range(choices)],
         "usage": _usage(count_prompt_tokens(messages), choices * count_tokens(spoken)),
-        "service_tier": "default",
+        "service_tier": prompt.tier,
         "system_fingerprint": "fp_emulator",
     }
 

@@ -12,11 +12,12 @@ CHARACTERS_PER_TOKEN = 4
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """A request body, the unix second of the answer, and a digest of the body to make ids from."""
+    """A request body, the unix second of the answer, a digest of the body to make ids from, and the service tier."""
 
     request: dict[str, Any]
     created: int
     digest: str
+    tier: str = "default"
 
     @property
     def model(self) -> str:

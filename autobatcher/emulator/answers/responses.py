@@ -48,7 +48,7 @@ def response(prompt: Prompt) -> dict[str, Any]:
         "output": [item],
         **{name: _repeated(prompt.request, name, default) for name, default in _DEFAULTS.items()},
         "tools": [_full_tool(tool) for tool in prompt.request.get("tools") or []],
-        "service_tier": "default",
+        "service_tier": prompt.tier,
         "usage": _usage(count_prompt_tokens(messages), count_tokens(spoken)),
     }
 
