@@ -131,7 +131,7 @@ class UpstreamHTTP:
         with anyio.move_on_after(seconds) as limit, failures():
             sent, response = await self._send(operation, build, may_leave=may_leave)
         if limit.cancelled_caught:
-            raise UpstreamError(f"{operation} did not begin to answer within {seconds:.0f} s")
+            raise UpstreamError(f"{operation} did not begin to answer within {seconds:.0f} s", was_sent=True)
         try:
             self._answering.add(account.base_url)
             # Hooks and `auth` of the user's HTTP client may have added credentials.
