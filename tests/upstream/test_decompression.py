@@ -24,7 +24,7 @@ ENCODERS: dict[str, Callable[[bytes], bytes]] = {
     "gzip": gzip.compress,
     "deflate": zlib.compress,
     "gzip, gzip": lambda content: gzip.compress(gzip.compress(content)),
-    "GZIP": lambda content: gzip.compress(content) + gzip.compress(b"more") + b"\0" * 100,
+    "GZIP": lambda content: gzip.compress(content) + gzip.compress(b"more", mtime=0) + b"\0" * 100,
 }
 
 
