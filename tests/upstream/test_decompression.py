@@ -24,7 +24,7 @@ ENCODERS: dict[str, Callable[[bytes], bytes]] = {
     "gzip": gzip.compress,
     "deflate": zlib.compress,
     "gzip, gzip": lambda content: gzip.compress(gzip.compress(content)),
-    "GZIP": lambda content: gzip.compress(content) + gzip.compress(b"more", mtime=0) + b"\0" * 100,
+    "GZIP": lambda content: gzip.compress(content) + gzip.compress(b"more") + b"\0" * 100,
 }
 
 
@@ -53,7 +53,7 @@ def test_deflate_without_its_header_is_read_as_well() -> None:
 @pytest.mark.parametrize(
     ("encoding", "encoded"),
     [
-        ("gzip", gzip.compress(b"abc" * 100)[:-9]),
+        ("gzip", gzip.compress(b"abc" * 100, mtime=0)[:-9]),
         ("gzip", b"<html>"),
         ("deflate", b"<html>"),
         ("br", b""),
