@@ -162,12 +162,14 @@ async def test_a_count_beyond_all_bounds_spoils_nothing(restarts: Restarts, coun
 async def test_a_status_beyond_all_bounds_spoils_no_other_answer(restarts: Restarts, status: int) -> None:
     async def odd(request: Any, send: Any) -> Any:
         response = await send(request)
-        if request.url.path.endswith("/content"):
-            await response.aread()
-            return HTTP.Response(
-                200, content=response.content.replace(b'"status_code":200', b'"status_code":%d' % status, 1)
-            )
-        return response
+        if not request.url.path.endswith("/content"):
+            return response
+        lines = (await response.aread()).splitlines(keepends=True)
+        spoilt = [
+            line.replace(b'"status_code":200', b'"status_code":%d' % status) if b'"content":"a"' in line else line
+            for line in lines
+        ]
+        return HTTP.Response(200, content=b"".join(spoilt))
 
     async with open_harness(batch_seconds=20.0) as harness:
         async with restarts.program(harness, http_client=between(harness, odd)) as program:

@@ -53,7 +53,7 @@ def test_deflate_without_its_header_is_read_as_well() -> None:
 @pytest.mark.parametrize(
     ("encoding", "encoded"),
     [
-        ("gzip", gzip.compress(b"abc" * 100)[:-9]),
+        ("gzip", gzip.compress(b"abc" * 100, mtime=0)[:-9]),
         ("gzip", b"<html>"),
         ("deflate", b"<html>"),
         ("br", b""),
