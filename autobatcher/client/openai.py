@@ -69,6 +69,14 @@ class BatchOpenAI(CopiesShareTheEngine, AsyncRequestHook, AsyncContextManagerMix
         poll_interval_seconds: how often a batch is polled.
         completion_window: how long the provider may take: a duration such as "24h" or "1h", as far as the provider
             sells it, or "background" at Doubleword.
+        deadline: by when each answer is needed, counted from its call: seconds, or a duration such as "45m"; None for
+            no deadline. See docs/deadlines.md.
+        lanes: what may be used to get an answer, the cheapest first, of "batch", "flex" and "realtime"; None for the
+            batch lane, and with a deadline the flex lane.
+        on_overrun: if it cannot be known in time whether a line was executed: miss the deadline, or send it again, and
+            perhaps pay twice.
+        on_missed: what a call does when its deadline has passed: raise `DeadlineMissedError`, or wait for its batch.
+        lane_concurrency: how many calls are made at once on the flex and real-time lanes.
         batch_metadata: attached to every batch and every event; at most 16 pairs, keys of 64 and values of 512
             characters.
         batch_event_handler: called with each lifecycle event, as a dict; see `autobatcher.events`.

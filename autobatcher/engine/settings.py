@@ -104,27 +104,25 @@ class Settings:
             'by when each answer is needed, counted from its call: seconds, or a duration such as "45m"; None for no '
             "deadline. See docs/deadlines.md",
             check=_deadline,
-            flag=Flag(
-                help="by when each answer is needed, counted from its call, such as 45m; by default there is no deadline"
-            ),
+            flag=Flag(help="by when each answer is needed, counted from its call, such as 45m; by default no deadline"),
         ),
     ] = None
     lanes: Annotated[
         Sequence[str] | None,
         Setting(
-            'what may be used to get an answer, the cheapest first, of "batch", "flex" and "realtime"; None for the batch '
-            "lane, and with a deadline the flex lane",
+            'what may be used to get an answer, the cheapest first, of "batch", "flex" and "realtime"; None for the '
+            "batch lane, and with a deadline the flex lane",
             check=_lanes,
             flag=Flag(
-                help="what may be used, the cheapest first: batch,flex,realtime; by default batch, and with a deadline flex"
+                help="what may be used, the cheapest first: batch,flex,realtime; by default batch, with a deadline flex too"
             ),
         ),
     ] = None
     on_overrun: Annotated[
         Literal["miss", "pay_twice"],
         Setting(
-            "if it cannot be known in time whether a line was executed: miss the deadline, or send it again, and perhaps "
-            "pay twice",
+            "if it cannot be known in time whether a line was executed: miss the deadline, or send it again, and "
+            "perhaps pay twice",
             check=checks.one_of("miss", "pay_twice"),
         ),
     ] = "miss"

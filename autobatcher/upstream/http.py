@@ -90,7 +90,7 @@ class UpstreamHTTP:
         with anyio.move_on_after(seconds):
             async with self.open(account, method, path, seconds=seconds, **options) as response:
                 return await response.read()
-        raise UpstreamError(f"{method} {path} did not end within {seconds:.0f} s")
+        raise UpstreamError(f"{method} {path} did not end within {seconds:.0f} s", was_sent=True)
 
     @asynccontextmanager
     async def open(

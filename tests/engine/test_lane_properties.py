@@ -1,4 +1,4 @@
-"""Random worlds with deadlines: each caller has one outcome, on time or told, and each request is billed at most once."""
+"""Random worlds with deadlines: one outcome for each caller, in time, and at most one bill for each request."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Plan:
     dice: random.Random = field(init=False)
 
     def __post_init__(self) -> None:
-        self.dice = random.Random(self.seed)  # noqa: S311
+        self.dice = random.Random(self.seed)
 
     def lanes(self) -> tuple[str, ...]:
         return self.dice.choice(
@@ -44,7 +44,8 @@ class Plan:
     def deadline(self) -> float | None:
         if self.dice.random() < 0.2:
             return None
-        return SHORT * (LONG / SHORT) ** self.dice.random()
+        seconds: float = SHORT * (LONG / SHORT) ** self.dice.random()
+        return seconds
 
     def faults(self) -> FaultPlan:
         chance = self.dice.choice([0.0, 0.0, 0.05, 0.2])

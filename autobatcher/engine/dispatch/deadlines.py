@@ -9,7 +9,7 @@ from ..request import Request
 
 
 class Deadlines:
-    """A heap of moments. Requests that were settled meanwhile are forgotten, at the latest when the heap has doubled."""
+    """A heap of moments. Settled requests are forgotten, at the latest when the heap has doubled."""
 
     def __init__(self) -> None:
         self._heap: list[tuple[float, int, Request]] = []

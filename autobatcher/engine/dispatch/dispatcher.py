@@ -123,7 +123,8 @@ class Dispatcher:
         if request.terms.deadline is None:
             return
         moments = (self.latest_start([request]), math.inf if request.terms.waits_on else request.terms.deadline)
-        if any([self._deadlines.add(moment, request) for moment in moments if moment < math.inf]):
+        news = [self._deadlines.add(moment, request) for moment in moments if moment < math.inf]
+        if any(news):
             self._wake()
 
     # ---- on the way ----
