@@ -30,6 +30,7 @@ from .journal.records import CLOSE_SECONDS as JOURNAL_CLOSE_SECONDS
 from .lanes.lane import Lane
 from .queue.queue import RequestQueue
 from .recovery.batch_log import NULL_BATCH_LOG, BatchLog, JournalBatchLog
+from .recovery.call_log import NULL_CALL_LOG, CallLog
 from .recovery.recovery import Recovery, open_journal
 from .request import Answer, ErrorFor, Request
 from .settings import Settings
@@ -68,7 +69,7 @@ class Batcher:
         self.polls: FairLimiter = FairLimiter.for_calls(CONCURRENT_POLLS, isolates=isolates)
         self.emit: Emit = Emitter(settings.batch_event_handler, wall_clock)
         self.dispatcher: Dispatcher = Dispatcher(
-            settings, api.realtime, self.queue, emit=self.emit, wake=self._wake_up, log_for=self._lane_log_for
+            settings, api.realtime, self.queue, emit=self.emit, wake=self._wake_up, log_for=self._call_log_for
         )
         self._wall_clock = wall_clock
         self._byte_limiter = FairLimiter(settings.max_queued_bytes, isolates=isolates)
@@ -78,7 +79,9 @@ class Batcher:
         self._recovery = None
         if settings.journal is not None:
             journal = open_journal(settings.journal, settings, wall_clock=wall_clock, make_writer=make_writer)
-            self._recovery = Recovery(journal, settings, resume=self._resume, add=self.dispatcher.place, emit=self.emit)
+            self._recovery = Recovery(
+                journal, settings, resume=self._resume, place=self.dispatcher.place, emit=self.emit
+            )
         self._stop = Ending.NOT_YET
         self._keeps_for_rerun = False
         self._is_closed = False
@@ -270,8 +273,8 @@ class Batcher:
     def _log_for(self, idempotency_key: str, first: Request) -> BatchLog:
         return NULL_BATCH_LOG if self._recovery is None else self._recovery.new_log(idempotency_key, first)
 
-    def _lane_log_for(self, request: Request, lane: Lane) -> BatchLog:
-        return NULL_BATCH_LOG if self._recovery is None else self._recovery.new_lane_log(request, lane)
+    def _call_log_for(self, request: Request, lane: Lane) -> CallLog:
+        return NULL_CALL_LOG if self._recovery is None else self._recovery.new_call_log(request, lane)
 
     # ---- starting batches ----
 

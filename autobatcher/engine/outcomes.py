@@ -21,7 +21,7 @@ from ..errors import (
     JournalError,
 )
 from ..upstream.batch_state import BatchState, Problem
-from ..upstream.failures import UncertainCreationError, UpstreamError, reason_given
+from ..upstream.failures import UncertainCreationError, UnusableAnswerError, UpstreamError, reason_given
 from ..upstream.output_line import INVALID_STATUS, MAX_RAW_BYTES, TOO_LARGE, OutputLine
 from ..upstream.providers import ProviderProfile
 from ..upstream.reasons import codes_in, lacks_capacity, lacks_money
@@ -221,17 +221,32 @@ def missed_deadline_error(request: Request, batch_id: str | None) -> DeadlineMis
 
 
 def uncertain_call_error_for(lane: str, error: UpstreamError) -> ErrorFor:
-    """For a call on another lane that was cut off, so that nobody knows whether it was executed."""
+    """For a call on another lane that was executed without a usable answer, as far as known."""
+    if isinstance(error, UnusableAnswerError):
+        what = f"was executed, and its answer cannot be used ({error}). It is not repeated, since it was billed"
+    else:
+        what = f"was cut off ({error}). It may have been executed and billed, so it is not repeated"
 
     def error_for(request: Request, batch_id: str | None) -> BatchError:
         uncertain = BatchUnreachableError(
-            f"The call on the {lane} lane was cut off ({error}). It may have been executed and billed, so it is not "
-            'repeated; on_overrun="pay_twice" repeats such calls.'
+            f'The call on the {lane} lane {what}; on_overrun="pay_twice" repeats calls that were cut off.',
+            custom_id=request.custom_id or None,
+            body=error.body[:MAX_RAW_BYTES].decode(errors="replace") or None,
         )
         uncertain.__cause__ = error.__cause__
         return uncertain
 
     return error_for
+
+
+def earlier_call_error(lane: str, custom_id: str) -> BatchUnreachableError:
+    """For a request that equals an earlier call on another lane, of which nobody knows whether it was executed."""
+    return BatchUnreachableError(
+        f"An equal call on the {lane} lane was cut off before, when its process ended or its caller left. It may have "
+        "been executed and billed, and its answer is lost. So this one was not sent; the next one will be. "
+        'on_overrun="pay_twice" repeats such calls at once.',
+        custom_id=custom_id,
+    )
 
 
 def unavailable_error_for(lane: str, error: UpstreamError) -> ErrorFor:

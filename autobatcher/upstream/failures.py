@@ -96,6 +96,10 @@ class UpstreamError(Exception):
         return self.is_retryable and not self.is_throttled
 
 
+class UnusableAnswerError(UpstreamError):
+    """The upstream carried the call out, and its answer cannot be used. The next one may be no better."""
+
+
 class UncertainCreationError(UpstreamError):
     """It is unknown whether a batch was created, and it could not be looked up."""
 

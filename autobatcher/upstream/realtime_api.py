@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from typing import NamedTuple
 
 import msgspec
 
+from . import tolerant_json
 from .account import Account
-from .failures import UpstreamError
+from .failures import UnusableAnswerError, UpstreamError
 from .http import UpstreamHTTP
 
 SILENCE_SECONDS = 900.0
@@ -43,6 +45,7 @@ class RealtimeAPI:
             tier: the `service_tier` to ask for; None for what the body says.
 
         Raises:
+            UnusableAnswerError: for an answer of 2xx that is too large, or no JSON.
             UpstreamError: for any other answer, and without one.
 
         Cancelled: the call may have been sent, executed and billed.
@@ -59,6 +62,8 @@ class RealtimeAPI:
             body=lambda: {"content": content},
         ) as response:
             answered = await response.read_answer(most_bytes)
+            if not _is_object(answered):
+                raise UnusableAnswerError(f"POST {path} gave an answer that is no JSON object", body=answered)
             request_id = response.redactor.redact_text(response.header("x-request-id")) or None
             return RealtimeAnswer(answered, request_id, tier_of(answered))
 
@@ -83,8 +88,33 @@ class _Tier(msgspec.Struct):
     service_tier: object = None
 
 
+_OF_GATEWAYS = frozenset({502, 504, 520, 524})
+"""The statuses of gateways that lost, or did not wait for, the answer of a server that had the call."""
+
+
 def was_executed(error: UpstreamError) -> bool | None:
-    """Whether a call that failed was executed and billed: False if certainly not, None if nobody knows."""
-    if error.status_code is None:
-        return None if error.may_have_arrived else False
-    return None if error.status_code == 504 else False
+    """Whether a call that failed was executed and billed; None if nobody knows."""
+    if isinstance(error, UnusableAnswerError):
+        return True
+    is_unknown = error.may_have_arrived if error.status_code is None else error.status_code in _OF_GATEWAYS
+    return None if is_unknown else False
+
+
+def refuses_tier(error: UpstreamError) -> bool:
+    """Whether a call was refused because of its service tier, such as flex for a model that does not have it."""
+    return error.status_code in (400, 422) and _NAMES_TIER.search(error.body) is not None
+
+
+_NAMES_TIER = re.compile(rb"service.?tier|\bflex\b", re.IGNORECASE)
+
+
+def _is_object(body: bytes) -> bool:
+    """Whether the SDK can read an answer."""
+    try:
+        msgspec.json.decode(body, type=_Tier)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        try:
+            tolerant_json.members(body)
+        except ValueError:
+            return False
+    return True

@@ -11,7 +11,7 @@ import anyio.lowlevel
 
 from ..redaction import Redactor
 from .decompression import Decoder, EncodingError
-from .failures import UpstreamError
+from .failures import UnusableAnswerError, UpstreamError
 from .progress import PROGRESS_SECONDS, Progress
 
 MAX_ANSWER_BYTES = 10_000_000
@@ -75,7 +75,10 @@ class OpenResponse:
             async for chunk in chunks:
                 body += chunk
                 if len(body) > most_bytes:
-                    raise self._error(f"with more than {most_bytes:,} bytes, which no honest answer has")
+                    raise UnusableAnswerError(
+                        f"{self._operation} answered with more than {most_bytes:,} bytes, which no honest answer has",
+                        may_have_been_sent=True,
+                    )
         return bytes(body)
 
     async def read_error(self) -> bytes:

@@ -24,7 +24,7 @@ from autobatcher.client.sdk import account_behind
 from autobatcher.client.streams import StreamRequest
 from autobatcher.emulator import Emulator
 from autobatcher.engine.journal.records import StoredAnswer
-from autobatcher.engine.journal.store import Result
+from autobatcher.engine.journal.rows import Result
 from autobatcher.engine.request import Answer, Request
 from autobatcher.redaction import MASK, Redactor
 from autobatcher.upstream.output_line import OutputLine

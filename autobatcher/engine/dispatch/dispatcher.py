@@ -25,12 +25,13 @@ from ..lanes.planner import Plan, least_seconds, plan
 from ..lanes.terms import ORDINARY, Placement, Terms
 from ..lanes.work import Work
 from ..queue.queue import RequestQueue
-from ..recovery.batch_log import BatchLog
+from ..recovery.call_log import CallLog
 from ..request import ErrorFor, Request
 from ..settings import Settings
 from .deadlines import Deadlines
 from .lane_call import LaneCall
 from .lane_calls import LaneCalls
+from .lane_try import LaneTry
 
 
 class BegunBatch(NamedTuple):
@@ -62,7 +63,7 @@ class Dispatcher:
         *,
         emit: Emit,
         wake: Callable[[], None],
-        log_for: Callable[[Request, Lane], BatchLog],
+        log_for: Callable[[Request, Lane], CallLog],
     ) -> None:
         self.durations: Durations = Durations()
         self._settings = settings
@@ -71,16 +72,9 @@ class Dispatcher:
         self._wake = wake
         self._deadlines = Deadlines()
         limiter = FairLimiter(settings.lane_concurrency, isolates=settings.isolate_accounts)
-        call = LaneCall(
-            api,
-            limiter,
-            self.durations,
-            settings.max_answer_bytes,
-            leave=self._leave,
-            on_moved=self._moved,
-            log_for=log_for,
-        )
-        self._calls = LaneCalls(call.run, wake)
+        tries = LaneTry(api, self.durations, settings.max_answer_bytes)
+        call = LaneCall(tries, limiter, leave=self._leave, on_moved=self._moved, log_for=log_for)
+        self._calls = LaneCalls(call.run, wake, tries.left)
 
     def __len__(self) -> int:
         """How many requests wait on the flex and real-time lanes."""
@@ -102,21 +96,22 @@ class Dispatcher:
         if terms.deadline - anyio.current_time() < least:
             raise outcomes.hopeless_deadline_error(request, least)
 
-    def place(self, request: Request) -> None:
-        """Send a new request on its way."""
+    def place(self, request: Request) -> Lane:
+        """Send a new request on its way, and return its first lane."""
         terms, now = request.terms, anyio.current_time()
         if terms.deadline is None and terms.lanes[0] is Lane.BATCH:
             self._queue.add(request)
-            return
+            return Lane.BATCH
         planned = self._plan(request, terms.lanes)
         self.watch(request)
         if planned.lane is not Lane.BATCH:
             self._calls.add(request, planned.lane)
-            return
+            return planned.lane
         leave_by = now + planned.latest_start_seconds
         left = None if terms.deadline is None else terms.deadline - now
         request.placement = Placement(planned.completion_window, deadline_class(left), leave_by)
         self._queue.add(request)
+        return Lane.BATCH
 
     def watch(self, request: Request) -> None:
         """See to the deadline of a request, wherever it waits."""
@@ -247,16 +242,15 @@ class Dispatcher:
 
     def _lanes_after(self, request: Request, lane: Lane) -> tuple[Lane, ...]:
         """The lanes that a hurried request may take after that one."""
-        lanes = request.terms.lanes
-        if request.terms.deadline is None or lane not in lanes:
-            return ()
-        return usable_lanes(lanes[lanes.index(lane) + 1 :], request.account.provider, request.endpoint)
+        return () if request.terms.deadline is None else _later_lanes(request, lane)
 
     def _leave(self, request: Request, lane: Lane) -> tuple[Lane, float] | None:
-        """The next lane after that one, and when the request goes there; None if it stays."""
-        next_lanes = self._lanes_after(request, lane)
-        if not next_lanes or request.terms.deadline is None:
+        """The next lane after that one, and when the request goes there (infinite: never); None if there is none."""
+        next_lanes = _later_lanes(request, lane)
+        if not next_lanes:
             return None
+        if request.terms.deadline is None:
+            return next_lanes[0], math.inf
         work = self._work([request])
         moment = cutoff(
             request.terms.deadline,
@@ -266,10 +260,12 @@ class Dispatcher:
             kind=work.call_kind(lane),
             started_at=-math.inf,
         )
-        return None if moment is None else (next_lanes[0], moment)
+        return next_lanes[0], math.inf if moment is None else moment
 
-    def _moved(self, request: Request, from_lane: Lane, to_lane: Lane, reason: str) -> None:
-        self._tell([request], from_lane, to_lane, reason)
+    def _moved(
+        self, request: Request, from_lane: Lane, to_lane: Lane, reason: str, *, paid_twice: bool = False
+    ) -> None:
+        self._tell([request], from_lane, to_lane, reason, paid_twice=paid_twice)
 
     def _tell(
         self,
@@ -293,6 +289,13 @@ class Dispatcher:
             reason=reason,
             paid_twice=paid_twice,
         )
+
+
+def _later_lanes(request: Request, lane: Lane) -> tuple[Lane, ...]:
+    """The lanes that a request may take after that one."""
+    lanes = request.terms.lanes
+    later = lanes[lanes.index(lane) + 1 :] if lane in lanes else ()
+    return usable_lanes(later, request.account.provider, request.endpoint)
 
 
 def _deadline_of(request: Request) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Protocol
 
 import anyio
 
@@ -12,116 +13,137 @@ from ...upstream.back_off import back_off, retry_delay
 from ...upstream.failures import UpstreamError
 from ...upstream.http import PATIENCE_SECONDS
 from ...upstream.patience import Patience
-from ...upstream.realtime_api import RealtimeAnswer, RealtimeAPI, was_executed
+from ...upstream.realtime_api import refuses_tier, was_executed
 from .. import outcomes
 from ..fair_limiter import FairLimiter
-from ..lanes.durations import Durations
-from ..lanes.kinds import CallKind
 from ..lanes.lane import Lane, Overrun
-from ..recovery.batch_log import BatchLog
+from ..recovery.call_log import CallLog
 from ..request import Answer, Request
+from .lane_try import LaneTry
 
-FLEX_TIER = "flex"
+
+class OnMoved(Protocol):
+    """Is told of a request that goes from one lane to another, or whose call is repeated and may be billed twice."""
+
+    def __call__(
+        self, request: Request, from_lane: Lane, to_lane: Lane, reason: str, *, paid_twice: bool = False
+    ) -> None: ...
 
 
 class LaneCall:
     """Makes the calls of one engine.
 
     A call that certainly was not executed is repeated, with back-off: until its lane must be left, or the upstream has
-    failed for too long. One that may have been executed is repeated only for a caller who would rather pay twice.
+    failed for too long. One that may have been executed is repeated once, and only for a caller who would rather pay
+    twice.
 
     Args:
         limiter: how many calls are made at a time.
-        durations: learns from each call.
-        most_bytes: the largest answer.
-        leave: gives the next lane of a request, and when it goes there; None if it stays.
-        on_moved: told of each request that goes from one lane to another.
-        log_for: makes the log of a call.
+        leave: gives the next lane of a request, and when it goes there (infinite: never); None if there is none.
+        log_for: makes the log of one try.
     """
 
     def __init__(
         self,
-        api: RealtimeAPI,
+        tries: LaneTry,
         limiter: FairLimiter,
-        durations: Durations,
-        most_bytes: int,
         *,
         leave: Callable[[Request, Lane], tuple[Lane, float] | None],
-        on_moved: Callable[[Request, Lane, Lane, str], None],
-        log_for: Callable[[Request, Lane], BatchLog],
+        on_moved: OnMoved,
+        log_for: Callable[[Request, Lane], CallLog],
     ) -> None:
-        self._api = api
-        self._limiter = limiter
-        self._most_bytes = most_bytes
-        self._durations = durations
-        self._leave = leave
-        self._on_moved = on_moved
-        self._log_for = log_for
+        self.tries = tries
+        self.limiter = limiter
+        self.leave = leave
+        self.on_moved = on_moved
+        self.log_for = log_for
 
     async def run(self, request: Request, lane: Lane) -> Answer | BatchError:
         """Call until there is an outcome. Cancelled: the call may have been executed and billed."""
-        log = self._log_for(request, lane)
-        try:
-            await log.intend([(request.custom_id, request)])
-        except JournalError as error:
-            return outcomes.journal_error_for(error)(request, None)
-        outcome = await self._repeatedly(request, lane)
-        log.settled(request, outcome)
-        log.end()
-        return outcome
+        return await _Call(self, request, lane).run()
 
-    async def _repeatedly(self, request: Request, lane: Lane) -> Answer | BatchError:
-        delays, patience = back_off(), Patience(PATIENCE_SECONDS)
+
+class _Call:
+    """The call of one request."""
+
+    def __init__(self, maker: LaneCall, request: Request, lane: Lane) -> None:
+        self._maker = maker
+        self._request = request
+        self._lane = lane
+        self._delays = back_off()
+        self._patience = Patience(PATIENCE_SECONDS)
+        self._may_pay_twice = request.terms.overrun is Overrun.PAY_TWICE  # once
+
+    async def run(self) -> Answer | BatchError:
         while True:
             try:
-                return self._answer(request, lane, await self._once(request, lane))
+                return await self._try()
+            except JournalError as error:
+                return outcomes.journal_error_for(error)(self._request, None)
             except UpstreamError as error:
-                outcome = _final(request, lane, error)
-                if outcome is None and patience.runs_out(anyio.current_time()):
-                    outcome = outcomes.unavailable_error_for(lane.value, error)(request, None)
-                if outcome is not None:
-                    return outcome
-                wait = retry_delay(error, next(delays))
-            lane = await self._wait(request, lane, wait)
+                failure = error
+            if self._has_no_such_tier(failure):
+                continue
+            outcome = self._outcome(failure)
+            if outcome is not None:
+                return outcome
+            await self._wait(retry_delay(failure, next(self._delays)))
 
-    async def _once(self, request: Request, lane: Lane) -> RealtimeAnswer:
-        async with self._limiter.turn(request.account):
+    async def _try(self) -> Answer:
+        maker, request = self._maker, self._request
+        async with maker.limiter.turn(request.account):
             request.dequeue()
-            begun, tier = anyio.current_time(), FLEX_TIER if lane is Lane.FLEX else None
-            answer = await self._api.post(
-                request.account, request.endpoint, request.body, tier=tier, most_bytes=self._most_bytes
-            )
-        kind = CallKind(request.account.provider.name, request.model, lane)
-        self._durations.record(kind, anyio.current_time() - begun, is_done=True)
+            self._move_if_late()
+            asked, log = self._lane, maker.log_for(request, self._lane)
+            cut_at = self._leaving()[1] if self._may_pay_twice else math.inf
+            answer = await maker.tries.run(request, asked, log, cut_at=cut_at, repeats=self._may_pay_twice)
+        if answer.lane != asked.value:
+            maker.on_moved(request, asked, Lane(answer.lane), "the upstream answered at another tier")
         return answer
 
-    async def _wait(self, request: Request, lane: Lane, seconds: float) -> Lane:
-        """Wait before the next try; return the lane on which it is made."""
-        leaving = self._leave(request, lane)
-        next_lane, moment = leaving if leaving is not None else (lane, math.inf)
-        until = anyio.current_time() + seconds
-        await anyio.sleep_until(min(until, max(moment, anyio.current_time())))
-        if anyio.current_time() < moment:
-            return lane
-        self._on_moved(request, lane, next_lane, "the lane has no capacity in time")
-        return next_lane
+    def _outcome(self, failure: UpstreamError) -> Answer | BatchError | None:
+        """The outcome after a failed try; None if the call is repeated."""
+        executed = was_executed(failure)
+        if executed is None and self._may_pay_twice:
+            self._may_pay_twice = False
+            reason = "nobody knows whether the first call was executed"
+            self._maker.on_moved(self._request, self._lane, self._lane, reason, paid_twice=True)
+            return None
+        if executed is not False:
+            return outcomes.uncertain_call_error_for(self._lane.value, failure)(self._request, None)
+        if failure.is_retryable and not self._runs_out(failure):
+            return None
+        if failure.status_code is None or failure.is_retryable:
+            return outcomes.unavailable_error_for(self._lane.value, failure)(self._request, None)
+        return Answer(failure.status_code, failure.body, None, "", self._request.custom_id, self._lane.value)
 
-    def _answer(self, request: Request, lane: Lane, answer: RealtimeAnswer) -> Answer:
-        """The tier that the answer names was billed, not the one that was asked for."""
-        if lane is Lane.FLEX and answer.service_tier != FLEX_TIER:
-            lane = Lane.REALTIME
-            self._on_moved(request, Lane.FLEX, lane, "the upstream answered at another tier")
-        return Answer(200, answer.body, answer.request_id, "", request.custom_id, lane.value)
+    def _runs_out(self, failure: UpstreamError) -> bool:
+        """Whether the upstream has failed for too long. Want of room is waited out: the deadline ends that."""
+        waits = failure.is_throttled and self._request.terms.deadline is not None
+        return not waits and self._patience.runs_out(anyio.current_time())
 
+    async def _wait(self, seconds: float) -> None:
+        """Wait before the next try, at most until the lane must be left."""
+        now = anyio.current_time()
+        await anyio.sleep_until(min(now + seconds, max(self._leaving()[1], now)))
 
-def _final(request: Request, lane: Lane, error: UpstreamError) -> Answer | BatchError | None:
-    """The outcome after a failed call; None if it is repeated."""
-    executed = was_executed(error)
-    if executed is None:
-        is_repeated = request.terms.overrun is Overrun.PAY_TWICE
-        return None if is_repeated else outcomes.uncertain_call_error_for(lane.value, error)(request, None)
-    if error.is_retryable:
-        return None
-    if error.status_code is None:
-        return outcomes.unavailable_error_for(lane.value, error)(request, None)
-    return Answer(error.status_code, error.body, None, "", request.custom_id, lane.value)
+    def _move_if_late(self) -> None:
+        next_lane, moment = self._leaving()
+        if anyio.current_time() >= moment:
+            self._move(next_lane, "the lane has no capacity in time")
+
+    def _has_no_such_tier(self, failure: UpstreamError) -> bool:
+        """Go on to the next lane at once if this one does not exist for the model; False if there is none."""
+        next_lane, _ = self._leaving()
+        if self._lane is not Lane.FLEX or next_lane is self._lane or not refuses_tier(failure):
+            return False
+        self._move(next_lane, "the upstream has no flex tier for the model")
+        return True
+
+    def _move(self, lane: Lane, reason: str) -> None:
+        self._maker.on_moved(self._request, self._lane, lane, reason)
+        self._lane = lane
+
+    def _leaving(self) -> tuple[Lane, float]:
+        """The next lane, and when the request goes there; this one, and never, if there is none."""
+        return self._maker.leave(self._request, self._lane) or (self._lane, math.inf)

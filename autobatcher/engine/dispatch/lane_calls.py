@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import deque
 from collections.abc import Awaitable, Callable
 
@@ -13,6 +14,8 @@ from .. import outcomes
 from ..lanes.lane import Lane
 from ..request import Answer, ErrorFor, Request
 
+logger: logging.Logger = logging.getLogger("autobatcher")
+
 Call = Callable[[Request, Lane], Awaitable[Answer | BatchError]]
 
 
@@ -22,14 +25,16 @@ class LaneCalls:
     Args:
         call: makes one call, and returns its outcome; see `LaneCall`.
         wake: called when a call is to be started.
+        on_left: called when the caller of a request leaves.
     """
 
     batch_id: None = None
 
-    def __init__(self, call: Call, wake: Callable[[], None]) -> None:
+    def __init__(self, call: Call, wake: Callable[[], None], on_left: Callable[[Request], None]) -> None:
         self._call = call
         self._wake = wake
-        self._new: deque[tuple[Request, Lane]] = deque()
+        self._on_left = on_left
+        self._new: deque[tuple[Request, Lane, anyio.CancelScope]] = deque()
         self._scopes: dict[Request, anyio.CancelScope] = {}
 
     def __len__(self) -> int:
@@ -38,20 +43,21 @@ class LaneCalls:
 
     def add(self, request: Request, lane: Lane) -> None:
         """Call for `request` on that lane."""
-        request.holder = self
-        self._scopes[request] = anyio.CancelScope()
-        self._new.append((request, lane))
+        request.holder, request.custom_id = self, ""
+        scope = self._scopes[request] = anyio.CancelScope()
+        self._new.append((request, lane, scope))
         self._wake()
 
     def start(self, nursery: TaskGroup) -> None:
         """Start a task for each new call."""
         while self._new:
-            request, lane = self._new.popleft()
+            request, lane, scope = self._new.popleft()
             if request in self._scopes:
-                nursery.start_soon(self._run, request, lane)
+                nursery.start_soon(self._run, request, lane, scope)
 
     def withdraw(self, request: Request) -> None:
         """The caller left: its call is cancelled. It may have been billed."""
+        self._on_left(request)
         self._scopes.pop(request).cancel()
 
     def fail_all(self, error_for: ErrorFor) -> None:
@@ -61,11 +67,15 @@ class LaneCalls:
             request.settle(error_for(request, None))
             scope.cancel()
 
-    async def _run(self, request: Request, lane: Lane) -> None:
-        with self._scopes[request]:
+    async def _run(self, request: Request, lane: Lane, scope: anyio.CancelScope) -> None:
+        with scope:  # it may be cancelled already: the caller left before this task began
             try:
                 outcome = await self._call(request, lane)
             except Exception as defect:  # the caller must not wait for ever
+                logger.exception("autobatcher: a bug in the engine; please report it")
                 outcome = outcomes.defect_error_for(defect)(request, None)
-            if self._scopes.pop(request, None) is not None:
+            if self._scopes.get(request) is scope:
+                del self._scopes[request]
                 request.settle(outcome)
+            else:  # the caller left while the outcome came
+                request.give_back()

@@ -12,8 +12,9 @@ from ...upstream.account import Account
 from .identity import fingerprint
 from .ownership import Ownership
 from .records import BatchRecord
+from .rows import Result
 from .sqlite_file import lack_of_wal
-from .store import Result, Store
+from .store import Store
 
 __all__ = ["JournalEditor", "JournalReader", "Result", "edit_journal", "is_payer", "read_journal"]
 

@@ -16,7 +16,8 @@ from ..settings import Settings
 from . import at_exit
 from .file_checks import place_of
 from .records import BatchRecord, Contents, SessionEnding, StoredAnswer, UnclaimedLine, number_of
-from .store import UNFINISHED_SECONDS, Line, NewAnswer, Store
+from .rows import Line, NewAnswer
+from .store import UNFINISHED_SECONDS, Store
 from .writer import JournalWriter, Writer
 
 T = TypeVar("T")
@@ -164,6 +165,11 @@ class Journal:
     def give_back(self, idempotency_key: str, custom_id: str) -> None:
         """Mark a stored answer as not delivered."""
         self._tell(Store.give_back, idempotency_key, number_of(custom_id))
+
+    def told_uncertain(self, line: UnclaimedLine) -> None:
+        """A caller is about to be told that a call on another lane may have been billed. It is told again if the
+        process does not end well."""
+        self._tell(Store.told_uncertain, line.idempotency_key, now=self.wall_clock())
 
     async def answers(self, lines: list[UnclaimedLine]) -> list[StoredAnswer | None]:
         """Return the stored answers of lines. Raises `JournalError`."""

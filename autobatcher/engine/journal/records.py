@@ -6,10 +6,12 @@ from typing import Literal
 
 import msgspec
 
+from ..lanes.lane import Lane
+
 Stage = Literal["calling", "intended", "creating", "created", "ended"]
-"""How far a batch is. intended: its input file may be upstream, the batch is not. creating: outcome unknown; look the
-batch up. created: it is upstream and has a batch_id. ended: its readable results are stored, and nothing of ours is
-left upstream."""
+"""How far a batch is, or a call on another lane. calling: the call may have been sent, and billed. intended: its input
+file may be upstream, the batch is not. creating: outcome unknown; look the batch up. created: it is upstream and has a
+batch_id. ended: its readable results are stored, and nothing of ours is left upstream."""
 
 SessionEnding = Literal["well", "failed"] | None
 """How a client was closed. well: delivered answers are not kept for a rerun if the process also exits cleanly. failed:
@@ -19,12 +21,17 @@ CLOSE_SECONDS = 10.0
 """How long the last writes may take: milliseconds, but disks are slow at times."""
 
 
+UNCERTAIN = "uncertain"
+"""The status of a call on another lane that may have been billed, once a caller was told so."""
+
+
 class BatchRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """One batch.
+    """One batch; or one call on another lane, which has one line and nothing upstream.
 
     Attributes:
         idempotency_key: identifies the batch in its upstream metadata, its input file's name and its custom_ids.
         account: the account's fingerprint; see `identity.fingerprint`.
+        completion_window: of the batch; of a call, its lane.
         status: the last known upstream status; "" if unknown.
         created_at, changed_at: in Unix seconds.
         lines, answered, taken: how many lines are stored, have an answer, and had it delivered to a caller.
@@ -53,6 +60,16 @@ class BatchRecord(msgspec.Struct, frozen=True, kw_only=True):
     taken: int = 0
     is_hash_only: bool = False
 
+    @property
+    def lane(self) -> str:
+        """ "batch"; of a call, the lane on which it was made or answered."""
+        return lane_in(self.completion_window)
+
+    @property
+    def is_call(self) -> bool:
+        """Whether it is a call on another lane, and no batch."""
+        return self.lane != Lane.BATCH.value
+
 
 class UnclaimedLine(msgspec.Struct, eq=False, gc=False):
     """A line that no request waits for: its caller left, or its process died.
@@ -61,6 +78,7 @@ class UnclaimedLine(msgspec.Struct, eq=False, gc=False):
         unclaimed_since: in Unix seconds; for a stored answer, when it came.
         is_stored: whether its answer is in the journal. Otherwise its batch has it, or will.
         is_gone: whether it can never be answered.
+        lane: "batch"; of a call, the lane on which it was made.
     """
 
     idempotency_key: str
@@ -68,10 +86,16 @@ class UnclaimedLine(msgspec.Struct, eq=False, gc=False):
     unclaimed_since: float
     is_stored: bool = False
     is_gone: bool = False
+    lane: str = Lane.BATCH.value
 
     @property
     def custom_id(self) -> str:
         return custom_id_of(self.idempotency_key, self.number)
+
+    @property
+    def is_call(self) -> bool:
+        """Whether it is a call on another lane. Without a stored answer, nobody can know whether it was billed."""
+        return self.lane != Lane.BATCH.value
 
 
 class StoredAnswer(msgspec.Struct, frozen=True):
@@ -83,6 +107,7 @@ class StoredAnswer(msgspec.Struct, frozen=True):
     status_code: int
     body: bytes
     request_id: str | None
+    lane: str = Lane.BATCH.value
 
     def __repr__(self) -> str:
         """The body may quote a prompt."""
@@ -95,6 +120,14 @@ class Contents(msgspec.Struct, frozen=True):
 
     batches: list[BatchRecord]
     unclaimed_lines: list[tuple[bytes, UnclaimedLine]]
+
+
+def lane_in(completion_window: str) -> str:
+    """The lane of a record, in which a call has its lane instead of a completion window."""
+    return completion_window if completion_window in _CALLS else Lane.BATCH.value
+
+
+_CALLS = frozenset(lane.value for lane in Lane if lane is not Lane.BATCH)
 
 
 def custom_id_of(idempotency_key: str, number: int) -> str:

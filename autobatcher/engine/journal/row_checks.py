@@ -66,7 +66,7 @@ HONEST = {
             _text("base_url", "provider", "endpoint", "completion_window", "models", "metadata", "status"),
             _text_or_null("file_id", "batch_id"),
             _integer(0, LINES_OF_A_BATCH, "request_count", "completed", "failed"),
-            "stage IN ('intended', 'creating', 'created', 'ended')",
+            "stage IN ('calling', 'intended', 'creating', 'created', 'ended')",
             _time("created_at", "changed_at"),
         )
     ),

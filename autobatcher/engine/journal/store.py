@@ -10,11 +10,12 @@ import socket
 import sqlite3
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 from .identity import digest_of
-from .records import BatchRecord, Contents, StoredAnswer, UnclaimedLine
-from .row_checks import MAX_TEXT, STATUS_CODES, decoded_metadata, decoded_models
+from .records import UNCERTAIN, BatchRecord, Contents, StoredAnswer, UnclaimedLine, lane_in
+from .row_checks import MAX_TEXT, STATUS_CODES
+from .rows import COLUMNS, Line, NewAnswer, Result, record_of
 from .schema import LINES_OF_A_BATCH
 from .sqlite_file import SQLiteFile
 
@@ -35,6 +36,9 @@ BAD_VALUES = (
 )
 """Raised for a value that SQLite cannot hold, or whose batch is unknown. The file itself is fine then."""
 
+_NO_ANSWER = 504
+"""The status of a call that was cut off."""
+
 _INSERT_ANSWER = "INSERT OR REPLACE INTO answers VALUES (?, ?, ?, ?, ?, ?)"
 
 
@@ -53,14 +57,14 @@ class Store(SQLiteFile):
 
     def intend(self, record: BatchRecord, lines: Iterable[Line], *, is_hash_only: bool) -> None:
         """Insert a batch that is about to be uploaded, and its lines."""
-        values = {name: getattr(record, name) for name in _COLUMNS if name != "stamp"}
+        values = {name: getattr(record, name) for name in COLUMNS if name != "stamp"}
         values |= {
             "stamp": record.idempotency_key,
             "models": json.dumps(_as_many_as_fit(record.models)),
             "metadata": json.dumps(record.metadata),
         }
-        marks = ", ".join(f":{name}" for name in _COLUMNS)
-        cursor = self._db.execute(f"INSERT INTO batches ({', '.join(_COLUMNS)}) VALUES ({marks})", values)
+        marks = ", ".join(f":{name}" for name in COLUMNS)
+        cursor = self._db.execute(f"INSERT INTO batches ({', '.join(COLUMNS)}) VALUES ({marks})", values)
         assert cursor.lastrowid is not None
         self._numbers[record.idempotency_key] = cursor.lastrowid
         first = cursor.lastrowid * LINES_OF_A_BATCH
@@ -71,7 +75,7 @@ class Store(SQLiteFile):
         self._db.executemany("INSERT INTO lines VALUES (?, ?, ?, ?)", rows)
 
     def update(self, idempotency_key: str, *, now: float, **fields: Any) -> None:
-        """Change fields of a batch: `stage`, `file_id`, `batch_id`, `status`, `completed`, `failed`."""
+        """Change fields of a batch; see `_CHANGEABLE`."""
         assert _CHANGEABLE.issuperset(fields)
         if any(isinstance(value, str) and len(value) > MAX_TEXT for value in fields.values()):
             raise OverflowError("a text of the upstream is too long for the journal")
@@ -89,7 +93,7 @@ class Store(SQLiteFile):
             unanswered = f"{_OF_A_BATCH} AND NOT EXISTS (SELECT 1 FROM answers WHERE answers.id = lines.id)"
             self._db.execute(f"DELETE FROM lines WHERE {unanswered}", self._lines_of(idempotency_key))
         self.update(idempotency_key, now=now, stage="ended")
-        self._delete_empty_batches()
+        self._db.execute(f"{_DELETE_EMPTY} AND stamp = ?", (idempotency_key,))
         self._numbers.pop(idempotency_key, None)  # a server creates batches for months
 
     def forget(self, idempotency_key: str) -> None:
@@ -155,27 +159,35 @@ class Store(SQLiteFile):
         if not self._has_batch(idempotency_key):
             return None
         row = self._db.execute(
-            "SELECT b.batch_id, a.status_code, a.body, a.request_id FROM answers a JOIN batches b ON b.stamp = ? "
-            "WHERE a.id = ? AND a.body IS NOT NULL",
+            "SELECT b.batch_id, a.status_code, a.body, a.request_id, b.completion_window FROM answers a "
+            "JOIN batches b ON b.stamp = ? WHERE a.id = ? AND a.body IS NOT NULL",
             (idempotency_key, self._id_of(idempotency_key, number)),
         ).fetchone()
         if row is None:
             return None
-        batch_id, status_code, body, request_id = row
-        return StoredAnswer(idempotency_key, number, batch_id or "", status_code, body, request_id)
+        batch_id, status_code, body, request_id, window = row
+        return StoredAnswer(idempotency_key, number, batch_id or "", status_code, body, request_id, lane_in(window))
+
+    def told_uncertain(self, idempotency_key: str, *, now: float) -> None:
+        """A caller is told that a call on another lane may have been billed: that counts as its answer, without a
+        body."""
+        if self._has_batch(idempotency_key):
+            row = (self._id_of(idempotency_key, 0), _NO_ANSWER, None, now, self._session, None)
+            self._db.execute(_INSERT_ANSWER, row)
+            self.update(idempotency_key, now=now, stage="ended", status=UNCERTAIN)
 
     # ---- queries ----
 
     def batches(self) -> list[BatchRecord]:
         """Return all batches, the oldest first."""
         rows = self._db.execute(
-            f"SELECT {', '.join(_COLUMNS)}, "
+            f"SELECT {', '.join(COLUMNS)}, "
             f"(SELECT count(*) FROM lines WHERE {_OF_THIS_BATCH}), "
             f"(SELECT count(*) FROM answers WHERE {_OF_THIS_BATCH}), "
             f"(SELECT count(taken_by) FROM answers WHERE {_OF_THIS_BATCH}), "
             f"EXISTS (SELECT 1 FROM lines WHERE {_OF_THIS_BATCH} AND body IS NULL) FROM batches ORDER BY number"
         )
-        return [_record(row) for row in rows]
+        return [record_of(row) for row in rows]
 
     def contents(self, process: str, *, now: float) -> Contents:
         """Return what may be delivered to callers of this process, undelivered answers first.
@@ -183,16 +195,19 @@ class Store(SQLiteFile):
         Leaves out lines that were never sent, and answers that an earlier client of this process took without failing.
         """
         rows = self._db.execute(
-            "SELECT b.stamp, l.id, l.digest, coalesce(a.answered_at, ?), a.body IS NOT NULL FROM lines l "
-            f"JOIN batches b ON b.number = l.id / {LINES_OF_A_BATCH} LEFT JOIN answers a ON a.id = l.id "
+            "SELECT b.stamp, l.id, l.digest, coalesce(a.answered_at, ?), a.body IS NOT NULL, b.completion_window "
+            f"FROM lines l JOIN batches b ON b.number = l.id / {LINES_OF_A_BATCH} LEFT JOIN answers a ON a.id = l.id "
             "LEFT JOIN sessions s ON s.number = a.taken_by "
             "WHERE b.stage <> 'intended' AND NOT coalesce(s.process = ? AND s.ending <> 'failed', 0) "
             "ORDER BY a.taken_by IS NOT NULL, a.id IS NULL, l.id",
             (now, process),
         )
         lines = [
-            (digest, UnclaimedLine(idempotency_key, line_id % LINES_OF_A_BATCH, since, bool(is_stored)))
-            for idempotency_key, line_id, digest, since, is_stored in rows
+            (
+                digest,
+                UnclaimedLine(stamp, line_id % LINES_OF_A_BATCH, since, bool(is_stored), lane=lane_in(window)),
+            )
+            for stamp, line_id, digest, since, is_stored, window in rows
         ]
         return Contents(self.batches(), lines)
 
@@ -271,9 +286,7 @@ class Store(SQLiteFile):
         )
 
     def _delete_empty_batches(self) -> None:
-        self._db.execute(
-            f"DELETE FROM batches WHERE stage = 'ended' AND NOT EXISTS (SELECT 1 FROM lines WHERE {_OF_THIS_BATCH})"
-        )
+        self._db.execute(_DELETE_EMPTY)
 
     def _lines_of(self, idempotency_key: str) -> tuple[int, int]:
         """The range of ids of a batch's lines, for `_OF_A_BATCH`."""
@@ -300,50 +313,15 @@ class Store(SQLiteFile):
         return self._numbers[idempotency_key]
 
 
-Line = tuple[int, str, bytes]
-"""Number, endpoint and body."""
-
-
-NewAnswer = tuple[str, int, int, bytes | None, str | None, bool]
-"""Idempotency key, number, status code, body (None if it is not stored), request id, and whether a caller gets it."""
-
-
-class Result(NamedTuple):
-    """A line and its answer. Bodies are None if the journal does not store them."""
-
-    idempotency_key: str
-    number: int
-    endpoint: str
-    body: bytes | None
-    status_code: int | None
-    answer: bytes | None
-    request_id: str | None
-    is_taken: bool
-
-    def __repr__(self) -> str:
-        """Without prompt and answer."""
-        return f"Result({self.idempotency_key!r}, {self.number}, {self.endpoint!r}, {self.status_code})"
-
-
-_COLUMNS = (
-    *("stamp", "account", "base_url", "provider", "endpoint", "completion_window", "models", "metadata"),
-    *("request_count", "stage", "file_id", "batch_id", "status", "completed", "failed", "created_at", "changed_at"),
-)
-_CHANGEABLE = frozenset({"stage", "file_id", "batch_id", "status", "completed", "failed"})
+_CHANGEABLE = frozenset({"stage", "file_id", "batch_id", "status", "completed", "failed", "completion_window"})
 
 _OF_A_BATCH = "id BETWEEN ? AND ?"
 _OF_THIS_BATCH = f"id BETWEEN batches.number * {LINES_OF_A_BATCH} AND (batches.number + 1) * {LINES_OF_A_BATCH} - 1"
+
+_DELETE_EMPTY = f"DELETE FROM batches WHERE stage = 'ended' AND NOT EXISTS (SELECT 1 FROM lines WHERE {_OF_THIS_BATCH})"
 
 
 def _as_many_as_fit(names: list[str]) -> list[str]:
     """The first of the names that callers chose, as far as a row has room for them."""
     lengths = itertools.accumulate(len(json.dumps(name)) + len(", ") for name in names)
     return [name for name, length in zip(names, lengths, strict=True) if length < MAX_TEXT]
-
-
-def _record(row: tuple[Any, ...]) -> BatchRecord:
-    values = dict(zip((*_COLUMNS, "lines", "answered", "taken", "is_hash_only"), row, strict=True))
-    values |= {"models": decoded_models(values["models"]), "metadata": decoded_metadata(values["metadata"])}
-    values["is_hash_only"] = bool(values["is_hash_only"])
-    values["idempotency_key"] = values.pop("stamp")  # the column's name in all schema versions
-    return BatchRecord(**values)

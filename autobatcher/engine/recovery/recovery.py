@@ -7,6 +7,7 @@ import os
 import uuid
 from collections import defaultdict
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 from anyio.lowlevel import checkpoint
@@ -23,7 +24,9 @@ from ..lanes.lane import Lane
 from ..request import Answer, ErrorFor, Request
 from ..settings import Settings
 from .batch_log import BatchLog, JournalBatchLog
+from .call_log import JournalCallLog
 from .replay_queue import ReplayQueue
+from .uncertain_calls import UncertainCalls
 from .unclaimed import UnclaimedLines
 
 if TYPE_CHECKING:
@@ -68,7 +71,7 @@ class Recovery:
 
     Args:
         resume: makes a batch from a record of the journal.
-        add: queues a request that matches no line.
+        place: sends a request on its way that matches no line, and returns its first lane.
         emit: is told how many requests got stored answers.
     """
 
@@ -78,14 +81,17 @@ class Recovery:
         settings: Settings,
         *,
         resume: Callable[[JournalBatchLog, Account], AttachableBatch],
-        add: Callable[[Request], None],
+        place: Callable[[Request], Lane],
         emit: Emit,
     ) -> None:
         self._journal = journal
         self._settings = settings
         self._resume = resume
-        self._add = add
+        self._place = place
         self._emit = emit
+        self._uncertain_calls = UncertainCalls(
+            journal, settings, place=place, give_back=self._give_back_line, emit=emit
+        )
         self._is_open = False
         self._early = _EarlyRequests()
         self._replay_queue = ReplayQueue(self._unclaim)
@@ -110,17 +116,18 @@ class Recovery:
             if number % ADDED_AT_ONCE == 0:
                 await checkpoint()
             self._unclaimed_lines.add(digest, line)
-            if not line.is_stored:
+            if not line.is_stored and not line.is_call:
                 self._lines_by_batch[line.idempotency_key].append(line)
-        self._unvisited = {record.idempotency_key for record in contents.batches}
-        for record in contents.batches:
+        batches = [record for record in contents.batches if not record.is_call]
+        self._unvisited = {record.idempotency_key for record in batches}
+        for record in batches:
             self._records[record.idempotency_key] = record
             if record.stage != "ended":
                 self._unfinished[record.account].append(record)
         self._is_open = True
         for request in self._early.pop_all():
             if not self.claim(request):
-                self._add(request)
+                self._place(request)
 
     async def run(self) -> None:
         """Deliver stored answers, until cancelled."""
@@ -157,7 +164,7 @@ class Recovery:
         )
         if line is None:
             return False
-        if line.is_stored:
+        if line.is_stored or line.is_call:
             self._replay_queue.add(request, line)
         else:
             batch = self._live_batch(line.idempotency_key, request.account)
@@ -174,12 +181,14 @@ class Recovery:
 
     def give_back(self, request: Request) -> None:
         """Make the answer of a request available again, because it did not reach its caller."""
-        idempotency_key = request.custom_id.rpartition("-")[0]
-        self._journal.give_back(idempotency_key, request.custom_id)
+        idempotency_key, number = request.custom_id.rpartition("-")[0], number_of(request.custom_id)
         is_stored = not self._journal.is_hash_only
-        self._unclaim(
-            request, UnclaimedLine(idempotency_key, number_of(request.custom_id), self._journal.wall_clock(), is_stored)
-        )
+        line = UnclaimedLine(idempotency_key, number, self._journal.wall_clock(), is_stored)
+        self._give_back_line(request, line)
+
+    def _give_back_line(self, request: Request, line: UnclaimedLine) -> None:
+        self._journal.give_back(line.idempotency_key, line.custom_id)
+        self._unclaim(request, line)
 
     def _unclaim(self, request: Request, line: UnclaimedLine) -> None:
         digest = digest_of(request.endpoint, request.digested, self._fingerprint(request.account))
@@ -193,49 +202,53 @@ class Recovery:
                 request.settle(error_for(request, None))
 
     def _deliver(self, some: list[tuple[Request, UnclaimedLine]], found: list[StoredAnswer | None]) -> None:
-        given = []
+        given, uncertain = [], []
         for (request, line), stored in zip(some, found, strict=True):
             if not self._replay_queue.remove(request):
                 continue  # its caller has left
-            if stored is None:
-                self._add(request)
-            else:
+            if stored is not None:
                 self._journal.mark_taken(line)
-                request.custom_id, request.on_undelivered = line.custom_id, self.give_back
+                request.custom_id, request.on_undelivered = line.custom_id, partial(self._give_back_line, line=line)
                 request.settle(_answer(stored))
                 given.append(request)
+            elif line.is_call:
+                uncertain.append((request, line))
+            else:
+                self._place(request)
+        self._uncertain_calls.meet(uncertain)
         if given:
             metadata = dict(self._settings.batch_metadata)
             self._emit(events.RequestsReattached, request_count=len(given), metadata=metadata)
 
     # ---- batches ----
 
-    def new_lane_log(self, request: Request, lane: Lane) -> JournalBatchLog:
+    def new_call_log(self, request: Request, lane: Lane) -> JournalCallLog:
         """Make the log of a call on another lane."""
-        idempotency_key = uuid.uuid4().hex
-        request.custom_id = custom_id_of(idempotency_key, 0)
-        return self.new_log(idempotency_key, request, stage="calling", window=lane.value)
+        record = self._new_record(uuid.uuid4().hex, request, window=lane.value, stage="calling")
+        return JournalCallLog(self._journal, record, self._unclaim, self._give_back_line)
 
-    def new_log(
-        self, idempotency_key: str, first: Request, *, stage: Stage = "intended", window: str | None = None
-    ) -> JournalBatchLog:
+    def new_log(self, idempotency_key: str, first: Request) -> JournalBatchLog:
         """Make the log of a new batch of requests like `first`."""
+        window = first.placement.completion_window or self._settings.completion_window
+        record = self._new_record(idempotency_key, first, window=window, stage="intended")
+        return JournalBatchLog(self._journal, self._unclaimed_lines, record, (), self.give_back)
+
+    def _new_record(self, idempotency_key: str, first: Request, *, window: str, stage: Stage) -> BatchRecord:
         if (too_old := self._journal.sweep()) is not None:
             self._unclaimed_lines.forget_old(*too_old)
         account = first.account
-        record = BatchRecord(
+        return BatchRecord(
             idempotency_key=idempotency_key,
             account=self._fingerprint(account),
             base_url=without_credentials(account.base_url),
             provider=account.provider.name,
             endpoint=first.endpoint,
-            completion_window=window or first.placement.completion_window or self._settings.completion_window,
+            completion_window=window,
             models=[],
             metadata=dict(self._settings.batch_metadata),
             request_count=0,
             stage=stage,
         )
-        return JournalBatchLog(self._journal, self._unclaimed_lines, record, (), self.give_back)
 
     def batch_started(self, batch: AttachableBatch) -> None:
         """Register a batch that runs in this engine."""
@@ -295,7 +308,7 @@ def _log_of(batch: AttachableBatch) -> JournalBatchLog:
 
 def _answer(stored: StoredAnswer) -> Answer:
     custom_id = custom_id_of(stored.idempotency_key, stored.number)
-    return Answer(stored.status_code, stored.body, stored.request_id, stored.batch_id, custom_id)
+    return Answer(stored.status_code, stored.body, stored.request_id, stored.batch_id, custom_id, stored.lane)
 
 
 class _EarlyRequests:

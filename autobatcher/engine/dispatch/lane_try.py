@@ -1,0 +1,89 @@
+"""One try of a call: written down, sent, and its answer written down."""
+
+from __future__ import annotations
+
+import anyio
+
+from ...upstream.failures import UpstreamError
+from ...upstream.realtime_api import RealtimeAnswer, RealtimeAPI, was_executed
+from ..lanes.durations import Durations
+from ..lanes.kinds import CallKind
+from ..lanes.lane import Lane
+from ..recovery.call_log import CallLog
+from ..request import Answer, Request
+
+FLEX_TIER = "flex"
+
+
+class LaneTry:
+    """Makes tries of the calls of one engine.
+
+    Args:
+        durations: learns from each.
+        most_bytes: the largest answer.
+    """
+
+    def __init__(self, api: RealtimeAPI, durations: Durations, most_bytes: int) -> None:
+        self._api = api
+        self._durations = durations
+        self._most_bytes = most_bytes
+        self._running: dict[Request, CallLog] = {}
+
+    def left(self, request: Request) -> None:
+        """The caller left: if a call runs, it may have been billed. Synchronous, so that who asks again at once finds
+        that."""
+        if (log := self._running.pop(request, None)) is not None:
+            log.left(request)
+
+    async def run(self, request: Request, lane: Lane, log: CallLog, *, cut_at: float, repeats: bool) -> Answer:
+        """Make one call.
+
+        Args:
+            cut_at: when to cut it off, on the event loop's clock. It may have been executed then.
+            repeats: whether the call is made again even if it may have been executed.
+
+        Raises:
+            UpstreamError: for any answer but 2xx, and without one.
+            JournalError: if the call could not be recorded. Nothing was sent.
+
+        Cancelled: the call may have been executed and billed, unless it was not recorded yet.
+        """
+        await log.intend(request)
+        self._running[request] = log
+        try:
+            answer = self._answer(request, lane, await self._timed(request, lane, cut_at))
+        except UpstreamError as error:
+            if repeats or was_executed(error) is False:
+                log.forget()
+            else:
+                log.told_uncertain(request)
+            raise
+        except BaseException:
+            self.left(request)
+            raise
+        finally:
+            self._running.pop(request, None)
+        log.answered(request, answer)
+        return answer
+
+    async def _timed(self, request: Request, lane: Lane, cut_at: float) -> RealtimeAnswer:
+        kind, begun = CallKind(request.account.provider.name, request.model, lane), anyio.current_time()
+        answer: RealtimeAnswer | None = None
+        with anyio.CancelScope(deadline=cut_at):
+            answer = await self._api.post(
+                request.account,
+                request.endpoint,
+                request.body,
+                tier=FLEX_TIER if lane is Lane.FLEX else None,
+                most_bytes=self._most_bytes,
+            )
+        self._durations.record(kind, anyio.current_time() - begun, is_done=answer is not None)
+        if answer is None:
+            raise UpstreamError(f"the call on the {lane.value} lane was not answered in time", was_sent=True)
+        return answer
+
+    def _answer(self, request: Request, lane: Lane, answer: RealtimeAnswer) -> Answer:
+        """The tier that the answer names was billed, not the one that was asked for."""
+        if lane is Lane.FLEX and answer.service_tier != FLEX_TIER:
+            lane = Lane.REALTIME
+        return Answer(200, answer.body, answer.request_id, "", request.custom_id, lane.value)

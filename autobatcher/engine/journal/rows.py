@@ -1,0 +1,47 @@
+"""Rows of the journal, as the engine and the commands know them."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from .records import BatchRecord
+from .row_checks import decoded_metadata, decoded_models
+
+Line = tuple[int, str, bytes]
+"""Number, endpoint and body."""
+
+
+NewAnswer = tuple[str, int, int, bytes | None, str | None, bool]
+"""Idempotency key, number, status code, body (None if it is not stored), request id, and whether a caller gets it."""
+
+
+class Result(NamedTuple):
+    """A line and its answer. Bodies are None if the journal does not store them."""
+
+    idempotency_key: str
+    number: int
+    endpoint: str
+    body: bytes | None
+    status_code: int | None
+    answer: bytes | None
+    request_id: str | None
+    is_taken: bool
+
+    def __repr__(self) -> str:
+        """Without prompt and answer."""
+        return f"Result({self.idempotency_key!r}, {self.number}, {self.endpoint!r}, {self.status_code})"
+
+
+COLUMNS = (
+    *("stamp", "account", "base_url", "provider", "endpoint", "completion_window", "models", "metadata"),
+    *("request_count", "stage", "file_id", "batch_id", "status", "completed", "failed", "created_at", "changed_at"),
+)
+
+
+def record_of(row: tuple[Any, ...]) -> BatchRecord:
+    """Make a record of `COLUMNS`, the numbers of its lines, answers and deliveries, and whether bodies are missing."""
+    values = dict(zip((*COLUMNS, "lines", "answered", "taken", "is_hash_only"), row, strict=True))
+    values |= {"models": decoded_models(values["models"]), "metadata": decoded_metadata(values["metadata"])}
+    values["is_hash_only"] = bool(values["is_hash_only"])
+    values["idempotency_key"] = values.pop("stamp")  # the column's name in all schema versions
+    return BatchRecord(**values)
