@@ -10,6 +10,7 @@ from typing import Any
 import trio
 
 from ..engine.journal import BatchRecord
+from ..engine.journal.records import UNCERTAIN
 from ..events import TERMINAL_STATUSES
 from ..upstream.batch_api import IDEMPOTENCY_METADATA_KEY
 from ..upstream.batch_state import BatchState
@@ -64,6 +65,9 @@ class Row:
         """The status in the journal."""
         if self.record is None:
             return "not in the journal"
+        if self.record.is_call:
+            is_answered = self.record.answered and self.record.status != UNCERTAIN
+            return f"{self.record.lane} call: {'answered' if is_answered else 'may have been billed'}"
         status = self.record.status.replace("_", " ")
         if self.record.stage == "ended":
             return "read" if status in ("", "completed") else f"read ({status})"
@@ -100,7 +104,7 @@ class Row:
 
 _RECORD_FIELDS = (
     *("answered", "completion_window", "created_at", "changed_at", "endpoint", "metadata", "models", "provider"),
-    *("request_count", "stage", "status", "taken"),
+    *("request_count", "stage", "status", "taken", "lane"),
 )
 
 
@@ -171,6 +175,8 @@ def _row(
     make = partial(Row, record=record, host=host_of(record.base_url), is_ours=is_ours)
     if not is_ours:
         return make(trouble="" if record.stage == "ended" else "another account's")
+    if record.is_call:
+        return make()
     state = index.get(record.batch_id) or index.get(record.idempotency_key) or index.get(record.file_id)
     if record.stage == "ended" or state is not None:
         return make(state=state)

@@ -64,9 +64,12 @@ def totals(rows: Sequence[Row]) -> str:
     """The last lines: the totals, and what to do about unfinished batches."""
     records = [row.record for row in rows if row.record is not None]
     uncertain = sum(record.stage == "creating" for record in records)
-    unfinished = sum(record.stage != "ended" for record in records)
+    calls = sum(record.is_call for record in records)
+    unfinished = sum(record.stage != "ended" and not record.is_call for record in records)
     line = (
-        f"{counted(len(rows), 'batch', 'batches')}, {sum(record.request_count for record in records):,} requests, "
+        f"{counted(len(rows) - calls, 'batch', 'batches')}"
+        + (f", {counted(calls, 'call', 'calls')} on other lanes" if calls else "")
+        + f", {sum(record.request_count for record in records):,} requests, "
         f"{sum(record.answered for record in records):,} answered, {sum(record.taken for record in records):,} taken"
     )
     if not unfinished:

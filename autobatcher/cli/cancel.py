@@ -168,6 +168,8 @@ class _Cancelling:
     async def run(self) -> End:
         record = self._target.record
         if record is not None:
+            if record.is_call:
+                return self._end(f"is a call on the {record.lane} lane: nothing to cancel")
             if record.stage == "ended":
                 return self._end("has ended before")
             if record.stage == "intended":

@@ -27,6 +27,12 @@ EXAMPLES = """
 
 _NOT_READ = ("creating", "created")
 
+_KEPT = (
+    "it may still be running, or have unread answers. Run `autobatcher cancel` or `autobatcher reconcile` first, or "
+    "give --force."
+)
+_KEPT_CALL = "it may have been billed, and a rerun is told so. Give --force if it may pay for it again."
+
 
 def forget(
     *batches: BatchNames,
@@ -40,7 +46,7 @@ def forget(
     """Delete batches, with their prompts and answers, from a journal that no engine uses.
 
     Batches that may still be running, or were not read yet, are kept: `autobatcher cancel` or `autobatcher reconcile`
-    them first, or give --force. Nothing changes upstream. A rerun sends and pays for forgotten requests again.
+    them first, or give --force. So are calls on other lanes that may have been billed. Nothing changes upstream. A rerun sends and pays for forgotten requests again.
 
     Exit codes: 0, or 1 if a batch was kept.
 
@@ -65,7 +71,7 @@ def forget(
         records = opened.batches()
         if not every:
             records = chosen(records, batches, path) if older_than is None else _older(records, older_than)
-        kept = [] if force else [record for record in records if record.stage in _NOT_READ]
+        kept = [] if force else [record for record in records if record.stage in (*_NOT_READ, "calling")]
         forgotten = [record for record in records if record not in kept]
         opened.forget(forgotten)
         if every:
@@ -91,10 +97,7 @@ def report(forgotten: list[BatchRecord], kept: list[BatchRecord], answers: int, 
     else:
         for record in kept:
             name = name_of(record.batch_id, record.idempotency_key)
-            print_text(
-                f"{name} was kept: it may still be running, or have unread answers. Run `autobatcher cancel` or "
-                "`autobatcher reconcile` first, or give --force."
-            )
+            print_text(f"{name} was kept: {_KEPT_CALL if record.is_call else _KEPT}")
         print_text(
             f"{counted(len(forgotten), 'batch', 'batches')} and {counted(answers, 'answer', 'answers')} forgotten."
         )

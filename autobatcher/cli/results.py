@@ -82,6 +82,7 @@ def _fields(record: BatchRecord, result: Result) -> dict[str, Any]:
         "batch_id": record.batch_id,
         "custom_id": custom_id_of(result.idempotency_key, result.number),
         "endpoint": result.endpoint,
+        "lane": record.lane,
         "request_id": result.request_id,
         "stamp": result.idempotency_key,
         "status_code": result.status_code,

@@ -31,10 +31,10 @@ LOOKUP_SECONDS = 30.0
 
 CONCURRENT_LOOKS = 8
 
-Verdict = Literal["forgotten", "running", "read", "gone", "failed"]
+Verdict = Literal["forgotten", "running", "read", "gone", "failed", "uncertain"]
 """forgotten: never created or gone, and removed from the journal's unfinished batches. running: left as it is. read:
 its answers are stored, and its record is ended. gone: unknown upstream; left as it is. failed: could not be polled or
-read."""
+read. uncertain: no batch, but a call on another lane that may have been billed; left as it is."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,6 +91,9 @@ class Reconciling:
 
         Cancelled: answers read so far are stored. Another check does the rest.
         """
+        if record.is_call:
+            reason = f"a call on the {record.lane} lane that may have been billed: who asks the same next is told so"
+            return Finding(record=record, verdict="uncertain", reason=reason)
         async with self._limiter:
             return await _Look(
                 record,

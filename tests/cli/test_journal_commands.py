@@ -190,6 +190,36 @@ def write_record(journal: Path, upstream: str, idempotency_key: str, **fields: A
         store.intend(BatchRecord(**{**made, **fields}), [line], is_hash_only=False)
 
 
+# ---- calls on other lanes ----
+
+
+def test_the_commands_know_calls_on_other_lanes(
+    quick_upstream: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    journal = tmp_path / "journal.sqlite3"
+    write_record(journal, quick_upstream, "1" * 32, stage="calling", completion_window="flex")
+    flags = ("--journal", str(journal))
+    assert main(["status", *flags]) == 0
+    text = as_text(capsys)
+    assert "flex call: may have been billed" in text
+    assert "0 batches, 1 call on other lanes" in text
+    assert "not finished" not in text
+    assert main(["status", "--upstream", "--json", *flags, *to(quick_upstream)]) == 0
+    assert [(row["lane"], row["trouble"]) for row in as_json(capsys) if row["in_journal"]] == [("flex", None)]
+    assert main(["watch", "--json", *flags, *to(quick_upstream)]) == 0
+    assert main(["results", "--json", *flags]) == 0
+    assert as_json(capsys)[-1]["lane"] == "flex"
+    assert main(["cancel", "1" * 32, *flags, *to(quick_upstream)]) == 0
+    assert "a call on the flex lane: nothing to cancel" in as_text(capsys)
+    assert main(["reconcile", *flags, *to(quick_upstream)]) == 0
+    assert "may have been billed" in as_text(capsys)
+    assert main(["forget", "--all", *flags]) == 1
+    assert "may have been billed" in as_text(capsys)
+    assert [record.stage for record in records_of(journal)] == ["calling"]
+    assert main(["forget", "--all", "--force", *flags]) == 0
+    assert records_of(journal) == []
+
+
 # ---- status ----
 
 
