@@ -46,7 +46,8 @@ def forget(
     """Delete batches, with their prompts and answers, from a journal that no engine uses.
 
     Batches that may still be running, or were not read yet, are kept: `autobatcher cancel` or `autobatcher reconcile`
-    them first, or give --force. So are calls on other lanes that may have been billed. Nothing changes upstream. A rerun sends and pays for forgotten requests again.
+    them first, or give --force. So are calls on other lanes that may have been billed. Nothing changes upstream. A
+    rerun sends and pays for forgotten requests again.
 
     Exit codes: 0, or 1 if a batch was kept.
 

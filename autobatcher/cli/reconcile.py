@@ -50,7 +50,8 @@ def reconcile(
     A batch that was never created is forgotten, and its input file deleted upstream. A batch whose creation is
     uncertain is looked up, which takes up to a minute if it is recent. The answers of a batch that has ended go into
     the journal, where a rerun of the program finds them. A running batch is left alone. Batches of another base URL or
-    key are only listed, and so are calls on other lanes that may have been billed. No engine may use the journal meanwhile.
+    key are only listed, and so are calls on other lanes that may have been billed. No engine may use the
+    journal meanwhile.
 
     Exit codes: 0, or 1 if a batch could not be checked.
 

@@ -101,8 +101,8 @@ class Batcher:
         have all left is cancelled upstream (`cancel_abandoned_batches`).
         """
         self._check(request)
-        if not self._is_closed:
-            await request.enqueue(self._byte_limiter)
+        if not self._is_closed and not await request.enqueue(self._byte_limiter):
+            raise outcomes.missed_deadline_error(request, None)
         if self._is_closed:
             request.dequeue()
             raise outcomes.closed_error(request, None)

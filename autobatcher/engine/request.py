@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any, NoReturn, Protocol
 
+import anyio
 import msgspec
 
 from ..errors import BatchError
@@ -138,10 +139,13 @@ class Request:
     def __reduce__(self) -> NoReturn:
         raise TypeError("a Request cannot be pickled: it belongs to an event loop, and holds a key and a prompt")
 
-    async def enqueue(self, byte_limiter: FairLimiter) -> None:
-        """Wait until `byte_limiter` admits the request. Cancelled: it was not admitted."""
-        await byte_limiter.acquire(self.account, len(self.body))
-        self._byte_limiter = byte_limiter
+    async def enqueue(self, byte_limiter: FairLimiter) -> bool:
+        """Wait until `byte_limiter` admits the request; False if its deadline passed first. Cancelled: it was not
+        admitted."""
+        with anyio.CancelScope(deadline=self.terms.given_up_at):
+            await byte_limiter.acquire(self.account, len(self.body))
+            self._byte_limiter = byte_limiter
+        return self._byte_limiter is not None
 
     def enqueue_nowait(self, byte_limiter: FairLimiter) -> None:
         """Like `enqueue`, but raise `anyio.WouldBlock` instead of waiting."""

@@ -142,6 +142,20 @@ async def test_a_call_is_told_without_stored_answers_too(restarts: Restarts) -> 
             assert await ask(rerun.client, "a") == "a"
 
 
+async def test_a_caller_who_comes_back_to_a_resumed_batch_is_taken_to_the_next_lane(restarts: Restarts) -> None:
+    async with open_harness(has_lanes=True, batch_seconds=50_000) as harness:
+        async with restarts.program(harness, lanes=("batch",)) as program, anyio.create_task_group() as nursery:
+            nursery.start_soon(_ask_in_vain, program)
+            await anyio.sleep(60)
+            program.die()
+        async with restarts.program(harness, deadline="6h", lanes=("batch", "realtime")) as rerun:
+            assert await ask(rerun.client, "b") == "b"  # the batch of "a" is resumed
+            begun = anyio.current_time()
+            assert await ask(rerun.client, "a") == "a"
+            assert anyio.current_time() - begun < 6 * 3_600
+        assert _billed(harness) == ["b", "a"]
+
+
 async def _die_in_a_call(restarts: Restarts, harness: Harness) -> None:
     async with restarts.program(harness, **REALTIME) as program, anyio.create_task_group() as nursery:
         nursery.start_soon(_ask_in_vain, program)

@@ -110,7 +110,14 @@ class Batch:
             engine=engine,
         )
         self._cutoff = Cutoff(
-            self.pending, self._watch, self._requeue, self._cancellation(), log, engine, window=source.completion_window
+            self.upstream,
+            self.pending,
+            self._watch,
+            self._requeue,
+            self._cancellation(),
+            log,
+            engine,
+            window=source.completion_window,
         )
         self._reading = Reading(
             self.upstream,

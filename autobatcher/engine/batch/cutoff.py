@@ -12,14 +12,15 @@ from contextlib import contextmanager
 
 import anyio
 
+from ...upstream.failures import UpstreamError
 from ..dispatch.dispatcher import BegunBatch
-from ..lanes.lane import Overrun
 from ..recovery.batch_log import BatchLog
 from ..request import Request
 from .cancellation import Cancellation
 from .engine import Engine
 from .pending import PendingRequests
 from .requeue import Requeue
+from .upstream import UpstreamBatch
 from .watch import Watch
 
 
@@ -32,6 +33,7 @@ class Cutoff:
 
     def __init__(
         self,
+        upstream: UpstreamBatch,
         pending: PendingRequests,
         watch: Watch,
         requeue: Requeue,
@@ -42,6 +44,7 @@ class Cutoff:
         window: str,
     ) -> None:
         self.was_reached: bool = False
+        self._upstream = upstream
         self._pending = pending
         self._watch = watch
         self._requeue = requeue
@@ -56,7 +59,7 @@ class Cutoff:
         """Watch the batch until it has ended by itself or by its cutoff; False if it is abandoned.
 
         Raises:
-            UpstreamError: if polls, or the cancellation, are refused for good.
+            UpstreamError: if polls are refused for good. A refused cancellation is not: the batch goes on then.
         """
         self._begin()
         while (moment := self._moment()) > anyio.current_time():
@@ -78,6 +81,7 @@ class Cutoff:
 
     def hurry(self) -> None:
         """A request was attached, whose deadline may come before all others."""
+        self._begin()
         if self._scope is not None:
             self._scope.deadline = min(self._scope.deadline, self._moment())
 
@@ -86,7 +90,7 @@ class Cutoff:
 
         If that takes longer than the callers can wait, those who would rather pay twice do not wait for it.
         """
-        payers = [request for request in self._requests() if request.terms.overrun is Overrun.PAY_TWICE]
+        payers = [request for request in self._requests() if self._requeue.may_pay_twice(request)]
         with anyio.CancelScope(deadline=self._engine.dispatcher.latest_start(payers)):
             return await self._stop()
         self._requeue.pay_twice()
@@ -94,7 +98,10 @@ class Cutoff:
 
     async def _stop(self) -> bool:
         self._log.cancelling()
-        await self._cancellation.request()
+        try:
+            await self._cancellation.request()
+        except UpstreamError as error:
+            self._upstream.emit_cancel_failed(error.summary)
         return await self._watch.until_ended(begins_at_once=True)
 
     def _learn(self, *, is_done: bool) -> None:

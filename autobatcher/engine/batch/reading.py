@@ -75,6 +75,8 @@ class Reading:
         for custom_id, line in self._reader.unreadable.items():
             self._pending.fail(custom_id, outcomes.unreadable_error_for(line), state.id)
         may_resend = self._resubmits_missing or not self._lacks_results()
+        if not may_resend and self._cutoff.was_reached:
+            self._requeue.pay_twice()
         if may_resend and self._cutoff.was_reached:
             self._requeue.send_on("their batch could not end in time")
         elif may_resend and self._resends_unanswered():

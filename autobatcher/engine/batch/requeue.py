@@ -3,6 +3,7 @@ gone."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Hashable
 
 from ...upstream.batch_state import Problem
@@ -10,7 +11,7 @@ from ..bisection import Bisection
 from ..dispatch.dispatcher import Dispatcher
 from ..lanes.lane import Overrun
 from ..queue.queue import RequestQueue
-from ..request import ErrorFor
+from ..request import ErrorFor, Request
 from .pending import PendingRequests
 from .upstream import UpstreamBatch
 
@@ -45,6 +46,7 @@ class Requeue:
         requests = self._pending.pop_all()
         if requests:
             self._queue.put_back(requests, self._key)
+            self._dispatcher.watch_all(requests)
             self._upstream.emit_resubmitted(len(requests), reason)
 
     def send_on(self, reason: str) -> None:
@@ -55,9 +57,13 @@ class Requeue:
         if patient:
             self._upstream.emit_resubmitted(patient, "the deadline of others in their batch was near")
 
+    def may_pay_twice(self, request: Request) -> bool:
+        """Whether its caller would rather pay twice, and there is another lane: a new batch would not be sooner."""
+        return request.terms.overrun is Overrun.PAY_TWICE and self._dispatcher.latest_start([request]) < math.inf
+
     def pay_twice(self) -> None:
         """Send those to the next lane whose callers would rather pay twice than miss their deadline."""
-        requests = self._pending.pop(lambda request: request.terms.overrun is Overrun.PAY_TWICE)
+        requests = self._pending.pop(self.may_pay_twice)
         reason = "it cannot be known in time whether they were executed"
         self._dispatcher.send_on(requests, self._key, batch_id=self._upstream.batch_id, reason=reason, paid_twice=True)
 
@@ -73,6 +79,7 @@ class Requeue:
         given_up = self._queue.throttle(requests, self._key, sent=sent, retry_after=retry_after)
         for request in given_up:  # before any event, so that nothing can keep them from it
             request.settle(error_for(request, self._upstream.batch_id))
+        self._dispatcher.watch_all(requests)
         if len(given_up) < len(requests):
             self._upstream.emit_resubmitted(len(requests) - len(given_up), "the upstream has no capacity for them now")
         if given_up:
@@ -89,6 +96,7 @@ class Requeue:
             return False
         requests = self._pending.pop_all()
         self._queue.halve(requests, self._key, halves)
+        self._dispatcher.watch_all(requests)
         self._upstream.emit_resubmitted(len(requests), "their upload was refused, and the bad line is searched")
         return True
 

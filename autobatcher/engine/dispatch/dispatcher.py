@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -121,6 +121,12 @@ class Dispatcher:
         news = [self._deadlines.add(moment, request) for moment in moments if moment < math.inf]
         if any(news):
             self._wake()
+
+    def watch_all(self, requests: Iterable[Request]) -> None:
+        """See to the deadlines of requests that came back: the moment to leave the queue may have passed meanwhile."""
+        for request in requests:
+            if not request.is_settled:
+                self.watch(request)
 
     # ---- on the way ----
 

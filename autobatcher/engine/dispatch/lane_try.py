@@ -51,7 +51,7 @@ class LaneTry:
         await log.intend(request)
         self._running[request] = log
         try:
-            answer = self._answer(request, lane, await self._timed(request, lane, cut_at))
+            answer = self._answer(request, await self._timed(request, lane, cut_at))
         except UpstreamError as error:
             if repeats or was_executed(error) is False:
                 log.forget()
@@ -82,8 +82,7 @@ class LaneTry:
             raise UpstreamError(f"the call on the {lane.value} lane was not answered in time", was_sent=True)
         return answer
 
-    def _answer(self, request: Request, lane: Lane, answer: RealtimeAnswer) -> Answer:
+    def _answer(self, request: Request, answer: RealtimeAnswer) -> Answer:
         """The tier that the answer names was billed, not the one that was asked for."""
-        if lane is Lane.FLEX and answer.service_tier != FLEX_TIER:
-            lane = Lane.REALTIME
+        lane = Lane.FLEX if answer.service_tier == FLEX_TIER else Lane.REALTIME
         return Answer(200, answer.body, answer.request_id, "", request.custom_id, lane.value)

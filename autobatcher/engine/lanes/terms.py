@@ -24,6 +24,11 @@ class Terms(NamedTuple):
     overrun: Overrun = Overrun.MISS
     waits_on: bool = False
 
+    @property
+    def given_up_at(self) -> float:
+        """When the caller is told that there is no answer; infinite if that never happens."""
+        return math.inf if self.deadline is None or self.waits_on else self.deadline
+
 
 ORDINARY = Terms()
 """The batch lane, and no deadline."""
