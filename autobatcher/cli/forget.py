@@ -76,6 +76,7 @@ def forget(
         forgotten = [record for record in records if record not in kept]
         opened.forget(forgotten)
         if every:
+            opened.forget_durations()
             opened.compact()
     return report(forgotten, kept, sum(record.answered for record in forgotten), as_json=as_json)
 

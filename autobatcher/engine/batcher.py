@@ -79,8 +79,14 @@ class Batcher:
         self._recovery = None
         if settings.journal is not None:
             journal = open_journal(settings.journal, settings, wall_clock=wall_clock, make_writer=make_writer)
+            dispatcher = self.dispatcher
             self._recovery = Recovery(
-                journal, settings, resume=self._resume, place=self.dispatcher.place, emit=self.emit
+                journal,
+                settings,
+                resume=self._resume,
+                place=dispatcher.place,
+                emit=self.emit,
+                durations=dispatcher.durations,
             )
         self._stop = Ending.NOT_YET
         self._keeps_for_rerun = False
@@ -299,6 +305,7 @@ class Batcher:
             self._wake = anyio.Event()  # before the check, so that no wake-up is missed
             while self._resumed:
                 nursery.start_soon(self._run_batch, self._resumed.pop(0))
+            self.dispatcher.durations.pass_time(self._wall_clock())
             self.dispatcher.look()
             self.dispatcher.start(nursery)
             for requests in self.queue.due(self._active):

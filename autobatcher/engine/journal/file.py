@@ -54,6 +54,11 @@ class JournalEditor(JournalReader):
         with self._store.transaction():
             return self._store.forget_all_taken()
 
+    def forget_durations(self) -> None:
+        """Delete what was learned of how long batches take, which names models."""
+        with self._store.transaction():
+            self._store.forget_durations()
+
     def compact(self) -> None:
         """Make the file as small as what is in it, and leave nothing in it of what was deleted."""
         self._store.compact()

@@ -123,6 +123,10 @@ class Journal:
             at_exit.create_marker(self.path)
         store.end_session(ending)
 
+    def keep_durations(self, content: bytes) -> None:
+        """Keep encoded `Durations` for the next run."""
+        self._tell(Store.keep_durations, content)
+
     # ---- a batch ----
 
     async def intend(self, record: BatchRecord, lines: list[Line]) -> None:

@@ -116,10 +116,11 @@ class StoredAnswer(msgspec.Struct, frozen=True):
 
 class Contents(msgspec.Struct, frozen=True):
     """The contents of a journal when it is opened: its batches, and unclaimed lines with their digests, in the order in
-    which they are to be claimed."""
+    which they are to be claimed; and encoded `Durations`."""
 
     batches: list[BatchRecord]
     unclaimed_lines: list[tuple[bytes, UnclaimedLine]]
+    durations: bytes = b""
 
 
 def lane_in(completion_window: str) -> str:

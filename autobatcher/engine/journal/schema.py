@@ -49,6 +49,7 @@ MIGRATIONS: tuple[str, ...] = (
         ending TEXT NOT NULL DEFAULT ''  -- 'well' or 'failed', if it was closed
     );
     """,
+    "CREATE TABLE durations (id INTEGER PRIMARY KEY CHECK (id = 1), content BLOB NOT NULL);",
 )
 """The statements from each schema version to the next. Never change a released one; add another."""
 

@@ -209,7 +209,8 @@ class Store(SQLiteFile):
             )
             for stamp, line_id, digest, since, is_stored, window in rows
         ]
-        return Contents(self.batches(), lines)
+        row = self._db.execute("SELECT content FROM durations").fetchone()
+        return Contents(self.batches(), lines, b"" if row is None else row[0])
 
     def results(self, idempotency_key: str) -> Iterator[Result]:
         """Yield each line of a batch in the order of its input file."""
@@ -221,6 +222,16 @@ class Store(SQLiteFile):
         for line_id, endpoint, body, status_code, answer, request_id, taken_by in rows:
             number = line_id % LINES_OF_A_BATCH
             yield Result(idempotency_key, number, endpoint, body, status_code, answer, request_id, taken_by is not None)
+
+    # ---- durations ----
+
+    def keep_durations(self, content: bytes) -> None:
+        """Replace what is kept of `Durations`."""
+        self._db.execute("INSERT OR REPLACE INTO durations VALUES (1, ?)", (content,))
+
+    def forget_durations(self) -> None:
+        """Delete it."""
+        self._db.execute("DELETE FROM durations")
 
     # ---- sessions ----
 

@@ -44,6 +44,14 @@ class Durations:
         self._sketches: dict[Key, Sketch] = {}
         self._wall_time: float | None = None
 
+    def __bool__(self) -> bool:
+        """Whether anything was observed."""
+        return bool(self._sketches)
+
+    def adopt(self, other: Durations) -> None:
+        """Know what the other one knows, and nothing else. It must not be used any more."""
+        self._sketches, self._wall_time = other._sketches, other._wall_time
+
     def record(self, kind: Kind, seconds: float, *, is_done: bool) -> None:
         """Record how long a batch or a call took.
 

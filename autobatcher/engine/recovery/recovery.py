@@ -20,11 +20,13 @@ from ..emitter import Emit
 from ..journal import BatchRecord, SessionEnding, UnclaimedLine
 from ..journal.identity import digest_of, fingerprint, without_credentials
 from ..journal.records import Stage, StoredAnswer, custom_id_of, number_of
+from ..lanes.durations import Durations
 from ..lanes.lane import Lane
 from ..request import Answer, ErrorFor, Request
 from ..settings import Settings
 from .batch_log import BatchLog, JournalBatchLog
 from .call_log import JournalCallLog
+from .kept_durations import KeptDurations
 from .replay_queue import ReplayQueue
 from .uncertain_calls import UncertainCalls
 from .unclaimed import UnclaimedLines
@@ -73,6 +75,7 @@ class Recovery:
         resume: makes a batch from a record of the journal.
         place: sends a request on its way that matches no line, and returns its first lane.
         emit: is told how many requests got stored answers.
+        durations: begins with what the journal knows, and is kept in it.
     """
 
     def __init__(
@@ -83,6 +86,7 @@ class Recovery:
         resume: Callable[[JournalBatchLog, Account], AttachableBatch],
         place: Callable[[Request], Lane],
         emit: Emit,
+        durations: Durations,
     ) -> None:
         self._journal = journal
         self._settings = settings
@@ -92,6 +96,7 @@ class Recovery:
         self._uncertain_calls = UncertainCalls(
             journal, settings, place=place, give_back=self._give_back_line, emit=emit
         )
+        self._durations = KeptDurations(journal, durations)
         self._is_open = False
         self._early = _EarlyRequests()
         self._replay_queue = ReplayQueue(self._unclaim)
@@ -112,6 +117,7 @@ class Recovery:
     async def open(self) -> None:
         """Take the journal and load its unclaimed lines. Raises `JournalError`."""
         contents = await self._journal.open()
+        self._durations.load(contents.durations)
         for number, (digest, line) in enumerate(contents.unclaimed_lines, start=1):
             if number % ADDED_AT_ONCE == 0:
                 await checkpoint()
@@ -143,6 +149,8 @@ class Recovery:
 
     async def close(self, ending: SessionEnding) -> None:
         """Release the journal. See `Journal.close`."""
+        if self._is_open:
+            self._durations.keep()
         await self._journal.close(ending)
 
     # ---- requests ----
@@ -236,6 +244,7 @@ class Recovery:
     def _new_record(self, idempotency_key: str, first: Request, *, window: str, stage: Stage) -> BatchRecord:
         if (too_old := self._journal.sweep()) is not None:
             self._unclaimed_lines.forget_old(*too_old)
+        self._durations.keep_now_and_then()
         account = first.account
         return BatchRecord(
             idempotency_key=idempotency_key,
