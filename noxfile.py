@@ -238,6 +238,8 @@ def seeds(session: nox.Session) -> None:
         "pytest",
         "tests/engine/test_properties.py",
         "tests/journal/test_restarts.py",
+        "tests/engine/test_lane_properties.py",
+        "tests/journal/test_lane_restarts.py",
         "-o",
         "faulthandler_timeout=0",
         env={"HYPOTHESIS_SEEDS": count},
