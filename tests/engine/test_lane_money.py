@@ -9,7 +9,7 @@ import anyio
 import pytest
 
 from autobatcher import DeadlineMissedError
-from autobatcher.emulator import BatchFault, FaultPlan, HttpFault
+from autobatcher.emulator import BatchFault, FaultPlan, HttpFault, LineFault
 from autobatcher.engine.dispatch.dispatcher import Dispatcher
 from autobatcher.engine.dispatch.lane_calls import LaneCalls
 from autobatcher.engine.lanes.lane import Lane
@@ -39,6 +39,31 @@ async def test_a_batch_that_refuses_its_cancellation_is_waited_for() -> None:
     ):
         assert await ask(client, "a") == "a"
         assert _billed(harness) == {"a": 1}
+
+
+async def test_lines_that_nobody_can_account_for_go_on_for_those_who_would_rather_pay_twice() -> None:
+    faults = FaultPlan((STUCK, LineFault(kind="drop", lines=(1, 2), billed=True)))
+    async with (
+        open_harness(has_lanes=True, batch_seconds=600, faults=faults) as harness,
+        harness.client(on_overrun="pay_twice", **HURRIED) as client,
+        anyio.create_task_group() as nursery,
+    ):
+        for text in ("a", "b"):
+            nursery.start_soon(_expect, client, text)
+    assert any(event["paid_twice"] for event in harness.events_named("requests_escalated"))
+
+
+async def test_a_line_that_was_paid_for_and_is_nowhere_is_not_sent_to_the_next_lane() -> None:
+    """The line that was not executed is named in the error file. It must not pass for the one that was."""
+    faults = FaultPlan((STUCK, LineFault(kind="drop", lines=(1, 2), billed=True)))
+    async with (
+        open_harness(has_lanes=True, batch_seconds=600, faults=faults) as harness,
+        harness.client(**HURRIED) as client,
+        anyio.create_task_group() as nursery,
+    ):
+        for text in ("a", "b"):
+            nursery.start_soon(outcome_of, ask(client, text))
+    assert max(_billed(harness).values()) == 1
 
 
 # ---- calls ----

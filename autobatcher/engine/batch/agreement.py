@@ -10,9 +10,20 @@ AGREEING_READINGS = 4
 before they named files or counts, and have answered a download with a page of HTML, an empty file or half a file."""
 
 
-def lacks_results(state: BatchState, results_read: int) -> bool:
-    """Whether the counts name more results than were read: these were paid for, and must be somewhere."""
-    return state.counts is not None and results_read < state.counts.completed + state.counts.failed
+def lacks_results(state: BatchState, results_read: int, unfinished_read: int = 0) -> bool:
+    """Whether the counts name more results than were read: these were paid for, and must be somewhere.
+
+    Args:
+        results_read: different lines in both files.
+        unfinished_read: those of them that only say that the batch ended before. Not all upstreams count them, so they
+            stand for nothing that is counted, unless all lines of the batch were read.
+    """
+    if state.counts is None:
+        return False
+    named = state.counts.completed + state.counts.failed
+    if results_read >= max(named, state.counts.total):
+        return False
+    return results_read - unfinished_read < named
 
 
 def agrees(state: BatchState, results_read: int) -> bool:

@@ -91,7 +91,7 @@ class Reading:
 
     def _lacks_results(self) -> bool:
         assert self._upstream.state is not None
-        return lacks_results(self._upstream.state, self._reader.results_read)
+        return lacks_results(self._upstream.state, self._reader.results_read, self._reader.unfinished_read)
 
     def _resends_unanswered(self) -> bool:
         assert self._upstream.first_state is not None

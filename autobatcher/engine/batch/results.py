@@ -29,6 +29,9 @@ logger: logging.Logger = logging.getLogger("autobatcher")
 FIRST_DELAY_SECONDS = 2.0
 MAX_DELAY_SECONDS = 60.0
 
+UNFINISHED = frozenset({"batch_expired", "batch_cancelled"})
+"""Error codes of lines that were not executed when their batch ended."""
+
 MAX_RESULTS = 1_000_000
 """More lines than any batch of ours has. A file may have any number of lines that look like them."""
 
@@ -65,12 +68,18 @@ class ResultReader:
         self._prefix = prefix
         self._lines_read: dict[str, int] = {}
         self._results: set[str] = set()  # custom_ids
+        self._unfinished: set[str] = set()
         self.unreadable: dict[str, bytes] = {}
 
     @property
     def results_read(self) -> int:
         """How many different results were read so far."""
         return len(self._results)
+
+    @property
+    def unfinished_read(self) -> int:
+        """How many of them only say that the batch ended before."""
+        return len(self._unfinished)
 
     async def read_new_lines(self, state: BatchState) -> None:
         """Read from where the last call stopped. Lines that cannot be read now are read at the end."""
@@ -127,7 +136,7 @@ class ResultReader:
         async def take(line: bytes | Overlong) -> None:
             result = await self._parsed(line)
             if result is not None:
-                self._note(result.custom_id)
+                self._note(result)
                 self._pending.deliver(result, batch_id)
             elif isinstance(line, bytes):
                 self._keep_unreadable(line)
@@ -151,11 +160,12 @@ class ResultReader:
         if custom_id is not None and custom_id in self._pending:
             self.unreadable[custom_id] = line[:MAX_RAW_BYTES]
 
-    def _note(self, custom_id: str) -> None:
+    def _note(self, line: OutputLine) -> None:
         """Count a result. A line of somebody else's accounts for none of ours."""
-        is_ours = custom_id.startswith(self._prefix) and len(custom_id) <= MAX_CUSTOM_ID_BYTES
+        is_ours = line.custom_id.startswith(self._prefix) and len(line.custom_id) <= MAX_CUSTOM_ID_BYTES
         if is_ours and len(self._results) < MAX_RESULTS:
-            self._results.add(custom_id)
+            self._results.add(line.custom_id)
+            (self._unfinished.add if line.error_code in UNFINISHED else self._unfinished.discard)(line.custom_id)
 
 
 async def _in_steps(steps: Steps) -> OutputLine | None:
