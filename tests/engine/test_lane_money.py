@@ -41,6 +41,17 @@ async def test_a_batch_that_refuses_its_cancellation_is_waited_for() -> None:
         assert _billed(harness) == {"a": 1}
 
 
+async def test_a_batch_that_overruns_its_completion_window_gives_its_lines_to_the_next_lane() -> None:
+    async with (
+        open_harness("doubleword", has_lanes=True, batch_seconds=50_000) as harness,
+        harness.client(deadline="6h", lanes=("batch", "realtime"), deadline_slack_seconds=600.0) as client,
+    ):
+        assert await ask(client, "a") == "a"
+        assert _billed(harness) == {"a": 1}
+    (event,) = harness.events_named("requests_escalated")
+    assert event["from_lane"] == "batch"
+
+
 async def test_lines_that_nobody_can_account_for_go_on_for_those_who_would_rather_pay_twice() -> None:
     faults = FaultPlan((STUCK, LineFault(kind="drop", lines=(1, 2), billed=True)))
     async with (

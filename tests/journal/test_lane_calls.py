@@ -156,6 +156,23 @@ async def test_a_caller_who_comes_back_to_a_resumed_batch_is_taken_to_the_next_l
         assert _billed(harness) == ["b", "a"]
 
 
+async def test_a_patient_caller_in_a_resumed_batch_is_not_paid_for_twice_for_a_hurried_one(restarts: Restarts) -> None:
+    options: dict[str, Any] = {"lanes": ("batch", "realtime"), "on_overrun": "pay_twice", "batch_size": 2}
+    async with open_harness(
+        has_lanes=True, batch_seconds=30_000, cancelling_seconds=50_000.0, finished_while_cancelling=1.0
+    ) as harness:
+        async with restarts.program(harness, **options) as program, anyio.create_task_group() as nursery:
+            for text in ("patient", "hurried"):
+                nursery.start_soon(outcome_of, ask(program.client, text))
+            await anyio.sleep(60)
+            program.die()
+        async with restarts.program(harness, **options) as rerun, anyio.create_task_group() as nursery:
+            nursery.start_soon(ask, rerun.client, "patient")
+            with rerun.client.deadline("6h"):
+                assert await ask(rerun.client, "hurried") == "hurried"
+        assert sorted(_billed(harness)) == ["hurried", "hurried", "patient"]
+
+
 async def _die_in_a_call(restarts: Restarts, harness: Harness) -> None:
     async with restarts.program(harness, **REALTIME) as program, anyio.create_task_group() as nursery:
         nursery.start_soon(_ask_in_vain, program)

@@ -217,8 +217,13 @@ class Batch:
             if not await self._cutoff.watch_until_ended(begins_at_once=isinstance(self._source, EarlierBatch)):
                 return Cause.ABANDONED
         if scope.cancelled_caught and not await self._watch.check_after_deadline():
-            self.pending.fail_all(outcomes.overdue_error_for(deadline), self.upstream.batch_id)
-            return Cause.OVERDUE
+            has_ended: bool | None = None
+            with anyio.move_on_after(CANCEL_PATIENCE_SECONDS):
+                has_ended = await self._cutoff.cut_off_overdue()
+            if has_ended is None:
+                self.pending.fail_all(outcomes.overdue_error_for(deadline), self.upstream.batch_id)
+            if not has_ended:
+                return Cause.OVERDUE if has_ended is None else Cause.ABANDONED
         return await self._read()
 
     async def _begin(self) -> bool:

@@ -68,6 +68,17 @@ class Cutoff:
                 self._learn(is_done=has_ended)
                 return has_ended
             begins_at_once = False
+        return await self._cut_off()
+
+    async def cut_off_overdue(self) -> bool | None:
+        """Stop the batch for callers who can go on to another lane, and watch until it has ended.
+
+        Returns False if it is abandoned meanwhile, and None at once if there are no such callers.
+        """
+        can_go_on = self._engine.dispatcher.latest_start(self._requests()) < math.inf
+        return await self._cut_off() if can_go_on else None
+
+    async def _cut_off(self) -> bool:
         self.was_reached = True
         self._learn(is_done=False)
         return await self._until_stopped()
