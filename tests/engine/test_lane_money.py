@@ -142,12 +142,12 @@ async def test_a_model_without_a_flex_tier_goes_on_to_the_next_lane() -> None:
 
 async def test_a_slow_flex_call_is_cut_off_for_who_would_rather_pay_twice() -> None:
     async with (
-        open_harness(has_lanes=True, flex_seconds=800.0) as harness,
-        harness.client(lanes=("flex", "realtime"), deadline=1_000.0, on_overrun="pay_twice") as client,
+        open_harness(has_lanes=True, flex_seconds=5_000.0) as harness,
+        harness.client(lanes=("flex", "realtime"), deadline=600.0, on_overrun="pay_twice") as client,
     ):
         begun = anyio.current_time()
         assert await ask(client, "a") == "a"
-        assert anyio.current_time() - begun < 1_000
+        assert anyio.current_time() - begun < 600
 
 
 async def test_a_caller_who_leaves_before_its_call_began_does_not_end_the_engine() -> None:
