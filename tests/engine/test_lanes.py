@@ -54,3 +54,12 @@ async def test_a_deadline_that_no_lane_keeps_is_missed_and_said() -> None:
         outcome = await outcome_of(ask(client, "hello"))
         assert isinstance(outcome, DeadlineMissedError)
         assert anyio.current_time() - begun == pytest.approx(6 * 3_600, abs=10)
+
+
+async def test_the_end_of_a_batch_that_was_cut_off_is_seen_in_time_whatever_the_poll_interval() -> None:
+    async with (
+        open_harness(has_lanes=True, batch_seconds=50_000, cancelling_seconds=600.0) as harness,
+        harness.client(deadline="2h", lanes=("batch", "realtime"), poll_interval_seconds=120.0) as client,
+    ):
+        assert await ask(client, "hello") == "hello"
+        assert [billed.lane for billed in harness.emulator.ledger()] == ["realtime"]

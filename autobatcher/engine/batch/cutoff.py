@@ -95,7 +95,7 @@ class Cutoff:
     async def _stop(self) -> bool:
         self._log.cancelling()
         await self._cancellation.request()
-        return await self._watch.until_ended(begins_at_once=True)
+        return await self._watch.until_ended(begins_at_once=True, is_urgent=True)
 
     def _learn(self, *, is_done: bool) -> None:
         if self._batch is not None:
