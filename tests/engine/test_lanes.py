@@ -63,3 +63,12 @@ async def test_the_end_of_a_batch_that_was_cut_off_is_seen_in_time_whatever_the_
     ):
         assert await ask(client, "hello") == "hello"
         assert [billed.lane for billed in harness.emulator.ledger()] == ["realtime"]
+
+
+async def test_lines_that_a_cancelled_batch_does_not_name_reach_the_next_lane_in_time() -> None:
+    async with (
+        open_harness("doubleword", has_lanes=True, batch_seconds=50_000, cancelling_seconds=60.0) as harness,
+        harness.client(deadline="2h", lanes=("batch", "realtime"), poll_interval_seconds=30.0) as client,
+    ):
+        assert await ask(client, "hello") == "hello"
+        assert [billed.lane for billed in harness.emulator.ledger()] == ["realtime"]

@@ -13,7 +13,7 @@ POLLS_PER_SECOND = 10.0
 ten seconds."""
 
 
-URGENT_SECONDS = 30.0
+URGENT_SECONDS = 20.0
 """The longest interval between polls of a batch whose callers cannot wait, in seconds. `HARVEST_SECONDS` counts on it."""
 
 

@@ -72,7 +72,7 @@ class Watch:
             UpstreamError: if polls fail permanently.
         """
         interval, patience = self._engine.settings.poll_interval_seconds, ReadPatience()
-        schedule = Schedule(interval, is_urgent=is_urgent)
+        schedule, self._after_end = (Schedule(interval, is_urgent=is_urgent) for _ in range(2))
         last_seen: tuple[object, ...] = ()
         wait = 0.0 if begins_at_once else schedule.next_wait(self._engine.batch_count)
         while not await self._abandonment.happens_within(wait):
