@@ -110,7 +110,7 @@ class Batch:
             engine=engine,
         )
         self._cutoff = Cutoff(
-            self.pending, self._watch, self._requeue, self._cancellation(), log, engine, window=source.completion_window
+            self.pending, self._watch, self._requeue, self._cancellation(), log, engine, source=source
         )
         self._reading = Reading(
             self.upstream,

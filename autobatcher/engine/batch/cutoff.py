@@ -20,6 +20,7 @@ from .cancellation import Cancellation
 from .engine import Engine
 from .pending import PendingRequests
 from .requeue import Requeue
+from .source import Source
 from .watch import Watch
 
 
@@ -39,7 +40,7 @@ class Cutoff:
         log: BatchLog,
         engine: Engine,
         *,
-        window: str,
+        source: Source,
     ) -> None:
         self.was_reached: bool = False
         self._pending = pending
@@ -48,7 +49,7 @@ class Cutoff:
         self._cancellation = cancellation
         self._log = log
         self._engine = engine
-        self._window = window
+        self._source = source
         self._batch: BegunBatch | None = None
         self._scope: anyio.CancelScope | None = None  # while the batch is watched
 
@@ -109,9 +110,9 @@ class Cutoff:
 
     def _begin(self) -> None:
         if self._batch is None:
-            self._batch = self._engine.dispatcher.begun(
-                [request for _, request in self._pending.requests()], self._window
-            )
+            requests = [request for _, request in self._pending.requests()]
+            most_seconds = self._source.deadline_seconds(self._engine.settings)
+            self._batch = self._engine.dispatcher.begun(requests, self._source.completion_window, most_seconds)
 
     def _requests(self) -> list[Request]:
         """Those that have a deadline."""
