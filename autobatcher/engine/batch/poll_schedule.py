@@ -14,7 +14,7 @@ ten seconds."""
 
 
 URGENT_SECONDS = 20.0
-"""The longest interval between polls of a batch whose callers cannot wait, in seconds. `HARVEST_SECONDS` counts on it."""
+"""The longest time between polls of a batch whose callers cannot wait, in seconds. `HARVEST_SECONDS` relies on it."""
 
 
 class Schedule:

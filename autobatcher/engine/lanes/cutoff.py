@@ -23,8 +23,8 @@ EARLIER_SHARE = 0.8
 time is a little above the mean of durations as skewed as these (log-normal, nine in ten below six times the median)."""
 
 HARVEST_SECONDS = 120.0
-"""What lies between a batch that has ended and the next lane, in seconds: the poll that sees the end (20 s apart after a
-cutoff), reading both files (200 MB at 10 MB/s are 20 s), and reading them again for a minute where neither names the
+"""What lies between a batch that has ended and the next lane, in seconds: the poll that sees the end (20 s apart after
+a cutoff), reading both files (200 MB at 10 MB/s are 20 s), and reading them again for a minute where neither names the
 lines that were not executed (Doubleword), since one of them may have been paid."""
 
 HANDOVER_SECONDS = 5.0
