@@ -35,7 +35,7 @@ CHANCE = 0.005
 """How much luck there is in so few calls."""
 
 PATIENT_SECONDS = 5_400.0
-"""A deadline that leaves time for nine in ten batches (an hour), and after that for a cancellation and the next lane."""
+"""A deadline with time for nine in ten batches (an hour), and after that for a cancellation and the next lane."""
 
 
 @pytest.mark.parametrize("like", ["openai", "doubleword"])
