@@ -16,6 +16,7 @@ from .. import BatchOpenAI, events
 from ..emulator import BatchFault, Emulator, FaultPlan
 from ..progress import Progress
 from ..upstream.failures import http_library
+from ..upstream.providers import profile_named
 from .demo_plan import Plan
 from .flags import Dialect
 from .live_status import Screen, live_picture, plain_line, show
@@ -111,7 +112,7 @@ def make_emulator(plan: Plan, like: Dialect) -> Emulator:
     return Emulator(
         like=like,
         batch_seconds=plan.batch_seconds,
-        cancelling_seconds=None,
+        cancelling_seconds=profile_named(like).cancel_seconds if plan.has_deadline else 0.0,
         flex_seconds=FLEX_SECONDS,
         faults=FaultPlan((stuck,) if plan.has_deadline else ()),
     )
