@@ -44,7 +44,7 @@ PEERS = {
     "batchling-0.1.0a3": ("batchling==0.1.0a3", OPENAI["2"]),
 }
 """Whom the benchmarks compare with, and what is in their environments: the newest openai 2.x, as they know no 3.x."""
-BENCHMARKS = ("facade", "journal", "proxy", "latency", "transfer", "imports")
+BENCHMARKS = ("facade", "journal", "proxy", "latency", "transfer", "imports", "deadlines")
 
 
 def _found(python: str) -> bool:
@@ -237,6 +237,8 @@ def seeds(session: nox.Session) -> None:
     session.run(
         "pytest",
         "tests/engine/test_properties.py",
+        "tests/engine/test_lane_properties.py",
+        "tests/engine/test_lane_promises.py",
         "tests/journal/test_restarts.py",
         "tests/engine/test_lane_properties.py",
         "tests/journal/test_lane_restarts.py",

@@ -61,5 +61,8 @@ GOALS = (
     Goal("transfer", "extra_mb", "ours-download", at_most=32),
     Goal("transfer", "mb_per_s", "ours-upload", ("httpx-upload",), at_least=0.8),
     Goal("transfer", "mb_per_s", "ours-download", ("httpx-download",), at_least=0.8),
+    Goal("deadlines", "in_time", "ours*", at_least=99),
+    Goal("deadlines", "discount", "ours-flex*", at_least=95),
+    Goal("deadlines", "paid_twice", "ours*", at_most=0),
     Goal("imports", "ms", "import-autobatcher", ("import-openai",), at_most=1.2),
 )

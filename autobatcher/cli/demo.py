@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 
 import trio
+from trio.testing import MockClock
 
 from ..progress import Progress
 from .demo_plan import Plan, emulated_plan, real_plan
@@ -33,6 +34,9 @@ EXAMPLES = """
     # a provider with one endpoint and one model per batch
     autobatcher demo --like openai --requests 1000
 
+    # a batch that is too slow: it is cancelled, and its lines go to the flex lane
+    autobatcher demo --like openai --deadline 30s
+
     # a real provider: 20 calls, which cost real money
     export OPENAI_API_KEY=...
     autobatcher demo --base-url https://api.openai.com/v1 --model MODEL
@@ -48,6 +52,7 @@ def demo(
     requests: Count | None = None,
     like: Dialect | None = None,
     batch_seconds: Seconds | None = None,
+    deadline: PositiveSeconds | None = None,
     base_url: Url | None = None,
     api_key: Secret = None,
     api_key_file: Path | None = None,
@@ -76,6 +81,8 @@ def demo(
         like: The Batch API to emulate: doubleword (the default; mixes endpoints in a batch, shows results while
             it runs) or openai (one endpoint and one model per batch).
         batch_seconds: How long an emulated batch takes. Default: 3s.
+        deadline: By when each answer is needed; flex calls are used, too. Emulated, one batch is too slow, and time
+            passes so fast that this stands for two hours.
         base_url: A real provider's base URL, ending in /v1. Costs real money.
         api_key: The provider's key. Default: the environment's OPENAI_API_KEY.
         api_key_file: A file with the provider's key and nothing else.
@@ -91,7 +98,12 @@ def demo(
         output_price: The same for output tokens.
         batch_discount: The discount of batches, in percent, for the same lines.
     """
-    settings = {"batch_size": batch_size, "batch_window_seconds": batch_window, "poll_interval_seconds": poll_interval}
+    settings = {
+        "batch_size": batch_size,
+        "batch_window_seconds": batch_window,
+        "poll_interval_seconds": poll_interval,
+        "deadline": deadline,
+    }
     given = {name: value for name, value in settings.items() if value is not None}
     api_key = key_given(api_key, api_key_file, "--api-key")
     if base_url is None:
@@ -136,7 +148,11 @@ def report(plan: Plan, prices: Prices) -> int:
         )
     else:
         screen.say(f"{len(plan.calls)} calls ({count_kinds(plan.calls)}) to a Batch API {plan.upstream}")
-    outcome = trio.run(run_demo, plan, screen)
+    if plan.rate != 1:
+        screen.say(
+            f"Time passes {plan.rate:g} times as fast: the deadline stands for two hours. Batch 2 will be too slow."
+        )
+    outcome = trio.run(run_demo, plan, screen, clock=None if plan.rate == 1 else MockClock(rate=plan.rate))
     if outcome.interrupted is not None:
         return _report_interruption(outcome, screen)
     _report_errors(outcome.progress, screen)
@@ -174,4 +190,6 @@ def summarise(plan: Plan, outcome: Outcome) -> Summary:
         input_tokens=progress.input_tokens,
         output_tokens=progress.output_tokens,
         seconds=outcome.seconds,
+        escalated=outcome.progress.escalated if plan.has_deadline else None,
+        lanes=outcome.lanes,
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -14,6 +14,12 @@ from .workload import ENDPOINTS, Call, Kind, Models, mixed_calls
 
 ARRIVALS_PER_SECOND, LONGEST_ARRIVAL_SECONDS = 120, 2.5
 """Emulated calls are spread over time, so that one can watch windows close one after the other."""
+
+EMULATED_DEADLINE_SECONDS = 7_200.0
+"""What an emulated deadline stands for: time for a batch, a cancellation and the next lane. Time passes faster."""
+
+_FLEXIBLE: tuple[Kind, ...] = ("chat", "response")
+"""What has a flex lane at the emulated providers."""
 
 _EMULATED_URL = "http://emulator.invalid/v1"
 
@@ -26,6 +32,7 @@ class Plan:
         like: the emulated provider; None for a real one.
         client: arguments for `BatchOpenAI`.
         arrival_seconds: the time over which the calls are spread.
+        rate: how many seconds pass for each that the viewer waits. The times above are counted in them.
     """
 
     like: Dialect | None
@@ -35,6 +42,11 @@ class Plan:
     client: dict[str, Any] = field(repr=False)
     batch_seconds: float = 0.0
     arrival_seconds: float = 0.0
+    rate: float = 1.0
+
+    @property
+    def has_deadline(self) -> bool:
+        return "deadline" in self.client
 
 
 def emulated_plan(requests: int, like: Dialect, batch_seconds: float, models: Models, given: dict[str, Any]) -> Plan:
@@ -44,14 +56,28 @@ def emulated_plan(requests: int, like: Dialect, batch_seconds: float, models: Mo
         "batch_window_seconds": 1.0,
         "poll_interval_seconds": 0.25,
     }
-    return Plan(
+    plan = Plan(
         like=like,
         upstream=f"emulated in this process, like {like}",
-        calls=mixed_calls(requests),
+        calls=mixed_calls(requests, _FLEXIBLE if "deadline" in given else tuple(ENDPOINTS)),
         models=models,
         client={**defaults, **given, "base_url": _EMULATED_URL, "api_key": "none-needed", "provider": like},
         batch_seconds=batch_seconds,
         arrival_seconds=min(LONGEST_ARRIVAL_SECONDS, requests / ARRIVALS_PER_SECOND),
+    )
+    return _faster(plan) if plan.has_deadline else plan
+
+
+def _faster(plan: Plan) -> Plan:
+    """The same plan, so much faster that its deadline stands for two hours."""
+    rate = EMULATED_DEADLINE_SECONDS / plan.client["deadline"]
+    times = ("deadline", "batch_window_seconds", "poll_interval_seconds")
+    return replace(
+        plan,
+        client={**plan.client, **{name: plan.client[name] * rate for name in times}},
+        batch_seconds=plan.batch_seconds * rate,
+        arrival_seconds=plan.arrival_seconds * rate,
+        rate=rate,
     )
 
 

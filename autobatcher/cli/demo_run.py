@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from collections import Counter
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
@@ -12,23 +13,36 @@ import trio
 from rich.console import RenderableType
 
 from .. import BatchOpenAI, events
-from ..emulator import Emulator
+from ..emulator import BatchFault, Emulator, FaultPlan
 from ..progress import Progress
 from ..upstream.failures import http_library
+from ..upstream.providers import profile_named
 from .demo_plan import Plan
+from .flags import Dialect
 from .live_status import Screen, live_picture, plain_line, show
 from .loopback import bypass_proxy
 from .signals import run_until_signalled
 from .workload import Call, make_call
 
+SLOW_BATCH = 2
+"""The number of the emulated batch that would miss the deadline."""
+
+FLEX_SECONDS = 60.0
+
 
 @dataclass(frozen=True)
 class Outcome:
-    """The outcome of a demo; `interrupted` is the signal that ended it, or None."""
+    """The outcome of a demo.
+
+    Attributes:
+        interrupted: the signal that ended it, or None.
+        lanes: how many calls an emulator billed on each lane.
+    """
 
     progress: Progress
     seconds: float
     interrupted: signal.Signals | None
+    lanes: Counter[str]
 
 
 async def run_demo(plan: Plan, screen: Screen) -> Outcome:
@@ -36,7 +50,7 @@ async def run_demo(plan: Plan, screen: Screen) -> Outcome:
     with ExitStack() as stack:
         run = _Run(plan, screen, stack)
         interrupted = await run_until_signalled(run.make_calls)
-        return Outcome(run.progress, run.now(), interrupted)
+        return Outcome(run.progress, run.now(), interrupted, run.billed_lanes())
 
 
 class _Run:
@@ -47,13 +61,19 @@ class _Run:
         self.screen = screen
         self.progress = Progress(len(plan.calls))
         self.begun = trio.current_time()
-        self.client = make_client(plan, self.take_event, stack)
+        self.emulator = None if plan.like is None else stack.enter_context(make_emulator(plan, plan.like))
+        self.client = make_client(plan, self.emulator, self.take_event)
 
     def now(self) -> float:
-        """Seconds since the start."""
-        return trio.current_time() - self.begun
+        """Seconds since the start, as the viewer counts them."""
+        return (trio.current_time() - self.begun) / self.plan.rate
+
+    def billed_lanes(self) -> Counter[str]:
+        return Counter(() if self.emulator is None else (billed.lane for billed in self.emulator.ledger()))
 
     def take_event(self, fields: dict[str, Any]) -> None:
+        if "elapsed_seconds" in fields:
+            fields = {**fields, "elapsed_seconds": fields["elapsed_seconds"] / self.plan.rate}
         event = events.parse(fields)
         batch = self.progress.take(event, self.now())
         line = plain_line(event, batch)
@@ -66,7 +86,7 @@ class _Run:
         return live_picture(self.progress, queued=queued, now=self.now())
 
     async def make_calls(self, stop: trio.Event) -> None:
-        async with show(self.screen, self.picture), self.client, trio.open_nursery() as nursery:
+        async with show(self.screen, self.picture, rate=self.plan.rate), self.client, trio.open_nursery() as nursery:
             nursery.start_soon(_cancel_upon, stop, nursery.cancel_scope)
             await self._call_them_all()
             nursery.cancel_scope.cancel()
@@ -86,11 +106,22 @@ class _Run:
             self.progress.fail(error)
 
 
-def make_client(plan: Plan, take_event: events.BatchEventHandler, stack: ExitStack) -> BatchOpenAI:
+def make_emulator(plan: Plan, like: Dialect) -> Emulator:
+    """The plan's upstream. If there are deadlines to keep, one batch gets stuck."""
+    stuck = BatchFault(nth=(SLOW_BATCH,), ends="stuck", after=0.5)
+    return Emulator(
+        like=like,
+        batch_seconds=plan.batch_seconds,
+        cancelling_seconds=profile_named(like).cancel_seconds if plan.has_deadline else 0.0,
+        flex_seconds=FLEX_SECONDS,
+        faults=FaultPlan((stuck,) if plan.has_deadline else ()),
+    )
+
+
+def make_client(plan: Plan, emulator: Emulator | None, take_event: events.BatchEventHandler) -> BatchOpenAI:
     """The plan's client, on an emulator in this process or on the network."""
     arguments = dict(plan.client)
-    if plan.like is not None:
-        emulator = stack.enter_context(Emulator(like=plan.like, batch_seconds=plan.batch_seconds))
+    if emulator is not None:
         library = http_library(openai.DefaultAsyncHttpxClient).__name__
         arguments["http_client"] = emulator.http_client(library=library)
     bypass_proxy(arguments["base_url"])

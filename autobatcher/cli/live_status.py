@@ -47,6 +47,9 @@ def plain_line(event: events.AnyBatchEvent, batch: BatchProgress | None) -> str 
             )
         case events.BatchSubmissionFailed():
             return f"{event.request_count} requests could not be submitted: {shortened(event.error)}"
+        case events.RequestsEscalated():
+            way = f"from the {event.from_lane} lane to {event.to_lane}"
+            return f"{event.request_count} requests go on {way}: {shortened(event.reason)}"
         case events.BatchCancelledUpstream():
             return f"batch {event.batch_id}: cancelled upstream"
         case events.BatchCancelFailed():
@@ -80,6 +83,8 @@ def _headline(progress: Progress, queued: int, now: float) -> Text:
     )
     if progress.failed:
         text.append(f"{progress.failed} failed   ", "bold red")
+    if progress.escalated:
+        text.append(f"{progress.escalated} on to another lane   ", "yellow")
     running = sum(batch.ended is None for batch in progress.batches.values())
     return text.append(f"{progress.submitted_batches} batches, {running} running   {now:.1f} s", "dim")
 
@@ -119,14 +124,18 @@ class Screen:
 
 
 @asynccontextmanager
-async def show(screen: Screen, picture: Callable[[], RenderableType]) -> AsyncGenerator[None]:
-    """Repaint `picture()` on a live screen while the block runs. Its last state stays."""
+async def show(screen: Screen, picture: Callable[[], RenderableType], *, rate: float = 1.0) -> AsyncGenerator[None]:
+    """Repaint `picture()` on a live screen while the block runs. Its last state stays.
+
+    Args:
+        rate: how many seconds pass for each of the viewer's.
+    """
     if not screen.is_live:
         yield
         return
     with Live(picture(), console=screen.console, auto_refresh=False, transient=False) as live:
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(_repaint, live, picture)
+            nursery.start_soon(_repaint, live, picture, REPAINT_SECONDS * rate)
             try:
                 yield
             finally:
@@ -135,8 +144,8 @@ async def show(screen: Screen, picture: Callable[[], RenderableType]) -> AsyncGe
                     live.update(picture(), refresh=True)
 
 
-async def _repaint(live: Any, picture: Callable[[], RenderableType]) -> None:
+async def _repaint(live: Any, picture: Callable[[], RenderableType], seconds: float) -> None:
     with contextlib.suppress(OSError):  # the terminal is gone
         while True:
             live.update(picture(), refresh=True)
-            await trio.sleep(REPAINT_SECONDS)
+            await trio.sleep(seconds)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 
 from rich.text import Text
 
@@ -32,7 +33,13 @@ class Prices:
 
 @dataclass(frozen=True)
 class Summary:
-    """Totals of a demo. `seconds` is wall time, from the first call until the client was closed."""
+    """Totals of a demo.
+
+    Attributes:
+        seconds: wall time, from the first call until the client was closed.
+        escalated: how many calls went on to another lane; None if no deadline was to be kept.
+        lanes: how many calls were billed on each lane, as far as known.
+    """
 
     upstream: str
     requests: int
@@ -42,6 +49,8 @@ class Summary:
     input_tokens: int
     output_tokens: int
     seconds: float
+    escalated: int | None = None
+    lanes: Mapping[str, int] = field(default_factory=dict)
 
 
 def summary_rows(summary: Summary, prices: Prices) -> list[tuple[str, str]]:
@@ -53,6 +62,7 @@ def summary_rows(summary: Summary, prices: Prices) -> list[tuple[str, str]]:
         ("answered", f"{summary.answered:,}"),
         ("failed", f"{summary.failed:,}"),
         ("batches", f"{summary.batches:,}"),
+        *_lane_rows(summary),
         ("tokens in", f"{summary.input_tokens:,}"),
         ("tokens out", f"{summary.output_tokens:,}"),
         ("wall time", f"{summary.seconds:.1f} s"),
@@ -60,6 +70,13 @@ def summary_rows(summary: Summary, prices: Prices) -> list[tuple[str, str]]:
         ("cost as batches", dollars(prices.as_batches(*tokens))),
         ("at example prices", str(prices)),
     ]
+
+
+def _lane_rows(summary: Summary) -> Iterator[tuple[str, str]]:
+    if summary.escalated is not None:
+        yield "escalated", f"{summary.escalated:,}"
+        if summary.lanes:
+            yield "billed", ", ".join(f"{count:,} {lane}" for lane, count in summary.lanes.items())
 
 
 def dollars(amount: float) -> str:

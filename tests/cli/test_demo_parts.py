@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import io
 from typing import Any
 
 import pytest
+import trio
 from rich.console import Console
+from trio.testing import MockClock
 
 from autobatcher import events
+from autobatcher.cli.demo import summarise
 from autobatcher.cli.demo_plan import emulated_plan, possible_kinds, real_plan
-from autobatcher.cli.flags import UsageError
-from autobatcher.cli.live_status import SHOWN_BATCHES, live_picture, plain_line
+from autobatcher.cli.demo_run import run_demo
+from autobatcher.cli.flags import Dialect, UsageError
+from autobatcher.cli.live_status import SHOWN_BATCHES, Screen, live_picture, plain_line
 from autobatcher.cli.summary import Prices, Summary, dollars, summary_rows, summary_text
 from autobatcher.cli.workload import Models, count_kinds, mixed_calls
 from autobatcher.progress import Progress
@@ -198,3 +203,18 @@ def test_the_table_is_aligned_and_labels_its_prices_as_examples() -> None:
     assert table["at example prices"].startswith("$1.00 per million")
     lines = summary_text(list(table.items())).plain.splitlines()
     assert len({line.index(value) for line, value in zip(lines, table.values(), strict=True)}) == 1
+
+
+@pytest.mark.parametrize("like", ["openai", "doubleword"])
+def test_with_a_deadline_the_slow_batch_is_cut_off_and_its_lines_go_to_the_flex_lane(like: Dialect) -> None:
+    told = Console(record=True, file=io.StringIO(), width=200)
+    plan = emulated_plan(20, like, 3.0, Models("c", "e"), {"deadline": 30.0})
+    outcome = trio.run(run_demo, plan, Screen(told, is_live=False), clock=MockClock(autojump_threshold=0))
+    assert (outcome.progress.answered, outcome.progress.failed) == (20, 0)
+    assert outcome.progress.escalated == outcome.lanes["flex"] > 0
+    assert outcome.lanes.keys() == {"batch", "flex"}
+    assert outcome.seconds < 40
+    assert "requests go on from the batch lane to flex" in told.export_text()
+    table = dict(summary_rows(summarise(plan, outcome), Prices(1.0, 4.0, 50.0)))
+    assert table["escalated"] == str(outcome.lanes["flex"])
+    assert table["billed"] == f"{outcome.lanes['batch']} batch, {outcome.lanes['flex']} flex"

@@ -18,7 +18,8 @@ from tests.client.test_sync import SURFACES as SYNC
 README = (Path(__file__).parents[2] / "README.md").read_text()
 JOURNAL = (Path(__file__).parents[2] / "docs" / "journal.md").read_text()
 PROVIDERS = (Path(__file__).parents[2] / "docs" / "providers.md").read_text()
-EXAMPLES = re.findall(r"```python\n(.*?)```", README + JOURNAL + PROVIDERS, flags=re.DOTALL)
+DEADLINES = (Path(__file__).parents[2] / "docs" / "deadlines.md").read_text()
+EXAMPLES = re.findall(r"```python\n(.*?)```", README + JOURNAL + PROVIDERS + DEADLINES, flags=re.DOTALL)
 START_SECONDS = 30
 
 

@@ -71,6 +71,7 @@ class Plan:
         }
 
 
+@pytest.mark.timeout(7200 if SEEDS > 40 else 300, method="thread")  # the other method leaves trio's runner waiting
 @settings(max_examples=SEEDS)
 @given(st.integers(0, 2**32 - 1))
 async def test_each_request_has_one_outcome_in_time_and_is_billed_at_most_once(seed: int) -> None:
@@ -83,7 +84,7 @@ async def check_world(plan: Plan) -> Counter[str]:
     async with open_harness(like, has_lanes=True, **plan.emulator()) as harness:
         lanes = plan.lanes()
         async with (
-            harness.client(lanes=lanes, poll_interval_seconds=5.0, lane_concurrency=8) as client,
+            harness.client(lanes=lanes, poll_interval_seconds=30.0, lane_concurrency=8) as client,
             anyio.create_task_group() as nursery,
         ):
             for number in range(plan.dice.randrange(1, 40)):

@@ -117,7 +117,7 @@ class Batch:
             self._cancellation(),
             log,
             engine,
-            window=source.completion_window,
+            source=source,
         )
         self._reading = Reading(
             self.upstream,

@@ -20,6 +20,7 @@ from .cancellation import Cancellation
 from .engine import Engine
 from .pending import PendingRequests
 from .requeue import Requeue
+from .source import Source
 from .upstream import UpstreamBatch
 from .watch import Watch
 
@@ -41,7 +42,7 @@ class Cutoff:
         log: BatchLog,
         engine: Engine,
         *,
-        window: str,
+        source: Source,
     ) -> None:
         self.was_reached: bool = False
         self._upstream = upstream
@@ -51,7 +52,7 @@ class Cutoff:
         self._cancellation = cancellation
         self._log = log
         self._engine = engine
-        self._window = window
+        self._source = source
         self._batch: BegunBatch | None = None
         self._scope: anyio.CancelScope | None = None  # while the batch is watched
 
@@ -113,7 +114,7 @@ class Cutoff:
             await self._cancellation.request()
         except UpstreamError as error:
             self._upstream.emit_cancel_failed(error.summary)
-        return await self._watch.until_ended(begins_at_once=True)
+        return await self._watch.until_ended(begins_at_once=True, is_urgent=True)
 
     def _learn(self, *, is_done: bool) -> None:
         if self._batch is not None:
@@ -127,9 +128,9 @@ class Cutoff:
 
     def _begin(self) -> None:
         if self._batch is None:
-            self._batch = self._engine.dispatcher.begun(
-                [request for _, request in self._pending.requests()], self._window
-            )
+            requests = [request for _, request in self._pending.requests()]
+            most_seconds = self._source.deadline_seconds(self._engine.settings)
+            self._batch = self._engine.dispatcher.begun(requests, self._source.completion_window, most_seconds)
 
     def _requests(self) -> list[Request]:
         """Those that have a deadline."""

@@ -13,16 +13,22 @@ POLLS_PER_SECOND = 10.0
 ten seconds."""
 
 
+URGENT_SECONDS = 20.0
+"""The longest time between polls of a batch whose callers cannot wait, in seconds. `HARVEST_SECONDS` relies on it."""
+
+
 class Schedule:
     """The poll schedule of one batch.
 
     Args:
         interval: the user's poll interval, in seconds.
+        is_urgent: whether deadlines depend on seeing the end soon. Then the interval does not grow.
     """
 
-    def __init__(self, interval: float) -> None:
-        self._interval = interval
-        self._wait = interval
+    def __init__(self, interval: float, *, is_urgent: bool = False) -> None:
+        self._interval = min(interval, URGENT_SECONDS) if is_urgent else interval
+        self._longest = self._interval if is_urgent else interval * MAX_INTERVALS
+        self._wait = self._interval
 
     def next_wait(self, active_batches: int) -> float:
         """Seconds until the next poll, given how many batches are polled. With jitter, so that batches that end
@@ -35,4 +41,4 @@ class Schedule:
 
     def unchanged(self) -> None:
         """The last poll showed no change."""
-        self._wait = min(self._wait * GROWTH, self._interval * MAX_INTERVALS)
+        self._wait = min(self._wait * GROWTH, self._longest)

@@ -62,13 +62,17 @@ class Watch:
         self._engine = engine
         self._after_end = Schedule(engine.settings.poll_interval_seconds)
 
-    async def until_ended(self, *, begins_at_once: bool) -> bool:
+    async def until_ended(self, *, begins_at_once: bool, is_urgent: bool = False) -> bool:
         """Poll until the batch ends; False if it is abandoned. Results are read as soon as the provider allows.
+
+        Args:
+            is_urgent: whether deadlines depend on seeing the end soon.
 
         Raises:
             UpstreamError: if polls fail permanently.
         """
-        schedule, patience = Schedule(self._engine.settings.poll_interval_seconds), ReadPatience()
+        interval, patience = self._engine.settings.poll_interval_seconds, ReadPatience()
+        schedule, self._after_end = (Schedule(interval, is_urgent=is_urgent) for _ in range(2))
         last_seen: tuple[object, ...] = ()
         wait = 0.0 if begins_at_once else schedule.next_wait(self._engine.batch_count)
         while not await self._abandonment.happens_within(wait):

@@ -16,7 +16,7 @@ from ...upstream.realtime_api import RealtimeAPI
 from .. import outcomes
 from ..emitter import Emit
 from ..fair_limiter import FairLimiter
-from ..lanes.cutoff import cutoff
+from ..lanes.cutoff import cutoff, seconds_to_leave
 from ..lanes.deadline import deadline_class
 from ..lanes.durations import Durations
 from ..lanes.kinds import BatchKind, Kind
@@ -40,10 +40,12 @@ class BegunBatch(NamedTuple):
     Attributes:
         kind: batches that take about as long.
         started_at: when it was begun, on the event loop's clock.
+        most_seconds: after how long it is given up.
     """
 
     kind: BatchKind
     started_at: float
+    most_seconds: float
 
 
 class Dispatcher:
@@ -130,15 +132,22 @@ class Dispatcher:
 
     # ---- on the way ----
 
-    def begun(self, requests: Sequence[Request], window: str) -> BegunBatch | None:
+    def begun(self, requests: Sequence[Request], window: str, most_seconds: float) -> BegunBatch | None:
         """Remember when a batch of these requests began; None if there are none."""
         if not requests:
             return None
-        return BegunBatch(self._work(requests).batch_kind(window), anyio.current_time())
+        return BegunBatch(self._work(requests).batch_kind(window), anyio.current_time(), most_seconds)
 
     def cutoff_of(self, requests: Sequence[Request], batch: BegunBatch) -> float:
-        """When a batch in which these requests wait must be cancelled; infinite if it need not."""
-        return self._moment(requests, kind=batch.kind, started_at=batch.started_at)
+        """When a batch in which these requests wait must be cancelled; infinite if it need not.
+
+        One that would be given up is cancelled before that, since the next lane can answer its requests.
+        """
+        if not self._hurried(requests):
+            return math.inf
+        leaving = min(seconds_to_leave(batch.kind, self._work(requests)), batch.most_seconds / 2)
+        given_up = batch.started_at + batch.most_seconds - leaving
+        return min(given_up, self._moment(requests, kind=batch.kind, started_at=batch.started_at))
 
     def latest_start(self, requests: Sequence[Request]) -> float:
         """When these requests must be on the next lane at the latest; infinite if there is none."""
@@ -149,7 +158,7 @@ class Dispatcher:
         self.durations.record(batch.kind, anyio.current_time() - batch.started_at, is_done=is_done)
 
     def _moment(self, requests: Sequence[Request], *, kind: Kind | None, started_at: float) -> float:
-        hurried = [request for request in requests if self._lanes_after(request, Lane.BATCH)]
+        hurried = self._hurried(requests)
         if not hurried:
             return math.inf
         first = min(hurried, key=_deadline_of)
@@ -245,6 +254,10 @@ class Dispatcher:
         left = None if deadline is None else max(0.0, deadline - anyio.current_time())
         work = replace(self._work([request]), lines=lines)
         return plan(left, lanes, work, self.durations, completion_window=self._window)
+
+    def _hurried(self, requests: Sequence[Request]) -> list[Request]:
+        """Those of the requests in a batch that have a next lane."""
+        return [request for request in requests if self._lanes_after(request, Lane.BATCH)]
 
     def _lanes_after(self, request: Request, lane: Lane) -> tuple[Lane, ...]:
         """The lanes that a hurried request may take after that one."""

@@ -22,9 +22,10 @@ EARLIER_SHARE = 0.8
 """The share of calls that are done in the time that is given to each but the last, where calls follow one another. That
 time is a little above the mean of durations as skewed as these (log-normal, nine in ten below six times the median)."""
 
-HARVEST_SECONDS = 60.0
-"""What lies between a batch that has ended and the next lane, in seconds: the poll that sees the end (30 s apart by
-default), and reading both files (200 MB at 10 MB/s are 20 s)."""
+HARVEST_SECONDS = 120.0
+"""What lies between a batch that has ended and the next lane, in seconds: the poll that sees the end (20 s apart after
+a cutoff), reading both files (200 MB at 10 MB/s are 20 s), and reading them again for a minute where neither names the
+lines that were not executed (Doubleword), since one of them may have been paid."""
 
 HANDOVER_SECONDS = 5.0
 """What lies between a call that was cut off and the next lane, in seconds: closing its connection, and a new one."""
@@ -51,7 +52,7 @@ def cutoff(
     next_lanes = usable_lanes(next_lanes, work.profile, work.endpoint)
     if not next_lanes:
         return None
-    until = deadline - _needed_to_leave(kind, work) - _needed(next_lanes, work, durations)
+    until = deadline - seconds_to_leave(kind, work) - _needed(next_lanes, work, durations)
     if until - seconds_of_all(kind, LEAST_CHANCE, work, durations) >= started_at:
         return until
     is_certain = deadline - seconds_of_all(kind, UNAIDED_CHANCE, work, durations) >= started_at
@@ -75,7 +76,7 @@ def _earlier_rounds(kind: Kind, work: Work, durations: Durations) -> float:
     return (work.rounds - 1) * durations.quantile(kind, EARLIER_SHARE)
 
 
-def _needed_to_leave(kind: Kind, work: Work) -> float:
+def seconds_to_leave(kind: Kind, work: Work) -> float:
     """How many seconds pass from a cutoff to the next lane."""
     return work.profile.cancel_seconds + HARVEST_SECONDS if isinstance(kind, BatchKind) else HANDOVER_SECONDS
 

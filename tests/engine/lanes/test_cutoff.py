@@ -73,10 +73,10 @@ def test_a_batch_that_the_next_lane_could_not_answer_at_all_is_not_cut_off() -> 
 
 def test_a_batch_that_is_almost_certainly_done_is_not_cut_off_for_a_cancellation_that_takes_longer() -> None:
     durations = Durations()
-    assert cutoff(START + 740, (REALTIME,), work(), durations, kind=BATCHES, started_at=START) is not None
+    assert cutoff(START + 800, (REALTIME,), work(), durations, kind=BATCHES, started_at=START) is not None
     for _ in range(100):
         durations.record(work().batch_kind("24h"), 60, is_done=True)
-    assert cutoff(START + 740, (REALTIME,), work(), durations, kind=BATCHES, started_at=START) is None
+    assert cutoff(START + 800, (REALTIME,), work(), durations, kind=BATCHES, started_at=START) is None
     assert time_left((REALTIME,), work(), durations, hours=1) == pytest.approx(time_left((REALTIME,), work()))
 
 
