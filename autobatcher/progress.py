@@ -50,6 +50,7 @@ class Progress:
     Attributes:
         requests: the expected number of calls; None if unknown.
         errors: messages of failed calls, each with its count.
+        escalated: how many requests went on to another lane.
     """
 
     requests: int | None
@@ -61,6 +62,7 @@ class Progress:
     batches: dict[str, BatchProgress] = field(default_factory=dict)
     submitted_batches: int = 0
     cancelled_batches: int = 0
+    escalated: int = 0
     started_at: float = field(default_factory=time.monotonic)
 
     @property
@@ -90,6 +92,8 @@ class Progress:
                 return batch
             case events.BatchProgress() | events.BatchCompleted() | events.BatchTerminal():
                 return self._move(event, now)
+            case events.RequestsEscalated():
+                self.escalated += event.request_count
             case events.BatchCancelledUpstream():
                 self.cancelled_batches += 1
                 if event.batch_id in self.batches:

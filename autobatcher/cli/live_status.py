@@ -47,6 +47,9 @@ def plain_line(event: events.AnyBatchEvent, batch: BatchProgress | None) -> str 
             )
         case events.BatchSubmissionFailed():
             return f"{event.request_count} requests could not be submitted: {shortened(event.error)}"
+        case events.RequestsEscalated():
+            way = f"from the {event.from_lane} lane to {event.to_lane}"
+            return f"{event.request_count} requests go on {way}: {shortened(event.reason)}"
         case events.BatchCancelledUpstream():
             return f"batch {event.batch_id}: cancelled upstream"
         case events.BatchCancelFailed():
@@ -80,6 +83,8 @@ def _headline(progress: Progress, queued: int, now: float) -> Text:
     )
     if progress.failed:
         text.append(f"{progress.failed} failed   ", "bold red")
+    if progress.escalated:
+        text.append(f"{progress.escalated} on to another lane   ", "yellow")
     running = sum(batch.ended is None for batch in progress.batches.values())
     return text.append(f"{progress.submitted_batches} batches, {running} running   {now:.1f} s", "dim")
 
