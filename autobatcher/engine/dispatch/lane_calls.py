@@ -29,7 +29,7 @@ class LaneCalls:
     def __init__(self, call: Call, wake: Callable[[], None]) -> None:
         self._call = call
         self._wake = wake
-        self._new: deque[tuple[Request, Lane]] = deque()
+        self._new: deque[tuple[Request, Lane, anyio.CancelScope]] = deque()
         self._scopes: dict[Request, anyio.CancelScope] = {}
 
     def __len__(self) -> int:
@@ -39,16 +39,16 @@ class LaneCalls:
     def add(self, request: Request, lane: Lane) -> None:
         """Call for `request` on that lane."""
         request.holder = self
-        self._scopes[request] = anyio.CancelScope()
-        self._new.append((request, lane))
+        scope = self._scopes[request] = anyio.CancelScope()
+        self._new.append((request, lane, scope))
         self._wake()
 
     def start(self, nursery: TaskGroup) -> None:
         """Start a task for each new call."""
         while self._new:
-            request, lane = self._new.popleft()
-            if request in self._scopes:
-                nursery.start_soon(self._run, request, lane)
+            request, lane, scope = self._new.popleft()
+            if self._scopes.get(request) is scope:
+                nursery.start_soon(self._run, request, lane, scope)
 
     def withdraw(self, request: Request) -> None:
         """The caller left: its call is cancelled. It may have been billed."""
@@ -61,11 +61,12 @@ class LaneCalls:
             request.settle(error_for(request, None))
             scope.cancel()
 
-    async def _run(self, request: Request, lane: Lane) -> None:
-        with self._scopes[request]:
+    async def _run(self, request: Request, lane: Lane, scope: anyio.CancelScope) -> None:
+        with scope:  # it may have been cancelled before this first step
             try:
                 outcome = await self._call(request, lane)
             except Exception as defect:  # the caller must not wait for ever
                 outcome = outcomes.defect_error_for(defect)(request, None)
-            if self._scopes.pop(request, None) is not None:
+            if self._scopes.get(request) is scope:
+                del self._scopes[request]
                 request.settle(outcome)
