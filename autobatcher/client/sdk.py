@@ -116,6 +116,8 @@ class CopiesShareTheEngine:
     def deadline(self, value: float | str) -> Iterator[None]:
         """Calls in this block need their answers by then; of nested blocks the earliest deadline counts.
 
+        Tasks that are started in the block inherit it. Threads do not: there, begin a block in each thread.
+
             with client.deadline("15m"):
                 answer = await client.chat.completions.create(...)
 
