@@ -10,7 +10,7 @@ from typing import Any, get_args, get_origin
 from cyclopts import Argument
 
 from ..engine.spelling import did_you_mean
-from .flags import UsageError
+from .flags import LANES_METAVAR, UsageError
 
 
 def values_for(
@@ -61,6 +61,7 @@ def _fits(value: Any, argument: Argument) -> bool:
     """Whether the value has the flag's type. Numbers with units may be strings."""
     kind = _kind(argument)
     if get_origin(kind) is list:
+        value = [value] if argument.parameter.metavar == LANES_METAVAR and isinstance(value, str) else value
         return isinstance(value, list) and all(isinstance(each, str) for each in value)
     if kind is bool or isinstance(value, bool):
         return kind is bool and isinstance(value, bool)

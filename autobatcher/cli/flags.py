@@ -57,16 +57,21 @@ _DURATION = Parameter(converter=_duration, metavar="DURATION", show_default=_sho
 COMMAND_LINE_ONLY = Parameter(show_env_var=False)
 """For flags that delete, or widen what a command does: neither a variable nor a file may set them."""
 
+LANES_METAVAR = "LANE,..."
+"""Names with commas between them. A file may list them, too."""
+
 Dialect = Literal["openai", "doubleword"]
 """What the demo can be like: it makes calls of all kinds."""
 
 Count = Annotated[int, Parameter(validator=Number(gte=1))]
 Port = Annotated[int, Parameter(validator=Number(gte=0, lte=65535))]
 Seconds = Annotated[float, _DURATION]
+SecondsOrNone = Annotated[float | None, _DURATION]
 PositiveSeconds = Annotated[float, _DURATION, Parameter(validator=Number(gte=0.01))]
 Bytes = Annotated[int, Parameter(converter=_size, metavar="SIZE", show_default=format_size, validator=Number(gte=1))]
 Secret = Annotated[str | None, Parameter(show_default=False)]
 Switch = Annotated[bool, Parameter(negative=(), show_default=False)]
 Dollars = Annotated[float, Parameter(validator=(_check_finite, Number(gte=0)))]
 Percent = Annotated[float, Parameter(validator=(_check_finite, Number(gte=0, lte=100)))]
+Lanes = Annotated[list[str] | None, Parameter(negative=(), metavar=LANES_METAVAR, show_default=False)]
 Url = Annotated[str, Parameter(validator=_check_url)]

@@ -184,7 +184,16 @@ def summary(tally: Any, progress: Progress) -> list[str]:
     rows = [
         ("requests", f"{tally.requests:,} ({tally.answered:,} answered, {tally.failed:,} failed, {left:,} withdrawn)"),
         ("batches", f"{progress.submitted_batches:,} ({progress.cancelled_batches:,} cancelled at the end)"),
+        *_lanes(tally),
         ("tokens", f"{tally.input_tokens:,} in, {tally.output_tokens:,} out"),
         ("time", f"{progress.seconds:.1f} s"),
     ]
     return [f"autobatcher run: {name:9} {value}" for name, value in rows]
+
+
+def _lanes(tally: Any) -> list[tuple[str, str]]:
+    """A row if deadlines or lanes were used."""
+    if not tally.deadlines_missed and not tally.lanes.keys() - {"batch"}:
+        return []
+    counts = [f"{count:,} {lane}" for lane, count in sorted(tally.lanes.items())]
+    return [("lanes", f"{', '.join(counts) or 'none'} ({tally.deadlines_missed:,} deadlines missed)")]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import field
 from functools import partial
 from pathlib import Path
@@ -12,7 +12,7 @@ from typing import Annotated, Any, TypeVar
 from cyclopts import Parameter
 
 from ..engine.settings import Described, Settings, descriptions
-from .flags import Bytes, Count, Seconds, Switch, UsageError
+from .flags import Bytes, Count, Lanes, Seconds, SecondsOrNone, Switch, UsageError
 
 _Flags = TypeVar("_Flags")
 
@@ -23,6 +23,8 @@ _TYPES: dict[Any, Any] = {
     Mapping[str, str]: Annotated[list[str], Parameter(negative=(), metavar="KEY=VALUE", show_default=False)],
     str: str,
     str | os.PathLike[str] | None: Path | None,
+    float | str | None: SecondsOrNone,
+    Sequence[str] | None: Lanes,
 }
 """The type of a flag, by the type of its setting."""
 
@@ -53,7 +55,7 @@ def _annotation(described: Described) -> Any:
     of_flag, setting = described.setting.flag, described.setting
     help_ = (of_flag and of_flag.help) or setting.help
     kind = Bytes if setting.unit == "bytes" else _TYPES.get(described.type, described.type)  # a choice is itself
-    checks_value = isinstance(described.default, int | float | str) and setting.check is not None
+    checks_value = not isinstance(described.default, Mapping) and setting.check is not None
     validator = partial(_validate, described) if checks_value else None
     return Annotated[kind, Parameter(help=_sentence(help_), validator=validator)]
 
@@ -61,7 +63,7 @@ def _annotation(described: Described) -> Any:
 def _validate(described: Described, _: Any, value: Any) -> None:
     assert described.setting.check is not None
     try:
-        described.setting.check(value)
+        described.setting.check(_value(described, value))
     except (TypeError, ValueError) as error:
         raise ValueError(_sentence(str(error))) from error
 
@@ -79,6 +81,8 @@ def _default(described: Described) -> Any:
 def _value(described: Described, given: Any) -> Any:
     if _is_negated(described):
         return not given
+    if described.type == Sequence[str] | None and given is not None:
+        return ",".join(given)
     return parse_metadata(given) if isinstance(described.default, Mapping) else given
 
 

@@ -133,8 +133,7 @@ class BatchTransport(TransportToBatches, httpx.AsyncBaseTransport):
             headers=tuple(credentials.items()),
             query=tuple(request.url.params.multi_items()),
         )
-        deadline = deadline_of_call(kept)
-        kept.pop(DEADLINE_HEADER, None)
+        deadline = deadline_of_call(kept.pop(DEADLINE_HEADER, None))
         account = self._kinds.account_with(account, kept)
         return Call(account, wait_seconds=self._max_wait_seconds, max_retries=self._max_retries, deadline=deadline)
 

@@ -27,7 +27,9 @@ class Call:
         bearer: the client's current key; None if it has none.
         wait_seconds: how long the caller waits for the answer; None for no limit.
         max_retries: how many more batches it may travel in after a retryable error.
-        deadline: by when the caller needs the answer, on the event loop's clock; None for what the settings say.
+        deadline: by when the caller needs the answer, on the clock of the engine's event loop; None for what the
+            settings say.
+        deadline_header: the deadline that the client has for all its calls, as its header says it.
         outcome: the known outcome, which the transport returns at once; None for a call that is yet to be batched.
     """
 
@@ -36,6 +38,7 @@ class Call:
     wait_seconds: float | None = None
     max_retries: int = SDK_MAX_RETRIES
     deadline: float | None = None
+    deadline_header: str | None = None
     outcome: Answer | BatchError | None = None
 
     @property

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
+from typing import Any, NamedTuple
 
 import anyio
 
+from ..engine.event_loop import running_loop
 from ..engine.lanes.deadline import seconds_until
 from ..errors import UnbatchableRequestError
 
 DEADLINE_HEADER = "x-autobatcher-deadline"
-
-_OF_BLOCK: ContextVar[float | None] = ContextVar("_OF_BLOCK", default=None)
 
 
 @contextmanager
@@ -28,51 +28,80 @@ def deadline_block(value: float | str) -> Iterator[None]:
         TypeError, ValueError: for anything else, and for a deadline that is not in the future.
     """
     try:
-        moment = _now() + seconds_until(value, wall_now=time.time())
+        seconds = seconds_until(value, wall_now=time.time())
     except (TypeError, ValueError) as error:
         raise type(error)(f"deadline {error}") from None
-    token = _OF_BLOCK.set(earliest(moment, _OF_BLOCK.get()))
+    token = _OF_BLOCKS.set((*_OF_BLOCKS.get(), _Moment.after(seconds)))
     try:
         yield
     finally:
-        _OF_BLOCK.reset(token)
+        _OF_BLOCKS.reset(token)
 
 
-def deadline_of_call(headers: Mapping[str, str] | None = None) -> float | None:
-    """The deadline of a call that is made now, on the event loop's clock; None if it has none of its own.
+def deadline_of_call(header: str | None = None, *, clock: Callable[[], float] = anyio.current_time) -> float | None:
+    """The deadline of a call that is made now: the earliest of its header and its blocks; None without any.
 
     Args:
-        headers: its own headers, if it has any.
+        header: the value of its `DEADLINE_HEADER`, if it has one.
+        clock: the clock of the event loop that runs the engine. For a sync client's, that is another loop.
 
     Raises:
         UnbatchableRequestError: the header is no deadline, or not in the future.
     """
-    value = headers.get(DEADLINE_HEADER) if headers else None
-    if value is None:
-        return _OF_BLOCK.get()
+    left = [block.seconds_left() for block in _OF_BLOCKS.get()]
+    if header is not None:
+        left.append(_seconds_of_header(header))
+    return clock() + min(left) if left else None
+
+
+def deadline_header_of(headers: Mapping[str, Any]) -> str | None:
+    """The value of `DEADLINE_HEADER` among headers whose names are in any case; None if it is not there."""
+    given = (value for name, value in headers.items() if name.lower() == DEADLINE_HEADER)
+    return next((value for value in given if isinstance(value, str)), None)
+
+
+def without_deadline(headers: Mapping[str, Any]) -> dict[str, Any]:
+    """The headers that are not for autobatcher alone. The upstream gets no deadline."""
+    return {name: value for name, value in headers.items() if name.lower() != DEADLINE_HEADER}
+
+
+class _Moment(NamedTuple):
+    """When a block's deadline is. A block may begin before the event loop does, or in another one than its calls.
+
+    Attributes:
+        loop: the event loop in which the block began; None outside of one.
+        on_loop: the moment on that loop's clock.
+        monotonic: the moment on the machine's clock.
+    """
+
+    loop: object
+    on_loop: float
+    monotonic: float
+
+    @classmethod
+    def after(cls, seconds: float) -> _Moment:
+        loop = _loop()
+        now = 0.0 if loop is None else anyio.current_time()
+        return cls(loop, now + seconds, time.monotonic() + seconds)
+
+    def seconds_left(self) -> float:
+        if self.loop is not None and self.loop is _loop():
+            return self.on_loop - anyio.current_time()
+        return self.monotonic - time.monotonic()
+
+
+_OF_BLOCKS: ContextVar[tuple[_Moment, ...]] = ContextVar("_OF_BLOCKS", default=())
+
+
+def _loop() -> object:
     try:
-        moment = _now() + seconds_until(_number_or_text(value), wall_now=time.time())
+        return running_loop()
+    except RuntimeError:
+        return None
+
+
+def _seconds_of_header(value: str) -> float:
+    try:
+        return seconds_until(value, wall_now=time.time())
     except ValueError as error:
-        raise UnbatchableRequestError(f"The header {DEADLINE_HEADER} {error}.", param="extra_headers") from None
-    return earliest(moment, _OF_BLOCK.get())
-
-
-def earliest(one: float | None, other: float | None) -> float | None:
-    """The earlier of two moments, each of which may be missing."""
-    moments = [moment for moment in (one, other) if moment is not None]
-    return min(moments, default=None)
-
-
-def _number_or_text(value: str) -> float | str:
-    try:
-        return float(value)
-    except ValueError:
-        return value
-
-
-def _now() -> float:
-    """The event loop's clock. Without a loop, in the program of a sync client, that of its engine's thread."""
-    try:
-        return anyio.current_time()
-    except anyio.NoEventLoopError:
-        return time.monotonic()
+        raise UnbatchableRequestError(f"The header {DEADLINE_HEADER} {error}.", param=DEADLINE_HEADER) from None

@@ -52,15 +52,15 @@ class FastPath:
         if body is None:
             return None
         call: Call = self._client._call()
-        request = Request(
-            account=call.account,
-            endpoint=ENDPOINT,
-            body=body,
-            model=arguments["model"],
-            max_retries=call.max_retries,
-            deadline=deadline_of_call(),
-        )
         try:
+            request = Request(
+                account=call.account,
+                endpoint=ENDPOINT,
+                body=body,
+                model=arguments["model"],
+                max_retries=call.max_retries,
+                deadline=deadline_of_call(call.deadline_header),
+            )
             self._client._engine.host.submit_nowait(request)
         except (anyio.WouldBlock, BatchError):
             return None

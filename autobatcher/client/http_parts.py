@@ -16,6 +16,8 @@ from .streams import CONTENT_TYPE
 
 BATCH_ID_HEADER = "x-autobatcher-batch-id"
 CUSTOM_ID_HEADER = "x-autobatcher-custom-id"
+LANE_HEADER = "x-autobatcher-lane"
+"""How the answer was got, as the upstream billed it: see `Answer.lane`."""
 
 MOST_ID_CHARACTERS = 512
 
@@ -37,7 +39,7 @@ def library_of(request: Any) -> Any:
 
 def answer_parts(answer: Answer) -> HttpParts:
     """The response for an answer of the upstream, of any status."""
-    headers = {"content-type": "application/json"}
+    headers = {"content-type": "application/json", LANE_HEADER: answer.lane}
     headers |= id_header(BATCH_ID_HEADER, answer.batch_id) | id_header(CUSTOM_ID_HEADER, answer.custom_id)
     headers |= id_header("x-request-id", answer.request_id)
     content = answer.body

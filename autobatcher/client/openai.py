@@ -31,7 +31,7 @@ from .block import owning_block, shared_block
 from .call import ANSWERED
 from .checked_body import checked_body
 from .connections import connections_of
-from .deadlines import DEADLINE_HEADER, deadline_of_call
+from .deadlines import DEADLINE_HEADER, deadline_of_call, without_deadline
 from .sdk import (
     CALL_EXTENSION,
     AnyAsyncClient,
@@ -41,7 +41,7 @@ from .sdk import (
     checked_profile,
     refuse_other_credentials,
     refuse_user_in_url,
-    same_options,
+    unbatched_options,
     with_key,
 )
 from .sdk_internals import AsyncRequestHook
@@ -225,15 +225,15 @@ class BatchOpenAI(CopiesShareTheEngine, AsyncRequestHook, AsyncContextManagerMix
     ) -> Request:
         call = self._call()
         account = call.account if api_key is None else with_key(call.account, api_key)
-        kept = {name: value for name, value in (headers or {}).items() if name != DEADLINE_HEADER}
-        account = self._engine.kinds.account_with(account, kept)
+        headers = headers or {}
+        account = self._engine.kinds.account_with(account, without_deadline(headers))
         return batch_request(
             account,
             endpoint,
             body,
             digested=digested,
             max_retries=call.max_retries,
-            deadline=deadline_of_call(headers),
+            deadline=deadline_of_call(headers.get(DEADLINE_HEADER, call.deadline_header)),
         )
 
     @property
@@ -242,7 +242,7 @@ class BatchOpenAI(CopiesShareTheEngine, AsyncRequestHook, AsyncContextManagerMix
 
         It uses this client's connections, which its own `close` leaves open.
         """
-        return _Unbatched(**same_options(self), http_client=self._upstream)
+        return _Unbatched(**unbatched_options(self), http_client=self._upstream)
 
     async def close(self) -> None:
         """Stop the engine, wait for its bounded shutdown, and close the connections. Idempotent.

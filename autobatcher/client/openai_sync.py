@@ -40,12 +40,15 @@ from .sdk import (
     checked_profile,
     refuse_other_credentials,
     refuse_user_in_url,
-    same_options,
+    unbatched_options,
     with_request_options,
 )
 from .sdk_internals import RequestHook
 from .threaded_client import threaded_client
 from .transport import endpoint_of, make_host, request_in_errors, response_of
+
+_CLOCK = time.monotonic
+"""The clock of the engine's event loop, which asyncio runs in a thread of its own."""
 
 
 @keywords
@@ -119,7 +122,8 @@ class BatchOpenAISync(CopiesShareTheEngine, RequestHook, openai.OpenAI):
     def answer(self, endpoint: str, body: bytes) -> Answer:
         """Batch one JSON body and return the answer as bytes; see `BatchOpenAI.answer`."""
         call = self._call()
-        request = batch_request(call.account, endpoint, body, max_retries=call.max_retries, deadline=deadline_of_call())
+        deadline = deadline_of_call(call.deadline_header, clock=_CLOCK)
+        request = batch_request(call.account, endpoint, body, max_retries=call.max_retries, deadline=deadline)
         self._engine.connections.enter()
         return self._engine.thread.call(lambda host: host.submit(request))
 
@@ -129,7 +133,7 @@ class BatchOpenAISync(CopiesShareTheEngine, RequestHook, openai.OpenAI):
 
         It uses this client's connections, which its own `close` leaves open.
         """
-        return _Unbatched(**same_options(self), http_client=self._upstream)
+        return _Unbatched(**unbatched_options(self), http_client=self._upstream)
 
     def close(self) -> None:
         """Stop the engine, wait for its bounded shutdown, and close the connections. Idempotent.
@@ -266,7 +270,9 @@ class _SyncTransport:
             endpoint = endpoint_of(request, call.account.base_url)
             if endpoint is not None:
                 begun = time.monotonic()
-                call = with_request_options(call, request, self._kinds, ignore_timeouts=self._ignore_timeouts)
+                call = with_request_options(
+                    call, request, self._kinds, ignore_timeouts=self._ignore_timeouts, clock=_CLOCK
+                )
                 return response_of(http, self._batched(call, endpoint, request), time.monotonic() - begun)
         return pass_through_sync(http, self._connections.client, request)
 

@@ -16,9 +16,10 @@ import openai
 from ..redaction import Redactor, redactor_for
 from ..upstream.decompression import ACCEPTED, Decoder, EncodingError
 from .call import CREDENTIAL_HEADERS
+from .deadlines import DEADLINE_HEADER
 
-# The HTTP library set these for the outer request; the upstream client sets its own.
-_HOP_HEADERS = frozenset({"host", "connection", "accept-encoding"})
+# The HTTP library set these for the outer request; the upstream client sets its own. The last one is for us alone.
+_HOP_HEADERS = frozenset({"host", "connection", "accept-encoding", DEADLINE_HEADER})
 
 MAX_BODY_BYTES = 100_000_000
 """For an answer in JSON that is passed through, decompressed: a response with images has tens of MB."""

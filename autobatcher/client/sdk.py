@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import parse_qsl
 
+import anyio
 import openai
 
 from ..errors import ClientClosedError, UnbatchableRequestError
@@ -18,7 +19,7 @@ from ..upstream.provider_file import names_file, read_profile
 from ..upstream.providers import ProviderProfile, profile_for, profile_named
 from .azure import is_deployment, without_deployment
 from .call import CREDENTIAL_HEADERS, Call, is_ignored_header, refuse_query_of_one_call, wait_seconds
-from .deadlines import DEADLINE_HEADER, deadline_block, deadline_of_call
+from .deadlines import DEADLINE_HEADER, deadline_block, deadline_header_of, deadline_of_call, without_deadline
 from .header_kinds import HeaderKinds
 from .sdk_internals import copy_with, custom_headers, is_http_client_of, private_options
 
@@ -28,8 +29,18 @@ CALL_EXTENSION = "autobatcher.call"
 _SDK_TIMEOUT: dict[str, Any] = openai.DEFAULT_TIMEOUT.as_dict()
 
 
-def with_request_options(call: Call, request: Any, kinds: HeaderKinds, *, ignore_timeouts: bool) -> Call:
+def with_request_options(
+    call: Call,
+    request: Any,
+    kinds: HeaderKinds,
+    *,
+    ignore_timeouts: bool,
+    clock: Callable[[], float] = anyio.current_time,
+) -> Call:
     """Apply the options of one request of an SDK client to the client's `call`.
+
+    Args:
+        clock: that of the event loop that runs the engine.
 
     Raises:
         UnbatchableRequestError: if the request has its own query or a header that is no deadline, or if too many sets
@@ -42,8 +53,9 @@ def with_request_options(call: Call, request: Any, kinds: HeaderKinds, *, ignore
         if not is_ignored_header(name) and not _is_of(call, name, value)
     }
     credentials = {name: given.pop(name) for name in CREDENTIAL_HEADERS if name in given}
-    deadline = deadline_of_call(given)
-    given.pop(DEADLINE_HEADER, None)
+    header = given.pop(DEADLINE_HEADER, None)
+    # A known outcome is told even if the deadline has passed by now.
+    deadline = deadline_of_call(header, clock=clock) if call.outcome is None else None
     query = request.url.params.multi_items() if request.url.query else ()
     refuse_query_of_one_call(name for name, value in query if (name, value) not in account.query)
     if credentials:
@@ -104,6 +116,8 @@ class CopiesShareTheEngine:
     def deadline(self, value: float | str) -> Iterator[None]:
         """Calls in this block need their answers by then; of nested blocks the earliest deadline counts.
 
+        Tasks that are started in the block inherit it. Threads do not: there, begin a block in each thread.
+
             with client.deadline("15m"):
                 answer = await client.chat.completions.create(...)
 
@@ -143,7 +157,13 @@ class CopiesShareTheEngine:
         seen = (self.api_key, self.max_retries, client.base_url, client.organization, client.project, headers, query)
         if seen != self._seen:
             account = account_of(self, self._profile, self._key)
-            self._seen, self._made = seen, Call(account, bearer=self.api_key or None, max_retries=self.max_retries)
+            self._seen = seen
+            self._made = Call(
+                account,
+                bearer=self.api_key or None,
+                max_retries=self.max_retries,
+                deadline_header=deadline_header_of(headers),
+            )
         return self._made
 
 
@@ -162,6 +182,11 @@ def same_options(client: Any) -> dict[str, Any]:
         "default_headers": custom_headers(client),
         "default_query": client.default_query,
     }
+
+
+def unbatched_options(client: Any) -> dict[str, Any]:
+    """The same for one that makes its calls in real time, where no header of ours means anything."""
+    return {**same_options(client), "default_headers": without_deadline(custom_headers(client))}
 
 
 def changed_options(client: Any, changes: Mapping[str, Any]) -> dict[str, Any]:
@@ -194,7 +219,7 @@ def account_of(client: Any, profile: ProviderProfile | None, key: Any) -> Accoun
     headers = {
         "OpenAI-Organization": client.organization,
         "OpenAI-Project": client.project,
-        **custom_headers(client),
+        **without_deadline(custom_headers(client)),
     }
     query = parse_qsl(client.qs.stringify(dict(client.default_query)), keep_blank_values=True)
     return Account(

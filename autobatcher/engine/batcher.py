@@ -22,6 +22,7 @@ from .admission import check_provider_takes
 from .batch.batch import Batch
 from .batch.phase import Ending
 from .batch.source import EarlierBatch
+from .batch.upstream import UpstreamBatch
 from .dispatch.dispatcher import Dispatcher
 from .emitter import Emit, Emitter
 from .fair_limiter import CONCURRENT_POLLS, CONCURRENT_UPLOADS, FairLimiter
@@ -202,10 +203,13 @@ class Batcher:
 
     def statistics(self) -> BatcherStatistics:
         """Return a snapshot of the engine's state."""
+        active, durations = self._active_batches(), self.dispatcher.durations
         return BatcherStatistics(
             queued_requests=len(self.queue),
             waiting_requests=self._waiting_count(),
-            active_batch_ids=self._active_batch_ids(),
+            lane_requests=len(self.dispatcher),
+            active_batch_ids=tuple(active),
+            remaining_seconds={name: batch.remaining_seconds(durations) for name, batch in active.items()},
         )
 
     # ---- implements `Engine` ----
@@ -357,7 +361,7 @@ class Batcher:
         self.emit(
             events.ClientClosing,
             pending_request_count=pending_request_count,
-            active_batch_ids=list(self._active_batch_ids()),
+            active_batch_ids=list(self._active_batches()),
             cancel_active_batches_on_close=self.settings.cancel_active_batches_on_close,
             metadata=dict(self.settings.batch_metadata),
         )
@@ -366,5 +370,6 @@ class Batcher:
         elsewhere = len(self._recovery or ()) + len(self.queue) + len(self.dispatcher)
         return elsewhere + sum(len(batch.pending) for batch in self._batches)
 
-    def _active_batch_ids(self) -> tuple[str, ...]:
-        return tuple(b.upstream.batch_id for b in self._batches if b.upstream.is_active and b.upstream.batch_id)
+    def _active_batches(self) -> dict[str, UpstreamBatch]:
+        upstreams = (batch.upstream for batch in self._batches)
+        return {each.batch_id: each for each in upstreams if each.is_active and each.batch_id}

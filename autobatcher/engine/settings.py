@@ -114,7 +114,8 @@ class Settings:
             "batch lane, and with a deadline the flex lane",
             check=_lanes,
             flag=Flag(
-                help="what may be used, the cheapest first: batch,flex,realtime; by default batch, with a deadline flex too"
+                help="what may be used, the cheapest first: batch, flex, realtime; by default batch, with a deadline "
+                "flex, too"
             ),
         ),
     ] = None

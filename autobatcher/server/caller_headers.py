@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from ..client.deadlines import DEADLINE_HEADER
 from ..client.header_kinds import is_forwarded_header
 from ..upstream.account import fits_a_header
 from .exchange import RefusedError
 
 _AUTHORIZATION = b"authorization"
-_ONCE = frozenset({_AUTHORIZATION, b"idempotency-key", b"content-type"})
+_ONCE = frozenset({_AUTHORIZATION, b"idempotency-key", b"content-type", DEADLINE_HEADER.encode()})
 """Headers of which two contradict each other."""
 
 _USED = frozenset({*_ONCE, b"content-encoding", b"x-request-id"})

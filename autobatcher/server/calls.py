@@ -22,6 +22,7 @@ import trio
 
 from ..client.batchable import check_content_type
 from ..client.checked_call import checked_call
+from ..client.deadlines import DEADLINE_HEADER
 from ..client.header_kinds import forwarded_headers
 from ..client.http_parts import HttpParts, answer_parts, error_parts, streamed_parts
 from ..client.openai import BatchOpenAI
@@ -145,6 +146,8 @@ class BatchedCalls:
         account = self._account_of(exchange)
         if not self._pending_calls.has_room(account):
             raise no_room()
+        if DEADLINE_HEADER in exchange.headers:  # no part of the digest: a retry keeps the deadline of its call
+            headers[DEADLINE_HEADER] = exchange.headers[DEADLINE_HEADER]
         request = self._submit(endpoint, body, digested, api_key, headers)
         held.enqueue()
         call = self._pending_calls.add(request, digest, client, key, held, account)

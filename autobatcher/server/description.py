@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..client.deadlines import DEADLINE_HEADER
 from ..upstream.providers import BATCHABLE_ENDPOINTS
 
 _ERROR = {
@@ -20,6 +21,13 @@ _REQUESTS: dict[str, dict[str, Any]] = {
     "/v1/images/generations": {"prompt": {"type": "string"}},
     "/v1/moderations": {"input": {"type": "string"}},
     "/v1/responses": {"input": {"type": "string"}},
+}
+
+_DEADLINE = {
+    "name": DEADLINE_HEADER,
+    "in": "header",
+    "description": "By when the answer is needed: seconds, a duration such as 45m, or an ISO 8601 instant.",
+    "schema": {"type": "string"},
 }
 
 
@@ -47,6 +55,7 @@ def _batched(endpoint: str) -> dict[str, Any]:
     schema = {"type": "object", "required": ["model", *_REQUESTS[endpoint]], "properties": fields}
     return {
         "summary": "Answered by a batch, so it takes as long as a batch.",
+        "parameters": [_DEADLINE],
         "requestBody": {"required": True, "content": {"application/json": {"schema": schema}}},
         "responses": {
             "200": {"description": "OpenAI's response.", "content": {"application/json": {}, "text/event-stream": {}}},

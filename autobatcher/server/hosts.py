@@ -218,7 +218,9 @@ def _shown(text: str) -> str:
 
 # ---- CORS ----
 
-_EXPOSED = b"x-request-id, x-autobatcher-batch-id, x-autobatcher-custom-id, x-should-retry, retry-after"
+_EXPOSED = (
+    b"x-request-id, x-autobatcher-batch-id, x-autobatcher-custom-id, x-autobatcher-lane, x-should-retry, retry-after"
+)
 _HEADER_NAMES = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+(?:, ?[!#$%&'*+.^_`|~0-9A-Za-z-]+)*")
 
 

@@ -35,6 +35,7 @@ def _gauges(report: Report) -> Iterator[Metric]:
     for name, key, help_text in (
         ("queued_requests", "queued", "Requests not yet submitted in a batch."),
         ("waiting_requests", "waiting", "Requests without an outcome, queued ones included."),
+        ("lane_requests", "lane_requests", "Requests that wait on the flex and real-time lanes."),
         ("active_batches", "active_batches", "Batches running upstream."),
         ("clients_away", "clients_away", "Requests whose client disconnected and may return."),
     ):
@@ -46,6 +47,7 @@ def _counters(report: Report) -> Iterator[Metric]:
     for name, help_text, value in (
         ("requests", "Batchable requests received.", tally.requests),
         ("reattached", "Retries reattached to a pending call.", tally.reattached),
+        ("deadlines_missed", "Requests without an answer by their deadline.", tally.deadlines_missed),
         ("batches_submitted", "Batches accepted by the upstream.", report.progress.submitted_batches),
     ):
         yield CounterMetricFamily(f"autobatcher_{name}", help_text, value=value)
@@ -53,6 +55,16 @@ def _counters(report: Report) -> Iterator[Metric]:
     for status, count in sorted(tally.statuses.items()):
         lines.add_metric([str(status)], count)
     yield lines
+    lanes = CounterMetricFamily("autobatcher_answers", "Responses by the lane they were got on.", labels=["lane"])
+    for lane, count in sorted(tally.lanes.items()):
+        lanes.add_metric([lane], count)
+    yield lanes
+    escalated = CounterMetricFamily(
+        "autobatcher_escalations", "Requests that went from one lane to another.", labels=["from", "to"]
+    )
+    for way, count in sorted(report.escalations.items()):
+        escalated.add_metric(list(way), count)
+    yield escalated
     tokens = CounterMetricFamily("autobatcher_tokens", "Tokens by the usage of answers.", labels=["kind"])
     tokens.add_metric(["input"], tally.input_tokens)
     tokens.add_metric(["output"], tally.output_tokens)

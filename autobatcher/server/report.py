@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import time
 from collections import Counter, deque
+from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 from .. import events
 from ..client.openai import BatchOpenAI
 from ..printable import printable
-from ..progress import Progress
+from ..progress import BatchProgress, Progress
 from .pending_calls import PendingCalls
 from .tally import Tally
 
@@ -26,7 +28,7 @@ class Prices:
 
     Attributes:
         input, output: dollars per million tokens; None if unknown. With both unknown only the fraction is shown.
-        saving: the fraction of the real-time price that a batch saves.
+        saving: the fraction of the real-time price that a batch saves, and the flex lane.
     """
 
     input: float | None = None
@@ -34,10 +36,12 @@ class Prices:
     saving: float = 0.5
 
     def saved(self, tally: Tally) -> float | None:
-        """Dollars saved; None if no price is known."""
+        """Dollars saved, at answers that were not billed in real time; None if no price is known."""
         if self.input is None and self.output is None:
             return None
-        full = tally.input_tokens * (self.input or 0.0) + tally.output_tokens * (self.output or 0.0)
+        tokens_in = tally.input_tokens - tally.full_price_tokens["input"]
+        tokens_out = tally.output_tokens - tally.full_price_tokens["output"]
+        full = tokens_in * (self.input or 0.0) + tokens_out * (self.output or 0.0)
         return full / 1e6 * self.saving
 
 
@@ -57,6 +61,7 @@ class Report:
         self.tally: Tally = Tally()
         self.upstream_calls: Counter[tuple[str, int]] = Counter()
         self.batch_ends: Counter[str] = Counter()
+        self.escalations: Counter[tuple[str, str]] = Counter()
         self._prices = prices or Prices()
         self._errors: deque[dict[str, Any]] = deque(maxlen=REMEMBERED_ERRORS)
         self._client: BatchOpenAI | None = None
@@ -82,6 +87,8 @@ class Report:
                 self._error(event.ts, event.error)
             case events.RequestsResubmitted():
                 self._error(event.ts, f"{event.request_count} requests go into another batch: {event.reason}")
+            case events.RequestsEscalated():
+                self.escalations[event.from_lane, event.to_lane] += event.request_count
             case events.BatchTerminal():
                 self.batch_ends[printable(event.status)] += 1
                 self._error(event.ts, f"batch {event.batch_id} {event.status}")
@@ -99,21 +106,30 @@ class Report:
             "upstream": shown_url(self._client.base_url) if self._client is not None else None,
             "queued": 0 if statistics is None else statistics.queued_requests,
             "waiting": 0 if statistics is None else statistics.waiting_requests,
+            "lane_requests": 0 if statistics is None else statistics.lane_requests,
             "active_batches": 0 if statistics is None else len(statistics.active_batch_ids),
             "clients_away": 0 if self._pending_calls is None else self._pending_calls.detached_count,
             "requests": tally.requests,
             "answered": tally.answered,
             "failed": tally.failed,
             "reattached": tally.reattached,
+            "lanes": dict(tally.lanes),
+            "escalated": sum(self.escalations.values()),
+            "deadlines_missed": tally.deadlines_missed,
             "input_tokens": tally.input_tokens,
             "output_tokens": tally.output_tokens,
             "saving": self._prices.saving,
             "saved_dollars": self._prices.saved(tally),
-            "batches": [self._batch(batch, now) for batch in reversed(self.progress.batches.values())][:SHOWN_BATCHES],
+            "batches": self._batches(now, {} if statistics is None else statistics.remaining_seconds),
             "errors": list(reversed(self._errors)),
         }
 
-    def _batch(self, batch: Any, now: float) -> dict[str, Any]:
+    def _batches(self, now: float, remaining: Mapping[str, float]) -> list[dict[str, Any]]:
+        """The newest ones first."""
+        newest = islice(reversed(self.progress.batches.values()), SHOWN_BATCHES)
+        return [self._batch(batch, now, remaining.get(batch.id)) for batch in newest]
+
+    def _batch(self, batch: BatchProgress, now: float, remaining: float | None) -> dict[str, Any]:
         age = (now if batch.ended is None else batch.ended) - batch.begun
         return {
             "id": batch.id,
@@ -122,6 +138,7 @@ class Report:
             "done": batch.done,
             "failed": batch.failed,
             "age_seconds": round(age, 1),
+            "remaining_seconds": None if remaining is None else round(remaining, 1),
             "has_ended": batch.ended is not None,
         }
 

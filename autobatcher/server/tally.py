@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 
 import msgspec
 
+from ..engine.lanes.lane import Lane
 from ..engine.request import Answer, Request
-from ..errors import BatchError
+from ..errors import BatchError, DeadlineMissedError
 
 
 class _Usage(msgspec.Struct):
@@ -34,6 +35,9 @@ class Tally:
 
     Attributes:
         reattached: how many retries were reattached to a pending call.
+        full_price_tokens: those among them that were billed in real time, by kind: "input" and "output".
+        lanes: responses of the upstream, by the lane that they were got on.
+        deadlines_missed: how many requests had no answer by their deadline.
         statuses: outcomes by HTTP status; 0 for requests without a response.
         waited: outcomes by latency bucket; infinity for those above the last one.
         seconds: total time that all requests waited.
@@ -46,6 +50,9 @@ class Tally:
     input_tokens: int = 0
     output_tokens: int = 0
     seconds: float = 0.0
+    deadlines_missed: int = 0
+    full_price_tokens: Counter[str] = field(default_factory=Counter)
+    lanes: Counter[str] = field(default_factory=Counter)
     statuses: Counter[int] = field(default_factory=Counter)
     waited: Counter[float] = field(default_factory=Counter)
 
@@ -55,10 +62,12 @@ class Tally:
         self.waited[next((bucket for bucket in LATENCY_BUCKETS if seconds <= bucket), float("inf"))] += 1
         try:
             answer = request.result()
-        except BatchError:
+        except BatchError as error:
             self.failed += 1
             self.statuses[0] += 1
+            self.deadlines_missed += isinstance(error, DeadlineMissedError)
             return
+        self.lanes[answer.lane] += 1
         self.statuses[answer.status_code] += 1
         self._take_answer(answer)
 
@@ -72,5 +81,9 @@ class Tally:
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             return
         if usage is not None:
-            self.input_tokens += usage.prompt_tokens or usage.input_tokens or 0
-            self.output_tokens += usage.completion_tokens or usage.output_tokens or 0
+            tokens_in = usage.prompt_tokens or usage.input_tokens or 0
+            tokens_out = usage.completion_tokens or usage.output_tokens or 0
+            self.input_tokens += tokens_in
+            self.output_tokens += tokens_out
+            if answer.lane == Lane.REALTIME.value:
+                self.full_price_tokens.update(input=tokens_in, output=tokens_out)

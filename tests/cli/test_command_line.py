@@ -97,6 +97,8 @@ def test_help_fits_a_terminal_of_80_columns(
         ("--max-body-bytes SIZE", "[default: 64MB]"),
         ("--heartbeat DURATION", "[default: 50s]"),
         ("--keep-active-batches-on-close ", "cancelled upstream"),
+        ("--deadline DURATION", "such as 45m"),
+        ("--lanes LANE,...", "batch, flex, realtime"),
     ],
 )
 def test_help_shows_units_and_defaults(
@@ -157,6 +159,8 @@ def test_every_setting_with_a_flag_is_a_flag(
         (["serve", "--api-key", "sk-secret", "--max-queued-bytes", "0"], "--max-queued-bytes"),
         (["serve", "--api-key", "sk-secret", "--max-body-bytes", "64XB"], '"64XB" is no size: write 500kB, 64MB or'),
         (["serve", "--api-key", "sk-secret", "--batch-metadata", "a"], "--batch-metadata: expected KEY=VALUE"),
+        (["serve", "--api-key", "sk-secret", "--deadline", "soon"], "--deadline"),
+        (["serve", "--api-key", "sk-secret", "--lanes", "flex,batch"], "--lanes"),
         (["emulat"], "emulate"),
     ],
 )

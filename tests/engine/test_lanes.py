@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import anyio
 import pytest
+from anyio.lowlevel import checkpoint
 
-from autobatcher import DeadlineMissedError
-from autobatcher.emulator import BatchFault, FaultPlan
+from autobatcher import ClientClosedError, DeadlineMissedError
+from autobatcher.emulator import BatchFault, FaultPlan, HttpFault
 from tests.harness import ask, open_harness, outcome_of
 
 pytestmark = pytest.mark.full_price
@@ -84,3 +85,64 @@ async def test_a_batch_that_overruns_its_completion_window_is_left_for_the_next_
         assert await ask(client, "hello") == "hello"
         assert harness.events_named("batch_submitted")[0]["completion_window"] == "1h"
         assert [billed.lane for billed in harness.emulator.ledger()] == ["flex"]
+
+
+async def test_closing_ends_calls_on_other_lanes_at_once_and_tells_their_callers() -> None:
+    async with open_harness(has_lanes=True, realtime_seconds=5_000) as harness:
+        client = harness.client(lanes=["realtime"], lane_concurrency=2)
+        async with anyio.create_task_group() as callers:
+            outcomes: list[object] = []
+
+            async def call(text: str) -> None:
+                outcomes.append(await outcome_of(ask(client, text)))
+
+            for number in range(5):
+                callers.start_soon(call, f"{number}")
+            await anyio.sleep(10)
+            statistics = client.batch_statistics()
+            assert statistics is not None
+            assert (statistics.lane_requests, statistics.waiting_requests, statistics.queued_requests) == (5, 5, 0)
+            begun = anyio.current_time()
+            await client.close()
+            assert anyio.current_time() - begun < 1
+        assert [type(outcome) for outcome in outcomes] == [ClientClosedError] * 5
+        assert harness.realtime_calls == 2  # the others were never sent
+
+
+async def test_a_client_closes_well_at_any_step_of_a_lane_call() -> None:
+    for steps in range(8):
+        async with open_harness(has_lanes=True, realtime_seconds=100) as harness:
+            async with harness.client(lanes=["realtime"]) as client, anyio.create_task_group() as callers:
+                callers.start_soon(outcome_of, ask(client, "x"))
+                for _ in range(steps):
+                    await checkpoint()
+                await client.close()
+            statistics = client.batch_statistics()
+            assert statistics is not None
+            assert statistics.lane_requests == 0
+
+
+async def test_a_caller_who_leaves_another_lane_withdraws_its_call_alone() -> None:
+    for steps in range(8):
+        async with open_harness(has_lanes=True, realtime_seconds=100) as harness:
+            async with harness.client(lanes=["realtime"]) as client, anyio.create_task_group() as others:
+                others.start_soon(ask, client, "stays")
+                async with anyio.create_task_group() as leaving:
+                    leaving.start_soon(ask, client, "leaves")
+                    for _ in range(steps):
+                        await checkpoint()
+                    leaving.cancel_scope.cancel()
+                statistics = client.batch_statistics()
+                assert statistics is None or statistics.waiting_requests <= 1
+            assert "stays" in [billed.body["messages"][0]["content"] for billed in harness.emulator.ledger()]
+
+
+async def test_nobody_calls_again_for_a_caller_who_left_while_there_was_no_capacity() -> None:
+    full = FaultPlan((HttpFault(operation="flex", status=429, code="resource_unavailable"),))
+    async with open_harness(has_lanes=True, faults=full) as harness, harness.client(lanes=["flex"]) as client:
+        with anyio.move_on_after(60):
+            await ask(client, "x")
+        tried = harness.emulator.statistics().http_calls
+        await anyio.sleep(3_600)
+        assert harness.emulator.statistics().http_calls == tried
+        assert tried

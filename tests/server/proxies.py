@@ -51,11 +51,12 @@ async def open_proxy(
     *,
     emulator: dict[str, Any] | None = None,
     app: dict[str, Any] | None = None,
+    has_lanes: bool = False,
     **settings: Any,
 ) -> AsyncGenerator[Proxy]:
     """A proxy that batches within a blink; on the way out it is stopped as a signal would stop it."""
     quick = {"batch_window_seconds": 0.05, "poll_interval_seconds": 0.05, "cancel_active_batches_on_close": True}
-    async with open_harness(like, **(emulator or {})) as harness:
+    async with open_harness(like, has_lanes=has_lanes, **(emulator or {})) as harness:
         client = harness.client(**{**quick, **settings})
         sockets = listen("127.0.0.1", 0)
         proxy = Proxy(harness, client, sockets[0].getsockname()[1], trio.Event())

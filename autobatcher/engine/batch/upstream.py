@@ -19,6 +19,8 @@ from ...upstream.jsonl import InputFile, input_line, input_line_size
 from ...upstream.patience import ReadPatience
 from ..emitter import Emit
 from ..journal import BatchRecord
+from ..lanes.durations import Durations
+from ..lanes.work import Work
 from ..request import Request
 from ..settings import Settings
 from .phase import MAY_RUN, Phase
@@ -80,6 +82,15 @@ class UpstreamBatch:
     def is_active(self) -> bool:
         """Whether the upstream works on the batch, as far as we know."""
         return self.phase is Phase.RUNNING
+
+    def remaining_seconds(self, durations: Durations) -> float:
+        """Within how many more seconds half of such batches are done, of those that run for as long."""
+        model = self._models[0] if self._models else ""
+        work = Work(
+            profile=self._account.provider, endpoint=self._endpoint, model=model, lines=max(1, self._request_count)
+        )
+        age = anyio.current_time() - self._submitted_at
+        return durations.remaining_quantile(work.batch_kind(self._completion_window), age, 0.5)
 
     @property
     def file_id(self) -> str | None:

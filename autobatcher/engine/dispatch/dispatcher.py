@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Sequence
@@ -32,6 +33,8 @@ from .deadlines import Deadlines
 from .lane_call import LaneCall
 from .lane_calls import LaneCalls
 from .lane_try import LaneTry
+
+logger: logging.Logger = logging.getLogger("autobatcher")
 
 
 class BegunBatch(NamedTuple):
@@ -296,6 +299,9 @@ class Dispatcher:
         batch_id: str | None = None,
         paid_twice: bool = False,
     ) -> None:
+        where = "" if batch_id is None else f" of batch {batch_id}"
+        way = f"from the {from_lane.value} lane to {to_lane.value}"
+        logger.info("autobatcher: %d requests%s go on %s: %s", len(requests), where, way, reason)
         self._emit(
             events.RequestsEscalated,
             batch_id=batch_id,

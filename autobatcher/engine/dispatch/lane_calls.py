@@ -52,7 +52,7 @@ class LaneCalls:
         """Start a task for each new call."""
         while self._new:
             request, lane, scope = self._new.popleft()
-            if request in self._scopes:
+            if self._scopes.get(request) is scope:
                 nursery.start_soon(self._run, request, lane, scope)
 
     def withdraw(self, request: Request) -> None:
