@@ -120,6 +120,9 @@ def transport_error(
         return status_error(operation, response.status_code, redactor.redact(_body_read(response)), response.headers)
     if name in _NEVER_SENT:
         return UpstreamError(f"{operation} could not be sent ({name}): {_NEVER_SENT[name]}", is_permanent=True)
+    if name == "RemoteProtocolError" and "location header" in str(error):  # openai 2.x: httpx reads it all the same
+        reason = "was redirected to something that is not a URL"
+        return UpstreamError(f"{operation} {reason}", is_permanent=True, may_have_been_sent=True)
     if is_client_closed:
         return UpstreamError(f"{operation} could not be sent: http_client is closed; keep it open", is_permanent=True)
     if (permanent := _permanent_reason(error)) is not None:

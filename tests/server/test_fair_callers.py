@@ -10,10 +10,10 @@ import trio
 
 from autobatcher.emulator import BatchFault, FaultPlan
 from autobatcher.server import CallLimits
-from tests.harness import ask
+from tests.harness import ask, httpx_leaves_generators
 from tests.server.proxies import Proxy, on_real_trio, open_proxy
 
-pytestmark = on_real_trio
+pytestmark = [*on_real_trio, httpx_leaves_generators]
 
 LIMIT = 55
 MOST_WAITING = 20
