@@ -23,7 +23,7 @@ from tests.server.test_abuse import HEADERS, ask, check_alive, http2
 from tests.server.test_retries import connect, post, status_of, until
 
 pytestmark = on_real_trio
-LIMIT = 50
+LIMIT = 110
 
 LISTS = b"[" + b",".join([b"[]"] * 3_000_000) + b"]"
 PROSE = 'Well, then: [he] said, "No", and left. ' * 400_000
