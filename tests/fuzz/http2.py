@@ -37,22 +37,22 @@ def judge(script: Script, said: bytes) -> str | None:
     statuses = statuses_in(said)
     if b"This is a bug in autobatcher" in said:
         return "500"
-    if script.expects is not None and statuses[:1] != [str(script.expects)]:
+    if script.expects is not None and statuses[:1] != [b"%d" % script.expects]:
         return f"{statuses[:1]} instead of {script.expects}"
     return None
 
 
-def statuses_in(said: bytes) -> list[str]:
+def statuses_in(said: bytes) -> list[bytes]:
     """The statuses of all answers, as far as their header blocks can be read."""
     decoder, found, at = hpack.Decoder(), [], 0
     while at + 9 <= len(said):
         length, kind = int.from_bytes(said[at : at + 3], "big"), said[at + 3]
         if kind == HEADERS:
             try:
-                block = decoder.decode(said[at + 9 : at + 9 + length])
+                block = decoder.decode(said[at + 9 : at + 9 + length], raw=True)
             except hpack.HPACKError:
                 break
-            found += [str(value) for name, value in block if str(name) == ":status"]
+            found += [bytes(value) for name, value in block if bytes(name) == b":status"]
         at += 9 + length
     return found
 

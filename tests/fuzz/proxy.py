@@ -6,6 +6,7 @@ import socket
 import struct
 import threading
 import time
+from collections import Counter
 from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
@@ -42,6 +43,9 @@ SETTLE_SECONDS = 15.0
 
 OWN_TASKS = 2
 """Of the connection that asks how many there are."""
+
+IDLE = "hypercorn.trio.tcp_server.TCPServer._idle_timeout"
+"""The second task of an HTTP/2 connection without a stream. It ends with the keep-alive time, a minute after its client."""
 
 Ending = Literal["close", "half", "reset", "leave"]
 
@@ -154,7 +158,7 @@ class ProxyThread:
         self._has_started = threading.Event()
         self._proxy: Proxy | None = None
         self._token: trio.lowlevel.TrioToken | None = None
-        self._tasks_at_rest = 0
+        self._tasks_at_rest: Counter[str] = Counter()
 
     @property
     def port(self) -> int:
@@ -236,14 +240,24 @@ class ProxyThread:
             return f"/status: {error!r}"
         counts = {name: status[name] for name in ("queued", "waiting", "active_batches")}
         tasks = self._tasks() - self._tasks_at_rest
-        is_settled = not any(counts.values()) and tasks <= OWN_TASKS
-        return "" if is_settled else f"{counts}, {tasks} tasks more than at the start"
+        is_settled = not any(counts.values()) and tasks.total() - 2 * tasks[IDLE] <= OWN_TASKS
+        return "" if is_settled else f"{counts}, and tasks that were not there at the start: {dict(tasks)}"
 
-    def _tasks(self) -> int:
+    def _tasks(self) -> Counter[str]:
         assert self._token is not None
-        return trio.from_thread.run_sync(
-            lambda: trio.lowlevel.current_statistics().tasks_living, trio_token=self._token
-        )
+        return trio.from_thread.run_sync(_task_names, trio_token=self._token)
+
+
+def _task_names() -> Counter[str]:
+    """How many tasks of each name there are in this loop."""
+    root = trio.lowlevel.current_root_task()
+    names: Counter[str] = Counter()
+    to_visit = [root] if root is not None else []
+    while to_visit:
+        task = to_visit.pop()
+        names[task.name] += 1
+        to_visit += [child for nursery in task.child_nurseries for child in nursery.child_tasks]
+    return names
 
 
 @asynccontextmanager
