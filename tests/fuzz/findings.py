@@ -47,7 +47,9 @@ def where_of(stack: traceback.StackSummary) -> str | None:
 
 def stack_of(frame: FrameType) -> traceback.StackSummary:
     """The stack that ends in `frame`, without reading source files: the other thread goes on meanwhile."""
-    return traceback.StackSummary.extract(traceback.walk_stack(frame), lookup_lines=False)
+    stack = traceback.StackSummary.extract(traceback.walk_stack(frame), lookup_lines=False)
+    stack.reverse()  # as in tracebacks: the innermost last
+    return stack
 
 
 def place_of(error: BaseException) -> str:

@@ -32,6 +32,8 @@ CLIENTS = 16
 SILENCE_SECONDS = 0.4
 """A client reads until the proxy is silent for so long: twice as long as a batch takes."""
 
+LOOK_SECONDS = 0.05
+
 PATIENCE_SECONDS = 10.0
 """How long a client waits whose request is in order."""
 
@@ -45,7 +47,7 @@ OWN_TASKS = 2
 """Of the connection that asks how many there are."""
 
 IDLE = "hypercorn.trio.tcp_server.TCPServer._idle_timeout"
-"""The second task of an HTTP/2 connection without a stream. It ends with the keep-alive time, a minute after its client."""
+"""The second task of an HTTP/2 connection without a stream. It ends a minute after its client, with the keep-alive."""
 
 Ending = Literal["close", "half", "reset", "leave"]
 
@@ -111,8 +113,10 @@ async def play(port: int, script: Script) -> tuple[bytes, bool]:
     async with stream:
         with trio.move_on_after(MOST_SECONDS) as limit:
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(_read, stream, said, script, nursery.cancel_scope)
-                nursery.start_soon(_send, stream, script)
+                nursery.start_soon(_read, stream, said, nursery.cancel_scope)
+                await _send(stream, script)
+                await _wait_for_silence(said, script)
+                nursery.cancel_scope.cancel()
         if script.ending == "reset":
             stream.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     return bytes(said), limit.cancelled_caught
@@ -131,20 +135,25 @@ async def _send(stream: trio.SocketStream, script: Script) -> None:
         pass  # the proxy does not want more
 
 
-async def _read(stream: trio.SocketStream, said: bytearray, script: Script, scope: trio.CancelScope) -> None:
-    """Read until the end, or silence; then the sending ends, too."""
-    silence = 0.0 if script.ending == "leave" else SILENCE_SECONDS if script.expects is None else PATIENCE_SECONDS
-    silence += sum(piece for piece in script.pieces if isinstance(piece, float))
-    try:
-        while True:
-            with trio.fail_after(silence):
-                chunk = await stream.receive_some(65_536)
-            if not chunk:
-                break
-            said += chunk
-            if script.expects is not None:
+async def _wait_for_silence(said: bytearray, script: Script) -> None:
+    """Until nothing has come for a while. Who leaves at once does not wait; whose request is in order waits longer."""
+    if script.ending == "leave":
+        return
+    silence, length = PATIENCE_SECONDS if script.expects is not None else SILENCE_SECONDS, -1
+    while len(said) != length:
+        length = len(said)
+        for _ in range(round(silence / LOOK_SECONDS)):
+            await trio.sleep(LOOK_SECONDS)
+            if len(said) != length:
                 silence = SILENCE_SECONDS
-    except (trio.TooSlowError, trio.BrokenResourceError, trio.ClosedResourceError):
+                break
+
+
+async def _read(stream: trio.SocketStream, said: bytearray, scope: trio.CancelScope) -> None:
+    try:
+        while chunk := await stream.receive_some(65_536):
+            said += chunk
+    except (trio.BrokenResourceError, trio.ClosedResourceError):
         pass
     scope.cancel()
 
