@@ -59,6 +59,13 @@ def place_of(error: BaseException) -> str:
     return f"{type(error).__name__} in {_innermost(error.__traceback__)}"
 
 
+def is_sdks_own(error: BaseException) -> bool:
+    """Whether the SDK raised it while it read an answer, as it does if a real-time answer has the same bytes."""
+    names = [frame.filename for frame in traceback.extract_tb(error.__traceback__)]
+    known = [name for name in names if name.startswith(OURS) or "/openai/" in name]
+    return bool(known) and not known[-1].startswith(OURS)
+
+
 def _innermost(trace: TracebackType | None) -> str:
     names = [frame for frame in traceback.extract_tb(trace) if frame.filename.startswith(OURS)]
     return f"{Path(names[-1].filename).relative_to(ROOT)}:{names[-1].name}" if names else "a library"

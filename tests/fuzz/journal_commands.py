@@ -78,12 +78,15 @@ def _make(case: JournalCase, template: Path, path: Path) -> bool:
     """Make the file anew; whether it is somebody else's."""
     shutil.copy(template, path)
     path.chmod(0o600)
+    is_foreign = any(name == "foreign" for name, _ in case.mutations)
     for name, seed in case.mutations:
+        if is_foreign and name != "foreign":
+            continue
         try:
             MUTATIONS[name](path, Random(seed))
         except (sqlite3.Error, OSError, ValueError):
             break  # one mutation has left nothing for the next
-    return any(name == "foreign" for name, _ in case.mutations)
+    return is_foreign
 
 
 def _carry_out(command: tuple[str, ...], path: Path, url: str, is_foreign: bool, tell: Tell) -> None:
