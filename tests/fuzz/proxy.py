@@ -6,6 +6,7 @@ import socket
 import struct
 import threading
 import time
+import traceback
 from collections import Counter
 from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -19,7 +20,8 @@ from autobatcher.server import CallLimits
 from tests.harness import HTTP, SDK_LIBRARY, Send
 from tests.server.proxies import Proxy, open_proxy
 
-from .loop import LoopWatch, TrioBeats
+from .findings import place_of
+from .loop import TrioBeats
 from .target import Case, Play
 from .watch import Watch
 
@@ -202,7 +204,7 @@ class ProxyThread:
             self._has_started.set()
 
     async def _serve(self) -> None:
-        async with _proxy_with(self._watch.loop) as proxy:
+        async with _proxy_with(self._watch) as proxy:
             self._token = trio.lowlevel.current_trio_token()
             self._proxy = proxy
             self._has_started.set()
@@ -220,7 +222,10 @@ class ProxyThread:
         """What the proxy and its upstream say of themselves."""
         assert self._proxy is not None
         assert self._token is not None
-        seen = trio.from_thread.run_sync(self._proxy.harness.emulator.statistics, trio_token=self._token)
+        try:
+            seen = trio.from_thread.run_sync(self._proxy.harness.emulator.statistics, trio_token=self._token)
+        except Exception as error:  # whatever broke it
+            return f"{self._left()}; the emulator is broken: {error!r}"
         return f"{self._left()}; the upstream's calls: {seen.http_calls}, {seen.http_statuses}"
 
     def _ask(self) -> None:
@@ -270,13 +275,18 @@ def _task_names() -> Counter[str]:
 
 
 @asynccontextmanager
-async def _proxy_with(loop: LoopWatch) -> AsyncGenerator[Proxy]:
+async def _proxy_with(watch: Watch) -> AsyncGenerator[Proxy]:
     """A proxy whose upstream, an emulator in the same loop, takes no part in what is watched."""
 
     class Exempt(HTTP.AsyncBaseTransport):  # type: ignore[misc]  # the library is known at run time only
         async def handle_async_request(self, request: Any) -> Any:
-            with loop.exempt():
-                return await send(request)
+            with watch.loop.exempt():
+                try:
+                    return await send(request)
+                except Exception as error:
+                    shown = "".join(traceback.format_exception(error))
+                    watch.report("emulator", place_of(error), f"the emulator raised {error!r}\n{shown}")
+                    raise
 
     http = HTTP.AsyncClient(transport=Exempt(), timeout=None)
     app = {"limits": LIMITS}

@@ -19,7 +19,7 @@ FIXED_SEEDS = (1, 2)
 VISIT_SECONDS = 60.0
 SHRINK_SECONDS = 20.0
 SHOWN_CHARACTERS = 3000
-UNWELL = ("health", "hang", "crash", "stall")
+UNWELL = ("emulator", "health", "hang", "crash", "stall")
 
 
 @dataclass
