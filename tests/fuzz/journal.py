@@ -21,7 +21,7 @@ from .journal_files import MUTATIONS, make_journal
 from .target import Case, Play, Target
 from .watch import Watch
 
-CASES = 6
+CASES = 3
 CASE_SECONDS = 40.0
 """For all commands of a case. A hang is one that takes longer."""
 

@@ -35,7 +35,7 @@ MEMORY_BYTES = 300_000_000
 ADDRESS_BYTES = 6_000_000_000
 """Where the kernel stops a process before the machine suffers."""
 
-LIBRARY_SECONDS = 8.0
+LIBRARY_SECONDS = 3.0
 LIBRARY = ("library",)
 READING = ("status", "results", "watch", "cancel")
 """These leave every file as it is."""
