@@ -34,6 +34,7 @@ from ..client.streams import (
 from ..engine.digest import digest_of
 from ..engine.request import Request
 from ..errors import BatchError
+from ..upstream import bounded_json
 from .body_limiter import BodyLimiter, HeldBody
 from .exchange import ClientGoneError, Exchange, RefusedError, no_room
 from .heartbeat import HEARTBEAT_SECONDS, heartbeat_seconds
@@ -238,8 +239,8 @@ def _outcome_parts(call: PendingCall, asked: StreamRequest) -> HttpParts:
 def _error_event(content: bytes, endpoint: str) -> bytes:
     """An error event that the Python and Node SDKs raise."""
     try:
-        error: Any = msgspec.json.decode(content)["error"]
-    except (msgspec.MsgspecError, UnicodeDecodeError, KeyError, TypeError):
+        error: Any = bounded_json.decode(content)["error"]
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, KeyError, TypeError):
         error = {"message": content.decode(errors="replace")[:1000], "type": "server_error"}
     if endpoint == "/v1/responses":
         fields = error if isinstance(error, dict) else {"message": str(error)}
