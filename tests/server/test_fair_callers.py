@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import httpx
 import openai
 import pytest
 import trio
 
+from autobatcher.client.header_kinds import MOST_HEADER_KINDS
 from autobatcher.emulator import BatchFault, FaultPlan
 from autobatcher.server import CallLimits
 from tests.harness import ask
@@ -67,3 +69,49 @@ async def _ask_until_admitted(client: Any, text: str, model: str) -> None:
 
 def _caller(proxy: Proxy, key: str) -> openai.AsyncOpenAI:
     return openai.AsyncOpenAI(base_url=f"{proxy.url}/v1", api_key=key, max_retries=0)
+
+
+async def test_a_caller_who_spells_their_key_in_many_ways_is_one_caller() -> None:
+    app = {"forward_keys": True, "limits": CallLimits(max_waiting=MOST_WAITING)}
+    async with (
+        open_proxy(app=app, batch_window_seconds=600, isolate_accounts=True) as proxy,
+        proxy.http() as http,
+        trio.open_nursery() as nursery,
+    ):
+        with trio.fail_after(LIMIT):
+            for number in range(3 * MOST_WAITING):
+                spelling = "".join(letter.upper() if number >> at & 1 else letter for at, letter in enumerate("bearer"))
+                nursery.start_soon(_post, http, {"authorization": f"{spelling} greedy"}, f"model-{number}")
+            await _until_waiting(http, MOST_WAITING // 2)
+            nursery.start_soon(_post, http, {"authorization": "Bearer modest"}, "model")
+            await _until_waiting(http, MOST_WAITING // 2 + 1)
+            nursery.cancel_scope.cancel()
+
+
+async def test_headers_of_one_caller_leave_room_for_those_of_another() -> None:
+    app = {"forward_keys": True}
+    async with (
+        open_proxy(app=app, batch_window_seconds=600, isolate_accounts=True) as proxy,
+        proxy.http() as http,
+        trio.open_nursery() as nursery,
+    ):
+        with trio.fail_after(LIMIT):
+            for number in range(2 * MOST_HEADER_KINDS):
+                nursery.start_soon(_post, http, {"authorization": "Bearer greedy", "x-user": str(number)}, "model")
+            await _until_waiting(http, MOST_HEADER_KINDS)
+            nursery.start_soon(_post, http, {"authorization": "Bearer modest", "x-user": "me"}, "model")
+            await _until_waiting(http, MOST_HEADER_KINDS + 1)
+            nursery.cancel_scope.cancel()
+
+
+async def _post(http: httpx.AsyncClient, headers: dict[str, str], model: str) -> None:
+    body = {"model": model, "messages": [{"role": "user", "content": "x"}]}
+    await http.post("/v1/chat/completions", json=body, headers=headers)
+
+
+async def _until_waiting(http: httpx.AsyncClient, count: int) -> None:
+    """Return once so many calls wait, and no more come."""
+    seen = -1
+    while seen != count:
+        await trio.sleep(0.2)
+        seen = (await http.get("/status")).json()["waiting"]
