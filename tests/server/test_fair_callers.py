@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import httpx
@@ -10,7 +11,7 @@ import pytest
 import trio
 
 from autobatcher.client.header_kinds import MOST_HEADER_KINDS
-from autobatcher.emulator import BatchFault, FaultPlan
+from autobatcher.emulator import BatchFault, FaultPlan, HttpFault
 from autobatcher.server import CallLimits
 from tests.harness import ask
 from tests.server.proxies import Proxy, on_real_trio, open_proxy
@@ -115,3 +116,30 @@ async def _until_waiting(http: httpx.AsyncClient, count: int) -> None:
     while seen != count:
         await trio.sleep(0.2)
         seen = (await http.get("/status")).json()["waiting"]
+
+
+async def test_model_lookups_of_one_caller_leave_room_for_those_of_another() -> None:
+    slow = {"faults": FaultPlan((HttpFault(operation="models", delay_seconds=600),))}
+    async with (
+        open_proxy(emulator=slow, app={"forward_keys": True}) as proxy,
+        proxy.http() as http,
+        trio.open_nursery() as nursery,
+    ):
+        look_up = partial(http.get, "/v1/models", timeout=LIMIT)
+        with trio.fail_after(LIMIT):
+            for _ in range(40):
+                nursery.start_soon(partial(look_up, headers={"authorization": "Bearer greedy"}))
+            greedy = await _lookups(proxy, 1)
+            nursery.start_soon(partial(look_up, headers={"authorization": "Bearer modest"}))
+            await _lookups(proxy, greedy + 1)
+            nursery.cancel_scope.cancel()
+
+
+async def _lookups(proxy: Proxy, least: int) -> int:
+    """How many lookups are at the upstream, once there are so many, and no more come."""
+    before = count = -1
+    while count < least or count != before:
+        before = count
+        await trio.sleep(0.3)
+        count = proxy.harness.emulator.statistics().http_calls.get("models", 0)
+    return count
