@@ -77,6 +77,7 @@ async def test_the_inputs_of_large_embeddings_calls_are_counted() -> None:
         assert await checked_body.checked_body("/v1/embeddings", body) != body
 
 
+@pytest.mark.proves("faults", "an answer for a stream has thousands of parts; a failed line has megabytes of reason")
 @pytest.mark.parametrize("element", [b"[]", b"5e-324", b'"%b"' % (b"x" * 100)], ids=["lists", "hard numbers", "bytes"])
 async def test_an_error_that_no_honest_upstream_tells_is_cut_and_not_decoded(element: bytes) -> None:
     body = b'{"error":[' + b",".join([element] * 700_000) + b"]}"

@@ -250,6 +250,7 @@ async def test_compressed_and_redirected_answers_pass_through(follows: bool) -> 
                 assert b"".join([chunk async for chunk in response.iter_bytes()]) == TEXT
 
 
+@pytest.mark.proves("faults", "a redirect of what passes through leads elsewhere")
 @pytest.mark.parametrize("library", sorted({"httpx", SDK_LIBRARY}))
 async def test_what_passes_through_is_not_led_elsewhere_but_for_downloads_which_go_alone(library: str) -> None:
     http = importlib.import_module(library)

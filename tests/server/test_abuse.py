@@ -187,6 +187,7 @@ async def test_five_thousand_connections_at_once_get_in() -> None:
     gc.unfreeze()
 
 
+@pytest.mark.proves("faults", "a front end passes on Upgrade: h2c; header names that HTTP does not allow")
 async def test_a_header_name_that_http_does_not_allow_is_refused() -> None:
     """h2 lets it pass, and no call to an upstream could have it."""
     with trio.fail_after(LIMIT):

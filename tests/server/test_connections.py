@@ -206,6 +206,7 @@ async def test_a_websocket_is_refused() -> None:
             assert told.startswith(b"HTTP/1.1 403")
 
 
+@pytest.mark.proves("faults", "a front end passes on Upgrade: h2c; header names that HTTP does not allow")
 async def test_an_upgrade_to_http_2_is_not_offered_since_a_front_end_may_pass_it_on() -> None:
     upgrade = b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAAP__\r\n"
     with trio.fail_after(LIMIT):

@@ -72,6 +72,7 @@ def _caller(proxy: Proxy, key: str) -> openai.AsyncOpenAI:
     return openai.AsyncOpenAI(base_url=f"{proxy.url}/v1", api_key=key, max_retries=0)
 
 
+@pytest.mark.proves("faults", "One caller of a proxy with forwarded keys asks for all that there is")
 async def test_a_caller_who_spells_their_key_in_many_ways_is_one_caller() -> None:
     app = {"forward_keys": True, "limits": CallLimits(max_waiting=MOST_WAITING)}
     async with (
@@ -89,6 +90,7 @@ async def test_a_caller_who_spells_their_key_in_many_ways_is_one_caller() -> Non
             nursery.cancel_scope.cancel()
 
 
+@pytest.mark.proves("faults", "One caller of a proxy with forwarded keys asks for all that there is")
 async def test_headers_of_one_caller_leave_room_for_those_of_another() -> None:
     app = {"forward_keys": True}
     async with (
@@ -118,6 +120,7 @@ async def _until_waiting(http: httpx.AsyncClient, count: int) -> None:
         seen = (await http.get("/status")).json()["waiting"]
 
 
+@pytest.mark.proves("faults", "One caller of a proxy with forwarded keys asks for all that there is")
 async def test_model_lookups_of_one_caller_leave_room_for_those_of_another() -> None:
     slow = {"faults": FaultPlan((HttpFault(operation="models", delay_seconds=600),))}
     async with (

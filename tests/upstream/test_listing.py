@@ -99,6 +99,7 @@ async def test_a_server_that_answers_the_same_page_for_ever_is_not_asked_for_eve
     assert len(asked) == 2
 
 
+@pytest.mark.proves("faults", "JSON whose numbers take microseconds each")
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
@@ -117,6 +118,7 @@ async def test_an_answer_that_would_take_long_to_decode_is_not_decoded(content: 
             await BatchAPI(http).list_batches(ACCOUNT)
 
 
+@pytest.mark.proves("faults", "JSON whose numbers take microseconds each")
 async def test_nor_is_the_body_of_an_error() -> None:
     body = b'{"error":{"message":"no","x":[' + b"5e-324," * 140_000 + b"1]}}"
     async with HTTP.AsyncClient(transport=HTTP.MockTransport(lambda _: HTTP.Response(503, content=body))) as http:

@@ -139,6 +139,7 @@ _WIDE = {
 }
 
 
+@pytest.mark.proves("faults", "an answer for a stream has thousands of parts; a failed line has megabytes of reason")
 @pytest.mark.parametrize("what", _WIDE)
 def test_an_answer_with_far_more_parts_than_any_honest_one_is_refused_and_takes_no_memory(what: str) -> None:
     endpoint, body = _WIDE[what]
