@@ -13,6 +13,7 @@ import anyio
 import msgspec
 
 from ..redaction import Redactor
+from . import bounded_json
 from .reasons import codes_in, lacks_capacity, lacks_money, reason_in, well_formed
 
 # The server was busy or timed out. 409 is not retryable: it is an answer.
@@ -193,7 +194,7 @@ def reason_given(body: bytes) -> str:
 def _decoded(body: bytes) -> Any:
     """Return the body's JSON, or its text if it is not JSON."""
     try:
-        return msgspec.json.decode(body)
+        return bounded_json.decode(body)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return body.decode(errors="replace")
 

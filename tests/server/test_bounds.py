@@ -77,6 +77,7 @@ async def test_no_body_takes_more_than_a_few_times_its_size_or_holds_up_the_othe
         "stream": (head + b',"stream":[' + b"1," * 4_000_000 + b"1]}", b"400"),
         "options": (head + b',"stream":true,"stream_options":[' + b"1," * 4_000_000 + b"1]}", b""),
         "names": (head + b',"stream":true,' + names + b"}", b"400"),
+        "hard numbers": (head + b',"x":[' + b"5e-324," * 199_000 + b"1]}", b""),
         "levels": (head + b',"x":' + b"[" * 751 + b"]" * 751 + b"}", b"400"),
         "numbers": (head + b',"x":[' + b"1," * 4_000_000 + b"1]}", b""),
         "prose": (json.dumps({**chat, "messages": [{"role": "user", "content": PROSE}]}).encode(), b""),

@@ -19,7 +19,8 @@ from hypercorn.trio.worker_context import WorkerContext
 from hypercorn.typing import ConnectionState
 
 from .fair_queue import FairQueue
-from .http2 import HardenedH2 as HardenedH2  # takes the place of hypercorn's
+from .http1 import HardenedH11 as HardenedH11
+from .http2 import HardenedH2 as HardenedH2  # both take the place of hypercorn's
 from .peer import PEER, SocketPeer
 from .sends import STALLED_SECONDS, do_broken_sends_raise
 
