@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-MAX_MEMBERS = 600_000
+MAX_MEMBERS = 300_000
 """Of an answer. Each costs up to a hundred bytes, and a tenth of a microsecond of the event loop. The largest honest
 answer names 50,000 lines that are at fault, in four members each."""
 

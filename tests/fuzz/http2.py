@@ -97,7 +97,7 @@ def _request(random: Random, stream: int) -> list[bytes]:
     endpoint, body = random.choice(list(BODIES.items()))
     tree = tree_of(body)
     content = written(tree if stream == 1 else mutated(tree, random, 5000))
-    block = block_of(_headers(endpoint, content))
+    block = block_of(headers_of(endpoint, content))
     ends = [
         frame(HEADERS, END_HEADERS, stream, block),
         *(frame(DATA, 0, stream, content[at : at + 16_000]) for at in range(0, len(content), 16_000)),
@@ -110,7 +110,7 @@ def _request(random: Random, stream: int) -> list[bytes]:
     return ends
 
 
-def _headers(endpoint: str, content: bytes) -> Headers:
+def headers_of(endpoint: str, content: bytes) -> Headers:
     return [
         *((":method", "POST"), (":path", endpoint), (":scheme", "http"), (":authority", "localhost")),
         *(("content-type", "application/json"), ("content-length", str(len(content)))),
@@ -129,7 +129,7 @@ def block_of(headers: Headers) -> bytes:
 
 def _odd_headers(random: Random) -> list[bytes]:
     """A header block with names and values that HTTP/2 forbids, or a great many of them."""
-    headers = _headers("/v1/embeddings", b"{}")
+    headers = headers_of("/v1/embeddings", b"{}")
     odd = random.choice(
         [
             *([("X-Upper", "1")], [("connection", "close")], [("te", "x")], [("transfer-encoding", "chunked")]),
@@ -148,7 +148,7 @@ def _bad_blocks(random: Random) -> list[bytes]:
         [
             *(b"\xff" * 20, b"\x80", b"\x3f\xff\xff\xff\xff\xff\x0f", b"\x00\x7f\xff\xff\xff\x0f", b"\xbe" * 5000),
             *(random.randbytes(50), b"\x40\x01a\x7f\x80\x80\x01" + b"b" * 100, b"\x20" * 1000, b""),
-            mutated_bytes(block_of(_headers("/v1/embeddings", b"{}")), random),
+            mutated_bytes(block_of(headers_of("/v1/embeddings", b"{}")), random),
             b"\x40\x01a\x7f\xe1\x1f" + b"b" * 4096 + b"\xbe" * 10_000,  # one entry, named ten thousand times
         ]
     )
@@ -157,7 +157,7 @@ def _bad_blocks(random: Random) -> list[bytes]:
 
 def _floods(random: Random) -> list[bytes]:
     count = random.choice([50, 500, 3000])
-    block = block_of(_headers("/v1/embeddings", b"{}"))
+    block = block_of(headers_of("/v1/embeddings", b"{}"))
     match random.randrange(8):
         case 0:
             return [

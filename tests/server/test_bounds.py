@@ -259,7 +259,7 @@ async def test_an_http2_connection_without_a_request_ends_after_its_time(monkeyp
 
 
 async def test_the_answer_of_a_client_that_never_reads_it_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("autobatcher.server.hypercorn.http2.STALLED_SECONDS", 0.3)
+    monkeypatch.setattr("autobatcher.server.hypercorn.sends.STALLED_SECONDS", 0.3)
     text = json.dumps({"model": "m", "messages": [{"role": "user", "content": "x" * 50_000}]}).encode()
     with trio.fail_after(LIMIT):
         async with open_proxy() as proxy, http2(proxy) as (connection, stream):
