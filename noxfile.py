@@ -148,7 +148,7 @@ def newest(session: nox.Session) -> None:
 def nightly(session: nox.Session) -> None:
     """What takes too long for each change: the whole suite on all of it, all frameworks, and thousands of seeds."""
     frameworks = [f"frameworks({name})" for name in FRAMEWORKS]
-    for name in ("lint", "types", "audit", "package", "tests", "newest", "soak", "impatient", *frameworks):
+    for name in ("lint", "types", "audit", "package", "tests", "newest", "soak", "fuzz", "impatient", *frameworks):
         session.notify(name)
     elsewhere = [f"tests_elsewhere({case.id})" for case in ELSEWHERE]
     for name in (*elsewhere, "lowest"):
@@ -269,6 +269,13 @@ def soak(session: nox.Session) -> None:
     session.install("-e", ".[test]")
     for backend in ("asyncio", "trio"):
         session.run("python", "tests/soak.py", "--backend", backend, *session.posargs)
+
+
+@nox.session
+def fuzz(session: nox.Session) -> None:
+    """Mutated input for every door that strangers reach; an hour, or as you say: `-- --seconds 60`."""
+    session.install("-e", ".[test]")
+    session.run("python", "-m", "tests.fuzz", *session.posargs)
 
 
 @nox.session

@@ -10,6 +10,7 @@ from typing import Any
 
 import anyio
 import openai
+import pytest
 
 from autobatcher import BatchOpenAI
 from autobatcher.emulator import Emulator
@@ -115,6 +116,10 @@ def pause_process(seconds: float) -> None:
         loop: Any = asyncio.get_running_loop()
         loop.jump(seconds)
 
+
+httpx_leaves_generators = pytest.mark.filterwarnings("ignore:Async generator 'httpx:ResourceWarning")
+"""For tests in which a body is not read or sent to its end, on trio: httpx (openai 2.x) leaves its generators to the
+garbage collector then."""
 
 HTTP: Any = http_library(openai.DefaultAsyncHttpxClient)
 """The HTTP library itself, for tests that make its requests and responses."""

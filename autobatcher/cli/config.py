@@ -18,6 +18,9 @@ from .output import print_notice
 
 PREFIX = "AUTOBATCHER_"
 
+MOST_BYTES = 1_000_000
+"""So that a wrong path such as /dev/zero ends."""
+
 COMMAND_LINE_ALONE = "it deletes, or widens what a command does, so give it on the command line."
 
 Config = Callable[[App, tuple[str, ...], ArgumentCollection], None]
@@ -61,7 +64,11 @@ def _take_file(root: App, command: str, arguments: ArgumentCollection, path: Pat
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        with path.open("rb") as file:
+            content = file.read(MOST_BYTES + 1)
+        if len(content) > MOST_BYTES:
+            raise UsageError(f"--config: {path} is larger than any such file: {MOST_BYTES:,} bytes at most.")
+        return tomllib.loads(content.decode())
     except (OSError, ValueError) as error:
         raise UsageError(f"--config: cannot read {path}: {error}.") from error
 

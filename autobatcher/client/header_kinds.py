@@ -15,30 +15,30 @@ from ..upstream.account import Account
 from .call import CREDENTIAL_HEADERS, is_ignored_header
 
 MOST_HEADER_KINDS = 32
-"""How many sets of headers may wait at once. Each needs its own batches, so headers that differ with every call would
-make a batch of every call."""
+"""How many sets of headers of one account may wait at once. Each needs its own batches, so headers that differ with
+every call would make a batch of every call."""
 
 
 class HeaderKinds:
     """The sets of headers with which calls of one engine wait."""
 
     def __init__(self) -> None:
-        self._accounts: WeakValueDictionary[tuple[object, ...], Account] = WeakValueDictionary()
+        self._accounts: WeakValueDictionary[tuple[Account, object], Account] = WeakValueDictionary()
 
     def account_with(self, account: Account, headers: Mapping[str, str]) -> Account:
         """Add the headers of one call, names in lower case, to an account. The last call with them frees their place.
 
         Raises:
-            UnbatchableRequestError: if `MOST_HEADER_KINDS` other sets of headers wait.
+            UnbatchableRequestError: if `MOST_HEADER_KINDS` other sets of headers of that account wait.
         """
         if not headers:
             return account
         merged = {**{name.lower(): value for name, value in account.headers}, **headers}
-        kind = (account.base_url, account.api_key, account.query, *sorted(merged.items()))
+        kind = (account, tuple(sorted(merged.items())))
         known = self._accounts.get(kind)
         if known is not None:
             return known
-        if len(self._accounts) >= MOST_HEADER_KINDS:
+        if sum(its_account == account for its_account, _ in self._accounts) >= MOST_HEADER_KINDS:
             raise UnbatchableRequestError(
                 f"Calls with {MOST_HEADER_KINDS} other sets of headers wait already, and each set needs own batches. "
                 f"Leave out headers that differ with every call: {', '.join(headers)}.",

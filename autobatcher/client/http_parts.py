@@ -10,7 +10,10 @@ import msgspec
 from ..engine.request import Answer
 from ..errors import BatchError, BatchSubmissionError, UnbatchableRequestError
 from ..upstream.account import fits_a_header
+from ..upstream.bounded_json import check_bounds, decode
+from ..upstream.output_line import MAX_ERROR_CHARACTERS
 from ..upstream.reasons import well_formed
+from ..upstream.response import MAX_ANSWER_BYTES
 from ..upstream.tolerant_json import value_of
 from .streams import CONTENT_TYPE
 
@@ -50,7 +53,12 @@ def answer_parts(answer: Answer) -> HttpParts:
 
 
 def _error_object(body: bytes) -> bytes:
-    """The body of a failed line. Some upstreams tell a gateway's page there, as text; that becomes an error object."""
+    """The body of a failed line. Some upstreams tell a gateway's page there, as text; that becomes an error object.
+
+    So does the beginning of what no honest server says of one failure.
+    """
+    if not _is_bounded(body):
+        body = body[:MAX_ERROR_CHARACTERS]
     try:
         value = value_of(body)
     except ValueError:
@@ -60,6 +68,14 @@ def _error_object(body: bytes) -> bytes:
     message = value if isinstance(value, str) else body.decode(errors="replace")
     fields = {"message": well_formed(message), "type": "upstream_error", "param": None, "code": None}
     return msgspec.json.encode({"error": fields})
+
+
+def _is_bounded(body: bytes) -> bool:
+    try:
+        check_bounds(body[: MAX_ANSWER_BYTES + 1])
+    except msgspec.DecodeError:
+        return False
+    return len(body) <= MAX_ANSWER_BYTES
 
 
 def streamed_parts(answer: Answer, frames: bytes) -> HttpParts:
@@ -98,7 +114,7 @@ def _type_name(error: BatchError) -> str:
 def _upstream_fields(body: bytes | None) -> dict[str, str | None]:
     """Type, param and code of the upstream's error object, if it sent one."""
     try:
-        error = msgspec.json.decode(body or b"null")["error"]
+        error = decode(body or b"null")["error"]
         return {name: error[name] for name in ("type", "param", "code") if error.get(name) is not None}
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, TypeError, KeyError, AttributeError):
         return {}

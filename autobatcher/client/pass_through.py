@@ -1,7 +1,8 @@
 """Sends calls that are not batchable to the upstream, and streams their responses back.
 
-Redirects are the SDK's to follow, as ever. It drops the bearer token when one leads to another origin; here the other
-credentials are dropped, too. Secrets are masked in headers, in refusals and in JSON. Anything else is streamed as it
+Redirects are the SDK's to follow, as ever. But one that leads to another origin is told without its location, so that
+it is an error: neither the prompts nor the headers go there. Downloads go to another https host, without any header of
+ours. Secrets are masked in headers, in refusals and in JSON. Anything else is streamed as it
 comes.
 """
 
@@ -15,7 +16,7 @@ import openai
 
 from ..redaction import Redactor, redactor_for
 from ..upstream.decompression import ACCEPTED, Decoder, EncodingError
-from .call import CREDENTIAL_HEADERS
+from ..upstream.redirects import is_redirect, leads_elsewhere
 from .deadlines import DEADLINE_HEADER
 
 # The HTTP library set these for the outer request; the upstream client sets its own. The last one is for us alone.
@@ -24,7 +25,7 @@ _HOP_HEADERS = frozenset({"host", "connection", "accept-encoding", DEADLINE_HEAD
 MAX_BODY_BYTES = 100_000_000
 """For an answer in JSON that is passed through, decompressed: a response with images has tens of MB."""
 
-_OF_THE_WIRE = frozenset({"content-encoding", "content-length", "transfer-encoding"})
+_OF_THE_WIRE: frozenset[str] = frozenset({"content-encoding", "content-length", "transfer-encoding"})
 
 
 async def pass_through(http: Any, upstream: Any, request: Any, other_secrets: tuple[str, ...] = ()) -> Any:
@@ -39,7 +40,7 @@ async def pass_through(http: Any, upstream: Any, request: Any, other_secrets: tu
     if _is_streamed(incoming):
         return _relayed(http, incoming, _relayed_stream(http)(incoming), redactor)
     try:
-        return _whole(http, incoming, await _read(http, incoming), redactor)
+        return _whole(http, request, incoming, await _read(http, incoming), redactor)
     finally:
         await incoming.aclose()
 
@@ -52,14 +53,18 @@ def pass_through_sync(http: Any, upstream: Any, request: Any) -> Any:
     if _is_streamed(incoming):
         return _relayed(http, incoming, _relayed_sync_stream(http)(incoming), redactor)
     try:
-        return _whole(http, incoming, _read_sync(http, incoming), redactor)
+        return _whole(http, request, incoming, _read_sync(http, incoming), redactor)
     finally:
         incoming.close()
 
 
 def _outgoing(upstream: Any, request: Any, content: Any) -> Any:
-    left_out = _HOP_HEADERS.union(CREDENTIAL_HEADERS) if _has_left_its_origin(request) else _HOP_HEADERS
-    headers = [(name, value) for name, value in request.headers.multi_items() if name not in left_out]
+    has_left = _has_left_its_origin(request)
+    headers = [
+        (name, value)
+        for name, value in request.headers.multi_items()
+        if name not in _HOP_HEADERS and (name == "accept" or not has_left)
+    ]
     headers.append(("accept-encoding", ACCEPTED))
     has_body = "content-length" in request.headers or "transfer-encoding" in request.headers
     options = {"headers": headers, "content": content if has_body else None, **_timeout(request)}
@@ -72,7 +77,7 @@ def _relayed(http: Any, incoming: Any, stream: Any, redactor: Redactor) -> Any:
     )
 
 
-_ORIGIN = "autobatcher.origin"
+_ORIGIN, _DOWNLOAD = "autobatcher.origin", "autobatcher.download"
 
 
 def _has_left_its_origin(request: Any) -> bool:
@@ -81,6 +86,12 @@ def _has_left_its_origin(request: Any) -> bool:
     begun: tuple[str, str, int | None] = request.extensions.setdefault(_ORIGIN, here)
     is_upgrade = (begun[0], here[0]) == ("http", "https") and begun[1:] == here[1:] == (here[1], None)
     return here != begun and not is_upgrade
+
+
+def _is_download(request: Any) -> bool:
+    """Whether the call began as one for the content of a file."""
+    begun: bool = request.extensions.setdefault(_DOWNLOAD, request.url.path.endswith("/content"))
+    return begun and request.method == "GET"
 
 
 def _is_streamed(incoming: Any) -> bool:
@@ -136,10 +147,14 @@ class _Body:
         return error
 
 
-def _whole(http: Any, incoming: Any, content: bytes, redactor: Redactor) -> Any:
+def _whole(http: Any, request: Any, incoming: Any, content: bytes, redactor: Redactor) -> Any:
     """A response that was read and decoded."""
     redact = redactor.redact_answer if incoming.is_success else redactor.redact
-    headers = [(name, value) for name, value in _headers(incoming, redactor) if name.lower() not in _OF_THE_WIRE]
+    left_out = _OF_THE_WIRE
+    may_leave = _is_download(request)
+    if is_redirect(incoming) and leads_elsewhere(incoming.request.url, incoming, may_leave=may_leave):
+        left_out |= {"location"}
+    headers = [(name, value) for name, value in _headers(incoming, redactor) if name.lower() not in left_out]
     return http.Response(incoming.status_code, headers=headers, content=redact(content), extensions=_version(incoming))
 
 

@@ -75,7 +75,10 @@ class _EmbeddingInput(msgspec.Struct):
 
 def count_embedding_inputs(body: bytes) -> int:
     """The number of texts in an embeddings request: a string is one, and so is a list of tokens."""
-    content = msgspec.json.decode(body, type=_EmbeddingInput).input
+    try:
+        content = msgspec.json.decode(body, type=_EmbeddingInput).input
+    except msgspec.MsgspecError:  # a number that no float can hold; Python's parser takes it
+        return 1
     if isinstance(content, list) and not all(isinstance(item, int) for item in content):
         return len(content)
     return 1

@@ -12,6 +12,7 @@ import hashlib
 from collections.abc import Iterator
 from itertools import accumulate
 
+from ..upstream.bounded_json import has_hard_numbers
 from .turns import Steps
 
 MOST_NESTING = 750
@@ -37,7 +38,9 @@ class OversizeError(ValueError):
 
 def is_large(body: bytes) -> bool:
     """Whether a body is to be read in pieces."""
-    return len(body) > MOST_ELEMENTS and (len(body) > MOST_BYTES or _most_elements(body) > MOST_ELEMENTS)
+    if len(body) > MOST_ELEMENTS and (len(body) > MOST_BYTES or _most_elements(body) > MOST_ELEMENTS):
+        return True
+    return has_hard_numbers(body)
 
 
 def _most_elements(body: bytes) -> int:

@@ -20,6 +20,7 @@ from ..errors import (
     EngineError,
     JournalError,
 )
+from ..upstream import bounded_json
 from ..upstream.batch_state import BatchState, Problem
 from ..upstream.failures import UncertainCreationError, UnusableAnswerError, UpstreamError, reason_given
 from ..upstream.output_line import INVALID_STATUS, MAX_RAW_BYTES, TOO_LARGE, OutputLine
@@ -83,7 +84,7 @@ def is_retryable(outcome: Answer | BatchError) -> bool:
 def _is_retryable_answer(answer: Answer) -> bool:
     """Whether a failure is worth another batch. The code decides before the status."""
     try:
-        codes = codes_in(msgspec.json.decode(answer.body)) if len(answer.body) <= MAX_RAW_BYTES else frozenset()
+        codes = codes_in(bounded_json.decode(answer.body)) if len(answer.body) <= MAX_RAW_BYTES else frozenset()
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         codes = frozenset()
     if lacks_money(codes):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
 from ..client.deadlines import DEADLINE_HEADER
@@ -15,6 +16,9 @@ _ONCE = frozenset({_AUTHORIZATION, b"idempotency-key", b"content-type", DEADLINE
 
 _USED = frozenset({*_ONCE, b"content-encoding", b"x-request-id"})
 
+_TOKEN = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+"""A name that HTTP/1.1 allows. HTTP/2 libraries let others pass, which no call to an upstream can have."""
+
 
 def why_refused(headers: Iterable[tuple[bytes, bytes]]) -> RefusedError | None:
     """Why a request with these headers is refused: 401 for a key that no header can hold, 400; None if they are fine.
@@ -23,9 +27,12 @@ def why_refused(headers: Iterable[tuple[bytes, bytes]]) -> RefusedError | None:
     """
     once = set()
     for name, value in headers:
-        if not fits_a_header(value.decode("latin-1")) and (
-            name in _USED or is_forwarded_header(name.decode("latin-1"))
-        ):
+        is_used = name in _USED or is_forwarded_header(name.decode("latin-1"))
+        if is_used and not _TOKEN.fullmatch(name):
+            return RefusedError(
+                400, "A header of this request has a name that HTTP does not allow.", code="invalid_header"
+            )
+        if is_used and not fits_a_header(value.decode("latin-1")):
             return _misfit(name)
         if name in once:
             return _refused(name, f"Send one header {name.decode()}.")

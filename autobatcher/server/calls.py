@@ -35,10 +35,11 @@ from ..client.streams import (
 from ..engine.digest import digest_of
 from ..engine.request import Request
 from ..errors import BatchError
+from ..upstream import bounded_json
 from .body_limiter import BodyLimiter, HeldBody
 from .exchange import ClientGoneError, Exchange, RefusedError, no_room
 from .heartbeat import HEARTBEAT_SECONDS, heartbeat_seconds
-from .keys import bearer_of
+from .keys import bearer_in, bearer_of
 from .pending_call import Client, PendingCall
 from .pending_calls import GRACE_SECONDS, PendingCalls
 from .refusals import refusal_parts
@@ -114,8 +115,8 @@ class BatchedCalls:
                 held.release()
 
     def _account_of(self, exchange: Exchange) -> str:
-        """Who pays; one account for all callers of the proxy's own key."""
-        return exchange.headers.get("authorization", "") if self._forward_keys else ""
+        """Who pays: the key, however its header is written; one account for all callers of the proxy's own key."""
+        return (bearer_in(exchange.headers.get("authorization", "")) or "") if self._forward_keys else ""
 
     async def _asked(self, endpoint: str, exchange: Exchange, held: HeldBody) -> tuple[StreamRequest, bytes]:
         limits = self._limits
@@ -241,8 +242,8 @@ def _outcome_parts(call: PendingCall, asked: StreamRequest) -> HttpParts:
 def _error_event(content: bytes, endpoint: str) -> bytes:
     """An error event that the Python and Node SDKs raise."""
     try:
-        error: Any = msgspec.json.decode(content)["error"]
-    except (msgspec.MsgspecError, UnicodeDecodeError, KeyError, TypeError):
+        error: Any = bounded_json.decode(content)["error"]
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, KeyError, TypeError):
         error = {"message": content.decode(errors="replace")[:1000], "type": "server_error"}
     if endpoint == "/v1/responses":
         fields = error if isinstance(error, dict) else {"message": str(error)}

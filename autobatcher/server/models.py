@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-import anyio
 import openai
 
 from ..client.http_parts import HttpParts
 from ..client.openai import BatchOpenAI
+from ..engine.fair_limiter import FairLimiter
 from .exchange import RefusedError
 from .keys import bearer_of
 from .paths import is_model_name
@@ -17,7 +17,8 @@ from .refusals import refusal_parts
 from .relayed import relayed_parts
 
 MODEL_LOOKUPS = 8
-"""How many are passed through at a time: each takes a connection to the upstream."""
+"""How many are passed through at a time: each takes a connection to the upstream. Of callers with keys of their own,
+four times as many, and one after the other."""
 
 Lookup = Callable[[str, str | None], Awaitable[HttpParts]]
 
@@ -28,7 +29,7 @@ def model_lookups(client: BatchOpenAI, *, forward_keys: bool) -> Lookup:
     Args:
         forward_keys: use each caller's own bearer token upstream.
     """
-    limiter = anyio.CapacityLimiter(MODEL_LOOKUPS)
+    limiter = FairLimiter.for_calls(MODEL_LOOKUPS, isolates=forward_keys)
 
     async def look_up(authorization: str, model: str | None) -> HttpParts:
         try:
@@ -37,7 +38,7 @@ def model_lookups(client: BatchOpenAI, *, forward_keys: bool) -> Lookup:
             headers = {"Authorization": f"Bearer {bearer_of(authorization)}"} if forward_keys else {}
         except RefusedError as refused:
             return refusal_parts(refused)
-        async with limiter:
+        async with limiter.turn(headers.get("Authorization")):
             answer = await _answer(client, model, headers)
         if isinstance(answer, RefusedError):
             return refusal_parts(answer, kind="api_connection_error")

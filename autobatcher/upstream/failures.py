@@ -13,6 +13,7 @@ import anyio
 import msgspec
 
 from ..redaction import Redactor
+from . import bounded_json
 from .reasons import codes_in, lacks_capacity, lacks_money, reason_in, well_formed
 
 # The server was busy or timed out. 409 is not retryable: it is an answer.
@@ -130,6 +131,9 @@ def transport_error(
         return status_error(operation, response.status_code, redactor.redact(_body_read(response)), response.headers)
     if name in _NEVER_SENT:
         return UpstreamError(f"{operation} could not be sent ({name}): {_NEVER_SENT[name]}", is_permanent=True)
+    if name == "RemoteProtocolError" and "location header" in str(error):  # openai 2.x: httpx reads it all the same
+        reason = "was redirected to something that is not a URL"
+        return UpstreamError(f"{operation} {reason}", is_permanent=True, may_have_been_sent=True)
     if is_client_closed:
         return UpstreamError(f"{operation} could not be sent: http_client is closed; keep it open", is_permanent=True)
     if (permanent := _permanent_reason(error)) is not None:
@@ -200,7 +204,7 @@ def reason_given(body: bytes) -> str:
 def _decoded(body: bytes) -> Any:
     """Return the body's JSON, or its text if it is not JSON."""
     try:
-        return msgspec.json.decode(body)
+        return bounded_json.decode(body)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return body.decode(errors="replace")
 

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from ..redaction import Redactor
+from . import bounded_json
 from .reasons import codes_in, reason_in, well_formed
 from .tolerant_json import members, value_of
 
@@ -250,7 +251,7 @@ def _code_of(error: dict[str, Any]) -> str | None:
 def _nested_failure(message: str | None) -> tuple[int, bytes] | None:
     """Extract the status and body that Doubleword sends as JSON text (fusillade, `FailureReason`)."""
     try:
-        details = msgspec.json.decode(message or "")["details"]
+        details = bounded_json.decode((message or "").encode())["details"]
         status, body = details["status"], details["body"]
     except (msgspec.MsgspecError, UnicodeError, RecursionError, KeyError, TypeError, IndexError):
         return None
@@ -262,7 +263,7 @@ def _nested_failure(message: str | None) -> tuple[int, bytes] | None:
 def _nested_type(message: str | None) -> str | None:
     """Extract Doubleword's name for a failure without HTTP status, such as "NetworkError"."""
     try:
-        kind = msgspec.json.decode(message or "")["type"]
+        kind = bounded_json.decode((message or "").encode())["type"]
     except (msgspec.MsgspecError, UnicodeError, RecursionError, KeyError, TypeError, IndexError):
         return None
     return kind if isinstance(kind, str) else None

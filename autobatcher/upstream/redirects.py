@@ -71,6 +71,19 @@ def next_hop(operation: str, method: str, hop: Hop, response: Any, *, may_leave:
     raise _refusal(f"{whither} to another server, and does not go there: {reason}", status)
 
 
+def leads_elsewhere(url: Any, response: Any, *, may_leave: bool) -> bool:
+    """Whether the redirect of a call to `url` leads where it must not go, or to no URL.
+
+    Args:
+        may_leave: whether another https host will do.
+    """
+    try:
+        target = url.join(response.headers["location"])
+    except Exception:  # (InvalidURL, ValueError, UnicodeError, ...: the URL is whatever a stranger wrote)
+        return True
+    return not (_stays(url, target) or (may_leave and target.scheme == "https" and bool(target.host)))
+
+
 def foreign_request(request: Any, url: Any) -> Any:
     """A GET with the timeout of `request` and nothing else of it: no credential, header, cookie or query of ours."""
     return type(request)(

@@ -102,11 +102,16 @@ def client_of(url: str, *, given: bool, **settings: Any) -> BatchOpenAI:
 
 
 @pytest.mark.proves("faults", "the event loop ends and the client is used in another one")
-@pytest.mark.parametrize("given", [False, True], ids=["default", "http_client"])
-@pytest.mark.parametrize(("first", "second"), [*zip(RUNNERS, RUNNERS, strict=True), *MIXED])
+@pytest.mark.parametrize(
+    ("first", "second", "given"),
+    [
+        (first, second, given)
+        for first, second in [*zip(RUNNERS, RUNNERS, strict=True), *MIXED]
+        for given in (False, True)
+        if not given or (first is on_trio) == (second is on_trio)  # a pool of httpx is bound to asyncio or to trio
+    ],
+)
 def test_calls_of_one_event_loop_after_another_are_answered(first: Run, second: Run, given: bool, url: str) -> None:
-    if given and (first is on_trio) != (second is on_trio):
-        pytest.skip("a pool of httpx is bound to asyncio or to trio")
     client = client_of(url, given=given)
     for number, run in enumerate((first, second, first)):
         assert str(number) in run(partial(ask, client, f"{number}"))

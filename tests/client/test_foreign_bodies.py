@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import time
+import tracemalloc
 from typing import Any
 
 import httpx
@@ -10,7 +12,9 @@ import pytest
 
 from autobatcher import BatchTransport, UnbatchableRequestError
 from autobatcher.client import checked_body
+from autobatcher.client.http_parts import answer_parts
 from autobatcher.engine import json_scan
+from autobatcher.engine.request import Answer
 from tests.harness import MODEL, open_harness
 
 CHAT: dict[str, Any] = {"model": MODEL, "messages": [{"role": "user", "content": "x"}]}
@@ -71,3 +75,19 @@ async def test_the_inputs_of_large_embeddings_calls_are_counted() -> None:
         body = b'{"model":"m","input":%b}' % written.encode()
         assert batch_request(account(), "/v1/embeddings", body).embedding_inputs == count
         assert await checked_body.checked_body("/v1/embeddings", body) != body
+
+
+@pytest.mark.proves("faults", "an answer for a stream has thousands of parts; a failed line has megabytes of reason")
+@pytest.mark.parametrize("element", [b"[]", b"5e-324", b'"%b"' % (b"x" * 100)], ids=["lists", "hard numbers", "bytes"])
+async def test_an_error_that_no_honest_upstream_tells_is_cut_and_not_decoded(element: bytes) -> None:
+    body = b'{"error":[' + b",".join([element] * 700_000) + b"]}"
+    answer = Answer(400, body, None, "batch_1", "line-1")
+    tracemalloc.start()
+    begun = time.thread_time()
+    content = answer_parts(answer)["content"]
+    seconds, peak = time.thread_time() - begun, tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert content.startswith(b'{"error":{"message":"{\\"error\\":[')
+    assert len(content) < 25_000
+    assert peak < 2.5 * len(body)
+    assert seconds < 0.25

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import gzip
+import importlib
 import json
 import logging
 import pickle
@@ -247,6 +248,34 @@ async def test_compressed_and_redirected_answers_pass_through(follows: bool) -> 
             assert [model.id async for model in client.models.list()] == ["a"]
             async with client.files.with_streaming_response.content("zipped") as response:
                 assert b"".join([chunk async for chunk in response.iter_bytes()]) == TEXT
+
+
+@pytest.mark.proves("faults", "a redirect of what passes through leads elsewhere")
+@pytest.mark.parametrize("library", sorted({"httpx", SDK_LIBRARY}))
+async def test_what_passes_through_is_not_led_elsewhere_but_for_downloads_which_go_alone(library: str) -> None:
+    http = importlib.import_module(library)
+    met: list[Any] = []
+
+    async def upstream(request: Any) -> Any:
+        if request.url.host == "elsewhere.test":
+            met.append(request)
+            return http.Response(200, content=TEXT, headers={"content-type": "application/octet-stream"})
+        return http.Response(307, headers={"location": f"https://elsewhere.test{request.url.path}"})
+
+    async with open_harness() as harness:
+        through = http.AsyncClient(transport=http.MockTransport(upstream))
+        secrets = {"x-portkey-api-key": "secret", "cookie": "session=secret"}
+        async with harness.client(http_client=through, default_headers=secrets, max_retries=0) as client:
+            for call in (client.models.list(), client.files.create(file=b"prompts", purpose="batch")):
+                with pytest.raises(openai.APIStatusError) as caught:
+                    await call
+                assert caught.value.status_code == 307
+            assert not met
+            assert (await client.files.content("file")).content == TEXT
+        await through.aclose()
+    assert [request.headers.keys() - {"host", "connection", "user-agent"} for request in met] == [
+        {"accept", "accept-encoding"}
+    ]
 
 
 async def test_large_files_pass_through_both_ways() -> None:

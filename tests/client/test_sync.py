@@ -37,7 +37,12 @@ class ToEmulator(HTTP.BaseTransport):  # type: ignore[misc]  # the library is kn
     def __init__(self, emulator: Emulator) -> None:
         self._emulator = emulator
         self._lock = threading.Lock()
+        if hasattr(os, "register_at_fork"):  # the thread that holds it then is not in the child
+            os.register_at_fork(after_in_child=self._renew_lock)
         self.threads: set[str] = set()
+
+    def _renew_lock(self) -> None:
+        self._lock = threading.Lock()
 
     def handle_request(self, request: Any) -> Any:
         self.threads.add(threading.current_thread().name)

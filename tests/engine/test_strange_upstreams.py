@@ -12,7 +12,9 @@ import pytest
 
 from autobatcher import BatchEndedError, BatchSubmissionError
 from autobatcher.emulator import Fault, FaultPlan, HttpFault, LineFault
-from tests.harness import HTTP, Send, ask, between, open_harness, outcome_of
+from tests.harness import HTTP, Send, ask, between, httpx_leaves_generators, open_harness, outcome_of
+
+pytestmark = httpx_leaves_generators
 
 OVERSIZE = "a batch object, a list or the answer to an upload is larger than any honest one, or inflates without end"
 DRIPS = "a download drips"

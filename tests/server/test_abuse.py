@@ -185,3 +185,21 @@ async def test_five_thousand_connections_at_once_get_in() -> None:
                     nursery.start_soon(visit)
             assert healthy == count
     gc.unfreeze()
+
+
+@pytest.mark.proves("faults", "a front end passes on Upgrade: h2c; header names that HTTP does not allow")
+async def test_a_header_name_that_http_does_not_allow_is_refused() -> None:
+    """h2 lets it pass, and no call to an upstream could have it."""
+    with trio.fail_after(LIMIT):
+        async with open_proxy() as proxy, http2(proxy) as (connection, stream):
+            connection.config.validate_outbound_headers = False
+            connection.send_headers(1, [*HEADERS, ('x"a(b)', "c")])
+            connection.send_data(1, BODY, end_stream=True)
+            await stream.send_all(connection.data_to_send())
+            status = None
+            while status is None:
+                events = connection.receive_data(await stream.receive_some(65536))
+                status = next((dict(each.headers)[b":status"] for each in events if hasattr(each, "headers")), None)
+            assert status == b"400"
+            async with proxy.http() as http:
+                assert (await http.get("/status")).json()["failed"] == 0

@@ -18,6 +18,7 @@ import trio
 
 from autobatcher.emulator import FaultPlan, LineFault
 from autobatcher.server import CallLimits
+from tests.fuzz.http2 import DATA, END_HEADERS, END_STREAM, HEADERS, PREFACE, SETTINGS, block_of, frame, headers_of
 from tests.harness import wait_for_event
 from tests.server.proxies import Proxy, on_real_trio, open_proxy
 
@@ -217,3 +218,22 @@ async def test_a_failure_does_not_use_an_idempotency_key_up() -> None:
         async with open_proxy(emulator={"faults": plan}) as proxy:
             assert await status_of(connect(proxy, post(key="k"))) == 400
             assert await status_of(connect(proxy, post(key="k"))) == 200
+
+
+@pytest.mark.proves("faults", "an HTTP/2 client that reads nothing goes away while its answer waits for it")
+async def test_a_retry_gets_the_answer_for_which_an_http_2_client_made_no_room() -> None:
+    body = json.dumps({"model": "m", "messages": [{"role": "user", "content": "x"}]}).encode()
+    no_room = frame(SETTINGS, 0, 0, struct.pack("!HI", 4, 0))
+    asked = frame(HEADERS, END_HEADERS, 1, block_of(headers_of("/v1/chat/completions", body)))
+    with trio.fail_after(LIMIT):
+        async with open_proxy() as proxy:
+            stream = await trio.open_tcp_stream("127.0.0.1", proxy.port)
+            await stream.send_all(PREFACE + no_room + asked + frame(DATA, END_STREAM, 1, body))
+            await wait_for_event(proxy.harness, "batch_completed")
+            await trio.sleep(0.3)  # the answer is on its way into a window of 0 bytes
+            await stream.aclose()
+            async with proxy.http() as http:
+                headers = {"content-type": "application/json"}
+                answer = await http.post("/v1/chat/completions", content=body, headers=headers)
+            assert answer.status_code == 200
+            assert sent(proxy) == {"x": 1}

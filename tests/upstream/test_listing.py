@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import pytest
@@ -98,13 +99,34 @@ async def test_a_server_that_answers_the_same_page_for_ever_is_not_asked_for_eve
     assert len(asked) == 2
 
 
-async def test_an_answer_of_countless_members_is_not_decoded() -> None:
+@pytest.mark.proves("faults", "JSON whose numbers take microseconds each")
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"[" + b"[]," * 2_000_000 + b"[]]", "members"),
+        (b"[" + b"5e-324," * 250_000 + b"1]", "hundreds of digits"),
+        (b"[" + b"0.%b5," % (b"0" * 310) * 30_000 + b"1]", "hundreds of digits"),
+    ],
+    ids=["members", "hard numbers", "long numbers"],
+)
+async def test_an_answer_that_would_take_long_to_decode_is_not_decoded(content: bytes, reason: str) -> None:
     async def answer(request: Any) -> Any:
-        return HTTP.Response(200, content=b"[" + b"[]," * 2_000_000 + b"[]]")
+        return HTTP.Response(200, content=content)
 
     async with HTTP.AsyncClient(transport=HTTP.MockTransport(answer)) as http:
-        with pytest.raises(UpstreamError, match="members"):
+        with pytest.raises(UpstreamError, match=reason):
             await BatchAPI(http).list_batches(ACCOUNT)
+
+
+@pytest.mark.proves("faults", "JSON whose numbers take microseconds each")
+async def test_nor_is_the_body_of_an_error() -> None:
+    body = b'{"error":{"message":"no","x":[' + b"5e-324," * 140_000 + b"1]}}"
+    async with HTTP.AsyncClient(transport=HTTP.MockTransport(lambda _: HTTP.Response(503, content=body))) as http:
+        begun = time.thread_time()
+        with pytest.raises(UpstreamError) as caught:
+            await BatchAPI(http).list_batches(ACCOUNT)
+    assert time.thread_time() - begun < 0.25  # it would take a second
+    assert '{"error":{"message":"no"' in str(caught.value)
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from typing import Any
 
 import msgspec
 
+from .answer import counted_parts
 from .chat import chat_chunks
 from .completions import completion_chunks
 from .request import StreamRequest, removal_of_streaming, without_streaming
@@ -50,19 +51,34 @@ def stream_events(endpoint: str, body: bytes, *, include_usage: bool) -> Iterato
         Whole frames, each with its final blank line, encoded lazily.
 
     Raises:
-        UnstreamableAnswerError: at once, if `body` is not an answer of that endpoint.
+        UnstreamableAnswerError: at once, if `body` is not an answer of that endpoint, or has far more parts than any
+            honest one; later, if the frames become many times as long as the body.
         ValueError: if `endpoint` does not stream.
     """
     if endpoint not in _MESSAGES:
         raise ValueError(f"{endpoint} does not stream; only {', '.join(_MESSAGES)} do.")
     try:
-        messages = _MESSAGES[endpoint](body, include_usage)
+        with counted_parts():
+            messages = _MESSAGES[endpoint](body, include_usage)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise UnstreamableAnswerError(
             f"The upstream's answer cannot be converted into a stream of {endpoint}: {error}"
         ) from error
-    return _named_frames(messages) if endpoint == "/v1/responses" else _frames(messages)
+    frames = _named_frames(messages) if endpoint == "/v1/responses" else _frames(messages)
+    return _bounded(frames, _FRAMES_PER_BODY * len(body) + _MOST_FRAME_BYTES)
 
+
+def _bounded(frames: Iterator[bytes], most_bytes: int) -> Iterator[bytes]:
+    """An answer's id is in each frame, and may be long."""
+    for each in frames:
+        most_bytes -= len(each)
+        if most_bytes < 0:
+            raise UnstreamableAnswerError("The upstream's answer would be many times as long as a stream.")
+        yield each
+
+
+_FRAMES_PER_BODY, _MOST_FRAME_BYTES = 6, 1_000_000
+"""How long frames may be in all: an answer of the Responses API has its text in six events."""
 
 _MESSAGES: dict[str, Callable[[bytes, bool], list[dict[str, Any]]]] = {
     "/v1/chat/completions": chat_chunks,

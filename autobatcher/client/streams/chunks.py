@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from .answer import Fields, fields_of, is_filled, list_in, without
+from .answer import Fields, Items, fields_of, is_filled, list_in, without
 
 Chunk = dict[str, Any]
 
@@ -44,9 +44,10 @@ def numbered_choices(answer: Fields) -> Iterator[tuple[int, Fields]]:
     choices = list_in(answer, "choices")
     indexes = [bytes(choice["index"]) if "index" in choice else b"" for choice in choices]
     if sorted(indexes) == sorted(b"%d" % position for position in range(len(choices))):
-        choices = [choices[indexes.index(b"%d" % position)] for position in range(len(choices))]
+        by_index = dict(zip(indexes, choices, strict=True))
+        choices = [by_index[b"%d" % position] for position in range(len(choices))]
     return enumerate(choices)
 
 
 class _WithChoices(msgspec.Struct):
-    choices: list[msgspec.Raw]
+    choices: Items

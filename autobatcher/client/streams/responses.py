@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from .answer import Fields, fields_of, list_in, text_in
+from .answer import Fields, Items, fields_of, list_in, text_in
 from .items import Event, item_events
 
 _BEFORE: dict[str, Any] = {
@@ -39,7 +39,7 @@ def response_events(body: bytes) -> list[Event]:
 
 
 class _WithOutput(msgspec.Struct):
-    output: list[msgspec.Raw] | None
+    output: Items | None
 
 
 def _events(response: Fields, body: bytes) -> Iterator[Event]:

@@ -19,9 +19,10 @@ from hypercorn.trio.worker_context import WorkerContext
 from hypercorn.typing import ConnectionState
 
 from .fair_queue import FairQueue
-from .http2 import HardenedH2 as HardenedH2  # takes the place of hypercorn's
+from .http1 import HardenedH11 as HardenedH11
+from .http2 import HardenedH2 as HardenedH2  # both take the place of hypercorn's
 from .peer import PEER, SocketPeer
-from .sends import STALLED_SECONDS, do_broken_sends_raise
+from .sends import do_broken_sends_raise, send_seconds
 
 logger: logging.Logger = logging.getLogger("autobatcher")
 
@@ -132,7 +133,7 @@ class Connection(TCPServer):
 
     async def _send_bytes(self, content: bytes) -> bool:
         """Whether all bytes were sent in time."""
-        deadline = min(trio.current_time() + STALLED_SECONDS, self.context.sends_until)
+        deadline = min(trio.current_time() + send_seconds(len(content)), self.context.sends_until)
         with trio.CancelScope(shield=True, deadline=deadline) as scope:
             self.context.sending.add(scope)
             try:

@@ -15,7 +15,7 @@ from hypercorn.protocol.events import Body, EndBody, StreamClosed
 from hypercorn.protocol.h2 import H2Protocol
 
 from .frame_budget import FrameBudget
-from .sends import STALLED_SECONDS, do_broken_sends_raise
+from .sends import do_broken_sends_raise, send_seconds
 
 logger: logging.Logger = logging.getLogger("autobatcher")
 
@@ -36,6 +36,8 @@ class HardenedH2(H2Protocol):
     async def handle(self, event: Event) -> None:
         if not isinstance(event, RawData):
             await super().handle(event)
+            if isinstance(event, Closed):
+                await self._release_senders()
             return
         for begin in range(0, len(event.data), SLICE_BYTES):
             some = event.data[begin : begin + SLICE_BYTES]
@@ -47,6 +49,11 @@ class HardenedH2(H2Protocol):
                 await self._refuse_flood()
                 return
             await super().handle(RawData(some))
+
+    async def _release_senders(self) -> None:
+        """Let those go on who wait for the client's window; hypercorn 0.18 lets them wait for ever."""
+        for buffer in list(self.stream_buffers.values()):
+            await buffer.close()
 
     async def _refuse_flood(self) -> None:
         logger.warning("autobatcher: an HTTP/2 connection sent a flood of frames without a request, and was closed")
@@ -66,10 +73,13 @@ class HardenedH2(H2Protocol):
 
         A stream whose response was started and not finished is reset; hypercorn 0.18 leaves it open.
         """
-        with trio.move_on_after(STALLED_SECONDS) as limit:
+        size = len(event.data) if isinstance(event, Body) else 0
+        with trio.move_on_after(send_seconds(size)) as limit:
             await super().stream_send(event)
+        is_cut = self.closed or limit.cancelled_caught
         if limit.cancelled_caught:
             await self._reset(event.stream_id)
+        if is_cut:
             if isinstance(event, Body | EndBody) and do_broken_sends_raise():
                 raise trio.BrokenResourceError
         elif isinstance(event, EndBody):

@@ -17,7 +17,7 @@ import h11
 import trio
 from hypercorn.events import Closed, Event, RawData, Updated
 from hypercorn.protocol import ProtocolWrapper
-from hypercorn.protocol.h11 import H2CProtocolRequiredError, H2ProtocolAssumedError, H11Protocol
+from hypercorn.protocol.h11 import H2ProtocolAssumedError
 from hypercorn.trio.task_group import TaskGroup, _handle
 from hypercorn.trio.tcp_server import MAX_RECV, TCPServer
 from hypercorn.trio.worker_context import EventWrapper, TrioSingleTask
@@ -25,6 +25,7 @@ from hypercorn.typing import ConnectionState
 from hypercorn.utils import parse_socket_addr
 
 from .connection import Connection
+from .http1 import HardenedH11
 
 CLOSE_SECONDS = 1.0
 """For shutting down and closing a socket, which never waits; only the interface is asynchronous."""
@@ -52,7 +53,7 @@ class LeanConnection(Connection):
             self.protocol, self._http_1 = self._protocols()
             self._set_idle(True)
             await self._read_data()
-        except (H2ProtocolAssumedError, H2CProtocolRequiredError) as switch:
+        except H2ProtocolAssumedError as switch:
             await self._serve_http_2(switch)
         except OSError:
             pass
@@ -132,8 +133,7 @@ class LeanConnection(Connection):
         self.send_lock, self.idle_task = trio.Lock(), TrioSingleTask()
         with contextlib.suppress(OSError):
             async with self._task_group:
-                if isinstance(switch, H2ProtocolAssumedError):  # the other one comes with a request
-                    await self.idle_task.restart(self._task_group, self._idle_timeout)
+                await self.idle_task.restart(self._task_group, self._idle_timeout)
                 await self.protocol.handle(RawData(b""))
                 await TCPServer._read_data(self)
 
@@ -160,7 +160,7 @@ _UNUSED_EVENT = EventWrapper()
 """Shared by all connections: hypercorn's HTTP/1.1 sets it to wake a reader task, which does not exist here."""
 
 
-class _OneWriteHTTP1(H11Protocol):
+class _OneWriteHTTP1(HardenedH11):
     """HTTP/1.1 that sends the head of a response together with the first piece of its body."""
 
     def __init__(self, *parts: Any) -> None:

@@ -6,8 +6,17 @@ import contextlib
 from collections.abc import Iterator
 from contextvars import ContextVar
 
-STALLED_SECONDS = 600.0
-"""Time limit for sending one piece of a response: 64 MB at 1 Mbit/s. A slower client is disconnected."""
+STALLED_SECONDS = 60.0
+"""How long a client may read nothing of a small piece of a response."""
+
+LEAST_BYTES_PER_SECOND = 125_000
+"""How fast it must read a large one: 1 Mbit/s. A slower client is disconnected."""
+
+
+def send_seconds(size: int) -> float:
+    """Time limit for sending so many bytes."""
+    return STALLED_SECONDS + size / LEAST_BYTES_PER_SECOND
+
 
 _BROKEN_SENDS_RAISE: ContextVar[bool] = ContextVar("BROKEN_SENDS_RAISE", default=False)
 

@@ -120,3 +120,42 @@ def test_frames_are_encoded_one_by_one() -> None:
         tracemalloc.stop()
     assert longest > 1_000_000
     assert peak < 5 * longest  # there are six frames of this length, and making one takes a few copies
+
+
+_WIDE = {
+    "choices": ("/v1/chat/completions", b'{"choices":[' + b"{}," * 100_000 + b"{}]}"),
+    "names": ("/v1/chat/completions", b'{"choices":[],' + b",".join(b'"%d":1' % n for n in range(50_000)) + b"}"),
+    "calls": ("/v1/chat/completions", b'{"choices":[{"message":{"tool_calls":[' + b"{}," * 100_000 + b"{}]}}]}"),
+    "calls of many choices": (
+        "/v1/chat/completions",
+        b'{"choices":[' + b",".join([b'{"message":{"tool_calls":[' + b"{}," * 500 + b"{}]}}"] * 500) + b"]}",
+    ),
+    "texts": ("/v1/completions", b'{"choices":[' + b"{}," * 100_000 + b"{}]}"),
+    "items": ("/v1/responses", b'{"output":[' + b"{}," * 100_000 + b"{}]}"),
+    "long ids": (
+        "/v1/chat/completions",
+        b'{"id":"%b","choices":[{"message":{"tool_calls":[' % (b"i" * 100_000) + b"{}," * 1_000 + b"{}]}}]}",
+    ),
+}
+
+
+@pytest.mark.proves("faults", "an answer for a stream has thousands of parts; a failed line has megabytes of reason")
+@pytest.mark.parametrize("what", _WIDE)
+def test_an_answer_with_far_more_parts_than_any_honest_one_is_refused_and_takes_no_memory(what: str) -> None:
+    endpoint, body = _WIDE[what]
+    tracemalloc.start()
+    try:
+        with pytest.raises(UnstreamableAnswerError):
+            list(stream_events(endpoint, body, include_usage=True))
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 10 * len(body) + 10_000_000
+
+
+def test_log_probabilities_of_many_tokens_are_streamed() -> None:
+    token = b'{"token":"a","logprob":-1.5,"bytes":[97],"top_logprobs":[' + b'{"token":"b","logprob":-2},' * 19 + b"{}]}"
+    content = b",".join([token] * 5_000)
+    body = b'{"choices":[{"message":{"role":"assistant","content":"a"},"logprobs":{"content":[%b]}}]}' % content
+    frames = list(stream_events("/v1/chat/completions", body, include_usage=False))
+    assert sum(frame.count(b'"top_logprobs"') for frame in frames) == 5_000
