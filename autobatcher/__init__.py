@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING as _TYPE_CHECKING
 from typing import Any as _Any
 
 from . import errors, events
-from .client.openai import AsyncOpenAI, BatchOpenAI
+from .client.async_openai import AsyncOpenAI
+from .client.openai import BatchOpenAI
 from .engine.request import Answer, Request
 from .engine.statistics import BatcherStatistics
 from .errors import (

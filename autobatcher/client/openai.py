@@ -25,7 +25,7 @@ from ..engine.settings import Settings
 from ..engine.statistics import BatcherStatistics
 from ..errors import ClientClosedError
 from ..upstream.providers import ProviderProfile
-from .arguments import AsyncOpenAIArguments, ClientArguments, takes
+from .arguments import ClientArguments, takes
 from .batchable import batch_request
 from .block import owning_block, shared_block
 from .call import ANSWERED
@@ -337,15 +337,6 @@ class BatchOpenAI(CopiesShareTheEngine, AsyncRequestHook, AsyncContextManagerMix
             return
         ANSWERED.set(None)  # applies to this request only; a nested call is a new one
         request.extensions[CALL_EXTENSION] = replace(self._call(), outcome=outcome)
-
-
-class AsyncOpenAI(BatchOpenAI):
-    """`BatchOpenAI` with a completion window of 1 hour, by the name that it has had since version 0.9."""
-
-    @takes(AsyncOpenAIArguments, passes_to=openai.AsyncOpenAI.__init__)
-    def __init__(self, settings: Settings, *, _engine: Any = None, _upstream: Any = None, **arguments: Any) -> None:
-        init: Any = BatchOpenAI.__init__
-        init.__wrapped__(self, settings, _engine=_engine, _upstream=_upstream, **arguments)
 
 
 class _Unbatched(openai.AsyncOpenAI):

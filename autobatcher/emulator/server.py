@@ -1,12 +1,9 @@
 """The emulator: one object that takes HTTP requests and returns HTTP replies, without a socket.
 
     Emulator.handle(Request) -> Reply
-        routes.py          the operation of a request
-        faults.py          the faults planned for it; misbehaviour.py: their effects
-        files.py           /files
-        batches.py         /batches; batch.py is one of them
-        realtime.py        real-time calls, flex or not; ledger.py: who was billed
-        answers/           the answers to lines and real-time calls
+        routes.py          the operation of a request; faults.py: what goes wrong with it
+        files.py, batches.py   /files, /batches
+        realtime.py        calls in real time; answers/: the answers; ledger.py: who was billed
 
 `transport.py` connects an httpx client to it, `app.py` a web server; `forward.py` puts a real model behind it.
 """

@@ -18,11 +18,11 @@ from ..errors import JournalError
 from ..upstream.account import Account
 from ..upstream.batch_api import BatchAPI
 from . import outcomes
+from .active_batches import ActiveBatches
 from .admission import check_provider_takes
 from .batch.batch import Batch
 from .batch.phase import Ending
 from .batch.source import EarlierBatch
-from .batch.upstream import UpstreamBatch
 from .dispatch.dispatcher import Dispatcher
 from .emitter import Emit, Emitter
 from .fair_limiter import CONCURRENT_POLLS, CONCURRENT_UPLOADS, FairLimiter
@@ -32,10 +32,9 @@ from .lanes.lane import Lane
 from .queue.queue import RequestQueue
 from .recovery.batch_log import NULL_BATCH_LOG, BatchLog, JournalBatchLog
 from .recovery.call_log import NULL_CALL_LOG, CallLog
-from .recovery.recovery import Recovery, open_journal
+from .recovery.recovery import Recovery, recovery_of
 from .request import Answer, ErrorFor, Request
 from .settings import Settings
-from .shares import Shares
 from .statistics import BatcherStatistics
 
 if TYPE_CHECKING:
@@ -74,21 +73,16 @@ class Batcher:
         )
         self._wall_clock = wall_clock
         self._byte_limiter = FairLimiter(settings.max_queued_bytes, isolates=isolates)
-        self._active = Shares(settings.max_active_batches, isolates=isolates)  # the places of `_batches`
-        self._batches: set[Batch] = set()
-        self._resumed: list[Batch] = []  # not started yet
-        self._recovery = None
-        if settings.journal is not None:
-            journal = open_journal(settings.journal, settings, wall_clock=wall_clock, make_writer=make_writer)
-            dispatcher = self.dispatcher
-            self._recovery = Recovery(
-                journal,
-                settings,
-                resume=self._resume,
-                place=dispatcher.place,
-                emit=self.emit,
-                durations=dispatcher.durations,
-            )
+        self._batches = ActiveBatches(settings.max_active_batches, isolates=isolates)
+        self._recovery = recovery_of(
+            settings,
+            wall_clock=wall_clock,
+            make_writer=make_writer,
+            resume=self._resume,
+            place=self.dispatcher.place,
+            emit=self.emit,
+            durations=self.dispatcher.durations,
+        )
         self._stop = Ending.NOT_YET
         self._keeps_for_rerun = False
         self._is_closed = False
@@ -166,8 +160,7 @@ class Batcher:
     def abandon(self) -> None:
         """Settle all pending requests and count as ended: after `run`, or if `run` never took its first step."""
         self._close(outcomes.closed_error)
-        for batch in self._batches:  # those whose tasks never took their first step
-            batch.close()
+        self._batches.close()  # those whose tasks never took their first step
         self._ended.set()
 
     def stop(self, *, well: bool = True) -> None:
@@ -203,14 +196,7 @@ class Batcher:
 
     def statistics(self) -> BatcherStatistics:
         """Return a snapshot of the engine's state."""
-        active, durations = self._active_batches(), self.dispatcher.durations
-        return BatcherStatistics(
-            queued_requests=len(self.queue),
-            waiting_requests=self._waiting_count(),
-            lane_requests=len(self.dispatcher),
-            active_batch_ids=tuple(active),
-            remaining_seconds={name: batch.remaining_seconds(durations) for name, batch in active.items()},
-        )
+        return self._batches.statistics(self.queue, self.dispatcher, len(self._recovery or ()))
 
     # ---- implements `Engine` ----
 
@@ -237,9 +223,7 @@ class Batcher:
 
     def release(self, batch: Batch) -> None:
         """Free the batch's slot among the active ones."""
-        if batch in self._batches:
-            self._batches.discard(batch)
-            self._active.give_back(batch.account)
+        if self._batches.remove(batch):
             if batch.was_accepted:
                 self.queue.batch_ended(batch.key)
             self._wake_up()
@@ -274,9 +258,7 @@ class Batcher:
         """Make a batch of an earlier process one of ours. `run` starts its task."""
         source = EarlierBatch.of(log.record, self._wall_clock())
         batch = Batch.resumed(source, account, self, log)
-        self._batches.add(batch)
-        self._active.take(account)  # even beyond the limit
-        self._resumed.append(batch)
+        self._batches.resume(batch)
         self._wake_up()
         return batch
 
@@ -307,15 +289,16 @@ class Batcher:
         """Start a batch for each window that is full or whose time is up."""
         while not self.was_stopped:
             self._wake = anyio.Event()  # before the check, so that no wake-up is missed
-            while self._resumed:
-                nursery.start_soon(self._run_batch, self._resumed.pop(0))
+            for batch in self._batches.pop_resumed():
+                nursery.start_soon(self._run_batch, batch)
             self.dispatcher.durations.pass_time(self._wall_clock())
             self.dispatcher.look()
             self.dispatcher.start(nursery)
-            for requests in self.queue.due(self._active):
+            places = self._batches.places
+            for requests in self.queue.due(places):
                 self._start_batch(nursery, requests)
                 del requests  # else they stay in memory until the next batch
-            next_due = self.queue.next_due(self._active) if self._active.has_room() else math.inf
+            next_due = self.queue.next_due(places) if places.has_room() else math.inf
             with anyio.CancelScope(deadline=min(next_due, self.dispatcher.next_moment())):
                 await self._wake.wait()
 
@@ -326,7 +309,7 @@ class Batcher:
             logger.exception("autobatcher: a bug in the engine; please report it")
             for request in requests:
                 request.settle(outcomes.defect_error_for(defect)(request, None))
-            self._active.give_back(requests[0].account)
+            self._batches.places.give_back(requests[0].account)
             self._wake_up()  # other windows may wait for the slot
             return
         self._batches.add(batch)
@@ -355,21 +338,12 @@ class Batcher:
             self._recovery.fail_all(error_for)
         self.queue.fail_all(error_for)
         self.dispatcher.fail_all(error_for)
-        for batch in self._batches:
-            batch.close()
+        self._batches.close()
         self._byte_limiter.admit_all()
         self.emit(
             events.ClientClosing,
             pending_request_count=pending_request_count,
-            active_batch_ids=list(self._active_batches()),
+            active_batch_ids=list(self._batches.running()),
             cancel_active_batches_on_close=self.settings.cancel_active_batches_on_close,
             metadata=dict(self.settings.batch_metadata),
         )
-
-    def _waiting_count(self) -> int:
-        elsewhere = len(self._recovery or ()) + len(self.queue) + len(self.dispatcher)
-        return elsewhere + sum(len(batch.pending) for batch in self._batches)
-
-    def _active_batches(self) -> dict[str, UpstreamBatch]:
-        upstreams = (batch.upstream for batch in self._batches)
-        return {each.batch_id: each for each in upstreams if each.is_active and each.batch_id}

@@ -13,24 +13,12 @@ from typing import Annotated, Any, Literal, NamedTuple
 
 from ..events import BatchEventHandler
 from . import checks
-from .lanes.deadline import seconds_until
-from .lanes.lane import lanes_of
+from .lanes.deadline import checked_deadline
+from .lanes.lane import checked_lanes
 
 DAY = 86_400.0
 
 _LEAST_EXPIRY, _MOST_EXPIRY = 3600, 30 * 86_400  # what `expires_after` takes, at OpenAI and at Doubleword
-
-
-def _deadline(value: object) -> float | None:
-    """A deadline that is counted from each call, in seconds; None for none."""
-    if isinstance(value, str) and "T" in value.upper().strip("0123456789.-: +"):
-        raise ValueError(f"counts from each call, so it must be seconds or a duration such as '45m', not {value!r}")
-    return None if value is None else seconds_until(value, wall_now=0.0)
-
-
-def _lanes(value: object) -> tuple[str, ...] | None:
-    """Names of lanes, the cheapest first; None for the default."""
-    return None if value is None else tuple(lane.value for lane in lanes_of(value, has_deadline=False))
 
 
 class Flag(NamedTuple):
@@ -103,7 +91,7 @@ class Settings:
         Setting(
             'by when each answer is needed, counted from its call: seconds, or a duration such as "45m"; None for no '
             "deadline. See docs/deadlines.md",
-            check=_deadline,
+            check=checked_deadline,
             flag=Flag(help="by when each answer is needed, counted from its call, such as 45m; by default no deadline"),
         ),
     ] = None
@@ -112,7 +100,7 @@ class Settings:
         Setting(
             'what may be used to get an answer, the cheapest first, of "batch", "flex" and "realtime"; None for the '
             "batch lane, and with a deadline the flex lane",
-            check=_lanes,
+            check=checked_lanes,
             flag=Flag(
                 help="what may be used, the cheapest first: batch, flex, realtime; by default batch, with a deadline "
                 "flex, too"

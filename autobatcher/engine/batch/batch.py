@@ -20,7 +20,7 @@ from ..queue.windows import key_of, travel_key
 from ..recovery.batch_log import BatchLog
 from ..request import Request
 from .abandonment import COME_BACK_SECONDS, Abandonment
-from .cancellation import Cancellation
+from .cancellation import CANCEL_PATIENCE_SECONDS, Cancellation
 from .cutoff import Cutoff
 from .engine import Engine
 from .pending import PendingRequests
@@ -39,9 +39,6 @@ SHUTDOWN_SECONDS = 10.0
 """How long a batch may take to cancel itself upstream while the engine stops, in seconds. It takes a few quick calls,
 and whoever closes a client or stops a process waits for it. A creation in flight is awaited first: see
 `CREATE_SECONDS`."""
-
-CANCEL_PATIENCE_SECONDS = 3600.0
-"""How long the engine tries to cancel an abandoned batch while it keeps running."""
 
 LAST_LOOK_AT_SHUTDOWN_SECONDS = 3.0
 """How long one last poll may take while the engine stops: long enough for a slow server, and whoever closes waits."""
@@ -98,7 +95,6 @@ class Batch:
             is_wanted=settings.cancel_abandoned_batches,
             come_back_seconds=COME_BACK_SECONDS if log.is_journaled else 0.0,
         )
-
         self._watch = Watch(
             self.upstream,
             log,
@@ -149,9 +145,9 @@ class Batch:
     @classmethod
     def resumed(cls, source: EarlierBatch, account: Account, engine: Engine, log: BatchLog) -> Batch:
         """Make a batch from a record of the journal. It has no pending requests yet; see `attach`."""
-        record = source.record
-        key = travel_key(account, record.endpoint, record.models[0] if record.models else "")
-        batch = cls(source, account, record.endpoint, record.idempotency_key, {}, key=key, engine=engine, log=log)
+        endpoint, models = source.record.endpoint, source.record.models
+        key = travel_key(account, endpoint, models[0] if models else "")
+        batch = cls(source, account, endpoint, source.record.idempotency_key, {}, key=key, engine=engine, log=log)
         batch._requeue.lines = source.lines
         return batch
 
@@ -212,19 +208,8 @@ class Batch:
     async def _begin_and_watch(self) -> Cause:
         if not await self._begin():
             return Cause.FAILED if self.upstream.phase is Phase.CREATING else Cause.OVER
-        deadline = self._source.deadline_seconds(self._engine.settings)
-        with anyio.move_on_after(deadline) as scope:
-            if not await self._cutoff.watch_until_ended(begins_at_once=isinstance(self._source, EarlierBatch)):
-                return Cause.ABANDONED
-        if scope.cancelled_caught and not await self._watch.check_after_deadline():
-            has_ended: bool | None = None
-            with anyio.move_on_after(CANCEL_PATIENCE_SECONDS):
-                has_ended = await self._cutoff.cut_off_overdue()
-            if has_ended is None:
-                self.pending.fail_all(outcomes.overdue_error_for(deadline), self.upstream.batch_id)
-            if not has_ended:
-                return Cause.OVERDUE if has_ended is None else Cause.ABANDONED
-        return await self._read()
+        early = await self._cutoff.until_ended(begins_at_once=isinstance(self._source, EarlierBatch))
+        return await self._read() if early is None else early
 
     async def _begin(self) -> bool:
         """Create the batch, or find it again; False if there is none to watch."""
@@ -274,7 +259,7 @@ class Batch:
             self._reading.settle_rest()
             self.upstream.phase = Phase.READ
         self._requeue.emit_resubmitted()
-        self._emit_end()
+        self.upstream.emit_end()
         return Cause.OVER if unreadable is None else Cause.FAILED
 
     # ---- leaving ----
@@ -323,32 +308,21 @@ class Batch:
         was_answered = self._cause is Cause.STOPPED and self._had_all_answers
         with anyio.move_on_after(LAST_LOOK_AT_SHUTDOWN_SECONDS):
             await self._watch.check_once()
-        if was_answered:
-            self.upstream.phase = Phase.READ if self.upstream.phase is Phase.READING else self.upstream.phase
+        if was_answered and self.upstream.phase is Phase.READING:
+            self.upstream.phase = Phase.READ
         if was_answered or self.upstream.phase is not Phase.RUNNING:
-            self._emit_end()
+            self.upstream.emit_end()
         else:
             self.upstream.emit_event(events.BatchLeft)
-
-    def _emit_end(self) -> None:
-        assert self.upstream.state is not None
-        status = self.upstream.state.status
-        if self.upstream.state.is_terminal and status != "completed":
-            self.upstream.emit_with_counts(events.BatchTerminal, status=status)
-        else:
-            self.upstream.emit_with_counts(events.BatchCompleted)
 
     async def _cancel(self) -> None:
         self.log.cancelling()
         await self._cancellation().run()
 
     def _cancellation(self) -> Cancellation:
-        return Cancellation(self.upstream, self.account, self._engine.api, is_wanted=lambda: not self._is_handed_over)
-
-    @property
-    def _is_handed_over(self) -> bool:
-        """Whether another life of this batch, for callers who came back, decides what becomes of it."""
-        return self.log.handed_over.is_set()
+        return Cancellation(
+            self.upstream, self.account, self._engine.api, is_wanted=lambda: not self.log.handed_over.is_set()
+        )
 
     async def _clean_up(self, what: Disposition) -> None:
         """Delete the input file if it is not needed. End or forget the record if nothing is left to do."""
@@ -360,7 +334,7 @@ class Batch:
 
     def _disposition(self, ending: Ending) -> Disposition:
         assert self._cause is not None
-        if self._is_handed_over:
+        if self.log.handed_over.is_set():  # another life of this batch, for callers who came back, decides
             return Disposition.LEAVE
         settings = self._engine.settings
         return disposition(

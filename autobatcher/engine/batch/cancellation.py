@@ -16,6 +16,9 @@ from ...upstream.patience import REFUSED_SECONDS, Patience
 from .phase import Phase
 from .upstream import UpstreamBatch
 
+CANCEL_PATIENCE_SECONDS = 3600.0
+"""How long the engine tries to cancel an abandoned batch while it keeps running."""
+
 
 class Cancellation:
     """Cancels a batch that may be running.

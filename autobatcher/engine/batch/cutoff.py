@@ -13,12 +13,14 @@ from contextlib import contextmanager
 import anyio
 
 from ...upstream.failures import UpstreamError
+from .. import outcomes
 from ..dispatch.dispatcher import BegunBatch
 from ..recovery.batch_log import BatchLog
 from ..request import Request
-from .cancellation import Cancellation
+from .cancellation import CANCEL_PATIENCE_SECONDS, Cancellation
 from .engine import Engine
 from .pending import PendingRequests
+from .phase import Cause
 from .requeue import Requeue
 from .source import Source
 from .upstream import UpstreamBatch
@@ -56,12 +58,25 @@ class Cutoff:
         self._batch: BegunBatch | None = None
         self._scope: anyio.CancelScope | None = None  # while the batch is watched
 
-    async def watch_until_ended(self, *, begins_at_once: bool) -> bool:
-        """Watch the batch until it has ended by itself or by its cutoff; False if it is abandoned.
+    async def until_ended(self, *, begins_at_once: bool) -> Cause | None:
+        """Watch the batch until it has ended by itself or by its cutoff. Returns why its life ended before that.
 
         Raises:
             UpstreamError: if polls are refused for good. A refused cancellation is not: the batch goes on then.
         """
+        seconds = self._source.deadline_seconds(self._engine.settings)
+        with anyio.move_on_after(seconds):
+            return None if await self._watch_until_ended(begins_at_once) else Cause.ABANDONED
+        if await self._watch.check_after_deadline():
+            return None
+        if self._engine.dispatcher.latest_start(self._requests()) < math.inf:  # they can go on to another lane
+            with anyio.move_on_after(CANCEL_PATIENCE_SECONDS):
+                return None if await self._cut_off() else Cause.ABANDONED
+        self._pending.fail_all(outcomes.overdue_error_for(seconds), self._upstream.batch_id)
+        return Cause.OVERDUE
+
+    async def _watch_until_ended(self, begins_at_once: bool) -> bool:
+        """False if the batch is abandoned."""
         self._begin()
         while (moment := self._moment()) > anyio.current_time():
             with anyio.CancelScope(deadline=moment) as self._scope:
@@ -70,14 +85,6 @@ class Cutoff:
                 return has_ended
             begins_at_once = False
         return await self._cut_off()
-
-    async def cut_off_overdue(self) -> bool | None:
-        """Stop the batch for callers who can go on to another lane, and watch until it has ended.
-
-        Returns False if it is abandoned meanwhile, and None at once if there are no such callers.
-        """
-        can_go_on = self._engine.dispatcher.latest_start(self._requests()) < math.inf
-        return await self._cut_off() if can_go_on else None
 
     async def _cut_off(self) -> bool:
         self.was_reached = True

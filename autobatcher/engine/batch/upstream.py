@@ -292,6 +292,14 @@ class UpstreamBatch:
         elapsed = round(anyio.current_time() - self._submitted_at, 3)
         self.emit_event(kind, counts=counts, elapsed_seconds=elapsed, **fields)
 
+    def emit_end(self) -> None:
+        """The batch has ended, or its last line was answered."""
+        assert self.state is not None
+        if self.state.is_terminal and self.state.status != "completed":
+            self.emit_with_counts(events.BatchTerminal, status=self.state.status)
+        else:
+            self.emit_with_counts(events.BatchCompleted)
+
     def emit_submission_failed(self, reason: str) -> None:
         """The batch could not be submitted."""
         logger.warning("autobatcher: %d requests not submitted: %s", self._request_count, reason)

@@ -39,6 +39,13 @@ def seconds_until(value: object, *, wall_now: float) -> float:
     return seconds
 
 
+def checked_deadline(value: object) -> float | None:
+    """A deadline that is counted from each call, in seconds; None for none."""
+    if isinstance(value, str) and "T" in value.upper().strip("0123456789.-: +"):
+        raise ValueError(f"counts from each call, so it must be seconds or a duration such as '45m', not {value!r}")
+    return None if value is None else seconds_until(value, wall_now=0.0)
+
+
 def deadline_class(seconds_left: float | None) -> int | None:
     """The class of a deadline. Requests of different classes do not share a batch, so that one hurried caller does not
     cancel the batch of patient ones.

@@ -57,6 +57,11 @@ def lanes_of(names: object, *, has_deadline: bool) -> tuple[Lane, ...]:
     return lanes
 
 
+def checked_lanes(value: object) -> tuple[str, ...] | None:
+    """Names of lanes, the cheapest first; None for the default."""
+    return None if value is None else tuple(lane.value for lane in lanes_of(value, has_deadline=False))
+
+
 def usable_lanes(allowed: Iterable[Lane], profile: ProviderProfile, endpoint: str) -> tuple[Lane, ...]:
     """Those of the allowed lanes that a provider has for an endpoint, in the same order."""
     return tuple(lane for lane in allowed if _has(profile, lane, endpoint))

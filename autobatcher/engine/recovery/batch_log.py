@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from enum import Enum, auto
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import anyio
 import msgspec
@@ -242,3 +242,14 @@ class JournalBatchLog(BatchLog):
 
     def _change(self, **fields: object) -> None:
         self.record = msgspec.structs.replace(self.record, **fields)
+
+
+class AttachableBatch(Protocol):
+    """A batch that requests can be attached to; see `Batch`."""
+
+    log: BatchLog
+
+    @property
+    def accepts_lines(self) -> bool: ...
+
+    def attach(self, line: UnclaimedLine, request: Request) -> None: ...

@@ -3,12 +3,12 @@ running batch, or gets the stored answer."""
 
 from __future__ import annotations
 
-import os
 import uuid
 from collections import defaultdict
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any, Protocol
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from anyio.lowlevel import checkpoint
 
@@ -24,7 +24,7 @@ from ..lanes.durations import Durations
 from ..lanes.lane import Lane
 from ..request import Answer, ErrorFor, Request
 from ..settings import Settings
-from .batch_log import BatchLog, JournalBatchLog
+from .batch_log import AttachableBatch, JournalBatchLog
 from .call_log import JournalCallLog
 from .kept_durations import KeptDurations
 from .replay_queue import ReplayQueue
@@ -33,6 +33,7 @@ from .unclaimed import UnclaimedLines
 
 if TYPE_CHECKING:
     from ..journal.journal import Journal  # imported at run time only if used: some Pythons lack sqlite3
+    from ..journal.writer import JournalWriter
 
 READ_AT_ONCE = 500
 """Stored answers per query, so that none waits for the last of thousands."""
@@ -48,24 +49,22 @@ MAX_RECORDS = 10_000
 """Maximum number of remembered batches that were read here, if the journal stores no answers."""
 
 
-def open_journal(path: str | os.PathLike[str], settings: Settings, **options: Any) -> Journal:
-    """`Journal.of`. Raises `JournalError`, also if this Python has no sqlite3."""
+def recovery_of(
+    settings: Settings,
+    *,
+    wall_clock: Callable[[], float],
+    make_writer: Callable[[Path], JournalWriter] | None,
+    **options: Any,
+) -> Recovery | None:
+    """The recovery from the journal of the settings; None without one. Raises `JournalError`."""
+    if settings.journal is None:
+        return None
     try:
         from ..journal.journal import Journal
     except ImportError as error:
         raise JournalError("A journal needs sqlite3, which this Python was built without.") from error
-    return Journal.of(path, settings, **options)
-
-
-class AttachableBatch(Protocol):
-    """A batch that requests can be attached to; see `Batch`."""
-
-    log: BatchLog
-
-    @property
-    def accepts_lines(self) -> bool: ...
-
-    def attach(self, line: UnclaimedLine, request: Request) -> None: ...
+    journal = Journal.of(settings.journal, settings, wall_clock=wall_clock, make_writer=make_writer)
+    return Recovery(journal, settings, **options)
 
 
 class Recovery:
