@@ -10,6 +10,7 @@ import json
 import re
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from functools import lru_cache
 from itertools import chain
 from typing import Any, NoReturn
@@ -119,12 +120,9 @@ def _secrets_in(name: str, value: str) -> Iterator[str]:
     scheme, _, rest = value.strip().partition(" ")
     yield rest.strip() or value.strip()
     if scheme.lower() == "basic":
-        try:
-            user_and_password = base64.b64decode(rest).decode()
-        except ValueError:
-            user_and_password = ""
-        yield user_and_password
-        yield user_and_password.partition(":")[2]
+        with suppress(ValueError):
+            decoded = base64.b64decode(rest).decode()
+            yield from (decoded, decoded.partition(":")[2])
     for pair in value.split(";") if name.lower() == "cookie" else ():
         yield pair.partition("=")[2].strip()
 

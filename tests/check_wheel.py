@@ -20,7 +20,7 @@ def main(wheel: str) -> None:
     assert not packaged, f"the wheel holds more than the package: {packaged}"
     lean = [line for line in metadata.get_all("Requires-Dist", []) if "extra ==" not in line]
     found = sorted(line.split(">")[0].split("<")[0].strip() for line in lean)
-    assert found == ["anyio", "httpx", "msgspec", "openai", "pydantic"], found
+    assert found == ["anyio", "certifi", "h11", "httpcore", "httpx", "idna", "msgspec", "openai", "pydantic"], found
     script = "import autobatcher; autobatcher.BatchOpenAI(api_key='k'); print(autobatcher.__version__)"
     version = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd="/")
     assert version.stdout.strip() == metadata["Version"]

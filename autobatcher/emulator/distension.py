@@ -14,6 +14,9 @@ _CHUNK_BYTES = 65_536
 
 Body = bytes | AsyncIterator[bytes]
 
+CLOSE_SECONDS = 5.0
+"""Closing a connection takes no longer."""
+
 
 async def padded(body: Body, size: int) -> AsyncGenerator[bytes]:
     """The body, then so many spaces."""
@@ -49,4 +52,5 @@ async def _chunks(body: Body) -> AsyncGenerator[bytes]:
             async for chunk in body:
                 yield chunk  # noqa: ASYNC119  (who reads it closes it)
     finally:
-        await close_body(body)
+        with anyio.move_on_after(CLOSE_SECONDS, shield=True):
+            await close_body(body)

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import anyio
+import openai
 import pytest
 
 from autobatcher import BatchEndedError, BatchSubmissionError
@@ -152,16 +153,16 @@ async def test_a_file_is_fetched_by_https_only(elsewhere: str) -> None:
     assert requests == []
 
 
-async def test_a_call_that_passes_through_takes_no_credential_to_another_origin() -> None:
+async def test_a_call_that_passes_through_does_not_go_to_another_origin() -> None:
     requests: list[Any] = []
     plan = FaultPlan((HttpFault(operation="models", redirect_to=STORAGE),))
     elsewhere = storage(requests, status_code=200, json={"object": "list", "data": []})
     async with open_harness(faults=plan) as harness:
         http = between(harness, elsewhere, follow_redirects=True)
         async with harness.client(http_client=http, default_headers={"api-key": "secret"}) as client:
-            await client.models.list()
-    (asked,) = requests
-    assert not {"authorization", "api-key"} & set(asked.headers)
+            with pytest.raises(openai.APIStatusError, match="307"):
+                await client.models.list()
+    assert requests == []
 
 
 @pytest.mark.proves("faults", "a line longer than max_answer_bytes")
