@@ -208,8 +208,9 @@ def hopeless_deadline_error(request: Request, least_seconds: float) -> DeadlineM
     """For a request that none of its lanes can answer in time."""
     lanes = " and ".join(lane.value for lane in request.terms.lanes)
     return DeadlineMissedError(
-        f"The deadline cannot be kept: the lanes that this call may use ({lanes}) need {least_seconds:.0f} seconds at "
-        "best. Nothing was sent. Set a later deadline, or allow a faster lane with lanes=."
+        f"The deadline cannot be kept: it has passed, or the lanes that this call may use ({lanes}) need more time, "
+        f"{least_seconds:.1f} seconds at best. Nothing was sent. Set a later deadline, or allow a faster lane with "
+        "lanes=."
     )
 
 

@@ -227,7 +227,8 @@ class Dispatcher:
     def _terms(self, deadline: float | None) -> Terms:
         settings = self._settings
         if settings.deadline is not None:
-            deadline = min(deadline or math.inf, anyio.current_time() + float(settings.deadline))
+            of_settings = anyio.current_time() + float(settings.deadline)
+            deadline = of_settings if deadline is None else min(deadline, of_settings)
         if deadline is None and settings.lanes is None:
             return ORDINARY
         return Terms(
