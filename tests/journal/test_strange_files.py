@@ -327,6 +327,27 @@ def in_use(tmp_path: Path) -> Iterator[Path]:
         yield path
 
 
+@pytest.mark.proves("faults", "a process dies while it moves what it wrote from a journal's -wal file into the journal")
+def test_a_file_that_is_whole_only_with_its_wal_is_used(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """SQLite repairs it when it opens it: what is in the -wal file counts, not what was half written."""
+    written, torn = tmp_path / "written", tmp_path / "torn"
+    store = Store(written)
+    with store.transaction():
+        store.begin_session("process-1", now=1.0)
+        store.intend(a_record("one"), [(0, "/v1/embeddings", b'{"input":"%b"}' % (b"x" * 200_000))], is_hash_only=False)
+        store.update("one", now=2.0, stage="created", batch_id="batch_1", status="in_progress")
+    before, wal = written.read_bytes(), written.with_name("written-wal").read_bytes()
+    store.close()
+    torn.touch(mode=0o600)
+    torn.write_bytes(written.read_bytes()[:4_096] + before[4_096:])  # its first page says that it is longer
+    torn.with_name("torn-wal").touch(mode=0o600)
+    torn.with_name("torn-wal").write_bytes(wal)
+    with pytest.raises(sqlite3.DatabaseError), closing(sqlite3.connect(f"{torn.as_uri()}?immutable=1", uri=True)) as db:
+        db.execute("SELECT * FROM sqlite_master").fetchall()
+    assert main(["status", "--journal", str(torn)]) == 0
+    assert "batch_1" in capsys.readouterr().out
+
+
 @pytest.mark.proves("faults", "the journal was copied while it was in use, without its -wal file")
 def test_a_copy_without_its_wal_is_told_once_and_used(
     in_use: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture

@@ -172,8 +172,14 @@ def examine(path: Path, *, must_exist: bool = False, checks_rows: bool = False) 
         return Found()
     with closing(connect(place, "ro&immutable=1")) as connection:  # immutable: without the files beside it
         has_wal = _has_wal(place)
-        is_journal = check_schema(connection, may_be_empty=has_wal or not must_exist)
-        (application,) = connection.execute("PRAGMA application_id").fetchone()
+        try:
+            is_journal = check_schema(connection, may_be_empty=has_wal or not must_exist)
+            (application,) = connection.execute("PRAGMA application_id").fetchone()
+        except sqlite3.DatabaseError:
+            # A checkpoint is under way, or its process died in the middle of it. With its -wal file the file is whole.
+            if (has_wal or _has_wal(place)) and _has_our_header(place):
+                return Found()
+            raise
         can_check_rows = checks_rows and is_journal and not has_wal
         if can_check_rows:
             can_check_rows = _check_rows_if_unused(connection, place)
@@ -189,6 +195,13 @@ def _check_rows_if_unused(connection: sqlite3.Connection, place: Path) -> bool:
             raise
         return False
     return True
+
+
+def _has_our_header(place: Path) -> bool:
+    """Whether an SQLite file says that it is a journal. (www.sqlite.org/fileformat.html: the application id)"""
+    with place.open("rb") as file:
+        header = file.read(72)
+    return header.startswith(b"SQLite format 3\0") and int.from_bytes(header[68:72]) in (schema.OPEN, schema.CLOSED)
 
 
 def _has_wal(place: Path) -> bool:
