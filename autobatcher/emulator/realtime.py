@@ -54,8 +54,8 @@ class RealtimeCalls:
         """
         lane = lane_of(call.tier)
         if self.forwarder is not None:
-            self.answered[lane][endpoint] += 1
             reply = await self.forwarder.call("POST", endpoint, call.request)
+            self.answered[lane][endpoint] += 1
             self._bill(reply.status, lane, endpoint, call.request.body)
             return reply
         created = int(self._clock.wall(self._clock.now()))
