@@ -240,7 +240,6 @@ def seeds(session: nox.Session) -> None:
         "tests/engine/test_lane_properties.py",
         "tests/engine/test_lane_promises.py",
         "tests/journal/test_restarts.py",
-        "tests/engine/test_lane_properties.py",
         "tests/journal/test_lane_restarts.py",
         "-o",
         "faulthandler_timeout=0",
