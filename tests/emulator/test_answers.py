@@ -259,3 +259,18 @@ def _without_ids(content: Any) -> Any:
         noise = ("id", "call_id", "b64_json", "created", "created_at")
         return {key: _without_ids(value) for key, value in content.items() if key not in noise}
     return [_without_ids(item) for item in content] if isinstance(content, list) else content
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "odd"),
+    [
+        ("/v1/responses", {"input": "x", "text": {"format": "json_object"}}),
+        ("/v1/responses", {"input": [["x"]]}),
+        ("/v1/chat/completions", {"messages": ["x"]}),
+        ("/v1/chat/completions", {"messages": [{"role": "user", "content": "x"}], "tools": ["x"]}),
+        ("/v1/embeddings", {"input": {"a": 1}, "dimensions": "many"}),
+    ],
+)
+def test_a_field_of_a_wrong_type_fails_that_request_alone(endpoint: str, odd: dict[str, Any]) -> None:
+    given = answer(endpoint, json.dumps({"model": "m", **odd}).encode(), 0)
+    assert given.status in (200, 400)

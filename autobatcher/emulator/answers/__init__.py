@@ -68,7 +68,10 @@ def _write(endpoint: str, body: bytes, created: int, tier: str) -> dict[str, Any
     elif writer not in (images, moderation):
         raise RefusedError(400, "you must provide a model parameter", param="model")
     canonical = msgspec.json.encode(request, order="deterministic")  # however its sender writes it
-    return writer(Prompt(request, created, blake2b(canonical, digest_size=12).hexdigest(), tier))
+    try:
+        return writer(Prompt(request, created, blake2b(canonical, digest_size=12).hexdigest(), tier))
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:  # a field is of another type
+        raise RefusedError(400, f"A field of the request has a value of a wrong type ({error!r:.200}).") from error
 
 
 def _refuse_failing(model: str) -> None:
