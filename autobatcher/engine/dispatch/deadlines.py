@@ -28,13 +28,13 @@ class Deadlines:
         return self._heap[0][0] if self._heap else float("inf")
 
     def due(self, now: float) -> list[Request]:
-        """Remove and return the requests whose moment has come, without those that are settled."""
-        found: list[Request] = []
+        """Remove and return the requests whose moment has come, each once, without those that are settled."""
+        found: dict[Request, None] = {}
         while self._heap and self._heap[0][0] <= now:
             request = heapq.heappop(self._heap)[2]
             if not request.is_settled:
-                found.append(request)
-        return found
+                found[request] = None  # a process that slept may find several of its moments
+        return list(found)
 
     def _forget_settled(self) -> None:
         self._heap = [entry for entry in self._heap if not entry[2].is_settled]
