@@ -16,6 +16,10 @@ class Deadlines:
         self._numbers = count()
         self._most = 1_000
 
+    def __len__(self) -> int:
+        """At most so many requests are remembered here."""
+        return len(self._heap)
+
     def add(self, moment: float, request: Request) -> bool:
         """Remember to look at `request` at `moment`. Returns whether that is the next moment of all."""
         if len(self._heap) >= self._most:
