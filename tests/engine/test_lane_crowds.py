@@ -9,7 +9,7 @@ import anyio
 import pytest
 
 from autobatcher import BatchOpenAI
-from autobatcher.emulator import LogNormal
+from autobatcher.emulator import FaultPlan, HttpFault, LogNormal
 from tests.harness import Harness, ask, open_harness, outcome_of
 
 pytestmark = pytest.mark.full_price
@@ -70,3 +70,16 @@ async def _answered(client: BatchOpenAI, count: int, deadline: str) -> int:
 
 def _billed(harness: Harness) -> Counter[str]:
     return Counter(each.text for each in harness.emulator.ledger())
+
+
+@pytest.mark.parametrize("is_throttled", [False, True])
+async def test_who_gets_a_place_too_late_for_a_batch_goes_to_the_next_lane(is_throttled: bool) -> None:
+    """There is time for a slow call then. Just before the deadline there is none."""
+    full = HttpFault(operation="batches.create", status=429, code="token_limit_exceeded")
+    faults = FaultPlan((full,) if is_throttled else ())
+    async with (
+        open_harness(has_lanes=True, batch_seconds=30_000, realtime_seconds=60.0, faults=faults) as harness,
+        harness.client(lanes="batch,realtime", max_active_batches=2, batch_size=3) as client,
+    ):
+        assert await _answered(client, 20, "2h") == 20
+        assert max(_billed(harness).values()) == 1

@@ -36,6 +36,9 @@ from .lane_try import LaneTry
 
 logger: logging.Logger = logging.getLogger("autobatcher")
 
+PLACE_SECONDS = 1.0
+"""How long after its window a batch may get its place."""
+
 
 class BegunBatch(NamedTuple):
     """A batch that is under way.
@@ -108,13 +111,13 @@ class Dispatcher:
             self._queue.add(request)
             return Lane.BATCH
         planned = self._plan(request, terms.lanes)
+        leave_by = now + planned.latest_start_seconds
+        left = None if terms.deadline is None else terms.deadline - now
+        request.placement = Placement(planned.completion_window, deadline_class(left), leave_by)
         self.watch(request)
         if planned.lane is not Lane.BATCH:
             self._calls.add(request, planned.lane)
             return planned.lane
-        leave_by = now + planned.latest_start_seconds
-        left = None if terms.deadline is None else terms.deadline - now
-        request.placement = Placement(planned.completion_window, deadline_class(left), leave_by)
         self._queue.add(request)
         return Lane.BATCH
 
@@ -124,8 +127,8 @@ class Dispatcher:
             return
         # If there is no place for its batch, all may have to go to the next lane. `look` counts how many really do.
         window_closes = anyio.current_time() + self._settings.batch_window_seconds
-        leaves_crowd = max(window_closes, self.latest_start([request], ahead=len(self._deadlines)))
-        moments = (min(leaves_crowd, self.latest_start([request])), request.terms.given_up_at)
+        leaves_crowd = max(window_closes, self._leaves_queue(request, ahead=len(self._deadlines)))
+        moments = (min(leaves_crowd, self._leaves_queue(request)), request.terms.given_up_at)
         news = [self._deadlines.add(moment, request) for moment in moments if moment < math.inf]
         if any(news):
             self._wake()
@@ -211,7 +214,7 @@ class Dispatcher:
         late: defaultdict[Hashable, list[Request]] = defaultdict(list)
         waiting = self._queue.hurried_count() if due else 0
         for request in filter(self._queue.holds, due):
-            if (moment := self.latest_start([request], ahead=waiting - 1)) > now:
+            if (moment := self._leaves_queue(request, ahead=waiting - 1)) > now:
                 self._deadlines.add(moment, request)  # others have left
                 continue
             assert request.holder is not None
@@ -278,6 +281,11 @@ class Dispatcher:
     def _lanes_after(self, request: Request, lane: Lane) -> tuple[Lane, ...]:
         """The lanes that a hurried request may take after that one."""
         return () if request.terms.deadline is None else _later_lanes(request, lane)
+
+    def _leaves_queue(self, request: Request, *, ahead: int = 0) -> float:
+        """When it goes to the next lane if no batch took it: it would be too late; infinite: never."""
+        latest = self.latest_start([request], ahead=ahead)
+        return min(latest, request.placement.leave_by + PLACE_SECONDS) if latest < math.inf else latest
 
     def _leave(self, request: Request, lane: Lane) -> tuple[Lane, float] | None:
         """The next lane after that one, and when the request goes there (infinite: never); None if there is none."""
