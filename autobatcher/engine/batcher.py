@@ -292,12 +292,12 @@ class Batcher:
             for batch in self._batches.pop_resumed():
                 nursery.start_soon(self._run_batch, batch)
             self.dispatcher.durations.pass_time(self._wall_clock())
-            self.dispatcher.look()
-            self.dispatcher.start(nursery)
             places = self._batches.places
             for requests in self.queue.due(places):
                 self._start_batch(nursery, requests)
                 del requests  # else they stay in memory until the next batch
+            self.dispatcher.look()  # at those that got no place
+            self.dispatcher.start(nursery)
             next_due = self.queue.next_due(places) if places.has_room() else math.inf
             with anyio.CancelScope(deadline=min(next_due, self.dispatcher.next_moment())):
                 await self._wake.wait()

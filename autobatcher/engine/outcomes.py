@@ -26,6 +26,7 @@ from ..upstream.failures import UncertainCreationError, UnusableAnswerError, Ups
 from ..upstream.output_line import INVALID_STATUS, MAX_RAW_BYTES, TOO_LARGE, OutputLine
 from ..upstream.providers import ProviderProfile
 from ..upstream.reasons import codes_in, lacks_capacity, lacks_money
+from .lanes.lane import Overrun
 from .request import Answer, ErrorFor, Request
 
 _REASONS_SHOWN = 3
@@ -230,8 +231,12 @@ def uncertain_call_error_for(lane: str, error: UpstreamError) -> ErrorFor:
         what = f"was cut off ({error}). It may have been executed and billed, so it is not repeated"
 
     def error_for(request: Request, batch_id: str | None) -> BatchError:
+        is_cut_off = not isinstance(error, UnusableAnswerError)
+        repeats = (
+            '; on_overrun="pay_twice" repeats it once' if is_cut_off and request.terms.overrun is Overrun.MISS else ""
+        )
         uncertain = BatchUnreachableError(
-            f'The call on the {lane} lane {what}; on_overrun="pay_twice" repeats calls that were cut off.',
+            f"The call on the {lane} lane {what}{repeats}.",
             custom_id=request.custom_id or None,
             body=error.body[:MAX_RAW_BYTES].decode(errors="replace") or None,
         )

@@ -77,6 +77,31 @@ async def test_a_line_that_was_paid_for_and_is_nowhere_is_not_sent_to_the_next_l
     assert max(_billed(harness).values()) == 1
 
 
+@pytest.mark.parametrize("batch_seconds", [600, 40_000])
+async def test_lines_whose_results_cannot_be_read_in_time_go_on_for_those_who_would_rather_pay_twice(
+    batch_seconds: int,
+) -> None:
+    """Whether the batch ended by itself or was cut off."""
+    unreadable = HttpFault(operation="files.content", status=500)
+    async with (
+        open_harness(has_lanes=True, batch_seconds=batch_seconds, faults=FaultPlan((unreadable,))) as harness,
+        harness.client(on_overrun="pay_twice", **HURRIED) as client,
+    ):
+        assert await ask(client, "a") == "a"
+    assert any(event["paid_twice"] for event in harness.events_named("requests_escalated"))
+
+
+async def test_lines_of_a_batch_that_may_exist_go_on_for_those_who_would_rather_pay_twice() -> None:
+    lost = HttpFault(operation="batches.create", lose_answer=True)
+    faults = FaultPlan((lost, HttpFault(operation="batches.list", status=500)))
+    async with (
+        open_harness(has_lanes=True, batch_seconds=600, faults=faults) as harness,
+        harness.client(on_overrun="pay_twice", **HURRIED) as client,
+    ):
+        assert await ask(client, "a") == "a"
+    assert [event["paid_twice"] for event in harness.events_named("requests_escalated")] == [True]
+
+
 # ---- calls ----
 
 
@@ -124,7 +149,9 @@ async def test_who_would_rather_pay_twice_does_not_pay_three_times() -> None:
         open_harness(has_lanes=True, faults=faults) as harness,
         harness.client(lanes=("realtime",), on_overrun="pay_twice") as client,
     ):
-        assert isinstance(await outcome_of(ask(client, "a")), BatchUnreachableError)
+        outcome = await outcome_of(ask(client, "a"))
+        assert isinstance(outcome, BatchUnreachableError)
+        assert "pay_twice" not in str(outcome)
         assert _billed(harness) == {"a": 2}
     assert [event["paid_twice"] for event in harness.events_named("requests_escalated")] == [True]
 

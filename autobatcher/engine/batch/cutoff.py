@@ -7,8 +7,9 @@ or into a new batch. So nothing is paid for twice, and answers that are there al
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from typing import TypeVar
 
 import anyio
 
@@ -25,6 +26,8 @@ from .requeue import Requeue
 from .source import Source
 from .upstream import UpstreamBatch
 from .watch import Watch
+
+T = TypeVar("T")
 
 
 class Cutoff:
@@ -89,7 +92,7 @@ class Cutoff:
     async def _cut_off(self) -> bool:
         self.was_reached = True
         self._learn(is_done=False)
-        return await self._until_stopped()
+        return await self.until_payers_leave(self._stop)
 
     @contextmanager
     def while_submitting(self) -> Iterator[anyio.CancelScope]:
@@ -104,18 +107,22 @@ class Cutoff:
         if self._scope is not None:
             self._scope.deadline = min(self._scope.deadline, self._moment())
 
-    async def _until_stopped(self) -> bool:
-        """Cancel the batch, and watch until it has ended.
+    async def until_payers_leave(self, step: Callable[[], Awaitable[T]], *, least_seconds: float = 0.0) -> T:
+        """Do what tells which lines were executed. Callers who would rather pay twice do not wait longer than they can:
+        they are sent on, and it is done again for the others.
 
-        If that takes longer than the callers can wait, those who would rather pay twice do not wait for it.
+        Args:
+            least_seconds: how long it may take in any case.
         """
         payers = [request for request in self._requests() if self._requeue.may_pay_twice(request)]
-        with anyio.CancelScope(deadline=self._engine.dispatcher.latest_start(payers)):
-            return await self._stop()
+        latest = self._engine.dispatcher.latest_start(payers)
+        with anyio.CancelScope(deadline=max(latest, anyio.current_time() + least_seconds)):
+            return await step()
         self._requeue.pay_twice()
-        return await self._stop()
+        return await step()
 
     async def _stop(self) -> bool:
+        """Cancel the batch, and watch until it has ended."""
         self._log.cancelling()
         try:
             await self._cancellation.request()

@@ -16,6 +16,9 @@ from .source import Source
 from .upstream import UpstreamBatch
 from .watch import Watch
 
+READING_SECONDS = 30.0
+"""How long reading may take before lines are paid for twice: 200 MB at 10 MB/s take 20 seconds."""
+
 
 class Reading:
     """Reads one ended batch until its counts and its files agree.
@@ -51,6 +54,9 @@ class Reading:
         Nothing is resent meanwhile: the lines may have been paid for. Returns why the files cannot be read.
         """
         self._pending.answers_only = self._resends_unanswered()
+        return await self._cutoff.until_payers_leave(self._until_agreed, least_seconds=READING_SECONDS)
+
+    async def _until_agreed(self) -> UpstreamError | None:
         patience, longer_patience = Patience(AGREEMENT_SECONDS, least=AGREEING_READINGS), Patience(REFUSED_SECONDS)
         while True:
             assert self._upstream.state is not None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import anyio
 
 from ...upstream.account import Account
-from ...upstream.failures import UpstreamError
+from ...upstream.failures import UncertainCreationError, UpstreamError
 from .. import outcomes
 from ..recovery.batch_log import BatchLog
 from .abandonment import Abandonment
@@ -92,10 +92,12 @@ class Submission:
         return bool(self._pending)
 
     def _handle_rejection(self, error: UpstreamError) -> None:
-        """The upstream accepted no file or no batch: wait for capacity, or fail the requests."""
+        """The upstream accepted no file or no batch, as far as known: wait for capacity, or fail the requests."""
         error_for = outcomes.unsubmitted_error_for(error, self._upstream.idempotency_key)
         if error.is_throttled or (error.status_code == 413 and len(self._requeue.lines) > 1):
             self._requeue.throttle(error.retry_after or 0.0, error.summary, error_for)
             return
         self._upstream.emit_submission_failed(error.summary)
+        if isinstance(error, UncertainCreationError):
+            self._requeue.pay_twice()
         self._pending.fail_all(error_for, None)

@@ -16,6 +16,10 @@ class Deadlines:
         self._numbers = count()
         self._most = 1_000
 
+    def __len__(self) -> int:
+        """At most so many requests are remembered here."""
+        return len(self._heap)
+
     def add(self, moment: float, request: Request) -> bool:
         """Remember to look at `request` at `moment`. Returns whether that is the next moment of all."""
         if len(self._heap) >= self._most:
@@ -28,13 +32,13 @@ class Deadlines:
         return self._heap[0][0] if self._heap else float("inf")
 
     def due(self, now: float) -> list[Request]:
-        """Remove and return the requests whose moment has come, without those that are settled."""
-        found: list[Request] = []
+        """Remove and return the requests whose moment has come, each once, without those that are settled."""
+        found: dict[Request, None] = {}
         while self._heap and self._heap[0][0] <= now:
             request = heapq.heappop(self._heap)[2]
             if not request.is_settled:
-                found.append(request)
-        return found
+                found[request] = None  # a process that slept may find several of its moments
+        return list(found)
 
     def _forget_settled(self) -> None:
         self._heap = [entry for entry in self._heap if not entry[2].is_settled]

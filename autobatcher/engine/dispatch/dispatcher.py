@@ -36,6 +36,9 @@ from .lane_try import LaneTry
 
 logger: logging.Logger = logging.getLogger("autobatcher")
 
+PLACE_SECONDS = 1.0
+"""How long after its window a batch may get its place."""
+
 
 class BegunBatch(NamedTuple):
     """A batch that is under way.
@@ -108,13 +111,13 @@ class Dispatcher:
             self._queue.add(request)
             return Lane.BATCH
         planned = self._plan(request, terms.lanes)
+        leave_by = now + planned.latest_start_seconds
+        left = None if terms.deadline is None else terms.deadline - now
+        request.placement = Placement(planned.completion_window, deadline_class(left), leave_by)
         self.watch(request)
         if planned.lane is not Lane.BATCH:
             self._calls.add(request, planned.lane)
             return planned.lane
-        leave_by = now + planned.latest_start_seconds
-        left = None if terms.deadline is None else terms.deadline - now
-        request.placement = Placement(planned.completion_window, deadline_class(left), leave_by)
         self._queue.add(request)
         return Lane.BATCH
 
@@ -122,7 +125,10 @@ class Dispatcher:
         """See to the deadline of a request, wherever it waits."""
         if request.terms.deadline is None:
             return
-        moments = (self.latest_start([request]), math.inf if request.terms.waits_on else request.terms.deadline)
+        # If there is no place for its batch, all may have to go to the next lane. `look` counts how many really do.
+        window_closes = anyio.current_time() + self._settings.batch_window_seconds
+        leaves_crowd = max(window_closes, self._leaves_queue(request, ahead=len(self._deadlines)))
+        moments = (min(leaves_crowd, self._leaves_queue(request)), request.terms.given_up_at)
         news = [self._deadlines.add(moment, request) for moment in moments if moment < math.inf]
         if any(news):
             self._wake()
@@ -152,20 +158,20 @@ class Dispatcher:
         given_up = batch.started_at + batch.most_seconds - leaving
         return min(given_up, self._moment(requests, kind=batch.kind, started_at=batch.started_at))
 
-    def latest_start(self, requests: Sequence[Request]) -> float:
-        """When these requests must be on the next lane at the latest; infinite if there is none."""
-        return self._moment(requests, kind=None, started_at=-math.inf)
+    def latest_start(self, requests: Sequence[Request], *, ahead: int = 0) -> float:
+        """When these requests must be on the next lane at the latest, with so many ahead; infinite if there is none."""
+        return self._moment(requests, kind=None, started_at=-math.inf, ahead=ahead)
 
     def ended(self, batch: BegunBatch, *, is_done: bool) -> None:
         """Learn how long a batch took; if it is not done, how long it had taken when it was cut off."""
         self.durations.record(batch.kind, anyio.current_time() - batch.started_at, is_done=is_done)
 
-    def _moment(self, requests: Sequence[Request], *, kind: Kind | None, started_at: float) -> float:
+    def _moment(self, requests: Sequence[Request], *, kind: Kind | None, started_at: float, ahead: int = 0) -> float:
         hurried = self._hurried(requests)
         if not hurried:
             return math.inf
         first = min(hurried, key=_deadline_of)
-        next_lanes, work = self._lanes_after(first, Lane.BATCH), self._work(hurried)
+        next_lanes, work = self._lanes_after(first, Lane.BATCH), self._work(hurried, ahead)
         kind = work.call_kind(next_lanes[0]) if kind is None else kind
         moment = cutoff(_deadline_of(first), next_lanes, work, self.durations, kind=kind, started_at=started_at)
         return math.inf if moment is None else moment
@@ -200,15 +206,23 @@ class Dispatcher:
     def look(self) -> None:
         """Give up requests whose deadline has passed, and take those out of the queue that cannot wait there."""
         now = anyio.current_time()
-        for request in self._deadlines.due(now):
-            assert request.terms.deadline is not None
-            if request.terms.deadline <= now and not request.terms.waits_on:
+        due = self._deadlines.due(now)
+        for request in due:
+            if request.terms.given_up_at <= now:
                 request.withdraw()
                 request.settle(outcomes.missed_deadline_error(request, request.left_batch_id))
-            elif self._queue.holds(request):
-                assert request.holder is not None
-                request.holder.withdraw(request)
-                self.send_on([request], None, reason="its batch could not start in time")
+        late: defaultdict[Hashable, list[Request]] = defaultdict(list)
+        waiting = self._queue.hurried_count() if due else 0
+        for request in filter(self._queue.holds, due):
+            if (moment := self._leaves_queue(request, ahead=waiting - 1)) > now:
+                self._deadlines.add(moment, request)  # others have left
+                continue
+            assert request.holder is not None
+            request.holder.withdraw(request)
+            request.holder, waiting = None, waiting - 1
+            late[request.account, request.endpoint].append(request)
+        for requests in late.values():
+            self.send_on(requests, None, reason="their batch could not start in time")
 
     def next_moment(self) -> float:
         """When to `look` next."""
@@ -242,14 +256,15 @@ class Dispatcher:
     def _window(self) -> str | None:
         return self._settings.explicit_completion_window
 
-    def _work(self, requests: Sequence[Request]) -> Work:
-        first = requests[0]
+    def _work(self, requests: Sequence[Request], ahead: int = 0) -> Work:
+        first, concurrency = requests[0], self._settings.lane_concurrency
         return Work(
             profile=first.account.provider,
             endpoint=first.endpoint,
             model=first.model,
             lines=len(requests),
-            lane_concurrency=self._settings.lane_concurrency,
+            lane_concurrency=concurrency,
+            ahead=ahead + max(0, len(self._calls) - concurrency),
         )
 
     def _plan(self, request: Request, lanes: Sequence[Lane], *, lines: int = 1) -> Plan:
@@ -266,6 +281,11 @@ class Dispatcher:
     def _lanes_after(self, request: Request, lane: Lane) -> tuple[Lane, ...]:
         """The lanes that a hurried request may take after that one."""
         return () if request.terms.deadline is None else _later_lanes(request, lane)
+
+    def _leaves_queue(self, request: Request, *, ahead: int = 0) -> float:
+        """When it goes to the next lane if no batch took it: it would be too late; infinite: never."""
+        latest = self.latest_start([request], ahead=ahead)
+        return min(latest, request.placement.leave_by + PLACE_SECONDS) if latest < math.inf else latest
 
     def _leave(self, request: Request, lane: Lane) -> tuple[Lane, float] | None:
         """The next lane after that one, and when the request goes there (infinite: never); None if there is none."""

@@ -20,6 +20,7 @@ class Work:
         model: the model; empty if unknown or mixed.
         lines: how many calls.
         lane_concurrency: how many of them the flex and real-time lanes take at once.
+        ahead: how many others wait for a turn on these lanes.
     """
 
     profile: ProviderProfile
@@ -27,6 +28,7 @@ class Work:
     model: str
     lines: int = 1
     lane_concurrency: int = 32
+    ahead: int = 0
 
     def batch_kind(self, window: str) -> BatchKind:
         """What its batch is to `Durations`, with this completion window."""
@@ -40,4 +42,4 @@ class Work:
     @property
     def rounds(self) -> int:
         """How many calls follow one another on the flex and real-time lanes."""
-        return max(1, math.ceil(self.lines / self.lane_concurrency))
+        return max(1, math.ceil((self.lines + self.ahead) / self.lane_concurrency))

@@ -34,6 +34,10 @@ class RequestQueue:
         """How many requests wait here."""
         return len(self._windows)
 
+    def hurried_count(self) -> int:
+        """How many of them have a deadline."""
+        return self._windows.hurried_count()
+
     def add(self, request: Request) -> None:
         """Add `request` to the window of its kind."""
         request.custom_id = ""

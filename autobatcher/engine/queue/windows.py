@@ -134,6 +134,11 @@ class Windows:
         """How many requests wait here."""
         return sum(len(place) for place in self._all())
 
+    def hurried_count(self) -> int:
+        """How many of them have a deadline."""
+        kinds = ((next(iter(place), None), len(place)) for place in self._all())
+        return sum(count for first, count in kinds if first is not None and first.terms.deadline is not None)
+
     def add(self, request: Request, clock: Callable[[], float]) -> bool:
         """Add `request` to its window; return True if the engine must wake: for a new deadline, or a full window.
 

@@ -1,0 +1,85 @@
+"""Many requests with deadlines at once: those in front of a request count, too."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import anyio
+import pytest
+
+from autobatcher import BatchOpenAI
+from autobatcher.emulator import FaultPlan, HttpFault, LogNormal
+from tests.harness import Harness, ask, open_harness, outcome_of
+
+pytestmark = pytest.mark.full_price
+
+SPEED: dict[str, Any] = {
+    "batch_seconds": 30_000,
+    "flex_seconds": LogNormal(median_seconds=30, p90_seconds=180),
+    "realtime_seconds": LogNormal(median_seconds=5, p90_seconds=30),
+}
+
+
+async def test_a_crowd_with_little_time_is_not_put_on_a_lane_that_is_too_slow_for_so_many() -> None:
+    """Ten minutes are enough for 600 real-time calls, 32 at once, and not for 600 flex calls."""
+    async with open_harness(has_lanes=True, **SPEED) as harness, harness.client(lanes="batch,flex,realtime") as client:
+        assert await _answered(client, 600, "10m") >= 540
+        assert max(_billed(harness).values()) == 1
+
+
+async def test_a_crowd_that_waits_for_a_place_among_the_batches_leaves_in_time_for_all_of_it() -> None:
+    async with (
+        open_harness(has_lanes=True, **SPEED) as harness,
+        harness.client(lanes="batch,realtime", max_active_batches=1, batch_size=2) as client,
+        anyio.create_task_group() as nursery,
+    ):
+        for text in ("first", "second"):
+            nursery.start_soon(outcome_of, ask(client, text))
+        await anyio.sleep(10)
+        assert await _answered(client, 1_000, "3h") >= 900
+        assert max(_billed(harness).values()) == 1
+        assert len(harness.events_named("requests_escalated")) < 100
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_crowd_that_is_about_to_get_a_place_stays_in_its_batch() -> None:
+    """Singly, two at a time, it could not be answered within its deadline."""
+    async with (
+        open_harness(has_lanes=True, batch_seconds=60) as harness,
+        harness.client(lanes="batch,realtime", lane_concurrency=2, batch_size=5_000) as client,
+    ):
+        assert await _answered(client, 1_000, "2h") == 1_000
+        assert harness.realtime_calls == 0
+
+
+async def _answered(client: BatchOpenAI, count: int, deadline: str) -> int:
+    """How many of so many calls at once were answered in time."""
+    outcomes: list[Any] = []
+
+    async def call(number: int) -> None:
+        with client.deadline(deadline):
+            outcomes.append(await outcome_of(ask(client, f"call {number}")))
+
+    async with anyio.create_task_group() as nursery:
+        for number in range(count):
+            nursery.start_soon(call, number)
+    assert len(outcomes) == count
+    return sum(isinstance(outcome, str) for outcome in outcomes)
+
+
+def _billed(harness: Harness) -> Counter[str]:
+    return Counter(each.text for each in harness.emulator.ledger())
+
+
+@pytest.mark.parametrize("is_throttled", [False, True])
+async def test_who_gets_a_place_too_late_for_a_batch_goes_to_the_next_lane(is_throttled: bool) -> None:
+    """There is time for a slow call then. Just before the deadline there is none."""
+    full = HttpFault(operation="batches.create", status=429, code="token_limit_exceeded")
+    faults = FaultPlan((full,) if is_throttled else ())
+    async with (
+        open_harness(has_lanes=True, batch_seconds=30_000, realtime_seconds=60.0, faults=faults) as harness,
+        harness.client(lanes="batch,realtime", max_active_batches=2, batch_size=3) as client,
+    ):
+        assert await _answered(client, 20, "2h") == 20
+        assert max(_billed(harness).values()) == 1
