@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import io
 import json
 import os
@@ -86,6 +87,7 @@ def _make(case: JournalCase, template: Path, path: Path) -> bool:
             MUTATIONS[name](path, Random(seed))
         except (sqlite3.Error, OSError, ValueError):
             break  # one mutation has left nothing for the next
+    gc.collect()  # a connection that failed is closed now, and writes nothing later
     return is_foreign
 
 
