@@ -18,7 +18,7 @@ from autobatcher.server import create_app, serve, served_hosts
 from autobatcher.server.hypercorn.worker import listen
 from tests.harness import Harness, open_harness
 
-START_SECONDS = 10
+START_SECONDS = 40
 
 HOSTS = served_hosts("127.0.0.1", is_loopback=True, allowed_hosts=["x", "proxy"])
 """With the names that tests call the proxy by."""
