@@ -88,7 +88,7 @@ class AsyncOpenAIArguments(ClientArguments):
 
 
 WITHOUT_MEANING = frozenset({"max_concurrent_requests", "max_poll_retries"})
-"""Arguments of versions 0.7 to 0.12. They limited calls of the flex tier, which this version does not make."""
+"""Arguments of versions 0.7 to 0.12, for calls of the flex tier. `lane_concurrency` limits those now."""
 
 
 def takes(

@@ -41,8 +41,11 @@ def seconds_until(value: object, *, wall_now: float) -> float:
 
 def checked_deadline(value: object) -> float | None:
     """A deadline that is counted from each call, in seconds; None for none."""
-    if isinstance(value, str) and "T" in value.upper().strip("0123456789.-: +"):
-        raise ValueError(f"counts from each call, so it must be seconds or a duration such as '45m', not {value!r}")
+    if isinstance(value, str):
+        try:
+            value = parse_duration(value)
+        except ValueError:
+            raise ValueError(f'must be seconds or a duration such as "45m", not {value!r:.80}') from None
     return None if value is None else seconds_until(value, wall_now=0.0)
 
 
