@@ -5,6 +5,7 @@ from __future__ import annotations
 import anyio
 import pytest
 
+from autobatcher.emulator import FaultPlan, HttpFault
 from tests.harness import ask, open_harness, outcome_of, wait_for_event
 
 
@@ -17,6 +18,16 @@ async def test_a_batch_whose_lines_are_all_answered_is_told_as_completed_by_a_cl
                 for number in range(4):
                     nursery.start_soon(ask, client, f"q{number}")
             await anyio.sleep(delay)
+        assert len(harness.events_named("batch_completed")) == 1
+        assert not harness.events_named("batch_left")
+
+
+async def test_a_batch_is_told_as_completed_by_a_close_between_its_last_answer_and_the_end_of_its_file() -> None:
+    slow_end = HttpFault(operation="files.content", pad_bytes=400, drip_seconds=0.01, first=1)
+    async with open_harness(batch_seconds=3, faults=FaultPlan((slow_end,))) as harness:
+        async with harness.client(poll_interval_seconds=1) as client:
+            await ask(client, "x")
+        assert [event["status"] for event in harness.events_named("batch_progress")][-1] == "completed"
         assert len(harness.events_named("batch_completed")) == 1
         assert not harness.events_named("batch_left")
 

@@ -295,13 +295,13 @@ class Batch:
 
     async def _shut_down(self, ending: Ending) -> None:
         """Carry out the batch's disposition while the engine stops."""
-        what = self._disposition(ending)
-        if what is Disposition.CANCEL:
+        if self._disposition(ending) is Disposition.CANCEL:
             await self._cancel()
         elif self.upstream.phase is Phase.RUNNING and ending is not Ending.NOT_YET:
             await self._look_for_the_last_time()
-            what = self._disposition(ending)
-        await self._clean_up(what)
+        elif self.upstream.phase is Phase.READING and self._cause is not Cause.FAILED:
+            self.upstream.emit_end()  # it was seen to end, and its files were being read
+        await self._clean_up(self._disposition(ending))
 
     async def _look_for_the_last_time(self) -> None:
         """Poll a batch that is left running, and report its end if it has ended or all of its lines are answered."""
