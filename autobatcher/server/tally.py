@@ -5,25 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 
-import msgspec
-
 from ..engine.lanes.lane import Lane
 from ..engine.request import Answer, Request
 from ..errors import BatchError, DeadlineMissedError
-
-
-class _Usage(msgspec.Struct):
-    prompt_tokens: int | None = None
-    completion_tokens: int | None = None
-    input_tokens: int | None = None
-    output_tokens: int | None = None
-
-
-class _Body(msgspec.Struct):
-    usage: _Usage | None = None
-
-
-_decode_usage = msgspec.json.Decoder(_Body).decode
+from ..money.usage import usage_of
 
 LATENCY_BUCKETS = (1.0, 10.0, 60.0, 300.0, 900.0, 3600.0, 10_800.0, 43_200.0, 86_400.0)
 """Upper bounds in seconds, up to a day."""
@@ -76,14 +61,8 @@ class Tally:
             self.failed += 1
             return
         self.answered += 1
-        try:
-            usage = _decode_usage(answer.body).usage
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-            return
-        if usage is not None:
-            tokens_in = usage.prompt_tokens or usage.input_tokens or 0
-            tokens_out = usage.completion_tokens or usage.output_tokens or 0
-            self.input_tokens += tokens_in
-            self.output_tokens += tokens_out
+        if (usage := usage_of(answer.body)) is not None:
+            self.input_tokens += usage.input
+            self.output_tokens += usage.output
             if answer.lane == Lane.REALTIME.value:
-                self.full_price_tokens.update(input=tokens_in, output=tokens_out)
+                self.full_price_tokens.update(input=usage.input, output=usage.output)
