@@ -1,0 +1,77 @@
+"""A receipt as text: for a terminal, and as Markdown. Pure."""
+
+from __future__ import annotations
+
+from decimal import ROUND_HALF_UP, Decimal
+
+from .receipt import Receipt, ReceiptRow
+
+CENT = Decimal("0.01")
+_SMALL, _DIGITS = Decimal(1), 4
+
+_FATES = {
+    "discarded": "paid, and nobody waited for the answers any more",
+    "paid_twice": "paid twice",
+    "unknown": "perhaps executed: nobody knows",
+}
+_HEAD = ("model", "endpoint", "lane", "requests", "input", "cached", "output", "reasoning", "cost", "list price", "saved")
+
+
+def dollars(amount: Decimal | None) -> str:
+    """An amount for people: cents, or four significant digits below a dollar."""
+    if amount is None:
+        return "unknown"
+    if amount == 0 or abs(amount) >= _SMALL:
+        return f"${amount.quantize(CENT, ROUND_HALF_UP):,f}".replace("$-", "-$")
+    places = max(_DIGITS - 1 - amount.adjusted(), 2) if abs(amount) < CENT else _DIGITS
+    return f"${round(amount, places):f}".replace("$-", "-$")
+
+
+def percentage(part: Decimal, whole: Decimal) -> str:
+    """A part of a whole, such as "50 %"; "" of nothing."""
+    return f"{100 * part / whole:.0f} %" if whole else ""
+
+
+def sentence(receipt: Receipt) -> str:
+    """The receipt in one line."""
+    total = receipt.total
+    if not total.requests:
+        return "nothing was billed"
+    unpriced = f"; {total.unpriced} requests of unknown price" if total.unpriced else ""
+    if total.unpriced == total.requests:
+        return f"{total.requests} requests, all of unknown price"
+    saved = percentage(total.saving, total.list_price)
+    return (
+        f"{dollars(total.cost)} for {total.requests:,} requests instead of {dollars(total.list_price)}"
+        f" ({dollars(total.saving)} saved{', ' + saved if saved else ''}){unpriced}"
+    )
+
+
+def markdown(receipt: Receipt, title: str = "What the batches cost") -> str:
+    """The receipt as Markdown, for a summary of a CI job."""
+    lines = [f"### {title}", "", sentence(receipt) + ".", ""]
+    if receipt.rows:
+        lines += [_line(_HEAD), _line(["---", "---", "---", *["---:"] * (len(_HEAD) - 3)])]
+        lines += [_line(_cells(row)) for row in receipt.rows]
+        batches = [batch_id for row in receipt.rows for batch_id in row.batch_ids]
+        lines += ["", f"Batches: {', '.join(dict.fromkeys(batches))}"] if batches else []
+    return "\n".join([*lines, ""])
+
+
+def _cells(row: ReceiptRow) -> list[str]:
+    tokens = row.tokens
+    why = _FATES.get(row.fate)
+    return [
+        row.model + (f" ({why})" if why else ""),
+        row.endpoint,
+        " ".join(part for part in (row.lane, row.completion_window) if part),
+        f"{row.requests:,}",
+        *(f"{count:,}" for count in (tokens.input, tokens.cached, tokens.output, tokens.reasoning)),
+        dollars(row.cost),
+        dollars(row.list_price) if row.fate == "delivered" else "",
+        dollars(row.saving) if row.fate == "delivered" else "",
+    ]
+
+
+def _line(cells: list[str] | tuple[str, ...]) -> str:
+    return "| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in cells) + " |"
