@@ -8,6 +8,8 @@ real-time client keeps working.
 
 from __future__ import annotations
 
+import sys
+from decimal import Decimal
 from typing import Any, cast
 
 import openai
@@ -134,6 +136,40 @@ class DeadlineMissedError(BatchError, openai.APITimeoutError):
     """
 
     status_code: int | None = 504
+
+
+class BudgetExceededError(BatchError, openai.PermissionDeniedError):
+    """The request may cost more than `max_cost` leaves, or its price is unknown and such requests are refused.
+
+    Nothing was sent, and nothing else is disturbed. All amounts are in USD.
+
+    Attributes:
+        spent: what counts as spent in the current period.
+        reserved: what running and waiting requests may cost.
+        asked: what this request may cost; None if its price is unknown.
+        cap: the most that may be spent; None if the request was refused because its price is unknown.
+    """
+
+    status_code: int | None = 402  # type: ignore[assignment]  # 403 in the SDK's class
+    spent: Decimal
+    reserved: Decimal
+    asked: Decimal | None
+    cap: Decimal | None
+
+    def __init__(
+        self, message: str, *, spent: Decimal, reserved: Decimal, asked: Decimal | None, cap: Decimal | None
+    ) -> None:
+        BatchError.__init__(self, message, body={"code": "budget_exceeded", "message": message})
+        self.request_id = None
+        self.spent, self.reserved, self.asked, self.cap = spent, reserved, asked, cap
+
+    @property
+    def response(self) -> Any:  # type: ignore[override]  # an attribute there
+        """What a server would have answered: 402, and no retry."""
+        library = sys.modules[openai.Timeout.__module__.partition(".")[0]]  # httpx, or httpx2
+        request = getattr(self, "request", None)
+        headers = {"x-should-retry": "false"}
+        return library.Response(402, json={"error": self.body}, headers=headers, request=request)
 
 
 class ClientClosedError(BatchError, openai.APIConnectionError):

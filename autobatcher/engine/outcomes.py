@@ -93,6 +93,12 @@ def _is_retryable_answer(answer: Answer) -> bool:
     return answer.status_code in _RETRYABLE_STATUSES or lacks_capacity(codes)
 
 
+def was_executed(error: BatchError) -> bool:
+    """Whether a line was executed, and billed, although its answer is missing or cannot be read."""
+    code = error.body.get("code") if isinstance(error.body, dict) else None
+    return code in (INVALID_STATUS, TOO_LARGE, _MISSING)
+
+
 def is_throttled(state: BatchState) -> bool:
     """Whether a batch failed only because the upstream has no capacity for it now."""
     return bool(state.problems) and all(

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
+from decimal import Decimal
 from typing import Any, NoReturn, Protocol
 
 import anyio
 import msgspec
 
 from ..errors import BatchError
+from ..money.budget import Reservation
 from ..upstream.account import Account
 from ..upstream.jsonl import most_line_bytes
 from ..upstream.patience import Patience
@@ -72,6 +74,7 @@ class Request:
         placement: how it goes into a batch, if its terms say more than that it may.
         size: an upper bound of the size of its line in an input file, in bytes.
         left_batch_id: the batch that the request was in when its caller left.
+        reservation: what it may cost, while that counts against a budget.
         requeue_count: how often it was requeued because other lines of its batch were rejected.
         bisection: the search for a bad line that it takes part in; None if its batch was not refused.
         throttle_patience: how much longer it may wait for capacity upstream; None if it never had to.
@@ -96,6 +99,7 @@ class Request:
         "on_undelivered",
         "placement",
         "requeue_count",
+        "reservation",
         "retries_left",
         "size",
         "terms",
@@ -128,6 +132,7 @@ class Request:
         self.holder: Holder | None = None
         self.left_batch_id: str | None = None
         self.requeue_count: int = 0
+        self.reservation: Reservation | None = None
         self.bisection: Bisection | None = None
         self.throttle_patience: Patience | None = None
         self.on_undelivered: Callable[[Request], None] | None = None
@@ -165,6 +170,7 @@ class Request:
         self._outcome = outcome
         self.holder = None
         self.dequeue()
+        self._release_reservation()
         if self._waiter is not None:
             wake(self._waiter)
         if self._on_outcome is not None:
@@ -231,6 +237,16 @@ class Request:
         self.holder.withdraw(self)
         self.holder = None
         self.dequeue()
+        self._release_reservation()
+
+    def pop_reservation(self) -> Reservation | None:
+        """Take the reservation out: somebody else sees to it."""
+        reservation, self.reservation = self.reservation, None
+        return reservation
+
+    def _release_reservation(self) -> None:
+        if self.reservation is not None:
+            self.reservation.release()
 
     def give_back(self) -> bool:
         """Mark the outcome as undelivered. True if a journal keeps it for the next identical request."""
@@ -239,6 +255,12 @@ class Request:
             return False
         on_undelivered(self)
         return True
+
+
+def reserved_for(requests: Iterable[Request]) -> Decimal | None:
+    """What these requests may cost together, in USD; None if nothing is reserved."""
+    amounts = [each.reservation.amount for each in requests if each.reservation is not None]
+    return sum((amount for amount in amounts if amount is not None), Decimal(0)) if amounts else None
 
 
 ErrorFor = Callable[[Request, str | None], BatchError]

@@ -38,6 +38,12 @@ class Budget:
         self._pass_time()
         return self.spent + self.reserved + amount <= self.cap.amount
 
+    @property
+    def counts_anything(self) -> bool:
+        """Whether a new budget would allow more."""
+        self._pass_time()
+        return bool(self.spent or self.reserved)
+
     def spend(self, amount: Decimal) -> None:
         """Something was billed."""
         self._pass_time()
@@ -71,6 +77,16 @@ class Reservation:
         amount = (self.amount or ZERO) if cost is None else cost
         for budget in self._release():
             budget.spend(amount)
+
+    def split(self) -> Reservation:
+        """Take half of it into another reservation: the request may be billed twice."""
+        if self.amount is None:
+            return Reservation(self._budgets, None)
+        half = self.amount / 2
+        for budget in self._budgets:
+            budget.reserved -= half
+        self.amount -= half
+        return Reservation(self._budgets, half)
 
     def release(self) -> None:
         """The request was certainly not billed, or is accounted for. Can be called again."""

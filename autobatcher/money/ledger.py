@@ -21,6 +21,8 @@ first, and always a multiple of the second."""
 
 OTHER_MODELS = "(other models)"
 
+NOTHING = Usage()
+
 
 class Fate(Enum):
     """What became of an execution."""
@@ -57,6 +59,19 @@ class Sort(NamedTuple):
     bracket: int = 0
 
 
+class Charge(NamedTuple):
+    """One execution, and what became of it.
+
+    Attributes:
+        usage: its tokens; None if they are not known.
+        batch_id: "" on another lane.
+    """
+
+    sort: Sort
+    usage: Usage | None
+    batch_id: str
+
+
 @dataclass(slots=True)
 class Entry:
     """Executions of one sort.
@@ -67,7 +82,7 @@ class Entry:
     """
 
     requests: int = 0
-    usage: Usage = Usage()
+    usage: Usage = NOTHING
     untold: int = 0
     batch_ids: dict[str, None] = field(default_factory=dict)
 

@@ -14,7 +14,19 @@ _FATES = {
     "paid_twice": "paid twice",
     "unknown": "perhaps executed: nobody knows",
 }
-_HEAD = ("model", "endpoint", "lane", "requests", "input", "cached", "output", "reasoning", "cost", "list price", "saved")
+_HEAD = (
+    "model",
+    "endpoint",
+    "lane",
+    "requests",
+    "input",
+    "cached",
+    "output",
+    "reasoning",
+    "cost",
+    "list price",
+    "saved",
+)
 
 
 def dollars(amount: Decimal | None) -> str:

@@ -57,7 +57,12 @@ class _Body(msgspec.Struct):
     usage: _Counts | None = None
 
 
+class _Named(msgspec.Struct):
+    model: str = ""
+
+
 _decode_body = msgspec.json.Decoder(_Body).decode
+_decode_name = msgspec.json.Decoder(_Named).decode
 
 
 def usage_of(body: bytes) -> Usage | None:
@@ -70,6 +75,14 @@ def usage_of(body: bytes) -> Usage | None:
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         counts = _read_leniently(body)
     return _usage(counts) if counts is not None else None
+
+
+def model_in(body: bytes) -> str:
+    """Return the model that an answer names; "" if it names none. Never raises."""
+    try:
+        return _decode_name(body).model
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return ""
 
 
 def _usage(counts: _Counts) -> Usage | None:

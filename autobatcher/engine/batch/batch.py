@@ -19,6 +19,7 @@ from ..queue.windows import key_of, travel_key
 from ..recovery.batch_log import BatchLog
 from ..request import Request
 from .abandonment import COME_BACK_SECONDS, Abandonment
+from .billing import BatchBilling
 from .cancellation import Cancellation
 from .cutoff import Cutoff
 from .engine import Engine
@@ -61,7 +62,6 @@ class Batch:
         settings = engine.settings
         self.key: Hashable = key
         self.log: BatchLog = log
-        self.pending: PendingRequests = PendingRequests(requests, engine.resubmit, log)
         self.upstream: UpstreamBatch = UpstreamBatch(
             account,
             endpoint,
@@ -71,6 +71,8 @@ class Batch:
             emit=engine.emit,
             completion_window=source.completion_window,
         )
+        self._billing = BatchBilling(engine.spending, account, self.upstream, endpoint=endpoint, source=source)
+        self.pending: PendingRequests = PendingRequests(requests, engine.resubmit, self._billing, log)
         self._source = source
         self.account: Account = account
         self._engine = engine
@@ -97,6 +99,8 @@ class Batch:
             self.pending,
             log,
             self._watch,
+            self._reader,
+            self._billing,
             self._cancellation(),
             engine,
             release=lambda: engine.release(self),
@@ -161,7 +165,7 @@ class Batch:
 
     def attach(self, line: UnclaimedLine, request: Request) -> None:
         """Let `request` wait for a line whose caller is gone."""
-        self.pending.attach(line.custom_id, request)
+        self.pending.attach(line.custom_id, request, is_paid=line.is_paid)
         self._cutoff.hurry()
 
     # ---- the main flow ----

@@ -64,6 +64,7 @@ class LaneCalls:
         """Settle each request with an error of its own, and cancel its call."""
         scopes, self._scopes = self._scopes, {}
         for request, scope in scopes.items():
+            self._on_left(request)
             request.settle(error_for(request, None))
             scope.cancel()
 

@@ -79,6 +79,7 @@ class UnclaimedLine(msgspec.Struct, eq=False, gc=False):
         is_stored: whether its answer is in the journal. Otherwise its batch has it, or will.
         is_gone: whether it can never be answered.
         lane: "batch"; of a call, the lane on which it was made.
+        is_paid: whether its answer came before, and what it cost is recorded.
     """
 
     idempotency_key: str
@@ -87,6 +88,7 @@ class UnclaimedLine(msgspec.Struct, eq=False, gc=False):
     is_stored: bool = False
     is_gone: bool = False
     lane: str = Lane.BATCH.value
+    is_paid: bool = False
 
     @property
     def custom_id(self) -> str:

@@ -96,6 +96,20 @@ HONEST = {
             "ending IN ('', 'well', 'failed')",
         )
     ),
+    "charges": " AND ".join(
+        (
+            _name("stamp"),
+            _text("budget", "batch_id", "metadata", "provider", "base_url", "model", "endpoint", "completion_window"),
+            "typeof(account) = 'blob' AND length(account) <= 100",
+            "lane IN ('batch', 'flex', 'realtime')",
+            "fate IN ('delivered', 'discarded', 'paid_twice', 'unknown')",
+            _integer(0, 2**40, "hour", "bracket", "requests", "untold"),
+            _integer(0, 2**62, "input", "cached", "output", "reasoning"),
+        )
+    ),
+    "reservations": " AND ".join(
+        (_name("stamp"), _text("budget", "amount"), "length(amount) <= 100 AND amount NOT GLOB '*[^0-9.]*'")
+    ),
     "durations": f"typeof(content) = 'blob' AND length(content) <= {MAX_DURATIONS_BYTES}",
 }
 """What each row of a table that autobatcher wrote satisfies."""
@@ -106,6 +120,8 @@ TEXTS = (
     "SELECT DISTINCT endpoint FROM lines",
     "SELECT request_id FROM answers",
     "SELECT * FROM sessions",
+    "SELECT * FROM charges",
+    "SELECT * FROM reservations",
 )
 """All texts. They are read once to see that they can be decoded."""
 
@@ -129,6 +145,8 @@ def check_rows(connection: sqlite3.Connection) -> None:
         if odd is not None:
             raise odd_row(f"row {odd[0]} of {table}")
     for statement in TEXTS:
+        if statement.rpartition(" ")[2] not in tables:
+            continue
         with closing(connection.execute(statement)) as rows:  # an open one would keep the file from being closed
             for _ in rows:
                 pass

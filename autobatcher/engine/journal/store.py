@@ -9,9 +9,12 @@ import os
 import socket
 import sqlite3
 from collections.abc import Iterable, Iterator
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, Literal
 
+from . import charges
+from .charges import KeptCharge, NewCharge
 from .identity import digest_of
 from .records import UNCERTAIN, BatchRecord, Contents, StoredAnswer, UnclaimedLine, lane_in
 from .row_checks import MAX_TEXT, STATUS_CODES
@@ -55,8 +58,16 @@ class Store(SQLiteFile):
 
     # ---- batches ----
 
-    def intend(self, record: BatchRecord, lines: Iterable[Line], *, is_hash_only: bool) -> None:
-        """Insert a batch that is about to be uploaded, and its lines."""
+    def intend(
+        self,
+        record: BatchRecord,
+        lines: Iterable[Line],
+        *,
+        is_hash_only: bool,
+        budget: str = "",
+        reserved: Decimal | None = None,
+    ) -> None:
+        """Insert a batch that is about to be uploaded, its lines, and what it may cost under a budget."""
         values = {name: getattr(record, name) for name in COLUMNS if name != "stamp"}
         values |= {
             "stamp": record.idempotency_key,
@@ -73,6 +84,8 @@ class Store(SQLiteFile):
             for number, endpoint, body in lines
         )
         self._db.executemany("INSERT INTO lines VALUES (?, ?, ?, ?)", rows)
+        if reserved:
+            charges.reserve(self._db, record.idempotency_key, budget=budget, amount=reserved)
 
     def update(self, idempotency_key: str, *, now: float, **fields: Any) -> None:
         """Change fields of a batch; see `_CHANGEABLE`."""
@@ -87,6 +100,7 @@ class Store(SQLiteFile):
 
     def end(self, idempotency_key: str, *, now: float, keeps_unanswered: bool) -> None:
         """Mark a batch as ended. Delete lines without an answer, unless `keeps_unanswered`."""
+        charges.release(self._db, idempotency_key)
         if not self._has_batch(idempotency_key):
             return
         if not keeps_unanswered:
@@ -97,7 +111,8 @@ class Store(SQLiteFile):
         self._numbers.pop(idempotency_key, None)  # a server creates batches for months
 
     def forget(self, idempotency_key: str) -> None:
-        """Delete a batch with its lines and answers."""
+        """Delete a batch with its lines and answers. What was billed stays."""
+        charges.release(self._db, idempotency_key)
         if not self._has_batch(idempotency_key):
             return
         lines = self._lines_of(idempotency_key)
@@ -108,11 +123,12 @@ class Store(SQLiteFile):
 
     # ---- lines ----
 
-    def answer(self, answers: Iterable[NewAnswer], *, now: float) -> None:
-        """Insert answers.
+    def answer(self, answers: Iterable[NewAnswer], new_charges: Iterable[NewCharge], *, budget: str, now: float) -> None:
+        """Insert answers, and what was billed for them and others.
 
         An answer that cannot be stored is logged and left out, so that it does not affect the others.
         """
+        charges.add_charges(self._db, new_charges, budget=budget, now=now)
         fresh = list(answers)
         try:
             self._db.executemany(_INSERT_ANSWER, (self._answer_row(answer, now) for answer in fresh))
@@ -175,6 +191,7 @@ class Store(SQLiteFile):
             row = (self._id_of(idempotency_key, 0), _NO_ANSWER, None, now, self._session, None)
             self._db.execute(_INSERT_ANSWER, row)
             self.update(idempotency_key, now=now, stage="ended", status=UNCERTAIN)
+            charges.release(self._db, idempotency_key)
 
     # ---- queries ----
 
@@ -195,7 +212,8 @@ class Store(SQLiteFile):
         Leaves out lines that were never sent, and answers that an earlier client of this process took without failing.
         """
         rows = self._db.execute(
-            "SELECT b.stamp, l.id, l.digest, coalesce(a.answered_at, ?), a.body IS NOT NULL, b.completion_window "
+            "SELECT b.stamp, l.id, l.digest, coalesce(a.answered_at, ?), a.body IS NOT NULL, b.completion_window, "
+            "a.id IS NOT NULL "
             f"FROM lines l JOIN batches b ON b.number = l.id / {LINES_OF_A_BATCH} LEFT JOIN answers a ON a.id = l.id "
             "LEFT JOIN sessions s ON s.number = a.taken_by "
             "WHERE b.stage <> 'intended' AND NOT coalesce(s.process = ? AND s.ending <> 'failed', 0) "
@@ -205,9 +223,13 @@ class Store(SQLiteFile):
         lines = [
             (
                 digest,
-                UnclaimedLine(stamp, line_id % LINES_OF_A_BATCH, since, bool(is_stored), lane=lane_in(window)),
+                UnclaimedLine(
+                    *(stamp, line_id % LINES_OF_A_BATCH, since, bool(is_stored)),
+                    lane=lane_in(window),
+                    is_paid=bool(is_paid),
+                ),
             )
-            for stamp, line_id, digest, since, is_stored, window in rows
+            for stamp, line_id, digest, since, is_stored, window, is_paid in rows
         ]
         row = self._db.execute("SELECT content FROM durations").fetchone()
         return Contents(self.batches(), lines, b"" if row is None else row[0])
@@ -222,6 +244,16 @@ class Store(SQLiteFile):
         for line_id, endpoint, body, status_code, answer, request_id, taken_by in rows:
             number = line_id % LINES_OF_A_BATCH
             yield Result(idempotency_key, number, endpoint, body, status_code, answer, request_id, taken_by is not None)
+
+    # ---- money ----
+
+    def charges(self, *, since: float = 0.0, budget: str | None = None) -> Iterator[KeptCharge]:
+        """Yield what was billed, the oldest first; see `kept_charges`."""
+        return charges.kept_charges(self._db, since=since, budget=budget)
+
+    def reservations(self, budget: str) -> dict[str, Decimal]:
+        """What batches may cost that are not over, by idempotency key."""
+        return charges.reservations(self._db, budget=budget)
 
     # ---- durations ----
 
@@ -295,6 +327,8 @@ class Store(SQLiteFile):
             "AND number NOT IN (SELECT taken_by FROM answers WHERE taken_by IS NOT NULL)",
             (until, self._session or 0),
         )
+
+        charges.forget_old_charges(self._db, now=now)
 
     def _delete_empty_batches(self) -> None:
         self._db.execute(_DELETE_EMPTY)

@@ -190,7 +190,7 @@ class Recovery:
         """Make the answer of a request available again, because it did not reach its caller."""
         idempotency_key, number = request.custom_id.rpartition("-")[0], number_of(request.custom_id)
         is_stored = not self._journal.is_hash_only
-        line = UnclaimedLine(idempotency_key, number, self._journal.wall_clock(), is_stored)
+        line = UnclaimedLine(idempotency_key, number, self._journal.wall_clock(), is_stored, is_paid=True)
         self._give_back_line(request, line)
 
     def _give_back_line(self, request: Request, line: UnclaimedLine) -> None:

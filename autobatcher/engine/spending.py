@@ -1,0 +1,195 @@
+"""What one engine spends: what is admitted under its caps, and what is booked when it was billed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from decimal import Decimal
+from typing import NamedTuple
+
+from ..errors import BudgetExceededError
+from ..money.budget import ZERO, Budget, Reservation
+from ..money.cap import Cap
+from ..money.ledger import Charge, Fate, Ledger, Sort, bracket_of
+from ..money.price_list import PriceList
+from ..money.receipt import Receipt, receipt_of
+from ..money.usage import Usage, usage_of
+from ..upstream.account import Account
+from . import outcomes
+from .lanes.lane import Lane, Overrun
+from .request import Answer, Request
+from .settings import Settings
+
+MAX_BUDGETS = 10_000
+"""How many accounts have a budget of their own before those are forgotten that count nothing."""
+
+
+class LeftLine(NamedTuple):
+    """A line of a batch that its caller does not wait for any more, and that may have been executed.
+
+    Attributes:
+        reservation: what it may cost; None if nothing is reserved for it.
+        fate: what it is booked as once its answer is found.
+        was_executed: whether it certainly was, though its answer cannot be read.
+    """
+
+    model: str
+    reservation: Reservation | None
+    fate: Fate
+    was_executed: bool = False
+
+
+class Spending:
+    """The money of one engine.
+
+    Args:
+        wall_clock: returns Unix seconds.
+
+    Attributes:
+        ledger: what was billed since the engine began.
+    """
+
+    def __init__(self, settings: Settings, wall_clock: Callable[[], float]) -> None:
+        self.ledger: Ledger = Ledger()
+        self._settings = settings
+        self._wall_clock = wall_clock
+        self._prices: dict[tuple[str, str], PriceList] = {}
+        self._budget = None if settings.max_cost is None else Budget(settings.max_cost, wall_clock)
+        self._budgets_by_account: dict[Account, Budget] = {}
+        self._left: dict[str, dict[str, LeftLine]] = {}
+
+    # ---- before ----
+
+    @property
+    def has_caps(self) -> bool:
+        """Whether anything limits what is spent."""
+        return self._budget is not None or self._settings.max_cost_per_account is not None
+
+    def reserve(self, request: Request) -> BudgetExceededError | None:
+        """Reserve what a new request may cost; or return why it is refused. Then nothing was reserved."""
+        if not self.has_caps and self._settings.unknown_prices == "admit":
+            return None
+        most = self._most(request)
+        if most is None and self._settings.unknown_prices == "refuse":
+            return outcomes.unknown_price_error(request)
+        budgets = self._budgets(request.account)
+        for budget in budgets:
+            if not budget.has_room(most or ZERO):
+                return outcomes.budget_error(request, budget, most)
+        request.reservation = Reservation(budgets, most) if budgets else None
+        return None
+
+    def _most(self, request: Request) -> Decimal | None:
+        """What a request may cost at most, on the dearest of its lanes; None if that is unknown."""
+        prices, usage = self.prices(request.account), most_usage(request.endpoint, request.body)
+        costs: list[Decimal] = []
+        for lane in request.terms.lanes:
+            window = self._settings.completion_window if lane is Lane.BATCH else None
+            rates = prices.rates(request.model, lane=lane.value, completion_window=window, endpoint=request.endpoint)
+            if rates is None:
+                return None
+            costs.append(rates.cost(usage))
+        times = 2 if request.terms.overrun is Overrun.PAY_TWICE else 1
+        return max(costs) * times
+
+    def _budgets(self, account: Account) -> tuple[Budget, ...]:
+        cap = self._settings.max_cost_per_account
+        of_account = () if cap is None else (self._budget_of(account, cap),)
+        return of_account if self._budget is None else (self._budget, *of_account)
+
+    def _budget_of(self, account: Account, cap: Cap) -> Budget:
+        """The budget of an account. Callers choose keys, so those that count nothing are forgotten when there are
+        many."""
+        budget = self._budgets_by_account.get(account)
+        if budget is None:
+            if len(self._budgets_by_account) >= MAX_BUDGETS:
+                used = {each: found for each, found in self._budgets_by_account.items() if found.counts_anything}
+                self._budgets_by_account = used
+            budget = self._budgets_by_account[account] = Budget(cap, self._wall_clock)
+        return budget
+
+    # ---- after ----
+
+    def charge(
+        self, account: Account, endpoint: str, model: str, answer: Answer, *, completion_window: str, fate: Fate
+    ) -> Charge | None:
+        """What an answer is booked as; None if it was not billed, since it is a failure."""
+        if answer.status_code >= 300:
+            return None
+        self.prices(account)  # for the receipt
+        usage = usage_of(answer.body)
+        window = completion_window if answer.lane == Lane.BATCH.value else ""
+        where = (account.provider.name, account.base_url, model, endpoint, answer.lane, window)
+        return Charge(Sort(*where, fate, bracket_of(usage)), usage, answer.batch_id)
+
+    def unknown_charge(
+        self, account: Account, endpoint: str, model: str, *, lane: str, completion_window: str, batch_id: str
+    ) -> Charge:
+        """What an execution is booked as that nobody knows of."""
+        self.prices(account)  # for the receipt
+        where = (account.provider.name, account.base_url, model, endpoint, lane, completion_window)
+        return Charge(Sort(*where, Fate.UNKNOWN), None, batch_id)
+
+    def book_call(self, request: Request, answer: Answer) -> Charge | None:
+        """Count a call on another lane. Returns what a journal records."""
+        charge = self.charge(
+            request.account, request.endpoint, request.model, answer, completion_window="", fate=Fate.DELIVERED
+        )
+        if charge is not None:
+            self.book(charge, request.account, request.pop_reservation())
+        return charge
+
+    def book_unknown_call(self, request: Request, lane: str) -> Charge:
+        """Count a call that may have been executed. Returns what a journal records."""
+        return self._book_unknown_call(request, lane, request.pop_reservation())
+
+    def book_repeated_call(self, request: Request, lane: str) -> Charge:
+        """The same for a call that is made again."""
+        return self._book_unknown_call(request, lane, request.reservation and request.reservation.split())
+
+    def _book_unknown_call(self, request: Request, lane: str, reservation: Reservation | None) -> Charge:
+        charge = self.unknown_charge(
+            request.account, request.endpoint, request.model, lane=lane, completion_window="", batch_id=""
+        )
+        self.book(charge, request.account, reservation)
+        return charge
+
+    def book(self, charge: Charge, account: Account, reservation: Reservation | None) -> None:
+        """Count an execution."""
+        sort, usage, batch_id = charge
+        self.ledger.add(sort, usage, batch_id)
+        if not self.has_caps:
+            return
+        cost = self._cost(charge, account)
+        if reservation is not None:
+            reservation.spend(cost)
+        elif cost is not None:
+            for budget in self._budgets(account):
+                budget.spend(cost)
+
+    def _cost(self, charge: Charge, account: Account) -> Decimal | None:
+        sort, usage, _ = charge
+        if usage is None:
+            return None
+        window = sort.completion_window or None
+        rates = self.prices(account).rates(sort.model, lane=sort.lane, completion_window=window, endpoint=sort.endpoint)
+        return None if rates is None else rates.cost(usage)
+
+    def receipt(self) -> Receipt:
+        """What was paid since the engine began. The first one may import a library of prices."""
+        return receipt_of(self.ledger, lambda *where: self._prices[where])
+
+    def prices(self, account: Account) -> PriceList:
+        """The prices at an account's provider."""
+        key = (account.provider.name, account.base_url)
+        found = self._prices.get(key)
+        if found is None:
+            found = self._prices[key] = PriceList(account.provider, account.base_url, self._settings.prices)
+        return found
+
+    def left_lines(self, idempotency_key: str) -> dict[str, LeftLine]:
+        """The lines of a batch that nobody waits for any more, by custom_id: one dict for all lives of the batch."""
+        return self._left.setdefault(idempotency_key, {})
+
+    def forget_lines(self, idempotency_key: str) -> None:
+        """The batch is over."""
+        self._left.pop(idempotency_key, None)
