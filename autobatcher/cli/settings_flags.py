@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import field
+from decimal import Decimal
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -24,6 +25,8 @@ _TYPES: dict[Any, Any] = {
     str: str,
     str | os.PathLike[str] | None: Path | None,
     float | str | None: SecondsOrNone,
+    Decimal | float | str | None: str | None,
+    Mapping[str, Any] | str | os.PathLike[str] | None: Path | None,
     Sequence[str] | None: Lanes,
 }
 """The type of a flag, by the type of its setting."""

@@ -35,6 +35,7 @@ from .recovery.call_log import NULL_CALL_LOG, CallLog
 from .recovery.recovery import Recovery, recovery_of
 from .request import Answer, ErrorFor, Request
 from .settings import Settings
+from .spending import Spending
 from .statistics import BatcherStatistics
 
 if TYPE_CHECKING:
@@ -68,8 +69,15 @@ class Batcher:
         self.uploads: FairLimiter = FairLimiter.for_calls(CONCURRENT_UPLOADS, isolates=isolates)
         self.polls: FairLimiter = FairLimiter.for_calls(CONCURRENT_POLLS, isolates=isolates)
         self.emit: Emit = Emitter(settings.batch_event_handler, wall_clock)
+        self.spending: Spending = Spending(settings, wall_clock)
         self.dispatcher: Dispatcher = Dispatcher(
-            settings, api.realtime, self.queue, emit=self.emit, wake=self._wake_up, log_for=self._call_log_for
+            settings,
+            api.realtime,
+            self.queue,
+            emit=self.emit,
+            wake=self._wake_up,
+            log_for=self._call_log_for,
+            spending=self.spending,
         )
         self._wall_clock = wall_clock
         self._byte_limiter = FairLimiter(settings.max_queued_bytes, isolates=isolates)
@@ -79,9 +87,10 @@ class Batcher:
             wall_clock=wall_clock,
             make_writer=make_writer,
             resume=self._resume,
-            place=self.dispatcher.place,
+            place=self._place,
             emit=self.emit,
             durations=self.dispatcher.durations,
+            spending=self.spending,
         )
         self._stop = Ending.NOT_YET
         self._keeps_for_rerun = False
@@ -95,6 +104,7 @@ class Batcher:
 
         Raises:
             UnbatchableRequestError: at once, if the provider cannot batch the request. Nothing was sent.
+            BudgetExceededError: at once, if it may cost more than `max_cost` leaves.
             DeadlineMissedError: at once, if no lane can keep the deadline; else when it has passed.
             BatchError: a subclass of it, if the batch failed this request or the engine was closed.
 
@@ -116,13 +126,15 @@ class Batcher:
 
         Raises:
             anyio.WouldBlock: if `max_queued_bytes` are queued.
-            UnbatchableRequestError, DeadlineMissedError, ClientClosedError: as in `submit`.
+            UnbatchableRequestError, BudgetExceededError, DeadlineMissedError, ClientClosedError: as in `submit`.
         """
         self._check(request)
         if self._is_closed:
             raise outcomes.closed_error(request, None)
         request.enqueue_nowait(self._byte_limiter)
         self._add(request)
+        if request.is_settled:
+            request.result()  # raises why it was refused
 
     async def run(self, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
         """Run the engine until `stop` or cancellation, once. All its tasks have ended when it returns.
@@ -277,9 +289,16 @@ class Batcher:
 
     def _add(self, request: Request) -> None:
         if self._recovery is None or not self._recovery.claim(request):
-            self.dispatcher.place(request)
+            self._place(request)
         else:
             self.dispatcher.watch(request)
+
+    def _place(self, request: Request) -> Lane:
+        refusal = self.spending.reserve(request)
+        if refusal is None:
+            return self.dispatcher.place(request)
+        request.settle(refusal)
+        return Lane.BATCH
 
     def _wake_up(self) -> None:
         if self._wake is not None:

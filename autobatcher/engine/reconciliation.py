@@ -13,15 +13,18 @@ from ..upstream.account import Account
 from ..upstream.batch_api import LOOKUP_DELAYS, BatchAPI
 from ..upstream.batch_state import BatchState
 from ..upstream.failures import GONE, UpstreamError
+from .batch.billing import BatchBilling
 from .batch.leaving import CLEAN_UP_SECONDS
 from .batch.pending import PendingRequests
 from .batch.results import ResultReader
+from .batch.source import EarlierBatch
 from .batch.upstream import UpstreamBatch
 from .journal import BatchRecord, UnclaimedLine
 from .recovery.batch_log import JournalBatchLog
 from .recovery.unclaimed import UnclaimedLines
 from .request import Request
 from .settings import Settings
+from .spending import Spending
 
 if TYPE_CHECKING:
     from .journal.journal import Journal  # imported at run time only if used: some Pythons lack sqlite3
@@ -129,11 +132,18 @@ class _Look:
         self._forgets_gone = forgets_gone
         self._age = max(0.0, journal.wall_clock() - record.changed_at)
         self._log = JournalBatchLog(journal, UnclaimedLines(), record, self._unclaimed, _no_return)
-        pending = PendingRequests({}, _no_resubmit, self._log)
-        self._reader = ResultReader(api, account, pending, self._log.drain, settings.max_answer_bytes)
         self._upstream = UpstreamBatch(
             account, record.endpoint, record.idempotency_key, api=api, settings=settings, emit=_no_emit
         )
+        billing = BatchBilling(
+            Spending(settings, journal.wall_clock),
+            account,
+            self._upstream,
+            endpoint=record.endpoint,
+            source=EarlierBatch.of(record, journal.wall_clock()),
+        )
+        pending = PendingRequests({}, _no_resubmit, billing, self._log)
+        self._reader = ResultReader(api, account, pending, self._log.drain, settings.max_answer_bytes)
 
     async def run(self) -> Finding:
         try:

@@ -8,6 +8,7 @@ import inspect
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, dataclass, field
+from decimal import Decimal
 from functools import cache
 from typing import Annotated, Any, Literal, NamedTuple
 
@@ -234,6 +235,44 @@ class Settings:
             flag=Flag(help="how long one answer may be; a longer one is an error of its caller"),
         ),
     ] = 256_000_000
+    max_cost: Annotated[
+        Decimal | float | str | None,
+        Setting(
+            'the most that may be spent, in USD: 20, or "20/day" ("hour", "week", "month"); a call that might cost '
+            "more than is left gets a `BudgetExceededError` at once. See docs/cost.md",
+            check=checks.cap,
+            flag=Flag(help="the most that may be spent, in USD, such as 20 or 20/day; further calls are refused"),
+        ),
+    ] = None
+    max_cost_per_account: Annotated[
+        Decimal | float | str | None,
+        Setting("the same for each account (key) by itself", check=checks.cap, flag=None),
+    ] = None
+    budget: Annotated[
+        str,
+        Setting(
+            "the name under which a journal adds up what is spent: processes with the same journal and budget share "
+            "`max_cost`, one after another",
+            check=checks.name,
+            flag=Flag(help="the name under which the journal adds up what counts against --max-cost"),
+        ),
+    ] = "default"
+    unknown_prices: Annotated[
+        Literal["admit", "refuse"],
+        Setting(
+            "what happens to calls whose price is unknown: they count nothing against `max_cost`, or are refused",
+            check=checks.one_of("admit", "refuse"),
+        ),
+    ] = "admit"
+    prices: Annotated[
+        Mapping[str, Any] | str | os.PathLike[str] | None,
+        Setting(
+            "prices that come before those of the provider and of genai-prices: a dict, or the path of a TOML file; "
+            "see docs/cost.md",
+            check=checks.prices,
+            flag=Flag(help="a TOML file with prices, which come before those that are known"),
+        ),
+    ] = None
     journal: Annotated[
         str | os.PathLike[str] | None,
         Setting(

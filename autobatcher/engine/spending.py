@@ -8,13 +8,15 @@ from typing import NamedTuple
 
 from ..errors import BudgetExceededError
 from ..money.budget import ZERO, Budget, Reservation
-from ..money.cap import Cap
+from ..money.calibration import Calibration
+from ..money.cap import Cap, cap_of
 from ..money.ledger import Charge, Fate, Ledger, Sort, bracket_of
 from ..money.price_list import PriceList
+from ..money.rates import UnknownPrice
 from ..money.receipt import Receipt, receipt_of
 from ..money.usage import Usage, usage_of
 from ..upstream.account import Account
-from . import outcomes
+from . import checks, outcomes
 from .lanes.lane import Lane, Overrun
 from .request import Answer, Request
 from .settings import Settings
@@ -23,18 +25,24 @@ MAX_BUDGETS = 10_000
 """How many accounts have a budget of their own before those are forgotten that count nothing."""
 
 
+LEARN_FIRST, LEARN_EVERY = 500, 16
+"""Of which answers the tokens are compared with the request: it takes some 50 microseconds each."""
+
+
 class LeftLine(NamedTuple):
     """A line of a batch that its caller does not wait for any more, and that may have been executed.
 
     Attributes:
         reservation: what it may cost; None if nothing is reserved for it.
         fate: what it is booked as once its answer is found.
+        most: the tokens that it may have; None if nothing is capped.
         was_executed: whether it certainly was, though its answer cannot be read.
     """
 
     model: str
     reservation: Reservation | None
     fate: Fate
+    most: Usage | None = None
     was_executed: bool = False
 
 
@@ -46,31 +54,37 @@ class Spending:
 
     Attributes:
         ledger: what was billed since the engine began.
+        calibration: learns from answers how many tokens requests have.
     """
 
     def __init__(self, settings: Settings, wall_clock: Callable[[], float]) -> None:
         self.ledger: Ledger = Ledger()
+        self.calibration: Calibration = Calibration()
         self._settings = settings
         self._wall_clock = wall_clock
         self._prices: dict[tuple[str, str], PriceList] = {}
-        self._budget = None if settings.max_cost is None else Budget(settings.max_cost, wall_clock)
+        self._budget = None if settings.max_cost is None else Budget(cap_of(settings.max_cost), wall_clock)
+        self._account_cap = None if settings.max_cost_per_account is None else cap_of(settings.max_cost_per_account)
         self._budgets_by_account: dict[Account, Budget] = {}
         self._left: dict[str, dict[str, LeftLine]] = {}
+        self._learned = 0
+        self._given_prices = checks.prices(settings.prices)
 
     # ---- before ----
 
     @property
     def has_caps(self) -> bool:
         """Whether anything limits what is spent."""
-        return self._budget is not None or self._settings.max_cost_per_account is not None
+        return self._budget is not None or self._account_cap is not None
 
     def reserve(self, request: Request) -> BudgetExceededError | None:
         """Reserve what a new request may cost; or return why it is refused. Then nothing was reserved."""
         if not self.has_caps and self._settings.unknown_prices == "admit":
             return None
-        most = self._most(request)
-        if most is None and self._settings.unknown_prices == "refuse":
-            return outcomes.unknown_price_error(request)
+        found = self._most(request)
+        if isinstance(found, UnknownPrice) and self._settings.unknown_prices == "refuse":
+            return outcomes.unknown_price_error(request, found.reason)
+        most = None if isinstance(found, UnknownPrice) else found
         budgets = self._budgets(request.account)
         for budget in budgets:
             if not budget.has_room(most or ZERO):
@@ -78,22 +92,26 @@ class Spending:
         request.reservation = Reservation(budgets, most) if budgets else None
         return None
 
-    def _most(self, request: Request) -> Decimal | None:
-        """What a request may cost at most, on the dearest of its lanes; None if that is unknown."""
-        prices, usage = self.prices(request.account), most_usage(request.endpoint, request.body)
+    def _most(self, request: Request) -> Decimal | UnknownPrice:
+        """What a request may cost at most, on the dearest of its lanes."""
+        prices = self.prices(request.account)
+        usage = self.calibration.most(request.model, request.endpoint, request.body)
         costs: list[Decimal] = []
         for lane in request.terms.lanes:
             window = self._settings.completion_window if lane is Lane.BATCH else None
-            rates = prices.rates(request.model, lane=lane.value, completion_window=window, endpoint=request.endpoint)
-            if rates is None:
-                return None
+            rates = prices.look_up(request.model, lane=lane.value, completion_window=window, endpoint=request.endpoint)
+            if isinstance(rates, UnknownPrice):
+                return rates
             costs.append(rates.cost(usage))
         times = 2 if request.terms.overrun is Overrun.PAY_TWICE else 1
         return max(costs) * times
 
+    def most_usage(self, request: Request) -> Usage | None:
+        """The tokens that a request may have at most; None if nothing is capped."""
+        return self.calibration.most(request.model, request.endpoint, request.body) if self.has_caps else None
+
     def _budgets(self, account: Account) -> tuple[Budget, ...]:
-        cap = self._settings.max_cost_per_account
-        of_account = () if cap is None else (self._budget_of(account, cap),)
+        of_account = () if self._account_cap is None else (self._budget_of(account, self._account_cap),)
         return of_account if self._budget is None else (self._budget, *of_account)
 
     def _budget_of(self, account: Account, cap: Cap) -> Budget:
@@ -122,12 +140,20 @@ class Spending:
         return Charge(Sort(*where, fate, bracket_of(usage)), usage, answer.batch_id)
 
     def unknown_charge(
-        self, account: Account, endpoint: str, model: str, *, lane: str, completion_window: str, batch_id: str
+        self,
+        account: Account,
+        endpoint: str,
+        model: str,
+        most: Usage | None,
+        *,
+        lane: str,
+        completion_window: str,
+        batch_id: str,
     ) -> Charge:
-        """What an execution is booked as that nobody knows of."""
+        """What an execution is booked as that nobody knows of: with the most tokens that it may have."""
         self.prices(account)  # for the receipt
         where = (account.provider.name, account.base_url, model, endpoint, lane, completion_window)
-        return Charge(Sort(*where, Fate.UNKNOWN), None, batch_id)
+        return Charge(Sort(*where, Fate.UNKNOWN, bracket_of(most)), most, batch_id)
 
     def book_call(self, request: Request, answer: Answer) -> Charge | None:
         """Count a call on another lane. Returns what a journal records."""
@@ -136,6 +162,7 @@ class Spending:
         )
         if charge is not None:
             self.book(charge, request.account, request.pop_reservation())
+            self.learn(request, charge)
         return charge
 
     def book_unknown_call(self, request: Request, lane: str) -> Charge:
@@ -148,10 +175,22 @@ class Spending:
 
     def _book_unknown_call(self, request: Request, lane: str, reservation: Reservation | None) -> Charge:
         charge = self.unknown_charge(
-            request.account, request.endpoint, request.model, lane=lane, completion_window="", batch_id=""
+            request.account,
+            request.endpoint,
+            request.model,
+            self.most_usage(request),
+            lane=lane,
+            completion_window="",
+            batch_id="",
         )
         self.book(charge, request.account, reservation)
         return charge
+
+    def learn(self, request: Request, charge: Charge) -> None:
+        """Learn from an answer how many tokens such requests have: from the first ones, and some of the others."""
+        self._learned += 1
+        if charge.usage is not None and (self._learned <= LEARN_FIRST or self._learned % LEARN_EVERY == 0):
+            self.calibration.observe(request.model, request.endpoint, request.body, charge.usage)
 
     def book(self, charge: Charge, account: Account, reservation: Reservation | None) -> None:
         """Count an execution."""
@@ -183,7 +222,7 @@ class Spending:
         key = (account.provider.name, account.base_url)
         found = self._prices.get(key)
         if found is None:
-            found = self._prices[key] = PriceList(account.provider, account.base_url, self._settings.prices)
+            found = self._prices[key] = PriceList(account.provider, account.base_url, self._given_prices)
         return found
 
     def left_lines(self, idempotency_key: str) -> dict[str, LeftLine]:

@@ -73,7 +73,7 @@ class Reservation:
             budget.unknown += amount is None
 
     def spend(self, cost: Decimal | None) -> None:
-        """The request was billed; None if nobody knows how much, which counts as all that was reserved."""
+        """The request was billed, or may have been; None if its price is unknown, which counts as what was reserved."""
         amount = (self.amount or ZERO) if cost is None else cost
         for budget in self._release():
             budget.spend(amount)

@@ -27,8 +27,8 @@ _IMAGE_OUTPUT = 6_240
 """The largest picture of gpt-image-1, in OpenAI's price list."""
 
 _USUAL_OUTPUT, _USUAL_REASONING = 300.0, 1_500.0
-"""For models that were never seen. LMSYS-Chat-1M and WildChat report 215 and 441 tokens an answer. For models that reason
-it is a guess."""
+"""For models that were never seen. LMSYS-Chat-1M and WildChat report 215 and 441 tokens an answer. For models that
+reason it is a guess."""
 
 _REASONING = re.compile(r"(^|/)o[1-9]|gpt-?[5-9]|gpt-oss|-r1|qwq|thinking|reason|magistral")
 _OWN_JOB_FROM = 5.0

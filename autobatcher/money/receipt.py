@@ -27,7 +27,7 @@ class ReceiptRow:
         requests: how many.
         unpriced: how many of them are not in `cost`: their price is unknown, or their answer named no tokens.
         tokens: of those whose answers named them.
-        cost: what was billed for the others.
+        cost: what was billed for the others; of the fate "unknown", what was billed at most.
         list_price: what they would have cost in real time.
         source: where the prices are from.
         batch_ids: the batches, as far as they are remembered.
@@ -76,12 +76,14 @@ class Total(NamedTuple):
     """Rows together.
 
     Attributes:
-        cost: of what has a known price.
+        cost: of what was certainly executed, and has a known price.
+        uncertain: how many requests may have been executed; nobody knows. They are not in what follows.
         list_price: what the delivered ones of them would have cost in real time.
         unpriced: how many requests have no known price.
     """
 
     requests: int
+    uncertain: int
     unpriced: int
     tokens: Usage
     cost: Decimal
@@ -106,11 +108,12 @@ class Receipt:
     @property
     def total(self) -> Total:
         """All rows together."""
-        rows, usage = self.rows, Usage()
+        rows, usage = [row for row in self.rows if row.fate != Fate.UNKNOWN.value], Usage()
         for row in rows:
             usage = usage.plus(row.tokens)
         return Total(
             sum(row.requests for row in rows),
+            sum(row.requests for row in self.rows if row.fate == Fate.UNKNOWN.value),
             sum(row.unpriced for row in rows),
             usage,
             sum((row.cost or ZERO for row in rows), ZERO),
@@ -123,6 +126,7 @@ class Receipt:
         return {
             "currency": "USD",
             "requests": total.requests,
+            "uncertain_requests": total.uncertain,
             "unpriced_requests": total.unpriced,
             "tokens": total.tokens._asdict(),
             "cost": amount_text(total.cost),

@@ -47,15 +47,16 @@ def percentage(part: Decimal, whole: Decimal) -> str:
 def sentence(receipt: Receipt) -> str:
     """The receipt in one line."""
     total = receipt.total
+    uncertain = f"; {total.uncertain:,} more may have been executed" if total.uncertain else ""
     if not total.requests:
-        return "nothing was billed"
-    unpriced = f"; {total.unpriced} requests of unknown price" if total.unpriced else ""
+        return "nothing was billed" + uncertain
+    unpriced = f"; {total.unpriced:,} requests of unknown price" if total.unpriced else ""
     if total.unpriced == total.requests:
-        return f"{total.requests} requests, all of unknown price"
+        return f"{total.requests:,} requests, all of unknown price{uncertain}"
     saved = percentage(total.saving, total.list_price)
     return (
         f"{dollars(total.cost)} for {total.requests:,} requests instead of {dollars(total.list_price)}"
-        f" ({dollars(total.saving)} saved{', ' + saved if saved else ''}){unpriced}"
+        f" ({dollars(total.saving)} saved{', ' + saved if saved else ''}){unpriced}{uncertain}"
     )
 
 

@@ -50,7 +50,10 @@ class BatchBilling:
         """A request gets this answer. Returns what a journal records; None if nothing was billed, or it is recorded."""
         if request.custom_id in self._paid:
             return None
-        return self._book(request.model, answer, request.pop_reservation(), Fate.DELIVERED)
+        charge = self._book(request.model, answer, request.pop_reservation(), Fate.DELIVERED)
+        if charge is not None:
+            self._spending.learn(request, charge)
+        return charge
 
     def answered_nobody(self, custom_id: str, answer: Answer, *, is_kept: bool) -> Charge | None:
         """A line was answered for which nobody waits. Returns what `answered` does.
@@ -59,10 +62,13 @@ class BatchBilling:
             is_kept: whether a journal keeps the answer for somebody.
         """
         line = self._left.pop(custom_id, None)
-        if line is None and (custom_id in self._paid or not is_kept):
+        if custom_id in self._paid or (line is None and not is_kept):
             return None
-        model, reservation, fate = line or LeftLine(self._model_in(answer), None, Fate.DISCARDED)
-        return self._book(model, answer, reservation, Fate.DELIVERED if is_kept else fate)
+        self._paid.add(custom_id)
+        if line is None:
+            return self._book(self._model_in(answer), answer, None, Fate.DELIVERED)
+        fate = Fate.DELIVERED if is_kept and line.fate is Fate.DISCARDED else line.fate
+        return self._book(line.model, answer, line.reservation, fate)
 
     def refused(self, custom_id: str, outcome: Answer | BatchError) -> None:
         """A line failed for which nobody waits."""
@@ -79,7 +85,10 @@ class BatchBilling:
     def left(self, request: Request) -> None:
         """The caller of a line left, or got an error. The line may have been, or be, executed."""
         if request.custom_id not in self._paid:
-            self._left[request.custom_id] = LeftLine(request.model, request.pop_reservation(), Fate.DISCARDED)
+            reservation = request.pop_reservation()
+            self._left[request.custom_id] = LeftLine(
+                request.model, reservation, Fate.DISCARDED, self._spending.most_usage(request)
+            )
 
     def failed(self, request: Request, outcome: BatchError) -> None:
         """The request of a line gets an error that is not the upstream's answer to it."""
@@ -90,7 +99,9 @@ class BatchBilling:
     def repeated(self, request: Request) -> None:
         """A request is sent again, although its line may have been, or be, executed."""
         reservation = request.reservation and request.reservation.split()
-        self._left[request.custom_id] = LeftLine(request.model, reservation, Fate.PAID_TWICE)
+        self._left[request.custom_id] = LeftLine(
+            request.model, reservation, Fate.PAID_TWICE, self._spending.most_usage(request)
+        )
 
     def taken_up(self, custom_id: str, request: Request, *, is_paid: bool) -> None:
         """A request waits for a line whose caller had left."""
@@ -114,7 +125,7 @@ class BatchBilling:
             if is_known and not line.was_executed:
                 _release(line)
             else:
-                charges.append(self._unknown(line.model))
+                charges.append(self._unknown(line))
                 self._spending.book(charges[-1], self._account, line.reservation)
         return charges
 
@@ -128,11 +139,12 @@ class BatchBilling:
             reservation.release()
         return charge
 
-    def _unknown(self, model: str) -> Charge:
+    def _unknown(self, line: LeftLine) -> Charge:
         return self._spending.unknown_charge(
             self._account,
             self._endpoint,
-            model,
+            line.model,
+            line.most,
             lane=Lane.BATCH.value,
             completion_window=self._window,
             batch_id=self._batch.batch_id or "",

@@ -22,6 +22,7 @@ from ...upstream.output_line import (
     parse_plain_line,
 )
 from ...upstream.patience import ReadPatience
+from .agreement import lacks_results
 from .pending import PendingRequests
 
 logger: logging.Logger = logging.getLogger("autobatcher")
@@ -116,6 +117,20 @@ class ResultReader:
                 if self._pending.wants_lines:
                     failure = await self._read_with_retries(state.id, file_id, skip) or failure
         return failure if self._pending.wants_lines else None
+
+    def has_read_all(self, state: BatchState) -> bool:
+        """Whether the batch's counts name no more results than were read."""
+        return state.counts is not None and not lacks_results(state, self.results_read, self.unfinished_read)
+
+    async def read_for_prices(self, state: BatchState) -> bool:
+        """Read both files once, whoever waits; return whether all results were read."""
+        for file_id in _file_ids(state):
+            try:
+                await self._read(state.id, file_id, 0)
+            except UpstreamError as error:
+                logger.info("autobatcher: batch %s: its price is not known: %s", state.id, error.summary)
+                return False
+        return not lacks_results(state, self.results_read, self.unfinished_read)
 
     async def _read_with_retries(self, batch_id: str, file_id: str, skip: int) -> UpstreamError | None:
         delay, patience = FIRST_DELAY_SECONDS, ReadPatience()

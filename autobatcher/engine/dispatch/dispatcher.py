@@ -29,6 +29,7 @@ from ..queue.queue import RequestQueue
 from ..recovery.call_log import CallLog
 from ..request import ErrorFor, Request
 from ..settings import Settings
+from ..spending import Spending
 from .deadlines import Deadlines
 from .lane_call import LaneCall
 from .lane_calls import LaneCalls
@@ -61,6 +62,7 @@ class Dispatcher:
         queue: the way into batches.
         wake: called when a lane call is to be started, or a moment comes earlier.
         log_for: makes the log of a lane call.
+        spending: books it.
     """
 
     def __init__(
@@ -72,6 +74,7 @@ class Dispatcher:
         emit: Emit,
         wake: Callable[[], None],
         log_for: Callable[[Request, Lane], CallLog],
+        spending: Spending,
     ) -> None:
         self.durations: Durations = Durations()
         self._settings = settings
@@ -80,7 +83,7 @@ class Dispatcher:
         self._wake = wake
         self._deadlines = Deadlines()
         limiter = FairLimiter(settings.lane_concurrency, isolates=settings.isolate_accounts)
-        tries = LaneTry(api, self.durations, settings.max_answer_bytes)
+        tries = LaneTry(api, self.durations, settings.max_answer_bytes, spending)
         call = LaneCall(tries, limiter, leave=self._leave, on_moved=self._moved, log_for=log_for)
         self._calls = LaneCalls(call.run, wake, tries.left)
 

@@ -66,9 +66,12 @@ def kept_charges(db: sqlite3.Connection, *, since: float = 0.0, budget: str | No
     of_budget = "" if budget is None else "AND budget = ?"
     statement = f"SELECT {', '.join(_COLUMNS)} FROM charges WHERE hour >= ? {of_budget} ORDER BY hour, id"  # noqa: S608
     for row in db.execute(statement, (int(since // HOUR), *([] if budget is None else [budget]))):
-        hour, name, batch_id, metadata, account, *sort, fate, bracket, requests, untold = row[:-4]
-        entry = Entry(requests, Usage(*row[-4:]), untold, {batch_id: None} if batch_id else {})
-        yield KeptCharge(hour, name, metadata, account, Sort(*sort, Fate(fate), bracket), entry)
+        hour, name, batch_id, metadata, account = row[:5]
+        provider, base_url, model, endpoint, lane, window, fate, bracket = row[5:13]
+        requests, untold, *tokens = row[13:]
+        sort = Sort(provider, base_url, model, endpoint, lane, window, Fate(fate), bracket)
+        entry = Entry(requests, Usage(*tokens), untold, {batch_id: None} if batch_id else {})
+        yield KeptCharge(hour, name, metadata, account, sort, entry)
 
 
 def forget_old_charges(db: sqlite3.Connection, *, now: float) -> None:

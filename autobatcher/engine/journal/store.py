@@ -123,7 +123,9 @@ class Store(SQLiteFile):
 
     # ---- lines ----
 
-    def answer(self, answers: Iterable[NewAnswer], new_charges: Iterable[NewCharge], *, budget: str, now: float) -> None:
+    def answer(
+        self, answers: Iterable[NewAnswer], new_charges: Iterable[NewCharge], *, budget: str, now: float
+    ) -> None:
         """Insert answers, and what was billed for them and others.
 
         An answer that cannot be stored is logged and left out, so that it does not affect the others.

@@ -196,9 +196,12 @@ class JournalBatchLog(BatchLog):
             self.caller_left(request)
 
     def awaits_line(self, custom_id: str) -> bool:
-        return custom_id in self._unclaimed and self.keeps_answers
+        return custom_id in self._unclaimed
 
     def unclaimed_result(self, custom_id: str, outcome: Answer | BatchError, charge: Charge | None) -> None:
+        if not self.keeps_answers:
+            self._note_payment(custom_id, outcome, charge)
+            return
         self._awaited.discard(custom_id)
         if not isinstance(outcome, Answer) or outcomes.is_retryable(outcome):
             self.line_dropped(custom_id)
@@ -206,6 +209,12 @@ class JournalBatchLog(BatchLog):
         self._journal.answer(self.record.idempotency_key, outcome, charge, is_taken=False)
         line = self._unclaimed.pop(custom_id)
         line.is_stored, line.unclaimed_since = True, self._journal.wall_clock()
+
+    def _note_payment(self, custom_id: str, outcome: Answer | BatchError, charge: Charge | None) -> None:
+        """The line is read again for its caller, and is not booked again then."""
+        if isinstance(outcome, Answer) and charge is not None:
+            self._journal.answer(self.record.idempotency_key, outcome, charge, is_taken=False)
+            self._unclaimed[custom_id].is_paid = True
 
     def charged(self, charge: Charge) -> None:
         self._journal.charge(self.record.idempotency_key, charge)

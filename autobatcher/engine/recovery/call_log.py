@@ -65,9 +65,7 @@ class JournalCallLog(CallLog):
         )
         request.custom_id = custom_id_of(self._record.idempotency_key, 0)
         try:
-            await self._journal.intend(
-                self._record, [(0, request.endpoint, request.body)], reserved_for([request])
-            )
+            await self._journal.intend(self._record, [(0, request.endpoint, request.body)], reserved_for([request]))
         except BaseException:  # cancelled, it is written all the same
             self.forget()
             raise

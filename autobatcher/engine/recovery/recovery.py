@@ -24,6 +24,7 @@ from ..lanes.durations import Durations
 from ..lanes.lane import Lane
 from ..request import Answer, ErrorFor, Request
 from ..settings import Settings
+from ..spending import Spending
 from .batch_log import AttachableBatch, JournalBatchLog
 from .call_log import JournalCallLog
 from .kept_durations import KeptDurations
@@ -75,6 +76,7 @@ class Recovery:
         place: sends a request on its way that matches no line, and returns its first lane.
         emit: is told how many requests got stored answers.
         durations: begins with what the journal knows, and is kept in it.
+        spending: likewise.
     """
 
     def __init__(
@@ -86,8 +88,10 @@ class Recovery:
         place: Callable[[Request], Lane],
         emit: Emit,
         durations: Durations,
+        spending: Spending,
     ) -> None:
         self._journal = journal
+        self._spending = spending
         self._settings = settings
         self._resume = resume
         self._place = place
