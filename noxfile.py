@@ -118,7 +118,7 @@ ELSEWHERE = [
 @nox.session(python=FOUND[0])
 def tests(session: nox.Session) -> None:
     """The whole test suite, on asyncio and trio: the oldest Python found, the newest openai."""
-    session.install("-e", ".[test]", OPENAI["3"])
+    session.install("-e", ".[money,test]", OPENAI["3"])
     session.run("pytest", *PARALLEL, *session.posargs)
 
 
@@ -140,7 +140,7 @@ def lowest(session: nox.Session) -> None:
 @nox.session(python=FOUND[-1], venv_backend="uv")
 def newest(session: nox.Session) -> None:
     """The whole suite with the newest version of each dependency, also what is not quite released, and Python."""
-    session.install("--upgrade", "--prerelease", "allow", "-e", ".[test]")
+    session.install("--upgrade", "--prerelease", "allow", "-e", ".[money,test]")
     session.run("pytest", *PARALLEL, *session.posargs)
 
 
@@ -201,7 +201,7 @@ def lint(session: nox.Session) -> None:
 @nox.session
 def audit(session: nox.Session) -> None:
     """No bound lets in a version with a known advisory; and bandit, for what ruff's S rules do not have."""
-    session.install("-e", ".[serve]", "pip-audit", "bandit[toml]", "packaging")
+    session.install("-e", ".[money,serve]", "pip-audit", "bandit[toml]", "packaging")
     session.run("python", "tests/audit.py")
     session.run("bandit", "--quiet", "--configfile", "pyproject.toml", "--recursive", "autobatcher")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from typing import TypeVar
 
 import msgspec
 
@@ -13,8 +14,9 @@ from .line import FADING, Line, Prior
 from .tokens import count_input
 from .usage import MOST_TOKENS, Usage
 
-MAX_KINDS = 256
-"""How many kinds of requests are remembered. The one that was not seen for longest is forgotten first."""
+MAX_MODELS, MAX_JOBS = 128, 256
+"""How many models are remembered, each with an endpoint, and how many jobs. The one that was not seen for longest is
+forgotten first."""
 
 LEAST_OUTPUT = 4_096
 """How many tokens an answer may have, where neither the request nor earlier answers say more. It is no limit of any
@@ -27,8 +29,8 @@ _IMAGE_OUTPUT = 6_240
 """The largest picture of gpt-image-1, in OpenAI's price list."""
 
 _USUAL_OUTPUT, _USUAL_REASONING = 300.0, 1_500.0
-"""For models that were never seen. LMSYS-Chat-1M and WildChat report 215 and 441 tokens an answer. For models that
-reason it is a guess."""
+"""For models that were never seen. LMSYS-Chat-1M reports 215 tokens an answer, WildChat 441. For models that reason it
+is a guess."""
 
 _REASONING = re.compile(r"(^|/)o[1-9]|gpt-?[5-9]|gpt-oss|-r1|qwq|thinking|reason|magistral")
 _OWN_JOB_FROM = 5.0
@@ -38,7 +40,10 @@ _INPUT = Prior(shared=0.25, own=0.15, is_proportional=True)
 _OUTPUT = Prior(shared=0.7, own=1.0, is_proportional=False)
 
 _FORMAT = 1
-_Key = tuple[str, str, int]
+_MOST_NAME = 200
+_K = TypeVar("_K", bound=tuple[object, ...])
+_Model = tuple[str, str]
+_Job = tuple[str, str, int]
 
 
 class _Seen(msgspec.Struct, array_like=True):
@@ -53,18 +58,20 @@ class _Seen(msgspec.Struct, array_like=True):
 
 class _Stored(msgspec.Struct):
     format: int
-    kinds: list[tuple[_Key, _Seen]]
+    models: list[tuple[_Model, _Seen]]
+    jobs: list[tuple[_Job, _Seen]]
 
 
 class Calibration:
     """The tokens of requests, learned from answers: by model and endpoint, and by job where there are several."""
 
     def __init__(self) -> None:
-        self._kinds: dict[_Key, _Seen] = {}
+        self._models: dict[_Model, _Seen] = {}
+        self._jobs: dict[_Job, _Seen] = {}
 
     def __bool__(self) -> bool:
         """Whether anything was observed."""
-        return bool(self._kinds)
+        return bool(self._models)
 
     def observe(self, model: str, endpoint: str, body: bytes, usage: Usage) -> None:
         """Learn from the answer to a request.
@@ -75,26 +82,24 @@ class Calibration:
         """
         limits = limits_of(endpoint, body)
         counted = count_input(model, endpoint, body).tokens
-        for key in _keys(model, endpoint, limits):
-            seen = self._kinds.pop(key, None) or _Seen()
-            self._kinds[key] = seen
+        key = _key(model, endpoint)
+        for seen in (_renewed(self._models, key, MAX_MODELS), _renewed(self._jobs, (*key, limits.job), MAX_JOBS)):
             _learn(seen, counted, limits, usage)
-        while len(self._kinds) > MAX_KINDS:
-            del self._kinds[next(iter(self._kinds))]
 
     def observations(self, model: str, endpoint: str) -> float:
         """How many answers are known. Older ones count less."""
-        seen = self._kinds.get((model, endpoint, 0))
+        seen = self._models.get(_key(model, endpoint))
         return seen.input.weight if seen is not None else 0.0
 
     def estimate(self, model: str, endpoint: str, body: bytes) -> Estimate:
         """Estimate the tokens of a request before it is sent."""
         limits = limits_of(endpoint, body)
         counted = count_input(model, endpoint, body)
-        whole, job = (self._kinds.get(key) for key in _keys(model, endpoint, limits))
         most = self._most(model, endpoint, body, limits)
+        key = _key(model, endpoint)
+        job = self._jobs.get((*key, limits.job))
         is_own = job is not None and job.input.weight >= _OWN_JOB_FROM
-        seen = job if is_own and job is not None else whole or _Seen()
+        seen = job if job is not None and is_own else self._models.get(key) or _Seen()
         read = seen.input.guess(counted.tokens, _INPUT) or _INPUT.guess(counted.tokens)
         written = seen.output.guess(counted.tokens, _OUTPUT) or _OUTPUT.guess(_usual_output(model, endpoint))
         if limits.output is not None and not is_own:
@@ -120,14 +125,14 @@ class Calibration:
     def _most(self, model: str, endpoint: str, body: bytes, limits: Limits) -> Usage:
         output = limits.output
         if output is None:
-            seen = self._kinds.get((model, endpoint, 0))
+            seen = self._models.get(_key(model, endpoint))
             least = _IMAGE_OUTPUT if endpoint.startswith("/v1/images") else LEAST_OUTPUT
             output = max(least, 2 * seen.largest if seen is not None else 0)
         return Usage(len(body) + TEMPLATE_TOKENS, 0, min(output * limits.answers + limits.predicted, MOST_TOKENS), 0)
 
     def encoded(self) -> bytes:
         """All of it, to be kept: JSON, a hundred kilobytes at most."""
-        return msgspec.json.encode(_Stored(_FORMAT, list(self._kinds.items())))
+        return msgspec.json.encode(_Stored(_FORMAT, list(self._models.items()), list(self._jobs.items())))
 
     @classmethod
     def decoded(cls, content: bytes) -> Calibration:
@@ -138,13 +143,23 @@ class Calibration:
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             return calibration
         if stored.format == _FORMAT:
-            calibration._kinds = {key: seen for key, seen in stored.kinds[-MAX_KINDS:] if _is_sound(seen)}
+            calibration._models = {key: seen for key, seen in stored.models[-MAX_MODELS:] if _is_sound(seen)}
+            calibration._jobs = {key: seen for key, seen in stored.jobs[-MAX_JOBS:] if _is_sound(seen)}
         return calibration
 
 
-def _keys(model: str, endpoint: str, limits: Limits) -> tuple[_Key, _Key]:
-    """All requests of a model to an endpoint, and those of one job."""
-    return (model[:200], endpoint, 0), (model[:200], endpoint, limits.job or 1)
+def _key(model: str, endpoint: str) -> _Model:
+    """Callers of a proxy choose the names of models."""
+    return model[:_MOST_NAME], endpoint[:_MOST_NAME]
+
+
+def _renewed(kinds: dict[_K, _Seen], key: _K, most: int) -> _Seen:
+    """What was seen of a kind, now the one that was seen last. Forgets the oldest ones beyond `most`."""
+    seen = kinds.pop(key, None) or _Seen()
+    kinds[key] = seen
+    while len(kinds) > most:
+        del kinds[next(iter(kinds))]
+    return seen
 
 
 def _learn(seen: _Seen, counted: float, limits: Limits, usage: Usage) -> None:
@@ -175,9 +190,5 @@ def _times(guess: Guess, answers: int) -> Guess:
 
 
 def _is_sound(seen: _Seen) -> bool:
-    return (
-        seen.input.is_sound
-        and seen.output.is_sound
-        and 0 <= seen.largest <= MOST_TOKENS
-        and seen.cached >= 0 <= seen.reasoning
-    )
+    shares = 0 <= seen.cached <= seen.input.y and 0 <= seen.reasoning <= seen.output.y
+    return shares and seen.input.is_sound and seen.output.is_sound and 0 <= seen.largest <= MOST_TOKENS

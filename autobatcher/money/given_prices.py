@@ -17,6 +17,9 @@ from .rates import Rates
 
 PRICES_ARGUMENT, PRICES_FLAG = "prices=", "--prices"
 
+MOST_BYTES = 10_000_000
+"""So that a wrong path such as /dev/zero ends."""
+
 _RATES = ("input", "output", "cached")
 _LANES = ("batch", "flex")
 _WINDOW = re.compile(r"\d+[smhdw]")
@@ -71,7 +74,7 @@ class GivenPrices:
         """
         where = f"{PRICES_FLAG} {os.fspath(path)}"
         try:
-            return cls(msgspec.toml.decode(Path(path).read_bytes()), source=PRICES_FLAG)
+            return cls(msgspec.toml.decode(_content(Path(path))), source=PRICES_FLAG)
         except OSError as error:
             raise ValueError(f"{where} cannot be read: {error.strerror or error}") from error
         except (ValueError, msgspec.MsgspecError) as error:
@@ -81,6 +84,14 @@ class GivenPrices:
         """Return the completion windows for which a model has rates of their own."""
         lanes = self._models.get(model, {})
         return [lane for lane in lanes if _WINDOW.fullmatch(lane)]
+
+
+def _content(path: Path) -> bytes:
+    with path.open("rb") as file:
+        content = file.read(MOST_BYTES + 1)
+    if len(content) > MOST_BYTES:
+        raise ValueError(f"it is larger than any such file: {MOST_BYTES:,} bytes at most")
+    return content
 
 
 def _lanes(model: object, table: object, source: str) -> dict[str, Rates]:

@@ -63,6 +63,11 @@ class LibraryPrices:
         self._provider = _provider_of(snapshot, self._wanted, self._base_url)
         self._snapshot = snapshot
 
+    def models(self) -> list[str]:
+        """Return the names of the provider's own models, if the library has the provider."""
+        self.warm()
+        return [model.id for model in self._provider.models] if self._provider is not None else []
+
     def rates(self, model: str, lane: str, endpoint: str, now: datetime) -> Rates | UnknownPrice:
         """Return what a model costs on a lane at that time, or why that is unknown."""
         self.warm()
@@ -120,7 +125,7 @@ def _prices(model: ModelInfo, provider: Provider, lane: str, now: datetime) -> M
     # A model that the provider resells has the prices of its maker there, whose other lanes are not the provider's.
     is_its_own = any(each is model for each in provider.models)
     if context is None or not is_its_own or not _variants(model, context, now):
-        return UnknownPrice(f"genai-prices has no {lane} price of {provider.id}: {model.id}")
+        return UnknownPrice(f"genai-prices has no {lane} price of it")
     return model.get_prices(now, context)
 
 
@@ -134,11 +139,11 @@ def _rates(prices: ModelPrice, endpoint: str, source: str, as_of: date | None, d
     said: dict[str, Any] = {key: price for key, price in vars(prices).items() if price is not None}
     for key in said.keys() - {_INPUT, _OUTPUT, _CACHED}:
         if not _ONLY_IF_USED.search(key):
-            return UnknownPrice(f"{detail} is not billed by tokens alone ({key})")
+            return UnknownPrice(f"it is not billed by tokens alone ({key})")
     if endpoint == "/v1/embeddings":
         said.setdefault(_OUTPUT, Decimal(0))
     if missing := [key for key in (_INPUT, _OUTPUT) if key not in said]:
-        return UnknownPrice(f"genai-prices has no price of {detail} for {missing[0].partition('_')[0]} tokens")
+        return UnknownPrice(f"genai-prices has no price of its {missing[0].partition('_')[0]} tokens")
     tiers = [Tier(over, *_at(said, over + 1)) for over in _thresholds(said)]
     return Rates(*_at(said, 0), tuple(tiers), source, as_of, detail)
 

@@ -71,6 +71,12 @@ class PriceList:
         """Return the list price, which is that of real time; None if it is unknown."""
         return self.rates(model, lane=REALTIME, completion_window=None, endpoint=endpoint)
 
+    def models(self) -> list[str]:
+        """Return the names of models of which anything is known. Patterns are left out."""
+        noted = (name for note in self._profile.price_notes for name in note.models)
+        names = {*self._given.models, *noted, *self._library.models()}
+        return sorted(name for name in names if "*" not in name)
+
     def look_up(self, model: str, *, lane: str, completion_window: str | None, endpoint: str) -> Rates | UnknownPrice:
         """Return what `rates` returns, or why that is unknown."""
         minute = int(self._wall_clock() // 60)
@@ -87,7 +93,7 @@ class PriceList:
         if endpoint not in PRICED_ENDPOINTS:
             return UnknownPrice(f"{endpoint} is not billed by tokens alone")
         if lane == FLEX and endpoint not in self._profile.flex_endpoints:
-            return UnknownPrice(f"{self._profile.name} sells no flex for {endpoint}")
+            return UnknownPrice(f"the profile {self._profile.name} has no flex for {endpoint}")
         if note := self._note(model, lane, window):
             return self._noted(note, model, endpoint)
         return self._library.rates(model, lane, endpoint, datetime.fromtimestamp(self._minute * 60, UTC))

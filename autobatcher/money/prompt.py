@@ -155,4 +155,4 @@ def _unescaped(piece: bytes) -> str | bytes:
     """What many programs write as \\uXXXX is one character."""
     if b"\\u" not in piece or not piece.isascii():
         return piece
-    return re.sub(r"\\u([0-9a-fA-F]{4})", lambda found: chr(int(found[1], 16)), piece.decode("ascii"))
+    return piece.decode("raw_unicode_escape", "replace")

@@ -99,7 +99,7 @@ class UnknownPrice:
     """No price can be told.
 
     Attributes:
-        reason: why, in words that complete "the price is unknown: ...".
+        reason: why, in words that follow "the price of MODEL is unknown: ...".
     """
 
     reason: str

@@ -15,16 +15,40 @@ MOST_SAMPLED = 2**18
 
 _SAMPLES = 16
 
-_SCRIPTS = "aAdsnpxGcHrieqkzgm"
-"""Lower case, upper case, digits, spaces, line breaks, other ASCII, further Latin, Greek, Cyrillic, Hebrew, Arabic,
-Indic and Thai, Georgian and the like, symbols, kana, Han, Hangul, emoji."""
+_TOKENS = {
+    # For each character, by script: o200k (gpt-4o and later), cl100k (gpt-4, embeddings), Qwen, Llama, Mistral.
+    "a": (0.209, 0.236, 0.23, 0.238, 0.221),  # lower case
+    "A": (0.27, 0.27, 0.26, 0.28, 0.39),  # upper case
+    "d": (0.77, 0.8, 1.41, 0.87, 1.35),  # digits
+    "s": (0.03, 0.0, 0.02, 0.03, 0.01),  # spaces and tabs
+    "n": (1.5, 1.5, 1.5, 1.5, 1.6),  # line breaks
+    "p": (0.47, 0.42, 0.39, 0.34, 0.47),  # other ASCII
+    "x": (1.07, 1.6, 1.47, 1.09, 1.16),  # further Latin letters and signs
+    "G": (0.39, 1.04, 1.0, 0.42, 0.42),  # Greek
+    "c": (0.29, 0.52, 0.4, 0.33, 0.33),  # Cyrillic
+    "H": (0.43, 1.14, 0.43, 1.15, 0.5),  # Hebrew
+    "r": (0.34, 0.83, 0.5, 0.4, 0.33),  # Arabic
+    "i": (0.39, 1.18, 0.85, 0.68, 0.49),  # Indic scripts and Thai
+    "e": (0.22, 1.24, 0.9, 0.9, 0.5),  # Georgian and others; Vietnamese letters
+    "q": (1.25, 1.5, 1.6, 1.0, 1.4),  # symbols and punctuation
+    "k": (0.69, 0.94, 0.61, 0.63, 0.59),  # kana and punctuation of Japanese and Chinese
+    "z": (0.72, 1.06, 0.6, 0.75, 0.92),  # Han
+    "g": (0.69, 1.21, 0.81, 0.72, 0.66),  # Hangul
+    "m": (1.75, 2.7, 1.4, 2.6, 3.0),  # emoji
+}
 
 _FIRST_BYTES = (
     *((range(0x80), "p"), (range(ord("a"), ord("z") + 1), "a"), (range(ord("A"), ord("Z") + 1), "A")),
     *((range(ord("0"), ord("9") + 1), "d"), (b" \t", "s"), (b"\n\r", "n"), (range(0x80, 0xC2), "-")),
     *((range(0xC2, 0xCD), "x"), (range(0xCD, 0xD0), "G"), (range(0xD0, 0xD4), "c"), (range(0xD4, 0xD8), "H")),
     *((range(0xD8, 0xE0), "r"), (b"\xe0", "i"), (b"\xe1", "e"), (b"\xe2", "q"), (b"\xe3", "k")),
-    *((range(0xE4, 0xEA), "z"), (range(0xEA, 0xEE), "g"), (range(0xEE, 0xF0), "q"), (range(0xF0, 0x100), "m")),
+    *(
+        (range(0xE4, 0xEA), "z"),
+        (range(0xEA, 0xEE), "g"),
+        (range(0xEE, 0xF0), "q"),
+        (range(0xF0, 0xF5), "m"),
+        (range(0xF5, 0x100), "-"),
+    ),
 )
 
 
@@ -38,92 +62,12 @@ def _shapes() -> bytes:
 
 
 _SHAPES = _shapes()
-_MARKS = [script.encode() for script in _SCRIPTS]
+_MARKS = [script.encode() for script in _TOKENS]
 
 Rates = tuple[float, ...]
 
-_O200K: Rates = (
-    0.209,
-    0.27,
-    0.77,
-    0.03,
-    1.5,
-    0.47,
-    1.07,
-    0.39,
-    0.29,
-    0.43,
-    0.34,
-    0.39,
-    0.22,
-    1.25,
-    0.69,
-    0.72,
-    0.69,
-    1.75,
-)
-_CL100K: Rates = (
-    0.236,
-    0.27,
-    0.80,
-    0.0,
-    1.5,
-    0.42,
-    1.6,
-    1.04,
-    0.52,
-    1.14,
-    0.83,
-    1.18,
-    1.24,
-    1.5,
-    0.94,
-    1.06,
-    1.21,
-    2.7,
-)
-_QWEN: Rates = (0.23, 0.26, 1.41, 0.02, 1.5, 0.39, 1.47, 1.0, 0.40, 0.43, 0.50, 0.85, 0.9, 1.6, 0.61, 0.60, 0.81, 1.4)
-_LLAMA: Rates = (
-    0.238,
-    0.28,
-    0.87,
-    0.03,
-    1.5,
-    0.34,
-    1.09,
-    0.42,
-    0.33,
-    1.15,
-    0.40,
-    0.68,
-    0.9,
-    1.0,
-    0.63,
-    0.75,
-    0.72,
-    2.6,
-)
-_MISTRAL: Rates = (
-    0.221,
-    0.39,
-    1.35,
-    0.01,
-    1.6,
-    0.47,
-    1.16,
-    0.42,
-    0.33,
-    0.50,
-    0.33,
-    0.49,
-    0.5,
-    1.4,
-    0.59,
-    0.92,
-    0.66,
-    3.0,
-)
-_OTHERS: Rates = tuple(round(sum(rates) / 5, 3) for rates in zip(_O200K, _CL100K, _QWEN, _LLAMA, _MISTRAL, strict=True))
+_O200K, _CL100K, _QWEN, _LLAMA, _MISTRAL = zip(*_TOKENS.values(), strict=True)
+_OTHERS = tuple(sum(rates) / len(rates) for rates in _TOKENS.values())
 
 _FAMILIES = (
     (re.compile(r"gpt-?4o|gpt-4\.[1-9]|gpt-?[5-9]|gpt-oss|chatgpt|(^|/)o[1-9]|gpt-image|computer-use"), _O200K),
