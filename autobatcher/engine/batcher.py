@@ -60,6 +60,7 @@ class Batcher:
         *,
         wall_clock: Callable[[], float] = time.time,
         make_writer: Callable[[Path], JournalWriter] | None = None,
+        spending: Spending | None = None,
     ) -> None:
         self._wake: anyio.Event | None = None
         self.settings: Settings = settings
@@ -69,7 +70,7 @@ class Batcher:
         self.uploads: FairLimiter = FairLimiter.for_calls(CONCURRENT_UPLOADS, isolates=isolates)
         self.polls: FairLimiter = FairLimiter.for_calls(CONCURRENT_POLLS, isolates=isolates)
         self.emit: Emit = Emitter(settings.batch_event_handler, wall_clock)
-        self.spending: Spending = Spending(settings, wall_clock)
+        self.spending: Spending = spending or Spending(settings, wall_clock)
         self.dispatcher: Dispatcher = Dispatcher(
             settings,
             api.realtime,

@@ -20,6 +20,7 @@ from ..errors import ClientClosedError, JournalError, WrongEventLoopError
 from .batcher import Batcher
 from .event_loop import call_soon, is_alive, running_loop, runs, start_in_background
 from .request import Answer, Request
+from .spending import Spending
 
 logger: logging.Logger = logging.getLogger("autobatcher")
 
@@ -54,13 +55,16 @@ class Host:
         connections: closed after the shutdown of an engine that was told to stop, in the task that ran it, so that a
             cancelled `close` does not prevent it. An engine that is cancelled with its event loop leaves them.
 
+        spending: what all engines spend.
+
     Attributes:
         make_batcher: called for each engine. Tests replace it to inject a clock or a journal writer.
     """
 
     _is_in_background = False  # for `__del__` of a partially constructed object, for example by `copy.deepcopy`
 
-    def __init__(self, make_batcher: Callable[..., Batcher], connections: Connections) -> None:
+    def __init__(self, make_batcher: Callable[..., Batcher], connections: Connections, spending: Spending) -> None:
+        self.spending: Spending = spending
         self.make_batcher: Callable[..., Batcher] = make_batcher
         self._connections = connections
         self._batcher: Batcher | None = None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from collections import OrderedDict
 from collections.abc import Callable
 from decimal import Decimal
 from typing import NamedTuple
@@ -14,12 +16,19 @@ from ..money.ledger import Charge, Fate, Ledger, Sort, bracket_of
 from ..money.price_list import PriceList
 from ..money.rates import UnknownPrice
 from ..money.receipt import Receipt, receipt_of
-from ..money.usage import Usage, usage_of
+from ..money.usage import Usage, name_in, usage_of
 from ..upstream.account import Account
+from ..upstream.providers import ProviderProfile, known_profile
 from . import checks, outcomes
+from .journal.identity import without_credentials
 from .lanes.lane import Lane, Overrun
 from .request import Answer, Request
 from .settings import Settings
+
+MAX_REMEMBERED = 20_000
+"""How many answers are remembered that did not come from a batch of the usual completion window."""
+
+MAX_URLS = 1_000
 
 MAX_BUDGETS = 10_000
 """How many accounts have a budget of their own before those are forgotten that count nothing."""
@@ -57,17 +66,20 @@ class Spending:
         calibration: learns from answers how many tokens requests have.
     """
 
-    def __init__(self, settings: Settings, wall_clock: Callable[[], float]) -> None:
+    def __init__(self, settings: Settings, wall_clock: Callable[[], float] = time.time) -> None:
         self.ledger: Ledger = Ledger()
         self.calibration: Calibration = Calibration()
         self._settings = settings
         self._wall_clock = wall_clock
         self._prices: dict[tuple[str, str], PriceList] = {}
+        self._profiles: dict[str, ProviderProfile] = {}
+        self._urls: dict[str, str] = {}  # without credentials
         self._budget = None if settings.max_cost is None else Budget(cap_of(settings.max_cost), wall_clock)
         self._account_cap = None if settings.max_cost_per_account is None else cap_of(settings.max_cost_per_account)
         self._budgets_by_account: dict[Account, Budget] = {}
         self._left: dict[str, dict[str, LeftLine]] = {}
         self._learned = 0
+        self._dear: OrderedDict[str, Sort] = OrderedDict()  # by ids of answers and of requests
         self._given_prices = checks.prices(settings.prices)
 
     # ---- before ----
@@ -133,11 +145,12 @@ class Spending:
         """What an answer is booked as; None if it was not billed, since it is a failure."""
         if answer.status_code >= 300:
             return None
-        self.prices(account)  # for the receipt
         usage = usage_of(answer.body)
         window = completion_window if answer.lane == Lane.BATCH.value else ""
-        where = (account.provider.name, account.base_url, model, endpoint, answer.lane, window)
-        return Charge(Sort(*where, fate, bracket_of(usage)), usage, answer.batch_id)
+        where = (*self._where(account), model, endpoint, answer.lane, window)
+        sort = Sort(*where, fate, bracket_of(usage))
+        self._remember(sort, answer)
+        return Charge(sort, usage, answer.batch_id)
 
     def unknown_charge(
         self,
@@ -151,8 +164,7 @@ class Spending:
         batch_id: str,
     ) -> Charge:
         """What an execution is booked as that nobody knows of: with the most tokens that it may have."""
-        self.prices(account)  # for the receipt
-        where = (account.provider.name, account.base_url, model, endpoint, lane, completion_window)
+        where = (*self._where(account), model, endpoint, lane, completion_window)
         return Charge(Sort(*where, Fate.UNKNOWN, bracket_of(most)), most, batch_id)
 
     def book_call(self, request: Request, answer: Answer) -> Charge | None:
@@ -198,32 +210,69 @@ class Spending:
         self.ledger.add(sort, usage, batch_id)
         if not self.has_caps:
             return
-        cost = self._cost(charge, account)
+        cost = None if usage is None else self._cost_in(sort, usage)
         if reservation is not None:
             reservation.spend(cost)
         elif cost is not None:
             for budget in self._budgets(account):
                 budget.spend(cost)
 
-    def _cost(self, charge: Charge, account: Account) -> Decimal | None:
-        sort, usage, _ = charge
-        if usage is None:
-            return None
-        window = sort.completion_window or None
-        rates = self.prices(account).rates(sort.model, lane=sort.lane, completion_window=window, endpoint=sort.endpoint)
+    def _cost_in(self, sort: Sort, usage: Usage) -> Decimal | None:
+        """What one request of a sort cost, with these tokens."""
+        rates = self.prices_at(sort.provider, sort.base_url).rates(
+            sort.model, lane=sort.lane, completion_window=sort.completion_window or None, endpoint=sort.endpoint
+        )
         return None if rates is None else rates.cost(usage)
+
+    def cost_of(self, body: bytes, request_id: str | None) -> Decimal | None:
+        """What one answer was billed; None if its price or its tokens are unknown."""
+        name, usage = name_in(body), usage_of(body)
+        sort = self._dear.get(request_id or "") or self._dear.get(name.id) or self._usual_sort(name.model)
+        if sort is None or usage is None:
+            return None
+        return self._cost_in(sort, usage)
+
+    def _usual_sort(self, named: str) -> Sort | None:
+        """What an answer of this model was most likely booked as. Providers answer with the model's full name."""
+        sorts = [sort for sort, _ in self.ledger if sort.lane == Lane.BATCH.value and named.startswith(sort.model)]
+        window = self._settings.completion_window
+        return max(sorts, key=lambda sort: (len(sort.model), sort.completion_window == window), default=None)
+
+    def _remember(self, sort: Sort, answer: Answer) -> None:
+        """Remember what an answer was booked as, unless it is the usual: a line in a batch of the usual window."""
+        if sort.lane == Lane.BATCH.value and sort.completion_window == self._settings.completion_window:
+            return
+        for key in (answer.request_id, name_in(answer.body).id):
+            if key:
+                self._dear[key] = sort
+        while len(self._dear) > MAX_REMEMBERED:
+            self._dear.popitem(last=False)
 
     def receipt(self) -> Receipt:
         """What was paid since the engine began. The first one may import a library of prices."""
-        return receipt_of(self.ledger, lambda *where: self._prices[where])
+        return receipt_of(self.ledger, self.prices_at)
 
     def prices(self, account: Account) -> PriceList:
         """The prices at an account's provider."""
-        key = (account.provider.name, account.base_url)
-        found = self._prices.get(key)
+        return self.prices_at(*self._where(account))
+
+    def prices_at(self, provider: str, base_url: str) -> PriceList:
+        """The prices of a provider."""
+        found = self._prices.get((provider, base_url))
         if found is None:
-            found = self._prices[key] = PriceList(account.provider, account.base_url, self._given_prices)
+            profile = self._profiles.get(provider) or known_profile(provider)
+            found = self._prices[provider, base_url] = PriceList(profile, base_url, self._given_prices)
         return found
+
+    def _where(self, account: Account) -> tuple[str, str]:
+        """The provider's name, and the base URL without a password."""
+        url = self._urls.get(account.base_url)
+        if url is None:
+            if len(self._urls) >= MAX_URLS:
+                self._urls.clear()
+            url = self._urls[account.base_url] = without_credentials(account.base_url)
+            self._profiles[account.provider.name] = account.provider
+        return account.provider.name, url
 
     def left_lines(self, idempotency_key: str) -> dict[str, LeftLine]:
         """The lines of a batch that nobody waits for any more, by custom_id: one dict for all lives of the batch."""

@@ -57,12 +57,20 @@ class _Body(msgspec.Struct):
     usage: _Counts | None = None
 
 
-class _Named(msgspec.Struct):
+class Name(msgspec.Struct):
+    """How an answer names itself.
+
+    Attributes:
+        id: "" if it has none, like embeddings.
+        model: the model that gave it, often with a date at the end; "" if it names none.
+    """
+
+    id: str = ""
     model: str = ""
 
 
 _decode_body = msgspec.json.Decoder(_Body).decode
-_decode_name = msgspec.json.Decoder(_Named).decode
+_decode_name = msgspec.json.Decoder(Name).decode
 
 
 def usage_of(body: bytes) -> Usage | None:
@@ -77,12 +85,12 @@ def usage_of(body: bytes) -> Usage | None:
     return _usage(counts) if counts is not None else None
 
 
-def model_in(body: bytes) -> str:
-    """Return the model that an answer names; "" if it names none. Never raises."""
+def name_in(body: bytes) -> Name:
+    """Return how an answer names itself. Never raises."""
     try:
-        return _decode_name(body).model
+        return _decode_name(body)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        return ""
+        return Name()
 
 
 def _usage(counts: _Counts) -> Usage | None:

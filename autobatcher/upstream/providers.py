@@ -317,6 +317,11 @@ def profile_named(name: str) -> ProviderProfile:
     raise ValueError(f"provider must be one of {known}, a TOML or JSON file, or a ProviderProfile; not {name!r}")
 
 
+def known_profile(name: str) -> ProviderProfile:
+    """Return the profile called `name`; `CONSERVATIVE` if it is not one of ours."""
+    return next((profile for profile in KNOWN_PROFILES if profile.name == name), CONSERVATIVE)
+
+
 def profile_for(base_url: str) -> ProviderProfile:
     """Return the profile for a base URL, by its host; `CONSERVATIVE` for unknown hosts."""
     host = urlsplit(base_url).hostname or ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ...errors import BatchError
 from ...money.budget import Reservation
 from ...money.ledger import Charge, Fate
-from ...money.usage import model_in
+from ...money.usage import name_in
 from ...upstream.account import Account
 from .. import outcomes
 from ..lanes.lane import Lane
@@ -154,7 +154,7 @@ class BatchBilling:
         """The model of a line of which only the answer is known. Providers answer with the model's full name."""
         if len(self._models) == 1:
             return self._models[0]
-        named = model_in(answer.body)
+        named = name_in(answer.body).model
         return max((model for model in self._models if named.startswith(model)), key=len, default=named)
 
 
