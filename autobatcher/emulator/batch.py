@@ -12,12 +12,14 @@ from dataclasses import dataclass, replace
 from random import Random
 
 from .answers import Answer
+from .bill import Charges
 from .dialects import OpenAIDialect
 from .durations import seconds_of
 from .faults import BatchFault, Hit, LineFault
 from .lines import Line
 from .outcomes import Outcomes
 from .pace import Pace
+from .prices import PriceList
 from .settings import Settings, window_seconds
 from .store import Store, StoreFullError
 from .validation import Checked, Problem
@@ -48,13 +50,14 @@ class Order:
 class Surroundings:
     """What a batch needs of its emulator.
 
-    `answer` gives the answer to (url, body) at a wall-clock second; `wall` converts a time of the clock to wall-clock
-    time.
+    `prices` are those of its bill; `answer` gives the answer to (url, body) at a wall-clock second; `wall` converts a
+    time of the clock to wall-clock time.
     """
 
     settings: Settings
     dialect: OpenAIDialect
     store: Store
+    prices: PriceList
     answer: Callable[[str, bytes, int], Answer]
     wall: Callable[[float], float]
 
@@ -74,7 +77,8 @@ class Batch:
         self.total: int = 0
         self.models: tuple[str, ...] = ()
         self.problems: list[Problem] = []
-        self.outcomes: Outcomes = Outcomes(batch_id, self.fate, around.dialect, around.store)
+        charges = Charges(around.prices, batch_id, order.completion_window)
+        self.outcomes: Outcomes = Outcomes(self.fate, around.dialect, around.store, charges)
         self.around = around
         self._sequence: list[int] = []
         """The indices of the lines in the order of work; the first `_done` are done."""

@@ -3,7 +3,7 @@
     Emulator.handle(Request) -> Reply
         routes.py          the operation of a request; faults.py: what goes wrong with it
         files.py, batches.py   /files, /batches
-        realtime.py        calls in real time; answers/: the answers; ledger.py: who was billed
+        realtime.py        calls in real time; answers/: the answers; ledger.py, bill.py: who was billed
 
 `transport.py` connects an httpx client to it, `app.py` a web server; `forward.py` puts a real model behind it.
 """
@@ -12,10 +12,9 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
-from hmac import compare_digest
 from random import Random
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, overload
@@ -23,8 +22,10 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 import anyio
 
 from .answers import Answer, answer
+from .api_key import check_key
 from .batch import Surroundings
 from .batches import Batches
+from .bill import Bill, Charges
 from .clock import Clock
 from .durations import Duration
 from .faults import FaultPlan, FaultsAtWork, HttpFault
@@ -32,6 +33,8 @@ from .files import Files
 from .known_dialects import DIALECTS, Like
 from .ledger import Billed
 from .misbehaviour import misbehave
+from .models import list_models
+from .prices import PriceList
 from .realtime import RealtimeCalls, TieredRequest
 from .routes import Route, find_route
 from .settings import BatchDuration, Settings
@@ -47,7 +50,6 @@ if TYPE_CHECKING:
     from .forward import Forwarder
 
 MAX_STORED_BYTES = 2_000_000_000
-MODELS = ("gpt-emulator", "text-embedding-emulator")
 
 
 class Emulator:
@@ -66,6 +68,7 @@ class Emulator:
         finished_while_cancelling: the chance of each unfinished line to be executed and billed meanwhile.
         realtime_seconds: how long a real-time call takes: a duration. It is billed from its start.
         flex_seconds: the same for calls on the flex tier.
+        prices: what tokens cost, for `bill()`; None for prices that are made up.
         api_key: if given, a request with another bearer token gets a 401.
         faults: the faults to apply.
         forward_to: the URL (ending in /v1) of a server with OpenAI's real-time API, which answers instead of
@@ -98,6 +101,7 @@ class Emulator:
         finished_while_cancelling: float = 0.0,
         realtime_seconds: Duration = 0.0,
         flex_seconds: Duration = 0.0,
+        prices: PriceList | None = None,
         api_key: str | None = None,
         faults: FaultPlan | None = None,
         forward_to: str | None = None,
@@ -148,11 +152,12 @@ class Emulator:
             settings=self._settings,
             dialect=self._dialect,
             store=self._store,
+            prices=prices or PriceList(),
             answer=self._answer_line,
             wall=self._clock.wall,
         )
         self._batches = Batches(around, self._files, self._faults, random)
-        self._realtime = RealtimeCalls(self._settings, self._clock)
+        self._realtime = RealtimeCalls(self._settings, self._clock, Charges(around.prices))
         self._forwarder: Forwarder | None = None
         if forward_to is not None:
             self._forward(forward_to, forward_key, forward_concurrency, forward_transport)
@@ -201,7 +206,7 @@ class Emulator:
 
     async def _process(self, route: Route, request: Request, fault: HttpFault | None = None) -> Reply:
         try:
-            self._check_key(request)
+            check_key(self._settings.api_key, request)
             return await self._dispatch(route, request, fault)
         except RefusedError as refused:
             return self._dialect.refusal(refused)
@@ -247,12 +252,9 @@ class Emulator:
         return reply
 
     async def _models(self, route: Route, request: Request) -> Reply:
-        if self._forwarder is not None:
-            path = f"/v1/models/{route.item_id}" if route.item_id else "/v1/models"
-            return await self._forwarder.call("GET", path, request)
-        if route.item_id:
-            return json_reply(200, _model(route.item_id))
-        return json_reply(200, {"object": "list", "data": [_model(name) for name in MODELS]})
+        if self._forwarder is None:
+            return json_reply(200, list_models(route.item_id))
+        return await self._forwarder.call("GET", f"/v1/models/{route.item_id}".rstrip("/"), request)
 
     async def _answer_on_a_tier(self, endpoint: str, request: Request, fault: HttpFault | None) -> Reply:
         planned = None if fault is None else fault.service_tier
@@ -269,14 +271,6 @@ class Emulator:
 
     def _answer_line(self, url: str, body: bytes, created: int) -> Answer:
         return answer(self._dialect.openai_endpoint(url), body, created)
-
-    def _check_key(self, request: Request) -> None:
-        key, given = self._settings.api_key, request.headers.get("authorization", "")
-        is_wrong = key is not None and not compare_digest(
-            given.encode("utf-8", "surrogatepass"), f"Bearer {key}".encode()
-        )
-        if is_wrong or not (given.isascii() and (given.isprintable() or not given)):  # it may be forwarded
-            raise RefusedError(401, "Incorrect API key provided.", code="invalid_api_key")
 
     # Looking at it
 
@@ -311,6 +305,12 @@ class Emulator:
         lines = billed_lines(self._batches.all.values(), self._dialect.openai_endpoint)
         return tuple(sorted([*lines, *self._realtime.ledger.calls], key=lambda billed: billed.at))
 
+    def bill(self) -> Bill:
+        """What was billed from the beginning on, in tokens and dollars: exact, and apart from what a client counts."""
+        self._batches.advance(self._clock.now())
+        charges = [batch.outcomes.charges for batch in self._batches.all.values()]
+        return Bill(tuple(entry for each in [*charges, self._realtime.charges] for entry in each.entries()))
+
     # Doors
 
     @overload
@@ -344,7 +344,3 @@ class Emulator:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-
-
-def _model(name: str) -> Mapping[str, Any]:
-    return {"id": name, "object": "model", "created": 1_700_000_000, "owned_by": "autobatcher"}
