@@ -19,7 +19,6 @@ from .faults import BatchFault, Hit, LineFault
 from .lines import Line
 from .outcomes import Outcomes
 from .pace import Pace
-from .prices import PriceList
 from .settings import Settings, window_seconds
 from .store import Store, StoreFullError
 from .validation import Checked, Problem
@@ -50,14 +49,13 @@ class Order:
 class Surroundings:
     """What a batch needs of its emulator.
 
-    `prices` are those of its bill; `answer` gives the answer to (url, body) at a wall-clock second; `wall` converts a
-    time of the clock to wall-clock time.
+    `answer` gives the answer to (url, body) at a wall-clock second; `wall` converts a time of the clock to wall-clock
+    time.
     """
 
     settings: Settings
     dialect: OpenAIDialect
     store: Store
-    prices: PriceList
     answer: Callable[[str, bytes, int], Answer]
     wall: Callable[[float], float]
 
@@ -77,7 +75,7 @@ class Batch:
         self.total: int = 0
         self.models: tuple[str, ...] = ()
         self.problems: list[Problem] = []
-        charges = Charges(around.prices, batch_id, order.completion_window)
+        charges = Charges(around.settings.prices, batch_id, order.completion_window)
         self.outcomes: Outcomes = Outcomes(self.fate, around.dialect, around.store, charges)
         self.around = around
         self._sequence: list[int] = []

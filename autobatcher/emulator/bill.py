@@ -10,9 +10,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from decimal import Decimal, localcontext
 from functools import cached_property
+from operator import add
 from typing import Any, Literal, NamedTuple
 
-from .prices import EXACT, Price, PriceList, price_for
+from .prices import EXACT, Price, PriceList, index_for
 from .tiers import Lane
 from .usage import Usage, sum_up
 
@@ -68,12 +69,12 @@ class Bill:
     @cached_property
     def total(self) -> Decimal:
         """USD, not rounded."""
-        return exact_sum(entry.cost for entry in self.entries)
+        return _sum(entry.cost for entry in self.entries)
 
     @cached_property
     def list_total(self) -> Decimal:
         """What the same would have cost in real time."""
-        return exact_sum(entry.list_cost for entry in self.entries)
+        return _sum(entry.list_cost for entry in self.entries)
 
     @cached_property
     def usage(self) -> Usage:
@@ -91,9 +92,7 @@ class Bill:
     def by(self, name: By) -> dict[str, Decimal]:
         """The cost of each batch, lane, endpoint, model or completion window."""
         values = dict.fromkeys(getattr(entry, name) for entry in self.entries)
-        return {
-            value: exact_sum(entry.cost for entry in self.entries if getattr(entry, name) == value) for value in values
-        }
+        return {value: _sum(entry.cost for entry in self.entries if getattr(entry, name) == value) for value in values}
 
     def as_dict(self) -> dict[str, Any]:
         """The bill as JSON has it: amounts are texts."""
@@ -113,12 +112,13 @@ class _Kind(NamedTuple):
     lane: Lane
     endpoint: str
     model: str
-    price: Price
-    list_price: Price
+    price: int
+    list_price: int
+    """Which of the prices that fit the model."""
 
 
 @dataclass(slots=True)
-class _Sum:
+class _Charge:
     requests: int = 0
     without_usage: int = 0
     usage: Usage = field(default_factory=Usage)
@@ -131,7 +131,7 @@ class Charges:
     prices: PriceList
     batch_id: str = ""
     window: str = ""
-    _sums: dict[_Kind, _Sum] = field(default_factory=dict)
+    _sums: dict[_Kind, _Charge] = field(default_factory=dict)
     _fitting: dict[tuple[Lane, str], tuple[Price, ...]] = field(default_factory=dict)
 
     def add(self, lane: Lane, endpoint: str, model: str, usage: Usage | None) -> None:
@@ -141,27 +141,27 @@ class Charges:
         kind = _Kind(lane, endpoint, model, price, self._price("realtime", model, tokens))
         charged = self._sums.get(kind)
         if charged is None:
-            charged = self._sums[kind] = _Sum()
+            charged = self._sums[kind] = _Charge()
         charged.requests += 1
         charged.without_usage += usage is None
-        charged.usage = sum_up((charged.usage, tokens))
+        charged.usage = Usage(*map(add, charged.usage, tokens))
 
-    def entries(self) -> list[BillEntry]:
-        return [self._entry(kind, charged) for kind, charged in self._sums.items()]
+    def bill(self) -> Bill:
+        return Bill(tuple(self._entry(kind, charged) for kind, charged in self._sums.items()))
 
     @property
     def usage(self) -> Usage:
         """The tokens of all of them."""
         return sum_up(charged.usage for charged in self._sums.values())
 
-    def _price(self, lane: Lane, model: str, tokens: Usage) -> Price:
+    def _price(self, lane: Lane, model: str, tokens: Usage) -> int:
         fitting = self._fitting.get((lane, model))
         if fitting is None:
             window = self.window if lane == "batch" else ""
             fitting = self._fitting[lane, model] = self.prices.fitting(model, lane, window)
-        return price_for(fitting, tokens.input)
+        return index_for(fitting, tokens.input)
 
-    def _entry(self, kind: _Kind, charged: _Sum) -> BillEntry:
+    def _entry(self, kind: _Kind, charged: _Charge) -> BillEntry:
         return BillEntry(
             batch_id=self.batch_id,
             lane=kind.lane,
@@ -171,13 +171,12 @@ class Charges:
             requests=charged.requests,
             without_usage=charged.without_usage,
             usage=charged.usage,
-            cost=kind.price.cost(charged.usage),
-            list_cost=kind.list_price.cost(charged.usage),
+            cost=self._fitting[kind.lane, kind.model][kind.price].cost(charged.usage),
+            list_cost=self._fitting["realtime", kind.model][kind.list_price].cost(charged.usage),
         )
 
 
-def exact_sum(amounts: Iterable[Decimal]) -> Decimal:
-    """The sum, not rounded."""
+def _sum(amounts: Iterable[Decimal]) -> Decimal:
     with localcontext(EXACT):
         return sum(amounts, Decimal())
 

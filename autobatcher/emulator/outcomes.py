@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from typing import Any
 
 import msgspec
 
@@ -130,9 +131,23 @@ def _request_id(line_id: str) -> str:
 
 def _distorted(answer: Answer, fault: LineFault) -> Answer:
     """The answer that a line with a fault shows."""
-    if fault.kind == "text_body":
-        return Answer(answer.status, msgspec.json.encode(answer.body.decode()))
-    return answer
+    match fault.kind:
+        case "text_body":
+            return Answer(answer.status, msgspec.json.encode(answer.body.decode()))
+        case "usage" if answer.status < 400:
+            return Answer(answer.status, _with_usage(answer.body, fault.usage))
+        case _:
+            return answer
+
+
+def _with_usage(body: bytes, usage: Any) -> bytes:
+    """The answer with another `usage`, or without one. What is no object, from a forwarded server, stays as it is."""
+    try:
+        content = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
+    except msgspec.MsgspecError:
+        return body
+    content.pop("usage", None)
+    return msgspec.json.encode(content if usage is msgspec.UNSET else {**content, "usage": usage})
 
 
 def _failure_body(fault: LineFault) -> bytes:

@@ -104,6 +104,8 @@ class PriceList(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return cls.from_json(Path(path).read_bytes())
 
 
-def price_for(prices: tuple[Price, ...], input_tokens: int) -> Price:
-    """The first of fitting prices that is for a request with so many input tokens."""
-    return next(price for price in prices if price.more_than is None or input_tokens > price.more_than)
+def index_for(prices: tuple[Price, ...], input_tokens: int) -> int:
+    """Which of fitting prices is the first that is for a request with so many input tokens."""
+    return next(
+        index for index, price in enumerate(prices) if price.more_than is None or input_tokens > price.more_than
+    )

@@ -40,11 +40,11 @@ class TieredRequest:
 class RealtimeCalls:
     """Answers calls, and remembers which were answered and billed, and how many ran at once."""
 
-    def __init__(self, settings: Settings, clock: Clock, charges: Charges) -> None:
+    def __init__(self, settings: Settings, clock: Clock) -> None:
         self.forwarder: Forwarder | None = None
         self.answered: dict[Lane, Counter[str]] = {"flex": Counter(), "realtime": Counter()}
         self.ledger: RealtimeLedger = RealtimeLedger()
-        self.charges: Charges = charges
+        self.charges: Charges = Charges(settings.prices)
         self.most_at_once: Counter[str] = Counter()
         self._running: Counter[str] = Counter()
         self._settings = settings
@@ -72,7 +72,8 @@ class RealtimeCalls:
     def _answer(self, endpoint: str, call: TieredRequest) -> Answer:
         if endpoint not in ANSWERABLE:
             raise RefusedError(404, f"Invalid URL (POST {endpoint})", code="unknown_url")
-        return answer(endpoint, call.request.body, int(self._clock.wall(self._clock.now())), call.tier)
+        created = int(self._clock.wall(self._clock.now()))
+        return answer(endpoint, call.request.body, created, call.tier, self._settings.metering)
 
     def _bill(self, lane: Lane, endpoint: str, body: bytes, usage: Usage | None) -> None:
         head = parse_head(msgspec.Raw(body))

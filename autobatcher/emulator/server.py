@@ -2,7 +2,7 @@
 
     Emulator.handle(Request) -> Reply
         routes.py          the operation of a request; faults.py: what goes wrong with it
-        files.py, batches.py   /files, /batches
+        operations.py      on files.py and batches.py: /files, /batches
         realtime.py        calls in real time; answers/: the answers; ledger.py, bill.py: who was billed
 
 `transport.py` connects an httpx client to it, `app.py` a web server; `forward.py` puts a real model behind it.
@@ -21,11 +21,11 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 
 import anyio
 
-from .answers import Answer, answer
+from .answers import Answer, Metering, answer
 from .api_key import check_key
 from .batch import Surroundings
 from .batches import Batches
-from .bill import Bill, Charges
+from .bill import Bill
 from .clock import Clock
 from .durations import Duration
 from .faults import FaultPlan, FaultsAtWork, HttpFault
@@ -34,9 +34,10 @@ from .known_dialects import DIALECTS, Like
 from .ledger import Billed
 from .misbehaviour import misbehave
 from .models import list_models
+from .operations import Operations
 from .prices import PriceList
 from .realtime import RealtimeCalls, TieredRequest
-from .routes import Route, find_route
+from .routes import BILL_PATH, Route, find_route
 from .settings import BatchDuration, Settings
 from .statistics import Statistics, billed_lines, count_billed, view_batch, view_lines
 from .store import Store
@@ -68,6 +69,9 @@ class Emulator:
         finished_while_cancelling: the chance of each unfinished line to be executed and billed meanwhile.
         realtime_seconds: how long a real-time call takes: a duration. It is billed from its start.
         flex_seconds: the same for calls on the flex tier.
+        cached_share: the share of the input tokens of chat completions and responses that comes from a cache.
+        reasoning_tokens: how many tokens are thought for each of their answers, and billed as output; less if the
+            request limits its output.
         prices: what tokens cost, for `bill()`; None for prices that are made up.
         api_key: if given, a request with another bearer token gets a 401.
         faults: the faults to apply.
@@ -101,6 +105,8 @@ class Emulator:
         finished_while_cancelling: float = 0.0,
         realtime_seconds: Duration = 0.0,
         flex_seconds: Duration = 0.0,
+        cached_share: float = 0.0,
+        reasoning_tokens: int = 0,
         prices: PriceList | None = None,
         api_key: str | None = None,
         faults: FaultPlan | None = None,
@@ -131,6 +137,8 @@ class Emulator:
             finished_while_cancelling=finished_while_cancelling,
             realtime_seconds=realtime_seconds,
             flex_seconds=flex_seconds,
+            metering=Metering(cached_share, reasoning_tokens),
+            prices=prices or PriceList(),
             api_key=api_key,
             max_requests=dialect.max_requests if max_requests is None else max_requests,
             max_file_bytes=dialect.max_file_bytes if max_file_bytes is None else max_file_bytes,
@@ -152,12 +160,12 @@ class Emulator:
             settings=self._settings,
             dialect=self._dialect,
             store=self._store,
-            prices=prices or PriceList(),
             answer=self._answer_line,
             wall=self._clock.wall,
         )
         self._batches = Batches(around, self._files, self._faults, random)
-        self._realtime = RealtimeCalls(self._settings, self._clock, Charges(around.prices))
+        self._operations = Operations(self._dialect, self._files, self._batches)
+        self._realtime = RealtimeCalls(self._settings, self._clock)
         self._forwarder: Forwarder | None = None
         if forward_to is not None:
             self._forward(forward_to, forward_key, forward_concurrency, forward_transport)
@@ -184,6 +192,8 @@ class Emulator:
 
     async def handle(self, request: Request) -> Reply:
         """Answers one request. Raises `ConnectionLostError` if a fault breaks the connection."""
+        if (request.method, request.path) == ("GET", BILL_PATH):
+            return self._tell_bill(request)
         route = find_route(request)
         self._http_calls[route.operation] += 1
         self._requests += 1
@@ -212,44 +222,20 @@ class Emulator:
             return self._dialect.refusal(refused)
 
     async def _dispatch(self, route: Route, request: Request, fault: HttpFault | None) -> Reply:
-        now = self._clock.now()
-        operation = "unknown" if route.operation in self._dialect.lacks else route.operation
-        match operation:
-            case "files.create":
-                return self._files.create(request, now)
-            case "files.list":
-                return self._files.list(request, now)
-            case "files.retrieve":
-                self._batches.advance(now)
-                return self._files.retrieve(route.item_id, now)
-            case "files.content":
-                self._batches.advance(now)
-                return self._files.content(route.item_id, request, now)
-            case "files.delete":
-                return self._delete_file(route.item_id, now)
-            case "batches.create":
-                return self._batches.create(request, now)
-            case "batches.list":
-                return self._batches.list(request, now)
-            case "batches.retrieve":
-                return self._batches.retrieve(route.item_id, now)
-            case "batches.cancel":
-                return self._batches.cancel(route.item_id, now)
-            case "batches.delete" if self._dialect.file_ids_from_the_start:
-                return self._batches.delete(route.item_id, now)
+        match route.operation:
             case "models":
                 return await self._models(route, request)
             case "realtime" | "flex":
                 return await self._answer_on_a_tier(route.item_id, request, fault)
             case _:
-                raise RefusedError(404, f"Invalid URL ({request.method} {request.path})", code="unknown_url")
+                return self._operations.perform(route, request, self._clock.now())
 
-    def _delete_file(self, file_id: str, now: float) -> Reply:
-        self._batches.advance(now)
-        reply = self._files.delete(file_id, now)
-        if self._dialect.file_ids_from_the_start:
-            self._batches.input_file_deleted(file_id, now)
-        return reply
+    def _tell_bill(self, request: Request) -> Reply:
+        try:
+            check_key(self._settings.api_key, request)
+        except RefusedError as refused:
+            return self._dialect.refusal(refused)
+        return json_reply(200, self.bill().as_dict())
 
     async def _models(self, route: Route, request: Request) -> Reply:
         if self._forwarder is None:
@@ -270,7 +256,7 @@ class Emulator:
     # What it needs
 
     def _answer_line(self, url: str, body: bytes, created: int) -> Answer:
-        return answer(self._dialect.openai_endpoint(url), body, created)
+        return answer(self._dialect.openai_endpoint(url), body, created, metering=self._settings.metering)
 
     # Looking at it
 
@@ -308,8 +294,8 @@ class Emulator:
     def bill(self) -> Bill:
         """What was billed from the beginning on, in tokens and dollars: exact, and apart from what a client counts."""
         self._batches.advance(self._clock.now())
-        charges = [batch.outcomes.charges for batch in self._batches.all.values()]
-        return Bill(tuple(entry for each in [*charges, self._realtime.charges] for entry in each.entries()))
+        charges = [*(batch.outcomes.charges for batch in self._batches.all.values()), self._realtime.charges]
+        return Bill(tuple(entry for each in charges for entry in each.bill().entries))
 
     # Doors
 

@@ -266,3 +266,118 @@ async def test_a_bill_is_json_with_amounts_as_texts() -> None:
         assert Decimal(told["total"]) == bill.total
         assert told["entries"][0]["completion_window"] == "24h"
     assert Bill(()).as_dict()["total"] == "0"
+
+
+# What answers and batches say of it
+
+
+async def test_a_part_of_the_input_may_be_cached_and_a_part_of_the_output_thought() -> None:
+    with _emulator(cached_share=0.5, reasoning_tokens=30) as emulator:
+        (chat,) = await _answers(emulator, [chat_line("a", "x" * 40)])
+        (response,) = await _answers(
+            emulator, [line("a", "/v1/responses", {"model": "m", "input": "x" * 40})], endpoint="/v1/responses"
+        )
+        in_chat, in_response = (entry.usage for entry in emulator.bill().entries)
+        assert in_chat == in_response == Usage(input=16, cached=8, output=40, reasoning=30)
+        assert chat["usage"]["prompt_tokens_details"]["cached_tokens"] == 8
+        assert chat["usage"]["completion_tokens_details"]["reasoning_tokens"] == 30
+        assert response["usage"]["input_tokens_details"]["cached_tokens"] == 8
+        assert response["usage"]["output_tokens_details"]["reasoning_tokens"] == 30
+        expected = 8 * BATCH.input + 8 * Decimal("0.01") + 40 * BATCH.output
+        assert emulator.bill().total == 2 * expected / 1_000_000
+
+
+async def test_thinking_keeps_within_the_limit_of_the_output() -> None:
+    with _emulator(reasoning_tokens=30) as emulator:
+        await _answers(emulator, [chat_line("a", "x" * 40, max_completion_tokens=25)])
+        assert emulator.bill().usage == Usage(input=16, output=25, reasoning=15)
+
+
+@pytest.mark.parametrize(
+    "told",
+    [{}, {"usage": None}, {"usage": "much"}, {"usage": {"prompt_tokens": -5, "completion_tokens": "many"}}],
+    ids=str,
+)
+async def test_an_answer_may_say_nonsense_of_its_usage_and_is_billed_in_truth(told: dict[str, Any]) -> None:
+    fault = json.dumps({"faults": [{"level": "line", "kind": "usage", "lines": [1], **told}]})
+    with _emulator(faults=FaultPlan.from_json(fault)) as emulator:
+        lying, good = await _answers(emulator, [chat_line("a"), chat_line("b")])
+        assert {name: lying[name] for name in lying if name == "usage"} == told
+        assert lying.keys() | {"usage"} == good.keys()
+        assert emulator.bill().total == _cost(BATCH, good, good)
+
+
+async def test_a_batch_of_openai_says_at_its_end_what_it_took() -> None:
+    with _emulator(BatchFault(ends="expired", after=0.5), batch_seconds=10, cached_share=0.25) as emulator:
+        async with open_sdk(emulator) as sdk:
+            batch = await create_batch(sdk, [chat_line(f"r{i}", "x" * 40) for i in range(4)])
+            await anyio.sleep(2)
+            assert (await sdk.batches.retrieve(batch.id)).usage is None
+            await anyio.sleep(10)
+            usage = (await sdk.batches.retrieve(batch.id)).usage
+        assert usage is not None
+        assert usage.model_dump() == {
+            "input_tokens": 32,
+            "input_tokens_details": {"cached_tokens": 8},
+            "output_tokens": 20,
+            "output_tokens_details": {"reasoning_tokens": 0},
+            "total_tokens": 52,
+        }
+
+
+async def test_a_batch_of_doubleword_says_what_it_cost_in_its_analytics_only() -> None:
+    with _emulator(like="doubleword", batch_seconds=10) as emulator:
+        async with open_sdk(emulator) as sdk, open_http(emulator) as http:
+            batch = await create_batch(sdk, [chat_line(f"r{i}") for i in range(4)], completion_window="1h")
+            first = (await http.get(f"/batches/{batch.id}/analytics")).json()
+            await anyio.sleep(10)
+            told = (await http.get(f"/batches/{batch.id}/analytics")).json()
+            listed = (await http.get("/batches", params={"include": "analytics"})).json()["data"][0]
+            plain = (await http.get("/batches")).json()["data"][0]
+        bill = emulator.bill()
+        assert (first["total_requests"], first["total_cost"]) == (0, "0")
+        assert (told["total_requests"], told["total_tokens"]) == (4, bill.usage.input + bill.usage.output)
+        assert (told["total_prompt_tokens"], told["total_completion_tokens"]) == (bill.usage.input, bill.usage.output)
+        assert (Decimal(told["total_cost"]), Decimal(told["total_list_cost"])) == (bill.total, bill.list_total)
+        assert told["avg_duration_ms"] == told["avg_ttfb_ms"] == 2500
+        assert listed == {**plain, "analytics": told}
+        assert "usage" not in plain
+
+
+async def test_a_file_of_doubleword_has_an_estimate_for_each_window() -> None:
+    lines = [chat_line("a", model="m"), chat_line("b", model="n"), chat_line("c", model="n")]
+    with _emulator(like="doubleword") as emulator:
+        async with open_sdk(emulator) as sdk, open_http(emulator) as http:
+            file = (await create_batch(sdk, lines)).input_file_id
+            slow = (await http.get(f"/files/{file}/cost-estimate")).json()
+            hurried = (await http.get(f"/files/{file}/cost-estimate", params={"completion_window": "1h"})).json()
+        assert (slow["file_id"], slow["total_requests"]) == (file, 3)
+        assert [(each["model"], each["request_count"]) for each in slow["models"]] == [("m", 1), ("n", 2)]
+        for told, price in ((slow, BATCH), (hurried, HURRIED)):
+            tokens = told["total_estimated_input_tokens"], told["total_estimated_output_tokens"]
+            assert Decimal(told["total_estimated_cost"]) == _cost(
+                price, {"usage": {"input_tokens": tokens[0], "output_tokens": tokens[1]}}
+            )
+            assert sum(Decimal(each["estimated_cost"]) for each in told["models"]) == Decimal(
+                told["total_estimated_cost"]
+            )
+
+
+async def test_openai_has_neither_estimates_nor_analytics() -> None:
+    with _emulator() as emulator:
+        async with open_sdk(emulator) as sdk, open_http(emulator) as http:
+            batch = await create_batch(sdk, [chat_line("a")])
+            assert (await http.get(f"/batches/{batch.id}/analytics")).status_code == 404
+            assert (await http.get(f"/files/{batch.input_file_id}/cost-estimate")).status_code == 404
+            listed = (await http.get("/batches", params={"include": "analytics"})).json()["data"][0]
+        assert "analytics" not in listed
+
+
+async def test_the_bill_is_served_to_those_with_the_key_whatever_goes_wrong_elsewhere() -> None:
+    with _emulator(HttpFault(status=500, operation="*"), api_key="right") as emulator:
+        async with open_http(emulator) as http:
+            url = "http://emulator.test/emulator/bill"
+            assert (await http.get(url)).status_code == 401
+            told = await http.get(url, headers={"authorization": "Bearer right"})
+        assert told.json() == emulator.bill().as_dict()
+        assert emulator.statistics().http_calls == {}
