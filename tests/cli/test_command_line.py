@@ -200,6 +200,12 @@ def test_a_file_that_is_no_fault_plan_is_refused(tmp_path: Path, capsys: pytest.
         assert error.count("\n") == 1
 
 
+def test_a_file_that_is_no_price_list_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "prices.json").write_text('{"prices": [{"input": -1, "output": 1}]}')
+    assert main(["emulate", "--bill-prices", str(tmp_path / "prices.json")]) == 2
+    assert "is not a price list: a price must be a number from 0 on: -1" in capsys.readouterr().err
+
+
 def test_a_missing_extra_says_what_to_install() -> None:
     told = subprocess.run(
         [sys.executable, "-c", BLOCKED.format(names=REQUIRED)],
