@@ -48,7 +48,7 @@ class GivenPrices:
 
     def __init__(self, prices: Mapping[str, Any], *, source: str = PRICES_ARGUMENT) -> None:
         if not isinstance(prices, Mapping):
-            raise ValueError(f"{source}: must be a table with a table for each model, not {prices!r}")
+            raise ValueError(f"{source}: must be a table with a table for each model, not {type(prices).__name__}")
         self._models = {name: _lanes(name, table, source) for name, table in prices.items()}
 
     @property
@@ -116,7 +116,9 @@ def _lane_keys(table: Mapping[str, Any]) -> list[str]:
 
 def _table(value: object, where: str) -> Mapping[str, Any]:
     if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):
-        raise ValueError(f'{where} must be a table such as {{"input": "0.15", "output": "0.60"}}, not {value!r}')
+        # The value is not told: it may be a key, if the file is not one of prices.
+        what = "one whose keys are not text" if isinstance(value, Mapping) else type(value).__name__
+        raise ValueError(f'{where} must be a table such as {{"input": "0.15", "output": "0.60"}}, not {what}')
     return value
 
 
