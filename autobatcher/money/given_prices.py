@@ -48,7 +48,7 @@ class GivenPrices:
 
     def __init__(self, prices: Mapping[str, Any], *, source: str = PRICES_ARGUMENT) -> None:
         if not isinstance(prices, Mapping):
-            raise ValueError(f"{source}: must be a table with a table for each model, not {prices!r}")
+            raise ValueError(f"{source}: must be a table with a table for each model, not {type(prices).__name__}")
         self._models = {name: _lanes(name, table, source) for name, table in prices.items()}
 
     @property
@@ -58,9 +58,7 @@ class GivenPrices:
 
     def rates(self, model: str, lane: str, window: str | None) -> Rates | None:
         """Return what was given for a model on a lane; None if nothing was. A window's own rates come first."""
-        lanes = self._models.get(model)
-        if lanes is None:
-            lanes = next((lanes for name, lanes in self._models.items() if is_named(model, name)), {})
+        lanes = self._of(model)
         if lane == "batch" and window in lanes:
             return lanes[window]
         return lanes.get(lane)
@@ -82,8 +80,12 @@ class GivenPrices:
 
     def windows(self, model: str) -> list[str]:
         """Return the completion windows for which a model has rates of their own."""
-        lanes = self._models.get(model, {})
-        return [lane for lane in lanes if _WINDOW.fullmatch(lane)]
+        return [lane for lane in self._of(model) if _WINDOW.fullmatch(lane)]
+
+    def _of(self, model: str) -> dict[str, Rates]:
+        if (lanes := self._models.get(model)) is not None:
+            return lanes
+        return next((lanes for name, lanes in self._models.items() if is_named(model, name)), {})
 
 
 def _content(path: Path) -> bytes:
@@ -114,7 +116,9 @@ def _lane_keys(table: Mapping[str, Any]) -> list[str]:
 
 def _table(value: object, where: str) -> Mapping[str, Any]:
     if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):
-        raise ValueError(f'{where} must be a table such as {{"input": "0.15", "output": "0.60"}}, not {value!r}')
+        # The value is not told: it may be a key, if the file is not one of prices.
+        what = "one whose keys are not text" if isinstance(value, Mapping) else type(value).__name__
+        raise ValueError(f'{where} must be a table such as {{"input": "0.15", "output": "0.60"}}, not {what}')
     return value
 
 

@@ -68,6 +68,7 @@ def test_a_file_has_the_same_tables(tmp_path: Path) -> None:
     assert (batch.input, batch.output, batch.cached) == (Decimal("0.2"), Decimal("0.8"), None)
     assert given.rates("qwen/x", "flex", None) is not None
     assert (given.models, given.windows("gpt-4.1-mini")) == (["gpt-4.1-mini", "qwen/*"], ["1h"])
+    assert GivenPrices({"m*": {"1h": BOTH}}).windows("mine") == ["1h"]
 
 
 @pytest.mark.parametrize(
@@ -76,7 +77,8 @@ def test_a_file_has_the_same_tables(tmp_path: Path) -> None:
         ([], r"prices=: must be a table"),
         ({"": BOTH}, "a model's name must be text, not ''"),
         ({3: BOTH}, "a model's name must be text, not 3"),
-        ({"m": "0.15"}, "'m' must be a table such as .*, not '0.15'"),
+        ({"m": "0.15"}, "'m' must be a table such as .*, not str"),
+        ({"m": {1: 2}}, "'m' must be a table such as .*, not one whose keys are not text"),
         ({"m": {}}, "'m': input is missing"),
         ({"m": {"input": "0.1"}}, "'m': output is missing: USD per million tokens, \"0\" for a model that writes"),
         ({"m": {**BOTH, "batch": 3}}, "'m': batch must be a table"),
@@ -106,6 +108,15 @@ def test_a_file_has_the_same_tables(tmp_path: Path) -> None:
 def test_what_is_no_price_is_refused_with_the_model_and_the_key(prices: Any, said: str) -> None:
     with pytest.raises(ValueError, match=said):
         GivenPrices(prices)
+
+
+def test_a_key_in_a_file_that_was_given_by_mistake_is_not_told(tmp_path: Path) -> None:
+    path = tmp_path / "config.toml"
+    for content in ('api-key = "sk-canary"\n', '[serve]\napi-key = "sk-canary"\n', "sk-canary\n"):
+        path.write_text(content)
+        with pytest.raises(ValueError, match=r"config\.toml: ") as raised:
+            GivenPrices.read(path)
+        assert "sk-canary" not in str(raised.value)
 
 
 def test_a_file_that_is_none_is_refused_with_its_path(tmp_path: Path) -> None:
