@@ -48,9 +48,11 @@ from .server_calls import ServerCalls
 from .shared_engine import AsyncEngine
 
 
-class BatchOpenAI(
-    ServerCalls, Costs, CopiesShareTheEngine, AsyncRequestHook, AsyncContextManagerMixin, openai.AsyncOpenAI
-):  # type: ignore[misc]  # __aexit__ may swallow  # type: ignore[misc]  # __aexit__ may swallow
+class _Elsewhere(ServerCalls, Costs, CopiesShareTheEngine, AsyncRequestHook):
+    """The methods that are in other files."""
+
+
+class BatchOpenAI(_Elsewhere, AsyncContextManagerMixin, openai.AsyncOpenAI):  # type: ignore[misc]  # __aexit__ may swallow
     """`AsyncOpenAI` at batch prices: concurrent calls are gathered into batches; each caller gets its own answer.
 
     There are three ways to run the engine. Prefer the first one:

@@ -12,7 +12,7 @@ from ..errors import BudgetExceededError
 from ..money.budget import ZERO, Budget, Reservation
 from ..money.calibration import Calibration
 from ..money.cap import Cap, cap_of
-from ..money.ledger import Charge, Fate, Ledger, Sort, bracket_of
+from ..money.ledger import Charge, Fate, Ledger, Sort, bracket_of, input_in
 from ..money.price_list import PriceList
 from ..money.rates import UnknownPrice
 from ..money.receipt import Receipt, receipt_of
@@ -20,7 +20,8 @@ from ..money.usage import Usage, name_in, usage_of
 from ..upstream.account import Account
 from ..upstream.providers import ProviderProfile, known_profile
 from . import checks, outcomes
-from .journal.identity import without_credentials
+from .journal.charges import Spent
+from .journal.identity import fingerprint, without_credentials
 from .lanes.lane import Lane, Overrun
 from .request import Answer, Request
 from .settings import Settings
@@ -78,9 +79,33 @@ class Spending:
         self._account_cap = None if settings.max_cost_per_account is None else cap_of(settings.max_cost_per_account)
         self._budgets_by_account: dict[Account, Budget] = {}
         self._left: dict[str, dict[str, LeftLine]] = {}
+        self._earlier: dict[str, Decimal] = {}  # what is reserved for batches of earlier runs
+        self._spent_by_account: dict[bytes, Decimal] = {}  # by earlier runs, by fingerprint
         self._learned = 0
         self._dear: OrderedDict[str, Sort] = OrderedDict()  # by ids of answers and of requests
         self._given_prices = checks.prices(settings.prices)
+
+    # ---- of earlier runs ----
+
+    @property
+    def counts_since(self) -> float:
+        """When the longest of the periods began that the caps count for, in Unix seconds."""
+        caps = [self._account_cap, None if self._budget is None else self._budget.cap]
+        now = self._wall_clock()
+        return min((cap.period.began_at(now) for cap in caps if cap is not None), default=0.0)
+
+    def load(self, spent: Spent) -> None:
+        """Count what earlier runs spent, and what their batches may cost."""
+        self._earlier = dict(spent.reserved)
+        self._spent_by_account.clear()
+        total = ZERO
+        for (account, sort), entry in spent.charges.items():
+            cost = self._cost_in(sort, entry.usage) or ZERO
+            total += cost
+            self._spent_by_account[account] = self._spent_by_account.get(account, ZERO) + cost
+        if self._budget is not None:
+            self._budget.spent = total
+            self._budget.reserved += sum(self._earlier.values(), ZERO)
 
     # ---- before ----
 
@@ -135,6 +160,8 @@ class Spending:
                 used = {each: found for each, found in self._budgets_by_account.items() if found.counts_anything}
                 self._budgets_by_account = used
             budget = self._budgets_by_account[account] = Budget(cap, self._wall_clock)
+            if self._spent_by_account:
+                budget.spent = self._spent_by_account.get(fingerprint(account), ZERO)
         return budget
 
     # ---- after ----
@@ -222,7 +249,7 @@ class Spending:
         rates = self.prices_at(sort.provider, sort.base_url).rates(
             sort.model, lane=sort.lane, completion_window=sort.completion_window or None, endpoint=sort.endpoint
         )
-        return None if rates is None else rates.cost(usage)
+        return None if rates is None else rates.cost(usage, input_in(sort.bracket))
 
     def cost_of(self, body: bytes, request_id: str | None) -> Decimal | None:
         """What one answer was billed; None if its price or its tokens are unknown."""
@@ -281,3 +308,6 @@ class Spending:
     def forget_lines(self, idempotency_key: str) -> None:
         """The batch is over."""
         self._left.pop(idempotency_key, None)
+        reserved = self._earlier.pop(idempotency_key, None)
+        if reserved is not None and self._budget is not None:
+            self._budget.reserved -= reserved

@@ -130,6 +130,11 @@ class Calibration:
             output = max(least, 2 * seen.largest if seen is not None else 0)
         return Usage(len(body) + TEMPLATE_TOKENS, 0, min(output * limits.answers + limits.predicted, MOST_TOKENS), 0)
 
+    def adopt(self, other: Calibration) -> None:
+        """Begin with what the other has learned. What this one has learned meanwhile counts instead."""
+        for key, seen in other._kinds.items():
+            self._kinds.setdefault(key, seen)
+
     def encoded(self) -> bytes:
         """All of it, to be kept: JSON, a hundred kilobytes at most."""
         return msgspec.json.encode(_Stored(_FORMAT, list(self._models.items()), list(self._jobs.items())))

@@ -74,6 +74,30 @@ def kept_charges(db: sqlite3.Connection, *, since: float = 0.0, budget: str | No
         yield KeptCharge(hour, name, metadata, account, sort, entry)
 
 
+class Spent(NamedTuple):
+    """What counts against a budget.
+
+    Attributes:
+        charges: what was billed, by account and sort.
+        reserved: what batches may cost that are not over, in USD, by idempotency key.
+    """
+
+    charges: dict[tuple[bytes, Sort], Entry]
+    reserved: dict[str, Decimal]
+
+
+def spent_since(db: sqlite3.Connection, since: float, budget: str) -> Spent:
+    """What counts against a budget in a period that began at `since`, in Unix seconds."""
+    charges: dict[tuple[bytes, Sort], Entry] = {}
+    for kept in kept_charges(db, since=since, budget=budget):
+        total = charges.setdefault((kept.account, kept.sort), Entry())
+        total.requests += kept.entry.requests
+        total.untold += kept.entry.untold
+        total.usage = total.usage.plus(kept.entry.usage)
+    rows = db.execute("SELECT stamp, amount FROM reservations WHERE budget = ?", (budget,))
+    return Spent(charges, {idempotency_key: Decimal(amount) for idempotency_key, amount in rows})
+
+
 def forget_old_charges(db: sqlite3.Connection, *, now: float) -> None:
     """Delete charges that are too old."""
     db.execute("DELETE FROM charges WHERE hour < ?", (int((now - KEPT_SECONDS) // HOUR),))
@@ -113,9 +137,3 @@ def reserve(db: sqlite3.Connection, idempotency_key: str, *, budget: str, amount
 def release(db: sqlite3.Connection, idempotency_key: str) -> None:
     """The batch is over: what it cost was added."""
     db.execute("DELETE FROM reservations WHERE stamp = ?", (idempotency_key,))
-
-
-def reservations(db: sqlite3.Connection, *, budget: str) -> dict[str, Decimal]:
-    """What batches may cost that are not over, by idempotency key."""
-    rows = db.execute("SELECT stamp, amount FROM reservations WHERE budget = ?", (budget,))
-    return {idempotency_key: Decimal(amount) for idempotency_key, amount in rows}

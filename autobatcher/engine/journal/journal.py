@@ -16,7 +16,7 @@ from ...money.ledger import Charge
 from ..request import Answer
 from ..settings import Settings
 from . import at_exit
-from .charges import NewCharge
+from .charges import NewCharge, Spent
 from .file_checks import place_of
 from .records import BatchRecord, Contents, SessionEnding, StoredAnswer, UnclaimedLine, number_of
 from .rows import Line, NewAnswer
@@ -134,6 +134,14 @@ class Journal:
     def keep_durations(self, content: bytes) -> None:
         """Keep encoded `Durations` for the next run."""
         self._tell(Store.keep_durations, content)
+
+    def keep_calibration(self, content: bytes) -> None:
+        """Keep an encoded `Calibration` for the next run."""
+        self._tell(Store.keep_calibration, content)
+
+    async def spent(self, *, since: float) -> Spent:
+        """Return what counts against the budget since then, in Unix seconds. Raises `JournalError`."""
+        return await self._ask(lambda store: store.spent(since, self._budget))
 
     # ---- a batch ----
 

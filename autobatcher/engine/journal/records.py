@@ -118,11 +118,12 @@ class StoredAnswer(msgspec.Struct, frozen=True):
 
 class Contents(msgspec.Struct, frozen=True):
     """The contents of a journal when it is opened: its batches, and unclaimed lines with their digests, in the order in
-    which they are to be claimed; and encoded `Durations`."""
+    which they are to be claimed; and an encoded `Durations` and `Calibration`."""
 
     batches: list[BatchRecord]
     unclaimed_lines: list[tuple[bytes, UnclaimedLine]]
     durations: bytes = b""
+    calibration: bytes = b""
 
 
 def lane_in(completion_window: str) -> str:

@@ -107,6 +107,7 @@ HONEST = {
             _integer(0, 2**62, "input", "cached", "output", "reasoning"),
         )
     ),
+    "calibration": f"typeof(content) = 'blob' AND length(content) <= {MAX_DURATIONS_BYTES}",
     "reservations": " AND ".join(
         (_name("stamp"), _text("budget", "amount"), "length(amount) <= 100 AND amount NOT GLOB '*[^0-9.]*'")
     ),

@@ -75,6 +75,7 @@ MIGRATIONS: tuple[str, ...] = (
         reasoning INTEGER NOT NULL,
         UNIQUE (stamp, hour, batch_id, model, endpoint, lane, completion_window, fate, bracket)
     );
+    CREATE TABLE calibration (id INTEGER PRIMARY KEY CHECK (id = 1), content BLOB NOT NULL);
     CREATE INDEX charges_by_hour ON charges (hour);
     -- What batches and calls that are not over may cost, in USD.
     CREATE TABLE reservations (stamp TEXT PRIMARY KEY, budget TEXT NOT NULL, amount TEXT NOT NULL);

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from . import charges
-from .charges import KeptCharge, NewCharge
+from .charges import KeptCharge, NewCharge, Spent
 from .identity import digest_of
 from .records import UNCERTAIN, BatchRecord, Contents, StoredAnswer, UnclaimedLine, lane_in
 from .row_checks import MAX_TEXT, STATUS_CODES
@@ -234,7 +234,8 @@ class Store(SQLiteFile):
             for stamp, line_id, digest, since, is_stored, window, is_paid in rows
         ]
         row = self._db.execute("SELECT content FROM durations").fetchone()
-        return Contents(self.batches(), lines, b"" if row is None else row[0])
+        learned = self._db.execute("SELECT content FROM calibration").fetchone()
+        return Contents(self.batches(), lines, b"" if row is None else row[0], b"" if learned is None else learned[0])
 
     def results(self, idempotency_key: str) -> Iterator[Result]:
         """Yield each line of a batch in the order of its input file."""
@@ -253,9 +254,13 @@ class Store(SQLiteFile):
         """Yield what was billed, the oldest first; see `kept_charges`."""
         return charges.kept_charges(self._db, since=since, budget=budget)
 
-    def reservations(self, budget: str) -> dict[str, Decimal]:
-        """What batches may cost that are not over, by idempotency key."""
-        return charges.reservations(self._db, budget=budget)
+    def spent(self, since: float, budget: str) -> Spent:
+        """Return what counts against a budget; see `spent_since`."""
+        return charges.spent_since(self._db, since, budget)
+
+    def keep_calibration(self, content: bytes) -> None:
+        """Replace what is kept of a `Calibration`."""
+        self._db.execute("INSERT OR REPLACE INTO calibration VALUES (1, ?)", (content,))
 
     # ---- durations ----
 
@@ -264,8 +269,9 @@ class Store(SQLiteFile):
         self._db.execute("INSERT OR REPLACE INTO durations VALUES (1, ?)", (content,))
 
     def forget_durations(self) -> None:
-        """Delete it."""
+        """Delete it, and what is kept of a `Calibration`."""
         self._db.execute("DELETE FROM durations")
+        self._db.execute("DELETE FROM calibration")
 
     # ---- sessions ----
 

@@ -14,6 +14,7 @@ from anyio.lowlevel import checkpoint
 
 from ... import events
 from ...errors import JournalError
+from ...money.calibration import Calibration
 from ...upstream.account import Account
 from .. import outcomes
 from ..emitter import Emit
@@ -121,6 +122,9 @@ class Recovery:
         """Take the journal and load its unclaimed lines. Raises `JournalError`."""
         contents = await self._journal.open()
         self._durations.load(contents.durations)
+        self._spending.calibration.adopt(Calibration.decoded(contents.calibration))
+        if self._spending.has_caps:
+            self._spending.load(await self._journal.spent(since=self._spending.counts_since))
         for number, (digest, line) in enumerate(contents.unclaimed_lines, start=1):
             if number % ADDED_AT_ONCE == 0:
                 await checkpoint()
@@ -154,6 +158,7 @@ class Recovery:
         """Release the journal. See `Journal.close`."""
         if self._is_open:
             self._durations.keep()
+            self._journal.keep_calibration(self._spending.calibration.encoded())
         await self._journal.close(ending)
 
     # ---- requests ----
