@@ -17,7 +17,7 @@ from ..emulator.dialects import OpenAIDialect
 from ..emulator.known_dialects import DIALECTS, Like
 from ..emulator.transport import make_client
 from ..upstream.failures import http_library
-from ..upstream.providers import ProviderProfile, profile_for
+from ..upstream.providers import KNOWN_PROFILES, ProviderProfile, profile_for
 from .flags import UsageError
 from .output import print_notice
 from .proxy_flags import ProxyFlags
@@ -67,7 +67,7 @@ def make_emulator(profile: ProviderProfile) -> Emulator:
         max_requests=profile.max_requests,
         max_file_bytes=profile.max_file_bytes,
         max_embedding_inputs=_UNLIMITED if inputs is None else inputs,
-        completion_windows=None if like == profile.name else (),
+        completion_windows=None if profile in KNOWN_PROFILES and like == profile.name else (),
     )
 
 
