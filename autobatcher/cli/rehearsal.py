@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any, cast
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 import openai
 
@@ -87,14 +87,14 @@ def _takes_files_of(dialect: OpenAIDialect, profile: ProviderProfile) -> bool:
         dialect.url_prefix == profile.url_prefix
         and dialect.purpose == profile.file_purpose
         and dialect.upload_path == profile.upload_path
-        and ("file_name" in dialect.upload_fields) <= profile.upload_names_file
+        and (profile.upload_names_file or "file_name" not in dialect.upload_fields)
         and (dialect.validates_at_upload or not mixes)
     )
 
 
 def _client(emulator: Emulator, base_url: str) -> Any:
     """An HTTP client that finds the emulator below any base URL."""
-    prefix = urlsplit(base_url).path.rstrip("/")
+    prefix = unquote(urlsplit(base_url).path).rstrip("/")
 
     async def handle(request: Request) -> Reply:
         return await emulator.handle(replace(request, path="/v1" + request.path.removeprefix(prefix)))

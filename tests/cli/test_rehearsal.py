@@ -57,7 +57,7 @@ def test_a_command_is_rehearsed_without_a_key_and_without_the_provider(tmp_path:
 
 
 async def test_every_provider_is_rehearsed_with_its_own_rules_below_any_base_url() -> None:
-    urls = ("https://api.openai.com/v1", "https://api.groq.com/openai/v1", "http://gateway.test/ai")
+    urls = ("https://api.openai.com/v1", "https://api.groq.com/openai/v1", "http://gateway.test/my%20ai/")
     rehearsals = [{"base_url": url} for url in urls] + [{"provider": profile.name} for profile in KNOWN_PROFILES]
     for given in rehearsals:
         text, batches = await _ask(_flags(**given))
