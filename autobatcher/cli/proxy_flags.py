@@ -77,15 +77,23 @@ class ProxyFlags(UpstreamFlags):
             )
 
     def make_client(
-        self, on_event: Callable[[dict[str, Any]], None], *, keeps_journaled: bool = False, forward_keys: bool = False
+        self,
+        on_event: Callable[[dict[str, Any]], None],
+        *,
+        keeps_journaled: bool = False,
+        forward_keys: bool = False,
+        http_client: Any = None,
     ) -> BatchOpenAI:
         """The proxy's client. Raises `UsageError` for unusable flags.
 
         Args:
             keeps_journaled: with a journal, leave running batches alone when the client closes.
             forward_keys: callers have accounts of their own, and share what is limited.
+            http_client: for the calls upstream; None for one of the client's own.
         """
         settings = {**settings_of(self), "isolate_accounts": forward_keys}
         if keeps_journaled and settings["journal"] is not None:
             settings["cancel_active_batches_on_close"] = False
-        return self.client_with(**settings, batch_event_handler=on_event, max_retries=self.max_retries)
+        return self.client_with(
+            **settings, batch_event_handler=on_event, max_retries=self.max_retries, http_client=http_client
+        )

@@ -18,11 +18,12 @@ from .. import BatchOpenAI, events
 from ..progress import Progress
 from .child_environment import without_keys
 from .event_lines import EventLines, event_lines
-from .flags import UsageError
+from .flags import Switch, UsageError
 from .host_flags import hosts_served
 from .loopback import without_proxy
 from .output import print_notice
 from .proxy_flags import ProxyFlags
+from .rehearsal import rehearsal
 from .serve import listen_or_refuse, refused_journal_told, start_logging
 from .signals import leave_terminal, receivable, signals_here
 
@@ -32,6 +33,9 @@ EXAMPLES = """
     # one command at batch prices; its exit code is this command's exit code
     export OPENAI_API_KEY="$DOUBLEWORD_API_KEY"
     autobatcher run --base-url https://api.doubleword.ai/v1 -- pytest evals/
+
+    # a rehearsal: no key, no network, no cost
+    autobatcher run --rehearse -- pytest evals/
 
     # preempted? run the same command again: it resumes its batches and pays nothing twice
     autobatcher run --journal batches.sqlite3 -- python evaluate.py
@@ -43,6 +47,7 @@ EXAMPLES = """
 
 USAGE = "Usage: autobatcher run [OPTIONS] -- COMMAND ARGS..."
 
+REHEARSED = "autobatcher run: this was a rehearsal: nothing was sent to the provider, and nothing was paid."
 
 HOST = "127.0.0.1"
 
@@ -62,6 +67,7 @@ NOT_FOUND, NOT_EXECUTABLE = 127, 126
 def run(
     *command: Annotated[str, Parameter(allow_leading_hyphen=True, show=False)],
     events: Path | None = None,
+    rehearse: Switch = False,
     flags: ProxyFlags | None = None,
 ) -> int:
     """Run one command with its own proxy, and cancel the batches that it leaves running.
@@ -77,6 +83,8 @@ def run(
 
     Args:
         events: Append lifecycle events to this file, one JSON object a line.
+        rehearse: Send nothing to the provider: an emulator in this process answers, with the provider's rules for
+            batches, at once and at no cost. No key and no network are needed.
     """
     if not command:
         raise UsageError("the command is missing: autobatcher run [flags] -- COMMAND ARGS...")
@@ -86,10 +94,15 @@ def run(
         lines = None
         if events is not None:
             lines = stack.enter_context(event_lines(stack.enter_context(_open_record(events))))
-        progress = Progress(requests=None)
-        client = flags.make_client(partial(_take_event, progress, lines))
+        progress, http_client = Progress(requests=None), None
+        if rehearse:
+            flags, http_client = stack.enter_context(rehearsal(flags))
+        client = flags.make_client(partial(_take_event, progress, lines), http_client=http_client)
         with refused_journal_told():
-            return trio.run(_run, list(command), client, flags, progress)
+            code = trio.run(_run, list(command), client, flags, progress)
+        if rehearse:
+            print_notice(REHEARSED)
+        return code
 
 
 def _open_record(path: Path) -> TextIO:

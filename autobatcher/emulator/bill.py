@@ -13,9 +13,12 @@ from functools import cached_property
 from operator import add
 from typing import Any, Literal, NamedTuple
 
-from .prices import EXACT, Price, PriceList, index_for
+from .prices import EXACT, Price, PriceList
 from .tiers import Lane
 from .usage import Usage, sum_up
+
+MOST_MODELS, LONGEST_MODEL = 1_000, 200
+OTHER_MODELS = "(other models)"
 
 By = Literal["batch_id", "lane", "endpoint", "model", "window"]
 
@@ -114,7 +117,7 @@ class _Kind(NamedTuple):
     model: str
     price: int
     list_price: int
-    """Which of the prices that fit the model."""
+    """Their numbers in the list."""
 
 
 @dataclass(slots=True)
@@ -124,21 +127,25 @@ class _Charge:
     usage: Usage = field(default_factory=Usage)
 
 
-@dataclass(slots=True)
 class Charges:
-    """The charges of one batch, or of all calls outside batches, summed up as they come."""
+    """The charges of one batch, or of all calls outside batches, summed up as they come.
 
-    prices: PriceList
-    batch_id: str = ""
-    window: str = ""
-    _sums: dict[_Kind, _Charge] = field(default_factory=dict)
-    _fitting: dict[tuple[Lane, str], tuple[Price, ...]] = field(default_factory=dict)
+    The models beyond the first thousand, and those with endless names, are summed up as `OTHER_MODELS`.
+    """
+
+    def __init__(self, prices: PriceList, batch_id: str = "", window: str = "") -> None:
+        self.batch_id = batch_id
+        self.window = window
+        self._prices = prices.whole
+        self._sums: dict[_Kind, _Charge] = {}
+        self._fitting: dict[tuple[Lane, str], tuple[int, ...]] = {}
 
     def add(self, lane: Lane, endpoint: str, model: str, usage: Usage | None) -> None:
         """Charges one request. `usage` is None if its answer has none."""
         tokens = usage or Usage()
-        price = self._price(lane, model, tokens)
-        kind = _Kind(lane, endpoint, model, price, self._price("realtime", model, tokens))
+        price, list_price = self._find(lane, model, tokens), self._find("realtime", model, tokens)
+        name = model if (lane, model) in self._fitting else OTHER_MODELS
+        kind = _Kind(lane, endpoint, name, price, list_price)
         charged = self._sums.get(kind)
         if charged is None:
             charged = self._sums[kind] = _Charge()
@@ -154,12 +161,15 @@ class Charges:
         """The tokens of all of them."""
         return sum_up(charged.usage for charged in self._sums.values())
 
-    def _price(self, lane: Lane, model: str, tokens: Usage) -> int:
+    def _find(self, lane: Lane, model: str, tokens: Usage) -> int:
+        """The number of the price of a request."""
         fitting = self._fitting.get((lane, model))
         if fitting is None:
             window = self.window if lane == "batch" else ""
-            fitting = self._fitting[lane, model] = self.prices.fitting(model, lane, window)
-        return index_for(fitting, tokens.input)
+            fitting = tuple(i for i, price in enumerate(self._prices) if price.fits(model, lane, window))
+            if len(self._fitting) < 2 * MOST_MODELS and len(model) <= LONGEST_MODEL:
+                self._fitting[lane, model] = fitting
+        return next(number for number in fitting if _is_for(self._prices[number], tokens.input))
 
     def _entry(self, kind: _Kind, charged: _Charge) -> BillEntry:
         return BillEntry(
@@ -171,9 +181,13 @@ class Charges:
             requests=charged.requests,
             without_usage=charged.without_usage,
             usage=charged.usage,
-            cost=self._fitting[kind.lane, kind.model][kind.price].cost(charged.usage),
-            list_cost=self._fitting["realtime", kind.model][kind.list_price].cost(charged.usage),
+            cost=self._prices[kind.price].cost(charged.usage),
+            list_cost=self._prices[kind.list_price].cost(charged.usage),
         )
+
+
+def _is_for(price: Price, input_tokens: int) -> bool:
+    return price.more_than is None or input_tokens > price.more_than
 
 
 def _sum(amounts: Iterable[Decimal]) -> Decimal:

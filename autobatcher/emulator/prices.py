@@ -90,9 +90,10 @@ class PriceList(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     prices: tuple[Price, ...] = ()
 
-    def fitting(self, model: str, lane: Lane, window: str) -> tuple[Price, ...]:
-        """The prices of a model, in their order: one of them is for any number of tokens."""
-        return tuple(price for price in (*self.prices, *DEFAULT_PRICES) if price.fits(model, lane, window))
+    @property
+    def whole(self) -> tuple[Price, ...]:
+        """With the default prices."""
+        return (*self.prices, *DEFAULT_PRICES)
 
     @classmethod
     def from_json(cls, text: bytes | str) -> PriceList:
@@ -102,10 +103,3 @@ class PriceList(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     @classmethod
     def load(cls, path: str | Path) -> PriceList:
         return cls.from_json(Path(path).read_bytes())
-
-
-def index_for(prices: tuple[Price, ...], input_tokens: int) -> int:
-    """Which of fitting prices is the first that is for a request with so many input tokens."""
-    return next(
-        index for index, price in enumerate(prices) if price.more_than is None or input_tokens > price.more_than
-    )

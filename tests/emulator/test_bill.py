@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from decimal import Decimal
 from fractions import Fraction
 from typing import Any
@@ -12,7 +13,8 @@ import httpx
 import pytest
 
 from autobatcher.emulator import BatchFault, Emulator, FaultPlan, HttpFault, LineFault, Price, PriceList, Usage
-from autobatcher.emulator.bill import Bill
+from autobatcher.emulator.answers import answer
+from autobatcher.emulator.bill import LONGEST_MODEL, OTHER_MODELS, Bill
 
 from .doors import CHAT, chat_line, create_batch, line, open_http, open_sdk, read_lines
 
@@ -40,8 +42,8 @@ def _tokens(answer: dict[str, Any]) -> tuple[int, int]:
 def _cost(price: Price, *answers: dict[str, Any]) -> Decimal:
     """In a loop over the answers, one by one, so that it shares nothing with the bill's sums."""
     cost = Decimal(0)
-    for answer in answers:
-        asked, said = _tokens(answer)
+    for each in answers:
+        asked, said = _tokens(each)
         cost += (asked * price.input + said * price.output) / Decimal(1_000_000)
     return cost
 
@@ -381,3 +383,53 @@ async def test_the_bill_is_served_to_those_with_the_key_whatever_goes_wrong_else
             told = await http.get(url, headers={"authorization": "Bearer right"})
         assert told.json() == emulator.bill().as_dict()
         assert emulator.statistics().http_calls == {}
+
+
+# Through thick and thin
+
+
+async def test_the_bill_and_the_ledger_have_the_same_executions_whatever_goes_wrong() -> None:
+    """The tokens of the ledger's bodies, answered once more, are those of the bill."""
+    faults = (
+        HttpFault(operation="realtime", every=3, lose_answer=True),
+        HttpFault(operation="flex", every=2, service_tier="default"),
+        BatchFault(nth=(2,), ends="expired", after=0.4),
+        LineFault(kind="drop", probability=0.1, billed=True),
+        LineFault(kind="drop", probability=0.1),
+        LineFault(kind="usage", probability=0.1, usage={"prompt_tokens": -1}),
+        LineFault(kind="fail", probability=0.2),
+    )
+    with _emulator(*faults, like="doubleword", batch_seconds=10, finished_while_cancelling=0.5) as emulator:
+        async with open_sdk(emulator) as sdk, open_http(emulator) as http:
+            for number in range(4):
+                lines = [chat_line(f"r{i}", "x" * 5 * i, model=f"m{i % 3}") for i in range(40)]
+                batch = await create_batch(sdk, lines, completion_window="1h" if number % 2 else "24h")
+                await anyio.sleep(4)
+                if number == 3:
+                    await sdk.batches.cancel(batch.id)
+                for tier in ("flex", "default"):
+                    with suppress(httpx.ReadError):
+                        await http.post("/chat/completions", json={**BODY, "service_tier": tier})
+            await anyio.sleep(20)
+        ledger, bill = emulator.ledger(), emulator.bill()
+        expected: dict[str, Decimal] = {}
+        for billed in ledger:
+            price = {"flex": FLEX, "realtime": REALTIME}.get(billed.lane, BATCH)
+            if billed.batch_id in {entry.batch_id for entry in bill.entries if entry.window == "1h"} - {""}:
+                price = HURRIED
+            said = json.loads(answer(billed.endpoint, billed.raw_body, 0).body)
+            expected[billed.batch_id] = expected.get(billed.batch_id, Decimal(0)) + _cost(price, said)
+        assert bill.requests == len(ledger) > 80
+        assert bill.by_batch == expected
+        assert sum(expected.values()) == bill.total
+
+
+async def test_a_flood_of_models_takes_no_more_room_and_costs_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("autobatcher.emulator.bill.MOST_MODELS", 5)
+    with _emulator() as emulator:
+        async with open_http(emulator) as http:
+            names = ["m" * (LONGEST_MODEL + 1), *(f"m{i}" for i in range(20)), "m0"]
+            told = [(await http.post("/chat/completions", json={**BODY, "model": name})).json() for name in names]
+        bill = emulator.bill()
+        assert bill.total == _cost(REALTIME, *told)
+        assert [*bill.by("model")] == [OTHER_MODELS, *(f"m{i}" for i in range(10))]

@@ -107,6 +107,7 @@ class Leaving:
         """Carry out the batch's disposition while the engine stops. Cancelled: it may run on, and that is told."""
         with anyio.move_on_after(SHUTDOWN_SECONDS, shield=True):
             await self._shut_down(ending)
+        self._settle_bill(self._disposition(ending))
         if self._upstream.phase in MAY_RUN and self._disposition(ending) is Disposition.CANCEL:
             self._upstream.emit_cancel_failed("no answer in time")
 
