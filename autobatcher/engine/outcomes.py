@@ -66,6 +66,9 @@ _NOT_EXECUTED = "not_executed"
 _MISSING = "missing"
 """The code of a line that may have been paid for, and has no result. It is not retryable, however its batch ended."""
 
+_UNREADABLE = "unreadable_line"
+"""The code of a line that was paid for, and that no parser can read."""
+
 _RETRYABLE_ENDS = frozenset({"expired"})
 """Batch statuses after which a line without an answer is retried. A "failed" batch may fail again, a cancelled one was
 meant to stop, and what a completed batch counts as done was paid for, even if it cannot be found."""
@@ -100,7 +103,7 @@ def _is_retryable_answer(answer: Answer) -> bool:
 def was_executed(error: BatchError) -> bool:
     """Whether a line was executed, and billed, although its answer is missing or cannot be read."""
     code = error.body.get("code") if isinstance(error.body, dict) else None
-    return code in (INVALID_STATUS, TOO_LARGE, _MISSING)
+    return code in (INVALID_STATUS, TOO_LARGE, _MISSING, _UNREADABLE)
 
 
 def is_throttled(state: BatchState) -> bool:
@@ -162,7 +165,7 @@ def unreadable_error_for(line: bytes) -> ErrorFor:
         status="completed",
         batch_id=batch_id,
         custom_id=request.custom_id,
-        body={"code": "unreadable_line", "line": line[:MAX_RAW_BYTES].decode(errors="replace")},
+        body={"code": _UNREADABLE, "line": line[:MAX_RAW_BYTES].decode(errors="replace")},
     )
 
 

@@ -70,6 +70,7 @@ class ResultReader:
         self._lines_read: dict[str, int] = {}
         self._results: set[str] = set()  # custom_ids
         self._unfinished: set[str] = set()
+        self._has_odd_lines = False
         self.unreadable: dict[str, bytes] = {}
 
     @property
@@ -130,7 +131,7 @@ class ResultReader:
             except UpstreamError as error:
                 logger.info("autobatcher: batch %s: its price is not known: %s", state.id, error.summary)
                 return False
-        return not lacks_results(state, self.results_read, self.unfinished_read)
+        return not self._has_odd_lines and not lacks_results(state, self.results_read, self.unfinished_read)
 
     async def _read_with_retries(self, batch_id: str, file_id: str, skip: int) -> UpstreamError | None:
         delay, patience = FIRST_DELAY_SECONDS, ReadPatience()
@@ -154,6 +155,7 @@ class ResultReader:
                 self._note(result)
                 self._pending.deliver(result, batch_id)
             elif isinstance(line, bytes):
+                self._has_odd_lines = True
                 self._keep_unreadable(line)
 
         self._lines_read[file_id] = await self._api.read_lines(
