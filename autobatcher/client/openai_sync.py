@@ -28,6 +28,7 @@ from .call import Call
 from .connections import GivenSyncConnections, SyncConnections, connections_of, sync_connections_of
 from .deadlines import deadline_of_call
 from .engine_thread import EngineThread, dropped
+from .estimate import EstimatesCallsSync
 from .header_kinds import HeaderKinds
 from .http_parts import HttpParts, library_of
 from .pass_through import pass_through_sync
@@ -56,7 +57,7 @@ class _Arguments(SharedArguments):
     api_key: str | Callable[[], str] | None = None
 
 
-class BatchOpenAISync(CopiesShareTheEngine, RequestHook, openai.OpenAI):
+class BatchOpenAISync(CopiesShareTheEngine, EstimatesCallsSync, RequestHook, openai.OpenAI):
     """`OpenAI` at batch prices: calls of many threads are gathered into batches; each thread gets its own answer.
 
         with ThreadPoolExecutor(100) as threads, BatchOpenAISync() as client:
@@ -199,6 +200,8 @@ class _Engine:
     """Shared by a client and its copies: the engine's thread and the SDK's HTTP client."""
 
     def __init__(self, settings: Settings, upstream: Any, *, ignore_timeouts: bool) -> None:
+        self.settings: Settings = settings
+        self.estimator: Any = None  # made by client.estimate
         self._ignore_timeouts = ignore_timeouts
         self.connections: SyncConnections = sync_connections_of(upstream, openai.DefaultHttpxClient)
         self.upstream: Any = self.connections.client

@@ -18,6 +18,8 @@ class AsyncEngine:
 
     def __init__(self, settings: Settings, connections: Connections, *, ignore_timeouts: bool) -> None:
         self.upstream: Any = connections.client
+        self.settings: Settings = settings
+        self.estimator: Any = None  # made by client.estimate
         self._connections = connections
         self.ignores_timeouts: bool = ignore_timeouts
         self.host: Host = make_host(settings, connections)

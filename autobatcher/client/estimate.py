@@ -1,0 +1,60 @@
+"""`client.estimate`: the tokens and the cost of one call, before it is made."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from anyio import to_thread
+
+if TYPE_CHECKING:
+    from .estimates import CallEstimate, Estimator
+
+
+class EstimatesCalls:
+    """Base of `BatchOpenAI`."""
+
+    _engine: Any
+    _call: Any
+
+    async def estimate(self, *, endpoint: str | None = None, **arguments: Any) -> CallEstimate:
+        """Estimate the tokens and the cost of one call. Nothing is sent.
+
+            estimate = await client.estimate(model="gpt-4o-mini", messages=[...])
+            print(estimate.tokens.expected, estimate.cost, estimate.list_price)
+
+        Args:
+            endpoint: such as "/v1/embeddings". Without it `messages` mean chat completions, `prompt` means completions,
+                and `input` means responses: say "/v1/embeddings" for embeddings.
+            **arguments: those of `create`.
+
+        Raises:
+            UnbatchableRequestError: as the call itself would: it names no model, or its provider does not take it.
+            TypeError: if the arguments tell no endpoint, or are nothing that JSON can hold.
+
+        Cancelled: nothing was begun.
+        """
+        estimator = _estimator_of(self._engine)
+        call = self._call()
+        await to_thread.run_sync(estimator.prices_for(call.account).warm)  # the first time that imports a library
+        return estimator.estimate(call.account, endpoint, arguments)
+
+
+class EstimatesCallsSync:
+    """Base of `BatchOpenAISync`."""
+
+    _engine: Any
+    _call: Any
+
+    def estimate(self, *, endpoint: str | None = None, **arguments: Any) -> CallEstimate:
+        """Estimate the tokens and the cost of one call; see `BatchOpenAI.estimate`."""
+        return _estimator_of(self._engine).estimate(self._call().account, endpoint, arguments)
+
+
+def _estimator_of(engine: Any) -> Estimator:
+    """The estimator that a client shares with its copies. Made when it is first used."""
+    from .estimates import Estimator
+
+    if engine.estimator is None:
+        engine.estimator = Estimator(engine.settings)
+    estimator: Estimator = engine.estimator
+    return estimator
