@@ -84,6 +84,5 @@ def _endpoint(listed: PriceList, model: str) -> str:
 def _lanes(profile: ProviderProfile, given: GivenPrices, model: str) -> Iterator[tuple[str, str | None]]:
     yield REALTIME, None
     yield FLEX, None
-    windows = dict.fromkeys((*profile.priced_windows, *given.windows(model)))
-    for window in windows or [None]:
+    for window in dict.fromkeys((*(profile.priced_windows or [None]), *given.windows(model))):
         yield BATCH, window

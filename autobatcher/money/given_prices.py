@@ -58,9 +58,7 @@ class GivenPrices:
 
     def rates(self, model: str, lane: str, window: str | None) -> Rates | None:
         """Return what was given for a model on a lane; None if nothing was. A window's own rates come first."""
-        lanes = self._models.get(model)
-        if lanes is None:
-            lanes = next((lanes for name, lanes in self._models.items() if is_named(model, name)), {})
+        lanes = self._of(model)
         if lane == "batch" and window in lanes:
             return lanes[window]
         return lanes.get(lane)
@@ -82,8 +80,12 @@ class GivenPrices:
 
     def windows(self, model: str) -> list[str]:
         """Return the completion windows for which a model has rates of their own."""
-        lanes = self._models.get(model, {})
-        return [lane for lane in lanes if _WINDOW.fullmatch(lane)]
+        return [lane for lane in self._of(model) if _WINDOW.fullmatch(lane)]
+
+    def _of(self, model: str) -> dict[str, Rates]:
+        if (lanes := self._models.get(model)) is not None:
+            return lanes
+        return next((lanes for name, lanes in self._models.items() if is_named(model, name)), {})
 
 
 def _content(path: Path) -> bytes:

@@ -68,6 +68,7 @@ def test_a_file_has_the_same_tables(tmp_path: Path) -> None:
     assert (batch.input, batch.output, batch.cached) == (Decimal("0.2"), Decimal("0.8"), None)
     assert given.rates("qwen/x", "flex", None) is not None
     assert (given.models, given.windows("gpt-4.1-mini")) == (["gpt-4.1-mini", "qwen/*"], ["1h"])
+    assert GivenPrices({"m*": {"1h": BOTH}}).windows("mine") == ["1h"]
 
 
 @pytest.mark.parametrize(
