@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
+from cyclopts import Parameter
+
 from ..client.batchable import batch_request
 from ..engine.settings import Settings
 from ..errors import UnbatchableRequestError
@@ -13,8 +15,8 @@ from ..money.price_list import PriceList
 from ..money.usage import usage_of
 from ..planning import Plan
 from ..upstream.account import Account
-from .flags import COMMAND_LINE_ONLY, Count, Url
-from .input_file import BadLineError, asked_by, lines_of
+from .flags import COMMAND_LINE_ONLY, Count, Url, UsageError
+from .input_file import STDIN, BadLineError, asked_by, lines_of
 from .journal_flags import AsJson, journal_to_read
 from .output import print_json, print_text
 from .plan_report import BadLines, plan_fields, plan_text
@@ -35,7 +37,7 @@ EXAMPLES = """
 
 
 def plan(
-    file: Annotated[str, COMMAND_LINE_ONLY],
+    file: Annotated[str, COMMAND_LINE_ONLY, Parameter(allow_leading_hyphen=True)],
     /,
     *,
     provider: str | None = None,
@@ -62,6 +64,8 @@ def plan(
         batch_size: How many requests go into a batch, if the provider does not allow less.
         as_json: Print one JSON object.
     """
+    if file.startswith("-") and file != STDIN:
+        raise UsageError(f"Unknown option: {file}.")
     profile, url, given = usable_prices(provider, base_url, prices)
     account = Account(base_url=url, provider=profile)
     calibration = Calibration() if journal is None else _learned(journal, account)

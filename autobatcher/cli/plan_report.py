@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from rich.text import Text
 
-from ..money.estimate import Estimate, Guess
+from ..money.estimate import Estimate
 from ..money.quote import LIST_PRICE, Cost, Offer
 from ..planning import Plan, PlannedCost, PlannedKind
 from .text_table import text_table
@@ -172,11 +172,11 @@ def _kind_fields(plan: Plan, kind: PlannedKind) -> dict[str, Any]:
 
 
 def _token_fields(estimate: Estimate) -> dict[str, Any]:
-    return {"input": _guess_fields(estimate.input), "output": _guess_fields(estimate.output)}
-
-
-def _guess_fields(guess: Guess) -> dict[str, int]:
-    return {"expected": round(guess.expected), "low": round(guess.low), "high": round(guess.high)}
+    expected, low, high = estimate.expected, estimate.low, estimate.high
+    return {
+        "input": {"expected": expected.input, "low": low.input, "high": high.input},
+        "output": {"expected": expected.output, "low": low.output, "high": high.output},
+    }
 
 
 def _cost_fields(offer: Offer, planned: PlannedCost) -> dict[str, Any]:
