@@ -29,7 +29,7 @@ EXAMPLES = """
     autobatcher plan requests.jsonl
 
     # at Doubleword, with prices of your own, as JSON
-    autobatcher plan requests.jsonl.gz --provider doubleword --prices prices.toml --json
+    autobatcher plan big.jsonl.gz --provider doubleword --prices my.toml --json
 
     # with what the answers in a journal say about the tokens of these models
     make-requests | autobatcher plan - --journal journal.sqlite3

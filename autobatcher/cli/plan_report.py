@@ -103,10 +103,10 @@ def saving_of(planned: PlannedCost) -> Decimal | None:
 
 
 def dollars(amount: Decimal) -> str:
-    """An amount with its significant digits: "$12.30", "$0.0123"."""
-    if 0 < amount < Decimal("0.0001"):
-        return "< $0.0001"
-    return f"${amount:,.2f}" if amount >= 1 or not amount else f"${amount:.4f}"
+    """An amount with three digits that matter: "$12.30", "$0.0123", "$0.0000123"."""
+    if amount >= 1 or not amount:
+        return f"${amount:,.2f}"
+    return f"${amount:.{max(4, 2 - amount.adjusted())}f}"
 
 
 def _unknown(plan: Plan) -> Iterator[str]:
