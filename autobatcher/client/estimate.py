@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 from anyio import to_thread
 
+from .call_estimate import CallEstimate
+
 if TYPE_CHECKING:
-    from .estimates import CallEstimate, Estimator
+    from .estimates import Estimator  # imported at run time only if used: with it come the prices
 
 
 class EstimatesCalls:

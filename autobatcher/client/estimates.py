@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from decimal import Decimal
 from typing import Any
 
 import msgspec
@@ -17,47 +15,19 @@ from ..engine.request import Request
 from ..engine.settings import Settings
 from ..errors import UnbatchableRequestError
 from ..money.calibration import Calibration
-from ..money.estimate import Estimate
 from ..money.price_list import REALTIME, PriceList
 from ..money.quote import cost_of
 from ..money.rates import UnknownPrice
 from ..upstream.account import Account
 from ..upstream.providers import BATCHABLE_ENDPOINTS, ProviderProfile
 from .batchable import batch_request
+from .call_estimate import CallEstimate
 
 _MOST_ACCOUNTS = 64
 _ENDPOINTS = {"messages": "/v1/chat/completions", "prompt": "/v1/completions", "input": "/v1/responses"}
 """Which argument tells which endpoint."""
 
 _NOT_IN_BODY = frozenset({"extra_headers", "extra_query", "extra_body", "timeout", "stream", "stream_options"})
-
-
-@dataclass(frozen=True, slots=True)
-class CallEstimate:
-    """The tokens and the cost of one call, before it is made. Amounts are in USD.
-
-    Attributes:
-        endpoint, model: of the call.
-        lane: how its answer would be got: "batch", or the first lane that the client may use.
-        completion_window: the batch's; None on another lane.
-        tokens: `expected`, `low`, `high` and `most`, each with `input`, `cached`, `output` and `reasoning`. One call in
-            ten has less than `low`, one in ten more than `high`. `most` is what it cannot exceed, as far as is known.
-        cost: of the expected tokens; None if the price is unknown.
-        low_cost, high_cost: of the low and the high ones.
-        list_price: what the expected tokens cost in real time; None if that is unknown.
-        unknown: what is not known, in words: prices, and parts of the call that have no known number of tokens.
-    """
-
-    endpoint: str
-    model: str
-    lane: str
-    completion_window: str | None
-    tokens: Estimate
-    cost: Decimal | None
-    low_cost: Decimal | None
-    high_cost: Decimal | None
-    list_price: Decimal | None
-    unknown: tuple[str, ...] = ()
 
 
 class Estimator:

@@ -136,7 +136,10 @@ BOUNDS: list[tuple[str, dict[str, Any], int]] = [
     (CHAT, {"max_completion_tokens": 10, "max_tokens": 20}, 20),  # a provider may read either
     (CHAT, {"max_output_tokens": 10}, LEAST_OUTPUT),  # not a field of this endpoint: it limits nothing
     (CHAT, {"max_tokens": None, "n": None}, LEAST_OUTPUT),
-    (CHAT, {"max_tokens": "10", "n": -1}, LEAST_OUTPUT),
+    (CHAT, {"max_tokens": True, "n": -1}, LEAST_OUTPUT),
+    (CHAT, {"max_tokens": -1, "n": [3]}, LEAST_OUTPUT),  # means "no limit" to some
+    (CHAT, {"max_tokens": "10000", "n": "2"}, 20_000),  # some servers take texts, and
+    (CHAT, {"max_tokens": 1e5}, 100_000),  # numbers with a point
     (CHAT, {"max_tokens": 0}, LEAST_OUTPUT),  # means "no limit" to some
     (CHAT, {"max_tokens": 10, "prediction": {"content": "x" * 100}}, 10 + len('{"content": ""}') + 100),
     (RESPONSES, {"max_output_tokens": 10}, 10),
