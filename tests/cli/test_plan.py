@@ -210,16 +210,18 @@ def test_memory_does_not_grow_with_the_file(
             assert plan["bad_lines"]["first"] == [{"line": lines + 1, "reason": "is longer than 200,000 bytes"}]
 
     peak_bytes(1)  # what is imported and kept once
-    assert peak_bytes(3_000) < peak_bytes(30) + 300_000
+    assert peak_bytes(1_500) < peak_bytes(15) + 200_000
 
 
+@pytest.mark.real_time
 def test_the_answers_in_a_journal_make_it_exact(
     tmp_path: Path, prices: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     journal = tmp_path / "journal.sqlite3"
 
     async def session() -> None:
-        async with open_harness() as harness, harness.client(journal=journal) as client:
+        quick: dict[str, Any] = {"batch_window_seconds": 0.05, "poll_interval_seconds": 0.05}
+        async with open_harness() as harness, harness.client(journal=journal, **quick) as client:
             async with anyio.create_task_group() as nursery:
                 for number in range(20):
                     nursery.start_soon(ask, client, f"Say {number}.")
