@@ -106,13 +106,16 @@ def test_long_requests_cost_what_their_tier_costs(
 ) -> None:
     """Each by its own length: the sum of many short ones is no long request."""
     pytest.importorskip("genai_prices")
-    short = line(1, {"model": "gpt-5.4", "messages": [{"role": "user", "content": "word " * 1_000}]})
-    alone = planned(capsys, written(tmp_path, [short]), *prices)["costs"][0]["usd"]["expected"]
-    many = planned(capsys, written(tmp_path, [short] * 400), *prices)["costs"][0]["usd"]["expected"]
-    assert Decimal(many) == pytest.approx(400 * Decimal(alone), rel=Decimal("0.01"))
-    long = line(1, {"model": "gpt-5.4", "messages": [{"role": "user", "content": "word " * 400_000}]})
-    longer = planned(capsys, written(tmp_path, [long]), *prices)["costs"][0]["usd"]["expected"]
-    assert Decimal(longer) > Decimal("1.5") * Decimal(many), "as many words, at the higher rate"
+    asks = {"model": "gpt-5.4", "max_tokens": 1}
+    short = line(1, {**asks, "messages": [{"role": "user", "content": "word " * 1_000}]})
+    long = line(2, {**asks, "messages": [{"role": "user", "content": "word " * 400_000}]})
+
+    def cost(*lines: str) -> Decimal:
+        return Decimal(planned(capsys, written(tmp_path, lines), *prices)["costs"][0]["usd"]["expected"])
+
+    assert cost(*[short] * 400) == pytest.approx(400 * cost(short), rel=Decimal("0.01"))
+    assert cost(long) > Decimal("1.5") * cost(*[short] * 400), "as many words, at the higher rate"
+    assert cost(*[short] * 400, long) == pytest.approx(cost(*[short] * 400) + cost(long), rel=Decimal("0.01"))
 
 
 BAD_LINES = [
