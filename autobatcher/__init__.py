@@ -6,6 +6,7 @@ from typing import Any as _Any
 
 from . import errors, events
 from .client.async_openai import AsyncOpenAI
+from .client.call_estimate import CallEstimate
 from .client.openai import BatchOpenAI
 from .engine.request import Answer, Request
 from .engine.statistics import BatcherStatistics
@@ -42,6 +43,7 @@ __all__ = [
     "Answer",
     "Request",
     "BatcherStatistics",
+    "CallEstimate",
     "errors",
     "events",
     "BatchError",

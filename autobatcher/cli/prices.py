@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
 
-from ..client.sdk import checked_profile
 from ..money.given_prices import GivenPrices
 from ..money.price_list import BATCH, FLEX, REALTIME, PriceList
 from ..money.rates import Rates
-from ..upstream.providers import ProviderProfile, profile_for
-from .flags import COMMAND_LINE_ONLY, Url, UsageError
+from ..upstream.providers import ProviderProfile
+from .flags import COMMAND_LINE_ONLY, Url
 from .journal_flags import AsJson
 from .output import print_json, print_notice, print_text
+from .price_flags import usable_prices
 from .price_table import PriceRow, price_table
 
 EXAMPLES = """
@@ -32,7 +31,6 @@ EXAMPLES = """
     autobatcher prices my-model --prices prices.toml
 """
 
-_OPENAI_URL = "https://api.openai.com/v1"
 _CHAT, _EMBEDDINGS = "/v1/chat/completions", "/v1/embeddings"
 
 
@@ -56,7 +54,7 @@ def prices(
         prices: A TOML file with prices of your own; docs/cost.md says what is in it.
         as_json: Print one JSON object per line.
     """
-    profile, url, given = _usable(provider, base_url, prices)
+    profile, url, given = usable_prices(provider, base_url, prices)
     listed = PriceList(profile, url, given)
     rows = [row for model in models or listed.models() for row in _rows(listed, profile, given, model)]
     if as_json:
@@ -67,18 +65,6 @@ def prices(
     if not rows:
         print_notice("autobatcher prices: no model is known here: name one, or give --prices.")
     return 0
-
-
-def _usable(
-    provider: str | None, base_url: str | None, prices: Path | None
-) -> tuple[ProviderProfile, str, GivenPrices]:
-    """What the flags say. Raises `UsageError`."""
-    url = base_url or os.environ.get("OPENAI_BASE_URL") or _OPENAI_URL
-    try:
-        profile = checked_profile(provider) or profile_for(url)
-        return profile, url, GivenPrices({}) if prices is None else GivenPrices.read(prices)
-    except ValueError as error:
-        raise UsageError(str(error)) from error
 
 
 def _rows(listed: PriceList, profile: ProviderProfile, given: GivenPrices, model: str) -> Iterator[PriceRow]:

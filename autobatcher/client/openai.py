@@ -31,6 +31,7 @@ from .checked_body import checked_body
 from .connections import connections_of
 from .costs import Costs
 from .deadlines import DEADLINE_HEADER, deadline_of_call, without_deadline
+from .estimate import EstimatesCalls
 from .sdk import (
     CALL_EXTENSION,
     AnyAsyncClient,
@@ -48,7 +49,7 @@ from .server_calls import ServerCalls
 from .shared_engine import AsyncEngine
 
 
-class _Elsewhere(ServerCalls, Costs, CopiesShareTheEngine, AsyncRequestHook):
+class _Elsewhere(ServerCalls, Costs, EstimatesCalls, CopiesShareTheEngine, AsyncRequestHook):
     """The methods that are in other files."""
 
 

@@ -30,6 +30,7 @@ from .connections import GivenSyncConnections, SyncConnections, connections_of, 
 from .costs import Costs
 from .deadlines import deadline_of_call
 from .engine_thread import EngineThread, dropped
+from .estimate import EstimatesCallsSync
 from .header_kinds import HeaderKinds
 from .http_parts import HttpParts, library_of
 from .pass_through import pass_through_sync
@@ -58,7 +59,7 @@ class _Arguments(SharedArguments):
     api_key: str | Callable[[], str] | None = None
 
 
-class BatchOpenAISync(Costs, CopiesShareTheEngine, RequestHook, openai.OpenAI):
+class BatchOpenAISync(Costs, EstimatesCallsSync, CopiesShareTheEngine, RequestHook, openai.OpenAI):
     """`OpenAI` at batch prices: calls of many threads are gathered into batches; each thread gets its own answer.
 
         with ThreadPoolExecutor(100) as threads, BatchOpenAISync() as client:
@@ -202,6 +203,7 @@ class _Engine:
     """Shared by a client and its copies: the engine's thread and the SDK's HTTP client."""
 
     def __init__(self, settings: Settings, upstream: Any, *, ignore_timeouts: bool) -> None:
+        self.settings: Settings = settings
         self._ignore_timeouts = ignore_timeouts
         self.spending: Spending = Spending(settings)
         self.connections: SyncConnections = sync_connections_of(upstream, openai.DefaultHttpxClient)

@@ -19,6 +19,7 @@ class AsyncEngine:
 
     def __init__(self, settings: Settings, connections: Connections, *, ignore_timeouts: bool) -> None:
         self.upstream: Any = connections.client
+        self.settings: Settings = settings
         self._connections = connections
         self.ignores_timeouts: bool = ignore_timeouts
         self.spending: Spending = Spending(settings)

@@ -132,7 +132,10 @@ class Calibration:
 
     def adopt(self, other: Calibration) -> None:
         """Begin with what the other has learned. What this one has learned meanwhile counts instead."""
-        pass
+        for key, model in other._models.items():
+            self._models.setdefault(key, model)
+        for job_key, job in other._jobs.items():
+            self._jobs.setdefault(job_key, job)
 
     def encoded(self) -> bytes:
         """All of it, to be kept: JSON, a hundred kilobytes at most."""

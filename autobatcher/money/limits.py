@@ -69,12 +69,12 @@ def limits_of(endpoint: str, body: bytes) -> Limits:
 
 
 def _whole(raw: msgspec.Raw) -> int | None:
-    """A number of at least one; None for anything else."""
-    written = bytes(raw)
-    return min(int(written), MOST_TOKENS) or None if _DIGITS.fullmatch(written) else None
+    """A number of at least one; None for anything else. Some servers take 1e5 and "100" as well."""
+    found = _NUMBER.fullmatch(bytes(raw))
+    return int(min(max(1.0, float(found[1])), MOST_TOKENS)) if found is not None and float(found[1]) > 0 else None
 
 
-_DIGITS = re.compile(rb"\d{1,18}")
+_NUMBER = re.compile(rb'"?\s*([0-9]{1,20}(?:\.[0-9]{1,20})?(?:[eE][+-]?[0-9]{1,3})?)\s*"?')
 
 
 def _prompts(raw: msgspec.Raw) -> int:

@@ -99,12 +99,12 @@ def _take_list(prompt: Prompt, items: list[Any], waiting: list[Any]) -> None:
 
 
 def _take_object(prompt: Prompt, value: dict[str, Any], waiting: list[Any]) -> None:
-    kind = value.get("type")
+    kind = value["type"] if isinstance(value.get("type"), str) else ""
     if kind in _IMAGES or "image_url" in value:
         prompt.images.append(_image(value))
-    elif "file_id" in value or (isinstance(kind, str) and kind in _FILES):
-        prompt.unknown.add(_FILES.get(str(kind), "a file"))
-    elif isinstance(kind, str) and _TOOLS_THAT_READ.search(kind):
+    elif "file_id" in value or kind in _FILES:
+        prompt.unknown.add(_FILES.get(kind, "a file"))
+    elif _TOOLS_THAT_READ.search(kind):
         prompt.unknown.add("what its tools read")
     else:
         waiting.extend(member for name, member in value.items() if name not in _NO_TEXT or isinstance(member, dict))

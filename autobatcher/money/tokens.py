@@ -35,6 +35,8 @@ def count_input(model: str, endpoint: str, body: bytes) -> CountedInput:
     prompt = prompt_of(body)
     rates = rates_of(model)
     tokens = sum(count(text, rates) for text in _joined(prompt.texts)) / prompt.share + prompt.numbers
+    if prompt.share == 1.0:
+        tokens = max(tokens, sum(map(bool, prompt.texts)))  # each has one at least: names in a list, say
     if endpoint not in _WITHOUT_MARKS:
         tokens += _FOR_A_MESSAGE * prompt.messages + _FOR_AN_ANSWER
     return CountedInput(tokens + _count_images(model, prompt), tuple(sorted(prompt.unknown)))

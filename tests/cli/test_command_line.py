@@ -23,7 +23,20 @@ from .processes import environment, run
 
 pytestmark = pytest.mark.real_time
 
-COMMANDS = ("cancel", "demo", "emulate", "forget", "prices", "reconcile", "results", "run", "serve", "status", "watch")
+COMMANDS = (
+    "cancel",
+    "demo",
+    "emulate",
+    "forget",
+    "plan",
+    "prices",
+    "reconcile",
+    "results",
+    "run",
+    "serve",
+    "status",
+    "watch",
+)
 
 BLOCKED = """
 import sys

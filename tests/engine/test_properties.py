@@ -28,6 +28,7 @@ from tests.receipts import BILLED_PRICES, GIVEN_PRICES, check_receipt
 
 SEEDS = int(os.environ.get("HYPOTHESIS_SEEDS", "0"))
 from hypothesis import Phase
+
 EXAMPLES = settings(max_examples=SEEDS or 100, derandomize=not SEEDS, phases=[Phase.generate])
 
 How = Literal["cancel scope", "native"]

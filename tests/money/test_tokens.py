@@ -119,6 +119,26 @@ def test_what_cannot_be_counted_is_named(model: str, body: Any, what: str) -> No
     assert counted.tokens < 50, "what is inside is no text"
 
 
+ODD = [
+    {"type": {}},
+    {"type": []},
+    {"image_url": 3},
+    {"type": "image_url", "image_url": {"url": None}},
+    5,
+    None,
+    [None],
+    {"text": 1},
+]
+
+
+@pytest.mark.parametrize("part", ODD)
+def test_odd_values_do_not_stop_the_count(part: Any) -> None:
+    """Callers choose them, and a provider will refuse them. Until then they must not fail an estimate."""
+    for body in (said([part]), said(part), {"messages": part}, {"input": [part]}, {"prompt": part}, {"tools": [part]}):
+        assert tokens(body) >= 0
+    assert tokens(b"5") >= 0
+
+
 HOSTILE = {
     "nested lists": b'{"messages":' + b"[" * 500_000 + b"]" * 500_000 + b"}",
     "empty lists": b'{"messages":[' + b"[]," * 330_000 + b"[]]}",
