@@ -17,8 +17,9 @@ GIVEN_PRICES: dict[str, Any] = {"*": {**_RATES, "batch": _BATCH, "1h": _HOUR, "f
 """For clients. No two sums are equal by chance."""
 
 
-def _price(rates: dict[str, str], **lane: Any) -> Price:
-    return Price(**{name: Decimal(rate) for name, rate in rates.items()}, **lane)
+def _price(rates: dict[str, Any], **lane: Any) -> Price:
+    amounts: dict[str, Any] = {name: Decimal(rate) for name, rate in rates.items()}
+    return Price(**amounts, **lane)
 
 
 BILLED_PRICES = PriceList(
@@ -33,7 +34,7 @@ BILLED_PRICES = PriceList(
 
 
 def check_receipt(receipt: Receipt, emulator: Emulator) -> None:
-    """What certainly was executed is told to the last digit; what may have been is told as that, and covers the rest."""
+    """What was executed is told to the last digit, and what may have been is told as that, and covers the rest."""
     total, bill = receipt.total, emulator.bill()
     missing = bill.requests - total.requests
     told = f"{total.requests} and perhaps {total.uncertain} requests told, {bill.requests} billed"

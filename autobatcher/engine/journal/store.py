@@ -124,7 +124,7 @@ class Store(SQLiteFile):
     # ---- lines ----
 
     def answer(
-        self, answers: Iterable[NewAnswer], new_charges: Iterable[NewCharge], *, budget: str, now: float
+        self, answers: Iterable[NewAnswer], new_charges: Iterable[NewCharge] = (), *, budget: str = "", now: float
     ) -> None:
         """Insert answers, and what was billed for them and others.
 
