@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 
 import anyio
 
-from ..engine.batch.batch import SHUTDOWN_SECONDS
+from ..engine.batch.leaving import SHUTDOWN_SECONDS
 from ..engine.hosting import AT_END_SECONDS, Host
 from ..upstream.batch_api import CREATE_SECONDS
 

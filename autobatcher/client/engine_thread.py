@@ -16,7 +16,7 @@ from weakref import WeakSet
 import anyio
 from anyio.from_thread import BlockingPortal
 
-from ..engine.batch.batch import SHUTDOWN_SECONDS
+from ..engine.batch.leaving import SHUTDOWN_SECONDS
 from ..engine.hosting import AT_END_SECONDS, Host
 from ..errors import ClientClosedError, JournalError
 from ..upstream.batch_api import CREATE_SECONDS

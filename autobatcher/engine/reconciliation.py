@@ -13,7 +13,7 @@ from ..upstream.account import Account
 from ..upstream.batch_api import LOOKUP_DELAYS, BatchAPI
 from ..upstream.batch_state import BatchState
 from ..upstream.failures import GONE, UpstreamError
-from .batch.batch import CLEAN_UP_SECONDS
+from .batch.leaving import CLEAN_UP_SECONDS
 from .batch.pending import PendingRequests
 from .batch.results import ResultReader
 from .batch.upstream import UpstreamBatch

@@ -9,7 +9,6 @@ from collections.abc import Callable, Hashable
 import anyio
 from anyio.lowlevel import cancel_shielded_checkpoint
 
-from ... import events
 from ...errors import JournalError
 from ...upstream.account import Account
 from ...upstream.failures import GONE, UpstreamError
@@ -20,11 +19,12 @@ from ..queue.windows import key_of, travel_key
 from ..recovery.batch_log import BatchLog
 from ..request import Request
 from .abandonment import COME_BACK_SECONDS, Abandonment
-from .cancellation import CANCEL_PATIENCE_SECONDS, Cancellation
+from .cancellation import Cancellation
 from .cutoff import Cutoff
 from .engine import Engine
+from .leaving import Leaving
 from .pending import PendingRequests
-from .phase import MAY_RUN, Cause, Disposition, Ending, Phase, disposition
+from .phase import Cause, Ending, Phase
 from .reading import Reading
 from .requeue import Requeue
 from .results import ResultReader
@@ -34,17 +34,6 @@ from .upstream import UpstreamBatch
 from .watch import Watch
 
 logger: logging.Logger = logging.getLogger("autobatcher")
-
-SHUTDOWN_SECONDS = 10.0
-"""How long a batch may take to cancel itself upstream while the engine stops, in seconds. It takes a few quick calls,
-and whoever closes a client or stops a process waits for it. A creation in flight is awaited first: see
-`CREATE_SECONDS`."""
-
-LAST_LOOK_AT_SHUTDOWN_SECONDS = 3.0
-"""How long one last poll may take while the engine stops: long enough for a slow server, and whoever closes waits."""
-
-CLEAN_UP_SECONDS = 60.0
-"""How long the engine tries to delete the files of a finished batch while it keeps running. They expire anyway."""
 
 
 class Batch:
@@ -85,8 +74,6 @@ class Batch:
         self._source = source
         self.account: Account = account
         self._engine = engine
-        self._had_all_answers = False  # when the engine stopped
-        self._cause: Cause | None = None  # None until its life ends
         self._requeue = Requeue(self.pending, self.upstream, engine.queue, engine.dispatcher, key)
         drain, most_bytes = log.drain if log.is_journaled else None, settings.max_answer_bytes
         self._reader = ResultReader(engine.api, account, self.pending, drain, most_bytes, prefix=idempotency_key)
@@ -104,6 +91,15 @@ class Batch:
             account=account,
             key=key,
             engine=engine,
+        )
+        self._leaving = Leaving(
+            self.upstream,
+            self.pending,
+            log,
+            self._watch,
+            self._cancellation(),
+            engine,
+            release=lambda: engine.release(self),
         )
         self._cutoff = Cutoff(
             self.upstream,
@@ -161,7 +157,7 @@ class Batch:
         """Whether a request that is attached to an unclaimed line now will get an outcome."""
         # Without stored answers, a line that is read while nobody waits for it is lost, and must be read again.
         is_lossy = self.upstream.phase is Phase.READING and not self.log.keeps_answers
-        return self._cause is None and not is_lossy
+        return not self._leaving.has_begun and not is_lossy
 
     def attach(self, line: UnclaimedLine, request: Request) -> None:
         """Let `request` wait for a line whose caller is gone."""
@@ -174,8 +170,8 @@ class Batch:
         """Run the batch from beginning to end. Raises nothing but Cancelled, which means that the engine stops."""
         ending = Ending.NOT_YET
         try:
-            self._conclude(await self._run_to_end())
-            await self._finish()
+            self._leaving.conclude(await self._run_to_end())
+            await self._leaving.finish()
         except anyio.get_cancelled_exc_class():
             # Let callers that were cancelled together with us leave first. Otherwise the order of tasks would decide
             # whether this batch counts as abandoned.
@@ -184,10 +180,7 @@ class Batch:
             raise
         finally:
             self.close()
-            with anyio.move_on_after(SHUTDOWN_SECONDS, shield=True):
-                await self._shut_down(ending)
-            if self.upstream.phase in MAY_RUN and self._disposition(ending) is Disposition.CANCEL:
-                self.upstream.emit_cancel_failed("no answer in time")
+            await self._leaving.shut_down(ending)
 
     async def _run_to_end(self) -> Cause:
         """Run the batch until its life ends by itself. Failures in here fail the callers, not the engine."""
@@ -262,88 +255,11 @@ class Batch:
         self.upstream.emit_end()
         return Cause.OVER if unreadable is None else Cause.FAILED
 
-    # ---- leaving ----
-
     def close(self) -> None:
         """Fail the pending requests at once, because the engine stops. Can be called again."""
-        if self._cause is None:
-            self._cause = Cause.ABANDONED if self.pending.abandoned.is_set() else Cause.STOPPED
-            self._had_all_answers = not self.pending and not self.log.has_unclaimed_lines
-        self.pending.fail_all(outcomes.closed_error, self.upstream.batch_id)
-
-    def _conclude(self, cause: Cause) -> None:
-        """Record why the batch's life ended. Drop unclaimed lines that cannot be answered any more."""
-        if self._cause is None:
-            self._cause = cause
-        what = self._disposition(Ending.NOT_YET)
-        if what is Disposition.FORGET or (what is Disposition.FINISHED and self.log.keeps_answers):
-            self.log.drop_unanswered()
-
-    async def _finish(self) -> None:
-        """Carry out the batch's disposition while the engine keeps running."""
-        what = self._disposition(Ending.NOT_YET)
-        if what is Disposition.CANCEL:
-            with anyio.move_on_after(CANCEL_PATIENCE_SECONDS):
-                await self._cancel()
-        self._engine.release(self)
-        if what is Disposition.LEAVE and self.log.is_journaled and self.upstream.phase in MAY_RUN:
-            # Callers may retry, and then a new `Batch` takes over. If none does, the shutdown of the engine decides.
-            await self.log.handed_over.wait()
-            return
-        with anyio.move_on_after(CLEAN_UP_SECONDS):
-            await self._clean_up(what)
-
-    async def _shut_down(self, ending: Ending) -> None:
-        """Carry out the batch's disposition while the engine stops."""
-        if self._disposition(ending) is Disposition.CANCEL:
-            await self._cancel()
-        elif self.upstream.phase is Phase.RUNNING and ending is not Ending.NOT_YET:
-            await self._look_for_the_last_time()
-        elif self.upstream.phase is Phase.READING and self._cause is not Cause.FAILED:
-            self.upstream.emit_end()  # it was seen to end, and its files were being read
-        await self._clean_up(self._disposition(ending))
-
-    async def _look_for_the_last_time(self) -> None:
-        """Poll a batch that is left running, and report its end if it has ended or all of its lines are answered."""
-        was_answered = self._cause is Cause.STOPPED and self._had_all_answers
-        with anyio.move_on_after(LAST_LOOK_AT_SHUTDOWN_SECONDS):
-            await self._watch.check_once()
-        if was_answered and self.upstream.phase is Phase.READING:
-            self.upstream.phase = Phase.READ
-        if was_answered or self.upstream.phase is not Phase.RUNNING:
-            self.upstream.emit_end()
-        else:
-            self.upstream.emit_event(events.BatchLeft)
-
-    async def _cancel(self) -> None:
-        self.log.cancelling()
-        await self._cancellation().run()
+        self._leaving.close()
 
     def _cancellation(self) -> Cancellation:
         return Cancellation(
             self.upstream, self.account, self._engine.api, is_wanted=lambda: not self.log.handed_over.is_set()
-        )
-
-    async def _clean_up(self, what: Disposition) -> None:
-        """Delete the input file if it is not needed. End or forget the record if nothing is left to do."""
-        await self.upstream.clean_up()
-        if what is Disposition.FINISHED:
-            self.log.end()
-        elif what is Disposition.FORGET:
-            self.log.forget()
-
-    def _disposition(self, ending: Ending) -> Disposition:
-        assert self._cause is not None
-        if self.log.handed_over.is_set():  # another life of this batch, for callers who came back, decides
-            return Disposition.LEAVE
-        settings = self._engine.settings
-        return disposition(
-            self.upstream.phase,
-            self._cause,
-            ending,
-            is_journaled=self.log.is_journaled,
-            keeps_answers=self.log.keeps_answers,
-            has_unread_lines=self.log.has_unclaimed_lines or bool(self.pending),
-            cancels_abandoned=settings.cancel_abandoned_batches,
-            cancels_on_close=settings.cancel_active_batches_on_close,
         )

@@ -1,0 +1,147 @@
+"""The end of a batch's life: it is cancelled, left, finished or forgotten, at leisure or while the engine stops."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import anyio
+
+from ... import events
+from .. import outcomes
+from ..recovery.batch_log import BatchLog
+from .cancellation import CANCEL_PATIENCE_SECONDS, Cancellation
+from .engine import Engine
+from .pending import PendingRequests
+from .phase import MAY_RUN, Cause, Disposition, Ending, Phase, disposition
+from .upstream import UpstreamBatch
+from .watch import Watch
+
+SHUTDOWN_SECONDS = 10.0
+"""How long a batch may take to cancel itself upstream while the engine stops, in seconds. It takes a few quick calls,
+and whoever closes a client or stops a process waits for it. A creation in flight is awaited first: see
+`CREATE_SECONDS`."""
+
+LAST_LOOK_AT_SHUTDOWN_SECONDS = 3.0
+"""How long one last poll may take while the engine stops: long enough for a slow server, and whoever closes waits."""
+
+CLEAN_UP_SECONDS = 60.0
+"""How long the engine tries to delete the files of a finished batch while it keeps running. They expire anyway."""
+
+
+class Leaving:
+    """Ends the life of one batch.
+
+    Args:
+        cancellation: how it is cancelled.
+        release: gives its place among the active batches to another one.
+    """
+
+    def __init__(
+        self,
+        upstream: UpstreamBatch,
+        pending: PendingRequests,
+        log: BatchLog,
+        watch: Watch,
+        cancellation: Cancellation,
+        engine: Engine,
+        release: Callable[[], None],
+    ) -> None:
+        self._upstream = upstream
+        self._pending = pending
+        self._log = log
+        self._watch = watch
+        self._cancellation = cancellation
+        self._engine = engine
+        self._release = release
+        self._had_all_answers = False  # when the engine stopped
+        self._cause: Cause | None = None
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether the life has ended."""
+        return self._cause is not None
+
+    def close(self) -> None:
+        """Fail the pending requests at once, because the engine stops. Can be called again."""
+        if self._cause is None:
+            self._cause = Cause.ABANDONED if self._pending.abandoned.is_set() else Cause.STOPPED
+            self._had_all_answers = not self._pending and not self._log.has_unclaimed_lines
+        self._pending.fail_all(outcomes.closed_error, self._upstream.batch_id)
+
+    def conclude(self, cause: Cause) -> None:
+        """Record why the batch's life ended. Drop unclaimed lines that cannot be answered any more."""
+        if self._cause is None:
+            self._cause = cause
+        what = self._disposition(Ending.NOT_YET)
+        if what is Disposition.FORGET or (what is Disposition.FINISHED and self._log.keeps_answers):
+            self._log.drop_unanswered()
+
+    async def finish(self) -> None:
+        """Carry out the batch's disposition while the engine keeps running."""
+        what = self._disposition(Ending.NOT_YET)
+        if what is Disposition.CANCEL:
+            with anyio.move_on_after(CANCEL_PATIENCE_SECONDS):
+                await self._cancel()
+        self._release()
+        if what is Disposition.LEAVE and self._log.is_journaled and self._upstream.phase in MAY_RUN:
+            # Callers may retry, and then a new `Batch` takes over. If none does, the shutdown of the engine decides.
+            await self._log.handed_over.wait()
+            return
+        with anyio.move_on_after(CLEAN_UP_SECONDS):
+            await self._clean_up(what)
+
+    async def shut_down(self, ending: Ending) -> None:
+        """Carry out the batch's disposition while the engine stops. Cancelled: it may run on, and that is told."""
+        with anyio.move_on_after(SHUTDOWN_SECONDS, shield=True):
+            await self._shut_down(ending)
+        if self._upstream.phase in MAY_RUN and self._disposition(ending) is Disposition.CANCEL:
+            self._upstream.emit_cancel_failed("no answer in time")
+
+    async def _shut_down(self, ending: Ending) -> None:
+        if self._disposition(ending) is Disposition.CANCEL:
+            await self._cancel()
+        elif self._upstream.phase is Phase.RUNNING and ending is not Ending.NOT_YET:
+            await self._look_for_the_last_time()
+        elif self._upstream.phase is Phase.READING and self._cause is not Cause.FAILED:
+            self._upstream.emit_end()  # it was seen to end, and its files were being read
+        await self._clean_up(self._disposition(ending))
+
+    async def _look_for_the_last_time(self) -> None:
+        """Poll a batch that is left running, and report its end if it has ended or all of its lines are answered."""
+        was_answered = self._cause is Cause.STOPPED and self._had_all_answers
+        with anyio.move_on_after(LAST_LOOK_AT_SHUTDOWN_SECONDS):
+            await self._watch.check_once()
+        if was_answered and self._upstream.phase is Phase.READING:
+            self._upstream.phase = Phase.READ
+        if was_answered or self._upstream.phase is not Phase.RUNNING:
+            self._upstream.emit_end()
+        else:
+            self._upstream.emit_event(events.BatchLeft)
+
+    async def _cancel(self) -> None:
+        self._log.cancelling()
+        await self._cancellation.run()
+
+    async def _clean_up(self, what: Disposition) -> None:
+        """Delete the input file if it is not needed. End or forget the record if nothing is left to do."""
+        await self._upstream.clean_up()
+        if what is Disposition.FINISHED:
+            self._log.end()
+        elif what is Disposition.FORGET:
+            self._log.forget()
+
+    def _disposition(self, ending: Ending) -> Disposition:
+        assert self._cause is not None
+        if self._log.handed_over.is_set():  # another life of this batch, for callers who came back, decides
+            return Disposition.LEAVE
+        settings = self._engine.settings
+        return disposition(
+            self._upstream.phase,
+            self._cause,
+            ending,
+            is_journaled=self._log.is_journaled,
+            keeps_answers=self._log.keeps_answers,
+            has_unread_lines=self._log.has_unclaimed_lines or bool(self._pending),
+            cancels_abandoned=settings.cancel_abandoned_batches,
+            cancels_on_close=settings.cancel_active_batches_on_close,
+        )
