@@ -13,9 +13,18 @@ from trio.testing import MockClock
 
 from autobatcher.emulator import Emulator
 from autobatcher.upstream.providers import BATCHABLE_ENDPOINTS
-from tests.recording import pytest_addoption, pytest_collection_modifyitems, pytest_configure
+from tests.recording import note_proofs, pytest_addoption, pytest_configure
+from tests.sampling import mark_unsampled
 
 __all__ = ["pytest_addoption", "pytest_collection_modifyitems", "pytest_configure"]
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Before pytest deselects by marks."""
+    note_proofs(items)
+    mark_unsampled(items)
+
 
 # Machines that run tests are slow at times; a test that is too slow meets pytest's own timeout.
 hypothesis.settings.register_profile(
