@@ -11,10 +11,12 @@ from collections.abc import AsyncGenerator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import IO
+from unittest.mock import patch
 
 import trio
 from anyio.from_thread import start_blocking_portal
 
+from autobatcher.cli import main
 from autobatcher.emulator import Emulator, FaultPlan
 from autobatcher.emulator.app import serve_emulator
 
@@ -59,6 +61,12 @@ def run(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
         text=True,
         timeout=RUN_SECONDS,
     )
+
+
+def run_here(*arguments: str, **variables: str) -> int:
+    """The exit code of a command in this process, which is sooner done. What it prints is for `capfd`."""
+    with patch.dict(os.environ, environment(**variables), clear=True):
+        return main(arguments)
 
 
 @contextmanager

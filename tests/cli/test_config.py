@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
-from unittest.mock import patch
 
 import pytest
 
 from autobatcher.cli import main
 
-from .processes import environment
+from .processes import run_here
 
 pytestmark = pytest.mark.real_time
 
@@ -24,9 +22,7 @@ def key(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def run(*flags: str, **variables: str) -> int:
-    """The exit code of `run`, in this process."""
-    with patch.dict(os.environ, environment(OPENAI_API_KEY="k", **variables), clear=True):
-        return main(["run", *flags, *ECHO])
+    return run_here("run", *flags, *ECHO, OPENAI_API_KEY="k", **variables)
 
 
 def last_event(config: Path, *flags: str, **variables: str) -> dict[str, object]:
