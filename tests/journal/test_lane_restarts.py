@@ -25,7 +25,7 @@ from tests.journal.restarts import Restarts
 pytestmark = pytest.mark.full_price
 
 SEEDS = int(os.environ.get("HYPOTHESIS_SEEDS", "0"))
-EXAMPLES = settings(max_examples=SEEDS or 40, derandomize=not SEEDS)
+EXAMPLES = settings(max_examples=SEEDS or 20, derandomize=not SEEDS)
 LANES = [("batch", "flex"), ("batch", "realtime"), ("batch", "flex", "realtime"), ("flex", "realtime"), ("realtime",)]
 NO_ANSWER_SECONDS = 400_000.0
 """No program needs longer."""
