@@ -6,11 +6,13 @@ import re
 from typing import NamedTuple
 
 import msgspec
+from anyio.lowlevel import checkpoint
 
 from . import tolerant_json
 from .account import Account
 from .failures import UnusableAnswerError, UpstreamError
 from .http import UpstreamHTTP
+from .large_line import LARGE_BYTES, LARGE_ODD_BYTES
 
 SILENCE_SECONDS = 900.0
 """How long a call may be silent. OpenAI advises 15 minutes for flex (guides/flex-processing, November 2026)."""
@@ -64,6 +66,7 @@ class RealtimeAPI:
             answered = await response.read_answer(most_bytes)
             if not _is_object(answered):
                 raise UnusableAnswerError(f"POST {path} gave an answer that is no JSON object", body=answered)
+            await checkpoint()
             request_id = response.redactor.redact_text(response.header("x-request-id")) or None
             return RealtimeAnswer(answered, request_id, tier_of(answered))
 
@@ -76,7 +79,9 @@ def with_tier(body: bytes, tier: str) -> bytes:
 
 
 def tier_of(body: bytes) -> str | None:
-    """The service tier that an answer names."""
+    """The service tier that an answer names. None for one that would hold up the event loop."""
+    if len(body) > LARGE_BYTES:
+        return None
     try:
         tier = msgspec.json.decode(body, type=_Tier).service_tier
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
@@ -109,12 +114,24 @@ _NAMES_TIER = re.compile(rb"service.?tier|\bflex\b", re.IGNORECASE)
 
 
 def _is_object(body: bytes) -> bool:
-    """Whether the SDK can read an answer."""
+    """Whether the SDK can read an answer. Of one that would hold up the event loop, the ends are looked at."""
+    if len(body) > LARGE_BYTES:
+        return _has_braces(body)
     try:
         msgspec.json.decode(body, type=_Tier)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        if len(body) > LARGE_ODD_BYTES:
+            return _has_braces(body)
         try:
             tolerant_json.members(body)
         except ValueError:
             return False
     return True
+
+
+def _has_braces(body: bytes) -> bool:
+    return (body[:_END_BYTES].lstrip()[:1], body[-_END_BYTES:].rstrip()[-1:]) == (b"{", b"}")
+
+
+_END_BYTES = 1000
+"""How far from the end of an answer its brace may be."""

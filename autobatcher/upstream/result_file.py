@@ -9,16 +9,11 @@ from contextlib import aclosing
 import anyio.lowlevel
 
 from ..redaction import Redactor
+from ..turns import in_turns
 from .account import Account
 from .http import UpstreamHTTP
 from .jsonl import LineSplitter, Overlong
-from .output_line import redacted
-
-PIECE_BYTES = 2_000_000
-"""How much of a long line is searched for secrets before other tasks have their turn. Takes some milliseconds."""
-
-LONGEST_SECRET_BYTES = 10_000
-"""By which pieces overlap: longer than any key, however it is spelled."""
+from .output_line import redacting
 
 LINES_AT_ONCE = 500
 """How many lines are read before other tasks have their turn: a piece of a file may have thousands of tiny ones."""
@@ -56,17 +51,10 @@ async def read_lines(
 
 
 async def _redacted(line: bytes | Overlong, redactor: Redactor) -> bytes | Overlong:
-    """Mask secrets. A long line is searched a piece at a time."""
+    """Mask secrets. Other tasks run while a long line is searched."""
     if isinstance(line, Overlong):
         return Overlong(redactor.redact(line.beginning))
-    if len(line) > PIECE_BYTES:
-        for start in range(0, len(line), PIECE_BYTES):
-            piece = line[start : start + PIECE_BYTES + LONGEST_SECRET_BYTES]
-            if redactor.redact(piece) is not piece:
-                return redacted(line, redactor)
-            await anyio.lowlevel.checkpoint()
-        return line
-    return redacted(line, redactor)
+    return await in_turns(redacting(line, redactor))
 
 
 _LINE_NUMBER = re.compile("[0-9]{1,12}")

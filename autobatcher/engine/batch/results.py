@@ -5,14 +5,15 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable, Callable
 
-import anyio.lowlevel
+import anyio
 
+from ...turns import in_turns
 from ...upstream.account import Account
 from ...upstream.batch_api import BatchAPI
 from ...upstream.batch_state import BatchState
 from ...upstream.failures import UpstreamError
 from ...upstream.jsonl import MAX_CUSTOM_ID_BYTES, Overlong
-from ...upstream.large_line import LARGE_BYTES, LARGE_ODD_BYTES, Steps, parse_large_line
+from ...upstream.large_line import LARGE_BYTES, LARGE_ODD_BYTES, parse_large_line
 from ...upstream.output_line import (
     MAX_RAW_BYTES,
     OutputLine,
@@ -153,7 +154,7 @@ class ResultReader:
             return parse_output_line(line)
         if len(line) <= LARGE_BYTES and (result := parse_plain_line(line)) is not None:
             return result
-        return await _in_steps(parse_large_line(line))
+        return await in_turns(parse_large_line(line))
 
     def _keep_unreadable(self, line: bytes) -> None:
         custom_id = custom_id_in(line)
@@ -166,17 +167,6 @@ class ResultReader:
         if is_ours and len(self._results) < MAX_RESULTS:
             self._results.add(line.custom_id)
             (self._unfinished.add if line.error_code in UNFINISHED else self._unfinished.discard)(line.custom_id)
-
-
-async def _in_steps(steps: Steps) -> OutputLine | None:
-    """Parse a line, and let other tasks have their turn after each step."""
-    while True:
-        try:
-            next(steps)
-        except StopIteration as end:
-            result: OutputLine | None = end.value
-            return result
-        await anyio.lowlevel.checkpoint()
 
 
 def _file_ids(state: BatchState) -> tuple[str, ...]:
