@@ -125,6 +125,11 @@ class LineSplitter:
         self._rest = io.BytesIO()
         self._is_overlong = False
 
+    @property
+    def kept_bytes(self) -> int:
+        """How much is kept of a line that has not ended."""
+        return self._rest.tell()
+
     def feed(self, chunk: bytes) -> list[bytes | Overlong]:
         """Return the lines that `chunk` completes."""
         first, *others = chunk.split(b"\n")

@@ -13,6 +13,7 @@ from .account import Account
 from .failures import UnusableAnswerError, UpstreamError
 from .http import UpstreamHTTP
 from .large_line import LARGE_BYTES, LARGE_ODD_BYTES
+from .large_turn import LargeTurn
 
 SILENCE_SECONDS = 900.0
 """How long a call may be silent. OpenAI advises 15 minutes for flex (guides/flex-processing, November 2026)."""
@@ -37,13 +38,21 @@ class RealtimeAPI:
         self._http = http
 
     async def post(
-        self, account: Account, endpoint: str, body: bytes, *, most_bytes: int, tier: str | None = None
+        self,
+        account: Account,
+        endpoint: str,
+        body: bytes,
+        *,
+        most_bytes: int,
+        large: LargeTurn,
+        tier: str | None = None,
     ) -> RealtimeAnswer:
         """Make one call, and return an answer of 2xx.
 
         Args:
             endpoint: in OpenAI's spelling, such as "/v1/responses".
             most_bytes: the largest answer.
+            large: the turn that is taken for a large one.
             tier: the `service_tier` to ask for; None for what the body says.
 
         Raises:
@@ -54,16 +63,19 @@ class RealtimeAPI:
         """
         path = account.provider.line_url(endpoint).removeprefix(account.provider.url_prefix)
         content = body if tier is None else with_tier(body, tier)
-        async with self._http.open(
-            account,
-            "POST",
-            path,
-            seconds=SILENCE_SECONDS,
-            silence_seconds=SILENCE_SECONDS,
-            content_type="application/json",
-            body=lambda: {"content": content},
-        ) as response:
-            answered = await response.read_answer(most_bytes)
+        async with (
+            self._http.open(
+                account,
+                "POST",
+                path,
+                seconds=SILENCE_SECONDS,
+                silence_seconds=SILENCE_SECONDS,
+                content_type="application/json",
+                body=lambda: {"content": content},
+            ) as response,
+            large,
+        ):
+            answered = await response.read_answer(most_bytes, large)
             if not _is_object(answered):
                 raise UnusableAnswerError(f"POST {path} gave an answer that is no JSON object", body=answered)
             await checkpoint()

@@ -14,6 +14,7 @@ from ..redaction import Redactor
 from ..turns import in_turns
 from .decompression import Decoder, EncodingError
 from .failures import UnusableAnswerError, UpstreamError
+from .large_turn import LargeTurn
 from .progress import PROGRESS_SECONDS, Progress
 
 MAX_ANSWER_BYTES = 10_000_000
@@ -67,11 +68,11 @@ class OpenResponse:
         """
         return await in_turns(self.redactor.redacting(await self._body(MAX_ANSWER_BYTES)))
 
-    async def read_answer(self, most_bytes: int) -> bytes:
-        """Read the answer to a call. Raises `UpstreamError` if it is larger."""
-        return await in_turns(self.redactor.redacting_answer(await self._body(most_bytes)))
+    async def read_answer(self, most_bytes: int, large: LargeTurn) -> bytes:
+        """Read the answer to a call, and take the turn if it is large. Raises `UpstreamError` if it is larger."""
+        return await in_turns(self.redactor.redacting_answer(await self._body(most_bytes, large)))
 
-    async def _body(self, most_bytes: int) -> bytes:
+    async def _body(self, most_bytes: int, large: LargeTurn | None = None) -> bytes:
         body = io.BytesIO()  # its value is no copy, as that of a bytearray would be
         async with aclosing(self.chunks()) as chunks:
             async for chunk in chunks:
@@ -81,6 +82,8 @@ class OpenResponse:
                         f"{self._operation} answered with more than {most_bytes:,} bytes, which no honest answer has",
                         may_have_been_sent=True,
                     )
+                if large is not None:
+                    await large.look(body.tell())
         return body.getvalue()
 
     async def read_error(self) -> bytes:

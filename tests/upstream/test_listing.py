@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from autobatcher.upstream.account import Account
 from autobatcher.upstream.batch_api import IDEMPOTENCY_METADATA_KEY, LOOKUP_PAGES, BatchAPI
 from autobatcher.upstream.failures import UpstreamError
+from autobatcher.upstream.large_turn import LargeTurn
 from autobatcher.upstream.providers import CONSERVATIVE
 from tests.harness import HTTP
 
@@ -182,5 +184,5 @@ async def test_an_odd_number_of_the_last_line_is_ignored(last_line: str) -> None
     headers = {"x-last-line": last_line.encode()}
     answer = HTTP.Response(200, headers=headers, content=b"{}\n{}\n")
     async with HTTP.AsyncClient(transport=HTTP.MockTransport(lambda _: answer)) as http:
-        assert await BatchAPI(http).read_lines(ACCOUNT, "f", take, skip=3) == 5
+        assert await BatchAPI(http).read_lines(ACCOUNT, "f", take, skip=3, large=LargeTurn(nullcontext())) == 5
     assert taken == [b"{}", b"{}"]

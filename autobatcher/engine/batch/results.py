@@ -23,6 +23,7 @@ from ...upstream.output_line import (
     parse_plain_line,
 )
 from ...upstream.patience import ReadPatience
+from ..answer_room import AnswerRoom
 from .pending import PendingRequests
 
 logger: logging.Logger = logging.getLogger("autobatcher")
@@ -43,7 +44,7 @@ class ResultReader:
     Args:
         pending: reading stops once it wants no more lines.
         drain: awaited after each chunk, for back-pressure.
-        max_line_bytes: of a longer line only the beginning is read, and its caller gets an error.
+        room: of a line that is longer than its `most_bytes` only the beginning is read; its caller gets an error.
         prefix: what the custom_ids of the batch begin with.
 
     Attributes:
@@ -57,7 +58,7 @@ class ResultReader:
         account: Account,
         pending: PendingRequests,
         drain: Callable[[], Awaitable[None]] | None,
-        max_line_bytes: int,
+        room: AnswerRoom,
         *,
         prefix: str = "",
     ) -> None:
@@ -65,7 +66,7 @@ class ResultReader:
         self._account = account
         self._pending = pending
         self._drain = drain
-        self._max_line_bytes = max_line_bytes
+        self._room = room
         self._prefix = prefix
         self._lines_read: dict[str, int] = {}
         self._results: set[str] = set()  # custom_ids
@@ -143,13 +144,19 @@ class ResultReader:
                 self._keep_unreadable(line)
 
         self._lines_read[file_id] = await self._api.read_lines(
-            self._account, file_id, take, skip=skip, max_line_bytes=self._max_line_bytes, drain=self._drain
+            self._account,
+            file_id,
+            take,
+            skip=skip,
+            max_line_bytes=self._room.most_bytes,
+            large=self._room.turn(self._account),
+            drain=self._drain,
         )
 
     async def _parsed(self, line: bytes | Overlong) -> OutputLine | None:
         """Parse a line without holding the event loop, however large or odd it is."""
         if isinstance(line, Overlong):
-            return overlong_line(line.beginning, self._max_line_bytes)
+            return overlong_line(line.beginning, self._room.most_bytes)
         if len(line) <= LARGE_ODD_BYTES:
             return parse_output_line(line)
         if len(line) <= LARGE_BYTES and (result := parse_plain_line(line)) is not None:
