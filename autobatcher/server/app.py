@@ -123,8 +123,7 @@ class _Routes:
             refused = self._key.why_refused(_authorization(scope), _address(scope), anyio.current_time())
         if refused is None:
             return None
-        closes = refused.status_code == 429 and not scope.get("http_version", "2").startswith("2")
-        parts = refusal_parts(refused, closes=closes)
+        parts = refusal_parts(refused, closes=refused.status_code == 429)
         return {**parts, "headers": {**parts["headers"], "x-should-retry": "false"}}
 
     async def _page(self, scope: Scope, receive: Receive, send: Send) -> None:
