@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
+from contextlib import suppress
 from importlib.resources import files
 from typing import Any
 
@@ -146,7 +147,8 @@ class _Routes:
             except Exception as error:
                 logger.error("autobatcher: a defect in the proxy at %r", exchange.path, exc_info=error)
                 if not exchange.has_begun:
-                    await exchange.respond(refusal_parts(_DEFECT, kind="server_error"))
+                    with suppress(ClientGoneError):
+                        await exchange.respond(refusal_parts(_DEFECT, kind="server_error"))
 
 
 def _authorization(scope: Scope) -> str:
