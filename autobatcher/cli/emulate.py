@@ -41,6 +41,11 @@ OPEN_ACCOUNT_WARNING = (
     "autobatcher emulate: warning: anyone who can reach this server can spend --forward-key's money. Set --api-key."
 )
 
+SHORT_KEY_WARNING = (
+    "autobatcher emulate: warning: the --api-key is short enough to be guessed, and guesses are not slowed down. "
+    "Make one with: python3 -c 'import secrets; print(secrets.token_urlsafe(32))'"
+)
+
 
 def emulate(
     *,
@@ -90,8 +95,8 @@ def emulate(
     plan = None if faults is None else load_faults(faults)
     served = hosts_served(host, allowed_host, cors_origin)
     bypass_proxy(forward_to)
-    if forward_key is not None and api_key is None and not is_loopback(host):
-        print_notice(OPEN_ACCOUNT_WARNING)
+    if forward_key is not None and not is_loopback(host):
+        _warn_of_strangers(api_key)
     with Emulator(
         like=like,
         batch_seconds=batch_seconds,
@@ -102,6 +107,15 @@ def emulate(
         forward_concurrency=forward_concurrency,
     ) as emulator:
         return _serve_until_stopped(emulator, served, host, port, how_to_use(like, has_key=api_key is not None))
+
+
+def _warn_of_strangers(api_key: str | None) -> None:
+    from ..server.keys import is_guessable  # here, because it is slow to import
+
+    if api_key is None:
+        print_notice(OPEN_ACCOUNT_WARNING)
+    elif is_guessable(api_key):
+        print_notice(SHORT_KEY_WARNING)
 
 
 def load_faults(path: Path) -> FaultPlan:

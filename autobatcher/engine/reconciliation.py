@@ -13,6 +13,7 @@ from ..upstream.account import Account
 from ..upstream.batch_api import LOOKUP_DELAYS, BatchAPI
 from ..upstream.batch_state import BatchState
 from ..upstream.failures import GONE, UpstreamError
+from .answer_room import AnswerRoom
 from .batch.leaving import CLEAN_UP_SECONDS
 from .batch.pending import PendingRequests
 from .batch.results import ResultReader
@@ -130,7 +131,8 @@ class _Look:
         self._age = max(0.0, journal.wall_clock() - record.changed_at)
         self._log = JournalBatchLog(journal, UnclaimedLines(), record, self._unclaimed, _no_return)
         pending = PendingRequests({}, _no_resubmit, self._log)
-        self._reader = ResultReader(api, account, pending, self._log.drain, settings.max_answer_bytes)
+        room = AnswerRoom(settings.max_answer_bytes, isolates=False)
+        self._reader = ResultReader(api, account, pending, self._log.drain, room)
         self._upstream = UpstreamBatch(
             account, record.endpoint, record.idempotency_key, api=api, settings=settings, emit=_no_emit
         )

@@ -75,8 +75,8 @@ class Batch:
         self.account: Account = account
         self._engine = engine
         self._requeue = Requeue(self.pending, self.upstream, engine.queue, engine.dispatcher, key)
-        drain, most_bytes = log.drain if log.is_journaled else None, settings.max_answer_bytes
-        self._reader = ResultReader(engine.api, account, self.pending, drain, most_bytes, prefix=idempotency_key)
+        drain, room = log.drain if log.is_journaled else None, engine.dispatcher.answer_room
+        self._reader = ResultReader(engine.api, account, self.pending, drain, room, prefix=idempotency_key)
         self._abandonment = Abandonment(
             self.pending,
             is_wanted=settings.cancel_abandoned_batches,

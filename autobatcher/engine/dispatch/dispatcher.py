@@ -15,6 +15,7 @@ from anyio.abc import TaskGroup
 from ... import events
 from ...upstream.realtime_api import RealtimeAPI
 from .. import outcomes
+from ..answer_room import AnswerRoom
 from ..emitter import Emit
 from ..fair_limiter import FairLimiter
 from ..lanes.cutoff import cutoff, seconds_to_leave
@@ -74,13 +75,14 @@ class Dispatcher:
         log_for: Callable[[Request, Lane], CallLog],
     ) -> None:
         self.durations: Durations = Durations()
+        self.answer_room: AnswerRoom = AnswerRoom(settings.max_answer_bytes, isolates=settings.isolate_accounts)
         self._settings = settings
         self._queue = queue
         self._emit = emit
         self._wake = wake
         self._deadlines = Deadlines()
         limiter = FairLimiter(settings.lane_concurrency, isolates=settings.isolate_accounts)
-        tries = LaneTry(api, self.durations, settings.max_answer_bytes)
+        tries = LaneTry(api, self.durations, self.answer_room)
         call = LaneCall(tries, limiter, leave=self._leave, on_moved=self._moved, log_for=log_for)
         self._calls = LaneCalls(call.run, wake, tries.left)
 

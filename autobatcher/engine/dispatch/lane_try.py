@@ -6,6 +6,7 @@ import anyio
 
 from ...upstream.failures import UpstreamError
 from ...upstream.realtime_api import RealtimeAnswer, RealtimeAPI, was_executed
+from ..answer_room import AnswerRoom
 from ..lanes.durations import Durations
 from ..lanes.kinds import CallKind
 from ..lanes.lane import Lane
@@ -20,13 +21,13 @@ class LaneTry:
 
     Args:
         durations: learns from each.
-        most_bytes: the largest answer.
+        room: for the answers.
     """
 
-    def __init__(self, api: RealtimeAPI, durations: Durations, most_bytes: int) -> None:
+    def __init__(self, api: RealtimeAPI, durations: Durations, room: AnswerRoom) -> None:
         self._api = api
         self._durations = durations
-        self._most_bytes = most_bytes
+        self._room = room
         self._running: dict[Request, CallLog] = {}
 
     def left(self, request: Request) -> None:
@@ -75,7 +76,8 @@ class LaneTry:
                 request.endpoint,
                 request.body,
                 tier=FLEX_TIER if lane is Lane.FLEX else None,
-                most_bytes=self._most_bytes,
+                most_bytes=self._room.most_bytes,
+                large=self._room.turn(request.account),
             )
         self._durations.record(kind, anyio.current_time() - begun, is_done=answer is not None)
         if answer is None:
