@@ -75,6 +75,7 @@ class Cutoff:
         if self._engine.dispatcher.latest_start(self._requests()) < math.inf:  # they can go on to another lane
             with anyio.move_on_after(CANCEL_PATIENCE_SECONDS):
                 return None if await self._cut_off() else Cause.ABANDONED
+        self._requeue.pay_twice()
         self._pending.fail_all(outcomes.overdue_error_for(seconds), self._upstream.batch_id)
         return Cause.OVERDUE
 
@@ -82,7 +83,7 @@ class Cutoff:
         """False if the batch is abandoned."""
         self._begin()
         while (moment := self._moment()) > anyio.current_time():
-            with anyio.CancelScope(deadline=moment) as self._scope:
+            with anyio.CancelScope(deadline=moment) as self._scope, self._unless_others_may_answer():
                 has_ended = await self._watch.until_ended(begins_at_once=begins_at_once)
                 self._learn(is_done=has_ended)
                 return has_ended
@@ -90,7 +91,7 @@ class Cutoff:
         return await self._cut_off()
 
     async def _cut_off(self) -> bool:
-        self.was_reached = True
+        self.was_reached = self._pending.answers_only = True  # what is not executed now goes on
         self._learn(is_done=False)
         return await self.until_payers_leave(self._stop)
 
@@ -100,6 +101,16 @@ class Cutoff:
         self._begin()
         with anyio.CancelScope(deadline=self._moment()) as scope:
             yield scope
+
+    @contextmanager
+    def _unless_others_may_answer(self) -> Iterator[None]:
+        """Bear polls that are refused for good while requests may still go on to another lane: they cannot before it is
+        known what was executed."""
+        try:
+            yield
+        except UpstreamError:
+            if not any(map(self._engine.dispatcher.may_still_go_on, self._requests())):
+                raise
 
     def hurry(self) -> None:
         """A request was attached, whose deadline may come before all others."""

@@ -185,6 +185,7 @@ class UpstreamBatch:
 
         def set_may_exist(may_exist: bool) -> None:
             self.phase = Phase.CREATING if may_exist else Phase.UPLOADING
+            self._submitted_at = anyio.current_time()
 
         try:
             created = await self._api.create(
@@ -204,9 +205,7 @@ class UpstreamBatch:
         if created is None:
             return False
         self.adopt(created)
-        self._submitted_at = anyio.current_time()
-        logger.info("autobatcher: batch %s submitted, %d requests", created.id, self._request_count)
-        self.emit_event(events.BatchSubmitted)
+        self.emit_begin(events.BatchSubmitted)
         return True
 
     async def find_again(self, record: BatchRecord, age_seconds: float) -> bool:
@@ -230,8 +229,6 @@ class UpstreamBatch:
         if self.state is None:
             self.phase = Phase.UPLOADING
             return False
-        logger.info("autobatcher: batch %s resumed, %d requests", self.state.id, self._request_count)
-        self.emit_event(events.BatchResumed)
         return True
 
     async def _find_until(self, deadline: float) -> None:
@@ -291,6 +288,11 @@ class UpstreamBatch:
         counts = (self.state and self.state.counts) or events.RequestCounts()
         elapsed = round(anyio.current_time() - self._submitted_at, 3)
         self.emit_event(kind, counts=counts, elapsed_seconds=elapsed, **fields)
+
+    def emit_begin(self, kind: type[events.BatchSubmitted | events.BatchResumed]) -> None:
+        """The upstream has the batch."""
+        logger.info("autobatcher: batch %s: %s, %d requests", self.batch_id, kind.__name__, self._request_count)
+        self.emit_event(kind)
 
     def emit_end(self) -> None:
         """The batch has ended, or its last line was answered."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import math
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Sequence
@@ -12,7 +11,6 @@ from typing import NamedTuple
 import anyio
 from anyio.abc import TaskGroup
 
-from ... import events
 from ...upstream.realtime_api import RealtimeAPI
 from .. import outcomes
 from ..emitter import Emit
@@ -30,11 +28,10 @@ from ..recovery.call_log import CallLog
 from ..request import ErrorFor, Request
 from ..settings import Settings
 from .deadlines import Deadlines
+from .escalations import Escalations
 from .lane_call import LaneCall
 from .lane_calls import LaneCalls
 from .lane_try import LaneTry
-
-logger: logging.Logger = logging.getLogger("autobatcher")
 
 PLACE_SECONDS = 1.0
 """How long after its window a batch may get its place."""
@@ -76,7 +73,7 @@ class Dispatcher:
         self.durations: Durations = Durations()
         self._settings = settings
         self._queue = queue
-        self._emit = emit
+        self._escalations = Escalations(settings, emit)
         self._wake = wake
         self._deadlines = Deadlines()
         limiter = FairLimiter(settings.lane_concurrency, isolates=settings.isolate_accounts)
@@ -176,6 +173,14 @@ class Dispatcher:
         moment = cutoff(_deadline_of(first), next_lanes, work, self.durations, kind=kind, started_at=started_at)
         return math.inf if moment is None else moment
 
+    def has_next_lane(self, request: Request) -> bool:
+        """Whether a request in a batch has a deadline, and another lane for it."""
+        return bool(self._lanes_after(request, Lane.BATCH))
+
+    def may_still_go_on(self, request: Request) -> bool:
+        """Whether that lane may answer it in time, once it is known that its line was not executed."""
+        return self.has_next_lane(request) and _deadline_of(request) > anyio.current_time()
+
     def send_on(
         self,
         requests: Sequence[Request],
@@ -189,7 +194,7 @@ class Dispatcher:
 
         Returns how many went into a new batch.
         """
-        patient = [request for request in requests if not self._lanes_after(request, Lane.BATCH)]
+        patient = [request for request in requests if not self.has_next_lane(request)]
         if patient:
             self._queue.put_back(patient, key)
         groups: defaultdict[Lane, list[Request]] = defaultdict(list)
@@ -200,7 +205,7 @@ class Dispatcher:
                 groups[lane].append(request)
                 self._calls.add(request, lane)
         for lane, group in groups.items():
-            self._tell(group, Lane.BATCH, lane, reason, batch_id=batch_id, paid_twice=paid_twice)
+            self._escalations.tell(group, Lane.BATCH, lane, reason, batch_id=batch_id, paid_twice=paid_twice)
         return len(patient)
 
     def look(self) -> None:
@@ -276,7 +281,7 @@ class Dispatcher:
 
     def _hurried(self, requests: Sequence[Request]) -> list[Request]:
         """Those of the requests in a batch that have a next lane."""
-        return [request for request in requests if self._lanes_after(request, Lane.BATCH)]
+        return [request for request in requests if self.has_next_lane(request)]
 
     def _lanes_after(self, request: Request, lane: Lane) -> tuple[Lane, ...]:
         """The lanes that a hurried request may take after that one."""
@@ -308,33 +313,7 @@ class Dispatcher:
     def _moved(
         self, request: Request, from_lane: Lane, to_lane: Lane, reason: str, *, paid_twice: bool = False
     ) -> None:
-        self._tell([request], from_lane, to_lane, reason, paid_twice=paid_twice)
-
-    def _tell(
-        self,
-        requests: Sequence[Request],
-        from_lane: Lane,
-        to_lane: Lane,
-        reason: str,
-        *,
-        batch_id: str | None = None,
-        paid_twice: bool = False,
-    ) -> None:
-        where = "" if batch_id is None else f" of batch {batch_id}"
-        way = f"from the {from_lane.value} lane to {to_lane.value}"
-        logger.info("autobatcher: %d requests%s go on %s: %s", len(requests), where, way, reason)
-        self._emit(
-            events.RequestsEscalated,
-            batch_id=batch_id,
-            endpoint=requests[0].endpoint,
-            request_count=len(requests),
-            models=sorted({request.model for request in requests}),
-            metadata=dict(self._settings.batch_metadata),
-            from_lane=from_lane.value,
-            to_lane=to_lane.value,
-            reason=reason,
-            paid_twice=paid_twice,
-        )
+        self._escalations.tell([request], from_lane, to_lane, reason, paid_twice=paid_twice)
 
 
 def _later_lanes(request: Request, lane: Lane) -> tuple[Lane, ...]:
