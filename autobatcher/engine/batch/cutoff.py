@@ -142,7 +142,9 @@ class Cutoff:
         return await self._watch.until_ended(begins_at_once=True, is_urgent=True)
 
     def _learn(self, *, is_done: bool) -> None:
-        if self._batch is not None:
+        first = self._upstream.first_state
+        had_ended = self._source.age_seconds > 0 and first is not None and first.is_terminal
+        if self._batch is not None and not had_ended:  # nobody knows when, if it was while no process ran
             self._engine.dispatcher.ended(self._batch, is_done=is_done)
 
     def _moment(self) -> float:
@@ -154,8 +156,9 @@ class Cutoff:
     def _begin(self) -> None:
         if self._batch is None:
             requests = [request for _, request in self._pending.requests()]
-            most_seconds = self._source.deadline_seconds(self._engine.settings)
-            self._batch = self._engine.dispatcher.begun(requests, self._source.completion_window, most_seconds)
+            age, window = max(0.0, self._source.age_seconds), self._source.completion_window
+            most_seconds = age + self._source.deadline_seconds(self._engine.settings)
+            self._batch = self._engine.dispatcher.begun(requests, window, most_seconds, age_seconds=age)
 
     def _requests(self) -> list[Request]:
         """Those that have a deadline."""

@@ -78,7 +78,7 @@ class Submission:
         moment = self._engine.queue.reserve_creation(self._account)
         if await self._abandonment.happens_within(moment - anyio.current_time()):
             return False
-        return await self._upstream.create(self._is_wanted, self._log.creating)
+        return await self._upstream.create(self._is_wanted, self._log.creating, self._pending.set_may_be_billed)
 
     async def _upload(self) -> bool:
         """Upload the pending requests; False if there are none, or if the upstream rejected some of the lines."""

@@ -10,6 +10,7 @@ from ... import events
 from ...upstream.back_off import back_off
 from ...upstream.batch_api import LOOKUP_DELAYS
 from ...upstream.failures import UpstreamError
+from ..journal import BatchRecord
 from .cutoff import Cutoff
 from .pending import PendingRequests
 from .phase import Phase
@@ -18,6 +19,35 @@ from .upstream import UpstreamBatch
 
 DISPATCHER_SECONDS = 1.0
 """How long after a deadline its request is still waited for: the dispatcher tells its caller, at the deadline."""
+
+
+async def find_again(batch: UpstreamBatch, record: BatchRecord, age_seconds: float) -> bool:
+    """Find the batch of a journal record; False if it was never created.
+
+    A creation of unknown outcome is looked up until any server would have listed the batch.
+
+    Args:
+        age_seconds: the time since that record last changed.
+
+    Raises:
+        UpstreamError: if the lookup fails permanently.
+    """
+    batch.resume(record, age_seconds)
+    if batch.phase is Phase.CREATING:
+        await _find_until(batch, anyio.current_time() + max(0.0, sum(LOOKUP_DELAYS) - max(0.0, age_seconds)))
+    if batch.state is None:
+        batch.phase = Phase.UPLOADING
+    return batch.state is not None
+
+
+async def _find_until(batch: UpstreamBatch, moment: float) -> None:
+    """Look it up at least once, and for the last time after that moment."""
+    delays = back_off()
+    while True:
+        is_last = anyio.current_time() >= moment
+        if await batch.look_up() or is_last:
+            return
+        await anyio.sleep(min(next(delays), max(0.0, moment - anyio.current_time())))
 
 
 class UncertainCreation:
@@ -39,7 +69,7 @@ class UncertainCreation:
             UpstreamError: if nobody knows, and no deadline is left for which to look on.
         """
         try:
-            exists = await self._upstream.find_again(source.record, source.idle_seconds)
+            exists = await find_again(self._upstream, source.record, source.idle_seconds)
         except UpstreamError:
             is_known = await self.exists()
             if is_known is None:

@@ -138,11 +138,14 @@ class Dispatcher:
 
     # ---- on the way ----
 
-    def begun(self, requests: Sequence[Request], window: str, most_seconds: float) -> BegunBatch | None:
-        """Remember when a batch of these requests began; None if there are none."""
+    def begun(
+        self, requests: Sequence[Request], window: str, most_seconds: float, *, age_seconds: float = 0.0
+    ) -> BegunBatch | None:
+        """Remember when a batch of these requests began, so many seconds ago; None if there are none."""
         if not requests:
             return None
-        return BegunBatch(self._work(requests).batch_kind(window), anyio.current_time(), most_seconds)
+        began = anyio.current_time() - age_seconds
+        return BegunBatch(self._work(requests).batch_kind(window), began, most_seconds)
 
     def cutoff_of(self, requests: Sequence[Request], batch: BegunBatch) -> float:
         """When a batch in which these requests wait must be cancelled; infinite if it need not.
@@ -200,6 +203,7 @@ class Dispatcher:
         groups: defaultdict[Lane, list[Request]] = defaultdict(list)
         hurried = len(requests) - len(patient)
         for request in requests:
+            request.may_have_been_billed |= paid_twice
             if lanes := self._lanes_after(request, Lane.BATCH):
                 lane = self._plan(request, lanes, lines=hurried).lane
                 groups[lane].append(request)

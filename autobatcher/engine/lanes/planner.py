@@ -101,7 +101,7 @@ def _usable(allowed: Sequence[Lane], work: Work) -> tuple[Lane, ...]:
     names = " and ".join(f'"{lane.value}"' for lane in allowed)
     raise UnbatchableRequestError(
         f"Provider {work.profile.name!r} has no lane {names} for {work.endpoint}. Allow another one, such as "
-        '"realtime" at full price, with lanes=.'
+        '"realtime" at full price (`lanes`; serve and run: --lanes).'
     )
 
 
