@@ -60,6 +60,7 @@ class Cutoff:
         self._source = source
         self._batch: BegunBatch | None = None
         self._scope: anyio.CancelScope | None = None  # while the batch is watched
+        self._cancelled_at: float | None = None
 
     async def until_ended(self, *, begins_at_once: bool) -> Cause | None:
         """Watch the batch until it has ended by itself or by its cutoff. Returns why its life ended before that.
@@ -135,11 +136,17 @@ class Cutoff:
     async def _stop(self) -> bool:
         """Cancel the batch, and watch until it has ended."""
         self._log.cancelling()
+        if self._cancelled_at is None:
+            self._cancelled_at = anyio.current_time()
         try:
             await self._cancellation.request()
         except UpstreamError as error:
             self._upstream.emit_cancel_failed(error.summary)
-        return await self._watch.until_ended(begins_at_once=True, is_urgent=True)
+        has_ended = await self._watch.until_ended(begins_at_once=True, is_urgent=True)
+        state = self._upstream.state
+        if self._batch is not None and state is not None and state.status == "cancelled":
+            self._engine.dispatcher.cancelled(self._batch, anyio.current_time() - self._cancelled_at)
+        return has_ended
 
     def _learn(self, *, is_done: bool) -> None:
         first = self._upstream.first_state

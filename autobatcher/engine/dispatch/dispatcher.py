@@ -154,7 +154,7 @@ class Dispatcher:
         """
         if not self._hurried(requests):
             return math.inf
-        leaving = min(seconds_to_leave(batch.kind, self._work(requests)), batch.most_seconds / 2)
+        leaving = min(seconds_to_leave(batch.kind, self._work(requests), self.durations), batch.most_seconds / 2)
         given_up = batch.started_at + batch.most_seconds - leaving
         return min(given_up, self._moment(requests, kind=batch.kind, started_at=batch.started_at))
 
@@ -165,6 +165,10 @@ class Dispatcher:
     def ended(self, batch: BegunBatch, *, is_done: bool) -> None:
         """Learn how long a batch took; if it is not done, how long it had taken when it was cut off."""
         self.durations.record(batch.kind, anyio.current_time() - batch.started_at, is_done=is_done)
+
+    def cancelled(self, batch: BegunBatch, seconds: float) -> None:
+        """Learn how long a batch took to end after it was cancelled."""
+        self.durations.cancellations.record(batch.kind.provider, seconds)
 
     def _moment(self, requests: Sequence[Request], *, kind: Kind | None, started_at: float, ahead: int = 0) -> float:
         hurried = self._hurried(requests)

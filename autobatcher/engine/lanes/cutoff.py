@@ -52,7 +52,7 @@ def cutoff(
     next_lanes = usable_lanes(next_lanes, work.profile, work.endpoint)
     if not next_lanes:
         return None
-    until = deadline - seconds_to_leave(kind, work) - _needed(next_lanes, work, durations)
+    until = deadline - seconds_to_leave(kind, work, durations) - _needed(next_lanes, work, durations)
     if until - seconds_of_all(kind, LEAST_CHANCE, work, durations) >= started_at:
         return until
     is_certain = deadline - seconds_of_all(kind, UNAIDED_CHANCE, work, durations) >= started_at
@@ -76,9 +76,11 @@ def _earlier_rounds(kind: Kind, work: Work, durations: Durations) -> float:
     return (work.rounds - 1) * durations.quantile(kind, EARLIER_SHARE)
 
 
-def seconds_to_leave(kind: Kind, work: Work) -> float:
+def seconds_to_leave(kind: Kind, work: Work, durations: Durations) -> float:
     """How many seconds pass from a cutoff to the next lane."""
-    return work.profile.cancel_seconds + HARVEST_SECONDS if isinstance(kind, BatchKind) else HANDOVER_SECONDS
+    if not isinstance(kind, BatchKind):
+        return HANDOVER_SECONDS
+    return durations.cancellations.expected_seconds(work.profile) + HARVEST_SECONDS
 
 
 def _needed(lanes: Sequence[Lane], work: Work, durations: Durations) -> float:
