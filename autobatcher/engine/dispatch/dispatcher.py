@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import replace
 from typing import NamedTuple
@@ -11,6 +11,7 @@ from typing import NamedTuple
 import anyio
 from anyio.abc import TaskGroup
 
+from ...upstream.account import Account
 from ...upstream.realtime_api import RealtimeAPI
 from .. import outcomes
 from ..emitter import Emit
@@ -22,11 +23,11 @@ from ..lanes.kinds import BatchKind, Kind
 from ..lanes.lane import Lane, Overrun, lanes_of, usable_lanes
 from ..lanes.planner import Plan, least_seconds, plan
 from ..lanes.terms import ORDINARY, Placement, Terms
-from ..lanes.work import Work
 from ..queue.queue import RequestQueue
 from ..recovery.call_log import CallLog
 from ..request import ErrorFor, Request
 from ..settings import Settings
+from .crowd import Crowd
 from .deadlines import Deadlines
 from .escalations import Escalations
 from .lane_call import LaneCall
@@ -80,6 +81,7 @@ class Dispatcher:
         tries = LaneTry(api, self.durations, settings.max_answer_bytes)
         call = LaneCall(tries, limiter, leave=self._leave, on_moved=self._moved, log_for=log_for)
         self._calls = LaneCalls(call.run, wake, tries.left)
+        self._crowd = Crowd(settings, self._calls.counts)
 
     def __len__(self) -> int:
         """How many requests wait on the flex and real-time lanes."""
@@ -97,7 +99,7 @@ class Dispatcher:
         terms = request.terms = self._terms(request.terms.deadline)
         if terms.deadline is None:
             return
-        least = least_seconds(terms.lanes, self._work([request]), self.durations, completion_window=self._window)
+        least = least_seconds(terms.lanes, self._crowd.work([request]), self.durations, completion_window=self._window)
         if terms.deadline - anyio.current_time() < least:
             raise outcomes.hopeless_deadline_error(request, least)
 
@@ -124,7 +126,8 @@ class Dispatcher:
             return
         # If there is no place for its batch, all may have to go to the next lane. `look` counts how many really do.
         window_closes = anyio.current_time() + self._settings.batch_window_seconds
-        leaves_crowd = max(window_closes, self._leaves_queue(request, ahead=len(self._deadlines)))
+        crowd = Counter({request.account: len(self._deadlines)})
+        leaves_crowd = max(window_closes, self._leaves_queue(request, crowd))
         moments = (min(leaves_crowd, self._leaves_queue(request)), request.terms.given_up_at)
         news = [self._deadlines.add(moment, request) for moment in moments if moment < math.inf]
         if any(news):
@@ -145,7 +148,7 @@ class Dispatcher:
         if not requests:
             return None
         began = anyio.current_time() - age_seconds
-        return BegunBatch(self._work(requests).batch_kind(window), began, most_seconds)
+        return BegunBatch(self._crowd.work(requests).batch_kind(window), began, most_seconds)
 
     def cutoff_of(self, requests: Sequence[Request], batch: BegunBatch) -> float:
         """When a batch in which these requests wait must be cancelled; infinite if it need not.
@@ -154,13 +157,17 @@ class Dispatcher:
         """
         if not self._hurried(requests):
             return math.inf
-        leaving = min(seconds_to_leave(batch.kind, self._work(requests), self.durations), batch.most_seconds / 2)
+        leaving = min(seconds_to_leave(batch.kind, self._crowd.work(requests), self.durations), batch.most_seconds / 2)
         given_up = batch.started_at + batch.most_seconds - leaving
         return min(given_up, self._moment(requests, kind=batch.kind, started_at=batch.started_at))
 
-    def latest_start(self, requests: Sequence[Request], *, ahead: int = 0) -> float:
-        """When these requests must be on the next lane at the latest, with so many ahead; infinite if there is none."""
-        return self._moment(requests, kind=None, started_at=-math.inf, ahead=ahead)
+    def latest_start(self, requests: Sequence[Request], crowd: Counter[Account] | None = None) -> float:
+        """When these requests must be on the next lane at the latest; infinite if there is none.
+
+        Args:
+            crowd: how many of each account come there before; None for those that are there.
+        """
+        return self._moment(requests, kind=None, started_at=-math.inf, crowd=crowd)
 
     def ended(self, batch: BegunBatch, *, is_done: bool) -> None:
         """Learn how long a batch took; if it is not done, how long it had taken when it was cut off."""
@@ -170,12 +177,19 @@ class Dispatcher:
         """Learn how long a batch took to end after it was cancelled."""
         self.durations.cancellations.record(batch.kind.provider, seconds)
 
-    def _moment(self, requests: Sequence[Request], *, kind: Kind | None, started_at: float, ahead: int = 0) -> float:
+    def _moment(
+        self,
+        requests: Sequence[Request],
+        *,
+        kind: Kind | None,
+        started_at: float,
+        crowd: Counter[Account] | None = None,
+    ) -> float:
         hurried = self._hurried(requests)
         if not hurried:
             return math.inf
         first = min(hurried, key=_deadline_of)
-        next_lanes, work = self._lanes_after(first, Lane.BATCH), self._work(hurried, ahead)
+        next_lanes, work = self._lanes_after(first, Lane.BATCH), self._crowd.work(hurried, crowd)
         kind = work.call_kind(next_lanes[0]) if kind is None else kind
         moment = cutoff(_deadline_of(first), next_lanes, work, self.durations, kind=kind, started_at=started_at)
         return math.inf if moment is None else moment
@@ -225,14 +239,18 @@ class Dispatcher:
                 request.withdraw()
                 request.settle(outcomes.missed_deadline_error(request, request.left_batch_id))
         late: defaultdict[Hashable, list[Request]] = defaultdict(list)
-        waiting = self._queue.hurried_count() if due else 0
+        waiting = self._queue.hurried() if due else []
+        leaving: Counter[Account] = Counter()
         for request in filter(self._queue.holds, due):
-            if (moment := self._leaves_queue(request, ahead=waiting - 1)) > now:
+            crowd = self._crowd.before(request, waiting)
+            crowd.subtract(leaving)
+            if (moment := self._leaves_queue(request, crowd)) > now:
                 self._deadlines.add(moment, request)  # others have left
                 continue
             assert request.holder is not None
             request.holder.withdraw(request)
-            request.holder, waiting = None, waiting - 1
+            request.holder = None
+            leaving[request.account] += 1
             late[request.account, request.endpoint].append(request)
         for requests in late.values():
             self.send_on(requests, None, reason="their batch could not start in time")
@@ -269,22 +287,11 @@ class Dispatcher:
     def _window(self) -> str | None:
         return self._settings.explicit_completion_window
 
-    def _work(self, requests: Sequence[Request], ahead: int = 0) -> Work:
-        first, concurrency = requests[0], self._settings.lane_concurrency
-        return Work(
-            profile=first.account.provider,
-            endpoint=first.endpoint,
-            model=first.model,
-            lines=len(requests),
-            lane_concurrency=concurrency,
-            ahead=ahead + max(0, len(self._calls) - concurrency),
-        )
-
     def _plan(self, request: Request, lanes: Sequence[Lane], *, lines: int = 1) -> Plan:
         """How a request starts that may take these lanes, together with so many others."""
         deadline = request.terms.deadline
         left = None if deadline is None else max(0.0, deadline - anyio.current_time())
-        work = replace(self._work([request]), lines=lines)
+        work = replace(self._crowd.work([request]), lines=lines)
         return plan(left, lanes, work, self.durations, completion_window=self._window)
 
     def _hurried(self, requests: Sequence[Request]) -> list[Request]:
@@ -295,9 +302,9 @@ class Dispatcher:
         """The lanes that a hurried request may take after that one."""
         return () if request.terms.deadline is None else _later_lanes(request, lane)
 
-    def _leaves_queue(self, request: Request, *, ahead: int = 0) -> float:
+    def _leaves_queue(self, request: Request, crowd: Counter[Account] | None = None) -> float:
         """When it goes to the next lane if no batch took it: it would be too late; infinite: never."""
-        latest = self.latest_start([request], ahead=ahead)
+        latest = self.latest_start([request], crowd)
         return min(latest, request.placement.leave_by + PLACE_SECONDS) if latest < math.inf else latest
 
     def _leave(self, request: Request, lane: Lane) -> tuple[Lane, float] | None:
@@ -307,7 +314,7 @@ class Dispatcher:
             return None
         if request.terms.deadline is None:
             return next_lanes[0], math.inf
-        work = self._work([request])
+        work = self._crowd.work([request])
         moment = cutoff(
             request.terms.deadline,
             next_lanes,
