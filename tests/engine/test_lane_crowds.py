@@ -136,3 +136,15 @@ def test_others_are_in_front_as_far_as_they_have_their_turn_before(
     counts: Any = crowd
     found = place_behind(counts, cast("Any", "a"), 2, running=counts, concurrency=32, isolates=isolates)
     assert found == place
+
+
+async def test_a_crowd_that_may_be_cut_off_all_at_once_joins_batches_only_as_far_as_the_next_lane_has_time() -> None:
+    """Half of the batches would be in time by public figures. Today none is."""
+    speed = {**SPEED, "batch_seconds": 40_000.0, "cancelling_seconds": 600.0}
+    async with (
+        open_harness(has_lanes=True, **speed) as harness,
+        harness.client(lanes="batch,realtime", batch_size=50, poll_interval_seconds=30.0) as client,
+    ):
+        assert await _answered(client, 1_000, "30m") >= 990
+        assert harness.emulator.statistics().batches_created > 0
+        assert max(_billed(harness).values()) == 1

@@ -146,3 +146,23 @@ async def test_nobody_calls_again_for_a_caller_who_left_while_there_was_no_capac
         await anyio.sleep(3_600)
         assert harness.emulator.statistics().http_calls == tried
         assert tried
+
+
+@pytest.mark.parametrize(("lanes", "lane"), [("batch,realtime", "batch"), ("batch,flex,realtime", "flex")])
+async def test_a_batch_that_may_be_too_slow_is_tried_where_only_a_dearer_lane_is_left(lanes: str, lane: str) -> None:
+    async with (
+        open_harness(has_lanes=True, batch_seconds=300) as harness,
+        harness.client(lanes=lanes, deadline="30m") as client,
+    ):
+        assert await ask(client, "hello") == "hello"
+        assert [billed.lane for billed in harness.emulator.ledger()] == [lane]
+
+
+async def test_a_batch_that_was_tried_and_is_too_slow_is_cut_off_in_time_for_the_dearer_lane() -> None:
+    async with (
+        open_harness(has_lanes=True, batch_seconds=50_000, cancelling_seconds=600, realtime_seconds=30) as harness,
+        harness.client(lanes="batch,realtime", deadline="30m") as client,
+    ):
+        assert await ask(client, "hello") == "hello"
+        assert [billed.lane for billed in harness.emulator.ledger()] == ["realtime"]
+        assert harness.emulator.statistics().batches_created == 1

@@ -15,7 +15,7 @@ import anyio
 
 from ...upstream.failures import UpstreamError
 from .. import outcomes
-from ..dispatch.dispatcher import BegunBatch
+from ..dispatch.begun_batch import BegunBatch
 from ..recovery.batch_log import BatchLog
 from ..request import Request
 from .cancellation import CANCEL_PATIENCE_SECONDS, Cancellation
@@ -165,7 +165,13 @@ class Cutoff:
             requests = [request for _, request in self._pending.requests()]
             age, window = max(0.0, self._source.age_seconds), self._source.completion_window
             most_seconds = age + self._source.deadline_seconds(self._engine.settings)
-            self._batch = self._engine.dispatcher.begun(requests, window, most_seconds, age_seconds=age)
+            self._batch = self._engine.dispatcher.crowd.begun(
+                requests,
+                window,
+                started_at=anyio.current_time() - age,
+                most_seconds=most_seconds,
+                open_lines=self._pending,
+            )
 
     def _requests(self) -> list[Request]:
         """Those that have a deadline."""

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Sized
+from math import inf
 from typing import NamedTuple
+from weakref import WeakSet
 
 from ...upstream.account import Account
 from ..lanes.work import Work
 from ..queue.windows import HurriedGroup
 from ..request import Request
 from ..settings import Settings
+from .begun_batch import BegunBatch
+
+TOGETHER_SECONDS = 900.0
+"""How far deadlines lie apart for which batches are cut off together: a cancellation, the harvest, and some calls."""
 
 
 class Crowd:
@@ -23,6 +29,37 @@ class Crowd:
     def __init__(self, settings: Settings, calls: Counter[Account]) -> None:
         self._settings = settings
         self._calls = calls
+        self._batches: WeakSet[BegunBatch] = WeakSet()
+
+    def begun(
+        self,
+        requests: Sequence[Request],
+        window: str,
+        *,
+        started_at: float,
+        most_seconds: float,
+        open_lines: Sized,
+    ) -> BegunBatch | None:
+        """Count with a batch of these requests as long as anybody refers to it. None if there are none.
+
+        Args:
+            window: its completion window.
+            started_at: when it began, on the event loop's clock.
+            most_seconds: after how long it is given up.
+            open_lines: its length is how many lines have no answer yet.
+        """
+        if not requests:
+            return None
+        batch = BegunBatch(
+            kind=self.work(requests).batch_kind(window),
+            account=requests[0].account,
+            started_at=started_at,
+            most_seconds=most_seconds,
+            deadline=min(request.terms.deadline or inf for request in requests),
+            open_lines=open_lines,
+        )
+        self._batches.add(batch)
+        return batch
 
     def before(self, request: Request, waiting: Iterable[HurriedGroup]) -> Counter[Account]:
         """How many of each account go to the next lane before a request in the queue: those that are there, and those
@@ -32,6 +69,25 @@ class Crowd:
             if request.terms.deadline is not None and group.deadline <= request.terms.deadline:
                 crowd[group.account] += group.size
         crowd[request.account] -= 1  # the request itself
+        return crowd
+
+    def after_cutoffs(
+        self, deadline: float, *, but: BegunBatch | None = None, waiting: Iterable[HurriedGroup] = ()
+    ) -> Counter[Account]:
+        """How many of each account may come to the next lane when batches are cut off for this deadline: all that are
+        under way, since batches that are slow are often slow together.
+
+        Args:
+            but: the batch that is asked about.
+            waiting: what is in the queue.
+        """
+        crowd, until = Counter(self._calls), deadline + TOGETHER_SECONDS
+        for batch in self._batches:
+            if batch is not but and batch.deadline <= until:
+                crowd[batch.account] += len(batch.open_lines)
+        for group in waiting:
+            if group.deadline <= until:
+                crowd[group.account] += group.size
         return crowd
 
     def work(self, requests: Sequence[Request], crowd: Counter[Account] | None = None) -> Work:

@@ -6,7 +6,6 @@ import math
 from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import replace
-from typing import NamedTuple
 
 import anyio
 from anyio.abc import TaskGroup
@@ -16,10 +15,10 @@ from ...upstream.realtime_api import RealtimeAPI
 from .. import outcomes
 from ..emitter import Emit
 from ..fair_limiter import FairLimiter
-from ..lanes.cutoff import cutoff, seconds_to_leave
+from ..lanes.cutoff import BARGAIN_CHANCE, LEAST_CHANCE, cutoff, seconds_to_leave
 from ..lanes.deadline import deadline_class
 from ..lanes.durations import Durations
-from ..lanes.kinds import BatchKind, Kind
+from ..lanes.kinds import Kind
 from ..lanes.lane import Lane, Overrun, lanes_of, usable_lanes
 from ..lanes.planner import Plan, least_seconds, plan
 from ..lanes.terms import ORDINARY, Placement, Terms
@@ -27,6 +26,7 @@ from ..queue.queue import RequestQueue
 from ..recovery.call_log import CallLog
 from ..request import ErrorFor, Request
 from ..settings import Settings
+from .begun_batch import BegunBatch
 from .crowd import Crowd
 from .deadlines import Deadlines
 from .escalations import Escalations
@@ -36,20 +36,6 @@ from .lane_try import LaneTry
 
 PLACE_SECONDS = 1.0
 """How long after its window a batch may get its place."""
-
-
-class BegunBatch(NamedTuple):
-    """A batch that is under way.
-
-    Attributes:
-        kind: batches that take about as long.
-        started_at: when it was begun, on the event loop's clock.
-        most_seconds: after how long it is given up.
-    """
-
-    kind: BatchKind
-    started_at: float
-    most_seconds: float
 
 
 class Dispatcher:
@@ -81,7 +67,7 @@ class Dispatcher:
         tries = LaneTry(api, self.durations, settings.max_answer_bytes)
         call = LaneCall(tries, limiter, leave=self._leave, on_moved=self._moved, log_for=log_for)
         self._calls = LaneCalls(call.run, wake, tries.left)
-        self._crowd = Crowd(settings, self._calls.counts)
+        self.crowd: Crowd = Crowd(settings, self._calls.counts)
 
     def __len__(self) -> int:
         """How many requests wait on the flex and real-time lanes."""
@@ -99,7 +85,7 @@ class Dispatcher:
         terms = request.terms = self._terms(request.terms.deadline)
         if terms.deadline is None:
             return
-        least = least_seconds(terms.lanes, self._crowd.work([request]), self.durations, completion_window=self._window)
+        least = least_seconds(terms.lanes, self.crowd.work([request]), self.durations, completion_window=self._window)
         if terms.deadline - anyio.current_time() < least:
             raise outcomes.hopeless_deadline_error(request, least)
 
@@ -110,6 +96,8 @@ class Dispatcher:
             self._queue.add(request)
             return Lane.BATCH
         planned = self._plan(request, terms.lanes)
+        if planned.lane is Lane.REALTIME and terms.lanes[0] is Lane.BATCH:
+            planned = self._bargain(request) or planned
         leave_by = now + planned.latest_start_seconds
         left = None if terms.deadline is None else terms.deadline - now
         request.placement = Placement(planned.completion_window, deadline_class(left), leave_by)
@@ -141,15 +129,6 @@ class Dispatcher:
 
     # ---- on the way ----
 
-    def begun(
-        self, requests: Sequence[Request], window: str, most_seconds: float, *, age_seconds: float = 0.0
-    ) -> BegunBatch | None:
-        """Remember when a batch of these requests began, so many seconds ago; None if there are none."""
-        if not requests:
-            return None
-        began = anyio.current_time() - age_seconds
-        return BegunBatch(self._crowd.work(requests).batch_kind(window), began, most_seconds)
-
     def cutoff_of(self, requests: Sequence[Request], batch: BegunBatch) -> float:
         """When a batch in which these requests wait must be cancelled; infinite if it need not.
 
@@ -157,9 +136,13 @@ class Dispatcher:
         """
         if not self._hurried(requests):
             return math.inf
-        leaving = min(seconds_to_leave(batch.kind, self._crowd.work(requests), self.durations), batch.most_seconds / 2)
+        leaving = min(seconds_to_leave(batch.kind, self.crowd.work(requests), self.durations), batch.most_seconds / 2)
         given_up = batch.started_at + batch.most_seconds - leaving
-        return min(given_up, self._moment(requests, kind=batch.kind, started_at=batch.started_at))
+        moment = self._moment(requests, kind=batch.kind, started_at=batch.started_at)
+        if self.durations.chance(batch.kind, moment - batch.started_at) < LEAST_CHANCE:  # a bargain, and others may be
+            crowd = self.crowd.after_cutoffs(batch.deadline, but=batch)
+            moment = min(moment, self._moment(requests, kind=batch.kind, started_at=batch.started_at, crowd=crowd))
+        return min(given_up, moment)
 
     def latest_start(self, requests: Sequence[Request], crowd: Counter[Account] | None = None) -> float:
         """When these requests must be on the next lane at the latest; infinite if there is none.
@@ -189,7 +172,7 @@ class Dispatcher:
         if not hurried:
             return math.inf
         first = min(hurried, key=_deadline_of)
-        next_lanes, work = self._lanes_after(first, Lane.BATCH), self._crowd.work(hurried, crowd)
+        next_lanes, work = self._lanes_after(first, Lane.BATCH), self.crowd.work(hurried, crowd)
         kind = work.call_kind(next_lanes[0]) if kind is None else kind
         moment = cutoff(_deadline_of(first), next_lanes, work, self.durations, kind=kind, started_at=started_at)
         return math.inf if moment is None else moment
@@ -242,7 +225,7 @@ class Dispatcher:
         waiting = self._queue.hurried() if due else []
         leaving: Counter[Account] = Counter()
         for request in filter(self._queue.holds, due):
-            crowd = self._crowd.before(request, waiting)
+            crowd = self.crowd.before(request, waiting)
             crowd.subtract(leaving)
             if (moment := self._leaves_queue(request, crowd)) > now:
                 self._deadlines.add(moment, request)  # others have left
@@ -291,8 +274,22 @@ class Dispatcher:
         """How a request starts that may take these lanes, together with so many others."""
         deadline = request.terms.deadline
         left = None if deadline is None else max(0.0, deadline - anyio.current_time())
-        work = replace(self._crowd.work([request]), lines=lines)
+        work = replace(self.crowd.work([request]), lines=lines)
         return plan(left, lanes, work, self.durations, completion_window=self._window)
+
+    def _bargain(self, request: Request) -> Plan | None:
+        """A batch that may well be too slow, if a dearer lane can keep the deadline even after that; else None."""
+        deadline = _deadline_of(request)
+        crowd = self.crowd.after_cutoffs(deadline, waiting=self._queue.hurried())
+        planned = plan(
+            deadline - anyio.current_time(),
+            request.terms.lanes,
+            self.crowd.work([request], crowd),
+            self.durations,
+            completion_window=self._window,
+            least_chance=BARGAIN_CHANCE,
+        )
+        return planned if planned.lane is Lane.BATCH and planned.is_safe else None
 
     def _hurried(self, requests: Sequence[Request]) -> list[Request]:
         """Those of the requests in a batch that have a next lane."""
@@ -314,7 +311,7 @@ class Dispatcher:
             return None
         if request.terms.deadline is None:
             return next_lanes[0], math.inf
-        work = self._crowd.work([request])
+        work = self.crowd.work([request])
         moment = cutoff(
             request.terms.deadline,
             next_lanes,

@@ -14,6 +14,11 @@ LEAST_CHANCE = 0.9
 """A lane is taken if the chance that it is done by its cutoff is at least this. Less would cancel one batch in ten or
 more, and what a cancelled batch has finished too late is paid and waited for."""
 
+BARGAIN_CHANCE = 0.5
+"""The same for a batch, if the only other lane that is fast enough is dearer, and has time even after the cutoff. A
+line that is cut off costs what it would have cost anyway, and each that is done costs less. Below this, cancellations
+abound, and little is gained: nothing at OpenAI, a few per cent at Doubleword (benchmarks/deadlines.py)."""
+
 UNAIDED_CHANCE = 0.99
 """The same for a lane that is not left for the next one, since it would have to be left too early. No other lane makes
 up for a miss there."""
