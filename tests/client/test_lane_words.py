@@ -41,6 +41,7 @@ def test_nothing_is_said_of_a_flex_lane_that_is_there_or_not_wanted(caplog: pyte
     client = BatchOpenAI(api_key="k", base_url=UNKNOWN, lanes=("batch", "realtime"), deadline="1h")
     BatchOpenAI(api_key="k", base_url=UNKNOWN)
     client.with_options(timeout=5)
+    BatchOpenAI(api_key="k", base_url=UNKNOWN, lanes=("batch", "flex", "realtime"), deadline="1h")
     assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
 
 

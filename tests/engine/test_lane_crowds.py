@@ -73,6 +73,9 @@ def _billed(harness: Harness) -> Counter[str]:
     return Counter(each.text for each in harness.emulator.ledger())
 
 
+@pytest.mark.proves(
+    "faults", "with a deadline: there is no place for a batch, or no room upstream, until it is too late for one"
+)
 @pytest.mark.parametrize("is_throttled", [False, True])
 async def test_who_gets_a_place_too_late_for_a_batch_goes_to_the_next_lane(is_throttled: bool) -> None:
     """There is time for a slow call then. Just before the deadline there is none."""
@@ -138,6 +141,7 @@ def test_others_are_in_front_as_far_as_they_have_their_turn_before(
     assert found == place
 
 
+@pytest.mark.proves("faults", "many batches with one deadline are all too slow")
 async def test_a_crowd_that_may_be_cut_off_all_at_once_joins_batches_only_as_far_as_the_next_lane_has_time() -> None:
     """Half of the batches would be in time by public figures. Today none is."""
     speed = {**SPEED, "batch_seconds": 40_000.0, "cancelling_seconds": 600.0}

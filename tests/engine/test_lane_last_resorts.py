@@ -46,6 +46,9 @@ async def test_what_no_batch_takes_goes_to_the_next_lane(failure: str) -> None:
         assert _billed(harness) == {"a": 1}
 
 
+@pytest.mark.proves(
+    "faults", "with a deadline: there is no place for a batch, or no room upstream, until it is too late for one"
+)
 async def test_who_waited_for_room_for_as_long_as_a_batch_may_take_goes_to_the_next_lane() -> None:
     full = HttpFault(operation="batches.create", status=429, code="token_limit_exceeded")
     async with (

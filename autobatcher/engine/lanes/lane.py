@@ -68,17 +68,17 @@ def usable_lanes(allowed: Iterable[Lane], profile: ProviderProfile, endpoint: st
 
 
 def lack_of_flex(names: object, profile: ProviderProfile, *, has_deadline: bool) -> str | None:
-    """A sentence that says so, if a user allows the flex lane and the provider has none; else None.
+    """A sentence that says so, if a user counts on the flex lane and the provider has none; else None.
 
     Args:
         names, has_deadline: see `lanes_of`.
     """
     lanes = lanes_of(names, has_deadline=has_deadline)
-    if Lane.FLEX not in lanes or profile.flex_endpoints:
+    if Lane.FLEX not in lanes or Lane.REALTIME in lanes or profile.flex_endpoints:
         return None
-    used = _names(lane for lane in lanes if lane is not Lane.FLEX)
+    used = '"batch" alone' if Lane.BATCH in lanes else "none"
     return (
-        f'provider "{profile.name}" has no flex lane that is known, so {f"{used} alone" if used else "none"} is used. '
+        f'provider "{profile.name}" has no flex lane that is known, so {used} is used. '
         'Allow "realtime" at full price, or name a provider, or a profile whose flex_endpoints say otherwise.'
     )
 
