@@ -55,6 +55,9 @@ def emulate(
     cors_origin: Origins = None,
     like: Like = "openai",
     batch_seconds: Seconds = 0.0,
+    cancelling_seconds: Seconds = 0.0,
+    realtime_seconds: Seconds = 0.0,
+    flex_seconds: Seconds = 0.0,
     api_key: Secret = None,
     api_key_file: Path | None = None,
     faults: Path | None = None,
@@ -77,7 +80,11 @@ def emulate(
         cors_origin: Serve pages of this origin, such as https://app.example; * for all. Other pages are refused.
         like: The Batch API to resemble, in what it accepts, in its errors and in how batches end. Doubleword's
             shows results while a batch is still running. See docs/providers.md.
-        batch_seconds: How long a batch takes, whatever its size. Not used with --forward-to.
+        batch_seconds: How long a batch takes, whatever its size. This and the next three are not used with
+            --forward-to.
+        cancelling_seconds: How long a batch stays in "cancelling".
+        realtime_seconds: How long a call in real time takes.
+        flex_seconds: How long a call on the flex tier takes.
         api_key: Refuse requests with any other key; without this flag, any key is accepted.
         api_key_file: A file with that key and nothing else.
         faults: A JSON file that says what goes wrong, when, and how long things take; see the last example and
@@ -100,6 +107,9 @@ def emulate(
     with Emulator(
         like=like,
         batch_seconds=batch_seconds,
+        cancelling_seconds=cancelling_seconds,
+        realtime_seconds=realtime_seconds,
+        flex_seconds=flex_seconds,
         api_key=api_key,
         faults=plan,
         forward_to=forward_to,

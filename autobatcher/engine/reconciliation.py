@@ -17,6 +17,7 @@ from .answer_room import AnswerRoom
 from .batch.leaving import CLEAN_UP_SECONDS
 from .batch.pending import PendingRequests
 from .batch.results import ResultReader
+from .batch.uncertain_creation import find_again
 from .batch.upstream import UpstreamBatch
 from .journal import BatchRecord, UnclaimedLine
 from .recovery.batch_log import JournalBatchLog
@@ -150,7 +151,7 @@ class _Look:
         """Whether the batch exists upstream. Raises `UpstreamError`, or TimeoutError if that cannot be known."""
         seconds = LOOKUP_SECONDS + max(0.0, sum(LOOKUP_DELAYS) - self._age)
         with anyio.fail_after(seconds):
-            exists = await self._upstream.find_again(self._record, self._age)
+            exists = await find_again(self._upstream, self._record, self._age)
         if exists and self._record.batch_id is None and self._upstream.state is not None:
             self._log.state_changed(self._upstream.state)
         return exists

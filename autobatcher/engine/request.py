@@ -72,6 +72,7 @@ class Request:
         placement: how it goes into a batch, if its terms say more than that it may.
         size: an upper bound of the size of its line in an input file, in bytes.
         left_batch_id: the batch that the request was in when its caller left.
+        may_have_been_billed: whether it may have been executed outside of a batch that is known to exist.
         requeue_count: how often it was requeued because other lines of its batch were rejected.
         bisection: the search for a bad line that it takes part in; None if its batch was not refused.
         throttle_patience: how much longer it may wait for capacity upstream; None if it never had to.
@@ -92,6 +93,7 @@ class Request:
         "endpoint",
         "holder",
         "left_batch_id",
+        "may_have_been_billed",
         "model",
         "on_undelivered",
         "placement",
@@ -127,6 +129,7 @@ class Request:
         self.custom_id: str = ""
         self.holder: Holder | None = None
         self.left_batch_id: str | None = None
+        self.may_have_been_billed: bool = False
         self.requeue_count: int = 0
         self.bisection: Bisection | None = None
         self.throttle_patience: Patience | None = None

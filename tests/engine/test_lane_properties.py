@@ -71,6 +71,9 @@ class Plan:
         }
 
 
+@pytest.mark.proves(
+    "faults", "deadlines, lanes and all of these, mixed at random with cancellations, closes, crashes and reruns"
+)
 @pytest.mark.timeout(7200 if SEEDS > 15 else 300, method="thread")  # the other method leaves trio's runner waiting
 @settings(max_examples=SEEDS)
 @given(st.integers(0, 2**32 - 1))

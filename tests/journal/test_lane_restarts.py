@@ -82,6 +82,9 @@ class World:
         return None if self.dice.random() < 0.2 else 300.0 * 288.0 ** self.dice.random()
 
 
+@pytest.mark.proves(
+    "faults", "deadlines, lanes and all of these, mixed at random with cancellations, closes, crashes and reruns"
+)
 @pytest.mark.timeout(3600 if SEEDS else 300, method="thread")  # the other method leaves trio's runner waiting for ever
 @EXAMPLES
 @given(seed=st.integers(0, 2**32 - 1))

@@ -30,6 +30,7 @@ from .requeue import Requeue
 from .results import ResultReader
 from .source import EarlierBatch, NewBatch, Source
 from .submission import Submission
+from .uncertain_creation import UncertainCreation
 from .upstream import UpstreamBatch
 from .watch import Watch
 
@@ -101,16 +102,11 @@ class Batch:
             engine,
             release=lambda: engine.release(self),
         )
+        cancellation = self._cancellation()
         self._cutoff = Cutoff(
-            self.upstream,
-            self.pending,
-            self._watch,
-            self._requeue,
-            self._cancellation(),
-            log,
-            engine,
-            source=source,
+            self.upstream, self.pending, self._watch, self._requeue, cancellation, log, engine, source=source
         )
+        self._creation = UncertainCreation(self.upstream, self.pending, self._cutoff)
         self._reading = Reading(
             self.upstream,
             self.pending,
@@ -189,6 +185,7 @@ class Batch:
         except UpstreamError as error:
             if self._handle_gone(error):
                 return Cause.OVER
+            self._requeue.pay_twice()
             error_for = outcomes.unreachable_error_for(error)
         except JournalError as error:
             error_for = outcomes.journal_error_for(error)
@@ -207,7 +204,7 @@ class Batch:
     async def _begin(self) -> bool:
         """Create the batch, or find it again; False if there is none to watch."""
         if isinstance(self._source, EarlierBatch):
-            exists = await self.upstream.find_again(self._source.record, self._source.idle_seconds)
+            exists = await self._creation.find_again(self._source)
             if not exists:
                 self._requeue.resend("their batch was never created")
         else:
@@ -225,6 +222,7 @@ class Batch:
             self._requeue,
             self._abandonment,
             self._cutoff,
+            self._creation,
             account=self.account,
             engine=self._engine,
         )
@@ -247,6 +245,7 @@ class Batch:
         if unreadable is not None and self._handle_gone(unreadable):
             return Cause.OVER
         if unreadable is not None:
+            self._requeue.pay_twice()
             self.pending.fail_all(outcomes.unreachable_error_for(unreadable), self.upstream.batch_id)
         else:
             self._reading.settle_rest()

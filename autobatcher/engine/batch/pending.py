@@ -59,6 +59,11 @@ class PendingRequests:
         """Return a copy of the pending requests, with their custom_ids."""
         return tuple(self._requests.items())
 
+    def set_may_be_billed(self, may_be: bool) -> None:
+        """Say of all of them whether they may have been executed and billed."""
+        for request in self._requests.values():
+            request.may_have_been_billed = may_be
+
     def withdraw(self, request: Request) -> None:
         """Remove the request of a caller who left. Its line, if it was sent, becomes unclaimed."""
         del self._requests[request.custom_id]
@@ -69,7 +74,7 @@ class PendingRequests:
     def attach(self, custom_id: str, request: Request) -> None:
         """Let `request` wait for an unclaimed line of the batch."""
         self._requests[custom_id] = request
-        request.custom_id, request.holder = custom_id, self
+        request.custom_id, request.holder, request.may_have_been_billed = custom_id, self, True
         self._log.caller_attached(custom_id)
         if self.abandoned.is_set():
             self.abandoned = anyio.Event()
@@ -95,9 +100,11 @@ class PendingRequests:
         return self.pop(lambda request: True)
 
     def pop(self, is_wanted: Callable[[Request], bool]) -> list[Request]:
-        """Remove and return those pending requests, to go elsewhere."""
+        """Remove and return those pending requests, to go elsewhere: they were not executed, unless the caller of this
+        knows better."""
         popped = {custom_id: request for custom_id, request in self._requests.items() if is_wanted(request)}
-        for custom_id in popped:
+        for custom_id, request in popped.items():
+            request.may_have_been_billed = False
             del self._requests[custom_id]
             self._log.line_dropped(custom_id)
         self._check_abandonment()

@@ -84,11 +84,12 @@ class ResultReader:
         return len(self._unfinished)
 
     async def read_new_lines(self, state: BatchState) -> None:
-        """Read from where the last call stopped. Lines that cannot be read now are read at the end."""
+        """Read from where the last call stopped. Lines that cannot be read now are read at the end; so are those that
+        only say that the batch ends without them, since it depends on its end what becomes of them."""
         for file_id in _file_ids(state):
             if self._pending.wants_lines:
                 try:
-                    await self._read(state.id, file_id, self._lines_read.get(file_id, 0))
+                    await self._read(state.id, file_id, self._lines_read.get(file_id, 0), takes_unfinished=False)
                 except UpstreamError as error:
                     logger.info("autobatcher: batch %s: no partial output now: %s", state.id, error.summary)
 
@@ -134,12 +135,13 @@ class ResultReader:
             delay *= 2
         return None
 
-    async def _read(self, batch_id: str, file_id: str, skip: int) -> None:
+    async def _read(self, batch_id: str, file_id: str, skip: int, *, takes_unfinished: bool = True) -> None:
         async def take(line: bytes | Overlong) -> None:
             result = await self._parsed(line)
             if result is not None:
                 self._note(result)
-                self._pending.deliver(result, batch_id)
+                if takes_unfinished or result.error_code not in UNFINISHED:
+                    self._pending.deliver(result, batch_id)
             elif isinstance(line, bytes):
                 self._keep_unreadable(line)
 

@@ -19,6 +19,7 @@ class NewBatch:
     """A batch of requests that gathered in a window."""
 
     completion_window: str
+    age_seconds: float = 0.0
 
     def deadline_seconds(self, settings: Settings) -> float:
         """How long the batch may take from now on, in seconds."""

@@ -51,9 +51,12 @@ class LaneTry:
         """
         await log.intend(request)
         self._running[request] = log
+        was_billed, request.may_have_been_billed = request.may_have_been_billed, True
         try:
             answer = self._answer(request, await self._timed(request, lane, cut_at))
         except UpstreamError as error:
+            if was_executed(error) is False:
+                request.may_have_been_billed = was_billed
             if repeats or was_executed(error) is False:
                 log.forget()
             else:
