@@ -133,9 +133,25 @@ class DeadlineMissedError(BatchError, openai.APITimeoutError):
     """There was no answer by the deadline, or no lane that the call may use can answer that soon.
 
     A batch in which others wait goes on.
+
+    Attributes:
+        may_have_been_billed: whether the call may have been executed and billed: it was in a batch, or a flex or
+            real-time call was running. False if nothing of it was sent, or certainly nothing was executed.
     """
 
     status_code: int | None = 504
+    may_have_been_billed: bool
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        batch_id: str | None = None,
+        custom_id: str | None = None,
+        may_have_been_billed: bool = False,
+    ) -> None:
+        BatchError.__init__(self, message, batch_id=batch_id, custom_id=custom_id)
+        self.may_have_been_billed = may_have_been_billed
 
 
 class BudgetExceededError(BatchError, openai.PermissionDeniedError):

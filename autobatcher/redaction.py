@@ -6,6 +6,7 @@ Apply it where text enters from an upstream. Then whatever leaves is clean: erro
 from __future__ import annotations
 
 import base64
+import io
 import json
 import re
 from bisect import bisect_right
@@ -15,6 +16,8 @@ from functools import lru_cache
 from itertools import chain
 from typing import Any, NoReturn
 from urllib.parse import quote
+
+from .turns import Steps, at_once, copying
 
 MASK = "***"
 
@@ -43,16 +46,24 @@ class Redactor:
 
     def redact(self, content: bytes) -> bytes:
         """Mask all secrets. For errors, headers, and what an upstream says of files and batches."""
-        return _redacted(content, self._forms)
+        return at_once(self.redacting(content))
 
     def redact_answer(self, content: bytes) -> bytes:
         """Mask the secrets that cannot be words. For honest answers, which must stay as they are."""
-        return _redacted(content, self._forms_in_answers)
+        return at_once(self.redacting_answer(content))
+
+    def redacting(self, content: bytes) -> Steps[bytes]:
+        """`redact` in steps of some milliseconds."""
+        return _redacting(content, self._forms)
+
+    def redacting_answer(self, content: bytes) -> Steps[bytes]:
+        """`redact_answer` in steps of some milliseconds."""
+        return _redacting(content, self._forms_in_answers)
 
     def redact_text(self, text: str) -> str:
         """Like `redact`, for text."""
         content = text.encode("utf-8", "surrogatepass")
-        redacted = _redacted(content, self._forms)
+        redacted = self.redact(content)
         return text if redacted is content else redacted.decode("utf-8", "surrogatepass")
 
     def redact_exception(self, error: BaseException) -> None:
@@ -178,18 +189,48 @@ _ESCAPE = re.compile(rb"(?<!\\)\\++(?:u00([2-7][0-9a-fA-F])|(/))|%(?:25)*([2-7][
 """Escapes of ASCII characters. Text inside of text is escaped again: `\\\\/`, `%252F`."""
 
 MOST_ESCAPES = 20_000
-"""Escapes in one body that are looked behind, which takes some 20 ms. Nobody quotes a key behind more."""
+"""Escapes in one piece that are looked behind, which takes some 20 ms. Nobody quotes a key behind more."""
+
+PIECE_BYTES = 500_000
+"""How much is searched in one step. Takes a millisecond, or ten where there are escapes."""
+
+LONGEST_SECRET_BYTES = 10_000
+"""How far pieces overlap, at least: longer than any key, however it is spelled."""
+
+_LONGEST_ESCAPE = 8
+"""In bytes, of one character: `\\\\u0041`."""
 
 
-def _redacted(content: bytes, forms: tuple[bytes, ...]) -> bytes:
-    if forms and (b"%" in content or b"\\u00" in content):
+def _redacting(content: bytes, forms: tuple[bytes, ...]) -> Steps[bytes]:
+    """Mask the forms. The content itself, if there are none in it."""
+    overlap = max(LONGEST_SECRET_BYTES, _LONGEST_ESCAPE * len(forms[0])) if forms else 0
+    cleaned, done = io.BytesIO(), 0
+    for begin in range(0, len(content) if forms else 0, PIECE_BYTES):
+        if begin:
+            yield
+        for start, end in _spans_in_piece(content[begin : begin + PIECE_BYTES + overlap], forms):
+            if start >= PIECE_BYTES:  # it is in the next piece, too, and perhaps more of it
+                break
+            if begin + start >= done:
+                cleaned.write(content[done : begin + start] + _MASK)
+            done = max(done, begin + end)
+    if not done:
+        return content
+    yield from copying(content, done, len(content), cleaned)
+    return cleaned.getvalue()
+
+
+_MASK = MASK.encode()
+
+
+def _spans_in_piece(content: bytes, forms: tuple[bytes, ...]) -> list[tuple[int, int]]:
+    """Where the forms stand, from the first to the last; they may overlap."""
+    spans = list(_spans(content, forms))
+    if b"%" in content or b"\\u00" in content:
         escapes = content.count(b"%") + content.count(b"\\u00") + content.count(b"\\/")
-        if escapes <= MOST_ESCAPES:  # first, because a part of what is escaped may be a secret, too
-            content = _without(content, _spans_in_escaped(content, forms))
-    for form in forms:
-        if form in content:
-            content = content.replace(form, MASK.encode())
-    return content
+        if escapes <= MOST_ESCAPES:
+            spans += _spans_in_escaped(content, forms)
+    return sorted(spans)
 
 
 def _spans_in_escaped(content: bytes, forms: tuple[bytes, ...]) -> list[tuple[int, int]]:
@@ -224,15 +265,3 @@ def _unescaped(content: bytes) -> tuple[bytes, list[int], list[int]]:
         length += 1
     pieces.append(content[origins[-1] :])
     return b"".join(pieces), places, origins
-
-
-def _without(content: bytes, spans: list[tuple[int, int]]) -> bytes:
-    """The content with a mask instead of each span, or of several that overlap."""
-    if not spans:
-        return content
-    pieces, done = list[bytes](), 0
-    for start, end in sorted(spans):
-        if start >= done:
-            pieces += (content[done:start], MASK.encode())
-        done = max(done, end)
-    return b"".join((*pieces, content[done:]))

@@ -24,12 +24,14 @@ import anyio
 import openai
 from rounds import Contender, argument_parser, run_rounds, upstream_process
 
+from autobatcher.engine.answer_room import AnswerRoom
 from autobatcher.engine.batch.upstream import UpstreamBatch
 from autobatcher.engine.request import Request
 from autobatcher.engine.settings import Settings
 from autobatcher.upstream.account import Account
 from autobatcher.upstream.batch_api import BatchAPI
 from autobatcher.upstream.jsonl import Overlong, input_line
+from autobatcher.upstream.large_turn import LargeTurn
 from autobatcher.upstream.output_line import parse_output_line
 from autobatcher.upstream.providers import profile_for
 
@@ -62,6 +64,10 @@ def ours_upload(http: Any, base_url: str, lines: int) -> tuple[Transfer, int]:
     return transfer, sum(len(input_line(custom_id, r.endpoint, r.body)) for custom_id, r in numbered)
 
 
+def _turn() -> LargeTurn:
+    return AnswerRoom(256_000_000, isolates=False).turn("")
+
+
 def ours_download(http: Any, base_url: str, lines: int) -> tuple[Transfer, int]:
     """As `engine.reading` reads."""
     read = 0
@@ -73,7 +79,7 @@ def ours_download(http: Any, base_url: str, lines: int) -> tuple[Transfer, int]:
         read += result is not None and result.status_code == 200
 
     async def transfer() -> None:
-        await BatchAPI(http).read_lines(make_account(base_url), f"source-{lines}", take)
+        await BatchAPI(http).read_lines(make_account(base_url), f"source-{lines}", take, large=_turn())
         assert read == lines
 
     return transfer, lines * LINE_BYTES
@@ -86,7 +92,8 @@ def ours_download_lines_only(http: Any, base_url: str, lines: int) -> tuple[Tran
         """Do nothing."""
 
     async def transfer() -> None:
-        assert await BatchAPI(http).read_lines(make_account(base_url), f"source-{lines}", take) == lines
+        api = BatchAPI(http)
+        assert await api.read_lines(make_account(base_url), f"source-{lines}", take, large=_turn()) == lines
 
     return transfer, lines * LINE_BYTES
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import selectors
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
@@ -13,9 +14,24 @@ from trio.testing import MockClock
 
 from autobatcher.emulator import Emulator
 from autobatcher.upstream.providers import BATCHABLE_ENDPOINTS
-from tests.recording import pytest_addoption, pytest_collection_modifyitems, pytest_configure
+from tests.recording import note_proofs, pytest_addoption, pytest_configure
+from tests.sampling import mark_unsampled
 
-__all__ = ["pytest_addoption", "pytest_collection_modifyitems", "pytest_configure"]
+__all__ = ["pytest_addoption", "pytest_collection_finish", "pytest_collection_modifyitems", "pytest_configure"]
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Before pytest deselects by marks."""
+    note_proofs(items)
+    mark_unsampled(items)
+
+
+def pytest_collection_finish() -> None:
+    """The garbage collector need not look through thousands of tests, again and again."""
+    gc.collect()
+    gc.freeze()
+
 
 # Machines that run tests are slow at times; a test that is too slow meets pytest's own timeout.
 hypothesis.settings.register_profile(

@@ -32,6 +32,9 @@ class Harness:
     def __init__(self, like: str = "openai", **emulator: Any) -> None:
         self.like = like
         self.emulator = Emulator(like=like, **emulator)  # type: ignore[arg-type]
+        durations = [emulator.get(name) for name in ("batch_seconds", "cancelling_seconds")]
+        longest = max((seconds for seconds in durations if isinstance(seconds, int | float)), default=0.0)
+        self._poll_interval_seconds = max(2.0, longest / 1_000)  # polls cost time, although they wait for none
         self.events: list[dict[str, Any]] = []
         self.news: anyio.Event | None = None
 
@@ -42,7 +45,7 @@ class Harness:
             "base_url": "http://upstream.test/v1",
             "provider": self.like,
             "batch_window_seconds": 1.0,
-            "poll_interval_seconds": 2.0,
+            "poll_interval_seconds": self._poll_interval_seconds,
             "batch_event_handler": self._take_event,
         }
         if "http_client" not in settings:

@@ -32,7 +32,8 @@ def pytest_configure(config: pytest.Config) -> None:
         config.pluginmanager.register(Recorder(Path(path), packages), "recorder")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def note_proofs(items: list[pytest.Item]) -> None:
+    """Give each test the rows that it stands behind, for its report."""
     for item in items:
         for mark in item.iter_markers(_PROPERTY):
             table, row = mark.args

@@ -15,6 +15,7 @@ import trio
 
 from .. import events
 from ..engine.batch.cancellation import Cancellation
+from ..engine.batch.uncertain_creation import find_again
 from ..engine.batch.upstream import UpstreamBatch
 from ..engine.journal import BatchRecord
 from ..engine.settings import Settings
@@ -192,7 +193,7 @@ class _Cancelling:
         if record is None:
             assert self._target.batch_id is not None
             self._batch.adopt(BatchState(id=self._target.batch_id, status="unknown"))
-        elif not await self._batch.find_again(record, time.time() - record.changed_at):
+        elif not await find_again(self._batch, record, time.time() - record.changed_at):
             return self._end("was never created: nothing to cancel")
         upstream = self._upstream
         await Cancellation(self._batch, upstream.account, upstream.api, patience=Patience(0.0, least=1)).run()

@@ -13,7 +13,6 @@ import sys
 from pathlib import Path
 
 import trio
-from trio.testing import MockClock
 
 from ..progress import Progress
 from .demo_plan import Plan, emulated_plan, real_plan
@@ -138,6 +137,12 @@ def refuse_flags(flags: dict[str, object], why: str) -> None:
             raise UsageError(f"{name} {why}")
 
 
+def _fast_clock(rate: float) -> trio.abc.Clock:
+    from trio.testing import MockClock  # imports pytest where it is installed: half a second for every command
+
+    return MockClock(rate=rate)
+
+
 def report(plan: Plan, prices: Prices) -> int:
     """Run the plan, show its progress, and return the exit code."""
     screen = Screen(PrintableConsole(stderr=True), is_live=sys.stderr.isatty() and os.environ.get("TERM") != "dumb")
@@ -152,7 +157,7 @@ def report(plan: Plan, prices: Prices) -> int:
         screen.say(
             f"Time passes {plan.rate:g} times as fast: the deadline stands for two hours. Batch 2 will be too slow."
         )
-    outcome = trio.run(run_demo, plan, screen, clock=None if plan.rate == 1 else MockClock(rate=plan.rate))
+    outcome = trio.run(run_demo, plan, screen, clock=None if plan.rate == 1 else _fast_clock(plan.rate))
     if outcome.interrupted is not None:
         return _report_interruption(outcome, screen)
     _report_errors(outcome.progress, screen)

@@ -43,6 +43,11 @@ OPEN_ACCOUNT_WARNING = (
     "autobatcher emulate: warning: anyone who can reach this server can spend --forward-key's money. Set --api-key."
 )
 
+SHORT_KEY_WARNING = (
+    "autobatcher emulate: warning: the --api-key is short enough to be guessed, and guesses are not slowed down. "
+    "Make one with: python3 -c 'import secrets; print(secrets.token_urlsafe(32))'"
+)
+
 
 def emulate(
     *,
@@ -52,6 +57,9 @@ def emulate(
     cors_origin: Origins = None,
     like: Like = "openai",
     batch_seconds: Seconds = 0.0,
+    cancelling_seconds: Seconds = 0.0,
+    realtime_seconds: Seconds = 0.0,
+    flex_seconds: Seconds = 0.0,
     api_key: Secret = None,
     api_key_file: Path | None = None,
     faults: Path | None = None,
@@ -75,7 +83,11 @@ def emulate(
         cors_origin: Serve pages of this origin, such as https://app.example; * for all. Other pages are refused.
         like: The Batch API to resemble, in what it accepts, in its errors and in how batches end. Doubleword's
             shows results while a batch is still running. See docs/providers.md.
-        batch_seconds: How long a batch takes, whatever its size. Not used with --forward-to.
+        batch_seconds: How long a batch takes, whatever its size. This and the next three are not used with
+            --forward-to.
+        cancelling_seconds: How long a batch stays in "cancelling".
+        realtime_seconds: How long a call in real time takes.
+        flex_seconds: How long a call on the flex tier takes.
         api_key: Refuse requests with any other key; without this flag, any key is accepted.
         api_key_file: A file with that key and nothing else.
         faults: A JSON file that says what goes wrong, when, and how long things take; see the last example and
@@ -96,11 +108,14 @@ def emulate(
     prices = None if bill_prices is None else load_prices(bill_prices)
     served = hosts_served(host, allowed_host, cors_origin)
     bypass_proxy(forward_to)
-    if forward_key is not None and api_key is None and not is_loopback(host):
-        print_notice(OPEN_ACCOUNT_WARNING)
+    if forward_key is not None and not is_loopback(host):
+        _warn_of_strangers(api_key)
     with Emulator(
         like=like,
         batch_seconds=batch_seconds,
+        cancelling_seconds=cancelling_seconds,
+        realtime_seconds=realtime_seconds,
+        flex_seconds=flex_seconds,
         api_key=api_key,
         faults=plan,
         prices=prices,
@@ -113,6 +128,15 @@ def emulate(
     if bill.requests:
         print_notice(f"autobatcher emulate: {bill.requests:,} requests were billed: ${bill.total:f}")
     return code
+
+
+def _warn_of_strangers(api_key: str | None) -> None:
+    from ..server.keys import is_guessable  # here, because it is slow to import
+
+    if api_key is None:
+        print_notice(OPEN_ACCOUNT_WARNING)
+    elif is_guessable(api_key):
+        print_notice(SHORT_KEY_WARNING)
 
 
 def load_faults(path: Path) -> FaultPlan:

@@ -22,7 +22,7 @@ from .batchable import base_url_of
 from .call import CREDENTIAL_HEADERS, SDK_MAX_RETRIES, Call, is_ignored_header
 from .connections import connections_of
 from .costs import Costs
-from .deadlines import DEADLINE_HEADER, deadline_of_call
+from .deadlines import DEADLINE_HEADER, deadline_of_call, warn_without_flex
 from .header_kinds import HeaderKinds
 from .http_parts import HttpParts, error_parts, library_of
 from .sdk import check_http_client, checked_profile
@@ -85,6 +85,8 @@ class BatchTransport(Costs, TransportToBatches, httpx.AsyncBaseTransport):
         if max_wait_seconds is not None and not max_wait_seconds > 0:
             raise ValueError(f"max_wait_seconds must be a positive number of seconds or None, not {max_wait_seconds!r}")
         self._profile = checked_profile(provider)
+        if self._profile is not None:
+            warn_without_flex(settings, self._profile)
         self._max_retries = max_retries
         self._max_wait_seconds = max_wait_seconds
         if http_client is not None:

@@ -8,11 +8,12 @@ import openai
 from ..engine.hosting import Host
 from ..engine.request import Answer, Request
 from ..errors import BatchEndedError, BatchError, BatchSubmissionError, BatchTimeoutError, EngineError
+from ..turns import in_turns
 from .batchable import batch_request, check_content_type
 from .call import Call
 from .checked_call import checked_call
 from .http_parts import HttpParts, answer_parts, error_parts, streamed_parts
-from .streams import UnstreamableAnswerError, stream_events
+from .streams import UnstreamableAnswerError, streaming
 
 
 async def batched(host: Host, call: Call, endpoint: str, content_type: str, body: bytes) -> HttpParts:
@@ -27,8 +28,8 @@ async def batched(host: Host, call: Call, endpoint: str, content_type: str, body
         answer = await _answer(host, call, endpoint, asked.body, digested)
         if not asked.wants_stream or not 200 <= answer.status_code < 300:
             return answer_parts(answer)
-        frames = stream_events(endpoint, answer.body, include_usage=asked.include_usage)
-        return streamed_parts(answer, b"".join(frames))
+        stream = await in_turns(streaming(endpoint, answer.body, include_usage=asked.include_usage))
+        return streamed_parts(answer, stream)
     except UnstreamableAnswerError as error:
         ids = {"batch_id": answer.batch_id, "custom_id": answer.custom_id}
         raise BatchEndedError(str(error), status="completed", **ids) from error

@@ -6,8 +6,8 @@ One bad line would fail its whole batch.
 from __future__ import annotations
 
 from ..engine.json_scan import OversizeError, check_nesting, is_large, large_form
-from ..engine.turns import Steps, at_once, in_turns
 from ..errors import UnbatchableRequestError
+from ..turns import Steps, at_once, in_turns
 
 
 async def checked_body(endpoint: str, body: bytes) -> bytes:

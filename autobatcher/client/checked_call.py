@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..engine.turns import in_turns
+from ..turns import in_turns
 from .checked_body import checked_body
 from .streams import STREAMED_ENDPOINTS, StreamRequest, removal_of_streaming
 

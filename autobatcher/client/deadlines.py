@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -12,7 +13,12 @@ import anyio
 
 from ..engine.event_loop import running_loop
 from ..engine.lanes.deadline import seconds_until
+from ..engine.lanes.lane import lack_of_flex
+from ..engine.settings import Settings
 from ..errors import UnbatchableRequestError
+from ..upstream.providers import ProviderProfile
+
+logger: logging.Logger = logging.getLogger("autobatcher")
 
 DEADLINE_HEADER = "x-autobatcher-deadline"
 
@@ -52,6 +58,12 @@ def deadline_of_call(header: str | None = None, *, clock: Callable[[], float] = 
     if header is not None:
         left.append(_seconds_of_header(header))
     return clock() + min(left) if left else None
+
+
+def warn_without_flex(settings: Settings, profile: ProviderProfile) -> None:
+    """Say so in the log, if the settings allow the flex lane and the provider has none."""
+    if lack := lack_of_flex(settings.lanes, profile, has_deadline=settings.deadline is not None):
+        logger.warning("autobatcher: %s", lack)
 
 
 def deadline_header_of(headers: Mapping[str, Any]) -> str | None:

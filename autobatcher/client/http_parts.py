@@ -10,10 +10,10 @@ import msgspec
 from ..engine.request import Answer
 from ..errors import BatchError, BatchSubmissionError, UnbatchableRequestError
 from ..upstream.account import fits_a_header
-from ..upstream.bounded_json import check_bounds, decode
+from ..upstream.bounded_json import decode, is_bounded
 from ..upstream.output_line import MAX_ERROR_CHARACTERS
 from ..upstream.reasons import well_formed
-from ..upstream.response import MAX_ANSWER_BYTES
+from ..upstream.response import MAX_ERROR_BYTES
 from ..upstream.tolerant_json import value_of
 from .streams import CONTENT_TYPE
 
@@ -57,7 +57,7 @@ def _error_object(body: bytes) -> bytes:
 
     So does the beginning of what no honest server says of one failure.
     """
-    if not _is_bounded(body):
+    if len(body) > MAX_ERROR_BYTES or not is_bounded(body):
         body = body[:MAX_ERROR_CHARACTERS]
     try:
         value = value_of(body)
@@ -68,14 +68,6 @@ def _error_object(body: bytes) -> bytes:
     message = value if isinstance(value, str) else body.decode(errors="replace")
     fields = {"message": well_formed(message), "type": "upstream_error", "param": None, "code": None}
     return msgspec.json.encode({"error": fields})
-
-
-def _is_bounded(body: bytes) -> bool:
-    try:
-        check_bounds(body[: MAX_ANSWER_BYTES + 1])
-    except msgspec.DecodeError:
-        return False
-    return len(body) <= MAX_ANSWER_BYTES
 
 
 def streamed_parts(answer: Answer, frames: bytes) -> HttpParts:

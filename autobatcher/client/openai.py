@@ -30,7 +30,7 @@ from .call import ANSWERED
 from .checked_body import checked_body
 from .connections import connections_of
 from .costs import Costs
-from .deadlines import DEADLINE_HEADER, deadline_of_call, without_deadline
+from .deadlines import DEADLINE_HEADER, deadline_of_call, warn_without_flex, without_deadline
 from .estimate import EstimatesCalls
 from .sdk import (
     CALL_EXTENSION,
@@ -159,6 +159,7 @@ class BatchOpenAI(_Elsewhere, AsyncContextManagerMixin, openai.AsyncOpenAI):  # 
         self._key = api_key if callable(api_key) else None
         if not self._is_copy:
             _engine.transport.default_call = self._call()
+            warn_without_flex(settings, self._call().account.provider)
 
     async def run(self, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:  # noqa: ASYNC128  (passed on to the one that calls started())
         """Run the engine in your own nursery: `await nursery.start(client.run)`.

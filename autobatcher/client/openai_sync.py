@@ -28,7 +28,7 @@ from .batched_call import batched
 from .call import Call
 from .connections import GivenSyncConnections, SyncConnections, connections_of, sync_connections_of
 from .costs import Costs
-from .deadlines import deadline_of_call
+from .deadlines import deadline_of_call, warn_without_flex
 from .engine_thread import EngineThread, dropped
 from .estimate import EstimatesCallsSync
 from .header_kinds import HeaderKinds
@@ -122,6 +122,7 @@ class BatchOpenAISync(Costs, EstimatesCallsSync, CopiesShareTheEngine, RequestHo
         self._key = self._engine.async_key(api_key) if callable(api_key) else None
         if not self._is_copy:
             _engine.transport.default_call = self._call()
+            warn_without_flex(settings, self._call().account.provider)
 
     def answer(self, endpoint: str, body: bytes) -> Answer:
         """Batch one JSON body and return the answer as bytes; see `BatchOpenAI.answer`."""

@@ -8,15 +8,22 @@ comes.
 
 from __future__ import annotations
 
+import io
+import re
 from collections.abc import AsyncIterator, Iterator
+from contextlib import aclosing
 from functools import cache
 from typing import Any
 
 import openai
 
 from ..redaction import Redactor, redactor_for
+from ..turns import Steps, at_once, in_turns
+from ..upstream.bounded_json import is_bounded
 from ..upstream.decompression import ACCEPTED, Decoder, EncodingError
+from ..upstream.output_line import MAX_ERROR_CHARACTERS
 from ..upstream.redirects import is_redirect, leads_elsewhere
+from ..upstream.response import MAX_ANSWER_BYTES, MAX_ERROR_BYTES
 from .deadlines import DEADLINE_HEADER
 
 # The HTTP library set these for the outer request; the upstream client sets its own. The last one is for us alone.
@@ -24,6 +31,9 @@ _HOP_HEADERS = frozenset({"host", "connection", "accept-encoding", DEADLINE_HEAD
 
 MAX_BODY_BYTES = 100_000_000
 """For an answer in JSON that is passed through, decompressed: a response with images has tens of MB."""
+
+MAX_MODELS_BYTES = MAX_ANSWER_BYTES
+"""The same for models and lists of them. The proxy checks them at once."""
 
 _OF_THE_WIRE: frozenset[str] = frozenset({"content-encoding", "content-length", "transfer-encoding"})
 
@@ -40,7 +50,7 @@ async def pass_through(http: Any, upstream: Any, request: Any, other_secrets: tu
     if _is_streamed(incoming):
         return _relayed(http, incoming, _relayed_stream(http)(incoming), redactor)
     try:
-        return _whole(http, request, incoming, await _read(http, incoming), redactor)
+        return await in_turns(_whole(http, request, incoming, await _read(http, incoming), redactor))
     finally:
         await incoming.aclose()
 
@@ -53,7 +63,7 @@ def pass_through_sync(http: Any, upstream: Any, request: Any) -> Any:
     if _is_streamed(incoming):
         return _relayed(http, incoming, _relayed_sync_stream(http)(incoming), redactor)
     try:
-        return _whole(http, request, incoming, _read_sync(http, incoming), redactor)
+        return at_once(_whole(http, request, incoming, _read_sync(http, incoming), redactor))
     finally:
         incoming.close()
 
@@ -101,14 +111,18 @@ def _is_streamed(incoming: Any) -> bool:
 
 
 async def _read(http: Any, incoming: Any) -> bytes:
-    """The whole body, decoded. Raises the library's `ReadError` if it is larger than `MAX_BODY_BYTES`."""
+    """The whole body, decoded, or as much of an error's as counts. Raises the library's `ReadError` if it is too
+    large."""
     if incoming.is_stream_consumed:  # by the transport, or by an event hook
         content: bytes = incoming.content
         return content
     body = _Body(http, incoming)
-    async for raw in incoming.aiter_raw():
-        body.add(raw)
-    return bytes(body.content)
+    async with aclosing(incoming.aiter_raw()) as raw_chunks:
+        async for raw in raw_chunks:
+            await in_turns(body.adding(raw))
+            if body.is_enough:
+                break
+    return body.content.getvalue()
 
 
 def _read_sync(http: Any, incoming: Any) -> bytes:
@@ -117,28 +131,42 @@ def _read_sync(http: Any, incoming: Any) -> bytes:
         return content
     body = _Body(http, incoming)
     for raw in incoming.iter_raw():
-        body.add(raw)
-    return bytes(body.content)
+        at_once(body.adding(raw))
+        if body.is_enough:
+            break
+    return body.content.getvalue()
 
 
 class _Body:
-    """A body that is being read."""
+    """A body that is being read.
+
+    Attributes:
+        is_enough: whether it is an error's, and as long as one is read.
+    """
 
     def __init__(self, http: Any, incoming: Any) -> None:
-        self.content = bytearray()
+        self.content = io.BytesIO()
+        self.is_enough: bool = False
         self._http = http
         self._request = incoming.request
+        self._is_error = not incoming.is_success
+        self._most_bytes = MAX_ERROR_BYTES if self._is_error else _most_bytes(incoming.request)
         try:
             self._decoder = Decoder(incoming.headers.get("content-encoding", ""))
         except EncodingError as error:
             raise self._error(str(error)) from error
 
-    def add(self, raw: bytes) -> None:
+    def adding(self, raw: bytes) -> Steps[None]:
+        """Add what arrived, decoded: a few bytes may become many pieces."""
         try:
             for piece in self._decoder.pieces(raw):
-                self.content += piece
-                if len(self.content) > MAX_BODY_BYTES:
-                    raise self._error(f"with more than {MAX_BODY_BYTES:,} bytes")
+                self.content.write(piece)
+                if self.content.tell() > self._most_bytes:
+                    self.is_enough = self._is_error
+                    if self.is_enough:
+                        return
+                    raise self._error(f"with more than {self._most_bytes:,} bytes")
+                yield
         except EncodingError as error:
             raise self._error(str(error)) from error
 
@@ -147,15 +175,26 @@ class _Body:
         return error
 
 
-def _whole(http: Any, request: Any, incoming: Any, content: bytes, redactor: Redactor) -> Any:
+def _most_bytes(request: Any) -> int:
+    is_of_models = request.method == "GET" and _MODELS.search(request.url.path) is not None
+    return MAX_MODELS_BYTES if is_of_models else MAX_BODY_BYTES
+
+
+_MODELS = re.compile("/models(/[^/]*)?/?$")
+
+
+def _whole(http: Any, request: Any, incoming: Any, content: bytes, redactor: Redactor) -> Steps[Any]:
     """A response that was read and decoded."""
-    redact = redactor.redact_answer if incoming.is_success else redactor.redact
+    if incoming.is_success:
+        content = yield from redactor.redacting_answer(content)
+    else:
+        content = yield from redactor.redacting(content if is_bounded(content) else content[:MAX_ERROR_CHARACTERS])
     left_out = _OF_THE_WIRE
     may_leave = _is_download(request)
     if is_redirect(incoming) and leads_elsewhere(incoming.request.url, incoming, may_leave=may_leave):
         left_out |= {"location"}
     headers = [(name, value) for name, value in _headers(incoming, redactor) if name.lower() not in left_out]
-    return http.Response(incoming.status_code, headers=headers, content=redact(content), extensions=_version(incoming))
+    return http.Response(incoming.status_code, headers=headers, content=content, extensions=_version(incoming))
 
 
 def _headers(incoming: Any, redactor: Redactor) -> list[tuple[str, str]]:

@@ -121,7 +121,11 @@ async def _translate() -> Request:
 
 
 class _CuttableConnections:
-    """ASGI middleware that puts a function into the scope that cuts the connection."""
+    """ASGI middleware that puts a function into the scope that cuts the connection, and hides late disconnects.
+
+    After a whole response hypercorn reports a disconnect, from within the handler's own `send`. Quart-Trio would cancel
+    the handler, and hypercorn would never close a connection that its client wants closed.
+    """
 
     def __init__(self, app: Any) -> None:
         self._app = app
@@ -131,7 +135,20 @@ class _CuttableConnections:
         stream = getattr(send, "__self__", None)
         if scope["type"] == "http" and stream is not None:
             scope[_CUT] = lambda: stream.send(StreamClosed(stream_id=stream.stream_id))
-        await self._app(scope, receive, send)
+        is_over = False
+
+        async def noted_send(event: Any) -> None:
+            nonlocal is_over
+            is_over = event["type"] == "http.response.body" and not event.get("more_body", False)
+            await send(event)
+
+        async def early_receive() -> Any:
+            event = await receive()
+            if event["type"] == "http.disconnect" and is_over:
+                await trio.sleep_forever()  # cancelled once the handler is done
+            return event
+
+        await self._app(scope, early_receive, noted_send)
 
 
 async def _cut(scope: Any) -> None:

@@ -6,8 +6,10 @@ completed; failed, expired, cancelling → cancelled) as far as `now` allows, an
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from random import Random
 
@@ -23,6 +25,8 @@ from .settings import Settings, window_seconds
 from .store import Store, StoreFullError
 from .validation import Checked, Problem
 from .wire import RefusedError
+
+logger: logging.Logger = logging.getLogger("autobatcher")
 
 # Guards `int()` against rounding errors in a fraction of the lines.
 _ROUNDING = 1e-9
@@ -106,7 +110,14 @@ class Batch:
     # What can be done
 
     def advance(self, now: float) -> None:
-        """Advances the batch to `now`."""
+        """Advances the batch to `now`. A defect, or a fault that cannot be carried out, is logged and fails it."""
+        try:
+            self._advance(now)
+        except Exception as error:
+            logger.error("emulator: batch %s failed", self.id, exc_info=error)
+            self._fail_for(error, now)
+
+    def _advance(self, now: float) -> None:
         self._seen = now
         settings = self.around.settings
         if self.status == "validating":
@@ -133,6 +144,12 @@ class Batch:
         """Ends a batch whose results do not fit into the store."""
         self.problems = [Problem("storage_limit_exceeded", str(error))]
         self._finish("failed", now)
+
+    def _fail_for(self, error: Exception, now: float) -> None:
+        self.problems = [Problem("emulator_error", f"The emulator failed: {error!r}")]
+        with suppress(Exception):  # it may be what failed
+            self.outcomes.finish()
+        self._enter("failed", now)
 
     def forget_lines(self) -> None:
         """Releases the lines of a batch that has ended."""

@@ -75,5 +75,5 @@ class Settings:
 
 def window_seconds(completion_window: str) -> float | None:
     """The length of a window like "24h" or "7d"; None for one without a length, like "background"."""
-    match = re.fullmatch(r"(\d+)([smhd])", completion_window)
+    match = re.fullmatch(r"([0-9]{1,9})([smhd])", completion_window)
     return float(match[1]) * _UNITS[match[2]] if match else None

@@ -12,8 +12,8 @@ import hashlib
 from collections.abc import Iterator
 from itertools import accumulate
 
+from ..turns import Steps
 from ..upstream.bounded_json import has_hard_numbers
-from .turns import Steps
 
 MOST_NESTING = 750
 """How deep a body may be nested. Schemas of tools have a few dozen levels. msgspec itself gives up at about 900."""
@@ -32,8 +32,16 @@ MOST_CONTAINERS = 1_000_000
 """How many lists and objects a body may have. Even msgspec's quickest look takes 10 ns for each."""
 
 
+MOST_NAMES = 1_000_000
+"""How many names its objects may have. That look takes 30 ns for each name beside the one that it looks for."""
+
+
+MOST_VALUES = 20_000_000
+"""How many values, names included: 64 MB of the tokens of honest prompts are fewer."""
+
+
 class OversizeError(ValueError):
-    """The JSON is nested too deeply, or has too many lists and objects."""
+    """The JSON is nested too deeply, or has too many values, names, lists or objects."""
 
 
 def is_large(body: bytes) -> bool:
@@ -97,6 +105,7 @@ class JSONScan:
 
     def __init__(self) -> None:
         self.names: int = 0
+        self._values = 0
         self._depth = 0
         self._containers = 0
         self._is_in_string = False
@@ -106,12 +115,12 @@ class JSONScan:
         """Return the piece without white space between values, with escaped quotes and backslashes marked.
 
         Raises:
-            OversizeError: if it is nested too deeply, or has too many lists and objects.
+            OversizeError: if it is nested too deeply, or has too many values, names, lists or objects.
         """
         parts = self._whole_escapes(piece).split(b'"')
         outside = b'"'.join(parts[self._is_in_string :: 2])
         self._follow(outside.translate(None, _NOT_BRACKETS))
-        self.names += outside.count(b":")
+        self._count_values(outside)
         if outside:  # otherwise nothing is outside, or a part without a byte
             parts[self._is_in_string :: 2] = outside.translate(None, _WHITE_SPACE).split(b'"')
         self._is_in_string ^= not len(parts) & 1
@@ -130,6 +139,14 @@ class JSONScan:
         if (len(piece) - len(piece.rstrip(b"\\"))) & 1:
             piece, self._kept = piece[:-1], b"\\"
         return piece.replace(b"\\\\", b"\xff\xff").replace(b'\\"', b"\xfe\xfe")
+
+    def _count_values(self, outside: bytes) -> None:
+        self.names += outside.count(b":")
+        self._values += outside.count(b",")
+        if self.names > MOST_NAMES:
+            raise OversizeError(f"it has more than {MOST_NAMES:,} names")
+        if self._values > MOST_VALUES:
+            raise OversizeError(f"it has more than {MOST_VALUES:,} values")
 
     def _follow(self, brackets: bytes) -> None:
         """Take the brackets of a piece into account."""

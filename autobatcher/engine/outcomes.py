@@ -223,16 +223,33 @@ def hopeless_deadline_error(request: Request, least_seconds: float) -> DeadlineM
     lanes = " and ".join(lane.value for lane in request.terms.lanes)
     return DeadlineMissedError(
         f"The deadline cannot be kept: it has passed, or the lanes that this call may use ({lanes}) need more time, "
-        f"{least_seconds:.1f} seconds at best. Nothing was sent. Set a later deadline, or allow a faster lane with "
-        "lanes=."
+        f"{_rounded(least_seconds)} seconds at best. Nothing was sent. Set a later deadline, or allow a faster lane, "
+        f"such as realtime at full price ({_LANES})."
     )
+
+
+def _rounded(seconds: float) -> str:
+    """Seconds for people: never 0 unless they are."""
+    return f"{seconds:.1f}" if seconds >= 1 else f"{seconds:.2g}"
+
+
+_LANES = "`lanes`; serve and run: --lanes"
+_OVERRUN = 'on_overrun="pay_twice" (serve and run: --on-overrun)'
+"""How settings are called where they can be set. Whoever reads an error may be a client of a proxy."""
 
 
 def missed_deadline_error(request: Request, batch_id: str | None) -> DeadlineMissedError:
     """For a request whose deadline has passed."""
-    where = "no answer" if batch_id is None else f"no answer from batch {batch_id}"
+    where, bill = "no answer", ""
+    if batch_id is not None:
+        where, bill = f"no answer from batch {batch_id}", " The batch may have executed it, or still do, and bill it."
+    elif request.may_have_been_billed:
+        bill = " What was under way for it may have been executed and billed."
     return DeadlineMissedError(
-        f"The deadline of this call has passed, with {where}.", batch_id=batch_id, custom_id=request.custom_id or None
+        f"The deadline of this call has passed, with {where}.{bill}",
+        batch_id=batch_id,
+        custom_id=request.custom_id or None,
+        may_have_been_billed=bool(bill),
     )
 
 
@@ -245,9 +262,7 @@ def uncertain_call_error_for(lane: str, error: UpstreamError) -> ErrorFor:
 
     def error_for(request: Request, batch_id: str | None) -> BatchError:
         is_cut_off = not isinstance(error, UnusableAnswerError)
-        repeats = (
-            '; on_overrun="pay_twice" repeats it once' if is_cut_off and request.terms.overrun is Overrun.MISS else ""
-        )
+        repeats = f"; {_OVERRUN} repeats it once" if is_cut_off and request.terms.overrun is Overrun.MISS else ""
         uncertain = BatchUnreachableError(
             f"The call on the {lane} lane {what}{repeats}.",
             custom_id=request.custom_id or None,
@@ -264,7 +279,7 @@ def earlier_call_error(lane: str, custom_id: str) -> BatchUnreachableError:
     return BatchUnreachableError(
         f"An equal call on the {lane} lane was cut off before, when its process ended or its caller left. It may have "
         "been executed and billed, and its answer is lost. So this one was not sent; the next one will be. "
-        'on_overrun="pay_twice" repeats such calls at once.',
+        f"{_OVERRUN} repeats such calls at once.",
         custom_id=custom_id,
     )
 

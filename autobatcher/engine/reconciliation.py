@@ -13,11 +13,13 @@ from ..upstream.account import Account
 from ..upstream.batch_api import LOOKUP_DELAYS, BatchAPI
 from ..upstream.batch_state import BatchState
 from ..upstream.failures import GONE, UpstreamError
+from .answer_room import AnswerRoom
 from .batch.billing import BatchBilling
 from .batch.leaving import CLEAN_UP_SECONDS
 from .batch.pending import PendingRequests
 from .batch.results import ResultReader
 from .batch.source import EarlierBatch
+from .batch.uncertain_creation import find_again
 from .batch.upstream import UpstreamBatch
 from .journal import BatchRecord, UnclaimedLine
 from .recovery.batch_log import JournalBatchLog
@@ -143,7 +145,8 @@ class _Look:
             source=EarlierBatch.of(record, journal.wall_clock()),
         )
         pending = PendingRequests({}, _no_resubmit, billing, self._log)
-        self._reader = ResultReader(api, account, pending, self._log.drain, settings.max_answer_bytes)
+        room = AnswerRoom(settings.max_answer_bytes, isolates=False)
+        self._reader = ResultReader(api, account, pending, self._log.drain, room)
 
     async def run(self) -> Finding:
         try:
@@ -158,7 +161,7 @@ class _Look:
         """Whether the batch exists upstream. Raises `UpstreamError`, or TimeoutError if that cannot be known."""
         seconds = LOOKUP_SECONDS + max(0.0, sum(LOOKUP_DELAYS) - self._age)
         with anyio.fail_after(seconds):
-            exists = await self._upstream.find_again(self._record, self._age)
+            exists = await find_again(self._upstream, self._record, self._age)
         if exists and self._record.batch_id is None and self._upstream.state is not None:
             self._log.state_changed(self._upstream.state)
         return exists

@@ -75,6 +75,7 @@ class Request:
         size: an upper bound of the size of its line in an input file, in bytes.
         left_batch_id: the batch that the request was in when its caller left.
         reservation: what it may cost, while that counts against a budget.
+        may_have_been_billed: whether it may have been executed outside of a batch that is known to exist.
         requeue_count: how often it was requeued because other lines of its batch were rejected.
         bisection: the search for a bad line that it takes part in; None if its batch was not refused.
         throttle_patience: how much longer it may wait for capacity upstream; None if it never had to.
@@ -95,6 +96,7 @@ class Request:
         "endpoint",
         "holder",
         "left_batch_id",
+        "may_have_been_billed",
         "model",
         "on_undelivered",
         "placement",
@@ -131,6 +133,7 @@ class Request:
         self.custom_id: str = ""
         self.holder: Holder | None = None
         self.left_batch_id: str | None = None
+        self.may_have_been_billed: bool = False
         self.requeue_count: int = 0
         self.reservation: Reservation | None = None
         self.bisection: Bisection | None = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
+from contextlib import suppress
 from importlib.resources import files
 from typing import Any
 
@@ -123,8 +124,7 @@ class _Routes:
             refused = self._key.why_refused(_authorization(scope), _address(scope), anyio.current_time())
         if refused is None:
             return None
-        closes = refused.status_code == 429 and not scope.get("http_version", "2").startswith("2")
-        parts = refusal_parts(refused, closes=closes)
+        parts = refusal_parts(refused, closes=refused.status_code == 429)
         return {**parts, "headers": {**parts["headers"], "x-should-retry": "false"}}
 
     async def _page(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -147,7 +147,8 @@ class _Routes:
             except Exception as error:
                 logger.error("autobatcher: a defect in the proxy at %r", exchange.path, exc_info=error)
                 if not exchange.has_begun:
-                    await exchange.respond(refusal_parts(_DEFECT, kind="server_error"))
+                    with suppress(ClientGoneError):
+                        await exchange.respond(refusal_parts(_DEFECT, kind="server_error"))
 
 
 def _authorization(scope: Scope) -> str:

@@ -30,11 +30,12 @@ from ..client.streams import (
     CONTENT_TYPE,
     StreamRequest,
     UnstreamableAnswerError,
-    stream_events,
+    streaming,
 )
 from ..engine.digest import digest_of
 from ..engine.request import Request
 from ..errors import BatchError
+from ..turns import in_turns
 from ..upstream import bounded_json
 from .body_limiter import BodyLimiter, HeldBody
 from .exchange import ClientGoneError, Exchange, RefusedError, no_room
@@ -179,7 +180,7 @@ class BatchedCalls:
             await self._wait(call, client, asked, exchange)
             if exchange.peer.is_gone():
                 raise ClientGoneError  # its retry may be here already
-            is_delivered = await _deliver(_outcome_parts(call, asked), asked, exchange)
+            is_delivered = await _deliver(await _outcome_parts(call, asked), asked, exchange)
             was_cut_off = not is_delivered
         except ClientGoneError:
             pass
@@ -226,13 +227,13 @@ async def _deliver(parts: HttpParts, asked: StreamRequest, exchange: Exchange) -
     return True
 
 
-def _outcome_parts(call: PendingCall, asked: StreamRequest) -> HttpParts:
+async def _outcome_parts(call: PendingCall, asked: StreamRequest) -> HttpParts:
     try:
         answer = call.request.result()
         if not asked.wants_stream or not 200 <= answer.status_code < 300:
             return answer_parts(answer)
-        frames = stream_events(call.request.endpoint, answer.body, include_usage=asked.include_usage)
-        return streamed_parts(answer, b"".join(frames))
+        stream = await in_turns(streaming(call.request.endpoint, answer.body, include_usage=asked.include_usage))
+        return streamed_parts(answer, stream)
     except BatchError as error:
         return error_parts(error)
     except UnstreamableAnswerError as error:

@@ -24,6 +24,7 @@ from .failures import UncertainCreationError, UpstreamError
 from .http import PATIENCE_SECONDS, UpstreamHTTP
 from .identifiers import path_segment
 from .jsonl import InputFile, Overlong
+from .large_turn import LargeTurn
 from .patience import REFUSED_SECONDS, Patience
 from .realtime_api import RealtimeAPI
 from .result_file import read_lines
@@ -316,6 +317,7 @@ class BatchAPI:
         on_line: Callable[[bytes | Overlong], Awaitable[None]],
         *,
         skip: int = 0,
+        large: LargeTurn,
         max_line_bytes: int = sys.maxsize,
         drain: Callable[[], Awaitable[None]] | None = None,
     ) -> int:
@@ -326,6 +328,7 @@ class BatchAPI:
 
         Args:
             skip: how many lines to leave out, for providers with `partial_output`. Others always send the whole file.
+            large: the turn that is taken for large lines.
             max_line_bytes: of longer lines only the beginning is passed on.
             drain: awaited after each chunk, for back-pressure.
 
@@ -333,7 +336,7 @@ class BatchAPI:
         """
         path = f"/files/{path_segment(file_id)}/content"
         return await read_lines(
-            self._http, account, path, on_line, skip=skip, max_line_bytes=max_line_bytes, drain=drain
+            self._http, account, path, on_line, skip=skip, max_line_bytes=max_line_bytes, large=large, drain=drain
         )
 
 

@@ -14,6 +14,10 @@ MAX_MEMBERS = 300_000
 """Of an answer. Each costs up to a hundred bytes, and a tenth of a microsecond of the event loop. The largest honest
 answer names 50,000 lines that are at fault, in four members each."""
 
+MAX_CONTAINERS = 100_000
+"""Lists and objects. Each takes up to a microsecond. The same honest answer has one for each line, and a message may
+quote a brace."""
+
 MOST_HARD_NUMBERS = 5_000
 """Each takes up to nine microseconds. Prompts have none, but hexadecimal digits may look like some."""
 
@@ -28,9 +32,21 @@ def decode(content: bytes) -> Any:
     return msgspec.json.decode(content)
 
 
+def is_bounded(content: bytes) -> bool:
+    """Whether JSON neither takes long to decode nor much memory."""
+    try:
+        check_bounds(content)
+    except msgspec.DecodeError:
+        return False
+    return True
+
+
 def check_bounds(content: bytes) -> None:
     """Raise `msgspec.DecodeError` for JSON that would take long to decode, or much memory."""
-    if sum(content.count(mark) for mark in (b",", b"[", b"{")) > MAX_MEMBERS:
+    containers = content.count(b"[") + content.count(b"{")
+    if containers > MAX_CONTAINERS:
+        raise msgspec.DecodeError(f"it has more than {MAX_CONTAINERS:,} lists and objects")
+    if containers + content.count(b",") > MAX_MEMBERS:
         raise msgspec.DecodeError(f"it has more than {MAX_MEMBERS:,} members")
     if has_hard_numbers(content):
         raise msgspec.DecodeError(f"it has more than {MOST_HARD_NUMBERS:,} numbers with hundreds of digits")

@@ -121,8 +121,14 @@ class LineSplitter:
 
     def __init__(self, max_bytes: int = sys.maxsize) -> None:
         self._max_bytes = max_bytes
-        self._rest = bytearray()  # a list of chunks would cost forty times as much if they are of one byte
+        # A list of chunks would cost forty times as much if they are of one byte; a bytearray, a copy at the end.
+        self._rest = io.BytesIO()
         self._is_overlong = False
+
+    @property
+    def kept_bytes(self) -> int:
+        """How much is kept of a line that has not ended."""
+        return self._rest.tell()
 
     def feed(self, chunk: bytes) -> list[bytes | Overlong]:
         """Return the lines that `chunk` completes."""
@@ -136,8 +142,8 @@ class LineSplitter:
 
     def rest(self) -> list[bytes | Overlong]:
         """Return what follows the last `\n`: a line without a line break, or a truncated one."""
-        line, is_overlong = bytes(self._rest), self._is_overlong
-        self._rest, self._is_overlong = bytearray(), False
+        line, is_overlong = self._rest.getvalue(), self._is_overlong
+        self._rest, self._is_overlong = io.BytesIO(), False
         if is_overlong:
             return [Overlong(line)]
         return [line] if line and not line.isspace() else []
@@ -145,10 +151,10 @@ class LineSplitter:
     def _add(self, part: bytes) -> None:
         if self._is_overlong:
             return
-        self._rest += part
-        if len(self._rest) > self._max_bytes:
+        self._rest.write(part)
+        if self._rest.tell() > self._max_bytes:
             self._is_overlong = True
-            self._rest = self._rest[:BEGINNING_BYTES]
+            self._rest = io.BytesIO(self._rest.getvalue()[:BEGINNING_BYTES])
 
     def _checked(self, line: bytes) -> bytes | Overlong:
         """The line, b"" for a blank one, or its beginning."""

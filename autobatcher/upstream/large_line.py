@@ -6,11 +6,12 @@ around the body, whose brackets and quotes are followed to its end.
 
 from __future__ import annotations
 
+import io
 import re
-from collections.abc import Generator
 
 import msgspec
 
+from ..turns import Steps, copying
 from .output_line import OutputLine, parse_output_line, unwrapped
 
 LARGE_BYTES = 32_000_000
@@ -18,6 +19,9 @@ LARGE_BYTES = 32_000_000
 
 LARGE_ODD_BYTES = 256_000
 """The same for the lenient parser, which reads what the strict one refuses, and is a hundred times slower."""
+
+LARGE_TEXT_BYTES = 16_000_000
+"""How long a body may be that was sent as JSON text."""
 
 _SLICE_BYTES = 65_536
 """How much is looked at in one step: some 10 ms if it is nothing but brackets."""
@@ -30,10 +34,8 @@ _STRING = re.compile(rb'[^"\\]*(?:\\.[^"\\]*)*')
 _NAME_ENDS = re.compile(rb"\s*:\s*")
 _PLACE_HOLDER = b"{}"
 
-Steps = Generator[None, None, OutputLine | None]
 
-
-def parse_large_line(line: bytes) -> Steps:
+def parse_large_line(line: bytes) -> Steps[OutputLine | None]:
     """Parse a line in steps of some milliseconds; return None if it has no body that is an object, or text of one.
 
     A body is cut out as it stands: whether it is valid JSON is for its caller's parser to say.
@@ -42,17 +44,20 @@ def parse_large_line(line: bytes) -> Steps:
     if span is None:
         return None
     begin, end = span
-    around = line[:begin] + _PLACE_HOLDER + line[end:]
-    parsed = parse_output_line(around) if len(around) <= LARGE_ODD_BYTES else None
+    if len(line) - (end - begin) > LARGE_ODD_BYTES:
+        return None
+    parsed = parse_output_line(line[:begin] + _PLACE_HOLDER + line[end:])
     if parsed is None or parsed.body != _PLACE_HOLDER:
         return parsed
-    body = line[begin:end]
+    copied = io.BytesIO()
+    yield from copying(line, begin, end, copied)
+    body = copied.getvalue()
     if line[begin] != _QUOTE:
         return msgspec.structs.replace(parsed, body=body)
-    return msgspec.structs.replace(parsed, body=unwrapped(body)) if len(body) <= LARGE_BYTES else None
+    return msgspec.structs.replace(parsed, body=unwrapped(body)) if len(body) <= LARGE_TEXT_BYTES else None
 
 
-def _body_span(line: bytes) -> Generator[None, None, tuple[int, int] | None]:
+def _body_span(line: bytes) -> Steps[tuple[int, int] | None]:
     """Where `response.body` begins and ends, if it is an object or text; None if there is none."""
     place, at, marks = _Place(line), 0, 0
     while at < len(line) and marks < _MOST_MARKS:
@@ -75,7 +80,7 @@ def _body_span(line: bytes) -> Generator[None, None, tuple[int, int] | None]:
 _QUOTE = ord('"')
 
 
-def _string_end(line: bytes, at: int) -> Generator[None, None, int]:
+def _string_end(line: bytes, at: int) -> Steps[int]:
     """Where a string ends, behind its quote; the line's end if it does not."""
     while at < len(line):
         before, at = at, _string_part_end(line, at)

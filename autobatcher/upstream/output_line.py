@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from ..redaction import Redactor
+from ..turns import Steps
 from . import bounded_json
 from .reasons import codes_in, reason_in, well_formed
 from .tolerant_json import members, value_of
@@ -97,9 +98,9 @@ def overlong_line(beginning: bytes, max_bytes: int) -> OutputLine | None:
     return OutputLine(custom_id, error_code=TOO_LARGE, error=reason, raw=beginning)
 
 
-def redacted(line: bytes, redactor: Redactor) -> bytes:
+def redacting(line: bytes, redactor: Redactor) -> Steps[bytes]:
     """Mask secrets in a line: those that cannot be words in a good one, all in any other."""
-    return redactor.redact_answer(line) if _IS_GOOD.search(line) else redactor.redact(line)
+    return redactor.redacting_answer(line) if _IS_GOOD.search(line) else redactor.redacting(line)
 
 
 _IS_GOOD = re.compile(rb'"status_code"\s*:\s*"?2\d\d\b')

@@ -6,11 +6,14 @@ import re
 from typing import NamedTuple
 
 import msgspec
+from anyio.lowlevel import checkpoint
 
 from . import tolerant_json
 from .account import Account
 from .failures import UnusableAnswerError, UpstreamError
 from .http import UpstreamHTTP
+from .large_line import LARGE_BYTES, LARGE_ODD_BYTES
+from .large_turn import LargeTurn
 
 SILENCE_SECONDS = 900.0
 """How long a call may be silent. OpenAI advises 15 minutes for flex (guides/flex-processing, November 2026)."""
@@ -35,13 +38,21 @@ class RealtimeAPI:
         self._http = http
 
     async def post(
-        self, account: Account, endpoint: str, body: bytes, *, most_bytes: int, tier: str | None = None
+        self,
+        account: Account,
+        endpoint: str,
+        body: bytes,
+        *,
+        most_bytes: int,
+        large: LargeTurn,
+        tier: str | None = None,
     ) -> RealtimeAnswer:
         """Make one call, and return an answer of 2xx.
 
         Args:
             endpoint: in OpenAI's spelling, such as "/v1/responses".
             most_bytes: the largest answer.
+            large: the turn that is taken for a large one.
             tier: the `service_tier` to ask for; None for what the body says.
 
         Raises:
@@ -52,18 +63,22 @@ class RealtimeAPI:
         """
         path = account.provider.line_url(endpoint).removeprefix(account.provider.url_prefix)
         content = body if tier is None else with_tier(body, tier)
-        async with self._http.open(
-            account,
-            "POST",
-            path,
-            seconds=SILENCE_SECONDS,
-            silence_seconds=SILENCE_SECONDS,
-            content_type="application/json",
-            body=lambda: {"content": content},
-        ) as response:
-            answered = await response.read_answer(most_bytes)
+        async with (
+            self._http.open(
+                account,
+                "POST",
+                path,
+                seconds=SILENCE_SECONDS,
+                silence_seconds=SILENCE_SECONDS,
+                content_type="application/json",
+                body=lambda: {"content": content},
+            ) as response,
+            large,
+        ):
+            answered = await response.read_answer(most_bytes, large)
             if not _is_object(answered):
                 raise UnusableAnswerError(f"POST {path} gave an answer that is no JSON object", body=answered)
+            await checkpoint()
             request_id = response.redactor.redact_text(response.header("x-request-id")) or None
             return RealtimeAnswer(answered, request_id, tier_of(answered))
 
@@ -76,7 +91,9 @@ def with_tier(body: bytes, tier: str) -> bytes:
 
 
 def tier_of(body: bytes) -> str | None:
-    """The service tier that an answer names."""
+    """The service tier that an answer names. None for one that would hold up the event loop."""
+    if len(body) > LARGE_BYTES:
+        return None
     try:
         tier = msgspec.json.decode(body, type=_Tier).service_tier
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
@@ -109,12 +126,24 @@ _NAMES_TIER = re.compile(rb"service.?tier|\bflex\b", re.IGNORECASE)
 
 
 def _is_object(body: bytes) -> bool:
-    """Whether the SDK can read an answer."""
+    """Whether the SDK can read an answer. Of one that would hold up the event loop, the ends are looked at."""
+    if len(body) > LARGE_BYTES:
+        return _has_braces(body)
     try:
         msgspec.json.decode(body, type=_Tier)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        if len(body) > LARGE_ODD_BYTES:
+            return _has_braces(body)
         try:
             tolerant_json.members(body)
         except ValueError:
             return False
     return True
+
+
+def _has_braces(body: bytes) -> bool:
+    return (body[:_END_BYTES].lstrip()[:1], body[-_END_BYTES:].rstrip()[-1:]) == (b"{", b"}")
+
+
+_END_BYTES = 1000
+"""How far from the end of an answer its brace may be."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractContextManager, aclosing
 from typing import Any
@@ -10,8 +11,10 @@ import anyio
 import anyio.lowlevel
 
 from ..redaction import Redactor
+from ..turns import in_turns
 from .decompression import Decoder, EncodingError
 from .failures import UnusableAnswerError, UpstreamError
+from .large_turn import LargeTurn
 from .progress import PROGRESS_SECONDS, Progress
 
 MAX_ANSWER_BYTES = 10_000_000
@@ -63,23 +66,25 @@ class OpenResponse:
 
         That may succeed later: the answer may be that of a broken gateway.
         """
-        return self.redactor.redact(await self._body(MAX_ANSWER_BYTES))
+        return await in_turns(self.redactor.redacting(await self._body(MAX_ANSWER_BYTES)))
 
-    async def read_answer(self, most_bytes: int) -> bytes:
-        """Read the answer to a call. Raises `UpstreamError` if it is larger."""
-        return self.redactor.redact_answer(await self._body(most_bytes))
+    async def read_answer(self, most_bytes: int, large: LargeTurn) -> bytes:
+        """Read the answer to a call, and take the turn if it is large. Raises `UpstreamError` if it is larger."""
+        return await in_turns(self.redactor.redacting_answer(await self._body(most_bytes, large)))
 
-    async def _body(self, most_bytes: int) -> bytes:
-        body = bytearray()
+    async def _body(self, most_bytes: int, large: LargeTurn | None = None) -> bytes:
+        body = io.BytesIO()  # its value is no copy, as that of a bytearray would be
         async with aclosing(self.chunks()) as chunks:
             async for chunk in chunks:
-                body += chunk
-                if len(body) > most_bytes:
+                body.write(chunk)
+                if body.tell() > most_bytes:
                     raise UnusableAnswerError(
                         f"{self._operation} answered with more than {most_bytes:,} bytes, which no honest answer has",
                         may_have_been_sent=True,
                     )
-        return bytes(body)
+                if large is not None:
+                    await large.look(body.tell())
+        return body.getvalue()
 
     async def read_error(self) -> bytes:
         """Read the beginning of the body, as far as it can be read. Raises nothing but Cancelled."""
@@ -92,7 +97,7 @@ class OpenResponse:
                         break
         except UpstreamError:
             pass  # the status says enough
-        return self.redactor.redact(bytes(body[:MAX_ERROR_BYTES]))
+        return await in_turns(self.redactor.redacting(bytes(body[:MAX_ERROR_BYTES])))
 
     async def chunks(self) -> AsyncGenerator[bytes]:
         """Read the body piece by piece, without its content encoding.

@@ -9,16 +9,12 @@ from contextlib import aclosing
 import anyio.lowlevel
 
 from ..redaction import Redactor
+from ..turns import in_turns
 from .account import Account
 from .http import UpstreamHTTP
 from .jsonl import LineSplitter, Overlong
-from .output_line import redacted
-
-PIECE_BYTES = 2_000_000
-"""How much of a long line is searched for secrets before other tasks have their turn. Takes some milliseconds."""
-
-LONGEST_SECRET_BYTES = 10_000
-"""By which pieces overlap: longer than any key, however it is spelled."""
+from .large_turn import LargeTurn
+from .output_line import redacting
 
 LINES_AT_ONCE = 500
 """How many lines are read before other tasks have their turn: a piece of a file may have thousands of tiny ones."""
@@ -32,41 +28,41 @@ async def read_lines(
     *,
     skip: int,
     max_line_bytes: int,
+    large: LargeTurn,
     drain: Callable[[], Awaitable[None]] | None,
 ) -> int:
     """Do what `BatchAPI.read_lines` promises, for the file whose content is at `path`."""
     # Doubleword's `skip` was called "offset" before November 2025. Servers ignore the one that they do not know.
     params = {"skip": str(skip), "offset": str(skip)} if account.provider.partial_output else {}
     splitter, count = LineSplitter(max_line_bytes), 0
-    async with http.open(account, "GET", path, params=params, may_leave=True) as response:
+    async with http.open(account, "GET", path, params=params, may_leave=True) as response, large:
         async with aclosing(response.chunks()) as chunks:
             async for chunk in chunks:
-                for line in splitter.feed(chunk):
-                    await on_line(await _redacted(line, response.redactor))
-                    count += 1
-                    if count % LINES_AT_ONCE == 0:
-                        await anyio.lowlevel.checkpoint()
+                count += await _pass_on(splitter.feed(chunk), on_line, response.redactor)
+                await large.look(splitter.kept_bytes)
                 if drain is not None:
                     await drain()
-        for line in splitter.rest():
-            await on_line(await _redacted(line, response.redactor))
-            count += 1
+        count += await _pass_on(splitter.rest(), on_line, response.redactor)
         last_line = response.header("x-last-line")
         return int(last_line) if _LINE_NUMBER.fullmatch(last_line) else skip + count
 
 
+async def _pass_on(
+    lines: list[bytes | Overlong], on_line: Callable[[bytes | Overlong], Awaitable[None]], redactor: Redactor
+) -> int:
+    """Pass on lines without secrets, and return how many there were."""
+    for count, line in enumerate(lines, 1):
+        await on_line(await _redacted(line, redactor))
+        if count % LINES_AT_ONCE == 0:
+            await anyio.lowlevel.checkpoint()
+    return len(lines)
+
+
 async def _redacted(line: bytes | Overlong, redactor: Redactor) -> bytes | Overlong:
-    """Mask secrets. A long line is searched a piece at a time."""
+    """Mask secrets. Other tasks run while a long line is searched."""
     if isinstance(line, Overlong):
         return Overlong(redactor.redact(line.beginning))
-    if len(line) > PIECE_BYTES:
-        for start in range(0, len(line), PIECE_BYTES):
-            piece = line[start : start + PIECE_BYTES + LONGEST_SECRET_BYTES]
-            if redactor.redact(piece) is not piece:
-                return redacted(line, redactor)
-            await anyio.lowlevel.checkpoint()
-        return line
-    return redacted(line, redactor)
+    return await in_turns(redacting(line, redactor))
 
 
 _LINE_NUMBER = re.compile("[0-9]{1,12}")

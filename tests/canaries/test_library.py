@@ -26,7 +26,8 @@ from autobatcher.emulator import Emulator
 from autobatcher.engine.journal.records import StoredAnswer
 from autobatcher.engine.journal.rows import Result
 from autobatcher.engine.request import Answer, Request
-from autobatcher.redaction import MASK, Redactor
+from autobatcher.redaction import MASK, PIECE_BYTES, Redactor
+from autobatcher.turns import Steps
 from autobatcher.upstream.output_line import OutputLine
 from tests.client.test_sync import ToEmulator
 from tests.harness import HTTP, MODEL, SDK_LIBRARY, Harness, ask, between, open_harness, outcome_of
@@ -230,6 +231,31 @@ def test_each_spelling_is_masked_and_nothing_around_it() -> None:
         assert masked.endswith(' \\u0041 after"}')
         assert MASK in masked
         assert not found_in(masked, [KEY])
+
+
+def next_step(steps: Steps[bytes]) -> bytes | None:
+    """What the computation returns, if it ends with this step."""
+    try:
+        next(steps)
+    except StopIteration as end:
+        result: bytes = end.value
+        return result
+    return None
+
+
+def test_a_large_body_is_searched_in_steps_and_a_secret_on_their_border_is_masked() -> None:
+    redactor = Redactor([KEY])
+    for spelling in spellings(KEY):
+        secret = spelling.encode()
+        for before in (PIECE_BYTES - len(secret), PIECE_BYTES - 1, PIECE_BYTES, 2 * PIECE_BYTES - len(secret) // 2):
+            body = b"a" * before + secret + b"b" * PIECE_BYTES + secret
+            steps = redactor.redacting(body)
+            count = 0
+            while (masked := next_step(steps)) is None:
+                count += 1
+            alone = redactor.redact(secret)
+            assert masked == b"a" * before + alone + b"b" * PIECE_BYTES + alone
+            assert count >= len(body) // PIECE_BYTES
 
 
 def test_a_hostile_body_costs_little_time() -> None:

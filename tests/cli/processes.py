@@ -1,4 +1,4 @@
-"""How the tests run the command line: as a process of its own, as a user does."""
+"""How the tests run the command line: as a process of its own, as a user does. Its upstream is in this one."""
 
 from __future__ import annotations
 
@@ -7,9 +7,18 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
 from typing import IO
+from unittest.mock import patch
+
+import trio
+from anyio.from_thread import start_blocking_portal
+
+from autobatcher.cli import main
+from autobatcher.emulator import Emulator, FaultPlan
+from autobatcher.emulator.app import serve_emulator
 
 COMMAND = [sys.executable, "-m", "autobatcher"]
 RUN_SECONDS = 100
@@ -54,6 +63,12 @@ def run(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+def run_here(*arguments: str, **variables: str) -> int:
+    """The exit code of a command in this process, which is sooner done. What it prints is for `capfd`."""
+    with patch.dict(os.environ, environment(**variables), clear=True):
+        return main(arguments)
+
+
 @contextmanager
 def started(*arguments: str, **variables: str) -> Iterator[subprocess.Popen[str]]:
     """A command that runs while the block does, and is killed after it if it still does."""
@@ -75,9 +90,25 @@ def started(*arguments: str, **variables: str) -> Iterator[subprocess.Popen[str]
 
 @contextmanager
 def emulator(*flags: str) -> Iterator[str]:
-    """The base URL of `autobatcher emulate`, in a process of its own."""
-    with started("emulate", *flags) as process:
-        yield find_url(read_until(process, "stdout", "/v1"))
+    """The base URL of what `autobatcher emulate` serves with these flags. In a thread: a process takes a second."""
+    given = dict(zip(flags[::2], flags[1::2], strict=True))
+    faults = FaultPlan.load(Path(given.pop("--faults"))) if "--faults" in given else None
+    seconds = float(given.pop("--batch-seconds", 0.0))
+    assert not given
+    with (
+        Emulator(batch_seconds=seconds, faults=faults) as upstream,
+        start_blocking_portal("trio") as portal,
+        portal.wrap_async_context_manager(_served(upstream)) as url,
+    ):
+        yield f"{url}/v1"
+
+
+@asynccontextmanager
+async def _served(upstream: Emulator) -> AsyncGenerator[str]:
+    async with trio.open_nursery() as nursery:
+        url: str = await nursery.start(serve_emulator, upstream)
+        yield url
+        nursery.cancel_scope.cancel()
 
 
 def read_until(process: subprocess.Popen[str], stream: str, wanted: str) -> str:

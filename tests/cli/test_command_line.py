@@ -173,6 +173,8 @@ def test_every_setting_with_a_flag_is_a_flag(
         (["serve", "--api-key", "sk-secret", "--max-body-bytes", "64XB"], '"64XB" is no size: write 500kB, 64MB or'),
         (["serve", "--api-key", "sk-secret", "--batch-metadata", "a"], "--batch-metadata: expected KEY=VALUE"),
         (["serve", "--api-key", "sk-secret", "--deadline", "soon"], "--deadline"),
+        (["serve", "--api-key", "sk-secret", "--deadline", "-5s"], "a minus is written --deadline=-5s"),
+        (["serve", "--api-key", "sk-secret", "--deadline=-5s"], '"-5s" is no duration: write 10s, 30m, 1.5h or 7d.'),
         (["serve", "--api-key", "sk-secret", "--lanes", "flex,batch"], "--lanes"),
         (["emulat"], "emulate"),
     ],

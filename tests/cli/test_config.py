@@ -9,7 +9,7 @@ import pytest
 
 from autobatcher.cli import main
 
-from .processes import run
+from .processes import run_here
 
 pytestmark = pytest.mark.real_time
 
@@ -21,11 +21,14 @@ def key(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "k")
 
 
+def run(*flags: str, **variables: str) -> int:
+    return run_here("run", *flags, *ECHO, OPENAI_API_KEY="k", **variables)
+
+
 def last_event(config: Path, *flags: str, **variables: str) -> dict[str, object]:
     """What `run` with that file told at its end. Its flags can be seen in it."""
     record = config.with_suffix(".jsonl")
-    told = run("run", "--config", str(config), "--events", str(record), *flags, *ECHO, OPENAI_API_KEY="k", **variables)
-    assert told.returncode == 0, told.stderr
+    assert run("--config", str(config), "--events", str(record), *flags, **variables) == 0
     event: dict[str, object] = json.loads(record.read_text().splitlines()[-1])
     return event
 
@@ -69,11 +72,11 @@ def test_a_switch_in_the_file_is_a_flag(keeps: bool, tmp_path: Path) -> None:
     assert last_event(config)["cancel_active_batches_on_close"] is not keeps
 
 
-def test_the_file_itself_may_be_named_by_a_variable(tmp_path: Path) -> None:
+def test_the_file_itself_may_be_named_by_a_variable(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     config = tmp_path / "autobatcher.toml"
     config.write_text("btch-size = 5")
-    done = run("run", *ECHO, OPENAI_API_KEY="k", AUTOBATCHER_CONFIG=str(config))
-    assert (done.returncode, "there is no key btch-size" in done.stderr) == (2, True)
+    assert run(AUTOBATCHER_CONFIG=str(config)) == 2
+    assert "there is no key btch-size" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -119,10 +122,9 @@ def test_what_a_file_cannot_say_is_one_line_and_exit_code_2(
     assert str(config) in error
 
 
-def test_an_unknown_variable_is_warned_of_once_with_the_nearest_name() -> None:
-    done = run("run", *ECHO, OPENAI_API_KEY="k", AUTOBATCHER_BATCH_SIZ="5", AUTOBATCHER_WEATHER="fine")
-    assert done.returncode == 0
-    warnings = [line for line in done.stderr.splitlines() if "warning" in line]
+def test_an_unknown_variable_is_warned_of_once_with_the_nearest_name(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(AUTOBATCHER_BATCH_SIZ="5", AUTOBATCHER_WEATHER="fine") == 0
+    warnings = [line for line in capsys.readouterr().err.splitlines() if "warning" in line]
     assert warnings == [
         "autobatcher: warning: AUTOBATCHER_BATCH_SIZ is ignored: there is no such flag; "
         "did you mean AUTOBATCHER_BATCH_SIZE?",
@@ -130,17 +132,15 @@ def test_an_unknown_variable_is_warned_of_once_with_the_nearest_name() -> None:
     ]
 
 
-def test_a_variable_that_another_command_knows_is_not_warned_of() -> None:
-    done = run("run", *ECHO, OPENAI_API_KEY="k", AUTOBATCHER_FORWARD_TO="http://x.test/v1", AUTOBATCHER_PORT="1")
-    assert (done.returncode, "warning" in done.stderr) == (0, False)
+def test_a_variable_that_another_command_knows_is_not_warned_of(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(AUTOBATCHER_FORWARD_TO="http://x.test/v1", AUTOBATCHER_PORT="1") == 0
+    assert "warning" not in capsys.readouterr().err
 
 
-def test_variables_take_units() -> None:
-    done = run("run", *ECHO, OPENAI_API_KEY="k", AUTOBATCHER_BATCH_WINDOW="1m", AUTOBATCHER_MAX_BODY_BYTES="1MiB")
-    assert done.returncode == 0, done.stderr
-    done = run("run", *ECHO, OPENAI_API_KEY="k", AUTOBATCHER_BATCH_WINDOW="5parsecs")
-    assert done.returncode == 2
-    assert "AUTOBATCHER_BATCH_WINDOW" in done.stderr
+def test_variables_take_units(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(AUTOBATCHER_BATCH_WINDOW="1m", AUTOBATCHER_MAX_BODY_BYTES="1MiB") == 0
+    assert run(AUTOBATCHER_BATCH_WINDOW="5parsecs") == 2
+    assert "AUTOBATCHER_BATCH_WINDOW" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

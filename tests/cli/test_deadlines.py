@@ -26,6 +26,7 @@ def upstream() -> Iterator[str]:
         yield url
 
 
+@pytest.mark.full_price
 def test_serve_takes_a_deadline_as_a_flag_and_lanes_as_a_variable(upstream: str) -> None:
     flags = ("--port", "0", "--base-url", upstream, "--api-key", "k", "--deadline", "5m")
     with started("serve", *flags, AUTOBATCHER_LANES="batch,realtime") as process:

@@ -7,6 +7,7 @@ import signal
 import socket
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import anyio
 import httpx
@@ -26,7 +27,10 @@ LAST_LINE = "OPENAI_API_KEY"
 
 @pytest.fixture(scope="module")
 def url() -> Iterator[str]:
-    with started("emulate", "--like", "doubleword", "--api-key", "the-key", AUTOBATCHER_BATCH_SECONDS="0.2") as process:
+    flags = ("--realtime-seconds", "0.2", "--flex-seconds", "0.4", "--cancelling-seconds", "1h")
+    with started(
+        "emulate", "--like", "doubleword", "--api-key", "the-key", *flags, AUTOBATCHER_BATCH_SECONDS="1"
+    ) as process:
         yield find_url(read_until(process, "stdout", LAST_LINE))
         process.send_signal(signal.SIGTERM)
         out, error = process.communicate(timeout=10)
@@ -39,6 +43,24 @@ def test_the_sdk_gets_an_answer_in_real_time(url: str) -> None:
     with openai.OpenAI(api_key="the-key", base_url=url, max_retries=0) as sdk:
         answer = sdk.chat.completions.create(model="m", messages=[{"role": "user", "content": "hello"}])
         assert answer.choices[0].message.content == "hello"
+
+
+@pytest.mark.parametrize(("tier", "seconds"), [("default", 0.2), ("flex", 0.4)])
+def test_a_call_takes_as_long_as_its_flag_says(url: str, tier: Any, seconds: float) -> None:
+    begun = time.monotonic()
+    with openai.OpenAI(api_key="the-key", base_url=url, max_retries=0) as sdk:
+        messages: Any = [{"role": "user", "content": "hello"}]
+        sdk.chat.completions.create(model="m", messages=messages, service_tier=tier)
+    assert time.monotonic() - begun >= seconds
+
+
+def test_a_cancellation_takes_as_long_as_its_flag_says(url: str) -> None:
+    line = b'{"custom_id": "1", "method": "POST", "url": "/v1/embeddings", "body": {"model": "m", "input": "a"}}\n'
+    with openai.OpenAI(api_key="the-key", base_url=url, max_retries=0) as sdk:
+        file = sdk.files.create(file=("a.jsonl", line), purpose="batch")
+        batch = sdk.batches.create(input_file_id=file.id, endpoint="/v1/embeddings", completion_window="24h")
+        sdk.batches.cancel(batch.id)
+        assert sdk.batches.retrieve(batch.id).status == "cancelling"
 
 
 def test_another_server_answers_if_told_so(url: str) -> None:

@@ -64,6 +64,7 @@ def test_an_upstream_on_this_machine_is_asked_directly() -> None:
 
 
 @pytest.mark.proves("faults", "HTTP_PROXY is set, and NO_PROXY does not name this machine")
+@pytest.mark.full_price
 def test_a_server_that_the_emulator_forwards_to_is_asked_directly() -> None:
     with (
         emulator() as behind,

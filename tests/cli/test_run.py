@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.processes import COMMAND, emulator, environment, read_until, run, started
+from tests.cli.processes import COMMAND, emulator, environment, read_until, run, run_here, started
 from tests.cli.test_serve import END_SECONDS, QUICK, statuses
 
 ASK = (
@@ -43,23 +43,22 @@ def test_a_command_gets_batch_prices_and_its_output_is_its_own(tmp_path: Path) -
     [("raise SystemExit(7)", 7), ("import os; os.kill(os.getpid(), 9)", 137), ("pass", 0)],
 )
 def test_the_commands_exit_code_is_ours(script: str, code: int) -> None:
-    done = run("run", "--api-key", "k", "--", sys.executable, "-c", script)
-    assert done.returncode == code
+    assert run_here("run", "--api-key", "k", "--", sys.executable, "-c", script) == code
 
 
-def test_a_command_that_cannot_be_started_is_told_as_a_shell_would(tmp_path: Path) -> None:
-    done = run("run", "--api-key", "k", "--", "no-such-command-anywhere")
-    assert done.returncode == 127
-    assert "no-such-command-anywhere" in done.stderr
+def test_a_command_that_cannot_be_started_is_told_as_a_shell_would(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run_here("run", "--api-key", "k", "--", "no-such-command-anywhere") == 127
+    assert "no-such-command-anywhere" in capsys.readouterr().err
     plain_file = tmp_path / "plain"
     plain_file.write_text("")
-    assert run("run", "--api-key", "k", "--", str(plain_file)).returncode == 126
+    assert run_here("run", "--api-key", "k", "--", str(plain_file)) == 126
 
 
-def test_a_missing_command_is_a_usage_error() -> None:
-    done = run("run", "--api-key", "k")
-    assert done.returncode == 2
-    assert "COMMAND" in done.stderr
+def test_a_missing_command_is_a_usage_error(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_here("run", "--api-key", "k") == 2
+    assert "COMMAND" in capsys.readouterr().err
 
 
 def test_the_commands_stdin_is_its_own() -> None:
@@ -74,7 +73,7 @@ def test_the_commands_stdin_is_its_own() -> None:
     assert done.stdout == "to be echoed"
 
 
-def test_only_the_one_time_key_is_accepted_and_no_page_in_a_browser() -> None:
+def test_only_the_one_time_key_is_accepted_and_no_page_in_a_browser(capfd: pytest.CaptureFixture[str]) -> None:
     script = (
         "import os, httpx\n"
         "url = os.environ['OPENAI_BASE_URL']\n"
@@ -84,7 +83,8 @@ def test_only_the_one_time_key_is_accepted_and_no_page_in_a_browser() -> None:
         "print(httpx.get(url + '/models', headers=right).status_code)\n"
     )
     with emulator() as upstream:
-        assert run(*flags(upstream), "--", sys.executable, "-c", script).stdout.split() == ["401", "403"]
+        assert run_here(*flags(upstream), "--", sys.executable, "-c", script) == 0
+        assert capfd.readouterr().out.split() == ["401", "403"]
 
 
 def test_what_the_command_leaves_behind_is_cancelled() -> None:
@@ -97,7 +97,7 @@ def test_what_the_command_leaves_behind_is_cancelled() -> None:
         "    pass\n"
     )
     with emulator("--batch-seconds", "100") as upstream:
-        assert run(*flags(upstream), "--", sys.executable, "-c", script).returncode == 0
+        assert run_here(*flags(upstream), "--", sys.executable, "-c", script) == 0
         assert statuses(upstream) in (["cancelled"], ["cancelling"])
 
 

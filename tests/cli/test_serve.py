@@ -90,6 +90,7 @@ def test_serve_answers_and_tells_events_as_sorted_json_lines() -> None:
     assert "sk-secret" not in out + err
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("second_signal", [False, True])
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_signal_answers_what_waits_cancels_upstream_and_exits_0(
@@ -180,7 +181,9 @@ def test_batches_are_left_running_if_so_told() -> None:
         assert still_running(upstream)
 
 
-@pytest.mark.parametrize("moment", range(10))
+@pytest.mark.parametrize(
+    "moment", [moment if moment % 3 == 0 else pytest.param(moment, marks=pytest.mark.nightly) for moment in range(10)]
+)
 def test_sigterm_at_any_moment_leaves_no_batch_running_and_no_client_hanging(moment: int, quick_upstream: str) -> None:
     """200 clients wait; the moments go from before their first request to after their last answer."""
     with proxy(quick_upstream, "--batch-size", "50") as (process, url):

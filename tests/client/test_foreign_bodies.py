@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import time
 import tracemalloc
+from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx
+import openai
 import pytest
 
 from autobatcher import BatchTransport, UnbatchableRequestError
@@ -15,9 +17,11 @@ from autobatcher.client import checked_body
 from autobatcher.client.http_parts import answer_parts
 from autobatcher.engine import json_scan
 from autobatcher.engine.request import Answer
-from tests.harness import MODEL, open_harness
+from tests.harness import HTTP, MODEL, open_harness
 
 CHAT: dict[str, Any] = {"model": MODEL, "messages": [{"role": "user", "content": "x"}]}
+JSON_TYPE = {"content-type": "application/json"}
+LARGE_MODELS = "a list of models, or an error instead of one, of many megabytes"
 HEAD = json.dumps(CHAT).encode()[:-1]
 
 
@@ -28,8 +32,9 @@ HEAD = json.dumps(CHAT).encode()[:-1]
         (HEAD + b',"x":[' + b"[]," * 1_000_000 + b"[]]}", "1,000,000 lists"),
         (HEAD + b',"stream":[' + b"1," * 300_000 + b"1]}", "stream"),
         (HEAD + b',"x":"' + b"y" * 5_000_000 + b'\xff"}', "utf-8"),
+        (HEAD + b',"x":{' + b'"":1,' * 1_000_000 + b'"":1}}', "1,000,000 names"),
     ],
-    ids=["levels", "lists", "stream", "utf-8"],
+    ids=["levels", "lists", "stream", "utf-8", "names"],
 )
 async def test_a_body_that_no_honest_caller_sends_is_refused_at_every_door(body: bytes, reason: str) -> None:
     async with open_harness() as harness, harness.client() as client:
@@ -91,3 +96,47 @@ async def test_an_error_that_no_honest_upstream_tells_is_cut_and_not_decoded(ele
     assert len(content) < 25_000
     assert peak < 2.5 * len(body)
     assert seconds < 0.25
+
+
+class _Streamed(HTTP.AsyncByteStream):  # type: ignore[misc]  # the library is known at run time only
+    """A piece again and again."""
+
+    def __init__(self, piece: bytes, times: int) -> None:
+        self._piece, self._times = piece, times
+        self.sent = 0
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self
+
+    async def __anext__(self) -> bytes:
+        if self.sent >= self._times * len(self._piece):
+            raise StopAsyncIteration
+        self.sent += len(self._piece)
+        return self._piece
+
+
+@pytest.mark.proves("faults", LARGE_MODELS)
+async def test_a_list_of_models_is_read_up_to_what_an_honest_one_has() -> None:
+    body = _Streamed(b"[]," * 20_000, 1_000)
+    upstream = HTTP.MockTransport(lambda _: HTTP.Response(200, stream=body, headers=JSON_TYPE))
+    async with open_harness() as harness:
+        client = harness.client(http_client=HTTP.AsyncClient(transport=upstream), max_retries=0)
+        async with client:
+            with pytest.raises(openai.APIConnectionError) as caught:
+                await client.models.list()
+            assert "10,000,000 bytes" in str(caught.value.__cause__)
+    assert body.sent < 11_000_000
+
+
+@pytest.mark.proves("faults", LARGE_MODELS)
+@pytest.mark.parametrize("element", [b"[],", b"5e-324,"], ids=["lists", "hard numbers"])
+async def test_of_an_error_that_passes_through_the_beginning_is_decoded(element: bytes) -> None:
+    body = _Streamed(element * 10_000, 1_000)
+    upstream = HTTP.MockTransport(lambda _: HTTP.Response(404, stream=body, headers=JSON_TYPE))
+    async with open_harness() as harness:
+        client = harness.client(http_client=HTTP.AsyncClient(transport=upstream), max_retries=0)
+        async with client:
+            with pytest.raises(openai.NotFoundError) as caught:
+                await client.models.list()
+    assert caught.value.response.content == (element * 10_000)[:10_000]
+    assert body.sent < 2_000_000

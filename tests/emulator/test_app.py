@@ -84,6 +84,18 @@ async def test_a_lost_connection_ends_without_a_single_byte(fault: HttpFault) ->
             assert [chunk async for chunk in stream] == []
 
 
+@pytest.mark.parametrize("path", ["/v1/models", "/v1/nowhere"])
+async def test_a_connection_that_its_client_wants_closed_is_closed_after_the_response(path: str) -> None:
+    async with serving(Emulator()) as url:
+        address = urlsplit(url)
+        async with await trio.open_tcp_stream(address.hostname or "", address.port or 0) as stream:
+            with trio.fail_after(30):  # idle ones are kept for 75 s
+                await stream.send_all(b"GET %b HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n" % path.encode())
+                said = b"".join([chunk async for chunk in stream])
+            assert said.startswith(b"HTTP/1.1 ")
+            assert said.endswith(b"}")
+
+
 async def test_a_cut_download_is_cut_on_the_wire() -> None:
     plan = FaultPlan((HttpFault(operation="files.content", first=1, cut_after_bytes=1000),))
     async with (

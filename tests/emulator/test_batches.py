@@ -317,3 +317,28 @@ async def test_doubleword_deletes_batches_with_their_input_file() -> None:
 
 def _ids(text: str) -> list[str]:
     return [json.loads(line)["custom_id"] for line in text.splitlines()]
+
+
+async def test_a_batch_that_the_emulator_cannot_carry_out_fails_alone_and_is_logged(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    schema: dict[str, Any] = {"type": "string"}
+    for _ in range(400):
+        schema = {"type": "array", "items": schema, "minItems": 1}
+    wanted = {"type": "json_schema", "json_schema": {"name": "x", "schema": schema}}
+    with Emulator() as emulator:
+        async with open_sdk(emulator) as sdk:
+            odd = await create_batch(sdk, [chat_line("r0", response_format=wanted)])
+            other = await create_batch(sdk, [chat_line("r1")])
+            assert [(each.id, each.status) async for each in sdk.batches.list()] == [
+                (other.id, "completed"),
+                (odd.id, "failed"),
+            ]
+            failed = await sdk.batches.retrieve(odd.id)
+            assert failed.errors is not None
+            assert failed.errors.data is not None
+            assert failed.errors.data[0].code == "emulator_error"
+            assert "RecursionError" in (failed.errors.data[0].message or "")
+    assert [record.getMessage() for record in caplog.records if record.name == "autobatcher"] == [
+        f"emulator: batch {odd.id} failed"
+    ]

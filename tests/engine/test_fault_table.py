@@ -324,6 +324,7 @@ def seen(i: int, outcome: Any) -> Answer | int:
 
 
 @pytest.mark.proves("faults", "{row}")
+@pytest.mark.sampled(2)
 @THROUGH_BOTH_DOORS
 @pytest.mark.parametrize(
     ("name", "row", "like"),

@@ -17,13 +17,14 @@ from autobatcher.engine.json_scan import (
     MOST_CONTAINERS,
     MOST_ELEMENTS,
     MOST_NESTING,
+    MOST_VALUES,
     JSONScan,
     OversizeError,
     is_large,
     large_form,
     name_count,
 )
-from autobatcher.engine.turns import at_once
+from autobatcher.turns import at_once
 
 TEXTS = st.text('ab"\\/ :,[]{}\n€😀', max_size=6)
 VALUES: Any = st.recursive(
@@ -75,6 +76,14 @@ def test_more_lists_and_objects_than_any_honest_body_are_refused() -> None:
     JSONScan().feed(b"[]" * MOST_CONTAINERS + b'"[]{}"' * 10)
     with pytest.raises(OversizeError, match="1,000,000 lists"):
         JSONScan().feed(b"{}" * (MOST_CONTAINERS + 1))
+
+
+def test_more_values_than_any_honest_body_are_refused() -> None:
+    scan, piece = JSONScan(), b"1," * 1_000_000
+    for _ in range(MOST_VALUES // 1_000_000):
+        scan.feed(piece)
+    with pytest.raises(OversizeError, match="20,000,000 values"):
+        scan.feed(piece)
 
 
 # ---- digests ----

@@ -32,6 +32,7 @@ HURRIED: dict[str, Any] = {"deadline": "6h", "lanes": ("batch", "realtime")}
 # ---- a batch that is cut off ----
 
 
+@pytest.mark.proves("faults", "with a deadline: a batch that was cut off does not end, refuses that, or hides results")
 async def test_a_batch_that_refuses_its_cancellation_is_waited_for() -> None:
     refusing = HttpFault(operation="batches.cancel", status=403)
     async with (
@@ -53,6 +54,7 @@ async def test_a_batch_that_overruns_its_completion_window_gives_its_lines_to_th
     assert event["from_lane"] == "batch"
 
 
+@pytest.mark.proves("faults", "with a deadline: a batch that was cut off does not end, refuses that, or hides results")
 async def test_lines_that_nobody_can_account_for_go_on_for_those_who_would_rather_pay_twice() -> None:
     faults = FaultPlan((STUCK, LineFault(kind="drop", lines=(1, 2), billed=True)))
     async with (
@@ -65,6 +67,7 @@ async def test_lines_that_nobody_can_account_for_go_on_for_those_who_would_rathe
     assert any(event["paid_twice"] for event in harness.events_named("requests_escalated"))
 
 
+@pytest.mark.proves("faults", "with a deadline: a batch that was cut off does not end, refuses that, or hides results")
 async def test_a_line_that_was_paid_for_and_is_nowhere_is_not_sent_to_the_next_lane() -> None:
     """The line that was not executed is named in the error file. It must not pass for the one that was."""
     faults = FaultPlan((STUCK, LineFault(kind="drop", lines=(1, 2), billed=True)))
@@ -106,6 +109,7 @@ async def test_lines_of_a_batch_that_may_exist_go_on_for_those_who_would_rather_
 # ---- calls ----
 
 
+@pytest.mark.proves("faults", "the answer to a flex or real-time call is no JSON, or too large")
 async def test_an_answer_that_is_no_json_is_an_error_and_is_not_asked_for_again() -> None:
     calls = 0
 
@@ -123,6 +127,7 @@ async def test_an_answer_that_is_no_json_is_an_error_and_is_not_asked_for_again(
     assert calls == 1
 
 
+@pytest.mark.proves("faults", "the answer to a flex or real-time call is no JSON, or too large")
 async def test_an_answer_that_is_too_large_is_an_error_and_is_not_asked_for_again() -> None:
     async with (
         open_harness(has_lanes=True) as harness,
@@ -133,6 +138,7 @@ async def test_an_answer_that_is_too_large_is_an_error_and_is_not_asked_for_agai
     assert sum(_billed(harness).values()) == 1
 
 
+@pytest.mark.proves("faults", "a flex or real-time call is cut off, or a gateway loses its answer")
 @pytest.mark.parametrize("status", [502, 504, 524])
 async def test_a_gateway_that_lost_the_answer_does_not_make_anybody_pay_twice(status: int) -> None:
     faults = FaultPlan((HttpFault(operation="realtime", first=1, status=status, after_processing=True),))
@@ -144,6 +150,7 @@ async def test_a_gateway_that_lost_the_answer_does_not_make_anybody_pay_twice(st
         assert _billed(harness) == {"a": 1}
 
 
+@pytest.mark.proves("faults", "a flex or real-time call is cut off, or a gateway loses its answer")
 async def test_who_would_rather_pay_twice_does_not_pay_three_times() -> None:
     faults = FaultPlan((HttpFault(operation="realtime", lose_answer=True),))
     async with (
@@ -157,6 +164,7 @@ async def test_who_would_rather_pay_twice_does_not_pay_three_times() -> None:
     assert [event["paid_twice"] for event in harness.events_named("requests_escalated")] == [True]
 
 
+@pytest.mark.proves("faults", "the flex lane has no room, or does not exist for the model")
 async def test_a_model_without_a_flex_tier_goes_on_to_the_next_lane() -> None:
     refused = HttpFault(operation="flex", status=400, message="Flex is not available for this model.")
     async with (

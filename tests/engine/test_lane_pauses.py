@@ -13,6 +13,7 @@ from tests.harness import ask, open_harness, outcome_of, pause_process
 pytestmark = pytest.mark.full_price
 
 
+@pytest.mark.proves("faults", "the process is paused over deadlines")
 @pytest.mark.parametrize("max_active_batches", [1, 10])
 async def test_a_process_that_slept_over_deadlines_tells_them_and_goes_on(max_active_batches: int) -> None:
     async with (

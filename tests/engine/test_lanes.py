@@ -22,6 +22,7 @@ async def test_without_a_deadline_all_is_as_before() -> None:
         assert harness.realtime_calls == 0
 
 
+@pytest.mark.proves("faults", "with a deadline: a batch is too slow, stuck or overdue")
 async def test_a_batch_that_is_too_slow_is_cancelled_and_its_lines_go_on() -> None:
     async with (
         open_harness(has_lanes=True, batch_seconds=50_000) as harness,
@@ -67,6 +68,7 @@ async def test_the_end_of_a_batch_that_was_cut_off_is_seen_in_time_whatever_the_
         assert [billed.lane for billed in harness.emulator.ledger()] == ["realtime"]
 
 
+@pytest.mark.proves("faults", "with a deadline: a batch is too slow, stuck or overdue")
 async def test_lines_that_a_cancelled_batch_does_not_name_reach_the_next_lane_in_time() -> None:
     async with (
         open_harness("doubleword", has_lanes=True, batch_seconds=50_000, cancelling_seconds=60.0) as harness,
@@ -76,6 +78,7 @@ async def test_lines_that_a_cancelled_batch_does_not_name_reach_the_next_lane_in
         assert [billed.lane for billed in harness.emulator.ledger()] == ["realtime"]
 
 
+@pytest.mark.proves("faults", "with a deadline: a batch is too slow, stuck or overdue")
 async def test_a_batch_that_overruns_its_completion_window_is_left_for_the_next_lane_and_is_no_error() -> None:
     stuck = BatchFault(ends="stuck", after=0.99)
     async with (
@@ -137,6 +140,7 @@ async def test_a_caller_who_leaves_another_lane_withdraws_its_call_alone() -> No
             assert "stays" in [billed.body["messages"][0]["content"] for billed in harness.emulator.ledger()]
 
 
+@pytest.mark.proves("faults", "the flex lane has no room, or does not exist for the model")
 async def test_nobody_calls_again_for_a_caller_who_left_while_there_was_no_capacity() -> None:
     full = FaultPlan((HttpFault(operation="flex", status=429, code="resource_unavailable"),))
     async with open_harness(has_lanes=True, faults=full) as harness, harness.client(lanes=["flex"]) as client:
@@ -146,3 +150,23 @@ async def test_nobody_calls_again_for_a_caller_who_left_while_there_was_no_capac
         await anyio.sleep(3_600)
         assert harness.emulator.statistics().http_calls == tried
         assert tried
+
+
+@pytest.mark.parametrize(("lanes", "lane"), [("batch,realtime", "batch"), ("batch,flex,realtime", "flex")])
+async def test_a_batch_that_may_be_too_slow_is_tried_where_only_a_dearer_lane_is_left(lanes: str, lane: str) -> None:
+    async with (
+        open_harness(has_lanes=True, batch_seconds=300) as harness,
+        harness.client(lanes=lanes, deadline="30m") as client,
+    ):
+        assert await ask(client, "hello") == "hello"
+        assert [billed.lane for billed in harness.emulator.ledger()] == [lane]
+
+
+async def test_a_batch_that_was_tried_and_is_too_slow_is_cut_off_in_time_for_the_dearer_lane() -> None:
+    async with (
+        open_harness(has_lanes=True, batch_seconds=50_000, cancelling_seconds=600, realtime_seconds=30) as harness,
+        harness.client(lanes="batch,realtime", deadline="30m") as client,
+    ):
+        assert await ask(client, "hello") == "hello"
+        assert [billed.lane for billed in harness.emulator.ledger()] == ["realtime"]
+        assert harness.emulator.statistics().batches_created == 1

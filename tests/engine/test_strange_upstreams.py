@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tracemalloc
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -13,6 +13,8 @@ import pytest
 
 from autobatcher import BatchEndedError, BatchSubmissionError
 from autobatcher.emulator import Fault, FaultPlan, HttpFault, LineFault
+from autobatcher.engine.answer_room import LARGE_AT_ONCE
+from autobatcher.upstream.large_turn import TURN_BYTES
 from tests.harness import HTTP, Send, ask, between, httpx_leaves_generators, open_harness, outcome_of
 
 pytestmark = httpx_leaves_generators
@@ -178,3 +180,66 @@ async def test_the_caller_of_a_line_that_is_too_long_is_told_and_has_its_beginni
         assert outcome.body["line"].startswith('{"id":')
         assert anyio.current_time() < 100  # nobody reads it again
         assert harness.emulator.statistics().batches_created == 1
+
+
+class _Dripping(HTTP.AsyncByteStream):  # type: ignore[misc]  # the library is known at run time only
+    """A body of which a piece comes each second.
+
+    Attributes:
+        large: how many bodies there are that have come further than one that waits may.
+    """
+
+    large = most_large = 0
+
+    def __init__(self, content: bytes) -> None:
+        self._content = content
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        self._at = 0
+        return self
+
+    async def __anext__(self) -> bytes:
+        await anyio.sleep(1)
+        if self._at >= len(self._content):
+            raise StopAsyncIteration
+        piece = self._content[self._at : self._at + TURN_BYTES]
+        before, self._at = self._at, self._at + len(piece)
+        _Dripping.large += self._is_large(self._at) - self._is_large(before)
+        _Dripping.most_large = max(_Dripping.most_large, _Dripping.large)
+        return piece
+
+    def _is_large(self, at: int) -> bool:
+        """Whether a reader was given more than the piece with which it has to wait."""
+        return 2 * TURN_BYTES < at < len(self._content)
+
+
+@pytest.mark.proves("faults", "answers of hundreds of megabytes for many batches at once")
+@pytest.mark.parametrize("lane", ["batch", pytest.param("realtime", marks=pytest.mark.full_price)])
+async def test_large_answers_of_many_batches_and_calls_are_read_a_few_at_a_time(
+    lane: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_Dripping, "large", 0)
+    monkeypatch.setattr(_Dripping, "most_large", 0)
+
+    async def answer(request: Any, send: Send) -> Any:
+        told = await send(request)
+        if not request.url.path.endswith(("/content", "/chat/completions")):
+            return told
+        return HTTP.Response(told.status_code, headers=dict(told.headers), stream=_Dripping(await told.aread()))
+
+    texts = [f"{number}" + "x" * 9_000_000 for number in range(6)]
+    options: Any = {"batch_size": 1} if lane == "batch" else {"lanes": ("realtime",), "deadline": 3600}
+    got: list[str] = []
+    async with (
+        open_harness(has_lanes=lane == "realtime") as harness,
+        harness.client(http_client=between(harness, answer), **options) as client,
+    ):
+
+        async def call(text: str) -> None:
+            got.append(await ask(client, text))
+
+        async with anyio.create_task_group() as callers:
+            for text in texts:
+                callers.start_soon(call, text)
+    assert sorted(got) == texts
+    assert _Dripping.most_large == LARGE_AT_ONCE

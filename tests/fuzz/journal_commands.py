@@ -93,17 +93,18 @@ def _make(case: JournalCase, template: Path, path: Path) -> bool:
 
 def _carry_out(command: tuple[str, ...], path: Path, url: str, is_foreign: bool, tell: Tell) -> None:
     before = _state(path)
+    process.tidy()
     resident = process.resident_bytes()
     process.reset_peak()
     try:
         wrong = anyio.run(_open_by_library, path, url) if command == LIBRARY else _run(command, path, url)
     except BaseException as error:
         wrong = f"raised {place_of(error)}", "".join(traceback.format_exception(error))
+    taken = process.peak_bytes() - resident
     if wrong is not None:
         tell("journal", f"{command[0]}: {wrong[0]}", wrong[1])
     if (is_foreign or command[0] in READING) and _state(path) != before:
         tell("changed", command[0], f"the file was changed: {before} {_state(path)}")
-    taken = process.peak_bytes() - resident
     if taken > MEMORY_BYTES:
         tell("memory", command[0], f"{taken / 1e6:.0f} MB")
 

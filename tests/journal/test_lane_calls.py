@@ -35,6 +35,7 @@ async def test_a_call_that_was_running_in_a_crash_is_told_once_and_then_made_aga
         assert [record.message for record in caplog.records if "may have been billed" in record.message]
 
 
+@pytest.mark.proves("faults", "the program dies, or its caller leaves, while a flex or real-time call runs")
 async def test_who_died_after_he_was_told_of_a_call_is_told_again(restarts: Restarts) -> None:
     async with open_harness(has_lanes=True, realtime_seconds=60.0) as harness:
         await _die_in_a_call(restarts, harness)
@@ -95,6 +96,7 @@ async def test_the_lane_at_which_a_call_was_billed_is_kept(restarts: Restarts) -
         assert again.lane == "realtime"
 
 
+@pytest.mark.proves("faults", "the program dies, or its caller leaves, while a flex or real-time call runs")
 async def test_a_caller_who_left_a_running_call_does_not_pay_again_unasked(restarts: Restarts) -> None:
     async with (
         open_harness(has_lanes=True, realtime_seconds=60.0) as harness,
@@ -121,6 +123,7 @@ async def test_a_caller_who_left_before_the_call_was_sent_just_asks_again(restar
         assert _billed(harness) == ["a", "b"]
 
 
+@pytest.mark.proves("faults", "the program dies, or its caller leaves, while a flex or real-time call runs")
 async def test_a_call_that_was_running_in_a_close_is_told_to_the_rerun(restarts: Restarts) -> None:
     async with open_harness(has_lanes=True, realtime_seconds=60.0) as harness:
         async with anyio.create_task_group() as nursery, restarts.program(harness, **REALTIME) as program:

@@ -25,7 +25,7 @@ from tests.journal.restarts import Restarts
 pytestmark = pytest.mark.full_price
 
 SEEDS = int(os.environ.get("HYPOTHESIS_SEEDS", "0"))
-EXAMPLES = settings(max_examples=SEEDS or 40, derandomize=not SEEDS)
+EXAMPLES = settings(max_examples=SEEDS or 20, derandomize=not SEEDS)
 LANES = [("batch", "flex"), ("batch", "realtime"), ("batch", "flex", "realtime"), ("flex", "realtime"), ("realtime",)]
 NO_ANSWER_SECONDS = 400_000.0
 """No program needs longer."""
@@ -82,6 +82,9 @@ class World:
         return None if self.dice.random() < 0.2 else 300.0 * 288.0 ** self.dice.random()
 
 
+@pytest.mark.proves(
+    "faults", "deadlines, lanes and all of these, mixed at random with cancellations, closes, crashes and reruns"
+)
 @pytest.mark.timeout(3600 if SEEDS else 300, method="thread")  # the other method leaves trio's runner waiting for ever
 @EXAMPLES
 @given(seed=st.integers(0, 2**32 - 1))

@@ -22,7 +22,7 @@ from tests.harness import Harness, ask, open_harness, pause_process
 from tests.journal.restarts import Restarts, billed
 
 SEEDS = int(os.environ.get("HYPOTHESIS_SEEDS", "0"))
-EXAMPLES = settings(max_examples=SEEDS or 60, derandomize=not SEEDS)
+EXAMPLES = settings(max_examples=SEEDS or 30, derandomize=not SEEDS)
 
 
 How = Literal["dies", "fails", "is going to fail"]

@@ -86,7 +86,7 @@ def _wal_of_another(path: Path) -> None:
 PLACES: dict[str, tuple[Callable[[Path], object], str]] = {
     "a link": (_link, "symbolic link"),
     "a second name": (lambda path: path.with_name("elsewhere").hardlink_to(path), "hard link"),
-    "the group's": (lambda path: path.chmod(0o660), "writable by others"),
+    "the group's": (lambda path: path.chmod(0o660), "fsGroupChangePolicy: OnRootMismatch"),
     "everybody's": (lambda path: path.chmod(0o606), "writable by others"),
     "a pipe": (_fifo, "not a regular file"),
     "a linked wal": (lambda path: path.with_name("journal-wal").symlink_to("nowhere"), "journal-wal"),
@@ -148,9 +148,10 @@ def test_the_lock_file_is_private_and_no_strangers(journal: Path) -> None:
     lock.chmod(0o644)
     Ownership(journal).release()
     assert stat.S_IMODE(lock.stat().st_mode) == 0o600
-    lock.chmod(0o666)
-    with pytest.raises(JournalError, match="writable by others"):
-        Ownership(journal)
+    for mode, by in ((0o666, "others"), (0o660, "its group")):
+        lock.chmod(mode)
+        with pytest.raises(JournalError, match=f"writable by {by}"):
+            Ownership(journal)
     lock.unlink()
     target = journal.with_name("precious")
     lock.symlink_to(target)
@@ -222,7 +223,9 @@ CONTENTS: dict[str, tuple[Callable[[Path], None], str]] = {
     "metadata that is a list": (_sql("UPDATE batches SET metadata = '[]'"), ODD),
     "a huge text": (_sql("UPDATE batches SET base_url = ?", "x" * 2_000_000), ODD),
     "a huge blob in a text": (_sql("UPDATE batches SET status = zeroblob(100000000)"), ODD),
-    "a row above the limit": (_sql("UPDATE lines SET body = zeroblob(300000000)"), "too big"),
+    "a huge text behind a NUL": (_sql("UPDATE lines SET endpoint = CAST(zeroblob(100000000) || 'x' AS TEXT)"), ODD),
+    "a name with a NUL": (_sql("UPDATE batches SET stamp = CAST(x'61002f2e2e' AS TEXT)"), ODD),
+    "a row above the limit": (_sql("UPDATE lines SET body = zeroblob(300000000)"), ODD),
     "text that is no UTF-8": (_sql("UPDATE batches SET status = CAST(x'ff1b' AS TEXT)"), "UTF-8"),
     "a body that is text": (_sql("UPDATE answers SET body = 'text'"), ODD),
     "a digest that is a number": (_sql("UPDATE lines SET digest = 5"), ODD),

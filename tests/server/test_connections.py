@@ -67,6 +67,15 @@ async def test_other_versions_of_hypercorn_get_its_own_way() -> None:
     assert connection_for("0.180.0") is Connection
 
 
+async def test_connections_that_the_proxy_has_closed_do_not_take_each_other_for_readers() -> None:
+    """As at its stop, with a pipelined request. trio remembers who waits for the descriptor -1."""
+    for _ in range(2):
+        connection = LeanConnection.__new__(LeanConnection)
+        connection.stream = trio.SocketStream(trio.socket.socket())
+        connection.stream.socket.close()
+        assert await connection._receive_some() == b""
+
+
 async def test_one_connection_carries_calls_and_pages_one_after_the_other() -> None:
     with trio.fail_after(LIMIT):
         async with open_proxy() as proxy, await connect(proxy) as stream:

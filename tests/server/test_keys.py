@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import AsyncIterator
+
+import h2.connection
+import h2.errors
+import hpack
 import pytest
 import trio
+from hyperframe.frame import Frame, GoAwayFrame, HeadersFrame, RstStreamFrame
 
 from autobatcher.server.app import OPEN_PATHS
 from autobatcher.server.keys import BURST, BURST_OF_ALL, MOST_ADDRESSES, ProxyKey, WrongKeys, bearer_in
 from tests.server.proxies import open_proxy
+from tests.server.test_abuse import http2
 from tests.server.test_retries import connect, status_of
 
 LIMIT = 20
@@ -76,10 +84,78 @@ async def test_a_flood_of_guesses_gets_429_and_costs_its_connections_and_the_rig
             assert answers[-1].headers["x-should-retry"] == "false"  # the SDK would guess the same again
             assert (await http.get("/v1/models", headers={"authorization": RIGHT})).status_code == 200
             assert (await http.get("/health")).status_code == 200
-            async with proxy.http(http1=False, http2=True) as http2:
+            async with proxy.http(http1=False, http2=True) as other:
                 for authorization, expected in (("Bearer x", 429), (RIGHT, 200)):
-                    answer = await http2.get("/v1/models", headers={"authorization": authorization})
+                    answer = await other.get("/v1/models", headers={"authorization": authorization})
                     assert answer.status_code == expected
+
+
+@pytest.mark.real_time
+@pytest.mark.parametrize("anyio_backend", ["trio"], indirect=True)
+@pytest.mark.proves("faults", "wrong keys are guessed, and header values are no text")
+async def test_guesses_over_http2_cost_the_connection_and_what_runs_on_it_is_answered() -> None:
+    chat = json.dumps({"model": "m", "messages": [{"role": "user", "content": "x"}]}).encode()
+    with trio.fail_after(LIMIT):
+        async with (
+            open_proxy(app={"proxy_key": "sesame"}, emulator={"batch_seconds": 1.0}) as proxy,
+            http2(proxy) as (connection, stream),
+        ):
+            paid = _ask(connection, RIGHT, chat)
+            guesses = [_ask(connection, f"Bearer {number}") for number in range(int(BURST) + 1)]
+            await stream.send_all(connection.data_to_send())
+            frames = []
+            async for frame in _frames(stream):
+                frames.append(frame)
+                if isinstance(frame, GoAwayFrame):
+                    await stream.send_all(_late_guess().serialize())
+    headers = hpack.Decoder()
+    statuses = {
+        frame.stream_id: dict(headers.decode(frame.data, raw=True))[b":status"]
+        for frame in frames
+        if isinstance(frame, HeadersFrame)
+    }
+    assert [statuses[guess] for guess in guesses] == [b"401"] * int(BURST) + [b"429"]
+    assert statuses[paid] == b"200"
+    left = next(number for number, frame in enumerate(frames) if isinstance(frame, GoAwayFrame))
+    assert any(frame.stream_id == paid and "END_STREAM" in frame.flags for frame in frames[left:])
+    (refused,) = [frame for frame in frames if isinstance(frame, RstStreamFrame)]
+    assert (refused.stream_id, refused.error_code) == (LATE, h2.errors.ErrorCodes.REFUSED_STREAM)
+
+
+LATE = 1001
+
+
+def _late_guess() -> HeadersFrame:
+    """From a client that does not care for a GOAWAY."""
+    headers = [(":method", "GET"), (":path", "/v1/models"), (":scheme", "http"), (":authority", "localhost")]
+    block = hpack.Encoder().encode([*headers, ("authorization", "Bearer one more")])
+    return HeadersFrame(LATE, data=block, flags=["END_HEADERS", "END_STREAM"])
+
+
+async def _frames(stream: trio.SocketStream) -> AsyncIterator[Frame]:
+    """All frames until the connection is closed. (h2 ignores what comes after a GOAWAY.)"""
+    rest = b""
+    while chunk := await stream.receive_some(65_536):
+        rest += chunk
+        while len(rest) >= 9:
+            frame, length = Frame.parse_frame_header(memoryview(rest[:9]))
+            if len(rest) < 9 + length:
+                break
+            frame.parse_body(memoryview(rest[9 : 9 + length]))
+            rest = rest[9 + length :]
+            yield frame
+
+
+def _ask(connection: h2.connection.H2Connection, authorization: str, body: bytes = b"") -> int:
+    """Send a request: a call if it has a body. Returns its stream."""
+    number = connection.get_next_available_stream_id()
+    method, path = ("POST", "/v1/chat/completions") if body else ("GET", "/v1/models")
+    headers = [(":method", method), (":path", path), (":scheme", "http"), (":authority", "localhost")]
+    headers += [("authorization", authorization), ("content-type", "application/json")]
+    connection.send_headers(number, headers, end_stream=not body)
+    if body:
+        connection.send_data(number, body, end_stream=True)
+    return number
 
 
 @pytest.mark.real_time

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from autobatcher.upstream.account import Account
 from autobatcher.upstream.batch_api import IDEMPOTENCY_METADATA_KEY, LOOKUP_PAGES, BatchAPI
 from autobatcher.upstream.failures import UpstreamError
+from autobatcher.upstream.large_turn import LargeTurn
 from autobatcher.upstream.providers import CONSERVATIVE
 from tests.harness import HTTP
 
@@ -103,11 +105,12 @@ async def test_a_server_that_answers_the_same_page_for_ever_is_not_asked_for_eve
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
-        (b"[" + b"[]," * 2_000_000 + b"[]]", "members"),
+        (b"[" + b"[]," * 100_000 + b"[]]", "lists and objects"),
+        (b"[" + b"1," * 300_001 + b"1]", "members"),
         (b"[" + b"5e-324," * 250_000 + b"1]", "hundreds of digits"),
         (b"[" + b"0.%b5," % (b"0" * 310) * 30_000 + b"1]", "hundreds of digits"),
     ],
-    ids=["members", "hard numbers", "long numbers"],
+    ids=["lists", "members", "hard numbers", "long numbers"],
 )
 async def test_an_answer_that_would_take_long_to_decode_is_not_decoded(content: bytes, reason: str) -> None:
     async def answer(request: Any) -> Any:
@@ -181,5 +184,5 @@ async def test_an_odd_number_of_the_last_line_is_ignored(last_line: str) -> None
     headers = {"x-last-line": last_line.encode()}
     answer = HTTP.Response(200, headers=headers, content=b"{}\n{}\n")
     async with HTTP.AsyncClient(transport=HTTP.MockTransport(lambda _: answer)) as http:
-        assert await BatchAPI(http).read_lines(ACCOUNT, "f", take, skip=3) == 5
+        assert await BatchAPI(http).read_lines(ACCOUNT, "f", take, skip=3, large=LargeTurn(nullcontext())) == 5
     assert taken == [b"{}", b"{}"]

@@ -9,20 +9,24 @@ accumulators of openai-python, openai-node and the AI SDK.
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import msgspec
 
-from .answer import counted_parts
+from ...turns import Steps, at_once
+from .answer import PartCount, counted_parts
 from .chat import chat_chunks
+from .chunks import WithChoices
 from .completions import completion_chunks
 from .request import StreamRequest, removal_of_streaming, without_streaming
-from .responses import response_events
+from .responses import WithOutput, response_events
 from .sse import DONE, frame
 
 __all__ = [
     "stream_events",
+    "streaming",
     "without_streaming",
     "removal_of_streaming",
     "StreamRequest",
@@ -55,17 +59,60 @@ def stream_events(endpoint: str, body: bytes, *, include_usage: bool) -> Iterato
             honest one; later, if the frames become many times as long as the body.
         ValueError: if `endpoint` does not stream.
     """
+    return at_once(_converting(endpoint, body, include_usage))
+
+
+def streaming(endpoint: str, body: bytes, *, include_usage: bool) -> Steps[bytes]:
+    """All of `stream_events`, in steps."""
+    frames = yield from _converting(endpoint, body, include_usage)
+    stream = io.BytesIO()
+    for each in frames:
+        stream.write(each)
+        if len(each) > MOST_AT_ONCE_BYTES:
+            yield
+    return stream.getvalue()
+
+
+MOST_AT_ONCE_BYTES = 100_000
+"""Up to this size an answer is converted in one step, which takes a millisecond."""
+
+MOST_STREAMED_BYTES = 16_000_000
+"""The largest answer that is converted. Each look at it, of which a step may have four, takes 8 ms."""
+
+MOST_STREAMED_ELEMENTS = 1_500_000
+"""The same for its elements: the log probabilities of 9,000 tokens, with twenty others each."""
+
+
+def _converting(endpoint: str, body: bytes, include_usage: bool) -> Steps[Iterator[bytes]]:
     if endpoint not in _MESSAGES:
         raise ValueError(f"{endpoint} does not stream; only {', '.join(_MESSAGES)} do.")
+    _check_size(body)
+    messages, count = list[dict[str, Any]](), PartCount()
     try:
-        with counted_parts():
-            messages = _MESSAGES[endpoint](body, include_usage)
+        msgspec.json.decode(body, type=_SHAPES[endpoint])
+        told = _MESSAGES[endpoint](body, include_usage)
+        while True:
+            if len(body) > MOST_AT_ONCE_BYTES:
+                yield
+            with counted_parts(count):
+                if (message := next(told, None)) is None:
+                    break
+            messages.append(message)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise UnstreamableAnswerError(
             f"The upstream's answer cannot be converted into a stream of {endpoint}: {error}"
         ) from error
     frames = _named_frames(messages) if endpoint == "/v1/responses" else _frames(messages)
     return _bounded(frames, _FRAMES_PER_BODY * len(body) + _MOST_FRAME_BYTES)
+
+
+def _check_size(body: bytes) -> None:
+    """Refuse an answer whose conversion would hold up the event loop."""
+    if len(body) <= MOST_STREAMED_BYTES and sum(map(body.count, (b",", b"[", b"{"))) <= MOST_STREAMED_ELEMENTS:
+        return
+    raise UnstreamableAnswerError(
+        f"The upstream's answer is too large for a stream: {len(body):,} bytes. Ask without `stream`."
+    )
 
 
 def _bounded(frames: Iterator[bytes], most_bytes: int) -> Iterator[bytes]:
@@ -80,7 +127,13 @@ def _bounded(frames: Iterator[bytes], most_bytes: int) -> Iterator[bytes]:
 _FRAMES_PER_BODY, _MOST_FRAME_BYTES = 6, 1_000_000
 """How long frames may be in all: an answer of the Responses API has its text in six events."""
 
-_MESSAGES: dict[str, Callable[[bytes, bool], list[dict[str, Any]]]] = {
+_SHAPES: dict[str, type] = {
+    "/v1/chat/completions": WithChoices,
+    "/v1/completions": WithChoices,
+    "/v1/responses": WithOutput,
+}
+
+_MESSAGES: dict[str, Callable[[bytes, bool], Iterator[dict[str, Any]]]] = {
     "/v1/chat/completions": chat_chunks,
     "/v1/completions": completion_chunks,
     "/v1/responses": lambda body, include_usage: response_events(body),

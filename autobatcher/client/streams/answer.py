@@ -29,24 +29,29 @@ NULL = Raw(b"null")
 _EMPTY = (b"null", b'""', b"[]", b"{}")
 
 
+class PartCount:
+    """How many parts of one answer were decoded so far."""
+
+    def __init__(self) -> None:
+        self._parts = 0
+
+    def add(self, parts: int) -> None:
+        self._parts += parts
+        if self._parts > MOST_PARTS:
+            raise msgspec.ValidationError(f"it has more than {MOST_PARTS:,} parts")
+
+
 @contextmanager
-def counted_parts() -> Iterator[None]:
+def counted_parts(count: PartCount) -> Iterator[None]:
     """Inside this block `fields_of` and `list_in` raise `msgspec.ValidationError` after `MOST_PARTS`."""
-    token = _PARTS.set([0])
+    token = _COUNT.set(count)
     try:
         yield
     finally:
-        _PARTS.reset(token)
+        _COUNT.reset(token)
 
 
-_PARTS: ContextVar[list[int]] = ContextVar("PARTS")
-
-
-def _count(parts: int) -> None:
-    count = _PARTS.get()
-    count[0] += parts
-    if count[0] > MOST_PARTS:
-        raise msgspec.ValidationError(f"it has more than {MOST_PARTS:,} parts")
+_COUNT: ContextVar[PartCount] = ContextVar("COUNT")
 
 
 class _Name(str):
@@ -56,7 +61,7 @@ class _Name(str):
 
 
 def _counted_name(_: type, name: Any) -> _Name:
-    _count(1)
+    _COUNT.get().add(1)
     return _Name(name)
 
 
@@ -84,7 +89,7 @@ def _items_of(written: Raw) -> list[Raw]:
         items = _decode_short(written) or []
     else:
         items = [item for item in msgspec.structs.astuple(_decode_items(written)) if len(item)]
-    _count(len(items))
+    _COUNT.get().add(len(items))
     return items
 
 

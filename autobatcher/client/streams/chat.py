@@ -6,35 +6,36 @@ from collections.abc import Iterator
 from typing import Any
 
 from .answer import NULL, Fields, fields_of, is_filled, is_text, list_in, without
-from .chunks import Chunk, answer_with_choices, chunks, numbered_choices
+from .chunks import Chunk, chunks, numbered_choices
 
 Delta = dict[str, Any]
 
 _IN_DELTAS_OF_THEIR_OWN = ("role", "content", "refusal", "function_call", "tool_calls")
 
 
-def chat_chunks(body: bytes, include_usage: bool) -> list[Chunk]:
+def chat_chunks(body: bytes, include_usage: bool) -> Iterator[Chunk]:
     """The chunks of a chat completion."""
-    answer = answer_with_choices(body)
-    told = [part for index, choice in numbered_choices(answer) for part in _choice_parts(index, choice)]
-    return chunks(answer, "chat.completion.chunk", told, include_usage)
+    answer = fields_of(body)
+    told = (part for index, choice in numbered_choices(answer) for part in _choice_parts(index, choice))
+    yield from chunks(answer, "chat.completion.chunk", told, include_usage)
 
 
-def _choice_parts(index: int, choice: Fields) -> list[dict[str, Any]]:
+def _choice_parts(index: int, choice: Fields) -> Iterator[dict[str, Any]]:
     """The chunks' parts of one choice.
 
     Unknown fields go into the first part, where openai-python's accumulator keeps them. Log probabilities go with their
     text, or into the last part if there is none.
     """
-    deltas = list(_deltas(fields_of(choice.get("message", NULL))))
-    parts: list[dict[str, Any]] = [
-        {"index": index, "delta": delta, "logprobs": None, "finish_reason": None} for delta in deltas
-    ]
-    parts[0] |= without(choice, ("index", "message", "logprobs", "finish_reason"))
-    spoken = (number for number, delta in enumerate(deltas) if number and ("content" in delta or "refusal" in delta))
-    parts[next(spoken, -1)]["logprobs"] = choice.get("logprobs")
-    parts[-1]["finish_reason"] = choice.get("finish_reason")
-    return parts
+    others = without(choice, ("index", "message", "logprobs", "finish_reason"))
+    logprobs = choice.get("logprobs")
+    deltas = _deltas(fields_of(choice.get("message", NULL)))
+    role = next(deltas)
+    yield {"index": index, "delta": role, "logprobs": None, "finish_reason": None, **others}
+    for delta in deltas:
+        is_last, is_spoken = not delta, "content" in delta or "refusal" in delta
+        told, logprobs = (logprobs, None) if is_spoken or is_last else (None, logprobs)
+        reason = choice.get("finish_reason") if is_last else None
+        yield {"index": index, "delta": delta, "logprobs": told, "finish_reason": reason}
 
 
 def _deltas(message: Fields) -> Iterator[Delta]:

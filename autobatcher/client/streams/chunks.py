@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import msgspec
 
-from .answer import Fields, Items, fields_of, is_filled, list_in, without
+from .answer import Fields, Items, is_filled, list_in, without
 
 Chunk = dict[str, Any]
 
@@ -15,13 +15,7 @@ _HEAD = ("id", "created", "model", "service_tier", "system_fingerprint")
 _ELSEWHERE = (*_HEAD, "object", "choices", "usage")
 
 
-def answer_with_choices(body: bytes) -> Fields:
-    """Decode the fields of an answer. Raises `msgspec.ValidationError` if it has no list of choices."""
-    msgspec.json.decode(body, type=_WithChoices)
-    return fields_of(body)
-
-
-def chunks(answer: Fields, object_name: str, choices: list[dict[str, Any]], include_usage: bool) -> list[Chunk]:
+def chunks(answer: Fields, object_name: str, choices: Iterable[dict[str, Any]], include_usage: bool) -> Iterator[Chunk]:
     """The chunks of `answer`, one for each of `choices`, in order.
 
     Unknown fields go into the first chunk: accumulators start from it and take little from later ones.
@@ -29,11 +23,14 @@ def chunks(answer: Fields, object_name: str, choices: list[dict[str, Any]], incl
     head: Chunk = {name: answer[name] for name in _HEAD if name in answer} | {"object": object_name}
     if include_usage:
         head["usage"] = None
-    told: list[Chunk] = [{**head, "choices": [choice]} for choice in choices] or [{**head, "choices": []}]
-    told[0] |= without(answer, _ELSEWHERE)
+    first: Chunk = {"choices": [], **without(answer, _ELSEWHERE)}
+    for choice in choices:
+        yield {**head, **first, "choices": [choice]}
+        first = {}
+    if first:
+        yield {**head, **first}
     if include_usage and is_filled(answer.get("usage")):
-        told.append({**head, "choices": [], "usage": answer["usage"]})
-    return told
+        yield {**head, "choices": [], "usage": answer["usage"]}
 
 
 def numbered_choices(answer: Fields) -> Iterator[tuple[int, Fields]]:
@@ -49,5 +46,7 @@ def numbered_choices(answer: Fields) -> Iterator[tuple[int, Fields]]:
     return enumerate(choices)
 
 
-class _WithChoices(msgspec.Struct):
+class WithChoices(msgspec.Struct):
+    """An answer with a list of choices."""
+
     choices: Items

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from .chunks import Chunk, answer_with_choices, chunks, numbered_choices
+from collections.abc import Iterator
+
+from .answer import fields_of
+from .chunks import Chunk, chunks, numbered_choices
 
 
-def completion_chunks(body: bytes, include_usage: bool) -> list[Chunk]:
+def completion_chunks(body: bytes, include_usage: bool) -> Iterator[Chunk]:
     """The chunks of a completion.
 
     A choice is one chunk, because the SDK's model of a chunk requires a finish_reason.
     """
-    answer = answer_with_choices(body)
-    told = [{**choice, "index": index} for index, choice in numbered_choices(answer)]
-    return chunks(answer, "text_completion", told, include_usage)
+    answer = fields_of(body)
+    told = ({**choice, "index": index} for index, choice in numbered_choices(answer))
+    yield from chunks(answer, "text_completion", told, include_usage)

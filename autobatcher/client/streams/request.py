@@ -9,8 +9,8 @@ from msgspec import Raw
 
 from ...engine.digest import has_lost_names
 from ...engine.json_scan import MOST_ELEMENTS, OversizeError, is_large, name_count
-from ...engine.turns import Steps, at_once
 from ...errors import UnbatchableRequestError
+from ...turns import Steps, at_once
 
 
 class StreamRequest(NamedTuple):
@@ -79,7 +79,9 @@ def _kept_fields(body: bytes) -> Steps[bytes]:
     yield
     fields = _decode_fields(body)
     yield
-    if (yield from has_lost_names(body, msgspec.json.encode(fields))):
+    encoded = msgspec.json.encode(fields)
+    yield
+    if (yield from has_lost_names(body, encoded)):
         raise UnbatchableRequestError("The body of this streamed call has a name twice in one object. Send it once.")
     yield
     return msgspec.json.encode({name: value for name, value in fields.items() if name not in _REMOVED})

@@ -31,14 +31,15 @@ _ENDS = {
 """The last event by status; `response.completed` for all others. A background response may not have ended."""
 
 
-def response_events(body: bytes) -> list[Event]:
+def response_events(body: bytes) -> Iterator[Event]:
     """The numbered events of a response; the last one contains all of it."""
-    msgspec.json.decode(body, type=_WithOutput)
-    events = _events(fields_of(body), body)
-    return [{"type": event.pop("type"), "sequence_number": number, **event} for number, event in enumerate(events)]
+    for number, event in enumerate(_events(fields_of(body), body)):
+        yield {"type": event.pop("type"), "sequence_number": number, **event}
 
 
-class _WithOutput(msgspec.Struct):
+class WithOutput(msgspec.Struct):
+    """A response with a list of items, or none."""
+
     output: Items | None
 
 

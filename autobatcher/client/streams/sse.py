@@ -26,8 +26,13 @@ def frame(message: Mapping[str, Any], name: str | None = None) -> bytes:
 
 def _one_line(encoded: bytes) -> bytes:
     """The same JSON without line ends: raw parts of an answer may be indented."""
-    for newline in (b"\n", b"\r"):
-        encoded = encoded.replace(newline, b" ")
+    if b"\n" in encoded or b"\r" in encoded:
+        encoded = encoded.translate(_SPACES)
+    if encoded.isascii():
+        return encoded
     for character, escape in _ESCAPES.items():
         encoded = encoded.replace(character.encode(), escape)
     return encoded
+
+
+_SPACES = bytes.maketrans(b"\n\r", b"  ")

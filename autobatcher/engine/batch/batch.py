@@ -31,6 +31,7 @@ from .requeue import Requeue
 from .results import ResultReader
 from .source import EarlierBatch, NewBatch, Source
 from .submission import Submission
+from .uncertain_creation import UncertainCreation
 from .upstream import UpstreamBatch
 from .watch import Watch
 
@@ -77,8 +78,8 @@ class Batch:
         self.account: Account = account
         self._engine = engine
         self._requeue = Requeue(self.pending, self.upstream, engine.queue, engine.dispatcher, key)
-        drain, most_bytes = log.drain if log.is_journaled else None, settings.max_answer_bytes
-        self._reader = ResultReader(engine.api, account, self.pending, drain, most_bytes, prefix=idempotency_key)
+        drain, room = log.drain if log.is_journaled else None, engine.dispatcher.answer_room
+        self._reader = ResultReader(engine.api, account, self.pending, drain, room, prefix=idempotency_key)
         self._abandonment = Abandonment(
             self.pending,
             is_wanted=settings.cancel_abandoned_batches,
@@ -105,16 +106,11 @@ class Batch:
             engine,
             release=lambda: engine.release(self),
         )
+        cancellation = self._cancellation()
         self._cutoff = Cutoff(
-            self.upstream,
-            self.pending,
-            self._watch,
-            self._requeue,
-            self._cancellation(),
-            log,
-            engine,
-            source=source,
+            self.upstream, self.pending, self._watch, self._requeue, cancellation, log, engine, source=source
         )
+        self._creation = UncertainCreation(self.upstream, self.pending, self._cutoff)
         self._reading = Reading(
             self.upstream,
             self.pending,
@@ -193,6 +189,7 @@ class Batch:
         except UpstreamError as error:
             if self._handle_gone(error):
                 return Cause.OVER
+            self._requeue.pay_twice()
             error_for = outcomes.unreachable_error_for(error)
         except JournalError as error:
             error_for = outcomes.journal_error_for(error)
@@ -211,7 +208,7 @@ class Batch:
     async def _begin(self) -> bool:
         """Create the batch, or find it again; False if there is none to watch."""
         if isinstance(self._source, EarlierBatch):
-            exists = await self.upstream.find_again(self._source.record, self._source.idle_seconds)
+            exists = await self._creation.find_again(self._source)
             if not exists:
                 self._requeue.resend("their batch was never created")
         else:
@@ -229,6 +226,7 @@ class Batch:
             self._requeue,
             self._abandonment,
             self._cutoff,
+            self._creation,
             account=self.account,
             engine=self._engine,
         )
@@ -251,6 +249,7 @@ class Batch:
         if unreadable is not None and self._handle_gone(unreadable):
             return Cause.OVER
         if unreadable is not None:
+            self._requeue.pay_twice()
             self.pending.fail_all(outcomes.unreachable_error_for(unreadable), self.upstream.batch_id)
         else:
             self._reading.settle_rest()

@@ -15,7 +15,7 @@ import anyio
 
 from ...upstream.failures import UpstreamError
 from .. import outcomes
-from ..dispatch.dispatcher import BegunBatch
+from ..dispatch.begun_batch import BegunBatch
 from ..recovery.batch_log import BatchLog
 from ..request import Request
 from .cancellation import CANCEL_PATIENCE_SECONDS, Cancellation
@@ -60,6 +60,7 @@ class Cutoff:
         self._source = source
         self._batch: BegunBatch | None = None
         self._scope: anyio.CancelScope | None = None  # while the batch is watched
+        self._cancelled_at: float | None = None
 
     async def until_ended(self, *, begins_at_once: bool) -> Cause | None:
         """Watch the batch until it has ended by itself or by its cutoff. Returns why its life ended before that.
@@ -75,6 +76,7 @@ class Cutoff:
         if self._engine.dispatcher.latest_start(self._requests()) < math.inf:  # they can go on to another lane
             with anyio.move_on_after(CANCEL_PATIENCE_SECONDS):
                 return None if await self._cut_off() else Cause.ABANDONED
+        self._requeue.pay_twice()
         self._pending.fail_all(outcomes.overdue_error_for(seconds), self._upstream.batch_id)
         return Cause.OVERDUE
 
@@ -82,7 +84,7 @@ class Cutoff:
         """False if the batch is abandoned."""
         self._begin()
         while (moment := self._moment()) > anyio.current_time():
-            with anyio.CancelScope(deadline=moment) as self._scope:
+            with anyio.CancelScope(deadline=moment) as self._scope, self._unless_others_may_answer():
                 has_ended = await self._watch.until_ended(begins_at_once=begins_at_once)
                 self._learn(is_done=has_ended)
                 return has_ended
@@ -90,7 +92,7 @@ class Cutoff:
         return await self._cut_off()
 
     async def _cut_off(self) -> bool:
-        self.was_reached = True
+        self.was_reached = self._pending.answers_only = True  # what is not executed now goes on
         self._learn(is_done=False)
         return await self.until_payers_leave(self._stop)
 
@@ -100,6 +102,16 @@ class Cutoff:
         self._begin()
         with anyio.CancelScope(deadline=self._moment()) as scope:
             yield scope
+
+    @contextmanager
+    def _unless_others_may_answer(self) -> Iterator[None]:
+        """Bear polls that are refused for good while requests may still go on to another lane: they cannot before it is
+        known what was executed."""
+        try:
+            yield
+        except UpstreamError:
+            if not any(map(self._engine.dispatcher.may_still_go_on, self._requests())):
+                raise
 
     def hurry(self) -> None:
         """A request was attached, whose deadline may come before all others."""
@@ -124,14 +136,22 @@ class Cutoff:
     async def _stop(self) -> bool:
         """Cancel the batch, and watch until it has ended."""
         self._log.cancelling()
+        if self._cancelled_at is None:
+            self._cancelled_at = anyio.current_time()
         try:
             await self._cancellation.request()
         except UpstreamError as error:
             self._upstream.emit_cancel_failed(error.summary)
-        return await self._watch.until_ended(begins_at_once=True, is_urgent=True)
+        has_ended = await self._watch.until_ended(begins_at_once=True, is_urgent=True)
+        state = self._upstream.state
+        if self._batch is not None and state is not None and state.status == "cancelled":
+            self._engine.dispatcher.cancelled(self._batch, anyio.current_time() - self._cancelled_at)
+        return has_ended
 
     def _learn(self, *, is_done: bool) -> None:
-        if self._batch is not None:
+        first = self._upstream.first_state
+        had_ended = self._source.age_seconds > 0 and first is not None and first.is_terminal
+        if self._batch is not None and not had_ended:  # nobody knows when, if it was while no process ran
             self._engine.dispatcher.ended(self._batch, is_done=is_done)
 
     def _moment(self) -> float:
@@ -143,8 +163,15 @@ class Cutoff:
     def _begin(self) -> None:
         if self._batch is None:
             requests = [request for _, request in self._pending.requests()]
-            most_seconds = self._source.deadline_seconds(self._engine.settings)
-            self._batch = self._engine.dispatcher.begun(requests, self._source.completion_window, most_seconds)
+            age, window = max(0.0, self._source.age_seconds), self._source.completion_window
+            most_seconds = age + self._source.deadline_seconds(self._engine.settings)
+            self._batch = self._engine.dispatcher.crowd.begun(
+                requests,
+                window,
+                started_at=anyio.current_time() - age,
+                most_seconds=most_seconds,
+                open_lines=self._pending,
+            )
 
     def _requests(self) -> list[Request]:
         """Those that have a deadline."""

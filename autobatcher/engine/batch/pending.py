@@ -65,6 +65,11 @@ class PendingRequests:
         """Return a copy of the pending requests, with their custom_ids."""
         return tuple(self._requests.items())
 
+    def set_may_be_billed(self, may_be: bool) -> None:
+        """Say of all of them whether they may have been executed and billed."""
+        for request in self._requests.values():
+            request.may_have_been_billed = may_be
+
     def withdraw(self, request: Request) -> None:
         """Remove the request of a caller who left. Its line, if it was sent, becomes unclaimed."""
         del self._requests[request.custom_id]
@@ -81,7 +86,7 @@ class PendingRequests:
         """
         self._billing.taken_up(custom_id, request, is_paid=is_paid)
         self._requests[custom_id] = request
-        request.custom_id, request.holder = custom_id, self
+        request.custom_id, request.holder, request.may_have_been_billed = custom_id, self, True
         self._log.caller_attached(custom_id)
         if self.abandoned.is_set():
             self.abandoned = anyio.Event()
@@ -126,6 +131,7 @@ class PendingRequests:
         """
         popped = {custom_id: request for custom_id, request in self._requests.items() if is_wanted(request)}
         for custom_id, request in popped.items():
+            request.may_have_been_billed = False
             del self._requests[custom_id]
             if are_executed:
                 self._billing.repeated(request)

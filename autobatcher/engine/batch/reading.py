@@ -19,6 +19,9 @@ from .watch import Watch
 READING_SECONDS = 30.0
 """How long reading may take before lines are paid for twice: 200 MB at 10 MB/s take 20 seconds."""
 
+_ENDED_WITHOUT_THEM = frozenset({"failed", "expired"})
+"""Statuses of batches whose lines may have answers on another lane. Who cancels a batch wants it to stop."""
+
 
 class Reading:
     """Reads one ended batch until its counts and its files agree.
@@ -92,6 +95,8 @@ class Reading:
             self._requeue.throttle(0.0, "the upstream has no capacity for the batch", error_for)
         elif state.status == "failed":
             self._requeue.reject_lines(state.problems, 400)
+        if may_resend and state.status in _ENDED_WITHOUT_THEM:
+            self._requeue.send_hurried_on(f"their batch had ended as {state.status} without them")
         error_for = outcomes.ended_error_for(state, resubmits_missing=self._resubmits_missing, was_paid=not may_resend)
         self._pending.fail_all(error_for, state.id)
 

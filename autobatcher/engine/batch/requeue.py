@@ -3,7 +3,7 @@ gone."""
 
 from __future__ import annotations
 
-import math
+import itertools
 from collections.abc import Hashable
 
 from ...upstream.batch_state import Problem
@@ -57,9 +57,14 @@ class Requeue:
         if patient:
             self._upstream.emit_resubmitted(patient, "the deadline of others in their batch was near")
 
+    def send_hurried_on(self, reason: str) -> None:
+        """Send those to the next lane that have one, since they were not executed. The others stay here."""
+        requests = self._pending.pop(self._dispatcher.has_next_lane)
+        self._dispatcher.send_on(requests, self._key, batch_id=self._upstream.batch_id, reason=reason)
+
     def may_pay_twice(self, request: Request) -> bool:
         """Whether its caller would rather pay twice, and there is another lane: a new batch would not be sooner."""
-        return request.terms.overrun is Overrun.PAY_TWICE and self._dispatcher.latest_start([request]) < math.inf
+        return request.terms.overrun is Overrun.PAY_TWICE and self._dispatcher.has_next_lane(request)
 
     def pay_twice(self) -> None:
         """Send those to the next lane whose callers would rather pay twice than miss their deadline."""
@@ -77,11 +82,14 @@ class Requeue:
         """
         requests, sent = self._pending.pop_all(), len(self.lines)
         given_up = self._queue.throttle(requests, self._key, sent=sent, retry_after=retry_after)
+        hurried = list(filter(self._dispatcher.has_next_lane, given_up))
+        given_up = list(itertools.filterfalse(self._dispatcher.has_next_lane, given_up))
         for request in given_up:  # before any event, so that nothing can keep them from it
             request.settle(error_for(request, self._upstream.batch_id))
+        self._dispatcher.send_on(hurried, self._key, reason=reason)
         self._dispatcher.watch_all(requests)
-        if len(given_up) < len(requests):
-            self._upstream.emit_resubmitted(len(requests) - len(given_up), "the upstream has no capacity for them now")
+        if waiting := len(requests) - len(given_up) - len(hurried):
+            self._upstream.emit_resubmitted(waiting, "the upstream has no capacity for them now")
         if given_up:
             self._upstream.emit_submission_failed(reason)
 

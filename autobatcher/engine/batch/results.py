@@ -5,14 +5,15 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable, Callable
 
-import anyio.lowlevel
+import anyio
 
+from ...turns import in_turns
 from ...upstream.account import Account
 from ...upstream.batch_api import BatchAPI
 from ...upstream.batch_state import BatchState
 from ...upstream.failures import UpstreamError
 from ...upstream.jsonl import MAX_CUSTOM_ID_BYTES, Overlong
-from ...upstream.large_line import LARGE_BYTES, LARGE_ODD_BYTES, Steps, parse_large_line
+from ...upstream.large_line import LARGE_BYTES, LARGE_ODD_BYTES, parse_large_line
 from ...upstream.output_line import (
     MAX_RAW_BYTES,
     OutputLine,
@@ -22,6 +23,7 @@ from ...upstream.output_line import (
     parse_plain_line,
 )
 from ...upstream.patience import ReadPatience
+from ..answer_room import AnswerRoom
 from .agreement import lacks_results
 from .pending import PendingRequests
 
@@ -43,7 +45,7 @@ class ResultReader:
     Args:
         pending: reading stops once it wants no more lines.
         drain: awaited after each chunk, for back-pressure.
-        max_line_bytes: of a longer line only the beginning is read, and its caller gets an error.
+        room: of a line that is longer than its `most_bytes` only the beginning is read; its caller gets an error.
         prefix: what the custom_ids of the batch begin with.
 
     Attributes:
@@ -57,7 +59,7 @@ class ResultReader:
         account: Account,
         pending: PendingRequests,
         drain: Callable[[], Awaitable[None]] | None,
-        max_line_bytes: int,
+        room: AnswerRoom,
         *,
         prefix: str = "",
     ) -> None:
@@ -65,7 +67,7 @@ class ResultReader:
         self._account = account
         self._pending = pending
         self._drain = drain
-        self._max_line_bytes = max_line_bytes
+        self._room = room
         self._prefix = prefix
         self._lines_read: dict[str, int] = {}
         self._results: set[str] = set()  # custom_ids
@@ -84,11 +86,12 @@ class ResultReader:
         return len(self._unfinished)
 
     async def read_new_lines(self, state: BatchState) -> None:
-        """Read from where the last call stopped. Lines that cannot be read now are read at the end."""
+        """Read from where the last call stopped. Lines that cannot be read now are read at the end; so are those that
+        only say that the batch ends without them, since it depends on its end what becomes of them."""
         for file_id in _file_ids(state):
             if self._pending.wants_lines:
                 try:
-                    await self._read(state.id, file_id, self._lines_read.get(file_id, 0))
+                    await self._read(state.id, file_id, self._lines_read.get(file_id, 0), takes_unfinished=False)
                 except UpstreamError as error:
                     logger.info("autobatcher: batch %s: no partial output now: %s", state.id, error.summary)
 
@@ -148,29 +151,36 @@ class ResultReader:
             delay *= 2
         return None
 
-    async def _read(self, batch_id: str, file_id: str, skip: int) -> None:
+    async def _read(self, batch_id: str, file_id: str, skip: int, *, takes_unfinished: bool = True) -> None:
         async def take(line: bytes | Overlong) -> None:
             result = await self._parsed(line)
             if result is not None:
                 self._note(result)
-                self._pending.deliver(result, batch_id)
+                if takes_unfinished or result.error_code not in UNFINISHED:
+                    self._pending.deliver(result, batch_id)
             elif isinstance(line, bytes):
                 self._has_odd_lines = True
                 self._keep_unreadable(line)
 
         self._lines_read[file_id] = await self._api.read_lines(
-            self._account, file_id, take, skip=skip, max_line_bytes=self._max_line_bytes, drain=self._drain
+            self._account,
+            file_id,
+            take,
+            skip=skip,
+            max_line_bytes=self._room.most_bytes,
+            large=self._room.turn(self._account),
+            drain=self._drain,
         )
 
     async def _parsed(self, line: bytes | Overlong) -> OutputLine | None:
         """Parse a line without holding the event loop, however large or odd it is."""
         if isinstance(line, Overlong):
-            return overlong_line(line.beginning, self._max_line_bytes)
+            return overlong_line(line.beginning, self._room.most_bytes)
         if len(line) <= LARGE_ODD_BYTES:
             return parse_output_line(line)
         if len(line) <= LARGE_BYTES and (result := parse_plain_line(line)) is not None:
             return result
-        return await _in_steps(parse_large_line(line))
+        return await in_turns(parse_large_line(line))
 
     def _keep_unreadable(self, line: bytes) -> None:
         custom_id = custom_id_in(line)
@@ -183,17 +193,6 @@ class ResultReader:
         if is_ours and len(self._results) < MAX_RESULTS:
             self._results.add(line.custom_id)
             (self._unfinished.add if line.error_code in UNFINISHED else self._unfinished.discard)(line.custom_id)
-
-
-async def _in_steps(steps: Steps) -> OutputLine | None:
-    """Parse a line, and let other tasks have their turn after each step."""
-    while True:
-        try:
-            next(steps)
-        except StopIteration as end:
-            result: OutputLine | None = end.value
-            return result
-        await anyio.lowlevel.checkpoint()
 
 
 def _file_ids(state: BatchState) -> tuple[str, ...]:

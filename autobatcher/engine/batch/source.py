@@ -20,6 +20,7 @@ class NewBatch:
 
     completion_window: str
     models: tuple[str, ...] = ()
+    age_seconds: float = 0.0
 
     def deadline_seconds(self, settings: Settings) -> float:
         """How long the batch may take from now on, in seconds."""

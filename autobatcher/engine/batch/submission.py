@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import anyio
 
+from ... import events
 from ...upstream.account import Account
 from ...upstream.failures import UncertainCreationError, UpstreamError
 from .. import outcomes
@@ -12,7 +13,9 @@ from .abandonment import Abandonment
 from .cutoff import Cutoff
 from .engine import Engine
 from .pending import PendingRequests
+from .phase import Phase
 from .requeue import Requeue
+from .uncertain_creation import UncertainCreation
 from .upstream import UpstreamBatch
 
 _REFUSALS_OF_LINES = frozenset({400, 422})
@@ -30,6 +33,7 @@ class Submission:
         requeue: Requeue,
         abandonment: Abandonment,
         cutoff: Cutoff,
+        creation: UncertainCreation,
         *,
         account: Account,
         engine: Engine,
@@ -40,6 +44,7 @@ class Submission:
         self._requeue = requeue
         self._abandonment = abandonment
         self._cutoff = cutoff
+        self._creation = creation
         self._account = account
         self._engine = engine
 
@@ -51,20 +56,29 @@ class Submission:
 
         Cancelled: see `BatchAPI.upload` and `BatchAPI.create`; `upstream.phase` says what may exist.
         """
+        is_created = False
         try:
             with self._cutoff.while_submitting() as scope:
-                if not await self._upload():
-                    return False
-                moment = self._engine.queue.reserve_creation(self._account)
-                if await self._abandonment.happens_within(moment - anyio.current_time()):
-                    return False
-            if scope.cancelled_caught:
-                self._requeue.send_on("their batch could not be created in time")
-                return False
-            return await self._upstream.create(self._is_wanted, self._log.creating)
+                is_created = await self._upload_and_create()
+            if not scope.cancelled_caught:
+                return is_created
+        except UncertainCreationError as error:
+            return await self._find(error)
         except UpstreamError as error:
             self._handle_rejection(error)
             return False
+        if self._upstream.phase is Phase.CREATING:
+            return await self._find(UncertainCreationError("it was cut off for the sake of a deadline"))
+        self._requeue.send_on("their batch could not be created in time")
+        return False
+
+    async def _upload_and_create(self) -> bool:
+        if not await self._upload():
+            return False
+        moment = self._engine.queue.reserve_creation(self._account)
+        if await self._abandonment.happens_within(moment - anyio.current_time()):
+            return False
+        return await self._upstream.create(self._is_wanted, self._log.creating, self._pending.set_may_be_billed)
 
     async def _upload(self) -> bool:
         """Upload the pending requests; False if there are none, or if the upstream rejected some of the lines."""
@@ -98,6 +112,19 @@ class Submission:
             self._requeue.throttle(error.retry_after or 0.0, error.summary, error_for)
             return
         self._upstream.emit_submission_failed(error.summary)
-        if isinstance(error, UncertainCreationError):
-            self._requeue.pay_twice()
+        self._requeue.send_hurried_on("their batch could not be submitted")
         self._pending.fail_all(error_for, None)
+
+    async def _find(self, error: UncertainCreationError) -> bool:
+        """Look for a batch that may have been created, as long as deadlines allow. False if there is none to watch."""
+        exists = await self._creation.exists()
+        if exists:
+            self._upstream.emit_begin(events.BatchSubmitted)
+            return True
+        self._upstream.emit_submission_failed(error.summary)
+        if exists is None:
+            self._requeue.pay_twice()
+            self._pending.fail_all(outcomes.unsubmitted_error_for(error, self._upstream.idempotency_key), None)
+        else:
+            self._requeue.send_on("their batch was not created")
+        return False

@@ -11,8 +11,8 @@ import anyio
 
 from ... import events
 from ...upstream.account import Account
-from ...upstream.back_off import back_off, retry_delay
-from ...upstream.batch_api import LOOKUP_DELAYS, BatchAPI, Lookup
+from ...upstream.back_off import retry_delay
+from ...upstream.batch_api import BatchAPI, Lookup
 from ...upstream.batch_state import BatchState
 from ...upstream.failures import UncertainCreationError, UpstreamError
 from ...upstream.jsonl import InputFile, input_line, input_line_size
@@ -168,12 +168,18 @@ class UpstreamBatch:
             raise
         return self._file_id is not None
 
-    async def create(self, is_wanted: Callable[[], bool], before_attempt: Callable[[str], Awaitable[None]]) -> bool:
+    async def create(
+        self,
+        is_wanted: Callable[[], bool],
+        before_attempt: Callable[[str], Awaitable[None]],
+        on_may_exist: Callable[[bool], None],
+    ) -> bool:
         """Create the batch, at most once; False if it is not wanted any more.
 
         Args:
             is_wanted: asked before each try.
             before_attempt: awaited before each try, with the input file's id.
+            on_may_exist: called whenever it changes whether the batch may exist.
 
         Raises:
             UpstreamError: if the creation fails permanently, and whatever `before_attempt` raises.
@@ -185,6 +191,8 @@ class UpstreamBatch:
 
         def set_may_exist(may_exist: bool) -> None:
             self.phase = Phase.CREATING if may_exist else Phase.UPLOADING
+            self._submitted_at = anyio.current_time()
+            on_may_exist(may_exist)
 
         try:
             created = await self._api.create(
@@ -204,44 +212,21 @@ class UpstreamBatch:
         if created is None:
             return False
         self.adopt(created)
-        self._submitted_at = anyio.current_time()
-        logger.info("autobatcher: batch %s submitted, %d requests", created.id, self._request_count)
-        self.emit_event(events.BatchSubmitted)
+        self.emit_begin(events.BatchSubmitted)
         return True
 
-    async def find_again(self, record: BatchRecord, age_seconds: float) -> bool:
-        """Find the batch of a journal record; False if it was never created.
-
-        A creation of unknown outcome is looked up until a server would have listed the batch.
+    def resume(self, record: BatchRecord, age_seconds: float) -> None:
+        """Take up the batch of a journal record. `phase` then says whether it exists, may exist, or never existed.
 
         Args:
-            age_seconds: the time since that creation.
+            age_seconds: the time since that record last changed.
         """
         self._request_count, self._models, self._file_id = record.request_count, record.models, record.file_id
-        self._submitted_at = anyio.current_time()
+        self._submitted_at = anyio.current_time() - max(0.0, age_seconds + record.changed_at - record.created_at)
         self._may_have_orphans = True  # the journal does not record the tries of an upload
+        self.phase = Phase.UPLOADING if record.stage == "intended" else Phase.CREATING
         if record.batch_id is not None:
             self.adopt(BatchState(id=record.batch_id, status=record.status or "unknown", input_file_id=record.file_id))
-        elif record.stage == "intended":
-            self.phase = Phase.UPLOADING
-        else:
-            self.phase = Phase.CREATING
-            await self._find_until(anyio.current_time() + max(0.0, sum(LOOKUP_DELAYS) - max(0.0, age_seconds)))
-        if self.state is None:
-            self.phase = Phase.UPLOADING
-            return False
-        logger.info("autobatcher: batch %s resumed, %d requests", self.state.id, self._request_count)
-        self.emit_event(events.BatchResumed)
-        return True
-
-    async def _find_until(self, deadline: float) -> None:
-        """Look the batch up at least once, and for the last time after the deadline."""
-        delays = back_off()
-        while True:
-            is_last = anyio.current_time() >= deadline
-            if await self.look_up() or is_last:
-                return
-            await anyio.sleep(min(next(delays), max(0.0, deadline - anyio.current_time())))
 
     async def look_up(self) -> bool:
         """Look up a batch whose creation had an unknown outcome; return whether the upstream has it.
@@ -291,6 +276,11 @@ class UpstreamBatch:
         counts = (self.state and self.state.counts) or events.RequestCounts()
         elapsed = round(anyio.current_time() - self._submitted_at, 3)
         self.emit_event(kind, counts=counts, elapsed_seconds=elapsed, **fields)
+
+    def emit_begin(self, kind: type[events.BatchSubmitted | events.BatchResumed]) -> None:
+        """The upstream has the batch."""
+        logger.info("autobatcher: batch %s: %s, %d requests", self.batch_id, kind.__name__, self._request_count)
+        self.emit_event(kind)
 
     def emit_end(self) -> None:
         """The batch has ended, or its last line was answered."""

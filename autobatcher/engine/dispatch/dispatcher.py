@@ -2,57 +2,42 @@
 
 from __future__ import annotations
 
-import logging
 import math
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import replace
-from typing import NamedTuple
 
 import anyio
 from anyio.abc import TaskGroup
 
-from ... import events
+from ...upstream.account import Account
 from ...upstream.realtime_api import RealtimeAPI
 from .. import outcomes
+from ..answer_room import AnswerRoom
 from ..emitter import Emit
 from ..fair_limiter import FairLimiter
-from ..lanes.cutoff import cutoff, seconds_to_leave
+from ..lanes.cutoff import BARGAIN_CHANCE, LEAST_CHANCE, cutoff, seconds_to_leave
 from ..lanes.deadline import deadline_class
 from ..lanes.durations import Durations
-from ..lanes.kinds import BatchKind, Kind
+from ..lanes.kinds import Kind
 from ..lanes.lane import Lane, Overrun, lanes_of, usable_lanes
 from ..lanes.planner import Plan, least_seconds, plan
 from ..lanes.terms import ORDINARY, Placement, Terms
-from ..lanes.work import Work
 from ..queue.queue import RequestQueue
 from ..recovery.call_log import CallLog
 from ..request import ErrorFor, Request
 from ..settings import Settings
 from ..spending import Spending
+from .begun_batch import BegunBatch
+from .crowd import Crowd
 from .deadlines import Deadlines
+from .escalations import Escalations
 from .lane_call import LaneCall
 from .lane_calls import LaneCalls
 from .lane_try import LaneTry
 
-logger: logging.Logger = logging.getLogger("autobatcher")
-
 PLACE_SECONDS = 1.0
 """How long after its window a batch may get its place."""
-
-
-class BegunBatch(NamedTuple):
-    """A batch that is under way.
-
-    Attributes:
-        kind: batches that take about as long.
-        started_at: when it was begun, on the event loop's clock.
-        most_seconds: after how long it is given up.
-    """
-
-    kind: BatchKind
-    started_at: float
-    most_seconds: float
 
 
 class Dispatcher:
@@ -77,15 +62,17 @@ class Dispatcher:
         spending: Spending,
     ) -> None:
         self.durations: Durations = Durations()
+        self.answer_room: AnswerRoom = AnswerRoom(settings.max_answer_bytes, isolates=settings.isolate_accounts)
         self._settings = settings
         self._queue = queue
-        self._emit = emit
+        self._escalations = Escalations(settings, emit)
         self._wake = wake
         self._deadlines = Deadlines()
         limiter = FairLimiter(settings.lane_concurrency, isolates=settings.isolate_accounts)
-        tries = LaneTry(api, self.durations, settings.max_answer_bytes, spending)
+        tries = LaneTry(api, self.durations, self.answer_room, spending)
         call = LaneCall(tries, limiter, leave=self._leave, on_moved=self._moved, log_for=log_for)
         self._calls = LaneCalls(call.run, wake, tries.left)
+        self.crowd: Crowd = Crowd(settings, self._calls.counts)
 
     def __len__(self) -> int:
         """How many requests wait on the flex and real-time lanes."""
@@ -103,7 +90,7 @@ class Dispatcher:
         terms = request.terms = self._terms(request.terms.deadline)
         if terms.deadline is None:
             return
-        least = least_seconds(terms.lanes, self._work([request]), self.durations, completion_window=self._window)
+        least = least_seconds(terms.lanes, self.crowd.work([request]), self.durations, completion_window=self._window)
         if terms.deadline - anyio.current_time() < least:
             raise outcomes.hopeless_deadline_error(request, least)
 
@@ -114,6 +101,8 @@ class Dispatcher:
             self._queue.add(request)
             return Lane.BATCH
         planned = self._plan(request, terms.lanes)
+        if planned.lane is Lane.REALTIME and terms.lanes[0] is Lane.BATCH:
+            planned = self._bargain(request) or planned
         leave_by = now + planned.latest_start_seconds
         left = None if terms.deadline is None else terms.deadline - now
         request.placement = Placement(planned.completion_window, deadline_class(left), leave_by)
@@ -130,7 +119,8 @@ class Dispatcher:
             return
         # If there is no place for its batch, all may have to go to the next lane. `look` counts how many really do.
         window_closes = anyio.current_time() + self._settings.batch_window_seconds
-        leaves_crowd = max(window_closes, self._leaves_queue(request, ahead=len(self._deadlines)))
+        crowd = Counter({request.account: len(self._deadlines)})
+        leaves_crowd = max(window_closes, self._leaves_queue(request, crowd))
         moments = (min(leaves_crowd, self._leaves_queue(request)), request.terms.given_up_at)
         news = [self._deadlines.add(moment, request) for moment in moments if moment < math.inf]
         if any(news):
@@ -144,12 +134,6 @@ class Dispatcher:
 
     # ---- on the way ----
 
-    def begun(self, requests: Sequence[Request], window: str, most_seconds: float) -> BegunBatch | None:
-        """Remember when a batch of these requests began; None if there are none."""
-        if not requests:
-            return None
-        return BegunBatch(self._work(requests).batch_kind(window), anyio.current_time(), most_seconds)
-
     def cutoff_of(self, requests: Sequence[Request], batch: BegunBatch) -> float:
         """When a batch in which these requests wait must be cancelled; infinite if it need not.
 
@@ -157,27 +141,54 @@ class Dispatcher:
         """
         if not self._hurried(requests):
             return math.inf
-        leaving = min(seconds_to_leave(batch.kind, self._work(requests)), batch.most_seconds / 2)
+        leaving = min(seconds_to_leave(batch.kind, self.crowd.work(requests), self.durations), batch.most_seconds / 2)
         given_up = batch.started_at + batch.most_seconds - leaving
-        return min(given_up, self._moment(requests, kind=batch.kind, started_at=batch.started_at))
+        moment = self._moment(requests, kind=batch.kind, started_at=batch.started_at)
+        if self.durations.chance(batch.kind, moment - batch.started_at) < LEAST_CHANCE:  # a bargain, and others may be
+            crowd = self.crowd.after_cutoffs(batch.deadline, but=batch)
+            moment = min(moment, self._moment(requests, kind=batch.kind, started_at=batch.started_at, crowd=crowd))
+        return min(given_up, moment)
 
-    def latest_start(self, requests: Sequence[Request], *, ahead: int = 0) -> float:
-        """When these requests must be on the next lane at the latest, with so many ahead; infinite if there is none."""
-        return self._moment(requests, kind=None, started_at=-math.inf, ahead=ahead)
+    def latest_start(self, requests: Sequence[Request], crowd: Counter[Account] | None = None) -> float:
+        """When these requests must be on the next lane at the latest; infinite if there is none.
+
+        Args:
+            crowd: how many of each account come there before; None for those that are there.
+        """
+        return self._moment(requests, kind=None, started_at=-math.inf, crowd=crowd)
 
     def ended(self, batch: BegunBatch, *, is_done: bool) -> None:
         """Learn how long a batch took; if it is not done, how long it had taken when it was cut off."""
         self.durations.record(batch.kind, anyio.current_time() - batch.started_at, is_done=is_done)
 
-    def _moment(self, requests: Sequence[Request], *, kind: Kind | None, started_at: float, ahead: int = 0) -> float:
+    def cancelled(self, batch: BegunBatch, seconds: float) -> None:
+        """Learn how long a batch took to end after it was cancelled."""
+        self.durations.cancellations.record(batch.kind.provider, seconds)
+
+    def _moment(
+        self,
+        requests: Sequence[Request],
+        *,
+        kind: Kind | None,
+        started_at: float,
+        crowd: Counter[Account] | None = None,
+    ) -> float:
         hurried = self._hurried(requests)
         if not hurried:
             return math.inf
         first = min(hurried, key=_deadline_of)
-        next_lanes, work = self._lanes_after(first, Lane.BATCH), self._work(hurried, ahead)
+        next_lanes, work = self._lanes_after(first, Lane.BATCH), self.crowd.work(hurried, crowd)
         kind = work.call_kind(next_lanes[0]) if kind is None else kind
         moment = cutoff(_deadline_of(first), next_lanes, work, self.durations, kind=kind, started_at=started_at)
         return math.inf if moment is None else moment
+
+    def has_next_lane(self, request: Request) -> bool:
+        """Whether a request in a batch has a deadline, and another lane for it."""
+        return bool(self._lanes_after(request, Lane.BATCH))
+
+    def may_still_go_on(self, request: Request) -> bool:
+        """Whether that lane may answer it in time, once it is known that its line was not executed."""
+        return self.has_next_lane(request) and _deadline_of(request) > anyio.current_time()
 
     def send_on(
         self,
@@ -192,18 +203,19 @@ class Dispatcher:
 
         Returns how many went into a new batch.
         """
-        patient = [request for request in requests if not self._lanes_after(request, Lane.BATCH)]
+        patient = [request for request in requests if not self.has_next_lane(request)]
         if patient:
             self._queue.put_back(patient, key)
         groups: defaultdict[Lane, list[Request]] = defaultdict(list)
         hurried = len(requests) - len(patient)
         for request in requests:
+            request.may_have_been_billed |= paid_twice
             if lanes := self._lanes_after(request, Lane.BATCH):
                 lane = self._plan(request, lanes, lines=hurried).lane
                 groups[lane].append(request)
                 self._calls.add(request, lane)
         for lane, group in groups.items():
-            self._tell(group, Lane.BATCH, lane, reason, batch_id=batch_id, paid_twice=paid_twice)
+            self._escalations.tell(group, Lane.BATCH, lane, reason, batch_id=batch_id, paid_twice=paid_twice)
         return len(patient)
 
     def look(self) -> None:
@@ -215,14 +227,18 @@ class Dispatcher:
                 request.withdraw()
                 request.settle(outcomes.missed_deadline_error(request, request.left_batch_id))
         late: defaultdict[Hashable, list[Request]] = defaultdict(list)
-        waiting = self._queue.hurried_count() if due else 0
+        waiting = self._queue.hurried() if due else []
+        leaving: Counter[Account] = Counter()
         for request in filter(self._queue.holds, due):
-            if (moment := self._leaves_queue(request, ahead=waiting - 1)) > now:
+            crowd = self.crowd.before(request, waiting)
+            crowd.subtract(leaving)
+            if (moment := self._leaves_queue(request, crowd)) > now:
                 self._deadlines.add(moment, request)  # others have left
                 continue
             assert request.holder is not None
             request.holder.withdraw(request)
-            request.holder, waiting = None, waiting - 1
+            request.holder = None
+            leaving[request.account] += 1
             late[request.account, request.endpoint].append(request)
         for requests in late.values():
             self.send_on(requests, None, reason="their batch could not start in time")
@@ -259,35 +275,38 @@ class Dispatcher:
     def _window(self) -> str | None:
         return self._settings.explicit_completion_window
 
-    def _work(self, requests: Sequence[Request], ahead: int = 0) -> Work:
-        first, concurrency = requests[0], self._settings.lane_concurrency
-        return Work(
-            profile=first.account.provider,
-            endpoint=first.endpoint,
-            model=first.model,
-            lines=len(requests),
-            lane_concurrency=concurrency,
-            ahead=ahead + max(0, len(self._calls) - concurrency),
-        )
-
     def _plan(self, request: Request, lanes: Sequence[Lane], *, lines: int = 1) -> Plan:
         """How a request starts that may take these lanes, together with so many others."""
         deadline = request.terms.deadline
         left = None if deadline is None else max(0.0, deadline - anyio.current_time())
-        work = replace(self._work([request]), lines=lines)
+        work = replace(self.crowd.work([request]), lines=lines)
         return plan(left, lanes, work, self.durations, completion_window=self._window)
+
+    def _bargain(self, request: Request) -> Plan | None:
+        """A batch that may well be too slow, if a dearer lane can keep the deadline even after that; else None."""
+        deadline = _deadline_of(request)
+        crowd = self.crowd.after_cutoffs(deadline, waiting=self._queue.hurried())
+        planned = plan(
+            deadline - anyio.current_time(),
+            request.terms.lanes,
+            self.crowd.work([request], crowd),
+            self.durations,
+            completion_window=self._window,
+            least_chance=BARGAIN_CHANCE,
+        )
+        return planned if planned.lane is Lane.BATCH and planned.is_safe else None
 
     def _hurried(self, requests: Sequence[Request]) -> list[Request]:
         """Those of the requests in a batch that have a next lane."""
-        return [request for request in requests if self._lanes_after(request, Lane.BATCH)]
+        return [request for request in requests if self.has_next_lane(request)]
 
     def _lanes_after(self, request: Request, lane: Lane) -> tuple[Lane, ...]:
         """The lanes that a hurried request may take after that one."""
         return () if request.terms.deadline is None else _later_lanes(request, lane)
 
-    def _leaves_queue(self, request: Request, *, ahead: int = 0) -> float:
+    def _leaves_queue(self, request: Request, crowd: Counter[Account] | None = None) -> float:
         """When it goes to the next lane if no batch took it: it would be too late; infinite: never."""
-        latest = self.latest_start([request], ahead=ahead)
+        latest = self.latest_start([request], crowd)
         return min(latest, request.placement.leave_by + PLACE_SECONDS) if latest < math.inf else latest
 
     def _leave(self, request: Request, lane: Lane) -> tuple[Lane, float] | None:
@@ -297,7 +316,7 @@ class Dispatcher:
             return None
         if request.terms.deadline is None:
             return next_lanes[0], math.inf
-        work = self._work([request])
+        work = self.crowd.work([request])
         moment = cutoff(
             request.terms.deadline,
             next_lanes,
@@ -311,33 +330,7 @@ class Dispatcher:
     def _moved(
         self, request: Request, from_lane: Lane, to_lane: Lane, reason: str, *, paid_twice: bool = False
     ) -> None:
-        self._tell([request], from_lane, to_lane, reason, paid_twice=paid_twice)
-
-    def _tell(
-        self,
-        requests: Sequence[Request],
-        from_lane: Lane,
-        to_lane: Lane,
-        reason: str,
-        *,
-        batch_id: str | None = None,
-        paid_twice: bool = False,
-    ) -> None:
-        where = "" if batch_id is None else f" of batch {batch_id}"
-        way = f"from the {from_lane.value} lane to {to_lane.value}"
-        logger.info("autobatcher: %d requests%s go on %s: %s", len(requests), where, way, reason)
-        self._emit(
-            events.RequestsEscalated,
-            batch_id=batch_id,
-            endpoint=requests[0].endpoint,
-            request_count=len(requests),
-            models=sorted({request.model for request in requests}),
-            metadata=dict(self._settings.batch_metadata),
-            from_lane=from_lane.value,
-            to_lane=to_lane.value,
-            reason=reason,
-            paid_twice=paid_twice,
-        )
+        self._escalations.tell([request], from_lane, to_lane, reason, paid_twice=paid_twice)
 
 
 def _later_lanes(request: Request, lane: Lane) -> tuple[Lane, ...]:

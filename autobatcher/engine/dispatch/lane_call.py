@@ -111,7 +111,7 @@ class _Call:
             return None
         if executed is not False:
             return outcomes.uncertain_call_error_for(self._lane.value, failure)(self._request, None)
-        if failure.is_retryable and not self._runs_out(failure):
+        if failure.is_retryable and (not self._runs_out(failure) or self._has_another_lane()):
             return None
         if failure.status_code is None or failure.is_retryable:
             return outcomes.unavailable_error_for(self._lane.value, failure)(self._request, None)
@@ -138,6 +138,15 @@ class _Call:
         if self._lane is not Lane.FLEX or next_lane is self._lane or not refuses_tier(failure):
             return False
         self._move(next_lane, "the upstream has no flex tier for the model")
+        return True
+
+    def _has_another_lane(self) -> bool:
+        """Go on to the next lane at once, since this one has failed for too long; False if there is none."""
+        next_lane, _ = self._leaving()
+        if next_lane is self._lane:
+            return False
+        self._move(next_lane, "the lane has failed for too long")
+        self._patience.reset()
         return True
 
     def _move(self, lane: Lane, reason: str) -> None:

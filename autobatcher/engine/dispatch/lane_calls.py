@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Awaitable, Callable
 
 import anyio
 from anyio.abc import TaskGroup
 
 from ...errors import BatchError
+from ...upstream.account import Account
 from .. import outcomes
 from ..lanes.lane import Lane
 from ..request import Answer, ErrorFor, Request
@@ -26,6 +27,9 @@ class LaneCalls:
         call: makes one call, and returns its outcome; see `LaneCall`.
         wake: called when a call is to be started.
         on_left: called when the caller of a request leaves.
+
+    Attributes:
+        counts: how many requests of each account wait here.
     """
 
     batch_id: None = None
@@ -36,6 +40,7 @@ class LaneCalls:
         self._on_left = on_left
         self._new: deque[tuple[Request, Lane, anyio.CancelScope]] = deque()
         self._scopes: dict[Request, anyio.CancelScope] = {}
+        self.counts: Counter[Account] = Counter()
 
     def __len__(self) -> int:
         """How many requests wait here."""
@@ -45,6 +50,7 @@ class LaneCalls:
         """Call for `request` on that lane."""
         request.holder, request.custom_id = self, ""
         scope = self._scopes[request] = anyio.CancelScope()
+        self.counts[request.account] += 1
         self._new.append((request, lane, scope))
         self._wake()
 
@@ -58,15 +64,20 @@ class LaneCalls:
     def withdraw(self, request: Request) -> None:
         """The caller left: its call is cancelled. It may have been billed."""
         self._on_left(request)
-        self._scopes.pop(request).cancel()
+        self._remove(request).cancel()
 
     def fail_all(self, error_for: ErrorFor) -> None:
         """Settle each request with an error of its own, and cancel its call."""
-        scopes, self._scopes = self._scopes, {}
-        for request, scope in scopes.items():
+        for request in list(self._scopes):
             self._on_left(request)
+            self._remove(request).cancel()
             request.settle(error_for(request, None))
-            scope.cancel()
+
+    def _remove(self, request: Request) -> anyio.CancelScope:
+        self.counts[request.account] -= 1
+        if not self.counts[request.account]:
+            del self.counts[request.account]
+        return self._scopes.pop(request)
 
     async def _run(self, request: Request, lane: Lane, scope: anyio.CancelScope) -> None:
         with scope:  # it may be cancelled already: the caller left before this task began
@@ -76,7 +87,7 @@ class LaneCalls:
                 logger.exception("autobatcher: a bug in the engine; please report it")
                 outcome = outcomes.defect_error_for(defect)(request, None)
             if self._scopes.get(request) is scope:
-                del self._scopes[request]
+                self._remove(request)
                 request.settle(outcome)
             else:  # the caller left while the outcome came
                 request.give_back()

@@ -7,6 +7,7 @@ import anyio
 from ...money.ledger import Charge
 from ...upstream.failures import UpstreamError
 from ...upstream.realtime_api import RealtimeAnswer, RealtimeAPI, was_executed
+from ..answer_room import AnswerRoom
 from ..lanes.durations import Durations
 from ..lanes.kinds import CallKind
 from ..lanes.lane import Lane
@@ -22,15 +23,15 @@ class LaneTry:
 
     Args:
         durations: learns from each.
-        most_bytes: the largest answer.
+        room: for the answers.
         spending: books each.
     """
 
-    def __init__(self, api: RealtimeAPI, durations: Durations, most_bytes: int, spending: Spending) -> None:
+    def __init__(self, api: RealtimeAPI, durations: Durations, room: AnswerRoom, spending: Spending) -> None:
         self._api = api
         self._spending = spending
         self._durations = durations
-        self._most_bytes = most_bytes
+        self._room = room
         self._running: dict[Request, tuple[CallLog, Lane]] = {}
 
     def left(self, request: Request) -> None:
@@ -55,10 +56,14 @@ class LaneTry:
         """
         await log.intend(request)
         self._running[request] = log, lane
+        was_billed, request.may_have_been_billed = request.may_have_been_billed, True
         try:
             answer = self._answer(request, await self._timed(request, lane, cut_at))
         except UpstreamError as error:
-            self._note_failure(request, lane, log, was_executed(error), repeats=repeats)
+            executed = was_executed(error)
+            if executed is False:
+                request.may_have_been_billed = was_billed
+            self._note_failure(request, lane, log, executed, repeats=repeats)
             raise
         except BaseException:
             self.left(request)
@@ -90,7 +95,8 @@ class LaneTry:
                 request.endpoint,
                 request.body,
                 tier=FLEX_TIER if lane is Lane.FLEX else None,
-                most_bytes=self._most_bytes,
+                most_bytes=self._room.most_bytes,
+                large=self._room.turn(request.account),
             )
         self._durations.record(kind, anyio.current_time() - begun, is_done=answer is not None)
         if answer is None:

@@ -80,9 +80,17 @@ def _trouble_with(found: os.stat_result) -> str | None:
     if sys.platform != "win32":
         if found.st_uid not in (0, os.geteuid()):  # not even root: what a user left there was not meant for root
             return "it belongs to another user. Run this as its owner, or use a journal of your own."
-        if found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        if found.st_mode & stat.S_IWOTH:
             return "it is writable by others. If you trust what is in it: chmod 600."
+        if found.st_mode & stat.S_IWGRP:  # who is in the group, also in other containers, cannot be known
+            return f"it is writable by its group. If you trust what is in it: chmod 600. {_KUBERNETES}"
     return None
+
+
+_KUBERNETES = (
+    "(Kubernetes makes it so whenever it mounts a volume for a pod with an fsGroup: set fsGroupChangePolicy: "
+    "OnRootMismatch in the pod's securityContext.)"
+)
 
 
 def create_private(place: Path) -> None:

@@ -17,6 +17,8 @@ T = TypeVar("T")
 MAX_TEXT = 1_000_000
 """Longest text in a row, in characters. `Store` writes none that is longer."""
 
+MAX_TEXT_BYTES = 4 * MAX_TEXT
+
 MAX_BODY_BYTES = 200_000_000
 """Largest prompt or answer, which is read into memory: as large as the largest input file of most providers."""
 
@@ -35,8 +37,20 @@ MAX_SECONDS = 1e12
 """No time of ours is further from 1970."""
 
 
+CHECKED_BYTES = MAX_TEXT_BYTES if sqlite3.sqlite_version_info >= (3, 40) else MAX_ROW_BYTES
+"""The largest value that is read while rows are checked: no body is. Older versions limit whole rows by it."""
+
+
+def _bytes(name: str) -> str:
+    """The length of a text in bytes. SQLite's own length of a text is that up to its first NUL."""
+    return f"length(CAST({name} AS BLOB))"
+
+
 def _text(*names: str) -> str:
-    return " AND ".join(f"typeof({name}) = 'text' AND length({name}) <= {MAX_TEXT}" for name in names)
+    return " AND ".join(
+        f"typeof({name}) = 'text' AND {_bytes(name)} <= {MAX_TEXT_BYTES} AND length({name}) <= {MAX_TEXT}"
+        for name in names
+    )
 
 
 def _text_or_null(*names: str) -> str:
@@ -45,7 +59,8 @@ def _text_or_null(*names: str) -> str:
 
 def _name(name: str) -> str:
     """Of a batch or a process. It becomes a part of file names and of custom_ids."""
-    return f"{_text(name)} AND length({name}) <= 100 AND {name} NOT GLOB '*[^0-9A-Za-z_ -]*'"
+    is_short = f"length({name}) <= 100 AND {_bytes(name)} = length({name})"  # GLOB, too, looks no further than a NUL
+    return f"{_text(name)} AND {is_short} AND {name} NOT GLOB '*[^0-9A-Za-z_ -]*'"
 
 
 def _integer(low: int, high: int, *names: str) -> str:
@@ -57,7 +72,11 @@ def _time(*names: str) -> str:
 
 
 def _body(name: str) -> str:
-    return f"({name} IS NULL OR typeof({name}) = 'blob' AND length({name}) <= {MAX_BODY_BYTES})"
+    """Types and lengths of blobs are read without them. IS NULL may read all of it."""
+    return f"(typeof({name}) = 'null' OR typeof({name}) = 'blob' AND length({name}) <= {MAX_BODY_BYTES})"
+
+
+_AMOUNT = "length(amount) <= 100 AND amount GLOB '[0-9]*' AND amount NOT GLOB '*[^0-9.]*' AND amount NOT GLOB '*.*.*'"
 
 
 HONEST = {
@@ -108,9 +127,7 @@ HONEST = {
         )
     ),
     "calibration": f"typeof(content) = 'blob' AND length(content) <= {MAX_DURATIONS_BYTES}",
-    "reservations": " AND ".join(
-        (_name("stamp"), _text("budget", "amount"), "length(amount) <= 100 AND amount NOT GLOB '*[^0-9.]*'")
-    ),
+    "reservations": " AND ".join((_name("stamp"), _text("budget", "amount"), _AMOUNT)),
     "durations": f"typeof(content) = 'blob' AND length(content) <= {MAX_DURATIONS_BYTES}",
 }
 """What each row of a table that autobatcher wrote satisfies."""
@@ -134,10 +151,25 @@ def check_rows(connection: sqlite3.Connection) -> None:
         JournalError: if the file is damaged, or autobatcher has not written it.
         sqlite3.Error: if it cannot be read.
     """
-    (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
-    if verdict != "ok":
-        raise JournalError(f"The journal is damaged: {verdict}.")
-    tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master").fetchall()}
+    limit = connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, CHECKED_BYTES)
+    try:
+        (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+        if verdict != "ok":
+            raise JournalError(f"The journal is damaged: {verdict}.")
+        _check_types_and_sizes(connection)
+        _check_texts(connection)
+    except sqlite3.DataError as error:
+        raise odd_row("a very large value") from error
+    finally:
+        connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, limit)
+
+
+def _tables(connection: sqlite3.Connection) -> set[str]:
+    return {name for (name,) in connection.execute("SELECT name FROM sqlite_master").fetchall()}
+
+
+def _check_types_and_sizes(connection: sqlite3.Connection) -> None:
+    tables = _tables(connection)
     for table, is_honest in HONEST.items():
         if table not in tables:  # of a later schema than that of this file
             continue
@@ -145,6 +177,10 @@ def check_rows(connection: sqlite3.Connection) -> None:
         odd = connection.execute(statement).fetchone()
         if odd is not None:
             raise odd_row(f"row {odd[0]} of {table}")
+
+
+def _check_texts(connection: sqlite3.Connection) -> None:
+    tables = _tables(connection)
     for statement in TEXTS:
         if statement.rpartition(" ")[2] not in tables:
             continue
@@ -153,6 +189,9 @@ def check_rows(connection: sqlite3.Connection) -> None:
                 pass
     for models, metadata in connection.execute("SELECT models, metadata FROM batches").fetchall():
         decoded_models(models), decoded_metadata(metadata)
+    if "charges" in tables:
+        for (metadata,) in connection.execute("SELECT DISTINCT metadata FROM charges").fetchall():
+            decoded_metadata(metadata)
 
 
 def decoded_models(text: str) -> list[str]:

@@ -14,6 +14,11 @@ LEAST_CHANCE = 0.9
 """A lane is taken if the chance that it is done by its cutoff is at least this. Less would cancel one batch in ten or
 more, and what a cancelled batch has finished too late is paid and waited for."""
 
+BARGAIN_CHANCE = 0.5
+"""The same for a batch, if the only other lane that is fast enough is dearer, and has time even after the cutoff. A
+line that is cut off costs what it would have cost anyway, and each that is done costs less. Below this, cancellations
+abound, and little is gained: nothing at OpenAI, a few per cent at Doubleword (benchmarks/deadlines.py)."""
+
 UNAIDED_CHANCE = 0.99
 """The same for a lane that is not left for the next one, since it would have to be left too early. No other lane makes
 up for a miss there."""
@@ -52,7 +57,7 @@ def cutoff(
     next_lanes = usable_lanes(next_lanes, work.profile, work.endpoint)
     if not next_lanes:
         return None
-    until = deadline - seconds_to_leave(kind, work) - _needed(next_lanes, work, durations)
+    until = deadline - seconds_to_leave(kind, work, durations) - _needed(next_lanes, work, durations)
     if until - seconds_of_all(kind, LEAST_CHANCE, work, durations) >= started_at:
         return until
     is_certain = deadline - seconds_of_all(kind, UNAIDED_CHANCE, work, durations) >= started_at
@@ -76,9 +81,11 @@ def _earlier_rounds(kind: Kind, work: Work, durations: Durations) -> float:
     return (work.rounds - 1) * durations.quantile(kind, EARLIER_SHARE)
 
 
-def seconds_to_leave(kind: Kind, work: Work) -> float:
+def seconds_to_leave(kind: Kind, work: Work, durations: Durations) -> float:
     """How many seconds pass from a cutoff to the next lane."""
-    return work.profile.cancel_seconds + HARVEST_SECONDS if isinstance(kind, BatchKind) else HANDOVER_SECONDS
+    if not isinstance(kind, BatchKind):
+        return HANDOVER_SECONDS
+    return durations.cancellations.expected_seconds(work.profile) + HARVEST_SECONDS
 
 
 def _needed(lanes: Sequence[Lane], work: Work, durations: Durations) -> float:

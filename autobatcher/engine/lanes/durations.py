@@ -6,6 +6,7 @@ import math
 
 import msgspec
 
+from .cancellations import Cancellations
 from .kinds import Key, Kind
 from .spread import BUCKETS, Curve, Sketch, chance_of_longer, log_normal_curve, seconds_at
 
@@ -32,25 +33,31 @@ class _Stored(msgspec.Struct):
     format: int
     wall_time: float | None
     kinds: list[tuple[Key, list[tuple[int, float]], list[tuple[int, float]]]]
+    cancellations: dict[str, list[float]] = {}
 
 
 class Durations:
     """How long batches and calls took, by kind.
 
     A kind of which little was seen is judged by its provider's others, and these by public figures.
+
+    Attributes:
+        cancellations: how long those of batches took.
     """
 
     def __init__(self) -> None:
+        self.cancellations: Cancellations = Cancellations()
         self._sketches: dict[Key, Sketch] = {}
         self._wall_time: float | None = None
 
     def __bool__(self) -> bool:
         """Whether anything was observed."""
-        return bool(self._sketches)
+        return bool(self._sketches) or bool(self.cancellations)
 
     def adopt(self, other: Durations) -> None:
         """Know what the other one knows, and nothing else. It must not be used any more."""
         self._sketches, self._wall_time = other._sketches, other._wall_time
+        self.cancellations = other.cancellations
 
     def record(self, kind: Kind, seconds: float, *, is_done: bool) -> None:
         """Record how long a batch or a call took.
@@ -99,7 +106,7 @@ class Durations:
     def encoded(self) -> bytes:
         """All of it, to be kept; some hundred kilobytes at most."""
         kinds = [(key, _rounded(sketch.done), _rounded(sketch.cut)) for key, sketch in self._sketches.items()]
-        return msgspec.json.encode(_Stored(_FORMAT, self._wall_time, kinds))
+        return msgspec.json.encode(_Stored(_FORMAT, self._wall_time, kinds, self.cancellations.recent))
 
     @classmethod
     def decoded(cls, content: bytes) -> Durations:
@@ -111,6 +118,7 @@ class Durations:
             return durations
         if stored.format == _FORMAT:
             durations._wall_time = stored.wall_time
+            durations.cancellations = Cancellations(stored.cancellations)
             for key, done, cut in stored.kinds[-MAX_KINDS:]:
                 durations._sketches[key] = Sketch(_sound(done), _sound(cut))
         return durations

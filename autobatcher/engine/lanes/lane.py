@@ -67,6 +67,22 @@ def usable_lanes(allowed: Iterable[Lane], profile: ProviderProfile, endpoint: st
     return tuple(lane for lane in allowed if _has(profile, lane, endpoint))
 
 
+def lack_of_flex(names: object, profile: ProviderProfile, *, has_deadline: bool) -> str | None:
+    """A sentence that says so, if a user counts on the flex lane and the provider has none; else None.
+
+    Args:
+        names, has_deadline: see `lanes_of`.
+    """
+    lanes = lanes_of(names, has_deadline=has_deadline)
+    if Lane.FLEX not in lanes or Lane.REALTIME in lanes or profile.flex_endpoints:
+        return None
+    used = '"batch" alone' if Lane.BATCH in lanes else "none"
+    return (
+        f'provider "{profile.name}" has no flex lane that is known, so {used} is used. '
+        'Allow "realtime" at full price, or name a provider, or a profile whose flex_endpoints say otherwise.'
+    )
+
+
 def _has(profile: ProviderProfile, lane: Lane, endpoint: str) -> bool:
     if lane is Lane.BATCH:
         return endpoint in profile.endpoints

@@ -47,6 +47,7 @@ def plan(
     durations: Durations,
     *,
     completion_window: str | None = None,
+    least_chance: float = LEAST_CHANCE,
 ) -> Plan:
     """The cheapest allowed lane that is probably done in time. If none is, the one with the best chance.
 
@@ -57,6 +58,7 @@ def plan(
         durations: what is known of batches and calls.
         completion_window: the only completion window that a batch may have; None if all may be taken that the provider
             sells.
+        least_chance: the chance (0 to 1) to be done by its cutoff that is good enough for a lane.
 
     Raises:
         UnbatchableRequestError: if the provider has none of the lanes for this endpoint.
@@ -67,7 +69,7 @@ def plan(
     plans = []
     for rank, lane in enumerate(lanes):
         for window in _windows(lane, work, completion_window):
-            plans.append(_on(lane, window, seconds_left, lanes[rank + 1 :], work, durations))
+            plans.append(_on(lane, window, seconds_left, lanes[rank + 1 :], work, durations, least_chance))
             if plans[-1].is_safe:
                 return plans[-1]
     return max(plans, key=lambda plan: plan.chance)
@@ -101,7 +103,7 @@ def _usable(allowed: Sequence[Lane], work: Work) -> tuple[Lane, ...]:
     names = " and ".join(f'"{lane.value}"' for lane in allowed)
     raise UnbatchableRequestError(
         f"Provider {work.profile.name!r} has no lane {names} for {work.endpoint}. Allow another one, such as "
-        '"realtime" at full price, with lanes=.'
+        '"realtime" at full price (`lanes`; serve and run: --lanes).'
     )
 
 
@@ -113,14 +115,21 @@ def _windows(lane: Lane, work: Work, explicit: str | None) -> tuple[str | None, 
 
 
 def _on(
-    lane: Lane, window: str | None, seconds_left: float, next_lanes: Sequence[Lane], work: Work, durations: Durations
+    lane: Lane,
+    window: str | None,
+    seconds_left: float,
+    next_lanes: Sequence[Lane],
+    work: Work,
+    durations: Durations,
+    least_chance: float,
 ) -> Plan:
     """What becomes of the requests on one lane."""
     kind = work.call_kind(lane) if window is None else work.batch_kind(window)
     until = cutoff(seconds_left, next_lanes, work, durations, kind=kind, started_at=0.0)
-    least = UNAIDED_CHANCE if next_lanes and until is None else LEAST_CHANCE
+    if until is None:
+        least_chance = UNAIDED_CHANCE if next_lanes else LEAST_CHANCE
     until = seconds_left if until is None else until
-    spare = until - seconds_of_all(kind, least, work, durations)
+    spare = until - seconds_of_all(kind, least_chance, work, durations)
     return Plan(
         lane=lane,
         completion_window=window,

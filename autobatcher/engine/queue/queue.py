@@ -13,7 +13,7 @@ from ..request import ErrorFor, Request
 from ..settings import Settings
 from ..shares import Shares
 from .rate_limiter import RateLimiter
-from .windows import ThrottledRequests, Window, Windows
+from .windows import HurriedGroup, ThrottledRequests, Window, Windows
 
 
 class RequestQueue:
@@ -34,9 +34,9 @@ class RequestQueue:
         """How many requests wait here."""
         return len(self._windows)
 
-    def hurried_count(self) -> int:
-        """How many of them have a deadline."""
-        return self._windows.hurried_count()
+    def hurried(self) -> list[HurriedGroup]:
+        """Those that have a deadline, in groups of about the same one."""
+        return self._windows.hurried()
 
     def add(self, request: Request) -> None:
         """Add `request` to the window of its kind."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Callable, Hashable, Iterable, Iterator
+from typing import NamedTuple
 
 from ...upstream.account import Account
 from ..lanes.terms import ANYWHERE, Placement
@@ -109,6 +110,19 @@ class ThrottledRequests:
         return batch
 
 
+class HurriedGroup(NamedTuple):
+    """Requests of one account and class of deadlines that wait here.
+
+    Attributes:
+        deadline: that of the first one, on the event loop's clock.
+        size: how many there are.
+    """
+
+    account: Account
+    deadline: float
+    size: int
+
+
 class Windows:
     """All queued requests: in open windows, at most one per `travel_key`; in closed windows that wait for a free slot
     among the active batches; and throttled ones that wait for capacity upstream."""
@@ -124,10 +138,14 @@ class Windows:
         """How many requests wait here."""
         return sum(len(place) for place in self._all())
 
-    def hurried_count(self) -> int:
-        """How many of them have a deadline."""
-        kinds = ((next(iter(place), None), len(place)) for place in self._all())
-        return sum(count for first, count in kinds if first is not None and first.terms.deadline is not None)
+    def hurried(self) -> list[HurriedGroup]:
+        """Those that have a deadline, in groups of about the same one."""
+        places = ((next(iter(place), None), len(place)) for place in self._all())
+        return [
+            HurriedGroup(first.account, first.terms.deadline, count)
+            for first, count in places
+            if first is not None and first.terms.deadline is not None
+        ]
 
     def add(self, request: Request, clock: Callable[[], float]) -> bool:
         """Add `request` to its window; return True if the engine must wake: for a new deadline, or a full window.

@@ -11,8 +11,9 @@ import h2.exceptions
 import hypercorn.protocol
 import trio
 from hypercorn.events import Closed, Event, RawData
-from hypercorn.protocol.events import Body, EndBody, StreamClosed
+from hypercorn.protocol.events import Body, EndBody, Response, StreamClosed
 from hypercorn.protocol.h2 import H2Protocol
+from hyperframe.frame import GoAwayFrame
 
 from .frame_budget import FrameBudget
 from .sends import do_broken_sends_raise, send_seconds
@@ -26,12 +27,18 @@ ANSWER_FRAMES, BYTES_PER_FRAME = 10, 1_000
 """What an answer, and what is sent, brings back of the budget: a client may acknowledge each frame twice."""
 
 
+CLOSE = (b"connection", b"close")
+"""The header of a response after which the connection is to be closed. HTTP/2 has a frame for that."""
+
+
 class HardenedH2(H2Protocol):
-    """Closes a connection that floods us, and streams that stall or end too early."""
+    """Closes a connection that floods us, or that a response closes, and streams that stall or end too early."""
 
     def __init__(self, *parts: Any) -> None:
         super().__init__(*parts)
         self._budget = FrameBudget(trio.current_time())
+        self._closing: set[int] = set()  # streams whose responses close the connection
+        self._is_leaving = False  # no new stream is taken, and those that are open go on
 
     async def handle(self, event: Event) -> None:
         if not isinstance(event, RawData):
@@ -74,6 +81,9 @@ class HardenedH2(H2Protocol):
         A stream whose response was started and not finished is reset; hypercorn 0.18 leaves it open.
         """
         size = len(event.data) if isinstance(event, Body) else 0
+        if isinstance(event, Response) and CLOSE in event.headers:
+            event.headers.remove(CLOSE)
+            self._closing.add(event.stream_id)
         with trio.move_on_after(send_seconds(size)) as limit:
             await super().stream_send(event)
         is_cut = self.closed or limit.cancelled_caught
@@ -86,6 +96,24 @@ class HardenedH2(H2Protocol):
             self._budget.earn(ANSWER_FRAMES)
         elif isinstance(event, StreamClosed) and not self._has_ended(event.stream_id):
             await self._reset(event.stream_id)
+        if isinstance(event, StreamClosed):
+            await self._leave_if_told(event.stream_id)
+
+    async def _create_stream(self, request: Any) -> None:
+        if not self._is_leaving:
+            await super()._create_stream(request)
+            return
+        with contextlib.suppress(h2.exceptions.ProtocolError):
+            self.connection.reset_stream(request.stream_id, h2.errors.ErrorCodes.REFUSED_STREAM)
+
+    async def _leave_if_told(self, stream_id: int) -> None:
+        """Close the connection after the streams that are open: they may be those of others, behind one front end."""
+        if stream_id in self._closing and not self._is_leaving and not self.closed:
+            self._is_leaving = True
+            frame = GoAwayFrame(0, last_stream_id=self.connection.highest_inbound_stream_id)
+            await self.send(RawData(frame.serialize()))  # h2's own way would end the open streams
+        if self._is_leaving and not self.streams and not self.closed:
+            await self.send(Closed())
 
     async def _reset(self, stream_id: int) -> None:
         with contextlib.suppress(h2.exceptions.ProtocolError):  # the client has reset it already

@@ -114,12 +114,15 @@ class LeanConnection(Connection):
 
     async def _receive_some(self) -> bytes:
         """b"" at the end, in whatever way it comes."""
+        if self.stream.socket.fileno() < 0:  # trio 0.35 would take the next task that waits for -1 for a second one
+            await trio.lowlevel.checkpoint()
+            return b""
         try:
             # First, since there is hardly ever anything yet; and less stands in memory than while waiting in `recv`.
             await trio.lowlevel.wait_readable(self.stream.socket)
             await self.context.reading.pass_through()
             received: bytes = await self.stream.socket.recv(MAX_RECV)
-        except (OSError, trio.ClosedResourceError, ValueError):  # ValueError: it was closed before
+        except (OSError, trio.ClosedResourceError):
             return b""
         return received
 

@@ -8,7 +8,14 @@ from typing import Any
 
 import pytest
 
-from autobatcher.client.streams import UnstreamableAnswerError, stream_events
+from autobatcher.client.streams import (
+    MOST_AT_ONCE_BYTES,
+    MOST_STREAMED_BYTES,
+    MOST_STREAMED_ELEMENTS,
+    UnstreamableAnswerError,
+    stream_events,
+    streaming,
+)
 
 from .answers import CHAT, COMPLETIONS, ENDED_EARLY, RESPONSES
 from .serving import messages_of
@@ -151,6 +158,36 @@ def test_an_answer_with_far_more_parts_than_any_honest_one_is_refused_and_takes_
     finally:
         tracemalloc.stop()
     assert peak < 10 * len(body) + 10_000_000
+
+
+_LARGE = {
+    "bytes": (MOST_STREAMED_BYTES, b"a"),
+    "elements": (2 * MOST_STREAMED_ELEMENTS, b"1,"),
+}
+
+
+@pytest.mark.proves("faults", "an answer for a stream has thousands of parts; a failed line has megabytes of reason")
+@pytest.mark.parametrize("what", _LARGE)
+def test_an_answer_that_would_hold_up_others_is_refused_with_what_to_do(what: str) -> None:
+    size, piece = _LARGE[what]
+    body = b'{"choices":[{"message":{"content":"%b"}}]}' % (piece * (size // len(piece)))
+    with pytest.raises(UnstreamableAnswerError, match="without `stream`"):
+        stream_events("/v1/chat/completions", body, include_usage=False)
+
+
+@pytest.mark.parametrize(("endpoint", "name"), EVERY)
+def test_a_large_answer_is_converted_in_steps_to_the_same_stream(endpoint: str, name: str) -> None:
+    body = json.dumps(ANSWERS[endpoint][name]).encode() + b" " * MOST_AT_ONCE_BYTES
+    steps, count = streaming(endpoint, body, include_usage=True), 0
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            stream = end.value
+            break
+        count += 1
+    assert stream == b"".join(stream_events(endpoint, body, include_usage=True))
+    assert count >= 3
 
 
 def test_log_probabilities_of_many_tokens_are_streamed() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Generator
 from typing import TypeVar
 
@@ -31,3 +32,15 @@ async def in_turns(steps: Steps[Result]) -> Result:
             result: Result = end.value
             return result
         await checkpoint()
+
+
+COPIED_BYTES = 1_000_000
+"""How much is copied in one step. Takes half a millisecond."""
+
+
+def copying(content: bytes, begin: int, end: int, target: io.BytesIO) -> Steps[None]:
+    """Write a part of `content` to `target`, whose `getvalue` makes no copy. A slice of 256 MB takes 0.1 s."""
+    view = memoryview(content)
+    for at in range(begin, end, COPIED_BYTES):
+        target.write(view[at : min(at + COPIED_BYTES, end)])
+        yield
