@@ -57,12 +57,24 @@ class Lie:
 
 
 @dataclass(frozen=True)
+class Growth:
+    """What comes in addition at one place of a body, and is never whole in the fuzzer's memory."""
+
+    at: int
+    opening: bytes
+    piece: bytes
+    times: int
+    closing: bytes
+
+
+@dataclass(frozen=True)
 class Reply:
     status: int
     headers: dict[str, str]
     body: bytes
     failure: str | None = None
     drip_seconds: float | None = None
+    growth: Growth | None = None
 
 
 def told(lie: Lie, reply: Reply) -> Reply:
@@ -120,6 +132,27 @@ def _huge(reply: Reply, random: Random) -> Reply:
     if random.random() < 0.5:
         return replace(reply, body=gzip.compress(whole, 1), headers={**reply.headers, "content-encoding": "gzip"})
     return replace(reply, body=whole)
+
+
+def _grown(reply: Reply, random: Random) -> Reply:
+    """A member more in the answer, or in the first answer of a result file: text, escapes, lists, ..."""
+    place = reply.body.find(b'"body":{')
+    at = reply.body.find(b"{", max(place, 0)) + 1
+    if at == 0:
+        return reply
+    opening, unit, closing = random.choice(_UNITS)
+    piece = unit * (65_536 // len(unit))
+    growth = Growth(at, b'"grown":' + opening, piece, random.choice(_SIZES) // len(piece), closing + b',"z":0,')
+    changed = _status(reply, random) if random.random() < 0.2 else reply
+    return replace(changed, body=reply.body, growth=growth)
+
+
+_SIZES = (2_500_000, 14_000_000, 31_000_000, 40_000_000)
+
+_UNITS = (
+    *((b'"', unit, b'"') for unit in (b"x", "\u00e9".encode(), b"\\u0041", b"\\\\", b"%41" + b"x" * 200, b"test-key ")),
+    *((b"[", unit + b",", b"0]") for unit in (b"[]", b"1", b'""', b'{"a":0}', b"5e-324")),
+)
 
 
 def _failure(reply: Reply, random: Random) -> Reply:
@@ -213,6 +246,7 @@ _KINDS: dict[str, Callable[[Reply, Random], Reply]] = {
     "bytes": _bytes,
     "body": _body,
     "huge": _huge,
+    "grown": _grown,
     "failure": _failure,
     "drip": _drip,
     "lines": _lines,
