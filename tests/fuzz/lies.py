@@ -147,10 +147,20 @@ def _grown(reply: Reply, random: Random) -> Reply:
     return replace(changed, body=reply.body, growth=growth)
 
 
-_SIZES = (2_500_000, 14_000_000, 31_000_000, 40_000_000)
+_SIZES = (2_500_000, 14_000_000, 31_000_000, 60_000_000)
 
 _UNITS = (
-    *((b'"', unit, b'"') for unit in (b"x", "\u00e9".encode(), b"\\u0041", b"\\\\", b"%41" + b"x" * 200, b"test-key ")),
+    *(
+        (b'"', unit, b'"')
+        for unit in (
+            b"x",
+            "\u00e9".encode(),
+            b"\\u0041",
+            b"\\\\",
+            b"%41" + b"x" * 200,
+            b"sk-fuzz-0123456789-abcdefghijklmnop ",
+        )
+    ),
     *((b"[", unit + b",", b"0]") for unit in (b"[]", b"1", b'""', b'{"a":0}', b"5e-324")),
 )
 
