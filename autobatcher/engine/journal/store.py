@@ -14,13 +14,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 from . import charges
-from .charges import KeptCharge, NewCharge, Spent
+from .charges import NewCharge
 from .identity import digest_of
+from .kept import KeptStore
 from .records import UNCERTAIN, BatchRecord, Contents, StoredAnswer, UnclaimedLine, lane_in
 from .row_checks import MAX_TEXT, STATUS_CODES
 from .rows import COLUMNS, Line, NewAnswer, Result, record_of
 from .schema import LINES_OF_A_BATCH
-from .sqlite_file import SQLiteFile
 
 logger: logging.Logger = logging.getLogger("autobatcher")
 
@@ -45,7 +45,7 @@ _NO_ANSWER = 504
 _INSERT_ANSWER = "INSERT OR REPLACE INTO answers VALUES (?, ?, ?, ?, ?, ?)"
 
 
-class Store(SQLiteFile):
+class Store(KeptStore):
     """The journal's statements, in terms of batches, lines and answers."""
 
     def __init__(self, path: Path, *, is_read_only: bool = False) -> None:
@@ -247,31 +247,6 @@ class Store(SQLiteFile):
         for line_id, endpoint, body, status_code, answer, request_id, taken_by in rows:
             number = line_id % LINES_OF_A_BATCH
             yield Result(idempotency_key, number, endpoint, body, status_code, answer, request_id, taken_by is not None)
-
-    # ---- money ----
-
-    def charges(self, *, since: float = 0.0, budget: str | None = None) -> Iterator[KeptCharge]:
-        """Yield what was billed, the oldest first; see `kept_charges`."""
-        return charges.kept_charges(self._db, since=since, budget=budget)
-
-    def spent(self, since: float, budget: str) -> Spent:
-        """Return what counts against a budget; see `spent_since`."""
-        return charges.spent_since(self._db, since, budget)
-
-    def keep_calibration(self, content: bytes) -> None:
-        """Replace what is kept of a `Calibration`."""
-        self._db.execute("INSERT OR REPLACE INTO calibration VALUES (1, ?)", (content,))
-
-    # ---- durations ----
-
-    def keep_durations(self, content: bytes) -> None:
-        """Replace what is kept of `Durations`."""
-        self._db.execute("INSERT OR REPLACE INTO durations VALUES (1, ?)", (content,))
-
-    def forget_durations(self) -> None:
-        """Delete it, and what is kept of a `Calibration`."""
-        self._db.execute("DELETE FROM durations")
-        self._db.execute("DELETE FROM calibration")
 
     # ---- sessions ----
 
