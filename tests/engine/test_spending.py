@@ -12,7 +12,7 @@ import pytest
 
 from autobatcher import BudgetExceededError
 from autobatcher.emulator import BatchFault, FaultPlan, HttpFault, LineFault
-from autobatcher.money.budget import Budget, Reservation
+from autobatcher.money.budget import ZERO, Budget, Reservation
 from autobatcher.money.cap import Cap, Period
 from tests.harness import Harness, ask, open_harness, outcome_of, wait_for_event
 from tests.receipts import BILLED_PRICES, GIVEN_PRICES, check_receipt
@@ -134,7 +134,7 @@ async def test_an_answer_that_does_not_say_its_tokens_has_no_known_price(usage: 
                 "/v1/chat/completions", b'{"model": "m", "messages": [{"role": "user", "content": "x"}]}'
             )
         total = client.receipt().total
-        assert (total.requests, total.unpriced, total.cost) == (1, 1, 0)
+        assert (total.requests, total.unpriced, total.cost) == (1, 1, ZERO)
 
 
 @pytest.mark.full_price
@@ -235,7 +235,7 @@ def test_a_period_begins_anew_and_keeps_what_is_reserved() -> None:
     assert budget.has_room(Decimal(8))
     assert not budget.has_room(Decimal(9))
     reservation.spend(Decimal(1))
-    assert (budget.spent, budget.reserved) == (1, 0)
+    assert (budget.spent, budget.reserved) == (Decimal(1), ZERO)
 
 
 def test_the_journal_needs_no_prices(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Literal
 
 from . import charges
 from .charges import KeptCharge, Spent
@@ -11,6 +12,11 @@ from .sqlite_file import SQLiteFile
 
 class KeptStore(SQLiteFile):
     """The statements for what outlives batches."""
+
+    def kept(self, table: Literal["durations", "calibration"]) -> bytes:
+        """Return what is kept of `Durations`, or of a `Calibration`; b"" if nothing is."""
+        row = self._db.execute(f"SELECT content FROM {table}").fetchone()  # noqa: S608  (constants)
+        return b"" if row is None else row[0]
 
     def charges(self, *, since: float = 0.0, budget: str | None = None) -> Iterator[KeptCharge]:
         """Yield what was billed, the oldest first; see `kept_charges`."""

@@ -126,10 +126,7 @@ class Store(KeptStore):
     def answer(
         self, answers: Iterable[NewAnswer], new_charges: Iterable[NewCharge] = (), *, budget: str = "", now: float
     ) -> None:
-        """Insert answers, and what was billed for them and others.
-
-        An answer that cannot be stored is logged and left out, so that it does not affect the others.
-        """
+        """Insert answers, and what was billed. An answer that cannot be stored is logged and left out."""
         charges.add_charges(self._db, new_charges, budget=budget, now=now)
         fresh = list(answers)
         try:
@@ -233,9 +230,7 @@ class Store(KeptStore):
             )
             for stamp, line_id, digest, since, is_stored, window, is_paid in rows
         ]
-        row = self._db.execute("SELECT content FROM durations").fetchone()
-        learned = self._db.execute("SELECT content FROM calibration").fetchone()
-        return Contents(self.batches(), lines, b"" if row is None else row[0], b"" if learned is None else learned[0])
+        return Contents(self.batches(), lines, self.kept("durations"), self.kept("calibration"))
 
     def results(self, idempotency_key: str) -> Iterator[Result]:
         """Yield each line of a batch in the order of its input file."""
