@@ -6,6 +6,7 @@ from typing import Any as _Any
 
 from . import errors, events
 from .client.async_openai import AsyncOpenAI
+from .client.mapping import CallMap, MapResult
 from .client.openai import BatchOpenAI
 from .engine.request import Answer, Request
 from .engine.statistics import BatcherStatistics
@@ -28,6 +29,7 @@ from .upstream.providers import ProviderProfile
 
 if _TYPE_CHECKING:
     from .client.batch_transport import BatchTransport
+    from .client.mapping_sync import CallMapSync
     from .client.openai_sync import BatchOpenAISync
 
     __version__: str
@@ -37,6 +39,9 @@ __all__ = [
     "BatchOpenAI",
     "BatchOpenAISync",
     "BatchTransport",
+    "CallMap",
+    "CallMapSync",
+    "MapResult",
     "ProviderProfile",
     "Answer",
     "Request",
@@ -67,6 +72,10 @@ def __getattr__(name: str) -> _Any:
         from .client.openai_sync import BatchOpenAISync
 
         return BatchOpenAISync
+    if name == "CallMapSync":
+        from .client.mapping_sync import CallMapSync
+
+        return CallMapSync
     if name == "BatchTransport":
         from .client.batch_transport import BatchTransport
 

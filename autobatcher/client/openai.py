@@ -32,6 +32,7 @@ from .call import ANSWERED
 from .checked_body import checked_body
 from .connections import connections_of
 from .deadlines import DEADLINE_HEADER, deadline_of_call, without_deadline
+from .mapping import ManyCalls
 from .sdk import (
     CALL_EXTENSION,
     AnyAsyncClient,
@@ -48,7 +49,7 @@ from .sdk_internals import AsyncRequestHook
 from .shared_engine import AsyncEngine
 
 
-class BatchOpenAI(CopiesShareTheEngine, AsyncRequestHook, AsyncContextManagerMixin, openai.AsyncOpenAI):  # type: ignore[misc]  # __aexit__ may swallow
+class BatchOpenAI(CopiesShareTheEngine, ManyCalls, AsyncRequestHook, AsyncContextManagerMixin, openai.AsyncOpenAI):  # type: ignore[misc]  # __aexit__ may swallow
     """`AsyncOpenAI` at batch prices: concurrent calls are gathered into batches; each caller gets its own answer.
 
     There are three ways to run the engine. Prefer the first one:

@@ -30,6 +30,7 @@ from .deadlines import deadline_of_call
 from .engine_thread import EngineThread, dropped
 from .header_kinds import HeaderKinds
 from .http_parts import HttpParts, library_of
+from .mapping_sync import ManyCallsSync
 from .pass_through import pass_through_sync
 from .sdk import (
     CALL_EXTENSION,
@@ -56,7 +57,7 @@ class _Arguments(SharedArguments):
     api_key: str | Callable[[], str] | None = None
 
 
-class BatchOpenAISync(CopiesShareTheEngine, RequestHook, openai.OpenAI):
+class BatchOpenAISync(CopiesShareTheEngine, ManyCallsSync, RequestHook, openai.OpenAI):
     """`OpenAI` at batch prices: calls of many threads are gathered into batches; each thread gets its own answer.
 
         with ThreadPoolExecutor(100) as threads, BatchOpenAISync() as client:

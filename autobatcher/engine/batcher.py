@@ -26,7 +26,6 @@ from .batch.source import EarlierBatch
 from .dispatch.dispatcher import Dispatcher
 from .emitter import Emit, Emitter
 from .fair_limiter import CONCURRENT_POLLS, CONCURRENT_UPLOADS, FairLimiter
-from .journal import SessionEnding
 from .journal.records import CLOSE_SECONDS as JOURNAL_CLOSE_SECONDS
 from .lanes.lane import Lane
 from .queue.queue import RequestQueue
@@ -74,12 +73,13 @@ class Batcher:
         self._wall_clock = wall_clock
         self._byte_limiter = FairLimiter(settings.max_queued_bytes, isolates=isolates)
         self._batches = ActiveBatches(settings.max_active_batches, isolates=isolates)
-        self._recovery = recovery_of(
+        self.recovery: Recovery | None = recovery_of(
             settings,
             wall_clock=wall_clock,
             make_writer=make_writer,
             resume=self._resume,
             place=self.dispatcher.place,
+            flush=self.queue.flush,
             emit=self.emit,
             durations=self.dispatcher.durations,
         )
@@ -101,6 +101,12 @@ class Batcher:
         Cancelled: before the upload, the request is never sent. Later, its answer is dropped, and a batch whose callers
         have all left is cancelled upstream (`cancel_abandoned_batches`).
         """
+        await self.enqueue(request)
+        await request.outcome()
+        return request.result()
+
+    async def enqueue(self, request: Request) -> None:
+        """Queue `request` as `submit` does, but do not wait for its outcome. Cancelled: it was not queued."""
         self._check(request)
         if not self._is_closed and not await request.enqueue(self._byte_limiter):
             raise outcomes.missed_deadline_error(request, None)
@@ -108,8 +114,6 @@ class Batcher:
             request.dequeue()
             raise outcomes.closed_error(request, None)
         self._add(request)
-        await request.outcome()
-        return request.result()
 
     def submit_nowait(self, request: Request) -> None:
         """Queue `request` for the next batch of its kind. Wait for it with `Request.outcome` or `Request.notify`.
@@ -139,15 +143,14 @@ class Batcher:
             async with anyio.create_task_group() as nursery:
                 task_status.started()
                 try:
-                    if self._recovery is not None:
-                        nursery.start_soon(self._give_stored_answers, self._recovery)
+                    if self.recovery is not None:
+                        nursery.start_soon(self.recovery.run, self._fail)
                     await self._start_batches(nursery)
                 except anyio.get_cancelled_exc_class():
                     await cancel_shielded_checkpoint()  # let callers cancelled with us leave first; see Batch.run
                     raise
                 except Exception as defect:
-                    logger.exception("autobatcher: a bug stopped the engine; please report it")
-                    self._close(outcomes.defect_error_for(defect))
+                    self._fail(defect)
                 finally:
                     self._close(outcomes.closed_error)
                     nursery.cancel_scope.cancel()
@@ -196,7 +199,7 @@ class Batcher:
 
     def statistics(self) -> BatcherStatistics:
         """Return a snapshot of the engine's state."""
-        return self._batches.statistics(self.queue, self.dispatcher, len(self._recovery or ()))
+        return self._batches.statistics(self.queue, self.dispatcher, len(self.recovery or ()))
 
     # ---- implements `Engine` ----
 
@@ -231,28 +234,18 @@ class Batcher:
     # ---- the journal ----
 
     async def _open_journal(self) -> None:
-        if self._recovery is None:
+        if self.recovery is None:
             return
         try:
-            await self._recovery.open()
+            await self.recovery.open()
         except JournalError as error:
             self._close(outcomes.journal_error_for(error))
             raise
 
-    async def _give_stored_answers(self, recovery: Recovery) -> None:
-        try:
-            await recovery.run()
-        except Exception as defect:
-            logger.exception("autobatcher: a bug stopped the engine; please report it")
-            self._close(outcomes.defect_error_for(defect))
-            self.stop(well=False)
-
     async def _close_journal(self) -> None:
-        if self._recovery is not None:
-            ending: SessionEnding = None
-            if self.was_stopped or self._keeps_for_rerun:
-                ending = "well" if self.ending is Ending.WELL else "failed"
-            await self._recovery.close(ending)
+        if self.recovery is not None:
+            is_known = self.was_stopped or self._keeps_for_rerun
+            await self.recovery.close(self.ending.of_session if is_known else None)
 
     def _resume(self, log: JournalBatchLog, account: Account) -> Batch:
         """Make a batch of an earlier process one of ours. `run` starts its task."""
@@ -263,10 +256,10 @@ class Batcher:
         return batch
 
     def _log_for(self, idempotency_key: str, first: Request) -> BatchLog:
-        return NULL_BATCH_LOG if self._recovery is None else self._recovery.new_log(idempotency_key, first)
+        return NULL_BATCH_LOG if self.recovery is None else self.recovery.new_log(idempotency_key, first)
 
     def _call_log_for(self, request: Request, lane: Lane) -> CallLog:
-        return NULL_CALL_LOG if self._recovery is None else self._recovery.new_call_log(request, lane)
+        return NULL_CALL_LOG if self.recovery is None else self.recovery.new_call_log(request, lane)
 
     # ---- starting batches ----
 
@@ -276,7 +269,7 @@ class Batcher:
         self.dispatcher.check(request)
 
     def _add(self, request: Request) -> None:
-        if self._recovery is None or not self._recovery.claim(request):
+        if self.recovery is None or not self.recovery.claim(request):
             self.dispatcher.place(request)
         else:
             self.dispatcher.watch(request)
@@ -313,8 +306,8 @@ class Batcher:
             self._wake_up()  # other windows may wait for the slot
             return
         self._batches.add(batch)
-        if self._recovery is not None:
-            self._recovery.batch_started(batch)
+        if self.recovery is not None:
+            self.recovery.batch_started(batch)
         nursery.start_soon(self._run_batch, batch)
 
     async def _run_batch(self, batch: Batch) -> None:
@@ -325,17 +318,22 @@ class Batcher:
             batch.upstream.emit_cancel_failed("a bug in autobatcher prevented its shutdown")
         finally:
             self.release(batch)
-            if self._recovery is not None:
-                self._recovery.batch_ended(batch)
+            if self.recovery is not None:
+                self.recovery.batch_ended(batch)
+
+    def _fail(self, defect: Exception) -> None:
+        logger.error("autobatcher: a bug stopped the engine; please report it", exc_info=defect)
+        self._close(outcomes.defect_error_for(defect))
+        self.stop(well=False)
 
     def _close(self, error_for: ErrorFor) -> None:
         """Settle all pending requests, before batches take their time to shut down. Only the first call counts."""
         if self._is_closed:
             return
         self._is_closed = True
-        pending_request_count = len(self.queue) + len(self.dispatcher) + len(self._recovery or ())
-        if self._recovery is not None:
-            self._recovery.fail_all(error_for)
+        pending_request_count = len(self.queue) + len(self.dispatcher) + len(self.recovery or ())
+        if self.recovery is not None:
+            self.recovery.fail_all(error_for)
         self.queue.fail_all(error_for)
         self.dispatcher.fail_all(error_for)
         self._batches.close()

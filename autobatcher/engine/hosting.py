@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Protocol
 
@@ -87,6 +87,23 @@ class Host:
         Raises as `submit` does, or `anyio.WouldBlock`.
         """
         self._batcher_in_running_loop().submit_nowait(request)
+
+    async def enqueue(self, request: Request) -> None:
+        """`Batcher.enqueue`, with the engine started as by `submit`. Raises as `submit` does."""
+        await self._batcher_in_running_loop().enqueue(request)
+
+    def flush(self) -> None:
+        """Close the open windows now. Needs the engine's event loop."""
+        if self.is_running:
+            assert self._batcher is not None
+            self._batcher.queue.flush()
+            if self._batcher.recovery is not None:
+                self._batcher.recovery.flush_early()
+
+    def delivered(self, requests: Iterable[Request]) -> None:
+        """Let the journal forget the answers to these requests, which are safe elsewhere. Needs the engine's loop."""
+        if self._batcher is not None and self._batcher.recovery is not None:
+            self._batcher.recovery.delivered(requests)
 
     async def run(self, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:  # noqa: ASYNC128  (passed on)
         """Run the engine in the caller's task, until `close` or cancellation. See `Batcher.run`.

@@ -151,6 +151,15 @@ class Store(SQLiteFile):
         """Mark a stored answer as not delivered."""
         self._db.execute("UPDATE answers SET taken_by = NULL WHERE id = ?", (self._id_of(idempotency_key, number),))
 
+    def delivered(self, idempotency_key: str, numbers: Iterable[int]) -> None:
+        """Delete lines with their answers; also the batch, if it has ended and nothing is left of it."""
+        if self._has_batch(idempotency_key):
+            ids = [(self._id_of(idempotency_key, number),) for number in numbers]
+            self._db.executemany("DELETE FROM lines WHERE id = ?", ids)
+            self._db.executemany("DELETE FROM answers WHERE id = ?", ids)
+            self._db.execute(f"{_DELETE_EMPTY} AND stamp = ?", (idempotency_key,))
+            self._numbers.pop(idempotency_key, None)
+
     def answers(self, lines: Iterable[tuple[str, int]]) -> list[StoredAnswer | None]:
         """Return the stored answers of lines (idempotency key and number); None for each missing one."""
         return [self._answer_of(idempotency_key, number) for idempotency_key, number in lines]
