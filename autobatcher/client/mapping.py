@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, Protocol, Self, TypeVar
 
+from ..engine.admission import check_provider_takes
+from ..engine.recovery.deliveries import Deliveries
 from ..engine.request import Answer, Request
 from ..errors import BatchError
 from .batchable import batch_request
@@ -17,6 +19,8 @@ from .deadlines import deadline_of_call
 from .map_bodies import AHEAD, CHAT, body_of, check_map
 from .read_ahead import ReadAhead
 from .replay import answer_to
+
+RawCallT = TypeVar("RawCallT", bound="RawCall")
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +100,7 @@ class CallMap(AsyncIterator[MapResult]):
         check_map(endpoint, ahead, calls)
 
         async def make(arguments: Mapping[str, Any]) -> Request:
-            return await request_of(client._call(), endpoint, arguments)
+            return await request_of(client._call(), endpoint, body_of(arguments))
 
         self._calls = ReadAhead(client._engine.host, make, calls, ordered=ordered, ahead=ahead)
 
@@ -155,9 +159,39 @@ def result_of(call: CallUnderWay[Mapping[str, Any]], endpoint: str, client: Any)
     return MapResult(call.index, call.asked, answer)
 
 
-async def request_of(call: Call, endpoint: str, arguments: Mapping[str, Any]) -> Request:
-    """The engine's request of a call with these arguments. Raises as `body_of` and `batch_request` do."""
-    body = body_of(arguments)
+class RawCall(Protocol):
+    """A call whose body is made already."""
+
+    @property
+    def endpoint(self) -> str: ...
+    @property
+    def body(self) -> bytes: ...
+
+
+def read_ahead(
+    client: Any, calls: Iterable[RawCallT], *, ordered: bool, ahead: int, ahead_bytes: float
+) -> ReadAhead[RawCallT]:
+    """Many calls of one of our async clients; see `ReadAhead`."""
+
+    async def make(call: RawCallT) -> Request:
+        return await request_of(client._call(), call.endpoint, call.body)
+
+    return ReadAhead(client._engine.host, make, calls, ordered=ordered, ahead=ahead, ahead_bytes=ahead_bytes)
+
+
+def deliveries_of(client: Any) -> Deliveries | None:
+    """For those who keep answers themselves; None without a journal."""
+    found: Deliveries | None = client._engine.host.deliveries
+    return found
+
+
+def check_raw(client: Any, call: RawCall, completion_window: str) -> None:
+    """Check whether the client's provider takes such a call. Raises `UnbatchableRequestError`."""
+    check_provider_takes(batch_request(client._call().account, call.endpoint, call.body), completion_window)
+
+
+async def request_of(call: Call, endpoint: str, body: bytes) -> Request:
+    """The engine's request of a call with this body. Raises as `batch_request` does."""
     return batch_request(
         call.account,
         endpoint,

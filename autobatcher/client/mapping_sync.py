@@ -17,7 +17,7 @@ from ..engine.hosting import Host
 from ..engine.request import Request
 from ..errors import ClientClosedError
 from .calls_under_way import CallsUnderWay, CallUnderWay
-from .map_bodies import AHEAD, CHAT, check_map
+from .map_bodies import AHEAD, CHAT, body_of, check_map
 from .mapping import MapResult, request_of, result_of
 
 Arguments = Mapping[str, Any]
@@ -187,7 +187,7 @@ class _Submission:
         self.loop: object = running_loop()
 
         async def make(arguments: Arguments) -> Request:
-            return await request_of(client._call(), endpoint, arguments)
+            return await request_of(client._call(), endpoint, body_of(arguments))
 
         self._calls: CallsUnderWay[Arguments] = CallsUnderWay(host, make, ready.put, ordered=ordered)
         self._waiting: deque[Arguments] = deque()

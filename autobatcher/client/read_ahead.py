@@ -43,6 +43,7 @@ class ReadAhead(Generic[T]):
         ahead: int,
         ahead_bytes: float = math.inf,
     ) -> None:
+        self._host = host
         self._source = calls
         self._ahead = ahead
         self._ahead_bytes = ahead_bytes
@@ -78,6 +79,11 @@ class ReadAhead(Generic[T]):
             self._is_left = True
             raise self._failure
         return [self._hand_out() for _ in range(min(most, len(self._ready)))]
+
+    def delivered(self, calls: Iterable[CallUnderWay[T]]) -> None:
+        """Let the journal forget the answers to these calls: they are safe elsewhere. Synchronous."""
+        if self._host.deliveries is not None:
+            self._host.deliveries.delivered(call.request for call in calls if call.request is not None)
 
     def leave(self) -> None:
         """Read no more, and withdraw all calls that were not returned. Synchronous; can be called again."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from functools import partial
 from typing import Protocol
 
@@ -19,6 +19,7 @@ from anyio.abc import TaskStatus
 from ..errors import ClientClosedError, JournalError, WrongEventLoopError
 from .batcher import Batcher
 from .event_loop import call_soon, is_alive, running_loop, runs, start_in_background
+from .recovery.deliveries import Deliveries
 from .request import Answer, Request
 
 logger: logging.Logger = logging.getLogger("autobatcher")
@@ -100,10 +101,11 @@ class Host:
             if self._batcher.recovery is not None:
                 self._batcher.recovery.flush_early()
 
-    def delivered(self, requests: Iterable[Request]) -> None:
-        """Let the journal forget the answers to these requests, which are safe elsewhere. Needs the engine's loop."""
-        if self._batcher is not None and self._batcher.recovery is not None:
-            self._batcher.recovery.delivered(requests)
+    @property
+    def deliveries(self) -> Deliveries | None:
+        """For those who keep answers themselves; None without a journal."""
+        recovery = None if self._batcher is None else self._batcher.recovery
+        return None if recovery is None else recovery.deliveries
 
     async def run(self, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:  # noqa: ASYNC128  (passed on)
         """Run the engine in the caller's task, until `close` or cancellation. See `Batcher.run`.

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import uuid
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,6 +26,7 @@ from ..request import Answer, ErrorFor, Request
 from ..settings import Settings
 from .batch_log import AttachableBatch, JournalBatchLog
 from .call_log import JournalCallLog
+from .deliveries import Deliveries
 from .early_requests import EarlyRequests
 from .kept_durations import KeptDurations
 from .replay_queue import ReplayQueue
@@ -106,6 +107,7 @@ class Recovery:
         self._unclaimed_lines = UnclaimedLines()
         # "Idle" batches have no `Batch` here. Keys of these dicts are idempotency keys, unless noted.
         self._lines_by_batch: defaultdict[str, list[UnclaimedLine]] = defaultdict(list)
+        self.deliveries: Deliveries = Deliveries(journal, self._unclaimed_lines, self._lines_by_batch)
         self._unfinished: defaultdict[bytes, list[BatchRecord]] = defaultdict(list)  # by account fingerprint
         self._records: dict[str, BatchRecord] = {}  # of idle batches
         self._read_records: dict[str, BatchRecord] = {}  # of idle batches that were read to the end
@@ -196,13 +198,6 @@ class Recovery:
     def flush_early(self) -> None:
         """Close the windows of the requests that wait for the journal, once it is open."""
         self._early.are_flushed = self._early.are_flushed or len(self._early) > 0
-
-    def delivered(self, requests: Iterable[Request]) -> None:
-        """Forget the answers to requests: they are safe elsewhere."""
-        kept = [request for request in requests if request.on_undelivered is not None]
-        for request in kept:
-            request.on_undelivered = None
-        self._journal.delivered([line_of(request.custom_id) for request in kept])
 
     def fail_all(self, error_for: ErrorFor) -> None:
         """Settle each request that waits here with an error of its own."""
