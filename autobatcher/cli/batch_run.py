@@ -33,7 +33,7 @@ AT_ONCE = 500
 """Answers to write in one block."""
 
 SYNC_SECONDS, SYNC_CALLS, SYNC_BYTES = 1.0, 5_000, 16_000_000
-"""When what was written is made to survive a power failure: after which the journal may forget it."""
+"""When what was written is made to survive a power failure. After that the journal may forget it."""
 
 ABOUT_THE_ACCOUNT = frozenset({None, 401, 402, 403, 429})
 """Statuses of a refused batch that every other batch will meet, too. None: the upstream cannot be reached."""
@@ -68,6 +68,7 @@ class BatchRun:
     Args:
         client: open, with its journal. What OUT lacks is asked of it.
         output, errors: where answers and failures go; they may be the same file.
+        sync_seconds: after how long what was written is made to survive a power failure, and the journal may forget it.
         on_bad: is told of a line that turns out to be no call. (Others were told before.)
     """
 
@@ -83,6 +84,7 @@ class BatchRun:
         ordered: bool,
         ahead: int,
         ahead_bytes: float,
+        sync_seconds: float = SYNC_SECONDS,
     ) -> None:
         self.counts = Counts()
         self._client = client
@@ -97,6 +99,7 @@ class BatchRun:
         self._unsynced: list[CallUnderWay[InputLine]] = []
         self._unsynced_bytes = 0
         self._synced_at = 0.0
+        self._sync_seconds = sync_seconds
 
     async def run(self) -> None:
         """Ask until every line has an outcome.
@@ -165,7 +168,7 @@ class BatchRun:
 
     def _is_time_to_sync(self) -> bool:
         waited = anyio.current_time() - self._synced_at
-        return waited >= SYNC_SECONDS or len(self._unsynced) >= SYNC_CALLS or self._unsynced_bytes >= SYNC_BYTES
+        return waited >= self._sync_seconds or len(self._unsynced) >= SYNC_CALLS or self._unsynced_bytes >= SYNC_BYTES
 
     async def _sync(self) -> None:
         await to_thread.run_sync(self._sync_files)
