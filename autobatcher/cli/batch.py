@@ -7,6 +7,7 @@ batch_progress.py  how far it is
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import sys
@@ -162,6 +163,7 @@ def batch(
                 ahead_bytes=flags.ahead_bytes,
             )
             run.counts.lines, run.counts.bad = lines, bad_lines.count
+            _calm_garbage_collection()
             screen = _screen()
             write_json = _json_writer(output) if as_json else None
             with refused_journal_told():
@@ -233,6 +235,12 @@ def _look_through(
     if strict and found.bad:
         raise UsageError(f"--strict: {found.bad:,} bad lines, so nothing was sent.")
     return found.lines
+
+
+def _calm_garbage_collection() -> None:
+    """A hundred thousand calls wait at once, and none is in a circle: looking for some takes an eighth of the time."""
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 100)
 
 
 def _screen() -> Screen:

@@ -91,7 +91,11 @@ class Host:
 
     async def enqueue(self, request: Request) -> None:
         """`Batcher.enqueue`, with the engine started as by `submit`. Raises as `submit` does."""
-        await self._batcher_in_running_loop().enqueue(request)
+        batcher = self._batcher_in_running_loop()
+        try:
+            batcher.submit_nowait(request)  # most find room, and a wait costs as much as all the rest
+        except anyio.WouldBlock:
+            await batcher.enqueue(request)
 
     def flush(self) -> None:
         """Close the open windows now. Needs the engine's event loop."""
