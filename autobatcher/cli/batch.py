@@ -98,7 +98,7 @@ class BatchFlags(UpstreamFlags):
     """
 
     max_retries: Annotated[int, Parameter(validator=Number(gte=0))] = 2
-    ahead: Count = 100_000
+    ahead: Count = 40_000
     ahead_bytes: Bytes = 256_000_000
 
 
@@ -238,7 +238,7 @@ def _look_through(
 
 
 def _calm_garbage_collection() -> None:
-    """A hundred thousand calls wait at once, and none is in a circle: looking for some takes an eighth of the time."""
+    """Tens of thousands of calls wait at once, and none is in a circle: looking for some takes an eighth of the time."""
     gc.freeze()
     gc.set_threshold(20_000, 20, 100)
 
