@@ -76,6 +76,7 @@ def one(name: str, count: int) -> dict[str, Any]:
             command_of(name, source, out), env=variables, cwd=directory, capture_output=True, text=True, check=False
         )
         wall, cpu = time.monotonic() - begun, _cpu_seconds() - before
+        peak_kb = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss  # before the upstream ends, which has more
         answered = sum(_lines_of(each) for each in ([out] if out.is_file() else out.rglob("*.jsonl")))
         if done.returncode or answered != count:
             raise SystemExit(f"{name}: {answered:,} of {count:,} answered\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
@@ -84,7 +85,7 @@ def one(name: str, count: int) -> dict[str, Any]:
         "per_s": round(count / wall),
         "wall_s": round(wall, 2),
         "cpu_us": round(cpu * 1e6 / count, 1),
-        "peak_mb": round(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1e3),
+        "peak_mb": round(peak_kb / 1e3),
     }
 
 

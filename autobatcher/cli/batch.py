@@ -238,7 +238,7 @@ def _look_through(
 
 
 def _calm_garbage_collection() -> None:
-    """Tens of thousands of calls wait at once, and none is in a circle: looking for some takes an eighth of the time."""
+    """Tens of thousands of calls wait, and none is in a circle: looking for some takes an eighth of the time."""
     gc.freeze()
     gc.set_threshold(20_000, 20, 100)
 

@@ -140,6 +140,9 @@ async def test_the_last_window_does_not_wait_for_more(files: Files) -> None:
             await files.run(harness.client(batch_window_seconds=1000))
 
 
+@pytest.mark.proves(
+    "faults", "`autobatcher batch` is killed between a line in its output and the note of it in its journal"
+)
 @pytest.mark.parametrize("killed_at", [0.5, 5.5, 9.0, 20.0])
 @pytest.mark.parametrize("sync_seconds", [1.0, 1e9])
 async def test_a_killed_run_goes_on_where_it_was_and_pays_nothing_twice(
