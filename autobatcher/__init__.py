@@ -7,6 +7,7 @@ from typing import Any as _Any
 from . import errors, events
 from .client.async_openai import AsyncOpenAI
 from .client.call_estimate import CallEstimate
+from .client.mapping import CallMap, MapResult
 from .client.openai import BatchOpenAI
 from .engine.request import Answer, Request
 from .engine.statistics import BatcherStatistics
@@ -31,6 +32,7 @@ from .upstream.providers import ProviderProfile
 
 if _TYPE_CHECKING:
     from .client.batch_transport import BatchTransport
+    from .client.mapping_sync import CallMapSync
     from .client.openai_sync import BatchOpenAISync
 
     __version__: str
@@ -40,6 +42,9 @@ __all__ = [
     "BatchOpenAI",
     "BatchOpenAISync",
     "BatchTransport",
+    "CallMap",
+    "CallMapSync",
+    "MapResult",
     "ProviderProfile",
     "Answer",
     "Receipt",
@@ -73,6 +78,10 @@ def __getattr__(name: str) -> _Any:
         from .client.openai_sync import BatchOpenAISync
 
         return BatchOpenAISync
+    if name == "CallMapSync":
+        from .client.mapping_sync import CallMapSync
+
+        return CallMapSync
     if name == "BatchTransport":
         from .client.batch_transport import BatchTransport
 

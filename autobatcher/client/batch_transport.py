@@ -99,6 +99,10 @@ class BatchTransport(Costs, TransportToBatches, httpx.AsyncBaseTransport):
         """Run the engine in your own nursery; see `BatchOpenAI.run`."""
         await self._host.run(task_status=task_status)
 
+    def flush(self) -> None:
+        """Close the open windows now; see `BatchOpenAI.flush`."""
+        self._host.flush()
+
     async def aclose(self) -> None:
         """Stop the engine and wait for its shutdown; see `BatchOpenAI.close`."""
         await close_host(self._host, self._connections)

@@ -32,6 +32,7 @@ from .connections import connections_of
 from .costs import Costs
 from .deadlines import DEADLINE_HEADER, deadline_of_call, warn_without_flex, without_deadline
 from .estimate import EstimatesCalls
+from .mapping import ManyCalls
 from .sdk import (
     CALL_EXTENSION,
     AnyAsyncClient,
@@ -49,7 +50,7 @@ from .server_calls import ServerCalls
 from .shared_engine import AsyncEngine
 
 
-class _Elsewhere(ServerCalls, Costs, EstimatesCalls, CopiesShareTheEngine, AsyncRequestHook):
+class _Elsewhere(ServerCalls, Costs, EstimatesCalls, ManyCalls, CopiesShareTheEngine, AsyncRequestHook):
     """The methods that are in other files."""
 
 

@@ -33,6 +33,7 @@ from .engine_thread import EngineThread, dropped
 from .estimate import EstimatesCallsSync
 from .header_kinds import HeaderKinds
 from .http_parts import HttpParts, library_of
+from .mapping_sync import ManyCallsSync
 from .pass_through import pass_through_sync
 from .sdk import (
     CALL_EXTENSION,
@@ -59,7 +60,7 @@ class _Arguments(SharedArguments):
     api_key: str | Callable[[], str] | None = None
 
 
-class BatchOpenAISync(Costs, EstimatesCallsSync, CopiesShareTheEngine, RequestHook, openai.OpenAI):
+class BatchOpenAISync(Costs, EstimatesCallsSync, ManyCallsSync, CopiesShareTheEngine, RequestHook, openai.OpenAI):
     """`OpenAI` at batch prices: calls of many threads are gathered into batches; each thread gets its own answer.
 
         with ThreadPoolExecutor(100) as threads, BatchOpenAISync() as client:

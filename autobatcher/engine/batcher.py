@@ -26,13 +26,13 @@ from .batch.source import EarlierBatch
 from .dispatch.dispatcher import Dispatcher
 from .emitter import Emit, Emitter
 from .fair_limiter import CONCURRENT_POLLS, CONCURRENT_UPLOADS, FairLimiter
-from .journal import SessionEnding
 from .journal.records import CLOSE_SECONDS as JOURNAL_CLOSE_SECONDS
 from .lanes.lane import Lane
 from .queue.queue import RequestQueue
 from .recovery.batch_log import JournalBatchLog
 from .recovery.call_log import CallLog
 from .recovery.choice import recovery_of
+from .recovery.no_recovery import NoRecovery
 from .request import Answer, ErrorFor, Request
 from .settings import Settings
 from .spending import Spending
@@ -77,12 +77,13 @@ class Batcher:
         self._wall_clock = wall_clock
         self._byte_limiter = FairLimiter(settings.max_queued_bytes, isolates=isolates)
         self._batches = ActiveBatches(settings.max_active_batches, isolates=isolates)
-        self._recovery = recovery_of(
+        self.recovery: NoRecovery = recovery_of(
             settings,
             wall_clock=wall_clock,
             make_writer=make_writer,
             resume=self._resume,
             place=self._place,
+            flush=self.queue.flush,
             emit=self.emit,
             durations=self.dispatcher.durations,
             spending=self.spending,
@@ -106,6 +107,12 @@ class Batcher:
         Cancelled: before the upload, the request is never sent. Later, its answer is dropped, and a batch whose callers
         have all left is cancelled upstream (`cancel_abandoned_batches`).
         """
+        await self.enqueue(request)
+        await request.outcome()
+        return request.result()
+
+    async def enqueue(self, request: Request) -> None:
+        """Queue `request` as `submit` does, but do not wait for its outcome. Cancelled: it was not queued."""
         self._check(request)
         if not self._is_closed and not await request.enqueue(self._byte_limiter):
             raise outcomes.missed_deadline_error(request, None)
@@ -113,8 +120,6 @@ class Batcher:
             request.dequeue()
             raise outcomes.closed_error(request, None)
         self._add(request)
-        await request.outcome()
-        return request.result()
 
     def submit_nowait(self, request: Request) -> None:
         """Queue `request` for the next batch of its kind. Wait for it with `Request.outcome` or `Request.notify`.
@@ -128,8 +133,8 @@ class Batcher:
             raise outcomes.closed_error(request, None)
         request.enqueue_nowait(self._byte_limiter)
         self._add(request)
-        if request.is_settled:  # it was refused
-            request.result()
+        if request.is_settled:
+            request.result()  # it was refused
 
     async def run(self, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
         """Run the engine until `stop` or cancellation, once. All its tasks have ended when it returns.
@@ -146,14 +151,13 @@ class Batcher:
             async with anyio.create_task_group() as nursery:
                 task_status.started()
                 try:
-                    nursery.start_soon(self._give_stored_answers)
+                    nursery.start_soon(self.recovery.run, self._fail)
                     await self._start_batches(nursery)
                 except anyio.get_cancelled_exc_class():
                     await cancel_shielded_checkpoint()  # let callers cancelled with us leave first; see Batch.run
                     raise
                 except Exception as defect:
-                    logger.exception("autobatcher: a bug stopped the engine; please report it")
-                    self._close(outcomes.defect_error_for(defect))
+                    self._fail(defect)
                 finally:
                     self._close(outcomes.closed_error)
                     nursery.cancel_scope.cancel()
@@ -202,7 +206,7 @@ class Batcher:
 
     def statistics(self) -> BatcherStatistics:
         """Return a snapshot of the engine's state."""
-        return self._batches.statistics(self.queue, self.dispatcher, len(self._recovery))
+        return self._batches.statistics(self.queue, self.dispatcher, len(self.recovery))
 
     # ---- implements `Engine` ----
 
@@ -238,33 +242,23 @@ class Batcher:
 
     async def _open_journal(self) -> None:
         try:
-            await self._recovery.open()
+            await self.recovery.open()
         except JournalError as error:
             self._close(outcomes.journal_error_for(error))
             raise
 
-    async def _give_stored_answers(self) -> None:
-        try:
-            await self._recovery.run()
-        except Exception as defect:
-            logger.exception("autobatcher: a bug stopped the engine; please report it")
-            self._close(outcomes.defect_error_for(defect))
-            self.stop(well=False)
-
     async def _close_journal(self) -> None:
-        ending: SessionEnding = "well" if self.ending is Ending.WELL else "failed"
-        await self._recovery.close(ending if self.was_stopped or self._keeps_for_rerun else None)
+        await self.recovery.close(self.ending.of_session if self.was_stopped or self._keeps_for_rerun else None)
 
     def _resume(self, log: JournalBatchLog, account: Account) -> Batch:
         """Make a batch of an earlier process one of ours. `run` starts its task."""
-        source = EarlierBatch.of(log.record, self._wall_clock())
-        batch = Batch.resumed(source, account, self, log)
+        batch = Batch.resumed(EarlierBatch.of(log.record, self._wall_clock()), account, self, log)
         self._batches.resume(batch)
         self._wake_up()
         return batch
 
     def _call_log_for(self, request: Request, lane: Lane) -> CallLog:
-        return self._recovery.new_call_log(request, lane)
+        return self.recovery.new_call_log(request, lane)
 
     # ---- starting batches ----
 
@@ -274,7 +268,8 @@ class Batcher:
         self.dispatcher.check(request)
 
     def _add(self, request: Request) -> None:
-        if self._recovery.claim(request):
+        if self.recovery.claim(request):
+            self.dispatcher.watch(request)
             self.dispatcher.watch(request)
         else:
             self._place(request)
@@ -308,7 +303,7 @@ class Batcher:
 
     def _start_batch(self, nursery: TaskGroup, requests: list[Request]) -> None:
         try:
-            batch = Batch.of(requests, self, self._recovery.new_log)
+            batch = Batch.of(requests, self, self.recovery.new_log)
         except Exception as defect:  # nothing else holds these requests now
             logger.exception("autobatcher: a bug in the engine; please report it")
             for request in requests:
@@ -317,7 +312,7 @@ class Batcher:
             self._wake_up()  # other windows may wait for the slot
             return
         self._batches.add(batch)
-        self._recovery.batch_started(batch)
+        self.recovery.batch_started(batch)
         nursery.start_soon(self._run_batch, batch)
 
     async def _run_batch(self, batch: Batch) -> None:
@@ -328,15 +323,20 @@ class Batcher:
             batch.upstream.emit_cancel_failed("a bug in autobatcher prevented its shutdown")
         finally:
             self.release(batch)
-            self._recovery.batch_ended(batch)
+            self.recovery.batch_ended(batch)
+
+    def _fail(self, defect: Exception) -> None:
+        logger.error("autobatcher: a bug stopped the engine; please report it", exc_info=defect)
+        self._close(outcomes.defect_error_for(defect))
+        self.stop(well=False)
 
     def _close(self, error_for: ErrorFor) -> None:
         """Settle all pending requests, before batches take their time to shut down. Only the first call counts."""
         if self._is_closed:
             return
         self._is_closed = True
-        pending_request_count = len(self.queue) + len(self.dispatcher) + len(self._recovery)
-        self._recovery.fail_all(error_for)
+        pending_request_count = len(self.queue) + len(self.dispatcher) + len(self.recovery)
+        self.recovery.fail_all(error_for)
         self.queue.fail_all(error_for)
         self.dispatcher.fail_all(error_for)
         self._batches.close()

@@ -19,6 +19,7 @@ from anyio.abc import TaskStatus
 from ..errors import ClientClosedError, JournalError, WrongEventLoopError
 from .batcher import Batcher
 from .event_loop import call_soon, is_alive, running_loop, runs, start_in_background
+from .recovery.deliveries import Deliveries
 from .request import Answer, Request
 from .spending import Spending
 
@@ -91,6 +92,26 @@ class Host:
         Raises as `submit` does, or `anyio.WouldBlock`.
         """
         self._batcher_in_running_loop().submit_nowait(request)
+
+    async def enqueue(self, request: Request) -> None:
+        """`Batcher.enqueue`, with the engine started as by `submit`. Raises as `submit` does."""
+        batcher = self._batcher_in_running_loop()
+        try:
+            batcher.submit_nowait(request)  # most find room, and a wait costs as much as all the rest
+        except anyio.WouldBlock:
+            await batcher.enqueue(request)
+
+    def flush(self) -> None:
+        """Close the open windows now. Needs the engine's event loop."""
+        if self.is_running:
+            assert self._batcher is not None
+            self._batcher.queue.flush()
+            self._batcher.recovery.flush_early()
+
+    @property
+    def deliveries(self) -> Deliveries | None:
+        """For those who keep answers themselves; None without a journal."""
+        return None if self._batcher is None else self._batcher.recovery.deliveries
 
     async def run(self, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:  # noqa: ASYNC128  (passed on)
         """Run the engine in the caller's task, until `close` or cancellation. See `Batcher.run`.

@@ -176,8 +176,9 @@ class Request:
         self._release_reservation()
         if self._waiter is not None:
             wake(self._waiter)
-        if self._on_outcome is not None:
-            self._on_outcome()
+        on_outcome, self._on_outcome = self._on_outcome, None  # it may refer to this request: leave no circle
+        if on_outcome is not None:
+            on_outcome()
 
     async def outcome(self) -> Answer | BatchError:
         """Wait for the outcome and return it. See `result`, which raises errors.
@@ -209,9 +210,10 @@ class Request:
 
     def notify(self, on_outcome: Callable[[], None]) -> None:
         """Call `on_outcome` when there is an outcome; now, if there is one. Replaces an earlier callback."""
-        self._on_outcome = on_outcome
         if self.is_settled:
             on_outcome()
+        else:
+            self._on_outcome = on_outcome
 
     @property
     def is_settled(self) -> bool:

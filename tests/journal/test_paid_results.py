@@ -258,8 +258,8 @@ async def test_lines_that_are_gone_do_not_stay_in_memory(restarts: Restarts) -> 
             await anyio.sleep(2 * DAY)
         batcher = program.client._engine.host.batcher
         assert batcher is not None
-        assert isinstance(batcher._recovery, Recovery)
-        assert sum(map(len, batcher._recovery._unclaimed_lines._lines.values())) <= 20
+        assert isinstance(batcher.recovery, Recovery)
+        assert sum(map(len, batcher.recovery._unclaimed_lines._lines.values())) <= 20
 
 
 def test_a_commit_that_fails_leaves_nothing_of_its_transaction_behind(tmp_path: Path) -> None:

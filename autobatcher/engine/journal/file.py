@@ -9,14 +9,22 @@ from pathlib import Path
 
 from ...errors import JournalError
 from ...upstream.account import Account
+from .at_exit import markers_of
 from .identity import fingerprint
-from .ownership import Ownership
+from .ownership import Ownership, lock_file_of
 from .records import BatchRecord
 from .rows import Result
 from .sqlite_file import lack_of_wal
 from .store import Store
 
-__all__ = ["JournalEditor", "JournalReader", "Result", "edit_journal", "is_payer", "read_journal"]
+__all__ = ["JournalEditor", "JournalReader", "Result", "delete_journal", "edit_journal", "is_payer", "read_journal"]
+
+
+def delete_journal(path: Path) -> None:
+    """Delete a journal, and all that is beside it. No engine may use it."""
+    beside = [path.with_name(f"{path.name}{ending}") for ending in ("-wal", "-shm")]
+    for each in (path, *beside, *markers_of(path), lock_file_of(path)):
+        each.unlink(missing_ok=True)
 
 
 class JournalReader:

@@ -193,6 +193,14 @@ class Journal:
         """Mark a stored answer as not delivered."""
         self._tell(Store.give_back, idempotency_key, number_of(custom_id))
 
+    def delivered(self, lines: list[tuple[str, int]]) -> None:
+        """Delete lines, by idempotency key and number, whose answers are safe elsewhere."""
+        numbers: dict[str, list[int]] = {}
+        for idempotency_key, number in lines:
+            numbers.setdefault(idempotency_key, []).append(number)
+        for idempotency_key, of_batch in numbers.items():
+            self._tell(Store.delivered, idempotency_key, of_batch)
+
     def told_uncertain(self, line: UnclaimedLine) -> None:
         """A caller is about to be told that a call on another lane may have been billed. It is told again if the
         process does not end well."""

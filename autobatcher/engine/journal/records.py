@@ -139,6 +139,12 @@ def custom_id_of(idempotency_key: str, number: int) -> str:
     return f"{idempotency_key}-{number}"
 
 
+def line_of(custom_id: str) -> tuple[str, int]:
+    """Return the idempotency key of a line's batch, and the line's number in it."""
+    idempotency_key, _, number = custom_id.rpartition("-")
+    return idempotency_key, int(number)
+
+
 def number_of(custom_id: str) -> int:
     """Return a line's number in its batch."""
     return int(custom_id.rpartition("-")[2])

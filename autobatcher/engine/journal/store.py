@@ -5,22 +5,20 @@ from __future__ import annotations
 import itertools
 import json
 import logging
-import os
-import socket
 import sqlite3
 from collections.abc import Iterable, Iterator
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from . import charges
 from .charges import NewCharge
 from .identity import digest_of
-from .kept import KeptStore
 from .records import UNCERTAIN, BatchRecord, Contents, StoredAnswer, UnclaimedLine, lane_in
 from .row_checks import MAX_TEXT, STATUS_CODES
 from .rows import COLUMNS, Line, NewAnswer, Result, record_of
 from .schema import LINES_OF_A_BATCH
+from .sessions import SessionStore
 
 logger: logging.Logger = logging.getLogger("autobatcher")
 
@@ -45,11 +43,10 @@ _NO_ANSWER = 504
 _INSERT_ANSWER = "INSERT OR REPLACE INTO answers VALUES (?, ?, ?, ?, ?, ?)"
 
 
-class Store(KeptStore):
+class Store(SessionStore):
     """The journal's statements, in terms of batches, lines and answers."""
 
     def __init__(self, path: Path, *, is_read_only: bool = False) -> None:
-        self._session: int | None = None
         self._numbers: dict[str, int] = {}  # of batches, by idempotency key
         super().__init__(path, is_read_only=is_read_only)
 
@@ -166,6 +163,15 @@ class Store(KeptStore):
         """Mark a stored answer as not delivered."""
         self._db.execute("UPDATE answers SET taken_by = NULL WHERE id = ?", (self._id_of(idempotency_key, number),))
 
+    def delivered(self, idempotency_key: str, numbers: Iterable[int]) -> None:
+        """Delete lines with their answers; also the batch, if it has ended and nothing is left of it."""
+        if self._has_batch(idempotency_key):
+            ids = [(self._id_of(idempotency_key, number),) for number in numbers]
+            self._db.executemany("DELETE FROM lines WHERE id = ?", ids)
+            self._db.executemany("DELETE FROM answers WHERE id = ?", ids)
+            self._db.execute(f"{_DELETE_EMPTY} AND stamp = ?", (idempotency_key,))
+            self._numbers.pop(idempotency_key, None)
+
     def answers(self, lines: Iterable[tuple[str, int]]) -> list[StoredAnswer | None]:
         """Return the stored answers of lines (idempotency key and number); None for each missing one."""
         return [self._answer_of(idempotency_key, number) for idempotency_key, number in lines]
@@ -243,29 +249,7 @@ class Store(KeptStore):
             number = line_id % LINES_OF_A_BATCH
             yield Result(idempotency_key, number, endpoint, body, status_code, answer, request_id, taken_by is not None)
 
-    # ---- sessions ----
-
-    def begin_session(self, process: str, *, now: float) -> None:
-        """Begin the session of one client. Answers are marked as taken by it."""
-        row = (process, socket.gethostname(), os.getpid(), now)
-        cursor = self._db.execute("INSERT INTO sessions (process, host, pid, opened_at) VALUES (?, ?, ?, ?)", row)
-        self._session = cursor.lastrowid
-
-    def end_session(self, ending: Literal["well", "failed"]) -> None:
-        """Record how the session's client was closed. Its answers are forgotten after a clean exit, if both ended
-        well."""
-        self._db.execute("UPDATE sessions SET ending = ? WHERE number = ?", (ending, self._session))
-
-    def processes_closed_well(self) -> list[str]:
-        """Return the processes that closed at least one client well."""
-        rows = self._db.execute("SELECT DISTINCT process FROM sessions WHERE ending = 'well'")
-        return [process for (process,) in rows]
-
-    def has_taken(self, process: str) -> bool:
-        """Whether there are answers whose last taker was a client of that process."""
-        sessions = "SELECT number FROM sessions WHERE process = ?"
-        row = self._db.execute(f"SELECT 1 FROM answers WHERE taken_by IN ({sessions}) LIMIT 1", (process,))
-        return row.fetchone() is not None
+    # ---- after the delivery ----
 
     def forget_taken(self, process: str) -> None:
         """Delete answers taken by those clients of this process that were closed well."""

@@ -171,6 +171,13 @@ class Windows:
             self._close(key)
         return is_first or is_hurried or window.is_full
 
+    def close_all(self) -> bool:
+        """Close every open window. Returns whether there were requests in any."""
+        waiting = [key for key, window in self._open.items() if window]
+        for key in waiting:
+            self._close(key)
+        return bool(waiting)
+
     def put_back(self, requests: list[Request], key: Hashable) -> None:
         """Requeue the requests of a failed batch in front of all others, in a closed window."""
         window = self._new_window(requests[0], -math.inf)
