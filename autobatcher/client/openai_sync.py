@@ -207,13 +207,13 @@ class _Engine:
     def __init__(self, settings: Settings, upstream: Any, *, ignore_timeouts: bool) -> None:
         self.settings: Settings = settings
         self._ignore_timeouts = ignore_timeouts
-        self.spending: Spending = Spending(settings)
+        self.spending = spending = Spending(settings)
         self.connections: SyncConnections = sync_connections_of(upstream, openai.DefaultHttpxClient)
         self.upstream: Any = self.connections.client
 
         def engine_host() -> Host:
             client = None if upstream is None else threaded_client(upstream)
-            return make_host(settings, connections_of(client, openai.DefaultAsyncHttpxClient), self.spending)
+            return make_host(settings, connections_of(client, openai.DefaultAsyncHttpxClient), spending)
 
         self._kinds = HeaderKinds()
         self.thread: EngineThread = EngineThread(engine_host, self.upstream.close)
