@@ -210,7 +210,7 @@ def test_the_command_answers_names_bad_lines_and_refuses_what_cannot_be_meant(tm
     """One process for each exit code."""
     files = Files(tmp_path)
     bodies = "".join(json.dumps(line("", f"q {number}")["body"]) + "\n" for number in range(5))
-    with emulator("--port", "0", "--batch-seconds", "0.2", "--api-key", "k") as base_url:
+    with emulator("--batch-seconds", "0.2", "--api-key", "k") as base_url:
         piped = batch(
             "-", "-o", "-", "--endpoint", "/v1/chat/completions", "--ordered", base_url=base_url, stdin=bodies
         )
@@ -235,7 +235,7 @@ def test_the_command_answers_names_bad_lines_and_refuses_what_cannot_be_meant(tm
         assert files.ids() == ["a"]
         assert sorted(each.name for each in tmp_path.iterdir()) == ["in.jsonl", "out.jsonl"]
 
-    with emulator("--port", "0", "--api-key", "another") as base_url:
+    with emulator("--api-key", "another") as base_url:
         refused = batch(str(files.source), "-o", str(tmp_path / "new"), base_url=base_url)
         assert refused.returncode == 3
         assert "nothing could be sent" in refused.stderr
