@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import gc
 import itertools
+from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from contextlib import aclosing
+from pathlib import Path
 from typing import Any
 
 import anyio
@@ -110,6 +112,29 @@ async def test_what_was_taken_leaves_no_requests_behind() -> None:
                     assert alive <= 250
         finally:
             gc.enable()
+
+
+@pytest.mark.parametrize("has_journal", [False, True])
+async def test_batches_that_are_over_leave_nothing_for_the_garbage_collector(has_journal: bool, tmp_path: Path) -> None:
+    # They have a hundred bytes a line, and a process with many calls under way collects garbage rarely.
+    def alive() -> Counter[str]:
+        kinds = map(type, gc.get_objects())
+        return Counter(kind.__name__ for kind in kinds if kind.__module__.startswith("autobatcher.engine.batch."))
+
+    async with open_harness(faults=FaultPlan.flaky(1, 0.05)) as harness:
+        journal = tmp_path / "journal" if has_journal else None
+        async with harness.client(batch_window_seconds=0.1, batch_size=50, journal=journal) as client:
+            gc.collect()
+            gc.disable()
+            try:
+                before = alive()
+                async for _ in client.map((call(number) for number in range(500)), ahead=100):
+                    pass
+                del _
+                await anyio.sleep(600)  # until files are deleted, and prices known
+                assert alive() == before
+            finally:
+                gc.enable()
 
 
 @pytest.mark.parametrize("way", ["break", "exception", "aclosing", "cancelled", "held"])
