@@ -176,7 +176,7 @@ class BudgetExceededError(BatchError, openai.PermissionDeniedError):
         self, message: str, *, spent: Decimal, reserved: Decimal, asked: Decimal | None, cap: Decimal | None
     ) -> None:
         BatchError.__init__(self, message, body={"code": "budget_exceeded", "message": message})
-        self.request_id = None
+        self.request_id: str | None = None
         self.spent, self.reserved, self.asked, self.cap = spent, reserved, asked, cap
 
     @property

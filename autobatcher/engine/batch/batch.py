@@ -23,7 +23,7 @@ from .billing import BatchBilling
 from .cancellation import Cancellation
 from .cutoff import Cutoff
 from .engine import Engine
-from .leaving import Leaving
+from .leaving import SHUTDOWN_SECONDS, Leaving
 from .pending import PendingRequests
 from .phase import Cause, Ending, Phase
 from .reading import Reading
@@ -180,7 +180,9 @@ class Batch:
             raise
         finally:
             self.close()
-            await self._leaving.shut_down(ending)
+            with anyio.move_on_after(SHUTDOWN_SECONDS, shield=True):
+                await self._leaving.shut_down(ending)
+            self._leaving.end(ending)
 
     async def _run_to_end(self) -> Cause:
         """Run the batch until its life ends by itself. Failures in here fail the callers, not the engine."""
