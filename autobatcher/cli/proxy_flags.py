@@ -82,6 +82,7 @@ class ProxyFlags(UpstreamFlags):
         *,
         keeps_journaled: bool = False,
         forward_keys: bool = False,
+        max_cost_per_key: str | None = None,
         http_client: Any = None,
     ) -> BatchOpenAI:
         """The proxy's client. Raises `UsageError` for unusable flags.
@@ -89,9 +90,10 @@ class ProxyFlags(UpstreamFlags):
         Args:
             keeps_journaled: with a journal, leave running batches alone when the client closes.
             forward_keys: callers have accounts of their own, and share what is limited.
+            max_cost_per_key: the most that each account may spend.
             http_client: for the calls upstream; None for one of the client's own.
         """
-        settings = {**settings_of(self), "isolate_accounts": forward_keys}
+        settings = {**settings_of(self), "isolate_accounts": forward_keys, "max_cost_per_account": max_cost_per_key}
         if keeps_journaled and settings["journal"] is not None:
             settings["cancel_active_batches_on_close"] = False
         return self.client_with(

@@ -13,7 +13,7 @@ from typing import Annotated, Any, TypeVar
 from cyclopts import Parameter
 
 from ..engine.settings import Described, Settings, descriptions
-from .flags import Bytes, Count, Lanes, Seconds, SecondsOrNone, Switch, UsageError
+from .flags import Bytes, Count, Lanes, Seconds, SecondsOrNone, SpendingCap, Switch, UsageError
 
 _Flags = TypeVar("_Flags")
 
@@ -25,7 +25,7 @@ _TYPES: dict[Any, Any] = {
     str: str,
     str | os.PathLike[str] | None: Path | None,
     float | str | None: SecondsOrNone,
-    Decimal | float | str | None: str | None,
+    Decimal | float | str | None: SpendingCap,
     Mapping[str, Any] | str | os.PathLike[str] | None: Path | None,
     Sequence[str] | None: Lanes,
 }

@@ -102,6 +102,15 @@ class BatchOpenAI(_Elsewhere, AsyncContextManagerMixin, openai.AsyncOpenAI):  # 
             room.
         max_answer_bytes: how long a line of a result file may be; the caller of a longer one gets a `BatchEndedError`.
             The largest honest answers are embeddings: 2,048 inputs with 3,072 numbers each are 140 MB.
+        max_cost: the most that may be spent, in USD: 20, or "20/day" ("hour", "week", "month"); a call that might cost
+            more than is left gets a `BudgetExceededError` at once. See docs/cost.md.
+        max_cost_per_account: the same for each account (key) by itself.
+        budget: the name under which a journal adds up what is spent: processes with the same journal and budget share
+            `max_cost`, one after another.
+        unknown_prices: what happens to calls whose price is unknown: they count nothing against `max_cost`, or are
+            refused.
+        prices: prices that come before those of the provider and of genai-prices: a dict, or the path of a TOML file;
+            see docs/cost.md.
         journal: the path of a file (SQLite) in which batches, prompts and answers are kept, so that a program that died
             can be run again and pays nothing twice: see docs/journal.md. One engine at a time can use it.
         journal_hash_only: keep no prompts and no answers in the journal; batches are found again all the same.

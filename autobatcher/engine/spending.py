@@ -125,7 +125,8 @@ class Spending:
         budgets = self._budgets(request.account)
         for budget in budgets:
             if not budget.has_room(most or ZERO):
-                return outcomes.budget_error(request, budget, most)
+                setting = "max_cost" if budget is self._budget else "max_cost_per_account"
+                return outcomes.budget_error(request, budget, most, setting=setting)
         request.reservation = Reservation(budgets, most) if budgets else None
         return None
 
