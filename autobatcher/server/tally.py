@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 
-from ..engine.lanes.lane import Lane
 from ..engine.request import Answer, Request
 from ..errors import BatchError, DeadlineMissedError
 from ..money.usage import usage_of
@@ -20,7 +19,6 @@ class Tally:
 
     Attributes:
         reattached: how many retries were reattached to a pending call.
-        full_price_tokens: those among them that were billed in real time, by kind: "input" and "output".
         lanes: responses of the upstream, by the lane that they were got on.
         deadlines_missed: how many requests had no answer by their deadline.
         statuses: outcomes by HTTP status; 0 for requests without a response.
@@ -36,7 +34,6 @@ class Tally:
     output_tokens: int = 0
     seconds: float = 0.0
     deadlines_missed: int = 0
-    full_price_tokens: Counter[str] = field(default_factory=Counter)
     lanes: Counter[str] = field(default_factory=Counter)
     statuses: Counter[int] = field(default_factory=Counter)
     waited: Counter[float] = field(default_factory=Counter)
@@ -64,5 +61,3 @@ class Tally:
         if (usage := usage_of(answer.body)) is not None:
             self.input_tokens += usage.input
             self.output_tokens += usage.output
-            if answer.lane == Lane.REALTIME.value:
-                self.full_price_tokens.update(input=usage.input, output=usage.output)
