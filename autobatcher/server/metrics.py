@@ -96,10 +96,11 @@ def _dollars(receipt: Receipt) -> Iterator[Metric]:
         unpriced.add_metric(labels, sum(row.unpriced for row in rows))
     yield cost
     yield unpriced
-    total, help_text = receipt.total, "The same at the list price, where something was delivered."
+    total, help_text = receipt.total, "What would have cost that much in real time was delivered, in USD."
     yield CounterMetricFamily("autobatcher_list_price_dollars", help_text, value=float(total.list_price))
-    help_text = "The list price less the cost; of what has both."
-    yield GaugeMetricFamily("autobatcher_saved_dollars", help_text, value=float(total.saving))
+    if total.saving is not None:
+        help_text = "What was saved, in USD, as far as list prices are known."
+        yield GaugeMetricFamily("autobatcher_saved_dollars", help_text, value=float(total.saving))
 
 
 def _latency(tally: Tally) -> Metric:

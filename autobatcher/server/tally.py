@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from ..engine.request import Answer, Request
@@ -24,6 +25,7 @@ class Tally:
         statuses: outcomes by HTTP status; 0 for requests without a response.
         waited: outcomes by latency bucket; infinity for those above the last one.
         seconds: total time that all requests waited.
+        on_answer: called with each request that got a good answer.
     """
 
     requests: int = 0
@@ -37,6 +39,7 @@ class Tally:
     lanes: Counter[str] = field(default_factory=Counter)
     statuses: Counter[int] = field(default_factory=Counter)
     waited: Counter[float] = field(default_factory=Counter)
+    on_answer: Callable[[Request], None] | None = None
 
     def take(self, request: Request, seconds: float) -> None:
         """Count the outcome of a request that waited for `seconds`."""
@@ -51,13 +54,15 @@ class Tally:
             return
         self.lanes[answer.lane] += 1
         self.statuses[answer.status_code] += 1
-        self._take_answer(answer)
+        self._take_answer(request, answer)
 
-    def _take_answer(self, answer: Answer) -> None:
+    def _take_answer(self, request: Request, answer: Answer) -> None:
         if answer.status_code >= 400:
             self.failed += 1
             return
         self.answered += 1
+        if self.on_answer is not None:
+            self.on_answer(request)
         if (usage := usage_of(answer.body)) is not None:
             self.input_tokens += usage.input
             self.output_tokens += usage.output
