@@ -229,6 +229,7 @@ class Settings:
         Setting(
             "what happens to calls whose price is unknown: they count nothing against `max_cost`, or are refused",
             check=checks.one_of("admit", "refuse"),
+            flag=Flag(help="whether calls of unknown price are admitted and count nothing, or are refused"),
         ),
     ] = "admit"
     prices: Annotated[

@@ -112,6 +112,7 @@ def test_help_fits_a_terminal_of_80_columns(
         ("--keep-active-batches-on-close ", "cancelled upstream"),
         ("--deadline DURATION", "such as 45m"),
         ("--lanes LANE,...", "batch, flex, realtime"),
+        ("--max-cost USD", "such as 20 or 20/day"),
     ],
 )
 def test_help_shows_units_and_defaults(
@@ -176,6 +177,9 @@ def test_every_setting_with_a_flag_is_a_flag(
         (["serve", "--api-key", "sk-secret", "--deadline", "-5s"], "a minus is written --deadline=-5s"),
         (["serve", "--api-key", "sk-secret", "--deadline=-5s"], '"-5s" is no duration: write 10s, 30m, 1.5h or 7d.'),
         (["serve", "--api-key", "sk-secret", "--lanes", "flex,batch"], "--lanes"),
+        (["run", "--api-key", "sk-secret", "--max-cost", "5/fortnight", "--", "true"], "one of hour, day, week, month"),
+        (["serve", "--api-key", "sk-secret", "--max-cost-per-key", "5"], "--max-cost-per-key needs --forward-keys"),
+        (["serve", "--forward-keys", "--max-cost-per-key", "much"], "Must be dollars"),
         (["emulat"], "emulate"),
     ],
 )
