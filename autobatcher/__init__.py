@@ -7,6 +7,7 @@ from typing import Any as _Any
 from . import errors, events
 from .client.async_openai import AsyncOpenAI
 from .client.openai import BatchOpenAI
+from .display.snapshot import BatchSnapshot, ProgressSnapshot
 from .engine.request import Answer, Request
 from .engine.statistics import BatcherStatistics
 from .errors import (
@@ -41,6 +42,8 @@ __all__ = [
     "Answer",
     "Request",
     "BatcherStatistics",
+    "ProgressSnapshot",
+    "BatchSnapshot",
     "errors",
     "events",
     "BatchError",

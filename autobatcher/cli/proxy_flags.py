@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 from cyclopts import Parameter, validators
 
 from .. import BatchOpenAI
+from ..display.choice import ProgressSetting
 from .flags import Bytes, Count, Seconds
 from .output import print_notice
 from .settings_flags import settings_of, with_settings
@@ -77,15 +78,21 @@ class ProxyFlags(UpstreamFlags):
             )
 
     def make_client(
-        self, on_event: Callable[[dict[str, Any]], None], *, keeps_journaled: bool = False, forward_keys: bool = False
+        self,
+        on_event: Callable[[dict[str, Any]], None],
+        *,
+        keeps_journaled: bool = False,
+        forward_keys: bool = False,
+        progress: ProgressSetting = False,
     ) -> BatchOpenAI:
         """The proxy's client. Raises `UsageError` for unusable flags.
 
         Args:
             keeps_journaled: with a journal, leave running batches alone when the client closes.
             forward_keys: callers have accounts of their own, and share what is limited.
+            progress: where it is shown.
         """
-        settings = {**settings_of(self), "isolate_accounts": forward_keys}
+        settings = {**settings_of(self), "isolate_accounts": forward_keys, "progress": progress}
         if keeps_journaled and settings["journal"] is not None:
             settings["cancel_active_batches_on_close"] = False
         return self.client_with(**settings, batch_event_handler=on_event, max_retries=self.max_retries)

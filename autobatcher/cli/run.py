@@ -15,10 +15,11 @@ import trio
 from cyclopts import Parameter
 
 from .. import BatchOpenAI, events
+from ..display.displays import Lines
 from ..progress import Progress
 from .child_environment import without_keys
 from .event_lines import EventLines, event_lines
-from .flags import UsageError
+from .flags import Switch, UsageError
 from .host_flags import hosts_served
 from .loopback import without_proxy
 from .output import print_notice
@@ -62,6 +63,7 @@ NOT_FOUND, NOT_EXECUTABLE = 127, 126
 def run(
     *command: Annotated[str, Parameter(allow_leading_hyphen=True, show=False)],
     events: Path | None = None,
+    progress: Switch = False,
     flags: ProxyFlags | None = None,
 ) -> int:
     """Run one command with its own proxy, and cancel the batches that it leaves running.
@@ -77,6 +79,7 @@ def run(
 
     Args:
         events: Append lifecycle events to this file, one JSON object a line.
+        progress: Print a line to stderr every 30 s: how far the command's calls are.
     """
     if not command:
         raise UsageError("the command is missing: autobatcher run [flags] -- COMMAND ARGS...")
@@ -86,10 +89,15 @@ def run(
         lines = None
         if events is not None:
             lines = stack.enter_context(event_lines(stack.enter_context(_open_record(events))))
-        progress = Progress(requests=None)
-        client = flags.make_client(partial(_take_event, progress, lines))
+        totals = Progress(requests=None)
+        shown = Lines(_print_progress) if progress else False  # no picture: the terminal is the command's
+        client = flags.make_client(partial(_take_event, totals, lines), progress=shown)
         with refused_journal_told():
-            return trio.run(_run, list(command), client, flags, progress)
+            return trio.run(_run, list(command), client, flags, totals)
+
+
+def _print_progress(line: str) -> None:
+    print_notice(f"autobatcher run: {line}")
 
 
 def _open_record(path: Path) -> TextIO:

@@ -25,6 +25,7 @@ from .connections import Connections
 from .header_kinds import HeaderKinds
 from .http_parts import HttpParts, library_of
 from .pass_through import pass_through
+from .progress import show_progress
 from .sdk import CALL_EXTENSION, with_request_options
 
 
@@ -99,7 +100,7 @@ class TransportToBatches:
 def make_host(settings: Settings, connections: Connections) -> Host:
     """Make an engine's host that talks to the upstream through that client, and closes it after its shutdown."""
     api = BatchAPI(connections.client)
-    return Host(partial(Batcher, settings, api), connections)
+    return show_progress(Host(partial(Batcher, settings, api), connections), settings.progress)
 
 
 async def close_host(host: Host, connections: Connections) -> None:

@@ -36,6 +36,7 @@ from .recovery.recovery import Recovery, recovery_of
 from .request import Answer, ErrorFor, Request
 from .settings import Settings
 from .statistics import BatcherStatistics
+from .tally import Tally
 
 if TYPE_CHECKING:
     from .journal.writer import JournalWriter  # imported at run time only if used: some Pythons lack sqlite3
@@ -67,7 +68,9 @@ class Batcher:
         isolates = settings.isolate_accounts
         self.uploads: FairLimiter = FairLimiter.for_calls(CONCURRENT_UPLOADS, isolates=isolates)
         self.polls: FairLimiter = FairLimiter.for_calls(CONCURRENT_POLLS, isolates=isolates)
-        self.emit: Emit = Emitter(settings.batch_event_handler, wall_clock)
+        self.tally: Tally = Tally()
+        self.observers: list[Callable[[events.BatchEvent], None]] = []
+        self.emit: Emit = Emitter(settings.batch_event_handler, wall_clock, self.observers)
         self.dispatcher: Dispatcher = Dispatcher(
             settings, api.realtime, self.queue, emit=self.emit, wake=self._wake_up, log_for=self._call_log_for
         )
@@ -84,8 +87,7 @@ class Batcher:
             durations=self.dispatcher.durations,
         )
         self._stop = Ending.NOT_YET
-        self._keeps_for_rerun = False
-        self._is_closed = False
+        self._keeps_for_rerun = self._is_closed = False
         self._ended = anyio.Event()
 
     async def submit(self, request: Request) -> Answer:
@@ -276,6 +278,7 @@ class Batcher:
         self.dispatcher.check(request)
 
     def _add(self, request: Request) -> None:
+        request.count_in(self.tally)
         if self._recovery is None or not self._recovery.claim(request):
             self.dispatcher.place(request)
         else:

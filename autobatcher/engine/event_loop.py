@@ -88,6 +88,22 @@ def wake(waiter: Any) -> None:
         waiter.set_result(None)
 
 
+def call_in_task_soon(loop: Any, call: Callable[[], None]) -> bool:
+    """`call_soon`, in a task: anyio's clock needs one on asyncio. (On trio there is always one.)"""
+    if isinstance(loop, asyncio.AbstractEventLoop):
+        return call_soon(loop, lambda: _start_task(loop, call))
+    return call_soon(loop, call)
+
+
+def _start_task(loop: asyncio.AbstractEventLoop, call: Callable[[], None]) -> None:
+    async def run() -> None:
+        call()
+
+    task = loop.create_task(run(), context=Context())
+    _background_tasks.add(task)
+    task.add_done_callback(_background_tasks.discard)
+
+
 def _trio_lowlevel() -> Any:
     """`trio.lowlevel` in a trio task; None elsewhere. (In guest mode there is an asyncio loop, too.)"""
     lowlevel = sys.modules.get("trio.lowlevel")

@@ -10,6 +10,7 @@ import logging
 import os
 import warnings
 from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager, nullcontext
 from functools import partial
 from typing import Protocol
 
@@ -44,6 +45,9 @@ AT_END_SECONDS = 5.0
 """Limit in seconds for closing the upstream's connections. This takes milliseconds, but TLS may wait for peers."""
 
 
+WhileRunning = Callable[[Batcher], AbstractAsyncContextManager[object]]
+
+
 class Host:
     """Starts a `Batcher` when a request needs one, and ends it.
 
@@ -56,12 +60,14 @@ class Host:
 
     Attributes:
         make_batcher: called for each engine. Tests replace it to inject a clock or a journal writer.
+        while_running: makes a block around the life of each engine. It raises nothing.
     """
 
     _is_in_background = False  # for `__del__` of a partially constructed object, for example by `copy.deepcopy`
 
     def __init__(self, make_batcher: Callable[..., Batcher], connections: Connections) -> None:
         self.make_batcher: Callable[..., Batcher] = make_batcher
+        self.while_running: WhileRunning = nullcontext
         self._connections = connections
         self._batcher: Batcher | None = None
         self._loop: object = None  # of the last engine
@@ -102,7 +108,8 @@ class Host:
         has_run = True
         try:
             await self._connections.enter()
-            await batcher.run(task_status=task_status)
+            async with self.while_running(batcher):
+                await batcher.run(task_status=task_status)
         except JournalError:
             has_run = False  # the caller may try again
             raise
@@ -179,9 +186,8 @@ class Host:
                 "This client is in use in another event loop. Make one client for each event loop."
             )
         batcher = self._new_batcher(in_background=True)
-        start_in_background(
-            partial(_run_to_the_end, batcher, self._connections), name="autobatcher engine", at_end=batcher.abandon
-        )
+        run = partial(_run_to_the_end, batcher, self._connections, self.while_running)
+        start_in_background(run, name="autobatcher engine", at_end=batcher.abandon)
         return batcher
 
     @property
@@ -201,11 +207,12 @@ class Host:
         return self._batcher
 
 
-async def _run_to_the_end(batcher: Batcher, connections: Connections) -> None:
+async def _run_to_the_end(batcher: Batcher, connections: Connections, while_running: WhileRunning) -> None:
     try:
         try:
             await connections.enter()
-            await batcher.run()
+            async with while_running(batcher):
+                await batcher.run()
         finally:
             batcher.abandon()  # for when it was cancelled before it ran
             with anyio.move_on_after(AT_END_SECONDS, shield=True):

@@ -11,6 +11,7 @@ from dataclasses import MISSING, dataclass, field
 from functools import cache
 from typing import Annotated, Any, Literal, NamedTuple
 
+from ..display.choice import ProgressSetting, checked_progress
 from ..events import BatchEventHandler
 from . import checks
 from .lanes.deadline import checked_deadline
@@ -141,6 +142,15 @@ class Settings:
             "called with each lifecycle event, as a dict; see `autobatcher.events`", check=checks.handler, flag=None
         ),
     ] = None
+    progress: Annotated[
+        ProgressSetting,
+        Setting(
+            "show how far the calls are, on a terminal or in a notebook, elsewhere as a line every 30 s; a function is "
+            "called with each `ProgressSnapshot` instead. See docs/progress.md",
+            check=checked_progress,
+            flag=None,
+        ),
+    ] = False
     cancel_active_batches_on_close: Annotated[
         bool,
         Setting(
