@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import Awaitable, Callable, Coroutine
-from contextvars import Context
+from contextvars import Context, ContextVar
+from threading import Thread
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -86,6 +87,16 @@ def wake(waiter: Any) -> None:
         waiter.wake()
     elif not waiter.done():  # done if its task was cancelled and has not run yet
         waiter.set_result(None)
+
+
+CALLING_THREAD: ContextVar[Thread | None] = ContextVar("CALLING_THREAD", default=None)
+"""The thread for which a task of an `EngineThread` makes a call."""
+
+
+def current_caller() -> object:
+    """Who makes a call: the current task, or the thread for which it works."""
+    lowlevel = _trio_lowlevel()
+    return CALLING_THREAD.get() or (asyncio.current_task() if lowlevel is None else lowlevel.current_task())
 
 
 def call_in_task_soon(loop: Any, call: Callable[[], None]) -> bool:

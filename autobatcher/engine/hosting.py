@@ -20,6 +20,7 @@ from anyio.abc import TaskStatus
 from ..errors import ClientClosedError, JournalError, WrongEventLoopError
 from .batcher import Batcher
 from .event_loop import call_soon, is_alive, running_loop, runs, start_in_background
+from .lone_calls import LoneCalls
 from .request import Answer, Request
 
 logger: logging.Logger = logging.getLogger("autobatcher")
@@ -69,6 +70,7 @@ class Host:
         self.make_batcher: Callable[..., Batcher] = make_batcher
         self.while_running: WhileRunning = nullcontext
         self._connections = connections
+        self._lone_calls = LoneCalls()
         self._batcher: Batcher | None = None
         self._loop: object = None  # of the last engine
         self._pid = 0
@@ -85,14 +87,22 @@ class Host:
 
         Cancelled: the request is withdrawn; see `Batcher.submit`.
         """
-        return await self._batcher_in_running_loop().submit(request)
+        batcher = self._batcher_in_running_loop()
+        self._lone_calls.ask(request, batcher.tally, batcher.settings)
+        return await batcher.submit(request)
 
-    def submit_nowait(self, request: Request) -> None:
+    def submit_nowait(self, request: Request, *, is_awaited: bool = False) -> None:
         """`Batcher.submit_nowait`, with the engine started as by `submit`. Needs a running event loop.
+
+        Args:
+            is_awaited: whether the current task waits for its outcome, and does nothing else.
 
         Raises as `submit` does, or `anyio.WouldBlock`.
         """
-        self._batcher_in_running_loop().submit_nowait(request)
+        batcher = self._batcher_in_running_loop()
+        if is_awaited:
+            self._lone_calls.ask(request, batcher.tally, batcher.settings)
+        batcher.submit_nowait(request)
 
     async def run(self, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:  # noqa: ASYNC128  (passed on)
         """Run the engine in the caller's task, until `close` or cancellation. See `Batcher.run`.
