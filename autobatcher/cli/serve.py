@@ -19,7 +19,7 @@ from cyclopts.validators import Number
 
 from ..errors import JournalError
 from ..printable import PrintableFormatter
-from ..upstream.account import fits_a_header
+from ..upstream.key import fits_a_header
 from ..upstream.providers import profile_for
 from .event_lines import EventLines, event_lines
 from .flags import Dollars, Port, Secret, Switch, UsageError

@@ -36,11 +36,11 @@ from .sdk import (
     CALL_EXTENSION,
     AnyAsyncClient,
     CopiesShareTheEngine,
+    check_base_url,
     check_client,
     check_http_client,
     checked_profile,
     refuse_other_credentials,
-    refuse_user_in_url,
     unbatched_options,
     with_key,
 )
@@ -135,7 +135,7 @@ class BatchOpenAI(CopiesShareTheEngine, AsyncRequestHook, AsyncContextManagerMix
         **openai_arguments: Any,
     ) -> None:
         refuse_other_credentials(openai_arguments)
-        refuse_user_in_url(base_url)
+        check_base_url(base_url)
         self._profile = checked_profile(provider)
         self._is_copy = _engine is not None
         self._is_closed = False

@@ -14,6 +14,7 @@ import msgspec
 
 from ..redaction import Redactor
 from . import bounded_json
+from .base_url import is_html
 from .reasons import codes_in, lacks_capacity, lacks_money, reason_in, well_formed
 
 # The server was busy or timed out. 409 is not retryable: it is an answer.
@@ -68,6 +69,12 @@ class UpstreamError(Exception):
         self._is_permanent = is_permanent
         self._may_have_been_sent = may_have_been_sent
         self.may_have_arrived: bool = may_have_been_sent or was_sent
+
+    def advise(self, advice: str) -> None:
+        """Add what to do to the message; "" for nothing."""
+        if advice:
+            self.args = (f"{self}. {advice}",)
+            self.summary = f"{self.summary}. {advice}"
 
     @property
     def is_retryable(self) -> bool:
@@ -196,6 +203,8 @@ def _permanent_reason(error: BaseException | None) -> str | None:
 
 def reason_given(body: bytes) -> str:
     """Return the reason in an error body of any known shape; otherwise the body's text, shortened."""
+    if is_html(body):
+        return "an HTML page"
     value = _decoded(body)
     text = reason_in(value) or " ".join(well_formed(str(value)).split()) or "no reason given"
     return text if len(text) <= 300 else text[:300] + "…"
