@@ -47,6 +47,7 @@ class UpstreamError(Exception):
         retry_after: how long the upstream asks us to wait, in seconds; None if it does not say.
         may_have_arrived: whether the upstream may have got the call, although there was no response.
         summary: the message without the server's own words, which may quote what we sent. For events and logs.
+        advice: ours, at the end of both; see `advise`.
     """
 
     def __init__(
@@ -63,6 +64,7 @@ class UpstreamError(Exception):
     ) -> None:
         super().__init__(message)
         self.summary: str = summary or message
+        self.advice: str = ""
         self.status_code = status_code
         self.body = body
         self.retry_after = retry_after
@@ -73,6 +75,7 @@ class UpstreamError(Exception):
     def advise(self, advice: str) -> None:
         """Add what to do to the message; "" for nothing."""
         if advice:
+            self.advice = f"{self.advice} {advice}".strip()
             self.args = (f"{self}. {advice}",)
             self.summary = f"{self.summary}. {advice}"
 
