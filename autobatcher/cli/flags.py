@@ -13,6 +13,7 @@ from cyclopts.validators import Number
 from ..engine.units import format_duration, format_size, parse_duration, parse_size
 from ..money.cap import cap_of
 from ..redaction import has_user
+from ..upstream.base_url import base_url_mistake
 
 
 class UsageError(Exception):
@@ -29,6 +30,8 @@ def _check_url(type_: Any, value: str | None) -> None:
         return
     if has_user(value):
         raise ValueError("Must have no user and password, which would replace the key: leave them out.")
+    if (mistake := base_url_mistake(value)) is not None:
+        raise ValueError(f"{mistake[0].upper()}{mistake[1:]}.")
     try:
         parts = urlsplit(value)
         complete = (

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 from cyclopts import Parameter, validators
 
 from .. import BatchOpenAI
+from ..display.choice import ProgressSetting
 from ..money.given_prices import GivenPrices
 from .flags import Bytes, Count, Seconds
 from .output import print_notice
@@ -86,6 +87,7 @@ class ProxyFlags(UpstreamFlags):
         max_cost_per_key: str | None = None,
         flat_prices: GivenPrices | None = None,
         http_client: Any = None,
+        progress: ProgressSetting = False,
     ) -> BatchOpenAI:
         """The proxy's client. Raises `UsageError` for unusable flags.
 
@@ -95,8 +97,14 @@ class ProxyFlags(UpstreamFlags):
             max_cost_per_key: the most that each account may spend.
             flat_prices: instead of those of --prices.
             http_client: for the calls upstream; None for one of the client's own.
+            progress: where it is shown.
         """
-        settings = {**settings_of(self), "isolate_accounts": forward_keys, "max_cost_per_account": max_cost_per_key}
+        settings = {
+            **settings_of(self),
+            "isolate_accounts": forward_keys,
+            "max_cost_per_account": max_cost_per_key,
+            "progress": progress,
+        }
         if flat_prices is not None:
             settings["prices"] = flat_prices
         if keeps_journaled and settings["journal"] is not None:

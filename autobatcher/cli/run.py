@@ -15,6 +15,7 @@ import trio
 from cyclopts import Parameter
 
 from .. import BatchOpenAI, events
+from ..display.displays import Lines
 from ..engine.request import Request
 from ..money.receipt import Receipt
 from ..money.receipt_text import sentence
@@ -76,6 +77,7 @@ def run(
     events: Path | None = None,
     receipt: Path | None = None,
     rehearse: Switch = False,
+    progress: Switch = False,
     flags: ProxyFlags | None = None,
 ) -> int:
     """Run one command with its own proxy, and cancel the batches that it leaves running.
@@ -95,6 +97,7 @@ def run(
         receipt: Write what was paid to this file: as JSON, or as Markdown if its name ends in .md.
         rehearse: Send nothing to the provider: an emulator in this process answers, with the provider's rules for
             batches, at once and at no cost. No key and no network are needed. The end says what it would have cost.
+        progress: Print a line to stderr every 30 s: how far the command's calls are.
     """
     if not command:
         raise UsageError("the command is missing: autobatcher run [flags] -- COMMAND ARGS...")
@@ -104,20 +107,26 @@ def run(
         lines = None
         if events is not None:
             lines = stack.enter_context(event_lines(stack.enter_context(_open_record(events))))
-        progress, rehearsed = Progress(requests=None), None
+        totals, rehearsed = Progress(requests=None), None
         if rehearse:
             if receipt is not None:
                 print_notice("autobatcher run: --receipt is left alone: nothing is paid in a rehearsal.")
             rehearsed = stack.enter_context(rehearsal(flags))
             flags = rehearsed.flags
         client = flags.make_client(
-            partial(_take_event, progress, lines), http_client=rehearsed.http_client if rehearsed else None
+            partial(_take_event, totals, lines),
+            http_client=rehearsed.http_client if rehearsed else None,
+            progress=Lines(_print_progress) if progress else False,  # no picture: the terminal is the command's
         )
         on_answer = None if rehearsed is None else rehearsed.count
         with refused_journal_told():
             code, tally = trio.run(_run, list(command), client, flags, on_answer)
-        _tell_end(tally, progress, client, rehearsed, receipt)
+        _tell_end(tally, totals, client, rehearsed, receipt)
         return code
+
+
+def _print_progress(line: str) -> None:
+    print_notice(f"autobatcher run: {line}")
 
 
 def _tell_end(

@@ -21,13 +21,13 @@ from cyclopts.validators import Number
 from ..errors import JournalError
 from ..money.given_prices import GivenPrices
 from ..printable import PrintableFormatter
-from ..upstream.account import fits_a_header
+from ..upstream.key import fits_a_header
 from ..upstream.providers import profile_for
 from .event_lines import EventLines, event_lines
 from .flags import Dollars, Port, Secret, SpendingCap, Switch, UsageError
 from .host_flags import Hosts, Origins, hosts_served
 from .key_file import key_given
-from .live_status import Screen, live_picture, show
+from .live_status import screen_on
 from .loopback import is_loopback
 from .output import PrintableConsole, print_notice
 from .proxy_flags import ProxyFlags
@@ -175,6 +175,7 @@ def _serve_until_signalled(door: Door, flags: ProxyFlags, lines: EventLines | No
         forward_keys=door.forward_keys,
         max_cost_per_key=door.max_cost_per_key,
         flat_prices=door.prices,
+        progress=screen_on(PrintableConsole(stderr=True)).progress(),
     )
     sockets = listen_or_refuse(door.host, door.port)
     with contextlib.ExitStack() as stack:
@@ -197,7 +198,7 @@ def _serve_until_signalled(door: Door, flags: ProxyFlags, lines: EventLines | No
         print_notice(f"autobatcher serve: {address} -> {shown_url(client.base_url)} (rules: {rules})")
         flags.say_if_lowered("serve", limits)
         with refused_journal_told():
-            trio.run(run_until_signalled, partial(_serve, client, app, sockets, report))
+            trio.run(run_until_signalled, partial(_serve, client, app, sockets))
     return 0
 
 
@@ -268,18 +269,10 @@ def _tell(report: Any, lines: EventLines | None, fields: dict[str, Any]) -> None
     report.take_event(fields)
 
 
-async def _serve(client: Any, app: Any, sockets: list[socket.socket], report: Any, stop: trio.Event) -> None:
+async def _serve(client: Any, app: Any, sockets: list[socket.socket], stop: trio.Event) -> None:
     from ..server import serve as serve_app
 
-    def picture() -> Any:
-        statistics, progress = client.batch_statistics(), report.progress
-        progress.answered, progress.failed = report.tally.answered, report.tally.failed
-        queued = 0 if statistics is None else statistics.queued_requests
-        return live_picture(progress, queued=queued, now=progress.seconds)
-
-    console = PrintableConsole(stderr=True)
-    async with show(Screen(console, is_live=console.is_terminal), picture):
-        await serve_app(client, app, sockets, stop=stop)
+    await serve_app(client, app, sockets, stop=stop)
 
 
 def _shown(host: str) -> str:

@@ -9,8 +9,8 @@ import msgspec
 
 from ..engine.request import Answer
 from ..errors import BatchError, BatchSubmissionError, BudgetExceededError, UnbatchableRequestError
-from ..upstream.account import fits_a_header
 from ..upstream.bounded_json import decode, is_bounded
+from ..upstream.key import fits_a_header
 from ..upstream.output_line import MAX_ERROR_CHARACTERS
 from ..upstream.reasons import well_formed
 from ..upstream.response import MAX_ERROR_BYTES

@@ -118,7 +118,8 @@ def problems_at_upload(error: UpstreamError, provider: ProviderProfile) -> tuple
         return ()
     reason = reason_given(error.body)
     found = _LINE.match(reason)
-    return (Problem(message=reason, line=int(found[1])),) if found else ()
+    message = f"{reason} {error.advice}".rstrip()
+    return (Problem(message=message, line=int(found[1])),) if found else ()
 
 
 def rejected_line(problem: Problem, status_code: int, custom_id: str, batch_id: str | None) -> Answer:

@@ -19,7 +19,7 @@ from werkzeug.exceptions import HTTPException
 
 from ..client.http_parts import HttpParts
 from ..client.openai import BatchOpenAI
-from ..upstream.account import fits_a_header
+from ..upstream.key import fits_a_header
 from ..upstream.providers import BATCHABLE_ENDPOINTS
 from . import caller_headers
 from .browser_headers import policy_of_page
