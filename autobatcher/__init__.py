@@ -9,6 +9,7 @@ from .client.async_openai import AsyncOpenAI
 from .client.call_estimate import CallEstimate
 from .client.mapping import CallMap, MapResult
 from .client.openai import BatchOpenAI
+from .display.snapshot import BatchSnapshot, ProgressSnapshot
 from .engine.request import Answer, Request
 from .engine.statistics import BatcherStatistics
 from .errors import (
@@ -51,6 +52,8 @@ __all__ = [
     "Request",
     "BatcherStatistics",
     "CallEstimate",
+    "ProgressSnapshot",
+    "BatchSnapshot",
     "errors",
     "events",
     "BatchError",

@@ -164,6 +164,8 @@ class BudgetExceededError(BatchError, openai.PermissionDeniedError):
         reserved: what running and waiting requests may cost.
         asked: what this request may cost; None if its price is unknown.
         cap: the most that may be spent; None if the request was refused because its price is unknown.
+        setting: what refused it: "max_cost", "max_cost_per_account" or "unknown_prices".
+        reason: the message without the advice at its end.
     """
 
     status_code: int | None = 402  # type: ignore[assignment]  # 403 in the SDK's class
@@ -171,13 +173,27 @@ class BudgetExceededError(BatchError, openai.PermissionDeniedError):
     reserved: Decimal
     asked: Decimal | None
     cap: Decimal | None
+    setting: str
+    reason: str
 
     def __init__(
-        self, message: str, *, spent: Decimal, reserved: Decimal, asked: Decimal | None, cap: Decimal | None
+        self,
+        reason: str,
+        *,
+        advice: str,
+        setting: str,
+        spent: Decimal,
+        reserved: Decimal,
+        asked: Decimal | None,
+        cap: Decimal | None,
     ) -> None:
-        BatchError.__init__(self, message, body={"code": "budget_exceeded", "message": message})
-        self.request_id = None
+        message = f"{reason} {advice}"
+        amounts = {"spent": spent, "reserved": reserved, "asked": asked, "cap": cap}
+        texts = {name: None if amount is None else f"{amount:f}" for name, amount in amounts.items()}
+        BatchError.__init__(self, message, body={"code": "budget_exceeded", "message": message, **texts})
+        self.request_id: str | None = None
         self.spent, self.reserved, self.asked, self.cap = spent, reserved, asked, cap
+        self.setting, self.reason = setting, reason
 
     @property
     def response(self) -> Any:  # type: ignore[override]  # an attribute there

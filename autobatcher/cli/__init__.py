@@ -22,10 +22,15 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Sequence
+from importlib.metadata import version
 from importlib.util import find_spec
 
 REQUIRED = ("trio", "quart_trio", "hypercorn", "cyclopts", "rich")
 """The import names of the extra `serve`. They must be checked before anything imports them."""
+
+VERSION: tuple[list[str], ...] = (["--version"], ["-V"], ["version"])
+HELP: tuple[list[str], ...] = ([], ["--help"], ["-h"])
+"""What is answered without them."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -37,18 +42,30 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Args:
         arguments: without the program's name; None for `sys.argv`.
     """
+    given = sys.argv[1:] if arguments is None else list(arguments)
+    if given in VERSION:
+        print(version("autobatcher"))
+        return 0
+    if given[:1] == ["help"]:  # as in `autobatcher help serve`
+        given = [*given[1:], "--help"]
     missing = find_missing(REQUIRED)
     if missing:
-        names = ", ".join(missing).replace("_", "-")
-        print(
-            f"autobatcher: the command line needs {names}. Run: pip install 'autobatcher[serve]'",
-            file=sys.stderr,
-        )
-        return 2
+        return _say_what_is_missing(", ".join(missing).replace("_", "-"), is_help=given in HELP)
 
     from .app import run
 
-    return run(sys.argv[1:] if arguments is None else list(arguments))
+    return run(given)
+
+
+def _say_what_is_missing(names: str, *, is_help: bool) -> int:
+    """Without its packages the command line can only say how to get them: that is all its help, then."""
+    how = f"the command line needs {names}. Run: pip install 'autobatcher[serve]'"
+    if not is_help:
+        print(f"autobatcher: {how}", file=sys.stderr)
+        return 2
+    print(f"autobatcher {version('autobatcher')}: ordinary OpenAI-style calls, sent through the Batch API.\n")
+    print(f"Here {how}\nAfter that, `autobatcher --help` lists the commands. `import autobatcher` works without it.")
+    return 0
 
 
 def find_missing(names: Iterable[str]) -> list[str]:

@@ -60,6 +60,7 @@ def make_app() -> App:
         help_epilogue=EPILOGUE,
         suppress_keyboard_interrupt=False,
     )
+    app.register_install_completion_command(help="Let the shell complete commands and flags (bash, zsh, fish).")
     environment, environment_and_file = Environment(app), environment_and_file_of(app)
     # The demo ignores the environment: settings for other commands must not make it cost money.
     app.command(demo.demo, help_epilogue=demo.EXAMPLES)

@@ -8,7 +8,6 @@ batch_progress.py  how far it is
 from __future__ import annotations
 
 import gc
-import os
 import signal
 import sys
 from collections.abc import Callable
@@ -24,6 +23,7 @@ from cyclopts.validators import Number
 
 from .. import BatchOpenAI, events
 from ..client.mapping import check_raw
+from ..display.displays import Terminal
 from ..engine.journal.file import delete_journal
 from ..errors import UnbatchableRequestError
 from ..files.duplicates import survey
@@ -35,7 +35,7 @@ from .batch_progress import shown
 from .batch_run import BatchRun, Counts
 from .flags import COMMAND_LINE_ONLY, Bytes, Count, Switch, UsageError
 from .journal_flags import AsJson
-from .live_status import Screen
+from .live_status import Screen, screen_on
 from .output import PrintableConsole, print_notice
 from .serve import refused_journal_told
 from .settings_flags import settings_of, with_settings
@@ -144,7 +144,9 @@ def batch(
     _refuse_confused_files(taken, output, errors)
     journal = flags.journal or _journal_beside(output)  # type: ignore[attr-defined]
     progress = Progress(requests=None)
-    client = _client(flags, journal, progress)
+    screen = screen_on(PrintableConsole(stderr=True))
+    picture = False if as_json else screen.progress()
+    client = _client(flags, journal, progress, picture)
     bad_lines = _BadLines(taken.name)
     try:
         lines = _look_through(taken, client, bad_lines, strict=strict, flags=flags)
@@ -164,7 +166,8 @@ def batch(
             )
             run.counts.lines, run.counts.bad = lines, bad_lines.count
             _calm_garbage_collection()
-            screen = _screen()
+            if isinstance(picture, Terminal):
+                picture.calls = lines
             write_json = _json_writer(output) if as_json else None
             with refused_journal_told():
                 received = trio.run(run_until_signalled, partial(_work, run, client, screen, progress, write_json))
@@ -192,11 +195,11 @@ def _journal_beside(output: str) -> str | None:
     return None if output == "-" or (path.exists() and not path.is_file()) else f"{output}.journal"
 
 
-def _client(flags: BatchFlags, journal: Any, progress: Progress) -> BatchOpenAI:
+def _client(flags: BatchFlags, journal: Any, progress: Progress, picture: Terminal | bool) -> BatchOpenAI:
     def take_event(fields: dict[str, Any]) -> None:
         progress.take(events.parse(fields), progress.seconds)
 
-    settings = {**settings_of(flags), "journal": journal}
+    settings = {**settings_of(flags), "journal": journal, "progress": picture}
     return flags.client_with(**settings, batch_event_handler=take_event, max_retries=flags.max_retries)
 
 
@@ -243,11 +246,6 @@ def _calm_garbage_collection() -> None:
     gc.set_threshold(20_000, 20, 100)
 
 
-def _screen() -> Screen:
-    is_terminal = sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
-    return Screen(PrintableConsole(stderr=True), is_live=is_terminal)
-
-
 def _json_writer(output: str) -> Callable[[str], None]:
     return partial(print, file=sys.stderr if output == "-" else sys.stdout, flush=True)
 
@@ -260,11 +258,7 @@ async def _work(
     write_json: Callable[[str], None] | None,
     stop: trio.Event,
 ) -> None:
-    def queued() -> int:
-        statistics = client.batch_statistics()
-        return 0 if statistics is None else statistics.queued_requests
-
-    async with shown(progress, screen, queued, write_json), client, trio.open_nursery() as nursery:
+    async with shown(progress, screen, write_json), client, trio.open_nursery() as nursery:
         nursery.start_soon(_end_badly_upon, stop, client, nursery.cancel_scope)
         failure: Exception | None = None
         try:

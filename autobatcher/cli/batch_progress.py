@@ -6,38 +6,14 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
-import msgspec
 import trio
 
 from ..engine.units import format_duration
 from ..printable import json_line
 from ..progress import Progress
-from .live_status import Screen, live_picture, show
+from .live_status import Screen
 
 LINE_SECONDS = 30.0
-
-
-class _Usage(msgspec.Struct):
-    prompt_tokens: int | None = None
-    completion_tokens: int | None = None
-    input_tokens: int | None = None
-    output_tokens: int | None = None
-
-
-class _Body(msgspec.Struct):
-    usage: _Usage | None = None
-
-
-_decode_usage = msgspec.json.Decoder(_Body).decode
-
-
-def tokens_in(body: bytes) -> tuple[int, int]:
-    """The input and output tokens of an answer; 0 if it does not tell."""
-    try:
-        usage = _decode_usage(body).usage or _Usage()
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        return 0, 0
-    return usage.prompt_tokens or usage.input_tokens or 0, usage.completion_tokens or usage.output_tokens or 0
 
 
 def snapshot(progress: Progress) -> dict[str, Any]:
@@ -70,13 +46,10 @@ def plain_progress(progress: Progress) -> str:
 
 
 @asynccontextmanager
-async def shown(
-    progress: Progress, screen: Screen, queued: Callable[[], int], write_json: Callable[[str], None] | None
-) -> AsyncGenerator[None]:
-    """Show the progress while the block runs, and where it ended.
+async def shown(progress: Progress, screen: Screen, write_json: Callable[[str], None] | None) -> AsyncGenerator[None]:
+    """Tell the progress in lines while the block runs, and where it ended. A live picture is the client's.
 
     Args:
-        queued: counts the calls that are in no batch yet.
         write_json: takes a line of JSON in place of all that is shown; None shows it.
     """
 
@@ -86,11 +59,7 @@ async def shown(
         elif not screen.is_live:
             screen.say(plain_progress(progress))
 
-    def picture() -> Any:
-        return live_picture(progress, queued=queued(), now=progress.seconds)
-
-    quiet = Screen(screen.console, is_live=screen.is_live and write_json is None)
-    async with trio.open_nursery() as nursery, show(quiet, picture):
+    async with trio.open_nursery() as nursery:
         nursery.start_soon(_repeat, tell)
         try:
             yield

@@ -26,8 +26,8 @@ from ..files.input_lines import BadLine, InputLine
 from ..files.known_ids import KnownIds
 from ..files.output_file import OutputFile
 from ..files.output_lines import answer_line, failure_line
+from ..money.usage import Usage, usage_of
 from ..progress import Progress
-from .batch_progress import tokens_in
 
 AT_ONCE = 500
 """Answers to write in one block."""
@@ -207,7 +207,8 @@ class BatchRun:
             self._progress.errors[f"HTTP {answer.status_code}"] += 1
         else:
             self.counts.answered += 1
-            self._progress.answer(*tokens_in(answer.body))
+            usage = usage_of(answer.body) or Usage()
+            self._progress.answer(usage.input, usage.output)
 
     def _leave_for_later(self, error: Exception) -> None:
         self.counts.unsent += 1

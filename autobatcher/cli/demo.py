@@ -2,14 +2,13 @@
 
 demo.py       flags → `Plan` → `Outcome` → the table at the end and the exit code
 demo_plan.py  which calls, to which upstream; workload.py: the calls
-demo_run.py   the upstream, the client, the calls; live_status.py: the live status
+demo_run.py   the upstream, the client, the calls; live_status.py: what is told of them
 summary.py    the table
 """
 
 from __future__ import annotations
 
 import os
-import sys
 from pathlib import Path
 
 import trio
@@ -19,7 +18,7 @@ from .demo_plan import Plan, emulated_plan, real_plan
 from .demo_run import Outcome, run_demo
 from .flags import Count, Dialect, Dollars, Percent, PositiveSeconds, Seconds, Secret, Url, UsageError
 from .key_file import key_given
-from .live_status import Screen
+from .live_status import Screen, screen_on
 from .output import PrintableConsole
 from .summary import Prices, Summary, summary_rows, summary_text
 from .workload import Models, count_kinds
@@ -145,7 +144,7 @@ def _fast_clock(rate: float) -> trio.abc.Clock:
 
 def report(plan: Plan, prices: Prices) -> int:
     """Run the plan, show its progress, and return the exit code."""
-    screen = Screen(PrintableConsole(stderr=True), is_live=sys.stderr.isatty() and os.environ.get("TERM") != "dumb")
+    screen = screen_on(PrintableConsole(stderr=True))
     if plan.like is None:
         screen.say(
             f"This sends {len(plan.calls)} real requests ({count_kinds(plan.calls)}) to {plan.upstream}"

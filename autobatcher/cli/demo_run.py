@@ -1,4 +1,4 @@
-"""Run a demo: its upstream, its client, its calls and its live status."""
+"""Run a demo: its upstream, its client, its calls and its progress."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from typing import Any
 
 import openai
 import trio
-from rich.console import RenderableType
 
 from .. import BatchOpenAI, events
+from ..display.displays import Terminal
 from ..emulator import BatchFault, Emulator, FaultPlan
 from ..progress import Progress
 from ..upstream.failures import http_library
 from ..upstream.providers import profile_named
 from .demo_plan import Plan
 from .flags import Dialect
-from .live_status import Screen, live_picture, plain_line, show
+from .live_status import Screen, plain_line
 from .loopback import bypass_proxy
 from .signals import run_until_signalled
 from .workload import Call, make_call
@@ -62,7 +62,8 @@ class _Run:
         self.progress = Progress(len(plan.calls))
         self.begun = trio.current_time()
         self.emulator = None if plan.like is None else stack.enter_context(make_emulator(plan, plan.like))
-        self.client = make_client(plan, self.emulator, self.take_event)
+        shown = screen.progress(rate=plan.rate, calls=len(plan.calls))
+        self.client = make_client(plan, self.emulator, self.take_event, shown)
 
     def now(self) -> float:
         """Seconds since the start, as the viewer counts them."""
@@ -80,13 +81,8 @@ class _Run:
         if line and (batch is None or not self.screen.is_live):  # the live picture shows batches
             self.screen.say(f"[{self.now():5.1f} s] {line}")
 
-    def picture(self) -> RenderableType:
-        statistics = self.client.batch_statistics()
-        queued = 0 if statistics is None else statistics.queued_requests
-        return live_picture(self.progress, queued=queued, now=self.now())
-
     async def make_calls(self, stop: trio.Event) -> None:
-        async with show(self.screen, self.picture, rate=self.plan.rate), self.client, trio.open_nursery() as nursery:
+        async with self.client, trio.open_nursery() as nursery:
             nursery.start_soon(_cancel_upon, stop, nursery.cancel_scope)
             await self._call_them_all()
             nursery.cancel_scope.cancel()
@@ -118,14 +114,18 @@ def make_emulator(plan: Plan, like: Dialect) -> Emulator:
     )
 
 
-def make_client(plan: Plan, emulator: Emulator | None, take_event: events.BatchEventHandler) -> BatchOpenAI:
+def make_client(
+    plan: Plan, emulator: Emulator | None, take_event: events.BatchEventHandler, progress: Terminal | bool
+) -> BatchOpenAI:
     """The plan's client, on an emulator in this process or on the network."""
     arguments = dict(plan.client)
     if emulator is not None:
         library = http_library(openai.DefaultAsyncHttpxClient).__name__
         arguments["http_client"] = emulator.http_client(library=library)
     bypass_proxy(arguments["base_url"])
-    return BatchOpenAI(**arguments, batch_event_handler=take_event, cancel_active_batches_on_close=True)
+    return BatchOpenAI(
+        **arguments, batch_event_handler=take_event, cancel_active_batches_on_close=True, progress=progress
+    )
 
 
 async def _cancel_upon(stop: trio.Event, scope: trio.CancelScope) -> None:

@@ -68,7 +68,7 @@ def plan(
         raise UsageError(f"Unknown option: {file}.")
     profile, url, given = usable_prices(provider, base_url, prices)
     account = Account(base_url=url, provider=profile)
-    calibration = Calibration() if journal is None else _learned(journal, account)
+    calibration = Calibration() if journal is None else learned_from(journal, account)
     planned = Plan(profile, PriceList(profile, url, given), calibration, batch_size=batch_size)
     bad_lines = _read(file, planned, account)
     if as_json:
@@ -93,7 +93,7 @@ def _read(file: str, planned: Plan, account: Account) -> BadLines:
     return bad_lines
 
 
-def _learned(journal: Path, account: Account) -> Calibration:
+def learned_from(journal: Path, account: Account) -> Calibration:
     """What the answers in a journal say. Raises `UsageError`."""
     calibration = Calibration()
     with journal_to_read(journal) as opened:

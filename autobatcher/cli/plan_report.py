@@ -45,11 +45,18 @@ def plan_text(plan: Plan, bad_lines: BadLines) -> Text:
     """The plan for people."""
     parts = [Text(_head(plan) + "\n")]
     if plan.requests:
-        parts += [Text("\n"), _models(plan), Text("\n"), _tokens(plan.estimate), Text("\n"), _costs(plan)]
-    for heading, lines in (("unknown", [*_unknown(plan)]), ("bad lines", [*_bad(bad_lines)])):
-        if lines:
-            parts.append(Text.assemble((f"\n{heading}\n", "bold"), "".join(f"  {line}\n" for line in lines)))
-    return Text("").join(parts)
+        parts += [Text("\n"), _models(plan), Text("\n"), cost_text(plan)]
+    return Text("").join([*parts, *_named("bad lines", _bad(bad_lines))])
+
+
+def cost_text(plan: Plan) -> Text:
+    """The tokens and the cost of a plan, and what is unknown of them."""
+    return Text("").join([_tokens(plan.estimate), Text("\n"), _costs(plan), *_named("unknown", _unknown(plan))])
+
+
+def _named(heading: str, lines: Iterator[str]) -> Iterator[Text]:
+    if text := "".join(f"  {line}\n" for line in lines):
+        yield Text.assemble((f"\n{heading}\n", "bold"), text)
 
 
 def _head(plan: Plan) -> str:

@@ -3,27 +3,35 @@
 from __future__ import annotations
 
 import contextlib
-import os
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, cast
 from urllib.parse import unquote, urlsplit
 
 import openai
 
-from ..client.sdk import checked_profile
 from ..emulator import Emulator, Reply, Request
 from ..emulator.dialects import OpenAIDialect
 from ..emulator.known_dialects import DIALECTS, Like
 from ..emulator.transport import make_client
+from ..engine.request import Request as EngineRequest
+from ..errors import UnbatchableRequestError
+from ..money.calibration import Calibration
+from ..money.price_list import PriceList
+from ..planning import Plan
+from ..upstream.account import Account
 from ..upstream.failures import http_library
-from ..upstream.providers import KNOWN_PROFILES, ProviderProfile, profile_for
+from ..upstream.providers import KNOWN_PROFILES, ProviderProfile
 from .flags import UsageError
 from .output import print_notice
+from .plan import learned_from
+from .plan_report import cost_text
+from .price_flags import usable_prices
 from .proxy_flags import ProxyFlags
 from .settings_flags import settings_of
 
-OPENAI_URL = "https://api.openai.com/v1"
+TOLD = "What it would have cost, by estimate, since its answers were echoes:"
+
 NO_KEY = "none-needed"
 POLL_SECONDS = 0.1
 """Batches are done at once: there is nothing to wait for."""
@@ -31,22 +39,49 @@ POLL_SECONDS = 0.1
 _UNLIMITED = 2**31
 
 
+@dataclass(frozen=True)
+class Rehearsal:
+    """A rehearsal.
+
+    Attributes:
+        flags: with which it runs.
+        http_client: whose calls end in this process.
+        plan: what its requests would cost. Their answers are echoes, so nothing is learned from them.
+    """
+
+    flags: ProxyFlags
+    http_client: Any
+    plan: Plan
+
+    def count(self, request: EngineRequest) -> None:
+        """Count a request that was answered."""
+        with contextlib.suppress(UnbatchableRequestError):  # it was a call on another lane
+            self.plan.add(request, settings_of(self.flags)["completion_window"])
+
+    def told(self) -> list[str]:
+        """What it would have cost, in lines."""
+        return ["", TOLD, *cost_text(self.plan).plain.splitlines()] if self.plan.requests else []
+
+
 @contextlib.contextmanager
-def rehearsal(flags: ProxyFlags) -> Iterator[tuple[ProxyFlags, Any]]:
-    """The flags of a rehearsal, and the HTTP client whose calls end in this process.
+def rehearsal(flags: ProxyFlags) -> Iterator[Rehearsal]:
+    """Rehearse what these flags would do.
 
     Raises:
-        UsageError: for a provider that cannot be emulated.
+        UsageError: for a provider that cannot be emulated, and for prices that are none.
     """
-    url = flags.base_url or os.environ.get("OPENAI_BASE_URL") or OPENAI_URL
-    try:
-        profile = checked_profile(flags.provider) or profile_for(url)
-    except ValueError as error:
-        raise UsageError(str(error)) from error
-    if settings_of(flags)["journal"] is not None:
+    settings = settings_of(flags)
+    profile, url, given = usable_prices(flags.provider, flags.base_url, settings["prices"])
+    journal, calibration = settings["journal"], Calibration()
+    if journal is not None:
         print_notice("autobatcher run: --journal is left alone: a rehearsal's answers must not be taken for paid ones.")
+        if journal.exists():
+            calibration = learned_from(journal, Account(base_url=url, provider=profile))
+    prices = PriceList(profile, url, given)
+    prices.warm()  # here, because it would hold up the event loop later
+    plan = Plan(profile, prices, calibration, batch_size=settings["batch_size"])
     with make_emulator(profile) as emulator:
-        yield rehearsed(flags), _client(emulator, url)
+        yield Rehearsal(rehearsed(flags), _client(emulator, url), plan)
 
 
 def rehearsed(flags: ProxyFlags) -> ProxyFlags:

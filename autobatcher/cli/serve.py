@@ -8,6 +8,7 @@ import socket
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from decimal import Decimal
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -18,14 +19,15 @@ from cyclopts import Parameter
 from cyclopts.validators import Number
 
 from ..errors import JournalError
+from ..money.given_prices import GivenPrices
 from ..printable import PrintableFormatter
-from ..upstream.account import fits_a_header
+from ..upstream.key import fits_a_header
 from ..upstream.providers import profile_for
 from .event_lines import EventLines, event_lines
-from .flags import Dollars, Port, Secret, Switch, UsageError
+from .flags import Dollars, Port, Secret, SpendingCap, Switch, UsageError
 from .host_flags import Hosts, Origins, hosts_served
 from .key_file import key_given
-from .live_status import Screen, live_picture, show
+from .live_status import screen_on
 from .loopback import is_loopback
 from .output import PrintableConsole, print_notice
 from .proxy_flags import ProxyFlags
@@ -79,6 +81,7 @@ def serve(
     proxy_key: Secret = None,
     proxy_key_file: Path | None = None,
     forward_keys: Switch = False,
+    max_cost_per_key: SpendingCap = None,
     input_price: Dollars | None = None,
     output_price: Dollars | None = None,
     saving: Annotated[float, Parameter(validator=Number(gte=0, lte=1))] = 0.5,
@@ -107,9 +110,10 @@ def serve(
             AUTOBATCHER_PROXY_KEY or --proxy-key-file.
         proxy_key_file: A file with that token and nothing else.
         forward_keys: Use each caller's own bearer token upstream; batches never mix keys. Not with --proxy-key.
-        input_price: The real-time price of a million input tokens, in dollars, for the saving shown on the page.
+        max_cost_per_key: The most that each caller's key may spend, in USD, such as 20 or 20/day. Needs --forward-keys.
+        input_price: The real-time price of a million input tokens of any model, in dollars. --prices can say more.
         output_price: The same for output tokens.
-        saving: The fraction of the real-time price that a batch saves.
+        saving: The fraction of these two prices that a batch saves.
     """
     flags = flags or ProxyFlags()
     proxy_key = key_given(proxy_key, proxy_key_file, "--proxy-key")
@@ -117,10 +121,17 @@ def serve(
         raise UsageError("--proxy-key (or AUTOBATCHER_PROXY_KEY) is empty: give a key, or omit it.")
     if forward_keys and proxy_key is not None:
         raise UsageError("--forward-keys and --proxy-key exclude each other: a caller has one bearer token to send.")
+    if max_cost_per_key is not None and not forward_keys:
+        raise UsageError(
+            "--max-cost-per-key needs --forward-keys: else all callers share one key, and --max-cost is for that."
+        )
     if proxy_key is not None and not fits_a_header(proxy_key):
         raise UsageError("--proxy-key (or AUTOBATCHER_PROXY_KEY) must be printable ASCII: a header holds nothing else.")
     served = hosts_served(host, allowed_host, cors_origin)
-    door = Door(host, port, proxy_key, forward_keys, (input_price, output_price, saving), served)
+    prices = flat_prices(input_price, output_price, saving)
+    if prices is not None and flags.prices is not None:  # type: ignore[attr-defined]  # a flag made from a setting
+        raise UsageError("--prices has the prices: leave out --input-price and --output-price.")
+    door = Door(host, port, proxy_key, forward_keys, max_cost_per_key, prices, served)
     start_logging(flags.log_level)
     with contextlib.ExitStack() as stack:
         # On a terminal the live status replaces the JSON lines.
@@ -130,25 +141,42 @@ def serve(
 
 @dataclass(frozen=True)
 class Door:
-    """The proxy's address, its authentication, the prices on its page, and its `ServedHosts`."""
+    """The proxy's address, its authentication, what a key may spend, flat prices, and its `ServedHosts`."""
 
     host: str
     port: int
     proxy_key: str | None = field(repr=False)
     forward_keys: bool
-    prices: tuple[float | None, float | None, float]
+    max_cost_per_key: str | None
+    prices: GivenPrices | None
     hosts: Any
 
 
+def flat_prices(input_price: float | None, output_price: float | None, saving: float) -> GivenPrices | None:
+    """The same prices for all models, or None. Batches and flex cost less, by the fraction `saving`."""
+    if input_price is None and output_price is None:
+        return None
+    listed = {"input": Decimal(str(input_price or 0)), "output": Decimal(str(output_price or 0))}
+    less = {name: price * (1 - Decimal(str(saving))) for name, price in listed.items()}
+    return GivenPrices({"*": {**listed, "batch": less, "flex": less}}, source="--input-price")
+
+
 def _serve_until_signalled(door: Door, flags: ProxyFlags, lines: EventLines | None) -> int:
-    from ..server import Prices, Report, create_app  # here, because they are slow to import
+    from ..server import Report, create_app  # here, because they are slow to import
     from ..server.report import shown_url
 
     if door.forward_keys and not flags.has_key:
         flags = replace(flags, api_key=NO_KEY)
-    report = Report(Prices(input=door.prices[0], output=door.prices[1], saving=door.prices[2]))
+    report = Report()
     tell = partial(_tell, report, lines)
-    client = flags.make_client(tell, keeps_journaled=True, forward_keys=door.forward_keys)
+    client = flags.make_client(
+        tell,
+        keeps_journaled=True,
+        forward_keys=door.forward_keys,
+        max_cost_per_key=door.max_cost_per_key,
+        flat_prices=door.prices,
+        progress=screen_on(PrintableConsole(stderr=True)).progress(),
+    )
     sockets = listen_or_refuse(door.host, door.port)
     with contextlib.ExitStack() as stack:
         for each in sockets:
@@ -170,7 +198,7 @@ def _serve_until_signalled(door: Door, flags: ProxyFlags, lines: EventLines | No
         print_notice(f"autobatcher serve: {address} -> {shown_url(client.base_url)} (rules: {rules})")
         flags.say_if_lowered("serve", limits)
         with refused_journal_told():
-            trio.run(run_until_signalled, partial(_serve, client, app, sockets, report))
+            trio.run(run_until_signalled, partial(_serve, client, app, sockets))
     return 0
 
 
@@ -241,18 +269,10 @@ def _tell(report: Any, lines: EventLines | None, fields: dict[str, Any]) -> None
     report.take_event(fields)
 
 
-async def _serve(client: Any, app: Any, sockets: list[socket.socket], report: Any, stop: trio.Event) -> None:
+async def _serve(client: Any, app: Any, sockets: list[socket.socket], stop: trio.Event) -> None:
     from ..server import serve as serve_app
 
-    def picture() -> Any:
-        statistics, progress = client.batch_statistics(), report.progress
-        progress.answered, progress.failed = report.tally.answered, report.tally.failed
-        queued = 0 if statistics is None else statistics.queued_requests
-        return live_picture(progress, queued=queued, now=progress.seconds)
-
-    console = PrintableConsole(stderr=True)
-    async with show(Screen(console, is_live=console.is_terminal), picture):
-        await serve_app(client, app, sockets, stop=stop)
+    await serve_app(client, app, sockets, stop=stop)
 
 
 def _shown(host: str) -> str:

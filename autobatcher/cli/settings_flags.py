@@ -14,7 +14,7 @@ from cyclopts import Parameter
 
 from ..engine.setting import Described, descriptions
 from ..engine.settings import Settings
-from .flags import Bytes, Count, Lanes, Seconds, SecondsOrNone, Switch, UsageError
+from .flags import Bytes, Count, Lanes, Seconds, SecondsOrNone, SpendingCap, Switch, UsageError
 
 _Flags = TypeVar("_Flags")
 
@@ -26,7 +26,7 @@ _TYPES: dict[Any, Any] = {
     str: str,
     str | os.PathLike[str] | None: Path | None,
     float | str | None: SecondsOrNone,
-    Decimal | float | str | None: str | None,
+    Decimal | float | str | None: SpendingCap,
     Mapping[str, Any] | str | os.PathLike[str] | None: Path | None,
     Sequence[str] | None: Lanes,
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
 
@@ -30,6 +31,16 @@ class Costs:
             response: what a call returned: the SDK's object, its raw response, or an `Answer`.
         """
         return self._spending.cost_of(*_read(response))
+
+
+def pricing_of(client: Costs) -> Callable[[], Receipt]:
+    """`Costs.receipt` in two steps: look at what was billed, and price it. The second one may run in another thread."""
+    return client._spending.pricing()
+
+
+def looks_up_prices(client: Costs) -> bool:
+    """Whether prices are needed as soon as calls come, on the event loop."""
+    return client._spending.looks_up_prices
 
 
 def _read(response: Any) -> tuple[bytes, str | None]:

@@ -17,6 +17,7 @@ import anyio
 from anyio.from_thread import BlockingPortal
 
 from ..engine.batch.leaving import SHUTDOWN_SECONDS
+from ..engine.event_loop import CALLING_THREAD
 from ..engine.hosting import AT_END_SECONDS, Host
 from ..errors import ClientClosedError, JournalError
 from ..upstream.batch_api import CREATE_SECONDS
@@ -67,7 +68,7 @@ class EngineThread:
         """
         portal, host = self._started()
         try:
-            future: Future[T] = portal.start_task_soon(function, host)
+            future: Future[T] = _start_for_this_thread(portal, function, host)
         except RuntimeError as error:
             if self._thread is threading.current_thread():
                 raise
@@ -154,6 +155,15 @@ class EngineThread:
             if is_up.done():
                 raise
             is_up.set_exception(error)
+
+
+def _start_for_this_thread(portal: BlockingPortal, function: Callable[[Host], Awaitable[T]], host: Host) -> Future[T]:
+    """`portal.start_task_soon`; the task inherits for which thread it works."""
+    token = CALLING_THREAD.set(threading.current_thread())
+    try:
+        return portal.start_task_soon(function, host)
+    finally:
+        CALLING_THREAD.reset(token)
 
 
 def dropped(thread: EngineThread) -> None:

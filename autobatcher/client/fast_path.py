@@ -61,7 +61,7 @@ class FastPath:
                 max_retries=call.max_retries,
                 deadline=deadline_of_call(call.deadline_header),
             )
-            self._client._engine.host.submit_nowait(request)
+            self._client._engine.host.submit_nowait(request, is_awaited=True)
         except (anyio.WouldBlock, BatchError):
             return None
         return request

@@ -37,11 +37,11 @@ from .sdk import (
     CALL_EXTENSION,
     AnyAsyncClient,
     CopiesShareTheEngine,
+    check_base_url,
     check_client,
     check_http_client,
     checked_profile,
     refuse_other_credentials,
-    refuse_user_in_url,
     unbatched_options,
     with_key,
 )
@@ -86,6 +86,8 @@ class BatchOpenAI(_Elsewhere, AsyncContextManagerMixin, openai.AsyncOpenAI):  # 
         batch_metadata: attached to every batch and every event; at most 16 pairs, keys of 64 and values of 512
             characters.
         batch_event_handler: called with each lifecycle event, as a dict; see `autobatcher.events`.
+        progress: show how far the calls are, on a terminal or in a notebook, elsewhere as a line every 30 s; a function
+            is called with each `ProgressSnapshot` instead. See docs/progress.md.
         cancel_active_batches_on_close: cancel batches upstream that still run when the client closes.
         cancel_abandoned_batches: cancel a batch upstream once nobody waits for it any more.
         delete_input_files: delete an input file upstream once its batch has been read; not where that would delete the
@@ -148,7 +150,7 @@ class BatchOpenAI(_Elsewhere, AsyncContextManagerMixin, openai.AsyncOpenAI):  # 
         **openai_arguments: Any,
     ) -> None:
         refuse_other_credentials(openai_arguments)
-        refuse_user_in_url(base_url)
+        check_base_url(base_url)
         self._profile = checked_profile(provider)
         self._is_copy = _engine is not None
         self._is_closed = False

@@ -39,11 +39,11 @@ from .sdk import (
     CALL_EXTENSION,
     AnyClient,
     CopiesShareTheEngine,
+    check_base_url,
     check_client,
     check_http_client,
     checked_profile,
     refuse_other_credentials,
-    refuse_user_in_url,
     unbatched_options,
     with_request_options,
 )
@@ -100,7 +100,7 @@ class BatchOpenAISync(Costs, EstimatesCallsSync, ManyCallsSync, CopiesShareTheEn
         **openai_arguments: Any,
     ) -> None:
         refuse_other_credentials(openai_arguments)
-        refuse_user_in_url(base_url)
+        check_base_url(base_url)
         if inspect.iscoroutinefunction(api_key):
             raise TypeError("api_key must be a key or a plain function here; BatchOpenAI takes async functions")
         self._profile = checked_profile(provider)

@@ -14,9 +14,11 @@ import openai
 
 from ..errors import ClientClosedError, UnbatchableRequestError
 from ..redaction import has_user
-from ..upstream.account import Account, fits_a_header
+from ..upstream.account import Account
+from ..upstream.base_url import base_url_mistake
+from ..upstream.key import fits_a_header, has_inner_space, key_mistake
 from ..upstream.provider_file import names_file, read_profile
-from ..upstream.providers import ProviderProfile, profile_for, profile_named
+from ..upstream.providers import CONSERVATIVE, ProviderProfile, profile_for, profile_named
 from .azure import is_deployment, without_deployment
 from .call import CREDENTIAL_HEADERS, Call, is_ignored_header, refuse_query_of_one_call, wait_seconds
 from .deadlines import DEADLINE_HEADER, deadline_block, deadline_header_of, deadline_of_call, without_deadline
@@ -214,7 +216,7 @@ def account_of(client: Any, profile: ProviderProfile | None, key: Any) -> Accoun
         profile: the provider's profile; None chooses by the base URL.
         key: the async key function; None if the client has a key.
     """
-    refuse_user_in_url(client.base_url)  # it may have been set after the construction
+    check_base_url(client.base_url)  # it may have been set after the construction
     base_url = str(client.base_url).rstrip("/")
     headers = {
         "OpenAI-Organization": client.organization,
@@ -247,8 +249,8 @@ def check_http_client(http_client: Any, kind: type) -> Any:
 
 def with_key(account: Account, api_key: str) -> Account:
     """Replace the key of an account. Raises `UnbatchableRequestError` for a key that is not valid in a header."""
-    if not fits_a_header(api_key):
-        raise UnbatchableRequestError("The key has a character that is not valid in an HTTP header.")
+    if (mistake := key_mistake(api_key)) is not None:
+        raise UnbatchableRequestError(f"The key {mistake}.")
     headers = tuple(
         (name, value) for name, value in account.headers if name.lower() not in ("authorization", "api-key")
     )
@@ -273,17 +275,22 @@ def refuse_other_credentials(openai_arguments: Mapping[str, Any]) -> None:
         raise TypeError("workload_identity cannot be used with batches: pass api_key=, a key or a function")
 
 
-def refuse_user_in_url(base_url: Any) -> None:
-    """Raise `ValueError` for a URL with a user: the HTTP library would send it instead of the key.
+def check_base_url(base_url: Any) -> None:
+    """Raise `ValueError` for a base URL that cannot work, with the right one as far as it can be known.
 
     Args:
         base_url: None stands for the environment's.
     """
-    if has_user(str(os.environ.get("OPENAI_BASE_URL", "") if base_url is None else base_url)):
+    source, url = "base_url", "" if base_url is None else str(base_url)
+    if base_url is None and (url := os.environ.get("OPENAI_BASE_URL", "").strip()):
+        source = "OPENAI_BASE_URL"
+    if has_user(url):  # the HTTP library would send it instead of the key
         raise ValueError(
             "base_url must have no user and password: they would replace the key. If the server wants them, give "
             'default_headers={"Authorization": "Basic ..."}'
         )
+    if url and (mistake := base_url_mistake(url)) is not None:
+        raise ValueError(f"{source} {mistake}")
 
 
 def check_client(client: Any) -> None:
@@ -298,5 +305,23 @@ def check_client(client: Any) -> None:
             f"base_url must not be a deployment, since Azure has no files and batches there. Use "
             f"{without_deployment(base_url)}/v1, and the deployment's name as model="
         )
-    if not fits_a_header(client.api_key):
-        raise ValueError("api_key has a line end or another character that is not valid in an HTTP header")
+    _check_key(client)
+    _check_headers(client)
+
+
+def _check_key(client: Any) -> None:
+    mistake = key_mistake(client.api_key)
+    if mistake is None and has_inner_space(client.api_key) and profile_for(str(client.base_url)) is not CONSERVATIVE:
+        mistake = "has white space in it: give the key and nothing else"
+    if mistake is not None:
+        source = " (from OPENAI_API_KEY)" if client.api_key == os.environ.get("OPENAI_API_KEY") else ""
+        raise ValueError(f"api_key{source} {mistake}")
+
+
+def _check_headers(client: Any) -> None:
+    """Headers that an HTTP library would refuse at the first call, without a word of which one."""
+    named = {"organization": client.organization, "project": client.project}
+    headers = {f"default_headers[{name!r}]": value for name, value in custom_headers(client).items()}
+    for name, value in {**named, **headers}.items():
+        if isinstance(value, str) and (not fits_a_header(value) or value != value.strip()):
+            raise ValueError(f"{name} has white space around it, or a character that is not valid in an HTTP header")

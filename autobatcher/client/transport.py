@@ -26,6 +26,7 @@ from .connections import Connections
 from .header_kinds import HeaderKinds
 from .http_parts import HttpParts, library_of
 from .pass_through import pass_through
+from .progress import show_progress
 from .sdk import CALL_EXTENSION, with_request_options
 
 
@@ -100,7 +101,8 @@ class TransportToBatches:
 def make_host(settings: Settings, connections: Connections, spending: Spending) -> Host:
     """Make an engine's host that talks to the upstream through that client, and closes it after its shutdown."""
     api = BatchAPI(connections.client)
-    return Host(partial(Batcher, settings, api, spending=spending), connections, spending)
+    host = Host(partial(Batcher, settings, api, spending=spending), connections, spending)
+    return show_progress(host, settings.progress)
 
 
 async def close_host(host: Host, connections: Connections) -> None:

@@ -37,6 +37,7 @@ from .request import Answer, ErrorFor, Request
 from .settings import Settings
 from .spending import Spending
 from .statistics import BatcherStatistics
+from .tally import Tally
 
 if TYPE_CHECKING:
     from .journal.writer import JournalWriter  # imported at run time only if used: some Pythons lack sqlite3
@@ -69,7 +70,9 @@ class Batcher:
         isolates = settings.isolate_accounts
         self.uploads: FairLimiter = FairLimiter.for_calls(CONCURRENT_UPLOADS, isolates=isolates)
         self.polls: FairLimiter = FairLimiter.for_calls(CONCURRENT_POLLS, isolates=isolates)
-        self.emit: Emit = Emitter(settings.batch_event_handler, wall_clock)
+        self.tally: Tally = Tally()
+        self.observers: list[Callable[[events.BatchEvent], None]] = []
+        self.emit: Emit = Emitter(settings.batch_event_handler, wall_clock, self.observers)
         self.spending: Spending = spending or Spending(settings, wall_clock)
         self.dispatcher: Dispatcher = Dispatcher(
             settings, api.realtime, self.queue, self.spending, self.emit, self._wake_up, self._call_log_for
@@ -89,8 +92,7 @@ class Batcher:
             spending=self.spending,
         )
         self._stop = Ending.NOT_YET
-        self._keeps_for_rerun = False
-        self._is_closed = False
+        self._keeps_for_rerun = self._is_closed = False
         self._ended = anyio.Event()
 
     async def submit(self, request: Request) -> Answer:
@@ -268,8 +270,8 @@ class Batcher:
         self.dispatcher.check(request)
 
     def _add(self, request: Request) -> None:
+        request.count_in(self.tally)
         if self.recovery.claim(request):
-            self.dispatcher.watch(request)
             self.dispatcher.watch(request)
         else:
             self._place(request)

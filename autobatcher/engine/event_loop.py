@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import Awaitable, Callable, Coroutine
-from contextvars import Context
+from contextvars import Context, ContextVar
+from threading import Thread
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -93,6 +94,32 @@ def wake(waiter: Any) -> None:
         waiter.wake()
     elif not waiter.done():  # done if its task was cancelled and has not run yet
         waiter.set_result(None)
+
+
+CALLING_THREAD: ContextVar[Thread | None] = ContextVar("CALLING_THREAD", default=None)
+"""The thread for which a task of an `EngineThread` makes a call."""
+
+
+def current_caller() -> object:
+    """Who makes a call: the current task, or the thread for which it works."""
+    lowlevel = _trio_lowlevel()
+    return CALLING_THREAD.get() or (asyncio.current_task() if lowlevel is None else lowlevel.current_task())
+
+
+def call_in_task_soon(loop: Any, call: Callable[[], None]) -> bool:
+    """`call_soon`, in a task: anyio's clock needs one on asyncio. (On trio there is always one.)"""
+    if isinstance(loop, asyncio.AbstractEventLoop):
+        return call_soon(loop, lambda: _start_task(loop, call))
+    return call_soon(loop, call)
+
+
+def _start_task(loop: asyncio.AbstractEventLoop, call: Callable[[], None]) -> None:
+    async def run() -> None:
+        call()
+
+    task = loop.create_task(run(), context=Context())
+    _background_tasks.add(task)
+    task.add_done_callback(_background_tasks.discard)
 
 
 def _trio_lowlevel() -> Any:

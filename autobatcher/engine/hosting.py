@@ -10,6 +10,7 @@ import logging
 import os
 import warnings
 from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager, nullcontext
 from functools import partial
 from typing import Protocol
 
@@ -19,6 +20,7 @@ from anyio.abc import TaskStatus
 from ..errors import ClientClosedError, JournalError, WrongEventLoopError
 from .batcher import Batcher
 from .event_loop import call_soon, is_alive, running_loop, runs, start_in_background
+from .lone_calls import LoneCalls
 from .recovery.deliveries import Deliveries
 from .request import Answer, Request
 from .spending import Spending
@@ -46,6 +48,9 @@ AT_END_SECONDS = 5.0
 """Limit in seconds for closing the upstream's connections. This takes milliseconds, but TLS may wait for peers."""
 
 
+WhileRunning = Callable[[Batcher], AbstractAsyncContextManager[object]]
+
+
 class Host:
     """Starts a `Batcher` when a request needs one, and ends it.
 
@@ -60,6 +65,7 @@ class Host:
 
     Attributes:
         make_batcher: called for each engine. Tests replace it to inject a clock or a journal writer.
+        while_running: makes a block around the life of each engine. It raises nothing.
     """
 
     _is_in_background = False  # for `__del__` of a partially constructed object, for example by `copy.deepcopy`
@@ -67,7 +73,9 @@ class Host:
     def __init__(self, make_batcher: Callable[..., Batcher], connections: Connections, spending: Spending) -> None:
         self.spending: Spending = spending
         self.make_batcher: Callable[..., Batcher] = make_batcher
+        self.while_running: WhileRunning = nullcontext
         self._connections = connections
+        self._lone_calls = LoneCalls()
         self._batcher: Batcher | None = None
         self._loop: object = None  # of the last engine
         self._pid = 0
@@ -84,14 +92,22 @@ class Host:
 
         Cancelled: the request is withdrawn; see `Batcher.submit`.
         """
-        return await self._batcher_in_running_loop().submit(request)
+        batcher = self._batcher_in_running_loop()
+        self._lone_calls.ask(request, batcher.tally, batcher.settings)
+        return await batcher.submit(request)
 
-    def submit_nowait(self, request: Request) -> None:
+    def submit_nowait(self, request: Request, *, is_awaited: bool = False) -> None:
         """`Batcher.submit_nowait`, with the engine started as by `submit`. Needs a running event loop.
+
+        Args:
+            is_awaited: whether the current task waits for its outcome, and does nothing else.
 
         Raises as `submit` does, or `anyio.WouldBlock`.
         """
-        self._batcher_in_running_loop().submit_nowait(request)
+        batcher = self._batcher_in_running_loop()
+        if is_awaited:
+            self._lone_calls.ask(request, batcher.tally, batcher.settings)
+        batcher.submit_nowait(request)
 
     async def enqueue(self, request: Request) -> None:
         """`Batcher.enqueue`, with the engine started as by `submit`. Raises as `submit` does."""
@@ -127,7 +143,8 @@ class Host:
         has_run = True
         try:
             await self._connections.enter()
-            await batcher.run(task_status=task_status)
+            async with self.while_running(batcher):
+                await batcher.run(task_status=task_status)
         except JournalError:
             has_run = False  # the caller may try again
             raise
@@ -204,9 +221,8 @@ class Host:
                 "This client is in use in another event loop. Make one client for each event loop."
             )
         batcher = self._new_batcher(in_background=True)
-        start_in_background(
-            partial(_run_to_the_end, batcher, self._connections), name="autobatcher engine", at_end=batcher.abandon
-        )
+        run = partial(_run_to_the_end, batcher, self._connections, self.while_running)
+        start_in_background(run, name="autobatcher engine", at_end=batcher.abandon)
         return batcher
 
     @property
@@ -226,11 +242,12 @@ class Host:
         return self._batcher
 
 
-async def _run_to_the_end(batcher: Batcher, connections: Connections) -> None:
+async def _run_to_the_end(batcher: Batcher, connections: Connections, while_running: WhileRunning) -> None:
     try:
         try:
             await connections.enter()
-            await batcher.run()
+            async with while_running(batcher):
+                await batcher.run()
         finally:
             batcher.abandon()  # for when it was cancelled before it ran
             with anyio.move_on_after(AT_END_SECONDS, shield=True):

@@ -118,7 +118,8 @@ def problems_at_upload(error: UpstreamError, provider: ProviderProfile) -> tuple
         return ()
     reason = reason_given(error.body)
     found = _LINE.match(reason)
-    return (Problem(message=reason, line=int(found[1])),) if found else ()
+    message = f"{reason} {error.advice}".rstrip()
+    return (Problem(message=message, line=int(found[1])),) if found else ()
 
 
 def rejected_line(problem: Problem, status_code: int, custom_id: str, batch_id: str | None) -> Answer:
@@ -298,13 +299,14 @@ def unavailable_error_for(lane: str, error: UpstreamError) -> ErrorFor:
     return error_for
 
 
-def budget_error(request: Request, budget: Budget, most: Decimal | None) -> BudgetExceededError:
-    """For a request that may cost more than a cap leaves."""
+def budget_error(request: Request, budget: Budget, most: Decimal | None, *, setting: str) -> BudgetExceededError:
+    """For a request that may cost more than a cap leaves. `setting` is the cap's name."""
     asked = "its price is unknown" if most is None else f"it may cost {dollars(most)}"
     return BudgetExceededError(
         f"This call was not sent: {asked}, and of {budget.cap} {dollars(budget.spent)} were spent and "
-        f"{dollars(budget.reserved)} are reserved for calls under way. Wait for their answers, set a limit of output "
-        "tokens in the call, or raise max_cost.",
+        f"{dollars(budget.reserved)} are reserved for calls under way.",
+        advice=f"Wait for their answers, set a limit of output tokens in the call, or raise {setting}.",
+        setting=setting,
         spent=budget.spent,
         reserved=budget.reserved,
         asked=most,
@@ -315,8 +317,10 @@ def budget_error(request: Request, budget: Budget, most: Decimal | None) -> Budg
 def unknown_price_error(request: Request, reason: str) -> BudgetExceededError:
     """For a request whose price is unknown, where such requests are refused."""
     return BudgetExceededError(
-        f"This call was not sent: the price of {request.model!r:.100} is unknown ({reason}), and unknown_prices is "
-        '"refuse". Give it with prices=, or by --prices.',
+        f"This call was not sent: the price of {request.model!r:.100} is unknown ({reason}), and such calls are "
+        "refused.",
+        advice='Give the price with prices=, or set unknown_prices="admit".',
+        setting="unknown_prices",
         spent=ZERO,
         reserved=ZERO,
         asked=None,

@@ -19,6 +19,7 @@ from .event_loop import new_waiter, wake
 from .fair_limiter import FairLimiter
 from .lanes.lane import Lane
 from .lanes.terms import ANYWHERE, ORDINARY, Placement, Terms
+from .tally import Tally
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -80,6 +81,7 @@ class Request:
         bisection: the search for a bad line that it takes part in; None if its batch was not refused.
         throttle_patience: how much longer it may wait for capacity upstream; None if it never had to.
         on_undelivered: called by `give_back`; None if no journal stores answers.
+        tally: counts what becomes of it; None until it is queued.
     """
 
     __slots__ = (
@@ -104,6 +106,7 @@ class Request:
         "reservation",
         "retries_left",
         "size",
+        "tally",
         "terms",
         "throttle_patience",
     )
@@ -139,6 +142,7 @@ class Request:
         self.bisection: Bisection | None = None
         self.throttle_patience: Patience | None = None
         self.on_undelivered: Callable[[Request], None] | None = None
+        self.tally: Tally | None = None
         self._byte_limiter: FairLimiter | None = None
         self._on_outcome: Callable[[], None] | None = None
         self._outcome: Answer | BatchError | None = None
@@ -146,6 +150,11 @@ class Request:
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("a Request cannot be pickled: it belongs to an event loop, and holds a key and a prompt")
+
+    def count_in(self, tally: Tally) -> None:
+        """Let `tally` count the request, and what becomes of it."""
+        self.tally = tally
+        tally.requests += 1
 
     async def enqueue(self, byte_limiter: FairLimiter) -> bool:
         """Wait until `byte_limiter` admits the request; False if its deadline passed first. Cancelled: it was not
@@ -174,6 +183,8 @@ class Request:
         self.holder = None
         self.dequeue()
         self._release_reservation()
+        if self.tally is not None:
+            self.tally.settle(outcome.lane if isinstance(outcome, Answer) and outcome.status_code < 400 else None)
         if self._waiter is not None:
             wake(self._waiter)
         on_outcome, self._on_outcome = self._on_outcome, None  # it may refer to this request: leave no circle
@@ -243,6 +254,8 @@ class Request:
         self.holder = None
         self.dequeue()
         self._release_reservation()
+        if self.tally is not None:
+            self.tally.withdraw()
 
     def pop_reservation(self) -> Reservation | None:
         """Take the reservation out: somebody else sees to it."""

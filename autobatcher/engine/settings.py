@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Annotated, Any, Literal
 
+from ..display.choice import ProgressSetting, checked_progress
 from ..events import BatchEventHandler
 from . import checks
 from .lanes.deadline import checked_deadline
@@ -109,6 +110,15 @@ class Settings:
             "called with each lifecycle event, as a dict; see `autobatcher.events`", check=checks.handler, flag=None
         ),
     ] = None
+    progress: Annotated[
+        ProgressSetting,
+        Setting(
+            "show how far the calls are, on a terminal or in a notebook, elsewhere as a line every 30 s; a function is "
+            "called with each `ProgressSnapshot` instead. See docs/progress.md",
+            check=checked_progress,
+            flag=None,
+        ),
+    ] = False
     cancel_active_batches_on_close: Annotated[
         bool,
         Setting(
@@ -229,6 +239,7 @@ class Settings:
         Setting(
             "what happens to calls whose price is unknown: they count nothing against `max_cost`, or are refused",
             check=checks.one_of("admit", "refuse"),
+            flag=Flag(help="whether calls of unknown price are admitted and count nothing, or are refused"),
         ),
     ] = "admit"
     prices: Annotated[

@@ -6,6 +6,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 from decimal import Decimal
+from functools import partial
 from typing import NamedTuple
 
 from ..errors import BudgetExceededError
@@ -116,9 +117,14 @@ class Spending:
         """Whether anything limits what is spent."""
         return self._budget is not None or self._account_cap is not None
 
+    @property
+    def looks_up_prices(self) -> bool:
+        """Whether a new request is admitted by its price."""
+        return self.has_caps or self._settings.unknown_prices == "refuse"
+
     def reserve(self, request: Request) -> BudgetExceededError | None:
         """Reserve what a new request may cost; or return why it is refused. Then nothing was reserved."""
-        if not self.has_caps and self._settings.unknown_prices == "admit":
+        if not self.looks_up_prices:
             return None
         found = self._most(request)
         if isinstance(found, UnknownPrice) and self._settings.unknown_prices == "refuse":
@@ -127,7 +133,8 @@ class Spending:
         budgets = self._budgets(request.account)
         for budget in budgets:
             if not budget.has_room(most or ZERO):
-                return outcomes.budget_error(request, budget, most)
+                setting = "max_cost" if budget is self._budget else "max_cost_per_account"
+                return outcomes.budget_error(request, budget, most, setting=setting)
         request.reservation = Reservation(budgets, most) if budgets else None
         return None
 
@@ -279,7 +286,11 @@ class Spending:
 
     def receipt(self) -> Receipt:
         """What was paid since the engine began. The first one may import a library of prices."""
-        return receipt_of(self.ledger, self.prices_at)
+        return self.pricing()()
+
+    def pricing(self) -> Callable[[], Receipt]:
+        """The function that prices what was billed by now. Another thread may call it while the engine goes on."""
+        return partial(receipt_of, self.ledger.snapshot(), self.prices_at)
 
     def prices(self, account: Account) -> PriceList:
         """The prices at an account's provider."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import NamedTuple
 
@@ -105,6 +105,10 @@ class Ledger:
 
     def __iter__(self) -> Iterator[tuple[Sort, Entry]]:
         return iter(tuple(self._entries.items()))
+
+    def snapshot(self) -> tuple[tuple[Sort, Entry], ...]:
+        """Return all executions by now. Later ones do not change it."""
+        return tuple((sort, replace(entry, batch_ids=entry.batch_ids.copy())) for sort, entry in self._entries.items())
 
     def add(self, sort: Sort, usage: Usage | None, batch_id: str = "", requests: int = 1) -> None:
         """Add executions of a sort. `usage` is their sum; None if it is not known."""

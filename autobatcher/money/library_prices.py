@@ -32,6 +32,11 @@ _LONGEST_NAME = 200
 """In characters. Names come from callers, and are matched with patterns."""
 
 
+def import_prices() -> None:
+    """Import genai-prices, if it is there: it blocks for up to a second the first time, and only then."""
+    LibraryPrices(None, "").warm()
+
+
 class LibraryPrices:
     """The prices of one provider in genai-prices.
 

@@ -52,6 +52,11 @@ class ReceiptRow:
         """What was saved; negative for what was paid for nothing."""
         return None if self.cost is None or self.list_price is None else self.list_price - self.cost
 
+    @property
+    def is_unlisted(self) -> bool:
+        """Whether nobody knows what was saved: there is a price, and no list price to compare it with."""
+        return self.fate == Fate.DELIVERED.value and self.cost is not None and self.list_price is None
+
     def as_dict(self) -> dict[str, Any]:
         """Return it as JSON has it: amounts as texts, because JSON numbers are no decimals."""
         return {
@@ -80,6 +85,8 @@ class Total(NamedTuple):
         uncertain: how many requests may have been executed; nobody knows. They are not in what follows.
         list_price: what the delivered ones of them would have cost in real time.
         unpriced: how many requests have no known price.
+        unlisted: how many delivered requests have a price, and no known list price.
+        unlisted_cost: what those cost: nobody knows what was saved there.
     """
 
     requests: int
@@ -88,11 +95,18 @@ class Total(NamedTuple):
     tokens: Usage
     cost: Decimal
     list_price: Decimal
+    unlisted: int
+    unlisted_cost: Decimal
 
     @property
-    def saving(self) -> Decimal:
-        """What was saved; negative if more was paid than real time would have cost."""
-        return self.list_price - self.cost
+    def saving(self) -> Decimal | None:
+        """What was saved, as far as list prices are known; negative if more was paid than real time would have cost.
+
+        None if no list price is known.
+        """
+        if self.unlisted and not self.list_price:
+            return None
+        return self.list_price - (self.cost - self.unlisted_cost)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +123,7 @@ class Receipt:
     def total(self) -> Total:
         """All rows together."""
         rows, usage = [row for row in self.rows if row.fate != Fate.UNKNOWN.value], Usage()
+        unlisted = [row for row in rows if row.is_unlisted]
         for row in rows:
             usage = usage.plus(row.tokens)
         return Total(
@@ -118,6 +133,8 @@ class Receipt:
             usage,
             sum((row.cost or ZERO for row in rows), ZERO),
             sum((row.list_price or ZERO for row in rows), ZERO),
+            sum(row.requests - row.unpriced for row in unlisted),
+            sum((row.cost or ZERO for row in unlisted), ZERO),
         )
 
     def as_dict(self) -> dict[str, Any]:
@@ -128,6 +145,7 @@ class Receipt:
             "requests": total.requests,
             "uncertain_requests": total.uncertain,
             "unpriced_requests": total.unpriced,
+            "unlisted_requests": total.unlisted,
             "tokens": total.tokens._asdict(),
             "cost": amount_text(total.cost),
             "list_price": amount_text(total.list_price),

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from decimal import ROUND_HALF_UP, Decimal
 
-from .receipt import Receipt, ReceiptRow
+from ..printable import printable
+from .receipt import Receipt, ReceiptRow, Total
 
 CENT = Decimal("0.01")
 _SMALL, _DIGITS = Decimal(1), 4
+
+MOST_NAMED = 100
+"""How many rows and batches are named. A summary of a GitHub job may have a megabyte."""
+
+_SPECIAL = re.compile(r"[\\`*_{}\[\]<>()#|~]")
 
 _FATES = {
     "discarded": "paid, and nobody waited for the answers any more",
@@ -50,14 +57,26 @@ def sentence(receipt: Receipt) -> str:
     uncertain = f"; {total.uncertain:,} more may have been executed" if total.uncertain else ""
     if not total.requests:
         return "nothing was billed" + uncertain
-    unpriced = f"; {total.unpriced:,} requests of unknown price" if total.unpriced else ""
     if total.unpriced == total.requests:
-        return f"{total.requests:,} requests, all of unknown price{uncertain}"
-    saved = percentage(total.saving, total.list_price)
-    return (
-        f"{dollars(total.cost)} for {total.requests:,} requests instead of {dollars(total.list_price)}"
-        f" ({dollars(total.saving)} saved{', ' + saved if saved else ''}){unpriced}{uncertain}"
-    )
+        return f"{_requests(total.requests)} of unknown price{uncertain}"
+    unpriced = f"; {_requests(total.unpriced)} of unknown price" if total.unpriced else ""
+    priced = _requests(total.requests - total.unpriced)
+    return f"{dollars(total.cost)} for {priced}{_saved(total)}{unpriced}{uncertain}"
+
+
+def _saved(total: Total) -> str:
+    saving = total.saving
+    if saving is None:
+        return "; the list price is unknown"
+    share = percentage(saving, total.list_price)
+    unlisted = f"; the list price of {_requests(total.unlisted)} is unknown" if total.unlisted else ""
+    of_some = f", {dollars(total.cost - total.unlisted_cost)} of it" if total.unlisted else ""
+    saved = f" ({dollars(saving)} saved{', ' + share if share else ''})"
+    return f"{of_some} instead of {dollars(total.list_price)}{saved}{unlisted}"
+
+
+def _requests(count: int) -> str:
+    return f"{count:,} request{'' if count == 1 else 's'}"
 
 
 def markdown(receipt: Receipt, title: str = "What the batches cost") -> str:
@@ -65,10 +84,16 @@ def markdown(receipt: Receipt, title: str = "What the batches cost") -> str:
     lines = [f"### {title}", "", sentence(receipt) + ".", ""]
     if receipt.rows:
         lines += [_line(_HEAD), _line(["---", "---", "---", *["---:"] * (len(_HEAD) - 3)])]
-        lines += [_line(_cells(row)) for row in receipt.rows]
-        batches = [batch_id for row in receipt.rows for batch_id in row.batch_ids]
-        lines += ["", f"Batches: {', '.join(dict.fromkeys(batches))}"] if batches else []
+        lines += [_line(_cells(row)) for row in receipt.rows[:MOST_NAMED]]
+        lines += _rest(len(receipt.rows), "rows")
+        batches = list(dict.fromkeys(batch_id for row in receipt.rows for batch_id in row.batch_ids))
+        lines += ["", f"Batches: {', '.join(map(_escaped, batches[:MOST_NAMED]))}"] if batches else []
+        lines += _rest(len(batches), "batches")
     return "\n".join([*lines, ""])
+
+
+def _rest(count: int, what: str) -> list[str]:
+    return ["", f"and {count - MOST_NAMED:,} more {what}"] if count > MOST_NAMED else []
 
 
 def _cells(row: ReceiptRow) -> list[str]:
@@ -87,4 +112,9 @@ def _cells(row: ReceiptRow) -> list[str]:
 
 
 def _line(cells: list[str] | tuple[str, ...]) -> str:
-    return "| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in cells) + " |"
+    return "| " + " | ".join(map(_escaped, cells)) + " |"
+
+
+def _escaped(text: str) -> str:
+    """Words of strangers, such as names of models, without a meaning in Markdown or HTML."""
+    return _SPECIAL.sub(r"\\\g<0>", printable(text))

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import json
+import re
 from typing import Any, NamedTuple, Self
 
 import msgspec
 
 from ..upstream import bounded_json, tolerant_json
+
+LARGE_BYTES, END_BYTES = 4_000_000, 100_000
+"""Above the first, a body is not parsed; so many bytes are looked at, at its end and at its beginning."""
 
 MOST_TOKENS = 2**40
 """More than any answer has. Larger numbers are no counts, and count as not said."""
@@ -76,8 +81,11 @@ _decode_name = msgspec.json.Decoder(Name).decode
 def usage_of(body: bytes) -> Usage | None:
     """Return the tokens that the body of an answer reports; None if it reports none. Never raises.
 
-    Reads chat completions, completions, embeddings, responses, images and moderations.
+    Reads chat completions, completions, embeddings, responses, images and moderations. Of a large body only both ends
+    are looked at, where every API says it: a parser would hold the event loop.
     """
+    if len(body) > LARGE_BYTES:
+        return _usage_at_the_ends(body)
     try:
         counts = _decode_body(body).usage
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
@@ -85,10 +93,25 @@ def usage_of(body: bytes) -> Usage | None:
     return _usage(counts) if counts is not None else None
 
 
+def _usage_at_the_ends(body: bytes) -> Usage | None:
+    for end in (body[-END_BYTES:], body[:END_BYTES]):
+        for found in reversed(list(_NAMED_USAGE.finditer(end))):
+            try:
+                value, _ = _raw_decode(end[found.end() :].decode(errors="replace"))
+                return _usage(msgspec.convert(_sound(value), _Counts))
+            except (msgspec.MsgspecError, ValueError, RecursionError):
+                continue
+    return None
+
+
+_NAMED_USAGE = re.compile(rb'(?<!\\)"usage"\s*:\s*(?={)')
+_raw_decode = json.JSONDecoder().raw_decode
+
+
 def name_in(body: bytes) -> Name:
-    """Return how an answer names itself. Never raises."""
+    """Return how an answer names itself; of a large one nothing. Never raises."""
     try:
-        return _decode_name(body)
+        return Name() if len(body) > LARGE_BYTES else _decode_name(body)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return Name()
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from ..client.deadlines import DEADLINE_HEADER
 from ..client.header_kinds import is_forwarded_header
-from ..upstream.account import fits_a_header
+from ..upstream.key import fits_a_header
 from .exchange import RefusedError
 
 _AUTHORIZATION = b"authorization"

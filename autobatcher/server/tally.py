@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from ..engine.lanes.lane import Lane
 from ..engine.request import Answer, Request
 from ..errors import BatchError, DeadlineMissedError
 from ..money.usage import usage_of
@@ -20,12 +20,12 @@ class Tally:
 
     Attributes:
         reattached: how many retries were reattached to a pending call.
-        full_price_tokens: those among them that were billed in real time, by kind: "input" and "output".
         lanes: responses of the upstream, by the lane that they were got on.
         deadlines_missed: how many requests had no answer by their deadline.
         statuses: outcomes by HTTP status; 0 for requests without a response.
         waited: outcomes by latency bucket; infinity for those above the last one.
         seconds: total time that all requests waited.
+        on_answer: called with each request that got a good answer.
     """
 
     requests: int = 0
@@ -36,10 +36,10 @@ class Tally:
     output_tokens: int = 0
     seconds: float = 0.0
     deadlines_missed: int = 0
-    full_price_tokens: Counter[str] = field(default_factory=Counter)
     lanes: Counter[str] = field(default_factory=Counter)
     statuses: Counter[int] = field(default_factory=Counter)
     waited: Counter[float] = field(default_factory=Counter)
+    on_answer: Callable[[Request], None] | None = None
 
     def take(self, request: Request, seconds: float) -> None:
         """Count the outcome of a request that waited for `seconds`."""
@@ -54,15 +54,15 @@ class Tally:
             return
         self.lanes[answer.lane] += 1
         self.statuses[answer.status_code] += 1
-        self._take_answer(answer)
+        self._take_answer(request, answer)
 
-    def _take_answer(self, answer: Answer) -> None:
+    def _take_answer(self, request: Request, answer: Answer) -> None:
         if answer.status_code >= 400:
             self.failed += 1
             return
         self.answered += 1
+        if self.on_answer is not None:
+            self.on_answer(request)
         if (usage := usage_of(answer.body)) is not None:
             self.input_tokens += usage.input
             self.output_tokens += usage.output
-            if answer.lane == Lane.REALTIME.value:
-                self.full_price_tokens.update(input=usage.input, output=usage.output)

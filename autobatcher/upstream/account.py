@@ -8,6 +8,7 @@ from inspect import isawaitable
 from typing import NoReturn
 
 from .failures import UpstreamError
+from .key import key_mistake
 from .providers import ProviderProfile
 
 
@@ -65,11 +66,6 @@ async def _call_key_function(key_function: Callable[[], Awaitable[str]]) -> str:
         raise UpstreamError("the api_key function is not async: it must be awaitable", is_permanent=True)
     if not isinstance(key, str):
         raise UpstreamError(f"the api_key function gave {type(key).__name__}, not text", is_permanent=True)
-    if not fits_a_header(key):
-        raise UpstreamError("the api_key function returned a key that is not a valid header value", is_permanent=True)
+    if (mistake := key_mistake(key)) is not None:
+        raise UpstreamError(f"the key that the api_key function gave {mistake}", is_permanent=True)
     return key
-
-
-def fits_a_header(value: str) -> bool:
-    """Whether `value` is a valid header value. Check before sending: HTTP libraries log values that they refuse."""
-    return value.isascii() and (value.isprintable() or not value)

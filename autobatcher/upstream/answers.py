@@ -25,7 +25,7 @@ def decoded(operation: str, content: bytes) -> Any:
         return msgspec.json.decode(content)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         # Such as a page of HTML with status 200: that is from a proxy, not from the API.
-        raise UpstreamError(f"{operation} answered something that is not JSON") from error
+        raise UpstreamError(f"{operation} answered something that is not JSON", body=content[:MOST_SHOWN]) from error
 
 
 def files_listed(page: Any) -> list[tuple[str, Any]]:

@@ -25,6 +25,7 @@ from .http import PATIENCE_SECONDS, UpstreamHTTP
 from .identifiers import path_segment
 from .jsonl import InputFile, Overlong
 from .large_turn import LargeTurn
+from .model_list import ModelList
 from .patience import REFUSED_SECONDS, Patience
 from .realtime_api import RealtimeAPI
 from .result_file import read_lines
@@ -94,6 +95,7 @@ class BatchAPI:
     def __init__(self, http: Any) -> None:
         self._http = UpstreamHTTP(http)
         self.realtime: RealtimeAPI = RealtimeAPI(self._http)
+        self.models: ModelList = ModelList(self._http)
 
     async def upload(
         self,

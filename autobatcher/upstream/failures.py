@@ -14,6 +14,7 @@ import msgspec
 
 from ..redaction import Redactor
 from . import bounded_json
+from .base_url import is_html
 from .reasons import codes_in, lacks_capacity, lacks_money, reason_in, well_formed
 
 # The server was busy or timed out. 409 is not retryable: it is an answer.
@@ -46,6 +47,7 @@ class UpstreamError(Exception):
         retry_after: how long the upstream asks us to wait, in seconds; None if it does not say.
         may_have_arrived: whether the upstream may have got the call, although there was no response.
         summary: the message without the server's own words, which may quote what we sent. For events and logs.
+        advice: ours, at the end of both; see `advise`.
     """
 
     def __init__(
@@ -62,12 +64,20 @@ class UpstreamError(Exception):
     ) -> None:
         super().__init__(message)
         self.summary: str = summary or message
+        self.advice: str = ""
         self.status_code = status_code
         self.body = body
         self.retry_after = retry_after
         self._is_permanent = is_permanent
         self._may_have_been_sent = may_have_been_sent
         self.may_have_arrived: bool = may_have_been_sent or was_sent
+
+    def advise(self, advice: str) -> None:
+        """Add what to do to the message; "" for nothing."""
+        if advice:
+            self.advice = f"{self.advice} {advice}".strip()
+            self.args = (f"{self}. {advice}",)
+            self.summary = f"{self.summary}. {advice}"
 
     @property
     def is_retryable(self) -> bool:
@@ -196,6 +206,8 @@ def _permanent_reason(error: BaseException | None) -> str | None:
 
 def reason_given(body: bytes) -> str:
     """Return the reason in an error body of any known shape; otherwise the body's text, shortened."""
+    if is_html(body):
+        return "an HTML page"
     value = _decoded(body)
     text = reason_in(value) or " ".join(well_formed(str(value)).split()) or "no reason given"
     return text if len(text) <= 300 else text[:300] + "…"

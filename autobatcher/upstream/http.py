@@ -12,9 +12,11 @@ import anyio
 from ..redaction import Redactor, redactor_for
 from .account import Account
 from .back_off import back_off, retry_delay
+from .base_url import advice_after
 from .decompression import ACCEPTED
 from .direct import send_directly
 from .failures import UpstreamError, status_error, transport_error
+from .key import has_inner_space
 from .patience import Patience
 from .redirects import Hop, foreign_request, is_redirect, next_hop
 from .response import OpenResponse
@@ -73,6 +75,8 @@ class UpstreamHTTP:
                 else:
                     is_over = no_contact.runs_out(now)
                 if is_over:
+                    if error.status_code is None:  # a good status, and perhaps a page
+                        error.advise(advice_after(None, error.body, account.base_url))
                     raise
                 wait = retry_delay(error, next(delays))
             await anyio.sleep(wait)
@@ -133,13 +137,17 @@ class UpstreamHTTP:
         if limit.cancelled_caught:
             raise UpstreamError(f"{operation} did not begin to answer within {seconds:.0f} s", was_sent=True)
         try:
-            self._answering.add(account.base_url)
+            if not (response.status_code < 500 and response.headers.get("content-type", "").startswith("text/html")):
+                self._answering.add(account.base_url)  # else it may be a web site, which will never be an API
             # Hooks and `auth` of the user's HTTP client may have added credentials.
             redactor = redactor_for(sent.headers, account.query, account.other_secrets)
             opened = OpenResponse(operation, response, failures, redactor)
             if not 200 <= response.status_code < 300:
                 said = await opened.read_error()
-                raise status_error(operation, response.status_code, said, response.headers)
+                error = status_error(operation, response.status_code, said, response.headers)
+                error.advise(advice_after(response.status_code, said, account.base_url))
+                error.advise(_advice_on_key(response.status_code, headers))
+                raise error
             yield opened
         finally:
             with suppress(Exception):  # all that was wanted of it has been read
@@ -165,6 +173,12 @@ class UpstreamHTTP:
             if not hop.is_foreign:
                 request = build()  # its body was read
                 request.url = hop.url
+
+
+def _advice_on_key(status_code: int, headers: Mapping[str, str]) -> str:
+    key = headers.get("authorization", "").removeprefix("Bearer ")
+    is_odd = status_code in (401, 403) and has_inner_space(key)
+    return "There is white space in the key: give the key and nothing else" if is_odd else ""
 
 
 @contextmanager

@@ -152,10 +152,13 @@ async def test_a_header_that_cannot_be_sent_is_not_quoted(broken: str) -> None:
     async with open_harness() as harness:
         # The emulator's transport checks nothing, so this one stands for the network's.
         async def refuse(request: Any, send: Any) -> Any:
-            value = request.headers["x-gateway-token"]
-            raise HTTP.LocalProtocolError(f"Illegal header value {value.encode()!r}") from ValueError(value.encode())
+            assert request.headers["x-gateway-token"] == KEY
+            raise HTTP.LocalProtocolError(f"Illegal header value {broken.encode()!r}") from ValueError(broken.encode())
 
-        client = harness.client(default_headers={"x-gateway-token": broken}, http_client=between(harness, refuse))
+        with pytest.raises(ValueError, match=r"default_headers\['x-gateway-token'\]") as refused:
+            harness.client(default_headers={"x-gateway-token": broken})
+        exits.add_outcome("construction", refused.value)
+        client = harness.client(default_headers={"x-gateway-token": KEY}, http_client=between(harness, refuse))
         async with client:
             outcome = await outcome_of(client.answer("/v1/chat/completions", json.dumps(BODY).encode()))
     exits.add_outcome("answer", outcome)

@@ -47,7 +47,7 @@ class Blocked:
             raise ModuleNotFoundError(name)
 
 sys.meta_path.insert(0, Blocked())
-sys.argv[1:] = ["demo"]
+sys.argv[1:] = {arguments!r}
 from autobatcher.cli import main
 sys.exit(main())
 """
@@ -112,6 +112,7 @@ def test_help_fits_a_terminal_of_80_columns(
         ("--keep-active-batches-on-close ", "cancelled upstream"),
         ("--deadline DURATION", "such as 45m"),
         ("--lanes LANE,...", "batch, flex, realtime"),
+        ("--max-cost USD", "such as 20 or 20/day"),
     ],
 )
 def test_help_shows_units_and_defaults(
@@ -176,6 +177,9 @@ def test_every_setting_with_a_flag_is_a_flag(
         (["serve", "--api-key", "sk-secret", "--deadline", "-5s"], "a minus is written --deadline=-5s"),
         (["serve", "--api-key", "sk-secret", "--deadline=-5s"], '"-5s" is no duration: write 10s, 30m, 1.5h or 7d.'),
         (["serve", "--api-key", "sk-secret", "--lanes", "flex,batch"], "--lanes"),
+        (["run", "--api-key", "sk-secret", "--max-cost", "5/fortnight", "--", "true"], "one of hour, day, week, month"),
+        (["serve", "--api-key", "sk-secret", "--max-cost-per-key", "5"], "--max-cost-per-key needs --forward-keys"),
+        (["serve", "--forward-keys", "--max-cost-per-key", "much"], "Must be dollars"),
         (["emulat"], "emulate"),
     ],
 )
@@ -221,19 +225,52 @@ def test_a_file_that_is_no_price_list_is_refused(tmp_path: Path, capsys: pytest.
     assert "is not a price list: a price must be a number from 0 on: -1" in capsys.readouterr().err
 
 
-def test_a_missing_extra_says_what_to_install() -> None:
-    told = subprocess.run(
-        [sys.executable, "-c", BLOCKED.format(names=REQUIRED)],
+def without_extras(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", BLOCKED.format(names=REQUIRED, arguments=list(arguments))],
         env=environment(),
         capture_output=True,
         text=True,
         timeout=30,
     )
+
+
+def test_a_missing_extra_says_what_to_install() -> None:
+    told = without_extras("demo")
     assert (told.returncode, told.stdout) == (2, "")
     assert told.stderr.count("\n") == 1
     assert "pip install 'autobatcher[serve]'" in told.stderr
     for name in REQUIRED:
         assert name.replace("_", "-") in told.stderr
+
+
+def test_help_works_without_extras_and_says_what_to_install() -> None:
+    told = without_extras("help")
+    assert (told.returncode, told.stderr) == (0, "")
+    assert "pip install 'autobatcher[serve]'" in told.stdout
+
+
+@pytest.mark.parametrize("spelling", ["--version", "-V", "version"])
+def test_the_version_needs_no_extras(
+    spelling: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("autobatcher.cli.REQUIRED", ("no_such_package_of_anybody",))
+    assert main([spelling]) == 0
+    assert capsys.readouterr().out == f"{autobatcher.__version__}\n"
+
+
+def test_help_is_a_command_too(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["help", "emulate"]) == 0
+    explained = capsys.readouterr().out
+    assert "--batch-seconds" in explained
+    assert main(["emulate", "--help"]) == 0
+    assert capsys.readouterr().out == explained
+
+
+def test_shell_completion_can_be_installed(tmp_path: Path) -> None:
+    told = run("--install-completion", "--shell", "bash", "--output", str(tmp_path / "completion"), HOME=str(tmp_path))
+    assert told.returncode == 0, told.stderr
+    assert "emulate" in (tmp_path / "completion").read_text()
 
 
 def test_only_missing_packages_are_named() -> None:

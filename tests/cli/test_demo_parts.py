@@ -15,7 +15,7 @@ from autobatcher.cli.demo import summarise
 from autobatcher.cli.demo_plan import emulated_plan, possible_kinds, real_plan
 from autobatcher.cli.demo_run import run_demo
 from autobatcher.cli.flags import Dialect, UsageError
-from autobatcher.cli.live_status import SHOWN_BATCHES, Screen, live_picture, plain_line
+from autobatcher.cli.live_status import Screen, plain_line
 from autobatcher.cli.summary import Prices, Summary, dollars, summary_rows, summary_text
 from autobatcher.cli.workload import Models, count_kinds, mixed_calls
 from autobatcher.progress import Progress
@@ -38,13 +38,6 @@ def event(kind: type[Any], batch_id: str = "b1", completed: int = 0, failed: int
         metadata={},
         **fields,
     )
-
-
-def painted(progress: Progress, *, queued: int = 0, now: float = 0.0) -> str:
-    console = Console(width=100, color_system=None, force_terminal=True)
-    with console.capture() as capture:
-        console.print(live_picture(progress, queued=queued, now=now))
-    return capture.get()
 
 
 # The calls
@@ -138,41 +131,6 @@ def test_a_batch_that_could_not_be_cancelled_is_told_and_named() -> None:
     assert "b7" in line
     assert "may still run and cost" in line
     assert progress.cancelled_batches == 0
-
-
-def test_the_live_picture_has_the_queue_the_batches_and_the_answers() -> None:
-    progress = Progress(20)
-    progress.take(event(events.BatchSubmitted), 1.0)
-    progress.take(event(events.BatchProgress, completed=5, status="in_progress"), 2.0)
-    progress.answer(0, 0)
-    first, second = painted(progress, queued=9, now=4.0).splitlines()
-    assert first.split() == [
-        "1",
-        "of",
-        "20",
-        "calls",
-        "answered",
-        "9",
-        "queued",
-        "1",
-        "batches,",
-        "1",
-        "running",
-        "4.0",
-        "s",
-    ]
-    assert second.startswith("batch 1")
-    assert second.split()[-5:] == ["5/10", "in", "progress", "3.0", "s"]
-
-
-def test_the_live_picture_stays_small() -> None:
-    progress = Progress(1000)
-    for number in range(100):
-        progress.take(event(events.BatchSubmitted, batch_id=f"b{number}"), 0.0)
-    picture = painted(progress)
-    assert len(picture.splitlines()) <= SHOWN_BATCHES + 2
-    assert "batch 100 " in picture
-    assert f"and {100 - SHOWN_BATCHES} before these" in picture
 
 
 # The table

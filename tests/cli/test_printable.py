@@ -14,8 +14,10 @@ from rich.text import Text
 
 from autobatcher import events
 from autobatcher.cli import event_lines, main
-from autobatcher.cli.live_status import Screen, live_picture
+from autobatcher.cli.live_status import Screen
 from autobatcher.cli.output import PrintableConsole, print_notice, print_text
+from autobatcher.display.picture import picture
+from autobatcher.display.snapshot import snapshot_of
 from autobatcher.engine.journal.store import Store
 from autobatcher.printable import PrintableFormatter, json_line, printable
 from autobatcher.progress import BatchProgress, Progress
@@ -98,16 +100,16 @@ def test_the_live_picture_shows_strange_words_and_obeys_none(is_terminal: bool) 
     progress = Progress(requests=1)
     progress.batches["b"] = batch = BatchProgress(1, "b", total=1, begun=0.0)
     batch.move(NASTY, events.RequestCounts(total=1))
-    told = drawn(live_picture(progress, queued=0, now=1.0), is_terminal)
+    told = drawn(picture(snapshot_of(progress, queued=0)), is_terminal)
     assert "]0;title" in told
     for command in ("\x1b]", "\x1b[2J", "\x9b", "\x7f", "\u202e", "\u200b", "\u2028"):
         assert command not in told
 
 
-def drawn(picture: Any, is_terminal: bool) -> str:
+def drawn(told: Any, is_terminal: bool) -> str:
     file = io.StringIO()
     console = PrintableConsole(file=file, force_terminal=is_terminal, width=1000, color_system="standard")
-    console.print(picture)
+    console.print(told)
     Screen(console, is_live=False).say(NASTY)
     assert MARKUP in file.getvalue()
     return file.getvalue()

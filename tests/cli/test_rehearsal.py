@@ -14,7 +14,10 @@ from autobatcher.cli.flags import UsageError
 from autobatcher.cli.proxy_flags import ProxyFlags
 from autobatcher.cli.rehearsal import like_of, make_emulator, rehearsal, rehearsed
 from autobatcher.cli.settings_flags import settings_of
-from autobatcher.upstream.providers import CONSERVATIVE, KNOWN_PROFILES, TOGETHER, ProviderProfile
+from autobatcher.client.batchable import batch_request
+from autobatcher.engine.request import Request
+from autobatcher.upstream.account import Account
+from autobatcher.upstream.providers import CONSERVATIVE, KNOWN_PROFILES, OPENAI, TOGETHER, ProviderProfile
 
 from .processes import run
 
@@ -30,6 +33,11 @@ raise SystemExit(3)
 """
 
 
+def chat(text: str) -> Request:
+    body = json.dumps({"model": "m", "messages": [{"role": "user", "content": text}]}).encode()
+    return batch_request(Account(base_url="http://x.test/v1", provider=OPENAI), "/v1/chat/completions", body)
+
+
 def _flags(**given: Any) -> ProxyFlags:
     return ProxyFlags(**{"batch_window": 1.0, **given})
 
@@ -37,8 +45,8 @@ def _flags(**given: Any) -> ProxyFlags:
 async def _ask(flags: ProxyFlags) -> tuple[str | None, list[Any]]:
     """The answer to one call, and the events of the batches that were submitted."""
     seen: list[dict[str, Any]] = []
-    with rehearsal(flags) as (its_flags, http_client):
-        async with its_flags.make_client(seen.append, http_client=http_client) as client:
+    with rehearsal(flags) as rehearsed_:
+        async with rehearsed_.flags.make_client(seen.append, http_client=rehearsed_.http_client) as client:
             answer = await client.chat.completions.create(model="m", messages=[{"role": "user", "content": "hello"}])
     return answer.choices[0].message.content, [event for event in seen if event["event"] == "batch_submitted"]
 
@@ -47,12 +55,25 @@ async def _ask(flags: ProxyFlags) -> tuple[str | None, list[Any]]:
 def test_a_command_is_rehearsed_without_a_key_and_without_the_provider(tmp_path: Path) -> None:
     """The provider's name has no address, so a call that left this process would fail."""
     record = tmp_path / "events.jsonl"
+    prices, summary, receipt = tmp_path / "prices.toml", tmp_path / "summary.md", tmp_path / "receipt.json"
+    prices.write_text("m.input = 2\nm.output = 4\nm.batch = {input = 1, output = 2}\n")
     flags = ("--batch-window", "0.5", "--base-url", "https://provider.invalid/v1", "--events", str(record))
-    done = run("run", "--rehearse", *flags, "--", sys.executable, "-c", ASK)
+    money = ("--provider", "openai", "--prices", str(prices), "--receipt", str(receipt))
+    done = run("run", "--rehearse", *flags, *money, "--", sys.executable, "-c", ASK, GITHUB_STEP_SUMMARY=str(summary))
     assert done.returncode == 3
     assert done.stdout == ",".join(f"number {number}" for number in range(8)) + "\n"
     assert "8 answered, 0 failed" in done.stderr
     assert "nothing was sent to the provider, and nothing was paid" in done.stderr
+    told = done.stderr.partition("What it would have cost")[2].split("\n")
+    (batch,) = [line for line in told if line.startswith("batch 24h")]
+    assert "$0.00" in batch
+    assert "(50%)" in batch
+    assert batch.endswith("all")
+    assert [line.split()[1] for line in told if line.startswith("out ")] == ["2,400"]  # 300 an answer, and not its echo
+    assert "no price for 8 x m (flex)" in done.stderr
+    assert "--receipt is left alone" in done.stderr
+    assert not summary.exists()
+    assert not receipt.exists()
     assert "batch_completed" in [json.loads(line)["event"] for line in record.read_text().splitlines()]
 
 
@@ -62,6 +83,15 @@ async def test_every_provider_is_rehearsed_with_its_own_rules_below_any_base_url
     for given in rehearsals:
         text, batches = await _ask(_flags(**given))
         assert (text, len(batches)) == ("hello", 1), given
+
+
+async def test_a_rehearsal_learns_nothing_from_its_echoes() -> None:
+    text = "a question of some length, so that its echo is a long one " * 20
+    with rehearsal(_flags()) as rehearsed_:
+        for _ in range(10):
+            rehearsed_.count(chat(text))
+        assert rehearsed_.plan.estimate.expected.output == 10 * 300
+        assert rehearsed_.plan.requests == 10
 
 
 async def test_a_journal_is_left_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -232,17 +232,6 @@ async def test_a_closed_http_client_is_named() -> None:
                 await ask(client, "x")
 
 
-@pytest.mark.parametrize(
-    ("base_url", "said"),
-    [("upstream.test/v1", "must begin with http"), ("ftp://upstream.test/v1", "must begin with http")],
-)
-@pytest.mark.real_time
-async def test_a_base_url_without_its_scheme_is_refused_at_once(base_url: str, said: str) -> None:
-    async with BatchOpenAI(api_key="k", base_url=base_url, batch_window_seconds=0.05, max_retries=0) as client:
-        with anyio.fail_after(10), pytest.raises(BatchError, match=said):
-            await ask(client, "x")
-
-
 @pytest.mark.parametrize("given", [None, 7, b"bytes", ["list"]], ids=repr)
 async def test_a_key_function_that_gives_no_text_is_named(given: Any) -> None:
     async def key() -> Any:

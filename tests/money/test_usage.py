@@ -1,11 +1,12 @@
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import msgspec
 import pytest
 
-from autobatcher.money.usage import Usage, usage_of
+from autobatcher.money.usage import LARGE_BYTES, Usage, usage_of
 
 SAID: list[tuple[str, Any, Usage | None]] = [
     (
@@ -79,3 +80,19 @@ def test_a_body_without_usage_reports_none(body: bytes) -> None:
 
 def test_usage_adds_up() -> None:
     assert Usage(1, 2, 3, 4).plus(Usage(10, 20, 30, 40)) == Usage(11, 22, 33, 44)
+
+
+@pytest.mark.parametrize("place", ["end", "beginning", "nowhere", "in a text"])
+def test_of_a_large_body_both_ends_are_read(place: str) -> None:
+    usage = {"usage": {"prompt_tokens": 7, "total_tokens": 7}}
+    vectors = {"data": [[0.1] * 1000] * 1200}
+    texts = {"choices": ['"usage": {"prompt_tokens": 1}' * 10]}
+    body = {
+        "end": {**vectors, **texts, **usage, "id": "x"},
+        "beginning": {"id": "x", **usage, **vectors},
+        "nowhere": vectors,
+        "in a text": {**vectors, **texts},
+    }[place]
+    content = json.dumps(body).encode()
+    assert len(content) > LARGE_BYTES
+    assert usage_of(content) == (Usage(7) if place in ("end", "beginning") else None)

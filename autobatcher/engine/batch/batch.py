@@ -23,7 +23,8 @@ from .billing import BatchBilling
 from .cancellation import Cancellation
 from .cutoff import Cutoff
 from .engine import Engine
-from .leaving import Leaving
+from .leaving import SHUTDOWN_SECONDS, Leaving
+from .model_advice import with_advice
 from .pending import PendingRequests
 from .phase import Cause, Ending, Phase
 from .reading import Reading
@@ -179,7 +180,9 @@ class Batch:
             raise
         finally:
             self.close()
-            await self._leaving.shut_down(ending)
+            with anyio.move_on_after(SHUTDOWN_SECONDS, shield=True):
+                await self._leaving.shut_down(ending)
+            self._leaving.end(ending)
 
     async def _run_to_end(self) -> Cause:
         """Run the batch until its life ends by itself. Failures in here fail the callers, not the engine."""
@@ -251,11 +254,17 @@ class Batch:
             self._requeue.pay_twice()
             self.pending.fail_all(outcomes.unreachable_error_for(unreadable), self.upstream.batch_id)
         else:
+            await self._look_at_models()
             self._reading.settle_rest()
             self.upstream.phase = Phase.READ
         self._requeue.emit_resubmitted()
         self.upstream.emit_end()
         return Cause.OVER if unreadable is None else Cause.FAILED
+
+    async def _look_at_models(self) -> None:
+        assert self.upstream.state is not None
+        requests = [request for _, request in self.pending.requests()]
+        self.upstream.state = await with_advice(self.upstream.state, self._engine.api.models, self.account, requests)
 
     def close(self) -> None:
         """Fail the pending requests at once, because the engine stops. Can be called again."""

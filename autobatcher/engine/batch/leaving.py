@@ -105,14 +105,7 @@ class Leaving:
             await self._clean_up(what)
 
     async def shut_down(self, ending: Ending) -> None:
-        """Carry out the batch's disposition while the engine stops. Cancelled: it may run on, and that is told."""
-        with anyio.move_on_after(SHUTDOWN_SECONDS, shield=True):
-            await self._shut_down(ending)
-        self._settle_bill(self._disposition(ending))
-        if self._upstream.phase in MAY_RUN and self._disposition(ending) is Disposition.CANCEL:
-            self._upstream.emit_cancel_failed("no answer in time")
-
-    async def _shut_down(self, ending: Ending) -> None:
+        """Carry out the batch's disposition while the engine stops. Cancelled: the batch may run on."""
         if self._disposition(ending) is Disposition.CANCEL:
             await self._cancel()
         elif self._upstream.phase is Phase.RUNNING and ending is not Ending.NOT_YET:
@@ -122,6 +115,13 @@ class Leaving:
         with anyio.move_on_after(LAST_LOOK_AT_SHUTDOWN_SECONDS):
             await self._find_out_prices(waits=False)
         await self._clean_up(self._disposition(ending))
+
+    def end(self, ending: Ending) -> None:
+        """Book and tell what `shut_down` had no time for."""
+        what = self._disposition(ending)
+        self._settle_bill(what)
+        if self._upstream.phase in MAY_RUN and what is Disposition.CANCEL:
+            self._upstream.emit_cancel_failed("no answer in time")
 
     async def _look_for_the_last_time(self) -> None:
         """Poll a batch that is left running, and report its end if it has ended or all of its lines are answered."""

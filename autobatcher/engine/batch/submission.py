@@ -12,6 +12,7 @@ from ..recovery.batch_log import BatchLog
 from .abandonment import Abandonment
 from .cutoff import Cutoff
 from .engine import Engine
+from .model_advice import advise
 from .pending import PendingRequests
 from .phase import Phase
 from .requeue import Requeue
@@ -65,6 +66,7 @@ class Submission:
         except UncertainCreationError as error:
             return await self._find(error)
         except UpstreamError as error:
+            await self._advise(error)
             self._handle_rejection(error)
             return False
         if self._upstream.phase is Phase.CREATING:
@@ -92,6 +94,7 @@ class Submission:
             if not lines or not await self._upstream.upload(lines, uploads, self._is_wanted):
                 return False
         except UpstreamError as error:
+            await self._advise(error)
             problems = outcomes.problems_at_upload(error, self._account.provider)
             names_a_line = self._requeue.reject_lines(problems, error.status_code or 400)
             if not names_a_line and not (error.status_code in _REFUSALS_OF_LINES and self._requeue.halve()):
@@ -104,6 +107,11 @@ class Submission:
 
     def _is_wanted(self) -> bool:
         return bool(self._pending)
+
+    async def _advise(self, error: UpstreamError) -> None:
+        requests = [request for _, request in self._pending.requests()]
+        if not error.advice:
+            await advise(error, self._engine.api.models, self._account, requests)
 
     def _handle_rejection(self, error: UpstreamError) -> None:
         """The upstream accepted no file or no batch, as far as known: wait for capacity, or fail the requests."""

@@ -1,0 +1,164 @@
+"""Where snapshots are shown: on a terminal, in a notebook, in a log, by a function of the user's."""
+
+from __future__ import annotations
+
+import html
+import logging
+import sys
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from ..printable import printable
+from .sentence import sentence
+from .snapshot import ProgressSnapshot
+
+logger: logging.Logger = logging.getLogger("autobatcher")
+
+REPAINT_SECONDS = 0.1
+CALL_SECONDS = 1.0
+LINE_SECONDS = 30.0
+
+
+class Display(Protocol):
+    """Shows snapshots. All methods but `open` are called in a thread of its own, and may block.
+
+    Attributes:
+        seconds: how long after a snapshot the next one is wanted.
+        rate: how many seconds of the event loop pass for each of the viewer's.
+        calls: how many calls are expected at least.
+    """
+
+    seconds: float
+    rate: float
+    calls: int
+
+    def open(self) -> None:
+        """Begin, in the thread of the event loop. Must not block."""
+
+    def __call__(self, snapshot: ProgressSnapshot) -> None:
+        """Show a snapshot."""
+
+    def close(self) -> None:
+        """End. Nothing is shown after that."""
+
+
+class Terminal:
+    """A picture on a terminal, repainted in place. Its last state stays.
+
+    Args:
+        console: a `rich.console.Console`.
+    """
+
+    seconds = REPAINT_SECONDS
+
+    def __init__(self, console: Any, *, rate: float = 1.0, calls: int = 0) -> None:
+        from rich.live import Live
+
+        self.rate: float = rate
+        self.calls: int = calls
+        self._live = Live(console=console, auto_refresh=False, transient=False)
+        self._is_begun = False
+
+    def open(self) -> None:
+        """Nothing to do: the terminal may block."""
+
+    def __call__(self, snapshot: ProgressSnapshot) -> None:
+        from .picture import picture
+
+        self._live.update(picture(snapshot))
+        if not self._is_begun:
+            self._is_begun = True
+            self._live.start()
+        self._live.refresh()
+
+    def close(self) -> None:
+        """Leave the last picture where it is."""
+        if self._is_begun:
+            self._live.stop()
+
+
+class Notebook:
+    """The same picture below a notebook's cell, as text."""
+
+    seconds = 5 * REPAINT_SECONDS
+    rate = 1.0
+    calls = 0
+
+    def __init__(self) -> None:
+        self._handle: Any = None
+
+    def open(self) -> None:
+        """Make the output where the cell is. Another thread can only update it."""
+        from IPython import display  # type: ignore[import-not-found, unused-ignore]
+
+        self._handle = display.display({"text/plain": ""}, raw=True, display_id=True)
+
+    def __call__(self, snapshot: ProgressSnapshot) -> None:
+        text = _drawn(snapshot)
+        self._handle.update({"text/plain": text, "text/html": f"<pre>{html.escape(text)}</pre>"}, raw=True)
+
+    def close(self) -> None:
+        """Leave the last picture where it is."""
+
+
+def _drawn(snapshot: ProgressSnapshot) -> str:
+    from rich.console import Console
+
+    from .picture import picture
+
+    console = Console(width=100, color_system=None, force_jupyter=False, force_terminal=True)
+    with console.capture() as capture:
+        console.print(picture(snapshot))
+    return capture.get()
+
+
+class Lines:
+    """A line now and then, and one at the end.
+
+    Args:
+        write: takes each line; None for the log, or stderr if nobody reads the log.
+    """
+
+    rate = 1.0
+    calls = 0
+
+    def __init__(self, write: Callable[[str], None] | None = None, seconds: float = LINE_SECONDS) -> None:
+        self.seconds: float = seconds
+        self._write = write or _log_or_print
+
+    def open(self) -> None:
+        """Nothing to do: the first line comes when there is something to tell."""
+
+    def __call__(self, snapshot: ProgressSnapshot) -> None:
+        if snapshot.requests or snapshot.submitted_batches:
+            self._write(sentence(snapshot))
+
+    def close(self) -> None:
+        """Nothing to do: the line of the last snapshot was written."""
+
+
+def _log_or_print(line: str) -> None:
+    if logger.isEnabledFor(logging.INFO) and logger.hasHandlers():
+        logger.info("autobatcher: %s", line)
+    elif sys.stderr is not None:
+        print(printable(f"autobatcher: {line}"), file=sys.stderr, flush=True)
+
+
+class Calls:
+    """Calls a function of the user's with each snapshot."""
+
+    rate = 1.0
+    calls = 0
+
+    def __init__(self, function: Callable[[ProgressSnapshot], object], seconds: float = CALL_SECONDS) -> None:
+        self.seconds: float = seconds
+        self._function = function
+
+    def open(self) -> None:
+        """Nothing to do."""
+
+    def __call__(self, snapshot: ProgressSnapshot) -> None:
+        self._function(snapshot)
+
+    def close(self) -> None:
+        """Nothing to do."""

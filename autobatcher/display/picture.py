@@ -1,0 +1,76 @@
+"""A snapshot as a picture for a terminal. Pure. Text of strangers is made printable here."""
+
+from __future__ import annotations
+
+from rich.console import Group, RenderableType
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from ..printable import printable
+from .sentence import cost_in_words, seconds_in_words
+from .snapshot import BatchSnapshot, ProgressSnapshot
+
+_BAR_WIDTH = 30
+_STYLES = {"completed": "green", "failed": "red", "expired": "red", "cancelled": "yellow"}
+
+
+def picture(snapshot: ProgressSnapshot) -> RenderableType:
+    """The calls, with a bar, and the newest batches, with one each."""
+    return Group(_headline(snapshot), _calls(snapshot), _batch_table(snapshot))
+
+
+def _headline(snapshot: ProgressSnapshot) -> Text:
+    text = Text.assemble(
+        (f"{snapshot.answered:,}", "bold green"),
+        f" of {snapshot.requests:,} calls answered   ",
+        (f"{snapshot.queued:,}", "bold"),
+        " queued   ",
+    )
+    if snapshot.failed:
+        text.append(f"{snapshot.failed:,} failed   ", "bold red")
+    if snapshot.escalated:
+        text.append(f"{snapshot.escalated:,} on to another lane   ", "yellow")
+    if snapshot.cost is not None:
+        text.append(f"{cost_in_words(snapshot.cost)}   ", "bold")
+    return text.append(f"{snapshot.submitted_batches:,} batches, {snapshot.running_batches:,} running", "dim")
+
+
+def _calls(snapshot: ProgressSnapshot) -> Table:
+    done = snapshot.answered + snapshot.failed
+    row = _grid("left", "right", "left")
+    row.add_row(_bar(done, snapshot.requests), f"{done:,}/{snapshot.requests:,}", Text(_times(snapshot), "dim"))
+    return row
+
+
+def _times(snapshot: ProgressSnapshot) -> str:
+    so_far = seconds_in_words(snapshot.seconds)
+    if snapshot.remaining_seconds is None or snapshot.is_final:
+        return so_far
+    return f"{so_far}, about {seconds_in_words(snapshot.remaining_seconds)} left"
+
+
+def _batch_table(snapshot: ProgressSnapshot) -> Table:
+    table = _grid("right", "left", "right", "left", "right")
+    for batch in snapshot.batches:
+        table.add_row(*_batch_row(batch))
+    if snapshot.submitted_batches > len(snapshot.batches):
+        table.add_row("", Text(f"and {snapshot.submitted_batches - len(snapshot.batches):,} before these", "dim"))
+    return table
+
+
+def _batch_row(batch: BatchSnapshot) -> list[RenderableType]:
+    status = Text(printable(batch.status), _STYLES.get(batch.status, "cyan"))
+    done = f"{batch.done}/{batch.total}"
+    return [f"batch {batch.number}", _bar(batch.done, batch.total), done, status, seconds_in_words(batch.seconds)]
+
+
+def _bar(done: int, total: int) -> ProgressBar:
+    return ProgressBar(total=max(total, 1), completed=done, width=_BAR_WIDTH)
+
+
+def _grid(*columns: str) -> Table:
+    table = Table.grid(padding=(0, 2))
+    for justify in columns:
+        table.add_column(justify=justify, no_wrap=True)  # type: ignore[arg-type]  # a literal
+    return table

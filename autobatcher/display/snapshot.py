@@ -1,0 +1,132 @@
+"""How far things are, as a frozen value. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from decimal import Decimal
+from itertools import islice
+from math import isfinite
+
+import msgspec
+
+from ..progress import BatchProgress, Progress
+
+SHOWN_BATCHES = 12
+"""A snapshot has this many batches, the newest ones."""
+
+
+class BatchSnapshot(msgspec.Struct, frozen=True, kw_only=True):
+    """One batch upstream.
+
+    Attributes:
+        number: counts from 1 in order of submission.
+        status: in the upstream's words.
+        total, done, failed: requests of the batch. `done` includes the failed ones.
+        seconds: how long it has run, or ran.
+        remaining_seconds: how long it probably still takes; None if nobody knows, or if it has ended.
+    """
+
+    number: int
+    id: str
+    status: str
+    total: int
+    done: int
+    failed: int
+    seconds: float
+    has_ended: bool
+    remaining_seconds: float | None = None
+
+
+class ProgressSnapshot(msgspec.Struct, frozen=True, kw_only=True):
+    """How far a client is.
+
+    Attributes:
+        seconds: since its engine began.
+        requests: how many calls were made so far, or are expected in all.
+        answered, failed: calls with an outcome.
+        waiting: calls without one; the queued ones are in no batch yet.
+        escalated: calls that went on to another lane.
+        input_tokens, output_tokens: of the answers; 0 if nobody counts them.
+        submitted_batches, running_batches: how many there were, and are.
+        batches: the newest ones, the last one submitted at the end.
+        remaining_seconds: until the running batches are done, probably; None if nobody knows.
+        cost: what was billed, in USD; None if unknown.
+        is_final: whether this is the last snapshot: the client is closed.
+    """
+
+    seconds: float
+    requests: int
+    answered: int
+    failed: int
+    waiting: int
+    queued: int
+    escalated: int
+    input_tokens: int
+    output_tokens: int
+    submitted_batches: int
+    running_batches: int
+    batches: tuple[BatchSnapshot, ...]
+    remaining_seconds: float | None = None
+    cost: Decimal | None = None
+    is_final: bool = False
+
+
+def snapshot_of(
+    progress: Progress,
+    *,
+    queued: int,
+    waiting: int | None = None,
+    usual_seconds: Mapping[str, float] | None = None,
+    cost: Decimal | None = None,
+    is_final: bool = False,
+) -> ProgressSnapshot:
+    """A snapshot of `progress`.
+
+    Args:
+        queued, waiting: calls that are in no batch, and those without an outcome; None for all that are expected.
+        usual_seconds: how long the running batches still take if they are like earlier ones, by their ids.
+    """
+    now, done = progress.seconds, progress.answered + progress.failed
+    running = [batch for batch in progress.batches.values() if batch.ended is None]
+    left = {batch.id: _seconds_left(batch, now, usual_seconds or {}) for batch in running}
+    known = [seconds for seconds in left.values() if seconds is not None]
+    newest = list(islice(reversed(progress.batches.values()), SHOWN_BATCHES))
+    return ProgressSnapshot(
+        seconds=round(now, 3),
+        requests=done + (waiting or 0) if progress.requests is None else progress.requests,
+        answered=progress.answered,
+        failed=progress.failed,
+        waiting=max((progress.requests or done) - done, 0) if waiting is None else waiting,
+        queued=queued,
+        escalated=progress.escalated,
+        input_tokens=progress.input_tokens,
+        output_tokens=progress.output_tokens,
+        submitted_batches=progress.submitted_batches,
+        running_batches=len(running),
+        batches=tuple(_batch(batch, now, left.get(batch.id)) for batch in reversed(newest)),
+        remaining_seconds=max(known) if known and len(known) == len(left) else None,
+        cost=cost,
+        is_final=is_final,
+    )
+
+
+def _seconds_left(batch: BatchProgress, now: float, usual_seconds: Mapping[str, float]) -> float | None:
+    """At the batch's own rate, once it has one; else as usual."""
+    if batch.done:
+        return (now - batch.begun) * max(batch.total - batch.done, 0) / batch.done
+    seconds = usual_seconds.get(batch.id)
+    return seconds if seconds is not None and isfinite(seconds) else None
+
+
+def _batch(batch: BatchProgress, now: float, remaining: float | None) -> BatchSnapshot:
+    return BatchSnapshot(
+        number=batch.number,
+        id=batch.id,
+        status=batch.words,
+        total=batch.total,
+        done=batch.done,
+        failed=batch.failed,
+        seconds=(now if batch.ended is None else batch.ended) - batch.begun,
+        has_ended=batch.ended is not None,
+        remaining_seconds=remaining,
+    )
