@@ -104,7 +104,7 @@ class Spending:
         self._spent_by_account.clear()
         total = ZERO
         for (account, sort), entry in spent.charges.items():
-            cost = self._cost_in(sort, entry.usage) or ZERO
+            cost = self.cost_in(sort, entry.usage) or ZERO
             total += cost
             self._spent_by_account[account] = self._spent_by_account.get(account, ZERO) + cost
         if self._budget is not None:
@@ -246,14 +246,14 @@ class Spending:
         self.ledger.add(sort, usage, batch_id)
         if not self.has_caps:
             return
-        cost = None if usage is None else self._cost_in(sort, usage)
+        cost = None if usage is None else self.cost_in(sort, usage)
         if reservation is not None:
             reservation.spend(cost)
         elif cost is not None:
             for budget in self._budgets(account):
                 budget.spend(cost)
 
-    def _cost_in(self, sort: Sort, usage: Usage) -> Decimal | None:
+    def cost_in(self, sort: Sort, usage: Usage) -> Decimal | None:
         """What one request of a sort cost, with these tokens."""
         rates = self.prices_at(sort.provider, sort.base_url).rates(
             sort.model, lane=sort.lane, completion_window=sort.completion_window or None, endpoint=sort.endpoint
@@ -266,7 +266,16 @@ class Spending:
         sort = self._dear.get(request_id or "") or self._dear.get(name.id) or self._usual_sort(name.model)
         if sort is None or usage is None:
             return None
-        return self._cost_in(sort, usage)
+        return self.cost_in(sort, usage)
+
+    def billed(self, request: Request, answer: Answer) -> tuple[Sort, Usage] | None:
+        """What the answer to a request was booked as; None if it does not tell its tokens. See `cost_in`."""
+        usage = usage_of(answer.body)
+        if usage is None:
+            return None
+        window = self._settings.completion_window if answer.lane == Lane.BATCH.value else ""
+        where = (*self._where(request.account), request.model, request.endpoint, answer.lane, window)
+        return self._dear.get(answer.request_id or "") or Sort(*where, Fate.DELIVERED, bracket_of(usage)), usage
 
     def _usual_sort(self, named: str) -> Sort | None:
         """What an answer of this model was most likely booked as. Providers answer with the model's full name."""
