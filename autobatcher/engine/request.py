@@ -8,7 +8,7 @@ from typing import Any, NoReturn, Protocol
 import anyio
 import msgspec
 
-from ..errors import BatchError
+from ..errors import BatchError, ClientClosedError
 from ..upstream.account import Account
 from ..upstream.jsonl import most_line_bytes
 from ..upstream.patience import Patience
@@ -178,11 +178,17 @@ class Request:
         self.holder = None
         self.dequeue()
         if self.tally is not None:
-            self.tally.settle(outcome.lane if isinstance(outcome, Answer) and outcome.status_code < 400 else None)
+            self._count_outcome(self.tally, outcome)
         if self._waiter is not None:
             wake(self._waiter)
         if self._on_outcome is not None:
             self._on_outcome()
+
+    def _count_outcome(self, tally: Tally, outcome: Answer | BatchError) -> None:
+        if isinstance(outcome, ClientClosedError):
+            tally.withdraw()
+        else:
+            tally.settle(outcome.lane if isinstance(outcome, Answer) and outcome.status_code < 400 else None)
 
     async def outcome(self) -> Answer | BatchError:
         """Wait for the outcome and return it. See `result`, which raises errors.
