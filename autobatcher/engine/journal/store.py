@@ -250,6 +250,11 @@ class Store(SQLiteFile):
 
     # ---- money ----
 
+    @property
+    def has_charges(self) -> bool:
+        """Whether the file keeps what was billed."""
+        return charges.has_charges(self._db)
+
     def charges(self, *, since: float = 0.0, budget: str | None = None) -> Iterator[KeptCharge]:
         """Yield what was billed, the oldest first; see `kept_charges`."""
         return charges.kept_charges(self._db, since=since, budget=budget)
