@@ -155,7 +155,7 @@ def newest(session: nox.Session) -> None:
 def nightly(session: nox.Session) -> None:
     """What takes too long for each change: the whole suite on all of it, all frameworks, and thousands of seeds."""
     frameworks = [f"frameworks({name})" for name in FRAMEWORKS]
-    for name in ("lint", "types", "audit", "package", "soak", "fuzz", "impatient", *frameworks):
+    for name in ("lint", "types", "audit", "package", "notebook", "soak", "fuzz", "impatient", *frameworks):
         session.notify(name)
     elsewhere = [f"tests_elsewhere({case.id})" for case in ELSEWHERE]
     for name in ("tests", "newest", *elsewhere, "lowest"):
@@ -333,6 +333,13 @@ def _environment(session: nox.Session, peer: str) -> Path:
     python = folder / "bin" / "python"
     session.run("uv", "pip", "install", "--quiet", "--python", str(python), *PEERS[peer])
     return python
+
+
+@nox.session
+def notebook(session: nox.Session) -> None:
+    """Executes docs/notebook.ipynb."""
+    session.install("-e", ".[test]", "nbclient", "ipykernel")
+    session.run("pytest", "tests/docs/test_notebook.py")
 
 
 @nox.session

@@ -16,7 +16,7 @@ from rich.console import Console, ConsoleOptions
 
 from .. import __version__
 from ..redaction import without_url_secrets
-from . import batch, cancel, demo, emulate, forget, plan, prices, reconcile, results, serve, status, watch
+from . import batch, cancel, demo, emulate, forget, plan, prices, receipt, reconcile, results, serve, status, watch
 from . import run as run_
 from .config import Environment, environment_and_file_of
 from .flags import UsageError
@@ -70,7 +70,8 @@ def make_app() -> App:
     app.command(plan.plan, help_epilogue=plan.EXAMPLES, config=environment)
     app.command(prices.prices, help_epilogue=prices.EXAMPLES, config=environment)
     app.command(batch.batch, help_epilogue=batch.EXAMPLES, config=environment)
-    for command in (status.status, watch.watch, results.results, cancel.cancel, reconcile.reconcile, forget.forget):
+    on_journals = (status.status, watch.watch, results.results, cancel.cancel, reconcile.reconcile, forget.forget)
+    for command in (receipt.receipt, *on_journals):
         app.command(command, help_epilogue=_examples_of(command), config=environment)
     return app
 

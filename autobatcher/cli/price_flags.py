@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from decimal import Decimal
 from pathlib import Path
 
 from ..client.sdk import checked_profile
@@ -23,3 +24,12 @@ def usable_prices(
         return profile, url, GivenPrices({}) if prices is None else GivenPrices.read(prices)
     except ValueError as error:
         raise UsageError(str(error)) from error
+
+
+def flat_prices(input_price: float | None, output_price: float | None, saving: float) -> GivenPrices | None:
+    """The same prices for all models, or None. Batches and flex cost less, by the fraction `saving`."""
+    if input_price is None and output_price is None:
+        return None
+    listed = {"input": Decimal(str(input_price or 0)), "output": Decimal(str(output_price or 0))}
+    less = {name: price * (1 - Decimal(str(saving))) for name, price in listed.items()}
+    return GivenPrices({"*": {**listed, "batch": less, "flex": less}}, source="--input-price")

@@ -8,7 +8,6 @@ import socket
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from decimal import Decimal
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -30,6 +29,7 @@ from .key_file import key_given
 from .live_status import screen_on
 from .loopback import is_loopback
 from .output import PrintableConsole, print_notice
+from .price_flags import flat_prices
 from .proxy_flags import ProxyFlags
 from .signals import run_until_signalled
 
@@ -150,15 +150,6 @@ class Door:
     max_cost_per_key: str | None
     prices: GivenPrices | None
     hosts: Any
-
-
-def flat_prices(input_price: float | None, output_price: float | None, saving: float) -> GivenPrices | None:
-    """The same prices for all models, or None. Batches and flex cost less, by the fraction `saving`."""
-    if input_price is None and output_price is None:
-        return None
-    listed = {"input": Decimal(str(input_price or 0)), "output": Decimal(str(output_price or 0))}
-    less = {name: price * (1 - Decimal(str(saving))) for name, price in listed.items()}
-    return GivenPrices({"*": {**listed, "batch": less, "flex": less}}, source="--input-price")
 
 
 def _serve_until_signalled(door: Door, flags: ProxyFlags, lines: EventLines | None) -> int:

@@ -21,6 +21,7 @@ async def shared_block(host: Host, close: Callable[[], Awaitable[None]]) -> Asyn
     try:
         yield
     except BaseException as error:  # includes Cancelled, which does not mean success
+        host.note_failure(error)
         if not _is_good_exit(error):
             host.keep_for_rerun(batches=False)
         raise
@@ -43,6 +44,7 @@ async def owning_block(host: Host, close: Callable[[], Awaitable[None]]) -> Asyn
             except anyio.get_cancelled_exc_class():
                 raise
             except BaseException as error:  # noqa: ASYNC103  (raised again below)
+                host.note_failure(error)
                 if _holds_cancellation(error):
                     raise
                 failure = error  # raised below, outside the nursery, which would wrap it in a group

@@ -106,6 +106,11 @@ class EngineThread:
         if self._host is not None:
             self._host.keep_for_rerun(batches=batches)
 
+    def note_failure(self, error: BaseException | None) -> None:
+        """`Host.note_failure`."""
+        if self._host is not None:
+            self._host.note_failure(error)
+
     def forget_locks(self) -> None:
         """Replace the lock in a forked process, where the thread that held it does not exist."""
         self._lock = threading.Lock()

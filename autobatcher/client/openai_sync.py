@@ -150,8 +150,9 @@ class BatchOpenAISync(Costs, EstimatesCallsSync, ManyCallsSync, CopiesShareTheEn
         if not self._is_copy:
             self._engine.close()
 
-    def __exit__(self, exc_type: type[BaseException] | None, *_: object) -> None:
+    def __exit__(self, exc_type: type[BaseException] | None, error: BaseException | None, _: object) -> None:
         if exc_type is not None:
+            self._engine.thread.note_failure(error)
             self._engine.thread.keep_for_rerun(batches=False)
         self.close()
 

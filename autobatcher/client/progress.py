@@ -42,13 +42,14 @@ def _shown(display: Display, cost: CostSoFar, batcher: Batcher) -> AbstractAsync
 
 def _take(batcher: Batcher, progress: Progress, cost: CostSoFar, display: Display, is_final: bool) -> ProgressSnapshot:
     tally, statistics = batcher.tally, batcher.statistics()
-    progress.requests = max(tally.requests - tally.withdrawn, display.calls)
+    progress.requests = max(tally.requests, display.calls)
     progress.answered, progress.failed = tally.answered, tally.failed
     usual = {name: seconds / display.rate for name, seconds in statistics.remaining_seconds.items()}
     return snapshot_of(
         progress,
         queued=statistics.queued_requests,
         waiting=tally.waiting,
+        withdrawn=tally.withdrawn,
         usual_seconds=usual,
         cost=cost(),
         is_final=is_final,

@@ -29,6 +29,8 @@ def _headline(snapshot: ProgressSnapshot) -> Text:
     )
     if snapshot.failed:
         text.append(f"{snapshot.failed:,} failed   ", "bold red")
+    if snapshot.withdrawn:
+        text.append(f"{snapshot.withdrawn:,} withdrawn   ", "yellow")
     if snapshot.escalated:
         text.append(f"{snapshot.escalated:,} on to another lane   ", "yellow")
     if snapshot.cost is not None:
@@ -37,7 +39,7 @@ def _headline(snapshot: ProgressSnapshot) -> Text:
 
 
 def _calls(snapshot: ProgressSnapshot) -> Table:
-    done = snapshot.answered + snapshot.failed
+    done = snapshot.answered + snapshot.failed + snapshot.withdrawn
     row = _grid("left", "right", "left")
     row.add_row(_bar(done, snapshot.requests), f"{done:,}/{snapshot.requests:,}", Text(_times(snapshot), "dim"))
     return row

@@ -17,6 +17,8 @@ def _parts(snapshot: ProgressSnapshot) -> Iterator[str]:
     yield f"{snapshot.answered:,} of {snapshot.requests:,} calls answered"
     if snapshot.failed:
         yield f"{snapshot.failed:,} failed"
+    if snapshot.withdrawn:
+        yield f"{snapshot.withdrawn:,} withdrawn"
     if snapshot.queued:
         yield f"{snapshot.queued:,} queued"
     if snapshot.escalated:

@@ -45,6 +45,7 @@ class ProgressSnapshot(msgspec.Struct, frozen=True, kw_only=True):
         requests: how many calls were made so far, or are expected in all.
         answered, failed: calls with an outcome.
         waiting: calls without one; the queued ones are in no batch yet.
+        withdrawn: calls that nobody waits for any more: cancelled, or cut off by the client's end.
         escalated: calls that went on to another lane.
         input_tokens, output_tokens: of the answers; 0 if nobody counts them.
         submitted_batches, running_batches: how many there were, and are.
@@ -59,6 +60,7 @@ class ProgressSnapshot(msgspec.Struct, frozen=True, kw_only=True):
     answered: int
     failed: int
     waiting: int
+    withdrawn: int
     queued: int
     escalated: int
     input_tokens: int
@@ -76,6 +78,7 @@ def snapshot_of(
     *,
     queued: int,
     waiting: int | None = None,
+    withdrawn: int = 0,
     usual_seconds: Mapping[str, float] | None = None,
     cost: Decimal | None = None,
     is_final: bool = False,
@@ -93,10 +96,11 @@ def snapshot_of(
     newest = list(islice(reversed(progress.batches.values()), SHOWN_BATCHES))
     return ProgressSnapshot(
         seconds=round(now, 3),
-        requests=done + (waiting or 0) if progress.requests is None else progress.requests,
+        requests=done + (waiting or 0) + withdrawn if progress.requests is None else progress.requests,
         answered=progress.answered,
         failed=progress.failed,
         waiting=max((progress.requests or done) - done, 0) if waiting is None else waiting,
+        withdrawn=withdrawn,
         queued=queued,
         escalated=progress.escalated,
         input_tokens=progress.input_tokens,

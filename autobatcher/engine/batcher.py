@@ -208,8 +208,6 @@ class Batcher:
         """Return a snapshot of the engine's state."""
         return self._batches.statistics(self.queue, self.dispatcher, len(self.recovery))
 
-    # ---- implements `Engine` ----
-
     @property
     def batch_count(self) -> int:
         """How many batches exist."""

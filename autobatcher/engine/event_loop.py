@@ -7,8 +7,9 @@ an event is a fifth of the cost of a request (measured with 50,000 callers: 59 t
 from __future__ import annotations
 
 import asyncio
+import signal
 import sys
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from contextvars import Context, ContextVar
 from threading import Thread
 from typing import TYPE_CHECKING, Any
@@ -120,6 +121,36 @@ def _start_task(loop: asyncio.AbstractEventLoop, call: Callable[[], None]) -> No
     task = loop.create_task(run(), context=Context())
     _background_tasks.add(task)
     task.add_done_callback(_background_tasks.discard)
+
+
+def interrupt_probe() -> Callable[[], bool]:
+    """Make a function that says whether the running event loop ends because of Ctrl-C.
+
+    Call both in the loop. `asyncio.run` cancels its tasks then, and trio those whose nursery holds the
+    `KeyboardInterrupt`: who was cancelled has only their private names to tell why, as far as these exist.
+    """
+    lowlevel = _trio_lowlevel()
+    if lowlevel is not None:
+        return lambda: any(map(holds_interrupt, _trio_failures(lowlevel.current_task())))
+    runner = getattr(getattr(signal.getsignal(signal.SIGINT), "func", None), "__self__", None)
+    return lambda: bool(getattr(runner, "_interrupt_count", 0))
+
+
+def _trio_failures(task: Any) -> Iterator[object]:
+    """The exceptions of the nurseries around a task, and of the main task."""
+    run: Any = sys.modules.get("trio._core._run")
+    runner = getattr(getattr(run, "GLOBAL_RUN_CONTEXT", None), "runner", None)
+    yield getattr(getattr(runner, "main_task_outcome", None), "error", None)
+    while task is not None and task.parent_nursery is not None:
+        yield from getattr(task.parent_nursery, "_pending_excs", ())
+        task = task.parent_nursery.parent_task
+
+
+def holds_interrupt(error: object) -> bool:
+    """Whether an exception is a `KeyboardInterrupt`, or a group with one."""
+    if isinstance(error, BaseExceptionGroup):
+        return error.subgroup(KeyboardInterrupt) is not None
+    return isinstance(error, KeyboardInterrupt)
 
 
 def _trio_lowlevel() -> Any:

@@ -20,6 +20,7 @@ from anyio.abc import TaskStatus
 from ..errors import ClientClosedError, JournalError, WrongEventLoopError
 from .batcher import Batcher
 from .event_loop import call_soon, is_alive, running_loop, runs, start_in_background
+from .interruption import Interruption
 from .lone_calls import LoneCalls
 from .recovery.deliveries import Deliveries
 from .request import Answer, Request
@@ -76,6 +77,7 @@ class Host:
         self.while_running: WhileRunning = nullcontext
         self._connections = connections
         self._lone_calls = LoneCalls()
+        self._interruption: Interruption | None = None
         self._batcher: Batcher | None = None
         self._loop: object = None  # of the last engine
         self._pid = 0
@@ -140,7 +142,7 @@ class Host:
         if self.is_running:
             raise RuntimeError("the engine of this client is already running")
         batcher = self._new_batcher(in_background=False)
-        has_run = True
+        interruption, has_run = self._interruption, True
         try:
             await self._connections.enter()
             async with self.while_running(batcher):
@@ -152,6 +154,8 @@ class Host:
             if has_run:
                 self._is_closed = True
                 batcher.abandon()  # for when it was cancelled before it ran
+                if interruption is not None:
+                    interruption.tell()
                 with anyio.move_on_after(AT_END_SECONDS, shield=True):
                     await self._connections.aclose()
 
@@ -185,6 +189,11 @@ class Host:
         self._keeps_batches = self._keeps_batches or batches
         if batches and self._batcher is not None:
             self._batcher.keep_for_rerun()
+
+    def note_failure(self, error: BaseException | None) -> None:
+        """A block that uses the engine ended with this exception. Call it before `stop`."""
+        if self._interruption is not None:
+            self._interruption.note(error)
 
     @property
     def batcher(self) -> Batcher | None:
@@ -221,7 +230,7 @@ class Host:
                 "This client is in use in another event loop. Make one client for each event loop."
             )
         batcher = self._new_batcher(in_background=True)
-        run = partial(_run_to_the_end, batcher, self._connections, self.while_running)
+        run = partial(_run_to_the_end, batcher, self._connections, self.while_running, self._interruption)
         start_in_background(run, name="autobatcher engine", at_end=batcher.abandon)
         return batcher
 
@@ -237,12 +246,15 @@ class Host:
         self._loop, self._pid = running_loop(), os.getpid()
         self._is_in_background = in_background
         self._batcher = self.make_batcher()
+        self._interruption = Interruption(self._batcher)
         if self._keeps_batches:
             self._batcher.keep_for_rerun()
         return self._batcher
 
 
-async def _run_to_the_end(batcher: Batcher, connections: Connections, while_running: WhileRunning) -> None:
+async def _run_to_the_end(
+    batcher: Batcher, connections: Connections, while_running: WhileRunning, interruption: Interruption | None
+) -> None:
     try:
         try:
             await connections.enter()
@@ -250,6 +262,8 @@ async def _run_to_the_end(batcher: Batcher, connections: Connections, while_runn
                 await batcher.run()
         finally:
             batcher.abandon()  # for when it was cancelled before it ran
+            if interruption is not None:
+                interruption.tell()
             with anyio.move_on_after(AT_END_SECONDS, shield=True):
                 await _close(connections, for_good=batcher.was_stopped)
     except JournalError as error:

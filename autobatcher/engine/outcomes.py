@@ -1,4 +1,4 @@
-"""The outcome of a request, given what happened to its line or batch. Pure. All error texts are here.
+"""The outcome of a request, given what happened to its line or batch. Pure. All error texts are here, but those of budgets.
 
 Functions named `*_error_for` return an `ErrorFor`, which makes a separate error for each caller.
 """
@@ -6,7 +6,6 @@ Functions named `*_error_for` return an `ErrorFor`, which makes a separate error
 from __future__ import annotations
 
 import re
-from decimal import Decimal
 
 import msgspec
 
@@ -16,14 +15,11 @@ from ..errors import (
     BatchSubmissionError,
     BatchTimeoutError,
     BatchUnreachableError,
-    BudgetExceededError,
     ClientClosedError,
     DeadlineMissedError,
     EngineError,
     JournalError,
 )
-from ..money.budget import ZERO, Budget
-from ..money.receipt_text import dollars
 from ..upstream import bounded_json
 from ..upstream.batch_state import BatchState, Problem
 from ..upstream.failures import UncertainCreationError, UnusableAnswerError, UpstreamError, reason_given
@@ -297,35 +293,6 @@ def unavailable_error_for(lane: str, error: UpstreamError) -> ErrorFor:
         return unavailable
 
     return error_for
-
-
-def budget_error(request: Request, budget: Budget, most: Decimal | None, *, setting: str) -> BudgetExceededError:
-    """For a request that may cost more than a cap leaves. `setting` is the cap's name."""
-    asked = "its price is unknown" if most is None else f"it may cost {dollars(most)}"
-    return BudgetExceededError(
-        f"This call was not sent: {asked}, and of {budget.cap} {dollars(budget.spent)} were spent and "
-        f"{dollars(budget.reserved)} are reserved for calls under way.",
-        advice=f"Wait for their answers, set a limit of output tokens in the call, or raise {setting}.",
-        setting=setting,
-        spent=budget.spent,
-        reserved=budget.reserved,
-        asked=most,
-        cap=budget.cap.amount,
-    )
-
-
-def unknown_price_error(request: Request, reason: str) -> BudgetExceededError:
-    """For a request whose price is unknown, where such requests are refused."""
-    return BudgetExceededError(
-        f"This call was not sent: the price of {request.model!r:.100} is unknown ({reason}), and such calls are "
-        "refused.",
-        advice='Give the price with prices=, or set unknown_prices="admit".',
-        setting="unknown_prices",
-        spent=ZERO,
-        reserved=ZERO,
-        asked=None,
-        cap=None,
-    )
 
 
 def closed_error(request: Request, batch_id: str | None) -> BatchError:

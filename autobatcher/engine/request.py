@@ -9,7 +9,7 @@ from typing import Any, NoReturn, Protocol
 import anyio
 import msgspec
 
-from ..errors import BatchError
+from ..errors import BatchError, ClientClosedError
 from ..money.budget import Reservation
 from ..upstream.account import Account
 from ..upstream.jsonl import most_line_bytes
@@ -184,12 +184,18 @@ class Request:
         self.dequeue()
         self._release_reservation()
         if self.tally is not None:
-            self.tally.settle(outcome.lane if isinstance(outcome, Answer) and outcome.status_code < 400 else None)
+            self._count_outcome(self.tally, outcome)
         if self._waiter is not None:
             wake(self._waiter)
         on_outcome, self._on_outcome = self._on_outcome, None  # it may refer to this request: leave no circle
         if on_outcome is not None:
             on_outcome()
+
+    def _count_outcome(self, tally: Tally, outcome: Answer | BatchError) -> None:
+        if isinstance(outcome, ClientClosedError):
+            tally.withdraw()
+        else:
+            tally.settle(outcome.lane if isinstance(outcome, Answer) and outcome.status_code < 400 else None)
 
     async def outcome(self) -> Answer | BatchError:
         """Wait for the outcome and return it. See `result`, which raises errors.

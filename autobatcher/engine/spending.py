@@ -20,7 +20,7 @@ from ..money.receipt import Receipt, receipt_of
 from ..money.usage import Usage, name_in, usage_of
 from ..upstream.account import Account
 from ..upstream.providers import ProviderProfile, known_profile
-from . import checks, outcomes
+from . import budget_outcomes, checks
 from .journal.charges import Spent
 from .journal.identity import fingerprint, without_credentials
 from .lanes.lane import Lane, Overrun
@@ -128,13 +128,13 @@ class Spending:
             return None
         found = self._most(request)
         if isinstance(found, UnknownPrice) and self._settings.unknown_prices == "refuse":
-            return outcomes.unknown_price_error(request, found.reason)
+            return budget_outcomes.unknown_price_error(request, found.reason)
         most = None if isinstance(found, UnknownPrice) else found
         budgets = self._budgets(request.account)
         for budget in budgets:
             if not budget.has_room(most or ZERO):
                 setting = "max_cost" if budget is self._budget else "max_cost_per_account"
-                return outcomes.budget_error(request, budget, most, setting=setting)
+                return budget_outcomes.budget_error(request, budget, most, setting=setting)
         request.reservation = Reservation(budgets, most) if budgets else None
         return None
 

@@ -14,7 +14,7 @@ class Tally:
         requests: all that were queued.
         answered: those that got a good answer.
         failed: those that got an error, of whatever kind.
-        withdrawn: those whose callers left before.
+        withdrawn: those whose callers, or whose client, left before.
         idle_since: when the last outcome came after which nothing waited, on the event loop's clock.
         last_lane: the lane of the last good answer after which nothing waited; None if that was no good answer.
     """
@@ -44,7 +44,7 @@ class Tally:
             self.idle_since, self.last_lane = anyio.current_time(), lane
 
     def withdraw(self) -> None:
-        """The caller of one of them left."""
+        """The caller of one of them left, or the client was closed."""
         self.withdrawn += 1
         self.last_lane = None
 

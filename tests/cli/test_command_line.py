@@ -30,6 +30,7 @@ COMMANDS = (
     "forget",
     "plan",
     "prices",
+    "receipt",
     "reconcile",
     "results",
     "run",

@@ -123,7 +123,7 @@ def test_a_server_of_which_nothing_is_known_has_no_models(capsys: pytest.Capture
         ("[m]\ninput = 1\n", [], "prices.toml: 'm': output is missing"),
         (None, [], "prices.toml cannot be read: No such file or directory"),
         (MINE, ["--provider", "nobody"], "provider must be one of openai, "),
-        (MINE, ["--base-url", "ftp://x"], "Must be a URL such as"),
+        (MINE, ["--base-url", "ftp://x"], "Must begin with http:// or https://"),
     ],
 )
 def test_wrong_usage_is_one_line_and_exit_code_2(

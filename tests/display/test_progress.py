@@ -54,7 +54,7 @@ async def test_calls_that_fail_or_leave_are_counted_as_such() -> None:
         async with harness.client(progress=taken.append) as client:
             with anyio.move_on_after(50):
                 await ask(client, "leaves")
-        assert (taken[-1].requests, taken[-1].answered, taken[-1].failed, taken[-1].waiting) == (0, 0, 0, 0)
+        assert (taken[-1].requests, taken[-1].answered, taken[-1].waiting, taken[-1].withdrawn) == (1, 0, 0, 1)
 
 
 async def test_nothing_is_shown_unless_asked_for(capsys: pytest.CaptureFixture[str]) -> None:

@@ -74,6 +74,12 @@ def kept_charges(db: sqlite3.Connection, *, since: float = 0.0, budget: str | No
         yield KeptCharge(hour, name, metadata, account, sort, entry)
 
 
+def has_charges(db: sqlite3.Connection) -> bool:
+    """Whether the file keeps what was billed. Older ones did not, and are read as they are."""
+    found = db.execute("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'charges'").fetchone()
+    return found is not None
+
+
 class Spent(NamedTuple):
     """What counts against a budget.
 

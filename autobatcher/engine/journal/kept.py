@@ -18,6 +18,11 @@ class KeptStore(SQLiteFile):
         row = self._db.execute(f"SELECT content FROM {table}").fetchone()  # noqa: S608  (constants)
         return b"" if row is None else row[0]
 
+    @property
+    def has_charges(self) -> bool:
+        """Whether the file keeps what was billed."""
+        return charges.has_charges(self._db)
+
     def charges(self, *, since: float = 0.0, budget: str | None = None) -> Iterator[KeptCharge]:
         """Yield what was billed, the oldest first; see `kept_charges`."""
         return charges.kept_charges(self._db, since=since, budget=budget)
