@@ -27,8 +27,9 @@ _USUAL_END_SECONDS = 0.1
 AT_ONCE_SECONDS = 1.0
 """Displays that want snapshots this often get the first one at once."""
 
-Take = Callable[[bool], ProgressSnapshot]
-"""Takes a snapshot, in the event loop. Its argument: whether it is the last one."""
+Take = Callable[[bool], Callable[[], ProgressSnapshot]]
+"""Takes a snapshot, in the event loop. Its argument: whether it is the last one. What it returns is called in the
+thread, for what would hold up the event loop."""
 
 CallSoon = Callable[[Callable[[], None]], object]
 
@@ -61,7 +62,7 @@ class DisplayThread:
         self._display = display
         self._take = take
         self._call_soon = call_soon
-        self._snapshots: SimpleQueue[ProgressSnapshot] = SimpleQueue()
+        self._snapshots: SimpleQueue[Callable[[], ProgressSnapshot]] = SimpleQueue()
         self._is_asked = False
         self._is_over = False
         self._is_abandoned = False
@@ -101,7 +102,7 @@ class DisplayThread:
     def _next(self) -> ProgressSnapshot | None:
         """The next snapshot; None after asking for it."""
         try:
-            return self._snapshots.get(timeout=self._display.seconds)
+            return self._snapshots.get(timeout=self._display.seconds)()
         except Empty:
             if not self._is_asked and not self._is_over:
                 self._is_asked = True
