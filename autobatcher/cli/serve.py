@@ -19,7 +19,7 @@ from cyclopts.validators import Number
 
 from ..errors import JournalError
 from ..printable import PrintableFormatter
-from ..upstream.key import fits_a_header
+from ..upstream.key import key_mistake
 from ..upstream.providers import profile_for
 from .event_lines import EventLines, event_lines
 from .flags import Dollars, Port, Secret, Switch, UsageError
@@ -117,8 +117,8 @@ def serve(
         raise UsageError("--proxy-key (or AUTOBATCHER_PROXY_KEY) is empty: give a key, or omit it.")
     if forward_keys and proxy_key is not None:
         raise UsageError("--forward-keys and --proxy-key exclude each other: a caller has one bearer token to send.")
-    if proxy_key is not None and not fits_a_header(proxy_key):
-        raise UsageError("--proxy-key (or AUTOBATCHER_PROXY_KEY) must be printable ASCII: a header holds nothing else.")
+    if proxy_key is not None and (mistake := key_mistake(proxy_key)) is not None:
+        raise UsageError(f"--proxy-key (or AUTOBATCHER_PROXY_KEY) {mistake}.")
     served = hosts_served(host, allowed_host, cors_origin)
     door = Door(host, port, proxy_key, forward_keys, (input_price, output_price, saving), served)
     start_logging(flags.log_level)

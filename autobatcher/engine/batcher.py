@@ -24,7 +24,7 @@ from .batch.batch import Batch
 from .batch.phase import Ending
 from .batch.source import EarlierBatch
 from .dispatch.dispatcher import Dispatcher
-from .emitter import Emit, Emitter
+from .emitter import Emit, Emitter, Observer
 from .fair_limiter import CONCURRENT_POLLS, CONCURRENT_UPLOADS, FairLimiter
 from .journal import SessionEnding
 from .journal.records import CLOSE_SECONDS as JOURNAL_CLOSE_SECONDS
@@ -69,7 +69,7 @@ class Batcher:
         self.uploads: FairLimiter = FairLimiter.for_calls(CONCURRENT_UPLOADS, isolates=isolates)
         self.polls: FairLimiter = FairLimiter.for_calls(CONCURRENT_POLLS, isolates=isolates)
         self.tally: Tally = Tally()
-        self.observers: list[Callable[[events.BatchEvent], None]] = []
+        self.observers: list[Observer] = []
         self.emit: Emit = Emitter(settings.batch_event_handler, wall_clock, self.observers)
         self.dispatcher: Dispatcher = Dispatcher(
             settings, api.realtime, self.queue, emit=self.emit, wake=self._wake_up, log_for=self._call_log_for

@@ -18,7 +18,7 @@ from werkzeug.exceptions import HTTPException
 
 from ..client.http_parts import HttpParts
 from ..client.openai import BatchOpenAI
-from ..upstream.key import fits_a_header
+from ..upstream.key import key_mistake
 from ..upstream.providers import BATCHABLE_ENDPOINTS
 from . import caller_headers
 from .browser_headers import policy_of_page
@@ -74,8 +74,8 @@ def create_app(
         raise ValueError("proxy_key and forward_keys exclude each other: callers have one bearer token to send")
     if proxy_key is not None and not proxy_key.strip():
         raise ValueError("proxy_key must not be empty")
-    if proxy_key is not None and not fits_a_header(proxy_key):
-        raise ValueError("proxy_key must be printable ASCII: no caller can send it otherwise")
+    if proxy_key is not None and (mistake := key_mistake(proxy_key)) is not None:
+        raise ValueError(f"proxy_key {mistake}")
     limits, report = limits or CallLimits(), report or Report()
     pending_calls = PendingCalls(grace_seconds=limits.grace_seconds, most=limits.max_waiting, isolates=forward_keys)
     report.watch(client, pending_calls)

@@ -99,6 +99,7 @@ async def test_a_terminal_gets_a_picture_whose_last_state_stays() -> None:
 
 
 @pytest.mark.real_time
+@pytest.mark.proves("faults", "a display of progress blocks")
 async def test_a_display_that_blocks_holds_up_no_call_and_shows_nothing_after_the_end() -> None:
     shown: list[ProgressSnapshot] = []
     stalled, is_released = threading.Event(), threading.Event()

@@ -19,7 +19,8 @@ README = (Path(__file__).parents[2] / "README.md").read_text()
 JOURNAL = (Path(__file__).parents[2] / "docs" / "journal.md").read_text()
 PROVIDERS = (Path(__file__).parents[2] / "docs" / "providers.md").read_text()
 DEADLINES = (Path(__file__).parents[2] / "docs" / "deadlines.md").read_text()
-EXAMPLES = re.findall(r"```python\n(.*?)```", README + JOURNAL + PROVIDERS + DEADLINES, flags=re.DOTALL)
+PROGRESS = (Path(__file__).parents[2] / "docs" / "progress.md").read_text()
+EXAMPLES = re.findall(r"```python\n(.*?)```", README + JOURNAL + PROVIDERS + DEADLINES + PROGRESS, flags=re.DOTALL)
 START_SECONDS = 30
 
 
