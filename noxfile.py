@@ -45,9 +45,10 @@ PEERS = {
     "autobatcher-0.6.0": ("autobatcher[serve]==0.6.0", OPENAI["2"]),
     "autobatcher-0.12.0": ("autobatcher==0.12.0", OPENAI["2"]),
     "batchling-0.1.0a3": ("batchling==0.1.0a3", OPENAI["2"]),
+    "batchwizard-0.5.0": ("batchwizard==0.5.0", OPENAI["2"]),
 }
 """Whom the benchmarks compare with, and what is in their environments: the newest openai 2.x, as they know no 3.x."""
-BENCHMARKS = ("facade", "journal", "proxy", "latency", "transfer", "imports", "deadlines")
+BENCHMARKS = ("facade", "journal", "proxy", "latency", "transfer", "imports", "deadlines", "many")
 
 
 def _found(python: str) -> bool:
@@ -124,7 +125,7 @@ ELSEWHERE = [
 @nox.session(python=FOUND[0])
 def tests(session: nox.Session) -> None:
     """The test suite, on asyncio and trio: the oldest Python found, the newest openai."""
-    session.install("-e", ".[test]", OPENAI["3"])
+    session.install("-e", ".[money,test]", OPENAI["3"])
     session.run("pytest", *PARALLEL, *session.posargs)
 
 
@@ -146,7 +147,7 @@ def lowest(session: nox.Session) -> None:
 @nox.session(python=FOUND[-1], venv_backend="uv")
 def newest(session: nox.Session) -> None:
     """The whole suite with the newest version of each dependency, also what is not quite released, and Python."""
-    session.install("--upgrade", "--prerelease", "allow", "-e", ".[test]")
+    session.install("--upgrade", "--prerelease", "allow", "-e", ".[money,test]")
     session.run("pytest", *PARALLEL, *session.posargs)
 
 
@@ -213,7 +214,7 @@ def _files_with_tasks() -> list[str]:
 @nox.session
 def audit(session: nox.Session) -> None:
     """No bound lets in a version with a known advisory; and bandit, for what ruff's S rules do not have."""
-    session.install("-e", ".[serve]", "pip-audit", "bandit[toml]", "packaging")
+    session.install("-e", ".[money,serve]", "pip-audit", "bandit[toml]", "packaging")
     session.run("python", "tests/audit.py")
     session.run("bandit", "--quiet", "--configfile", "pyproject.toml", "--recursive", "autobatcher")
 
@@ -265,6 +266,23 @@ def crashes(session: nox.Session) -> None:
     session.install("-e", ".[test]")
     count = session.posargs[0] if session.posargs else "7"
     session.run("pytest", "tests/journal/test_crashes.py", *PARALLEL, env={"CRASHES": count})
+
+
+@nox.session
+def batch_crashes(session: nox.Session) -> None:
+    """`autobatcher batch` killed at 100 points of a file of 50,000 lines, or at as many as you say; an hour."""
+    session.install("-e", ".[test]")
+    count = session.posargs[0] if session.posargs else "100"
+    env = {"BATCH_CRASHES": count, "BATCH_LINES": "50000"}
+    session.run("pytest", "tests/cli/test_batch_crashes.py", *PARALLEL, env=env)
+
+
+@nox.session
+def endless(session: nox.Session) -> None:
+    """`client.map` over an endless generator, a million results on each backend: its memory does not grow."""
+    session.install("-e", ".[test]", OPENAI["3"])
+    for backend in ("asyncio", "trio"):
+        session.run("python", "benchmarks/endless_map.py", "--backend", backend, *session.posargs)
 
 
 @nox.session

@@ -6,6 +6,8 @@ from typing import Any as _Any
 
 from . import errors, events
 from .client.async_openai import AsyncOpenAI
+from .client.call_estimate import CallEstimate
+from .client.mapping import CallMap, MapResult
 from .client.openai import BatchOpenAI
 from .display.snapshot import BatchSnapshot, ProgressSnapshot
 from .engine.request import Answer, Request
@@ -16,6 +18,7 @@ from .errors import (
     BatchSubmissionError,
     BatchTimeoutError,
     BatchUnreachableError,
+    BudgetExceededError,
     ClientClosedError,
     DeadlineMissedError,
     EngineError,
@@ -24,11 +27,13 @@ from .errors import (
     UnbatchableRequestError,
     WrongEventLoopError,
 )
+from .money.receipt import Receipt
 from .printable import PrintableRecords as _PrintableRecords
 from .upstream.providers import ProviderProfile
 
 if _TYPE_CHECKING:
     from .client.batch_transport import BatchTransport
+    from .client.mapping_sync import CallMapSync
     from .client.openai_sync import BatchOpenAISync
 
     __version__: str
@@ -38,10 +43,15 @@ __all__ = [
     "BatchOpenAI",
     "BatchOpenAISync",
     "BatchTransport",
+    "CallMap",
+    "CallMapSync",
+    "MapResult",
     "ProviderProfile",
     "Answer",
+    "Receipt",
     "Request",
     "BatcherStatistics",
+    "CallEstimate",
     "ProgressSnapshot",
     "BatchSnapshot",
     "errors",
@@ -51,6 +61,7 @@ __all__ = [
     "BatchSubmissionError",
     "BatchTimeoutError",
     "BatchUnreachableError",
+    "BudgetExceededError",
     "ClientClosedError",
     "DeadlineMissedError",
     "EngineError",
@@ -70,6 +81,10 @@ def __getattr__(name: str) -> _Any:
         from .client.openai_sync import BatchOpenAISync
 
         return BatchOpenAISync
+    if name == "CallMapSync":
+        from .client.mapping_sync import CallMapSync
+
+        return CallMapSync
     if name == "BatchTransport":
         from .client.batch_transport import BatchTransport
 

@@ -8,6 +8,8 @@ real-time client keeps working.
 
 from __future__ import annotations
 
+import sys
+from decimal import Decimal
 from typing import Any, cast
 
 import openai
@@ -150,6 +152,57 @@ class DeadlineMissedError(BatchError, openai.APITimeoutError):
     ) -> None:
         BatchError.__init__(self, message, batch_id=batch_id, custom_id=custom_id)
         self.may_have_been_billed = may_have_been_billed
+
+
+class BudgetExceededError(BatchError, openai.PermissionDeniedError):
+    """The request may cost more than `max_cost` leaves, or its price is unknown and such requests are refused.
+
+    Nothing was sent, and nothing else is disturbed. All amounts are in USD.
+
+    Attributes:
+        spent: what counts as spent in the current period.
+        reserved: what running and waiting requests may cost.
+        asked: what this request may cost; None if its price is unknown.
+        cap: the most that may be spent; None if the request was refused because its price is unknown.
+        setting: what refused it: "max_cost", "max_cost_per_account" or "unknown_prices".
+        reason: the message without the advice at its end.
+    """
+
+    status_code: int | None = 402  # type: ignore[assignment]  # 403 in the SDK's class
+    spent: Decimal
+    reserved: Decimal
+    asked: Decimal | None
+    cap: Decimal | None
+    setting: str
+    reason: str
+
+    def __init__(
+        self,
+        reason: str,
+        *,
+        advice: str,
+        setting: str,
+        spent: Decimal,
+        reserved: Decimal,
+        asked: Decimal | None,
+        cap: Decimal | None,
+    ) -> None:
+        message = f"{reason} {advice}"
+        amounts = {"spent": spent, "reserved": reserved, "asked": asked, "cap": cap}
+        texts = {name: None if amount is None else f"{amount:f}" for name, amount in amounts.items()}
+        BatchError.__init__(self, message, body={"code": "budget_exceeded", "message": message, **texts})
+        self.request_id: str | None = None
+        self.spent, self.reserved, self.asked, self.cap = spent, reserved, asked, cap
+        self.setting, self.reason = setting, reason
+
+    @property
+    def response(self) -> Any:  # type: ignore[override]  # an attribute there
+        """What a server would have answered: 402, and no retry."""
+        client = next(base for base in openai.DefaultHttpxClient.__mro__ if base.__name__ == "Client")
+        library = sys.modules[client.__module__.partition(".")[0]]  # httpx, or httpx2
+        request = getattr(self, "request", None)
+        headers = {"x-should-retry": "false"}
+        return library.Response(402, json={"error": self.body}, headers=headers, request=request)
 
 
 class ClientClosedError(BatchError, openai.APIConnectionError):

@@ -41,6 +41,11 @@ def spending() -> Iterator[Spent]:
     spent.peak_kb = _memory_kb("VmHWM") - before
 
 
+def resident_kb() -> int:
+    """What this process has in memory now."""
+    return _memory_kb("VmRSS")
+
+
 def _memory_kb(name: str) -> int:
     found = re.search(rf"{name}:\s+(\d+) kB", (_PROCESS / "status").read_text())
     assert found is not None

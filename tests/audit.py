@@ -24,7 +24,8 @@ def main() -> int:
     listed = tomllib.loads((folder / "advisories.toml").read_text(encoding="utf-8"))
     project = tomllib.loads((folder.parent / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     extras = project["optional-dependencies"]
-    requirements = [Requirement(each) for each in (*project["dependencies"], *extras["trio"], *extras["serve"])]
+    listed_there = (*project["dependencies"], *extras["trio"], *extras["serve"], *extras["money"])
+    requirements = [Requirement(each) for each in listed_there]
     wrong = [
         *outdated(listed, datetime.datetime.now(tz=datetime.UTC).date()),
         *let_in(listed["advisory"], requirements),

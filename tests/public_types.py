@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, assert_type
 
@@ -25,6 +26,7 @@ from autobatcher import (
     BatchTimeoutError,
     BatchTransport,
     BatchUnreachableError,
+    CallEstimate,
     ClientClosedError,
     EngineError,
     ProviderProfile,
@@ -93,6 +95,10 @@ async def check_calls(client: BatchOpenAI) -> None:
     assert_type(parsed, ParsedChatCompletion[City])
     assert_type(await client.responses.create(model="m", input="x"), Response)
     assert_type(await client.embeddings.create(model="m", input=["x"]), CreateEmbeddingResponse)
+    estimate = await client.estimate(model="m", input=["x"], endpoint="/v1/embeddings")
+    assert_type(estimate, CallEstimate)
+    assert_type(estimate.cost, Decimal | None)
+    assert_type(estimate.tokens.high.input, int)
 
 
 async def check_calls_in_bytes(client: BatchOpenAI) -> None:

@@ -45,7 +45,7 @@ for command in sys.argv[2:]:
     assert main([command, "--help"]) == 0, command
 print(len(before), "modules")
 """
-COMMANDS = ("serve", "run", "demo", "emulate", "status", "watch", "results", "cancel", "reconcile", "forget")
+COMMANDS = ("serve", "run", "demo", "emulate", "prices", "status", "watch", "results", "cancel", "reconcile", "forget")
 
 
 @pytest.mark.parametrize("platform", ["win32", "darwin"])

@@ -10,7 +10,7 @@ from typing import Any, get_args, get_origin
 from cyclopts import Argument
 
 from ..engine.spelling import did_you_mean
-from .flags import LANES_METAVAR, UsageError
+from .flags import DOLLARS_METAVAR, LANES_METAVAR, UsageError
 
 
 def values_for(
@@ -68,7 +68,7 @@ def _fits(value: Any, argument: Argument) -> bool:
     if kind in (int, float):
         numbers = (int, float) if kind is float else (int,)
         return isinstance(value, (*numbers, str) if argument.parameter.metavar else numbers)
-    return isinstance(value, str)
+    return isinstance(value, (str, int, float) if argument.parameter.metavar == DOLLARS_METAVAR else str)
 
 
 def _wanted(argument: Argument) -> str:
@@ -79,6 +79,8 @@ def _wanted(argument: Argument) -> str:
         return 'a number of seconds, or a text such as "30m"'
     if argument.parameter.metavar == "SIZE":
         return 'a number of bytes, or a text such as "64MB"'
+    if argument.parameter.metavar == DOLLARS_METAVAR:
+        return 'a number of dollars, or a text such as "20/day"'
     return {bool: "true or false", int: "a whole number", float: "a number"}.get(kind, "a text")
 
 

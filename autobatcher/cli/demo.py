@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import trio
 
@@ -20,7 +21,8 @@ from .flags import Count, Dialect, Dollars, Percent, PositiveSeconds, Seconds, S
 from .key_file import key_given
 from .live_status import Screen, screen_on
 from .output import PrintableConsole
-from .summary import Prices, Summary, summary_rows, summary_text
+from .price_flags import flat_prices
+from .summary import Summary, summary_rows, summary_text
 from .workload import Models, count_kinds
 
 EXAMPLES = """
@@ -42,6 +44,9 @@ EXAMPLES = """
 
 EMULATED_REQUESTS, REAL_REQUESTS = 300, 20
 EMULATED_BATCH_SECONDS = 3.0
+EXAMPLE_PRICES = (1.00, 4.00)
+"""Dollars per million tokens, in and out."""
+
 _SHOWN_ERRORS = 3
 
 
@@ -61,8 +66,8 @@ def demo(
     batch_size: Count | None = None,
     batch_window: Seconds | None = None,
     poll_interval: PositiveSeconds | None = None,
-    input_price: Dollars = 1.00,
-    output_price: Dollars = 4.00,
+    input_price: Dollars | None = None,
+    output_price: Dollars | None = None,
     batch_discount: Percent = 50.0,
 ) -> int:
     """Push a few hundred ordinary calls through BatchOpenAI and watch them become batches.
@@ -92,9 +97,10 @@ def demo(
         batch_size: Submit a batch when this many calls are queued. Default: a fifth of the calls emulated, 1000 real.
         batch_window: Submit a batch this long after its first call. Default: 1s.
         poll_interval: How often to poll a running batch. Default: 0.25s emulated, 5s real.
-        input_price: An example price, in dollars per million input tokens, for the cost lines of the table.
-        output_price: The same for output tokens.
-        batch_discount: The discount of batches, in percent, for the same lines.
+        input_price: A price for the cost lines of the table, in dollars per million input tokens. Default: an example
+            of 1.00 emulated, the provider's own where it is known.
+        output_price: The same for output tokens. Default: 4.00 emulated.
+        batch_discount: The discount of batches and of the flex lane at these prices, in percent.
     """
     settings = {
         "batch_size": batch_size,
@@ -102,7 +108,12 @@ def demo(
         "poll_interval_seconds": poll_interval,
         "deadline": deadline,
     }
-    given = {name: value for name, value in settings.items() if value is not None}
+    given: dict[str, Any] = {name: value for name, value in settings.items() if value is not None}
+    if base_url is None:
+        input_price, output_price = _or(input_price, EXAMPLE_PRICES[0]), _or(output_price, EXAMPLE_PRICES[1])
+    prices = flat_prices(input_price, output_price, batch_discount / 100)
+    if prices is not None:
+        given["prices"] = prices
     api_key = key_given(api_key, api_key_file, "--api-key")
     if base_url is None:
         refuse_flags({"--api-key": api_key, "--provider": provider}, "needs --base-url, the provider's URL.")
@@ -126,7 +137,13 @@ def demo(
             embedding_model,
             given,
         )
-    return report(plan, Prices(input_price, output_price, batch_discount))
+    off = f"batches {batch_discount:g} % off"
+    said = f"${input_price or 0:.2f} per million tokens in, ${output_price or 0:.2f} out, {off}"
+    return report(plan, "" if prices is None else said)
+
+
+def _or(price: float | None, example: float) -> float:
+    return example if price is None else price
 
 
 def refuse_flags(flags: dict[str, object], why: str) -> None:
@@ -142,8 +159,12 @@ def _fast_clock(rate: float) -> trio.abc.Clock:
     return MockClock(rate=rate)
 
 
-def report(plan: Plan, prices: Prices) -> int:
-    """Run the plan, show its progress, and return the exit code."""
+def report(plan: Plan, prices: str) -> int:
+    """Run the plan, show its progress, and return the exit code.
+
+    Args:
+        prices: those that are not the provider's, in words.
+    """
     screen = screen_on(PrintableConsole(stderr=True))
     if plan.like is None:
         screen.say(
@@ -161,7 +182,7 @@ def report(plan: Plan, prices: Prices) -> int:
         return _report_interruption(outcome, screen)
     _report_errors(outcome.progress, screen)
     screen.say("")
-    rows = summary_rows(summarise(plan, outcome), prices)
+    rows = summary_rows(summarise(plan, outcome, prices))
     PrintableConsole().print(summary_text(rows), soft_wrap=True, end="")
     return 1 if outcome.progress.failed else 0
 
@@ -183,7 +204,7 @@ def _report_errors(progress: Progress, screen: Screen) -> None:
         screen.say(f"... and {len(progress.errors) - _SHOWN_ERRORS} other kinds of failure")
 
 
-def summarise(plan: Plan, outcome: Outcome) -> Summary:
+def summarise(plan: Plan, outcome: Outcome, prices: str = "") -> Summary:
     progress = outcome.progress
     return Summary(
         upstream=plan.upstream,
@@ -196,4 +217,6 @@ def summarise(plan: Plan, outcome: Outcome) -> Summary:
         seconds=outcome.seconds,
         escalated=outcome.progress.escalated if plan.has_deadline else None,
         lanes=outcome.lanes,
+        receipt=outcome.receipt,
+        prices=prices,
     )

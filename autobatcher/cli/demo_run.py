@@ -14,6 +14,7 @@ import trio
 from .. import BatchOpenAI, events
 from ..display.displays import Terminal
 from ..emulator import BatchFault, Emulator, FaultPlan
+from ..money.receipt import Receipt
 from ..progress import Progress
 from ..upstream.failures import http_library
 from ..upstream.providers import profile_named
@@ -37,12 +38,14 @@ class Outcome:
     Attributes:
         interrupted: the signal that ended it, or None.
         lanes: how many calls an emulator billed on each lane.
+        receipt: what they cost.
     """
 
     progress: Progress
     seconds: float
     interrupted: signal.Signals | None
     lanes: Counter[str]
+    receipt: Receipt
 
 
 async def run_demo(plan: Plan, screen: Screen) -> Outcome:
@@ -50,7 +53,7 @@ async def run_demo(plan: Plan, screen: Screen) -> Outcome:
     with ExitStack() as stack:
         run = _Run(plan, screen, stack)
         interrupted = await run_until_signalled(run.make_calls)
-        return Outcome(run.progress, run.now(), interrupted, run.billed_lanes())
+        return Outcome(run.progress, run.now(), interrupted, run.billed_lanes(), run.client.receipt())
 
 
 class _Run:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 import trio
 
-from ..emulator import Emulator, FaultPlan
+from ..emulator import Emulator, FaultPlan, PriceList
 from ..emulator.known_dialects import Like
 from ..upstream.key import key_mistake
 from .flags import Count, Port, Seconds, Secret, Url, UsageError
@@ -37,6 +38,7 @@ EXAMPLES = """
     autobatcher emulate --faults faults.json
 """
 
+T = TypeVar("T")
 
 OPEN_ACCOUNT_WARNING = (
     "autobatcher emulate: warning: anyone who can reach this server can spend --forward-key's money. Set --api-key."
@@ -62,6 +64,7 @@ def emulate(
     api_key: Secret = None,
     api_key_file: Path | None = None,
     faults: Path | None = None,
+    bill_prices: Path | None = None,
     forward_to: Url | None = None,
     forward_key: Secret = None,
     forward_key_file: Path | None = None,
@@ -90,6 +93,8 @@ def emulate(
         api_key_file: A file with that key and nothing else.
         faults: A JSON file that says what goes wrong, when, and how long things take; see the last example and
             docs/emulator.md.
+        bill_prices: A JSON file with prices, by which /emulator/bill says what everything cost; see docs/emulator.md.
+            Without it, prices are made up.
         forward_to: The base URL (ending in /v1) of an OpenAI-compatible real-time server that answers instead.
         forward_key: The API key for that server. Other users see the command line in `ps`: prefer
             AUTOBATCHER_FORWARD_KEY or --forward-key-file.
@@ -103,6 +108,7 @@ def emulate(
     if forward_key is not None and forward_to is None:
         raise UsageError("--forward-key needs --forward-to, the server's URL.")
     plan = None if faults is None else load_faults(faults)
+    prices = None if bill_prices is None else load_prices(bill_prices)
     served = hosts_served(host, allowed_host, cors_origin)
     bypass_proxy(forward_to)
     if forward_key is not None and not is_loopback(host):
@@ -115,11 +121,16 @@ def emulate(
         flex_seconds=flex_seconds,
         api_key=api_key,
         faults=plan,
+        prices=prices,
         forward_to=forward_to,
         forward_key=forward_key,
         forward_concurrency=forward_concurrency,
     ) as emulator:
-        return _serve_until_stopped(emulator, served, host, port, how_to_use(like, has_key=api_key is not None))
+        code = _serve_until_stopped(emulator, served, host, port, how_to_use(like, has_key=api_key is not None))
+        bill = emulator.bill()
+    if bill.requests:
+        print_notice(f"autobatcher emulate: {bill.requests:,} requests were billed: ${bill.total:f}")
+    return code
 
 
 def _warn_of_strangers(api_key: str | None) -> None:
@@ -133,12 +144,21 @@ def _warn_of_strangers(api_key: str | None) -> None:
 
 def load_faults(path: Path) -> FaultPlan:
     """Load a fault plan. Raises `UsageError` if the file cannot be read or is not a plan."""
+    return _load("--faults", FaultPlan.load, path, "a fault plan")
+
+
+def load_prices(path: Path) -> PriceList:
+    """Load a price list. Raises `UsageError` if the file cannot be read or is not a list."""
+    return _load("--bill-prices", PriceList.load, path, "a price list")
+
+
+def _load(flag: str, load: Callable[[Path], T], path: Path, what: str) -> T:
     try:
-        return FaultPlan.load(path)
+        return load(path)
     except OSError as error:
-        raise UsageError(f"--faults: cannot read {path}: {error.strerror or error}.") from error
+        raise UsageError(f"{flag}: cannot read {path}: {error.strerror or error}.") from error
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        raise UsageError(f"--faults: {path} is not a fault plan: {error}.") from error
+        raise UsageError(f"{flag}: {path} is not {what}: {error}.") from error
 
 
 def how_to_use(like: str, *, has_key: bool) -> str:
@@ -146,6 +166,7 @@ def how_to_use(like: str, *, has_key: bool) -> str:
     key = "'<the key you gave it>'" if has_key else "anything"
     return (
         f"Batch API emulator, like {like}: {{url}}/v1 (Ctrl-C stops it)\n"
+        "  {url}/emulator/bill says what was billed\n"
         "  export OPENAI_BASE_URL={url}/v1\n"
         f"  export OPENAI_API_KEY={key}"
     )

@@ -11,6 +11,7 @@ from cyclopts import Parameter, Token
 from cyclopts.validators import Number
 
 from ..engine.units import format_duration, format_size, parse_duration, parse_size
+from ..money.cap import cap_of
 from ..redaction import has_user
 from ..upstream.base_url import base_url_mistake
 
@@ -42,6 +43,14 @@ def _check_url(type_: Any, value: str | None) -> None:
         raise ValueError("Must be a URL such as https://api.openai.com/v1.")
 
 
+def _check_cap(type_: Any, value: str | None) -> None:
+    try:
+        if value is not None:
+            cap_of(value)
+    except ValueError as error:
+        raise ValueError(f"{str(error)[0].upper()}{str(error)[1:]}.") from error
+
+
 def _duration(type_: Any, tokens: Sequence[Token]) -> float:
     return parse_duration(tokens[0].value)
 
@@ -63,6 +72,9 @@ COMMAND_LINE_ONLY = Parameter(show_env_var=False)
 LANES_METAVAR = "LANE,..."
 """Names with commas between them. A file may list them, too."""
 
+DOLLARS_METAVAR = "USD"
+"""A number of dollars, with a period if it counts for one. In a file it may be a number."""
+
 Dialect = Literal["openai", "doubleword"]
 """What the demo can be like: it makes calls of all kinds."""
 
@@ -76,5 +88,6 @@ Secret = Annotated[str | None, Parameter(show_default=False)]
 Switch = Annotated[bool, Parameter(negative=(), show_default=False)]
 Dollars = Annotated[float, Parameter(validator=(_check_finite, Number(gte=0)))]
 Percent = Annotated[float, Parameter(validator=(_check_finite, Number(gte=0, lte=100)))]
+SpendingCap = Annotated[str | None, Parameter(metavar=DOLLARS_METAVAR, show_default=False, validator=_check_cap)]
 Lanes = Annotated[list[str] | None, Parameter(negative=(), metavar=LANES_METAVAR, show_default=False)]
 Url = Annotated[str, Parameter(validator=_check_url)]

@@ -11,6 +11,7 @@ from cyclopts import Parameter, validators
 
 from .. import BatchOpenAI
 from ..display.choice import ProgressSetting
+from ..money.given_prices import GivenPrices
 from .flags import Bytes, Count, Seconds
 from .output import print_notice
 from .settings_flags import settings_of, with_settings
@@ -83,6 +84,9 @@ class ProxyFlags(UpstreamFlags):
         *,
         keeps_journaled: bool = False,
         forward_keys: bool = False,
+        max_cost_per_key: str | None = None,
+        flat_prices: GivenPrices | None = None,
+        http_client: Any = None,
         progress: ProgressSetting = False,
     ) -> BatchOpenAI:
         """The proxy's client. Raises `UsageError` for unusable flags.
@@ -90,9 +94,21 @@ class ProxyFlags(UpstreamFlags):
         Args:
             keeps_journaled: with a journal, leave running batches alone when the client closes.
             forward_keys: callers have accounts of their own, and share what is limited.
+            max_cost_per_key: the most that each account may spend.
+            flat_prices: instead of those of --prices.
+            http_client: for the calls upstream; None for one of the client's own.
             progress: where it is shown.
         """
-        settings = {**settings_of(self), "isolate_accounts": forward_keys, "progress": progress}
+        settings = {
+            **settings_of(self),
+            "isolate_accounts": forward_keys,
+            "max_cost_per_account": max_cost_per_key,
+            "progress": progress,
+        }
+        if flat_prices is not None:
+            settings["prices"] = flat_prices
         if keeps_journaled and settings["journal"] is not None:
             settings["cancel_active_batches_on_close"] = False
-        return self.client_with(**settings, batch_event_handler=on_event, max_retries=self.max_retries)
+        return self.client_with(
+            **settings, batch_event_handler=on_event, max_retries=self.max_retries, http_client=http_client
+        )

@@ -16,6 +16,9 @@ from cyclopts import Parameter
 
 from .. import BatchOpenAI, events
 from ..display.displays import Lines
+from ..engine.request import Request
+from ..money.receipt import Receipt
+from ..money.receipt_text import sentence
 from ..progress import Progress
 from .child_environment import without_keys
 from .event_lines import EventLines, event_lines
@@ -24,6 +27,8 @@ from .host_flags import hosts_served
 from .loopback import without_proxy
 from .output import print_notice
 from .proxy_flags import ProxyFlags
+from .receipt_file import keep_receipt
+from .rehearsal import Rehearsal, rehearsal
 from .serve import listen_or_refuse, refused_journal_told, start_logging
 from .signals import leave_terminal, receivable, signals_here
 
@@ -34,16 +39,23 @@ EXAMPLES = """
     export OPENAI_API_KEY="$DOUBLEWORD_API_KEY"
     autobatcher run --base-url https://api.doubleword.ai/v1 -- pytest evals/
 
+    # a rehearsal: no key, no network, no cost
+    autobatcher run --rehearse -- pytest evals/
+
     # preempted? run the same command again: it resumes its batches and pays nothing twice
     autobatcher run --journal batches.sqlite3 -- python evaluate.py
 
-    # with a record of all lifecycle events
-    autobatcher run --events events.jsonl \\
+    # with a record of all lifecycle events, and a receipt
+    autobatcher run --events events.jsonl --receipt receipt.md \\
       --batch-metadata ci_job="$CI_JOB_ID" -- python evaluate.py
+
+    # not more than two dollars a day, over all runs with this journal
+    autobatcher run --max-cost 2/day --journal batches.sqlite3 -- pytest evals/
 """
 
 USAGE = "Usage: autobatcher run [OPTIONS] -- COMMAND ARGS..."
 
+REHEARSED = "autobatcher run: this was a rehearsal: nothing was sent to the provider, and nothing was paid."
 
 HOST = "127.0.0.1"
 
@@ -63,6 +75,8 @@ NOT_FOUND, NOT_EXECUTABLE = 127, 126
 def run(
     *command: Annotated[str, Parameter(allow_leading_hyphen=True, show=False)],
     events: Path | None = None,
+    receipt: Path | None = None,
+    rehearse: Switch = False,
     progress: Switch = False,
     flags: ProxyFlags | None = None,
 ) -> int:
@@ -72,13 +86,17 @@ def run(
     that accepts no other key, and its NO_PROXY names that address. Variables that hold a key of autobatcher's, such as
     AUTOBATCHER_API_KEY, are not passed on. It inherits stdin, stdout and stderr, and signals
     are passed on to it. When it ends, running batches are cancelled upstream (unless --keep-active-batches-on-close is
-    given, or it failed and a --journal can find them again), a summary goes to stderr, and `run` exits with the
-    command's exit code (128+n if signal n ended it). Every flag can also be set as AUTOBATCHER_FLAG_NAME.
+    given, or it failed and a --journal can find them again), a summary with the cost goes to stderr, and `run` exits
+    with the command's exit code (128+n if signal n ended it). In a GitHub job the receipt is added to the job's
+    summary. Every flag can also be set as AUTOBATCHER_FLAG_NAME.
 
     A DURATION is written 10s, 30m, 1.5h or 7d; a bare number is seconds. A SIZE is written 500kB, 64MB or 1GiB.
 
     Args:
         events: Append lifecycle events to this file, one JSON object a line.
+        receipt: Write what was paid to this file: as JSON, or as Markdown if its name ends in .md.
+        rehearse: Send nothing to the provider: an emulator in this process answers, with the provider's rules for
+            batches, at once and at no cost. No key and no network are needed. The end says what it would have cost.
         progress: Print a line to stderr every 30 s: how far the command's calls are.
     """
     if not command:
@@ -89,15 +107,40 @@ def run(
         lines = None
         if events is not None:
             lines = stack.enter_context(event_lines(stack.enter_context(_open_record(events))))
-        totals = Progress(requests=None)
-        shown = Lines(_print_progress) if progress else False  # no picture: the terminal is the command's
-        client = flags.make_client(partial(_take_event, totals, lines), progress=shown)
+        totals, rehearsed = Progress(requests=None), None
+        if rehearse:
+            if receipt is not None:
+                print_notice("autobatcher run: --receipt is left alone: nothing is paid in a rehearsal.")
+            rehearsed = stack.enter_context(rehearsal(flags))
+            flags = rehearsed.flags
+        client = flags.make_client(
+            partial(_take_event, totals, lines),
+            http_client=rehearsed.http_client if rehearsed else None,
+            progress=Lines(_print_progress) if progress else False,  # no picture: the terminal is the command's
+        )
+        on_answer = None if rehearsed is None else rehearsed.count
         with refused_journal_told():
-            return trio.run(_run, list(command), client, flags, totals)
+            code, tally = trio.run(_run, list(command), client, flags, on_answer)
+        _tell_end(tally, totals, client, rehearsed, receipt)
+        return code
 
 
 def _print_progress(line: str) -> None:
     print_notice(f"autobatcher run: {line}")
+
+
+def _tell_end(
+    tally: Any, progress: Progress, client: BatchOpenAI, rehearsed: Rehearsal | None, receipt_file: Path | None
+) -> None:
+    """The summary, and what was paid or would have been."""
+    receipt = None if rehearsed else client.receipt()
+    for line in summary(tally, progress, receipt):
+        print_notice(line)
+    if rehearsed is not None:
+        for line in (REHEARSED, *rehearsed.told()):
+            print_notice(line)
+    if receipt is not None:
+        keep_receipt(receipt, receipt_file, os.environ)
 
 
 def _open_record(path: Path) -> TextIO:
@@ -113,11 +156,15 @@ def _take_event(progress: Progress, lines: EventLines | None, fields: dict[str, 
     progress.take(events.parse(fields), progress.seconds)
 
 
-async def _run(command: list[str], client: BatchOpenAI, flags: ProxyFlags, progress: Progress) -> int:
+async def _run(
+    command: list[str], client: BatchOpenAI, flags: ProxyFlags, on_answer: Callable[[Request], None] | None
+) -> tuple[int, Any]:
+    """The command's exit code, and the proxy's `Tally`."""
     from ..server import Report, create_app, serve
 
     sockets = listen_or_refuse(HOST, 0)
     key, report, stop = secrets.token_urlsafe(32), Report(), trio.Event()
+    report.tally.on_answer = on_answer
     limits = flags.limits()
     flags.say_if_lowered("run", limits)
     app = create_app(client, proxy_key=key, limits=limits, report=report, hosts=hosts_served(HOST))
@@ -136,9 +183,7 @@ async def _run(command: list[str], client: BatchOpenAI, flags: ProxyFlags, progr
             if code != 0:
                 end_badly()
             stop.set()
-    for line in summary(report.tally, progress):
-        print_notice(line)
-    return code
+    return code, report.tally
 
 
 async def _run_command(
@@ -186,14 +231,15 @@ async def _call_later(end_badly: Callable[[], None]) -> None:
     end_badly()
 
 
-def summary(tally: Any, progress: Progress) -> list[str]:
-    """Totals of the command's use of its proxy."""
+def summary(tally: Any, progress: Progress, receipt: Receipt | None) -> list[str]:
+    """Totals of the command's use of its proxy, and what was paid, if anything could be."""
     left = tally.requests - tally.answered - tally.failed
     rows = [
         ("requests", f"{tally.requests:,} ({tally.answered:,} answered, {tally.failed:,} failed, {left:,} withdrawn)"),
         ("batches", f"{progress.submitted_batches:,} ({progress.cancelled_batches:,} cancelled at the end)"),
         *_lanes(tally),
         ("tokens", f"{tally.input_tokens:,} in, {tally.output_tokens:,} out"),
+        *([] if receipt is None else [("cost", sentence(receipt))]),
         ("time", f"{progress.seconds:.1f} s"),
     ]
     return [f"autobatcher run: {name:9} {value}" for name, value in rows]

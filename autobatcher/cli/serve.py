@@ -18,16 +18,18 @@ from cyclopts import Parameter
 from cyclopts.validators import Number
 
 from ..errors import JournalError
+from ..money.given_prices import GivenPrices
 from ..printable import PrintableFormatter
 from ..upstream.key import key_mistake
 from ..upstream.providers import profile_for
 from .event_lines import EventLines, event_lines
-from .flags import Dollars, Port, Secret, Switch, UsageError
+from .flags import Dollars, Port, Secret, SpendingCap, Switch, UsageError
 from .host_flags import Hosts, Origins, hosts_served
 from .key_file import key_given
 from .live_status import screen_on
 from .loopback import is_loopback
 from .output import PrintableConsole, print_notice
+from .price_flags import flat_prices
 from .proxy_flags import ProxyFlags
 from .signals import run_until_signalled
 
@@ -79,6 +81,7 @@ def serve(
     proxy_key: Secret = None,
     proxy_key_file: Path | None = None,
     forward_keys: Switch = False,
+    max_cost_per_key: SpendingCap = None,
     input_price: Dollars | None = None,
     output_price: Dollars | None = None,
     saving: Annotated[float, Parameter(validator=Number(gte=0, lte=1))] = 0.5,
@@ -107,9 +110,10 @@ def serve(
             AUTOBATCHER_PROXY_KEY or --proxy-key-file.
         proxy_key_file: A file with that token and nothing else.
         forward_keys: Use each caller's own bearer token upstream; batches never mix keys. Not with --proxy-key.
-        input_price: The real-time price of a million input tokens, in dollars, for the saving shown on the page.
+        max_cost_per_key: The most that each caller's key may spend, in USD, such as 20 or 20/day. Needs --forward-keys.
+        input_price: The real-time price of a million input tokens of any model, in dollars. --prices can say more.
         output_price: The same for output tokens.
-        saving: The fraction of the real-time price that a batch saves.
+        saving: The fraction of these two prices that a batch saves.
     """
     flags = flags or ProxyFlags()
     proxy_key = key_given(proxy_key, proxy_key_file, "--proxy-key")
@@ -117,10 +121,17 @@ def serve(
         raise UsageError("--proxy-key (or AUTOBATCHER_PROXY_KEY) is empty: give a key, or omit it.")
     if forward_keys and proxy_key is not None:
         raise UsageError("--forward-keys and --proxy-key exclude each other: a caller has one bearer token to send.")
+    if max_cost_per_key is not None and not forward_keys:
+        raise UsageError(
+            "--max-cost-per-key needs --forward-keys: else all callers share one key, and --max-cost is for that."
+        )
     if proxy_key is not None and (mistake := key_mistake(proxy_key)) is not None:
         raise UsageError(f"--proxy-key (or AUTOBATCHER_PROXY_KEY) {mistake}.")
     served = hosts_served(host, allowed_host, cors_origin)
-    door = Door(host, port, proxy_key, forward_keys, (input_price, output_price, saving), served)
+    prices = flat_prices(input_price, output_price, saving)
+    if prices is not None and flags.prices is not None:  # type: ignore[attr-defined]  # a flag made from a setting
+        raise UsageError("--prices has the prices: leave out --input-price and --output-price.")
+    door = Door(host, port, proxy_key, forward_keys, max_cost_per_key, prices, served)
     start_logging(flags.log_level)
     with contextlib.ExitStack() as stack:
         # On a terminal the live status replaces the JSON lines.
@@ -130,26 +141,33 @@ def serve(
 
 @dataclass(frozen=True)
 class Door:
-    """The proxy's address, its authentication, the prices on its page, and its `ServedHosts`."""
+    """The proxy's address, its authentication, what a key may spend, flat prices, and its `ServedHosts`."""
 
     host: str
     port: int
     proxy_key: str | None = field(repr=False)
     forward_keys: bool
-    prices: tuple[float | None, float | None, float]
+    max_cost_per_key: str | None
+    prices: GivenPrices | None
     hosts: Any
 
 
 def _serve_until_signalled(door: Door, flags: ProxyFlags, lines: EventLines | None) -> int:
-    from ..server import Prices, Report, create_app  # here, because they are slow to import
+    from ..server import Report, create_app  # here, because they are slow to import
     from ..server.report import shown_url
 
     if door.forward_keys and not flags.has_key:
         flags = replace(flags, api_key=NO_KEY)
-    report = Report(Prices(input=door.prices[0], output=door.prices[1], saving=door.prices[2]))
+    report = Report()
     tell = partial(_tell, report, lines)
-    progress = screen_on(PrintableConsole(stderr=True)).progress()
-    client = flags.make_client(tell, keeps_journaled=True, forward_keys=door.forward_keys, progress=progress)
+    client = flags.make_client(
+        tell,
+        keeps_journaled=True,
+        forward_keys=door.forward_keys,
+        max_cost_per_key=door.max_cost_per_key,
+        flat_prices=door.prices,
+        progress=screen_on(PrintableConsole(stderr=True)).progress(),
+    )
     sockets = listen_or_refuse(door.host, door.port)
     with contextlib.ExitStack() as stack:
         for each in sockets:

@@ -5,14 +5,16 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import field
+from decimal import Decimal
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 from cyclopts import Parameter
 
-from ..engine.settings import Described, Settings, descriptions
-from .flags import Bytes, Count, Lanes, Seconds, SecondsOrNone, Switch, UsageError
+from ..engine.setting import Described, descriptions
+from ..engine.settings import Settings
+from .flags import Bytes, Count, Lanes, Seconds, SecondsOrNone, SpendingCap, Switch, UsageError
 
 _Flags = TypeVar("_Flags")
 
@@ -24,6 +26,8 @@ _TYPES: dict[Any, Any] = {
     str: str,
     str | os.PathLike[str] | None: Path | None,
     float | str | None: SecondsOrNone,
+    Decimal | float | str | None: SpendingCap,
+    Mapping[str, Any] | str | os.PathLike[str] | None: Path | None,
     Sequence[str] | None: Lanes,
 }
 """The type of a flag, by the type of its setting."""

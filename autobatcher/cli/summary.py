@@ -1,34 +1,15 @@
-"""The table at the end of a demo, and the cost of its tokens. Pure."""
+"""The table at the end of a demo. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 
 from rich.text import Text
 
-
-@dataclass(frozen=True)
-class Prices:
-    """Assumed prices: dollars per million tokens, and the discount of batches."""
-
-    input_dollars: float
-    output_dollars: float
-    batch_discount_percent: float
-
-    def singly(self, input_tokens: int, output_tokens: int) -> float:
-        """Dollars for these tokens in real time."""
-        return (input_tokens * self.input_dollars + output_tokens * self.output_dollars) / 1_000_000
-
-    def as_batches(self, input_tokens: int, output_tokens: int) -> float:
-        """Dollars for the same tokens in batches."""
-        return self.singly(input_tokens, output_tokens) * (1 - self.batch_discount_percent / 100)
-
-    def __str__(self) -> str:
-        return (
-            f"${self.input_dollars:.2f} per million tokens in, ${self.output_dollars:.2f} out"
-            f", batches {self.batch_discount_percent:g} % off"
-        )
+from ..money.receipt import Receipt
+from ..money.receipt_text import dollars
 
 
 @dataclass(frozen=True)
@@ -39,6 +20,8 @@ class Summary:
         seconds: wall time, from the first call until the client was closed.
         escalated: how many calls went on to another lane; None if no deadline was to be kept.
         lanes: how many calls were billed on each lane, as far as known.
+        receipt: what they cost.
+        prices: where its prices are from, in words; "" if it says so itself.
     """
 
     upstream: str
@@ -51,11 +34,12 @@ class Summary:
     seconds: float
     escalated: int | None = None
     lanes: Mapping[str, int] = field(default_factory=dict)
+    receipt: Receipt = field(default_factory=partial(Receipt, ()))
+    prices: str = ""
 
 
-def summary_rows(summary: Summary, prices: Prices) -> list[tuple[str, str]]:
+def summary_rows(summary: Summary) -> list[tuple[str, str]]:
     """The rows of the table, as names and values."""
-    tokens = summary.input_tokens, summary.output_tokens
     return [
         ("upstream", summary.upstream),
         ("requests", f"{summary.requests:,}"),
@@ -66,10 +50,22 @@ def summary_rows(summary: Summary, prices: Prices) -> list[tuple[str, str]]:
         ("tokens in", f"{summary.input_tokens:,}"),
         ("tokens out", f"{summary.output_tokens:,}"),
         ("wall time", f"{summary.seconds:.1f} s"),
-        ("cost singly", dollars(prices.singly(*tokens))),
-        ("cost as batches", dollars(prices.as_batches(*tokens))),
-        ("at example prices", str(prices)),
+        *_cost_rows(summary),
     ]
+
+
+def _cost_rows(summary: Summary) -> Iterator[tuple[str, str]]:
+    """What the calls cost at the list price and as they were made, as far as there are prices."""
+    total = summary.receipt.total
+    is_priced = total.requests > total.unpriced
+    yield "cost singly", dollars(total.list_price if is_priced and total.saving is not None else None)
+    yield "cost as batches", dollars(total.cost if is_priced else None)
+    if is_priced and total.unpriced:
+        yield "not in it", f"{total.unpriced:,} of unknown price"
+    if summary.prices:
+        yield "at example prices", summary.prices
+    elif is_priced:
+        yield "prices from", ", ".join(sorted({row.source for row in summary.receipt.rows if row.source}))
 
 
 def _lane_rows(summary: Summary) -> Iterator[tuple[str, str]]:
@@ -77,13 +73,6 @@ def _lane_rows(summary: Summary) -> Iterator[tuple[str, str]]:
         yield "escalated", f"{summary.escalated:,}"
         if summary.lanes:
             yield "billed", ", ".join(f"{count:,} {lane}" for lane, count in summary.lanes.items())
-
-
-def dollars(amount: float) -> str:
-    """An amount with its significant digits: "$12.30", "$0.0123"."""
-    if 0 < amount < 0.0001:
-        return "< $0.0001"
-    return f"${amount:,.2f}" if amount >= 1 else f"${amount:.4f}"
 
 
 def summary_text(rows: list[tuple[str, str]]) -> Text:

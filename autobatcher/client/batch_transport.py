@@ -11,6 +11,7 @@ import httpx
 from anyio.abc import TaskStatus
 
 from ..engine.settings import Settings
+from ..engine.spending import Spending
 from ..errors import BatchError, UnbatchableRequestError
 from ..redaction import has_user
 from ..upstream.account import Account
@@ -20,6 +21,7 @@ from .azure import check_deployment, without_deployment
 from .batchable import base_url_of
 from .call import CREDENTIAL_HEADERS, SDK_MAX_RETRIES, Call, is_ignored_header
 from .connections import connections_of
+from .costs import Costs
 from .deadlines import DEADLINE_HEADER, deadline_of_call, warn_without_flex
 from .header_kinds import HeaderKinds
 from .http_parts import HttpParts, error_parts, library_of
@@ -35,7 +37,7 @@ class _Arguments(Settings):
     max_wait_seconds: float | None = None
 
 
-class BatchTransport(TransportToBatches, httpx.AsyncBaseTransport):
+class BatchTransport(Costs, TransportToBatches, httpx.AsyncBaseTransport):
     """A transport for any `httpx.AsyncClient`, so that other SDKs of the same wire format batch, too.
 
         client = AsyncGroq(http_client=httpx.AsyncClient(transport=BatchTransport()))
@@ -90,11 +92,16 @@ class BatchTransport(TransportToBatches, httpx.AsyncBaseTransport):
         if http_client is not None:
             check_http_client(http_client, httpx.AsyncClient)
         connections = connections_of(http_client, partial(httpx.AsyncClient, timeout=UPSTREAM_SECONDS))
-        super().__init__(make_host(settings, connections), connections, HeaderKinds())
+        self._spending = Spending(settings)
+        super().__init__(make_host(settings, connections, self._spending), connections, HeaderKinds())
 
     async def run(self, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:  # noqa: ASYNC128  (passed on to the one that calls started())
         """Run the engine in your own nursery; see `BatchOpenAI.run`."""
         await self._host.run(task_status=task_status)
+
+    def flush(self) -> None:
+        """Close the open windows now; see `BatchOpenAI.flush`."""
+        self._host.flush()
 
     async def aclose(self) -> None:
         """Stop the engine and wait for its shutdown; see `BatchOpenAI.close`."""

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import sys
-from typing import Any, TypedDict
+from typing import Any, TypedDict, cast
 
 import msgspec
 
 from ..engine.request import Answer
-from ..errors import BatchError, BatchSubmissionError, UnbatchableRequestError
+from ..errors import BatchError, BatchSubmissionError, BudgetExceededError, UnbatchableRequestError
 from ..upstream.bounded_json import decode, is_bounded
 from ..upstream.key import fits_a_header
 from ..upstream.output_line import MAX_ERROR_CHARACTERS
@@ -77,13 +77,21 @@ def streamed_parts(answer: Answer, frames: bytes) -> HttpParts:
     return {**parts, "headers": headers, "content": frames}
 
 
-def error_parts(error: BatchError) -> HttpParts:
-    """The response for an error of ours: OpenAI's error object, with the ids of batch and line."""
+def error_parts(error: BatchError, *, message: str | None = None) -> HttpParts:
+    """The response for an error of ours: OpenAI's error object, with the ids of batch and line.
+
+    Args:
+        message: to be said instead of the error's own.
+    """
     headers = {"content-type": "application/json", "x-should-retry": "false"}
     headers |= id_header(BATCH_ID_HEADER, error.batch_id) | id_header(CUSTOM_ID_HEADER, error.custom_id)
     fields = {"message": error.message, "type": _type_name(error), "param": error.param, "code": None}
     if isinstance(error, BatchSubmissionError):
         fields |= _upstream_fields(error.response_body)
+    elif isinstance(error, BudgetExceededError):
+        fields |= cast("dict[str, str | None]", error.body)
+    if message is not None:
+        fields["message"] = message
     content = msgspec.json.encode({"error": {**fields, "batch_id": error.batch_id, "custom_id": error.custom_id}})
     status = error.status_code or _BAD_GATEWAY
     # An upstream may refuse with a redirect or worse, which is no answer to this caller.

@@ -7,7 +7,6 @@ code: see `fast_path`.
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -22,7 +21,6 @@ from anyio.abc import TaskStatus
 
 from ..engine.request import Answer, Request
 from ..engine.settings import Settings
-from ..engine.statistics import BatcherStatistics
 from ..errors import ClientClosedError
 from ..upstream.providers import ProviderProfile
 from .arguments import ClientArguments, takes
@@ -31,7 +29,10 @@ from .block import owning_block, shared_block
 from .call import ANSWERED
 from .checked_body import checked_body
 from .connections import connections_of
+from .costs import Costs
 from .deadlines import DEADLINE_HEADER, deadline_of_call, warn_without_flex, without_deadline
+from .estimate import EstimatesCalls
+from .mapping import ManyCalls
 from .sdk import (
     CALL_EXTENSION,
     AnyAsyncClient,
@@ -45,10 +46,15 @@ from .sdk import (
     with_key,
 )
 from .sdk_internals import AsyncRequestHook
+from .server_calls import ServerCalls
 from .shared_engine import AsyncEngine
 
 
-class BatchOpenAI(CopiesShareTheEngine, AsyncRequestHook, AsyncContextManagerMixin, openai.AsyncOpenAI):  # type: ignore[misc]  # __aexit__ may swallow
+class _Elsewhere(ServerCalls, Costs, EstimatesCalls, ManyCalls, CopiesShareTheEngine, AsyncRequestHook):
+    """The methods that are in other files."""
+
+
+class BatchOpenAI(_Elsewhere, AsyncContextManagerMixin, openai.AsyncOpenAI):  # type: ignore[misc]  # __aexit__ may swallow
     """`AsyncOpenAI` at batch prices: concurrent calls are gathered into batches; each caller gets its own answer.
 
     There are three ways to run the engine. Prefer the first one:
@@ -98,6 +104,15 @@ class BatchOpenAI(CopiesShareTheEngine, AsyncRequestHook, AsyncContextManagerMix
             room.
         max_answer_bytes: how long a line of a result file may be; the caller of a longer one gets a `BatchEndedError`.
             The largest honest answers are embeddings: 2,048 inputs with 3,072 numbers each are 140 MB.
+        max_cost: the most that may be spent, in USD: 20, or "20/day" ("hour", "week", "month"); a call that might cost
+            more than is left gets a `BudgetExceededError` at once. See docs/cost.md.
+        max_cost_per_account: the same for each account (key) by itself.
+        budget: the name under which a journal adds up what is spent: processes with the same journal and budget share
+            `max_cost`, one after another.
+        unknown_prices: what happens to calls whose price is unknown: they count nothing against `max_cost`, or are
+            refused.
+        prices: prices that come before those of the provider and of genai-prices: a dict, or the path of a TOML file;
+            see docs/cost.md.
         journal: the path of a file (SQLite) in which batches, prompts and answers are kept, so that a program that died
             can be run again and pays nothing twice: see docs/journal.md. One engine at a time can use it.
         journal_hash_only: keep no prompts and no answers in the journal; batches are found again all the same.
@@ -146,6 +161,7 @@ class BatchOpenAI(CopiesShareTheEngine, AsyncRequestHook, AsyncContextManagerMix
             _engine = AsyncEngine(settings, connections, ignore_timeouts=ignore_timeouts)
             openai_arguments["http_client"] = _engine.http_client
         self._engine = _engine
+        self._spending = _engine.spending
         self._upstream: Any = _upstream or _engine.upstream
         if base_url is not None:
             openai_arguments["base_url"] = base_url
@@ -188,34 +204,6 @@ class BatchOpenAI(CopiesShareTheEngine, AsyncRequestHook, AsyncContextManagerMix
         """
         digested = await checked_body(endpoint, body)
         return await self._engine.host.submit(self._request(endpoint, body, digested))
-
-    def submit_nowait(
-        self,
-        endpoint: str,
-        body: bytes,
-        *,
-        api_key: str | None = None,
-        headers: Mapping[str, str] | None = None,
-        digested: bytes | None = None,
-    ) -> Request:
-        """Queue one JSON body without waiting for its answer. For servers whose callers come and go.
-
-        Use `Request.notify` and `Request.result` to get the outcome, and `Request.withdraw` to drop the request.
-
-        Args:
-            endpoint, body: as for `answer`.
-            api_key: the key that pays; None for the client's own. Requests with different keys never share a batch.
-            headers: sent with the upstream calls of the batch, names in lower case. Requests with different headers
-                never share a batch. `x-autobatcher-deadline` is the deadline of this request, and not sent.
-            digested: what `checked_body` returned for the body; None checks it at once.
-
-        Raises:
-            anyio.WouldBlock: if `max_queued_bytes` are queued already.
-            BatchError: as `answer` does.
-        """
-        request = self._request(endpoint, body, digested, api_key, headers)
-        self._engine.host.submit_nowait(request)
-        return request
 
     def _request(
         self,
@@ -273,16 +261,6 @@ class BatchOpenAI(CopiesShareTheEngine, AsyncRequestHook, AsyncContextManagerMix
         """The event hooks of the HTTP client that talks to the upstream."""
         hooks: dict[str, list[Any]] = self._upstream.event_hooks
         return hooks
-
-    def batch_statistics(self) -> BatcherStatistics | None:
-        """Count queued and waiting requests and list active batches; None before the first call."""
-        batcher = self._engine.host.batcher
-        return None if batcher is None else batcher.statistics()
-
-    def queue_bytes(self) -> tuple[int, float]:
-        """How many bytes of request bodies wait to be uploaded, and how many may (`max_queued_bytes`)."""
-        batcher = self._engine.host.batcher
-        return (0, math.inf) if batcher is None else batcher.queue_bytes()
 
     @asynccontextmanager
     async def __asynccontextmanager__(self) -> AsyncGenerator[Self]:

@@ -19,6 +19,7 @@ from anyio import to_thread
 from ..engine.hosting import Host
 from ..engine.request import Answer
 from ..engine.settings import Settings
+from ..engine.spending import Spending
 from ..engine.statistics import BatcherStatistics
 from ..upstream.providers import ProviderProfile
 from .arguments import SharedArguments, keywords, takes
@@ -26,10 +27,13 @@ from .batchable import batch_request
 from .batched_call import batched
 from .call import Call
 from .connections import GivenSyncConnections, SyncConnections, connections_of, sync_connections_of
+from .costs import Costs
 from .deadlines import deadline_of_call, warn_without_flex
 from .engine_thread import EngineThread, dropped
+from .estimate import EstimatesCallsSync
 from .header_kinds import HeaderKinds
 from .http_parts import HttpParts, library_of
+from .mapping_sync import ManyCallsSync
 from .pass_through import pass_through_sync
 from .sdk import (
     CALL_EXTENSION,
@@ -56,7 +60,7 @@ class _Arguments(SharedArguments):
     api_key: str | Callable[[], str] | None = None
 
 
-class BatchOpenAISync(CopiesShareTheEngine, RequestHook, openai.OpenAI):
+class BatchOpenAISync(Costs, EstimatesCallsSync, ManyCallsSync, CopiesShareTheEngine, RequestHook, openai.OpenAI):
     """`OpenAI` at batch prices: calls of many threads are gathered into batches; each thread gets its own answer.
 
         with ThreadPoolExecutor(100) as threads, BatchOpenAISync() as client:
@@ -109,6 +113,7 @@ class BatchOpenAISync(CopiesShareTheEngine, RequestHook, openai.OpenAI):
             _engine = _Engine(settings, upstream, ignore_timeouts=ignore_timeouts)
             openai_arguments["http_client"] = _engine.http_client
         self._engine = _engine
+        self._spending = _engine.spending
         self._upstream: Any = _upstream or _engine.upstream
         if base_url is not None:
             openai_arguments["base_url"] = base_url
@@ -201,13 +206,15 @@ class _Engine:
     """Shared by a client and its copies: the engine's thread and the SDK's HTTP client."""
 
     def __init__(self, settings: Settings, upstream: Any, *, ignore_timeouts: bool) -> None:
+        self.settings: Settings = settings
         self._ignore_timeouts = ignore_timeouts
+        self.spending = spending = Spending(settings)
         self.connections: SyncConnections = sync_connections_of(upstream, openai.DefaultHttpxClient)
         self.upstream: Any = self.connections.client
 
         def engine_host() -> Host:
             client = None if upstream is None else threaded_client(upstream)
-            return make_host(settings, connections_of(client, openai.DefaultAsyncHttpxClient))
+            return make_host(settings, connections_of(client, openai.DefaultAsyncHttpxClient), spending)
 
         self._kinds = HeaderKinds()
         self.thread: EngineThread = EngineThread(engine_host, self.upstream.close)

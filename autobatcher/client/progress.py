@@ -4,53 +4,62 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
-from decimal import Decimal
 from functools import partial
 from typing import Any
+
+from msgspec.structs import replace
 
 from ..display.choice import ProgressSetting, display_for
 from ..display.displays import Display
 from ..display.snapshot import ProgressSnapshot, snapshot_of
-from ..display.thread import shown
+from ..display.thread import Finish, shown
 from ..engine.batcher import Batcher
 from ..engine.event_loop import call_in_task_soon, running_loop
 from ..engine.hosting import Host
+from ..money.receipt import Receipt
 from ..progress import Progress
 
-CostSoFar = Callable[[], Decimal | None]
-"""What was billed so far, in USD; None if that is unknown. Called in the event loop: it must be quick."""
 
-
-def show_progress(host: Host, progress: ProgressSetting, cost: CostSoFar = lambda: None) -> Host:
+def show_progress(host: Host, progress: ProgressSetting) -> Host:
     """Show the progress of each engine of `host`, while it runs. Returns the host."""
     display = display_for(progress)
     if display is not None:
-        host.while_running = partial(_shown, display, cost)
+        host.while_running = partial(_shown, display)
     return host
 
 
-def _shown(display: Display, cost: CostSoFar, batcher: Batcher) -> AbstractAsyncContextManager[None]:
+def _shown(display: Display, batcher: Batcher) -> AbstractAsyncContextManager[None]:
     progress = Progress(requests=None)
 
     def observe(event: Any) -> None:
         progress.take(event, progress.seconds)
 
     batcher.observers.append(observe)
-    take = partial(_take, batcher, progress, cost, display)
+    take = partial(_take, batcher, progress, display)
     return shown(display, take, partial(call_in_task_soon, running_loop()))
 
 
-def _take(batcher: Batcher, progress: Progress, cost: CostSoFar, display: Display, is_final: bool) -> ProgressSnapshot:
+def _take(batcher: Batcher, progress: Progress, display: Display, is_final: bool) -> Finish:
     tally, statistics = batcher.tally, batcher.statistics()
     progress.requests = max(tally.requests, display.calls)
     progress.answered, progress.failed = tally.answered, tally.failed
-    usual = {name: seconds / display.rate for name, seconds in statistics.remaining_seconds.items()}
-    return snapshot_of(
+    snapshot = snapshot_of(
         progress,
         queued=statistics.queued_requests,
         waiting=tally.waiting,
         withdrawn=tally.withdrawn,
-        usual_seconds=usual,
-        cost=cost(),
+        usual_seconds={name: seconds / display.rate for name, seconds in statistics.remaining_seconds.items()},
         is_final=is_final,
+    )
+    return partial(_with_cost, snapshot, batcher.spending.pricing())
+
+
+def _with_cost(snapshot: ProgressSnapshot, receipt: Callable[[], Receipt]) -> ProgressSnapshot:
+    """The same, with tokens and cost. Called in the display's thread: prices may have to be imported."""
+    total = receipt().total
+    return replace(
+        snapshot,
+        input_tokens=total.tokens.input,
+        output_tokens=total.tokens.output,
+        cost=total.cost if total.requests > total.unpriced else None,
     )

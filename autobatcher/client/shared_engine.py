@@ -8,6 +8,7 @@ import openai
 
 from ..engine.hosting import Host
 from ..engine.settings import Settings
+from ..engine.spending import Spending
 from .connections import Connections, GivenConnections
 from .header_kinds import HeaderKinds
 from .transport import TransportToBatches, close_host, make_host
@@ -18,9 +19,11 @@ class AsyncEngine:
 
     def __init__(self, settings: Settings, connections: Connections, *, ignore_timeouts: bool) -> None:
         self.upstream: Any = connections.client
+        self.settings: Settings = settings
         self._connections = connections
         self.ignores_timeouts: bool = ignore_timeouts
-        self.host: Host = make_host(settings, connections)
+        self.spending: Spending = Spending(settings)
+        self.host: Host = make_host(settings, connections, self.spending)
         self.kinds: HeaderKinds = HeaderKinds()
         self.transport: Any = TransportToBatches(self.host, connections, self.kinds, ignore_timeouts=ignore_timeouts)
         self.http_client: Any = _sdk_client(self.transport)

@@ -16,6 +16,7 @@ import anyio
 from ..engine.batcher import Batcher
 from ..engine.hosting import AT_END_SECONDS, Host
 from ..engine.settings import Settings
+from ..engine.spending import Spending
 from ..errors import BatchError
 from ..upstream.batch_api import BatchAPI
 from .batchable import batchable_endpoint
@@ -97,10 +98,11 @@ class TransportToBatches:
         return call
 
 
-def make_host(settings: Settings, connections: Connections) -> Host:
+def make_host(settings: Settings, connections: Connections, spending: Spending) -> Host:
     """Make an engine's host that talks to the upstream through that client, and closes it after its shutdown."""
     api = BatchAPI(connections.client)
-    return show_progress(Host(partial(Batcher, settings, api), connections), settings.progress)
+    host = Host(partial(Batcher, settings, api, spending=spending), connections, spending)
+    return show_progress(host, settings.progress)
 
 
 async def close_host(host: Host, connections: Connections) -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from .bill import Bill, BillEntry
 from .durations import LogNormal, Recorded
 from .faults import BatchFault, Fault, FaultPlan, HttpFault, LineFault
 from .ledger import Billed
+from .prices import Price, PriceList
 from .server import Emulator
 from .statistics import BatchView, LineView, Statistics
+from .usage import Usage
 from .wire import ConnectionLostError, Reply, Request
 
 __all__ = [
@@ -19,6 +22,11 @@ __all__ = [
     "LogNormal",
     "Recorded",
     "Billed",
+    "Bill",
+    "BillEntry",
+    "Price",
+    "PriceList",
+    "Usage",
     "Statistics",
     "BatchView",
     "LineView",

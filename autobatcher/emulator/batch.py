@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from random import Random
 
 from .answers import Answer
+from .bill import Charges
 from .dialects import OpenAIDialect
 from .durations import seconds_of
 from .faults import BatchFault, Hit, LineFault
@@ -78,7 +79,8 @@ class Batch:
         self.total: int = 0
         self.models: tuple[str, ...] = ()
         self.problems: list[Problem] = []
-        self.outcomes: Outcomes = Outcomes(batch_id, self.fate, around.dialect, around.store)
+        charges = Charges(around.settings.prices, batch_id, order.completion_window)
+        self.outcomes: Outcomes = Outcomes(self.fate, around.dialect, around.store, charges)
         self.around = around
         self._sequence: list[int] = []
         """The indices of the lines in the order of work; the first `_done` are done."""

@@ -8,10 +8,12 @@ from random import Random
 from typing import Any
 
 from .batch import Batch, Order, Surroundings
+from .costs import analytics
 from .faults import FaultsAtWork
 from .files import Files, StoredFile
 from .paging import page
 from .shapes import wrapped
+from .usage import as_batch_usage
 from .validation import Checked, Problem, check_doubleword, check_openai
 from .wire import RefusedError, Reply, Request, decode_object, json_reply
 
@@ -75,7 +77,8 @@ class Batches:
     def list(self, request: Request, now: float) -> Reply:
         self.advance(now)
         newest_first = [batch for batch in reversed(self.all.values()) if batch.id not in self._deleted]
-        listed = page(newest_first, request.query, self._as_dict, default=20, most=100)
+        as_dict = self._with_analytics if self._wants_analytics(request) else self._as_dict
+        listed = page(newest_first, request.query, as_dict, default=20, most=100)
         return json_reply(200, self._around.dialect.shapes.batches(listed))
 
     def retrieve(self, batch_id: str, now: float) -> Reply:
@@ -84,6 +87,12 @@ class Batches:
             self.advance(now)  # others may have made room
         self.bring_up_to_date(batch, now)
         return json_reply(200, self._as_dict(batch))
+
+    def analytics(self, batch_id: str, now: float) -> Reply:
+        """Doubleword's; OpenAI has none."""
+        batch = self._find(batch_id)
+        self.bring_up_to_date(batch, now)
+        return json_reply(200, analytics(batch))
 
     def cancel(self, batch_id: str, now: float) -> Reply:
         batch = self._find(batch_id)
@@ -206,6 +215,12 @@ class Batches:
             self._remembered_bytes -= sum(len(line.body) for line in oldest.lines)
             oldest.forget_lines()
 
+    def _wants_analytics(self, request: Request) -> bool:
+        return self._around.dialect.tells_costs and "analytics" in request.query.get("include", "").split(",")
+
+    def _with_analytics(self, batch: Batch) -> dict[str, Any]:
+        return self._as_dict(batch) | {"analytics": analytics(batch)}
+
     def _as_dict(self, batch: Batch) -> dict[str, Any]:
         fate, dialect = batch.fate, self._around.dialect
         output, error = self._result_files.get(batch.id, (None, None))
@@ -223,8 +238,9 @@ class Batches:
             **self._times(batch),
             "metadata": batch.order.metadata,
         }
-        if dialect.tells_model:
+        if dialect.tells_model_and_usage:
             content["model"] = batch.models[0] if batch.models else None
+            content["usage"] = as_batch_usage(batch.outcomes.charges.usage) if batch.is_terminal else None
         if not fate.hide_counts:
             content["request_counts"] = {
                 "total": batch.total,

@@ -38,6 +38,8 @@ class OpenAIDialect:
     cancelling_seconds: how long a cancellation may take. OpenAI says up to ten minutes.
     lists_cancelled: whether the error file of a cancelled batch names the lines that were not executed.
     flex:           which real-time endpoints have a flex tier.
+    tells_model_and_usage: whether a batch says its model, and at its end its tokens. OpenAI began both at once.
+    tells_costs:    whether files have cost estimates, and batches analytics.
     lacks:          the operations that there are none of.
     """
 
@@ -55,7 +57,8 @@ class OpenAIDialect:
     file_ids_from_the_start: bool = False
     serves_partial_output: bool = False
     expires: bool = True
-    tells_model: bool = True
+    tells_model_and_usage: bool = True
+    tells_costs: bool = False
     file_id: str = "file-#24"
     batch_id: str = "batch_#32"
     no_room_status: int | None = None
@@ -118,7 +121,8 @@ class DoublewordDialect(OpenAIDialect):
     file_ids_from_the_start: bool = True
     serves_partial_output: bool = True
     expires: bool = False
-    tells_model: bool = False
+    tells_model_and_usage: bool = False
+    tells_costs: bool = True
     file_id: str = "#uuid"
     batch_id: str = "#uuid"
     no_room_status: int | None = 429

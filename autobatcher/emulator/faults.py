@@ -20,7 +20,8 @@ class HttpFault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     """An HTTP request goes wrong.
 
     `operation` is "files.create", "files.retrieve", "files.content", "files.delete", "files.list",
-    "batches.create", "batches.retrieve", "batches.cancel", "batches.list", "batches.delete", "models",
+    "files.cost_estimate", "batches.create", "batches.retrieve", "batches.cancel", "batches.list", "batches.delete",
+    "batches.analytics", "models",
     "realtime", "flex" (a real-time call that asks for that tier), "unknown", or "*" for any; with `containing`, only
     those with that text in their body, and only from `from_seconds` until `until_seconds` after the emulator's first
     request. Of those requests, counted from 1, the fault hits the `nth`, each `every`-th, the `first` so many, or each
@@ -135,7 +136,8 @@ class LineFault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     kind "null_custom_id": its result says `custom_id: null`.
     kind "text_body": the body of its response is JSON text instead of an object.
     kind "status":   it is executed, and its result says that its status is `status`.
-    kind "canned":   it is executed, and `body` comes as its answer, whatever was asked.
+    kind "canned":   `body` comes as its answer, whatever was asked, and is billed by what it says.
+    kind "usage":    its answer says `usage`, whatever that is, instead of what is billed; without it, no usage at all.
     """
 
     kind: Literal[
@@ -148,6 +150,7 @@ class LineFault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         "text_body",
         "status",
         "canned",
+        "usage",
     ]
     lines: tuple[int, ...] = ()
     containing: str = ""
@@ -159,6 +162,7 @@ class LineFault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     message: str = "The line failed because its fault plan says so."
     in_output_file: bool = False
     billed: bool = False
+    usage: Any = msgspec.UNSET
 
 
 Fault: TypeAlias = HttpFault | BatchFault | LineFault

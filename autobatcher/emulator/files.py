@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Any
 
+from .costs import DEFAULT_WINDOW, estimate_cost
 from .dialects import OpenAIDialect
 from .faults import LineFault
 from .lines import Line, parse_line
@@ -124,6 +125,13 @@ class Files:
         file.blob.remove()
         del self._files[file_id]
         return json_reply(200, {"id": file_id, "object": "file", "deleted": True})
+
+    def estimate_cost(self, file_id: str, request: Request, now: float) -> Reply:
+        """Doubleword's; OpenAI has none."""
+        file = self.find(file_id, now)
+        lines = check_doubleword(file.blob.read(), max_requests=self._settings.max_requests).lines
+        window = request.query.get("completion_window", DEFAULT_WINDOW)
+        return json_reply(200, estimate_cost(file.id, lines, self._settings.prices, window))
 
     def content(self, file_id: str, request: Request, now: float) -> Reply:
         file = self.find(file_id, now)

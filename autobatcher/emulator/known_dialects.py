@@ -51,7 +51,7 @@ DIALECTS: dict[str, OpenAIDialect] = {
         flex=NO_FLEX,
         completion_windows=("24h", "48h", "72h", "7d"),
         max_file_bytes=100_000_000,
-        tells_model=False,
+        tells_model_and_usage=False,
         file_id="file_#26",
     ),
     "siliconflow": OpenAIDialect(
@@ -60,7 +60,7 @@ DIALECTS: dict[str, OpenAIDialect] = {
         completion_windows=("24h", "48h", "168h", "336h"),
         max_requests=5_000,
         max_file_bytes=1_000_000_000,
-        tells_model=False,
+        tells_model_and_usage=False,
         file_id="file-#10",
         batch_id="batch_#10",
         lacks=frozenset({"files.retrieve", "files.delete"}),
@@ -79,14 +79,14 @@ DIALECTS: dict[str, OpenAIDialect] = {
         url_prefix="/v4",
         max_file_bytes=100_000_000,
         max_embedding_inputs=10_000,
-        tells_model=False,
+        tells_model_and_usage=False,
         shapes=Shapes(counts="flat", refusals="short", left_out=frozenset({"errors"})),
     ),
     "dashscope": OpenAIDialect(
         endpoints=frozenset({_CHAT, _EMBEDDINGS}),
         flex=NO_FLEX,
         max_file_bytes=100_000_000,
-        tells_model=False,
+        tells_model_and_usage=False,
         file_id="file-batch-#24",
         batch_id="batch_#uuid",
     ),
@@ -95,7 +95,7 @@ DIALECTS: dict[str, OpenAIDialect] = {
         flex=NO_FLEX,
         completion_windows=("12h", "24h", "1d", "3d", "7d"),
         max_file_bytes=100_000_000,
-        tells_model=False,
+        tells_model_and_usage=False,
         shapes=Shapes(left_out=frozenset({"errors", "expired_at"})),
     ),
     "together": OpenAIDialect(
@@ -105,7 +105,7 @@ DIALECTS: dict[str, OpenAIDialect] = {
         upload_path="/files/upload",
         upload_fields=("file", "purpose", "file_name"),
         max_file_bytes=100_000_000,
-        tells_model=False,
+        tells_model_and_usage=False,
         file_id="file-#uuid",
         batch_id="#uuid",
         shapes=Shapes(
@@ -143,7 +143,7 @@ DIALECTS: dict[str, OpenAIDialect] = {
         endpoints=frozenset({_CHAT, _COMPLETIONS}),
         flex=NO_FLEX,
         completion_windows=("24h", "48h"),
-        tells_model=False,
+        tells_model_and_usage=False,
         shapes=Shapes(
             statuses={
                 "validating": "VALIDATING",

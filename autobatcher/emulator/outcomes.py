@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from typing import Any
 
 import msgspec
 
 from .answers import Answer
+from .bill import Charges
 from .dialects import OpenAIDialect
 from .faults import BatchFault, LineFault
 from .lines import Line
 from .results import ResultFile, error_line, response_line
 from .store import Store
+from .usage import usage_of
 from .wire import openai_error
 
 _MESSAGES = {
@@ -23,7 +26,7 @@ _MESSAGES = {
 class Outcomes:
     """The outcome of each line of a batch. Every line is settled at most once."""
 
-    def __init__(self, batch_id: str, fate: BatchFault, dialect: OpenAIDialect, store: Store) -> None:
+    def __init__(self, fate: BatchFault, dialect: OpenAIDialect, store: Store, charges: Charges) -> None:
         line_end = (b"\r\n" if fate.crlf else b"\n") * (2 if fate.blank_lines else 1)
         self.output: ResultFile = ResultFile(store, line_end)
         self.errors: ResultFile = ResultFile(store, line_end)
@@ -31,27 +34,30 @@ class Outcomes:
         self.failed: int = 0
         self.billed: dict[int, float] = {}
         """When each line was executed and answered with success, delivered or not, by its number."""
+        self.charges: Charges = charges
         self.faults: dict[int, LineFault] = {}
-        self._batch_id = batch_id
         self._dialect = dialect
         self._cut_last_line = fate.cut_last_line
 
     def settle(self, line: Line, answer: Callable[[], Answer], at: float) -> None:
         """Executes a line at the clock's time `at`, unless it has a fault, and writes its result."""
         fault = self.faults.get(line.number)
-        if fault is None:
-            self._record(line, answer(), line.custom_id, at)
-        elif fault.kind == "fail":
+        if self.executes(line):
+            executed = answer()
+            if fault is not None and fault.kind == "canned":
+                executed = Answer(200, as_json((fault.body or "").encode()))
+            if executed.status < 400:
+                self._bill(line, executed, at)
+            self._write(line, executed if fault is None else _distorted(executed, fault), fault)
+        elif fault is not None and fault.kind == "fail":
             self._fail(line, fault)
-        elif fault.kind == "drop":
-            self._drop(line, fault, at)
         else:
-            self._distort(line, answer(), fault, at)
+            self.completed += 1
 
     def executes(self, line: Line) -> bool:
         """Whether `settle()` will ask for the line's answer."""
         fault = self.faults.get(line.number)
-        return fault is None or fault.kind not in ("fail", "drop")
+        return fault is None or fault.kind not in ("fail", "drop") or (fault.kind == "drop" and fault.billed)
 
     def list_unfinished(self, lines: Iterable[Line], status: str) -> None:
         """Names lines that will not be worked on in the error file."""
@@ -71,16 +77,9 @@ class Outcomes:
             self.output.finish(cut_last_line=self._cut_last_line)
             self.errors.finish(cut_last_line=self._cut_last_line)
 
-    def _record(self, line: Line, answer: Answer, custom_id: str | None, at: float) -> None:
-        line_id = self._line_id(line)
-        if answer.status < 400:
-            self.billed[line.number] = at
-            self.completed += 1
-            write, file = self._dialect.success_line, self.output
-        else:
-            self.failed += 1
-            write, file = self._dialect.failed_line, self.errors
-        file.add(write(line_id, custom_id, _request_id(line_id), answer.status, answer.body))
+    def _bill(self, line: Line, executed: Answer, at: float) -> None:
+        self.billed[line.number] = at
+        self.charges.add("batch", self._dialect.openai_endpoint(line.url), line.model, usage_of(executed.body))
 
     def _fail(self, line: Line, fault: LineFault) -> None:
         self.failed += 1
@@ -92,38 +91,63 @@ class Outcomes:
         write = response_line if fault.in_output_file else self._dialect.failed_line
         file.add(write(line_id, line.custom_id, _request_id(line_id), fault.status, _failure_body(fault)))
 
-    def _drop(self, line: Line, fault: LineFault, at: float) -> None:
-        self.completed += 1
-        if fault.billed:
-            self.billed[line.number] = at
-
-    def _distort(self, line: Line, answer: Answer, fault: LineFault, at: float) -> None:
-        if fault.kind == "text_body":
-            answer = Answer(answer.status, msgspec.json.encode(answer.body.decode()))
-        elif fault.kind == "canned":
-            answer = Answer(200, as_json((fault.body or "").encode()))
-        if fault.kind == "status":
-            self._tell_status(line, answer, fault.status, at)
+    def _write(self, line: Line, shown: Answer, fault: LineFault | None) -> None:
+        """Writes the result of a line that was executed."""
+        kind = None if fault is None else fault.kind
+        if fault is not None and kind in ("drop", "status"):
+            self.completed += 1
+            if kind == "status":
+                self._tell_status(line, shown, fault.status)
             return
-        self._record(line, answer, None if fault.kind == "null_custom_id" else line.custom_id, at)
-        if fault.kind in ("duplicate", "unknown_custom_id"):
-            file = self.output if answer.status < 400 else self.errors
-            custom_id = line.custom_id if fault.kind == "duplicate" else f"unknown-{line.number}"
-            file.add(response_line(f"{self._line_id(line)}x", custom_id, None, answer.status, answer.body))
+        self._record(line, shown, None if kind == "null_custom_id" else line.custom_id)
+        if kind in ("duplicate", "unknown_custom_id"):
+            self._repeat(line, shown, line.custom_id if kind == "duplicate" else f"unknown-{line.number}")
 
-    def _tell_status(self, line: Line, answer: Answer, status: int, at: float) -> None:
-        """A line that was executed, and whose result has another status than the answer."""
-        self.billed[line.number] = at
-        self.completed += 1
+    def _tell_status(self, line: Line, shown: Answer, status: int) -> None:
         line_id = self._line_id(line)
-        self.output.add(response_line(line_id, line.custom_id, _request_id(line_id), status, answer.body))
+        self.output.add(response_line(line_id, line.custom_id, _request_id(line_id), status, shown.body))
+
+    def _record(self, line: Line, shown: Answer, custom_id: str | None) -> None:
+        line_id = self._line_id(line)
+        if shown.status < 400:
+            self.completed += 1
+            write, file = self._dialect.success_line, self.output
+        else:
+            self.failed += 1
+            write, file = self._dialect.failed_line, self.errors
+        file.add(write(line_id, custom_id, _request_id(line_id), shown.status, shown.body))
+
+    def _repeat(self, line: Line, shown: Answer, custom_id: str) -> None:
+        file = self.output if shown.status < 400 else self.errors
+        file.add(response_line(f"{self._line_id(line)}x", custom_id, None, shown.status, shown.body))
 
     def _line_id(self, line: Line) -> str:
-        return self._dialect.line_id(self._batch_id, line.number)
+        return self._dialect.line_id(self.charges.batch_id, line.number)
 
 
 def _request_id(line_id: str) -> str:
     return "req_" + line_id.removeprefix("batch_req_")
+
+
+def _distorted(answer: Answer, fault: LineFault) -> Answer:
+    """The answer that a line with a fault shows."""
+    match fault.kind:
+        case "text_body":
+            return Answer(answer.status, msgspec.json.encode(answer.body.decode()))
+        case "usage" if answer.status < 400:
+            return Answer(answer.status, _with_usage(answer.body, fault.usage))
+        case _:
+            return answer
+
+
+def _with_usage(body: bytes, usage: Any) -> bytes:
+    """The answer with another `usage`, or without one. What is no object, from a forwarded server, stays as it is."""
+    try:
+        content = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
+    except msgspec.MsgspecError:
+        return body
+    content.pop("usage", None)
+    return msgspec.json.encode(content if usage is msgspec.UNSET else {**content, "usage": usage})
 
 
 def _failure_body(fault: LineFault) -> bytes:

@@ -12,12 +12,14 @@ import msgspec
 
 from .answers import ANSWERABLE, Answer, answer
 from .answers.sse import STREAMABLE, events
+from .bill import Charges
 from .clock import Clock
 from .durations import seconds_of
 from .ledger import Billed, RealtimeLedger
 from .lines import parse_head
 from .settings import Settings
 from .tiers import Lane, lane_of
+from .usage import Usage, usage_of
 from .wire import RefusedError, Reply, Request
 
 if TYPE_CHECKING:
@@ -42,6 +44,7 @@ class RealtimeCalls:
         self.forwarder: Forwarder | None = None
         self.answered: dict[Lane, Counter[str]] = {"flex": Counter(), "realtime": Counter()}
         self.ledger: RealtimeLedger = RealtimeLedger()
+        self.charges: Charges = Charges(settings.prices)
         self.most_at_once: Counter[str] = Counter()
         self._running: Counter[str] = Counter()
         self._settings = settings
@@ -56,20 +59,26 @@ class RealtimeCalls:
         if self.forwarder is not None:
             reply = await self.forwarder.call("POST", endpoint, call.request)
             self.answered[lane][endpoint] += 1
-            self._bill(reply.status, lane, endpoint, call.request.body)
+            if reply.status < 400:
+                self._bill(lane, endpoint, call.request.body, None)
             return reply
-        created = int(self._clock.wall(self._clock.now()))
-        reply = answer_now(endpoint, call.request.body, created, call.tier)
+        given = self._answer(endpoint, call)
         self.answered[lane][endpoint] += 1
-        self._bill(reply.status, lane, endpoint, call.request.body)
+        if given.status < 400:
+            self._bill(lane, endpoint, call.request.body, usage_of(given.body))
         await self._take_time(lane)
-        return reply
+        return as_reply(endpoint, call.request.body, given)
 
-    def _bill(self, status: int, lane: Lane, endpoint: str, body: bytes) -> None:
-        if status >= 400:
-            return
+    def _answer(self, endpoint: str, call: TieredRequest) -> Answer:
+        if endpoint not in ANSWERABLE:
+            raise RefusedError(404, f"Invalid URL (POST {endpoint})", code="unknown_url")
+        created = int(self._clock.wall(self._clock.now()))
+        return answer(endpoint, call.request.body, created, call.tier, self._settings.metering)
+
+    def _bill(self, lane: Lane, endpoint: str, body: bytes, usage: Usage | None) -> None:
         head = parse_head(msgspec.Raw(body))
         model = head.model if head is not None and isinstance(head.model, str) else ""
+        self.charges.add(lane, endpoint, model, usage)
         self.ledger.add(Billed(lane=lane, endpoint=endpoint, model=model, raw_body=body, at=self._clock.now()))
 
     async def _take_time(self, lane: Lane) -> None:
@@ -85,19 +94,12 @@ class RealtimeCalls:
             self._running[lane] -= 1
 
 
-def answer_now(endpoint: str, body: bytes, created: int, tier: str) -> Reply:
-    """Raises `RefusedError` (404) for an endpoint that the emulator has no answers for."""
-    if endpoint not in ANSWERABLE:
-        raise RefusedError(404, f"Invalid URL (POST {endpoint})", code="unknown_url")
-    given = answer(endpoint, body, created, tier)
+def as_reply(endpoint: str, body: bytes, given: Answer) -> Reply:
+    """The reply to the request `body`: a stream if it asks for one, and there is an answer to tell."""
     if given.status == 200 and endpoint in STREAMABLE:
         request = msgspec.json.decode(body)
         if request.get("stream"):
             return Reply(200, _EVENTS, _stream(events(endpoint, request, msgspec.json.decode(given.body))))
-    return as_reply(given)
-
-
-def as_reply(given: Answer) -> Reply:
     return Reply(given.status, _JSON, given.body)
 
 

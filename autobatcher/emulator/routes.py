@@ -17,17 +17,22 @@ _ROUTES = (
     ("GET", re.compile(r"/files/([^/]+)"), "files.retrieve"),
     ("DELETE", re.compile(r"/files/([^/]+)"), "files.delete"),
     ("GET", re.compile(r"/files/([^/]+)/content"), "files.content"),
+    ("GET", re.compile(r"/files/([^/]+)/cost-estimate"), "files.cost_estimate"),
     ("POST", re.compile(r"/batches"), "batches.create"),
     ("GET", re.compile(r"/batches"), "batches.list"),
     ("GET", re.compile(r"/batches/([^/]+)"), "batches.retrieve"),
     ("DELETE", re.compile(r"/batches/([^/]+)"), "batches.delete"),
     ("POST", re.compile(r"/batches/([^/]+)/cancel"), "batches.cancel"),
+    ("GET", re.compile(r"/batches/([^/]+)/analytics"), "batches.analytics"),
     ("GET", re.compile(r"/models"), "models"),
     ("GET", re.compile(r"/models/(.+)"), "models"),
 )
 
-
 _VERSION = re.compile(r"/v\d+/")
+
+
+BILL_PATH = "/emulator/bill"
+"""No part of the API that is emulated: faults do not hit it, and statistics do not count it."""
 
 
 @dataclass(frozen=True, slots=True)

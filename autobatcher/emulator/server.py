@@ -2,8 +2,8 @@
 
     Emulator.handle(Request) -> Reply
         routes.py          the operation of a request; faults.py: what goes wrong with it
-        files.py, batches.py   /files, /batches
-        realtime.py        calls in real time; answers/: the answers; ledger.py: who was billed
+        operations.py      on files.py and batches.py: /files, /batches
+        realtime.py        calls in real time; answers/: the answers; ledger.py, bill.py: who was billed
 
 `transport.py` connects an httpx client to it, `app.py` a web server; `forward.py` puts a real model behind it.
 """
@@ -12,19 +12,20 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
-from hmac import compare_digest
 from random import Random
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 import anyio
 
-from .answers import Answer, answer
+from .answers import Answer, Metering, answer
+from .api_key import check_key
 from .batch import Surroundings
 from .batches import Batches
+from .bill import Bill
 from .clock import Clock
 from .durations import Duration
 from .faults import FaultPlan, FaultsAtWork, HttpFault
@@ -32,8 +33,11 @@ from .files import Files
 from .known_dialects import DIALECTS, Like
 from .ledger import Billed
 from .misbehaviour import misbehave
+from .models import list_models
+from .operations import Operations
+from .prices import PriceList
 from .realtime import RealtimeCalls, TieredRequest
-from .routes import Route, find_route
+from .routes import BILL_PATH, Route, find_route
 from .settings import BatchDuration, Settings
 from .statistics import Statistics, billed_lines, count_billed, view_batch, view_lines
 from .store import Store
@@ -47,7 +51,6 @@ if TYPE_CHECKING:
     from .forward import Forwarder
 
 MAX_STORED_BYTES = 2_000_000_000
-MODELS = ("gpt-emulator", "text-embedding-emulator")
 
 
 class Emulator:
@@ -66,6 +69,10 @@ class Emulator:
         finished_while_cancelling: the chance of each unfinished line to be executed and billed meanwhile.
         realtime_seconds: how long a real-time call takes: a duration. It is billed from its start.
         flex_seconds: the same for calls on the flex tier.
+        cached_share: the share of the input tokens of chat completions and responses that comes from a cache.
+        reasoning_tokens: how many tokens are thought for each of their answers, and billed as output; less if the
+            request limits its output.
+        prices: what tokens cost, for `bill()`; None for prices that are made up.
         api_key: if given, a request with another bearer token gets a 401.
         faults: the faults to apply.
         forward_to: the URL (ending in /v1) of a server with OpenAI's real-time API, which answers instead of
@@ -98,6 +105,9 @@ class Emulator:
         finished_while_cancelling: float = 0.0,
         realtime_seconds: Duration = 0.0,
         flex_seconds: Duration = 0.0,
+        cached_share: float = 0.0,
+        reasoning_tokens: int = 0,
+        prices: PriceList | None = None,
         api_key: str | None = None,
         faults: FaultPlan | None = None,
         forward_to: str | None = None,
@@ -127,6 +137,8 @@ class Emulator:
             finished_while_cancelling=finished_while_cancelling,
             realtime_seconds=realtime_seconds,
             flex_seconds=flex_seconds,
+            metering=Metering(cached_share, reasoning_tokens),
+            prices=prices or PriceList(),
             api_key=api_key,
             max_requests=dialect.max_requests if max_requests is None else max_requests,
             max_file_bytes=dialect.max_file_bytes if max_file_bytes is None else max_file_bytes,
@@ -152,6 +164,7 @@ class Emulator:
             wall=self._clock.wall,
         )
         self._batches = Batches(around, self._files, self._faults, random)
+        self._operations = Operations(self._dialect, self._files, self._batches)
         self._realtime = RealtimeCalls(self._settings, self._clock)
         self._forwarder: Forwarder | None = None
         if forward_to is not None:
@@ -179,6 +192,8 @@ class Emulator:
 
     async def handle(self, request: Request) -> Reply:
         """Answers one request. Raises `ConnectionLostError` if a fault breaks the connection."""
+        if (request.method, request.path) == ("GET", BILL_PATH):
+            return self._tell_bill(request)
         route = find_route(request)
         self._http_calls[route.operation] += 1
         self._requests += 1
@@ -201,58 +216,31 @@ class Emulator:
 
     async def _process(self, route: Route, request: Request, fault: HttpFault | None = None) -> Reply:
         try:
-            self._check_key(request)
+            check_key(self._settings.api_key, request)
             return await self._dispatch(route, request, fault)
         except RefusedError as refused:
             return self._dialect.refusal(refused)
 
     async def _dispatch(self, route: Route, request: Request, fault: HttpFault | None) -> Reply:
-        now = self._clock.now()
-        operation = "unknown" if route.operation in self._dialect.lacks else route.operation
-        match operation:
-            case "files.create":
-                return self._files.create(request, now)
-            case "files.list":
-                return self._files.list(request, now)
-            case "files.retrieve":
-                self._batches.advance(now)
-                return self._files.retrieve(route.item_id, now)
-            case "files.content":
-                self._batches.advance(now)
-                return self._files.content(route.item_id, request, now)
-            case "files.delete":
-                return self._delete_file(route.item_id, now)
-            case "batches.create":
-                return self._batches.create(request, now)
-            case "batches.list":
-                return self._batches.list(request, now)
-            case "batches.retrieve":
-                return self._batches.retrieve(route.item_id, now)
-            case "batches.cancel":
-                return self._batches.cancel(route.item_id, now)
-            case "batches.delete" if self._dialect.file_ids_from_the_start:
-                return self._batches.delete(route.item_id, now)
+        match route.operation:
             case "models":
                 return await self._models(route, request)
             case "realtime" | "flex":
                 return await self._answer_on_a_tier(route.item_id, request, fault)
             case _:
-                raise RefusedError(404, f"Invalid URL ({request.method} {request.path})", code="unknown_url")
+                return self._operations.perform(route, request, self._clock.now())
 
-    def _delete_file(self, file_id: str, now: float) -> Reply:
-        self._batches.advance(now)
-        reply = self._files.delete(file_id, now)
-        if self._dialect.file_ids_from_the_start:
-            self._batches.input_file_deleted(file_id, now)
-        return reply
+    def _tell_bill(self, request: Request) -> Reply:
+        try:
+            check_key(self._settings.api_key, request)
+        except RefusedError as refused:
+            return self._dialect.refusal(refused)
+        return json_reply(200, self.bill().as_dict())
 
     async def _models(self, route: Route, request: Request) -> Reply:
-        if self._forwarder is not None:
-            path = f"/v1/models/{route.item_id}" if route.item_id else "/v1/models"
-            return await self._forwarder.call("GET", path, request)
-        if route.item_id:
-            return json_reply(200, _model(route.item_id))
-        return json_reply(200, {"object": "list", "data": [_model(name) for name in MODELS]})
+        if self._forwarder is None:
+            return json_reply(200, list_models(route.item_id))
+        return await self._forwarder.call("GET", f"/v1/models/{route.item_id}".rstrip("/"), request)
 
     async def _answer_on_a_tier(self, endpoint: str, request: Request, fault: HttpFault | None) -> Reply:
         planned = None if fault is None else fault.service_tier
@@ -268,15 +256,7 @@ class Emulator:
     # What it needs
 
     def _answer_line(self, url: str, body: bytes, created: int) -> Answer:
-        return answer(self._dialect.openai_endpoint(url), body, created)
-
-    def _check_key(self, request: Request) -> None:
-        key, given = self._settings.api_key, request.headers.get("authorization", "")
-        is_wrong = key is not None and not compare_digest(
-            given.encode("utf-8", "surrogatepass"), f"Bearer {key}".encode()
-        )
-        if is_wrong or not (given.isascii() and (given.isprintable() or not given)):  # it may be forwarded
-            raise RefusedError(401, "Incorrect API key provided.", code="invalid_api_key")
+        return answer(self._dialect.openai_endpoint(url), body, created, metering=self._settings.metering)
 
     # Looking at it
 
@@ -311,6 +291,12 @@ class Emulator:
         lines = billed_lines(self._batches.all.values(), self._dialect.openai_endpoint)
         return tuple(sorted([*lines, *self._realtime.ledger.calls], key=lambda billed: billed.at))
 
+    def bill(self) -> Bill:
+        """What was billed from the beginning on, in tokens and dollars: exact, and apart from what a client counts."""
+        self._batches.advance(self._clock.now())
+        charges = [*(batch.outcomes.charges for batch in self._batches.all.values()), self._realtime.charges]
+        return Bill(tuple(entry for each in charges for entry in each.bill().entries))
+
     # Doors
 
     @overload
@@ -344,7 +330,3 @@ class Emulator:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-
-
-def _model(name: str) -> Mapping[str, Any]:
-    return {"id": name, "object": "model", "created": 1_700_000_000, "owned_by": "autobatcher"}

@@ -7,7 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
+from .answers.metering import Metering
 from .durations import Duration, seconds_of
+from .prices import PriceList
 
 BatchDuration: TypeAlias = Duration | Mapping[str, Duration]
 """For any batch, or by completion window."""
@@ -34,6 +36,8 @@ class Settings:
     finished_while_cancelling: float
     realtime_seconds: Duration
     flex_seconds: Duration
+    metering: Metering
+    prices: PriceList
     api_key: str | None = field(repr=False)
     max_requests: int
     max_file_bytes: int

@@ -26,15 +26,16 @@ from .batch.source import EarlierBatch
 from .dispatch.dispatcher import Dispatcher
 from .emitter import Emit, Emitter, Observer
 from .fair_limiter import CONCURRENT_POLLS, CONCURRENT_UPLOADS, FairLimiter
-from .journal import SessionEnding
 from .journal.records import CLOSE_SECONDS as JOURNAL_CLOSE_SECONDS
 from .lanes.lane import Lane
 from .queue.queue import RequestQueue
-from .recovery.batch_log import NULL_BATCH_LOG, BatchLog, JournalBatchLog
-from .recovery.call_log import NULL_CALL_LOG, CallLog
-from .recovery.recovery import Recovery, recovery_of
+from .recovery.batch_log import JournalBatchLog
+from .recovery.call_log import CallLog
+from .recovery.choice import recovery_of
+from .recovery.no_recovery import NoRecovery
 from .request import Answer, ErrorFor, Request
 from .settings import Settings
+from .spending import Spending
 from .statistics import BatcherStatistics
 from .tally import Tally
 
@@ -60,6 +61,7 @@ class Batcher:
         *,
         wall_clock: Callable[[], float] = time.time,
         make_writer: Callable[[Path], JournalWriter] | None = None,
+        spending: Spending | None = None,
     ) -> None:
         self._wake: anyio.Event | None = None
         self.settings: Settings = settings
@@ -71,20 +73,23 @@ class Batcher:
         self.tally: Tally = Tally()
         self.observers: list[Observer] = []
         self.emit: Emit = Emitter(settings.batch_event_handler, wall_clock, self.observers)
+        self.spending: Spending = spending or Spending(settings, wall_clock)
         self.dispatcher: Dispatcher = Dispatcher(
-            settings, api.realtime, self.queue, emit=self.emit, wake=self._wake_up, log_for=self._call_log_for
+            settings, api.realtime, self.queue, self.spending, self.emit, self._wake_up, self._call_log_for
         )
         self._wall_clock = wall_clock
         self._byte_limiter = FairLimiter(settings.max_queued_bytes, isolates=isolates)
         self._batches = ActiveBatches(settings.max_active_batches, isolates=isolates)
-        self._recovery = recovery_of(
+        self.recovery: NoRecovery = recovery_of(
             settings,
             wall_clock=wall_clock,
             make_writer=make_writer,
             resume=self._resume,
-            place=self.dispatcher.place,
+            place=self._place,
+            flush=self.queue.flush,
             emit=self.emit,
             durations=self.dispatcher.durations,
+            spending=self.spending,
         )
         self._stop = Ending.NOT_YET
         self._keeps_for_rerun = self._is_closed = False
@@ -97,12 +102,19 @@ class Batcher:
 
         Raises:
             UnbatchableRequestError: at once, if the provider cannot batch the request. Nothing was sent.
+            BudgetExceededError: at once, if it may cost more than `max_cost` leaves.
             DeadlineMissedError: at once, if no lane can keep the deadline; else when it has passed.
             BatchError: a subclass of it, if the batch failed this request or the engine was closed.
 
         Cancelled: before the upload, the request is never sent. Later, its answer is dropped, and a batch whose callers
         have all left is cancelled upstream (`cancel_abandoned_batches`).
         """
+        await self.enqueue(request)
+        await request.outcome()
+        return request.result()
+
+    async def enqueue(self, request: Request) -> None:
+        """Queue `request` as `submit` does, but do not wait for its outcome. Cancelled: it was not queued."""
         self._check(request)
         if not self._is_closed and not await request.enqueue(self._byte_limiter):
             raise outcomes.missed_deadline_error(request, None)
@@ -110,21 +122,21 @@ class Batcher:
             request.dequeue()
             raise outcomes.closed_error(request, None)
         self._add(request)
-        await request.outcome()
-        return request.result()
 
     def submit_nowait(self, request: Request) -> None:
         """Queue `request` for the next batch of its kind. Wait for it with `Request.outcome` or `Request.notify`.
 
         Raises:
             anyio.WouldBlock: if `max_queued_bytes` are queued.
-            UnbatchableRequestError, DeadlineMissedError, ClientClosedError: as in `submit`.
+            UnbatchableRequestError, BudgetExceededError, DeadlineMissedError, ClientClosedError: as in `submit`.
         """
         self._check(request)
         if self._is_closed:
             raise outcomes.closed_error(request, None)
         request.enqueue_nowait(self._byte_limiter)
         self._add(request)
+        if request.is_settled:
+            request.result()  # it was refused
 
     async def run(self, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
         """Run the engine until `stop` or cancellation, once. All its tasks have ended when it returns.
@@ -141,15 +153,13 @@ class Batcher:
             async with anyio.create_task_group() as nursery:
                 task_status.started()
                 try:
-                    if self._recovery is not None:
-                        nursery.start_soon(self._give_stored_answers, self._recovery)
+                    nursery.start_soon(self.recovery.run, self._fail)
                     await self._start_batches(nursery)
                 except anyio.get_cancelled_exc_class():
                     await cancel_shielded_checkpoint()  # let callers cancelled with us leave first; see Batch.run
                     raise
                 except Exception as defect:
-                    logger.exception("autobatcher: a bug stopped the engine; please report it")
-                    self._close(outcomes.defect_error_for(defect))
+                    self._fail(defect)
                 finally:
                     self._close(outcomes.closed_error)
                     nursery.cancel_scope.cancel()
@@ -198,9 +208,7 @@ class Batcher:
 
     def statistics(self) -> BatcherStatistics:
         """Return a snapshot of the engine's state."""
-        return self._batches.statistics(self.queue, self.dispatcher, len(self._recovery or ()))
-
-    # ---- implements `Engine` ----
+        return self._batches.statistics(self.queue, self.dispatcher, len(self.recovery))
 
     @property
     def batch_count(self) -> int:
@@ -233,42 +241,24 @@ class Batcher:
     # ---- the journal ----
 
     async def _open_journal(self) -> None:
-        if self._recovery is None:
-            return
         try:
-            await self._recovery.open()
+            await self.recovery.open()
         except JournalError as error:
             self._close(outcomes.journal_error_for(error))
             raise
 
-    async def _give_stored_answers(self, recovery: Recovery) -> None:
-        try:
-            await recovery.run()
-        except Exception as defect:
-            logger.exception("autobatcher: a bug stopped the engine; please report it")
-            self._close(outcomes.defect_error_for(defect))
-            self.stop(well=False)
-
     async def _close_journal(self) -> None:
-        if self._recovery is not None:
-            ending: SessionEnding = None
-            if self.was_stopped or self._keeps_for_rerun:
-                ending = "well" if self.ending is Ending.WELL else "failed"
-            await self._recovery.close(ending)
+        await self.recovery.close(self.ending.of_session if self.was_stopped or self._keeps_for_rerun else None)
 
     def _resume(self, log: JournalBatchLog, account: Account) -> Batch:
         """Make a batch of an earlier process one of ours. `run` starts its task."""
-        source = EarlierBatch.of(log.record, self._wall_clock())
-        batch = Batch.resumed(source, account, self, log)
+        batch = Batch.resumed(EarlierBatch.of(log.record, self._wall_clock()), account, self, log)
         self._batches.resume(batch)
         self._wake_up()
         return batch
 
-    def _log_for(self, idempotency_key: str, first: Request) -> BatchLog:
-        return NULL_BATCH_LOG if self._recovery is None else self._recovery.new_log(idempotency_key, first)
-
     def _call_log_for(self, request: Request, lane: Lane) -> CallLog:
-        return NULL_CALL_LOG if self._recovery is None else self._recovery.new_call_log(request, lane)
+        return self.recovery.new_call_log(request, lane)
 
     # ---- starting batches ----
 
@@ -279,10 +269,16 @@ class Batcher:
 
     def _add(self, request: Request) -> None:
         request.count_in(self.tally)
-        if self._recovery is None or not self._recovery.claim(request):
-            self.dispatcher.place(request)
-        else:
+        if self.recovery.claim(request):
             self.dispatcher.watch(request)
+        else:
+            self._place(request)
+
+    def _place(self, request: Request) -> Lane:
+        if (refusal := self.spending.reserve(request)) is None:
+            return self.dispatcher.place(request)
+        request.settle(refusal)
+        return Lane.BATCH
 
     def _wake_up(self) -> None:
         if self._wake is not None:
@@ -307,7 +303,7 @@ class Batcher:
 
     def _start_batch(self, nursery: TaskGroup, requests: list[Request]) -> None:
         try:
-            batch = Batch.of(requests, self, self._log_for)
+            batch = Batch.of(requests, self, self.recovery.new_log)
         except Exception as defect:  # nothing else holds these requests now
             logger.exception("autobatcher: a bug in the engine; please report it")
             for request in requests:
@@ -316,8 +312,7 @@ class Batcher:
             self._wake_up()  # other windows may wait for the slot
             return
         self._batches.add(batch)
-        if self._recovery is not None:
-            self._recovery.batch_started(batch)
+        self.recovery.batch_started(batch)
         nursery.start_soon(self._run_batch, batch)
 
     async def _run_batch(self, batch: Batch) -> None:
@@ -328,17 +323,20 @@ class Batcher:
             batch.upstream.emit_cancel_failed("a bug in autobatcher prevented its shutdown")
         finally:
             self.release(batch)
-            if self._recovery is not None:
-                self._recovery.batch_ended(batch)
+            self.recovery.batch_ended(batch)
+
+    def _fail(self, defect: Exception) -> None:
+        logger.error("autobatcher: a bug stopped the engine; please report it", exc_info=defect)
+        self._close(outcomes.defect_error_for(defect))
+        self.stop(well=False)
 
     def _close(self, error_for: ErrorFor) -> None:
         """Settle all pending requests, before batches take their time to shut down. Only the first call counts."""
         if self._is_closed:
             return
         self._is_closed = True
-        pending_request_count = len(self.queue) + len(self.dispatcher) + len(self._recovery or ())
-        if self._recovery is not None:
-            self._recovery.fail_all(error_for)
+        pending_request_count = len(self.queue) + len(self.dispatcher) + len(self.recovery)
+        self.recovery.fail_all(error_for)
         self.queue.fail_all(error_for)
         self.dispatcher.fail_all(error_for)
         self._batches.close()

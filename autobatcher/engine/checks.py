@@ -11,9 +11,12 @@ import os
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from ..money.cap import Cap, cap_of
+from ..money.given_prices import GivenPrices
 from .units import parse_units
 
 _MAX_PAIRS, _MAX_KEY, _MAX_VALUE = 16, 64, 512
+_MAX_NAME = 100
 
 WINDOWS_WITHOUT_A_LENGTH = frozenset({"background"})
 """Completion windows that are no duration. Doubleword takes "background": whenever there is room to spare."""
@@ -106,6 +109,31 @@ def metadata(value: object) -> dict[str, str]:
         if len(text) > _MAX_VALUE:
             raise ValueError(f"must have values of {_MAX_VALUE} characters at most, unlike that of {key!r}")
     return pairs
+
+
+def cap(value: object) -> Cap | None:
+    """The most that may be spent, or None."""
+    return None if value is None else cap_of(value)
+
+
+def name(value: object) -> str:
+    """A short text without control characters."""
+    if not isinstance(value, str):
+        raise TypeError(f"must be a text, not {value!r}")
+    if not 0 < len(value) <= _MAX_NAME or not value.isprintable():
+        raise ValueError(f"must be 1 to {_MAX_NAME} printable characters, not {value!r:.100}")
+    return value
+
+
+def prices(value: object) -> GivenPrices | None:
+    """Prices by model, or the path of a file with them, or None."""
+    if value is None or isinstance(value, GivenPrices):
+        return value
+    if isinstance(value, str | os.PathLike):
+        return GivenPrices.read(value)
+    if isinstance(value, Mapping):
+        return GivenPrices(value)
+    raise TypeError(f"must be a dict or the path of a file, not {type(value).__name__}")
 
 
 def path(value: object) -> str | os.PathLike[str] | None:

@@ -52,18 +52,25 @@ def call_soon(loop: Any, call: Callable[[], None]) -> bool:
     return True
 
 
-def start_in_background(run: Callable[[], Coroutine[Any, Any, None]], *, name: str, at_end: Callable[[], None]) -> None:
-    """Run `run` in a background task of the running loop, with an empty context.
+def start_in_background(
+    run: Callable[[], Coroutine[Any, Any, None]],
+    *,
+    name: str,
+    at_end: Callable[[], None],
+    context: Context | None = None,
+) -> None:
+    """Run `run` in a background task of the running loop.
 
     Args:
         run: must raise nothing but Cancelled.
         at_end: called after it on asyncio, where a task can be cancelled before its first step.
+        context: in which it runs; None for an empty one.
     """
     lowlevel = _trio_lowlevel()
     if lowlevel is not None:
-        lowlevel.spawn_system_task(run, name=name)
+        lowlevel.spawn_system_task(run, name=name, context=context)
         return
-    task = asyncio.get_running_loop().create_task(run(), name=name, context=Context())
+    task = asyncio.get_running_loop().create_task(run(), name=name, context=context or Context())
     _background_tasks.add(task)
     task.add_done_callback(_background_tasks.discard)
     task.add_done_callback(lambda _: at_end())

@@ -22,7 +22,9 @@ from .batcher import Batcher
 from .event_loop import call_soon, is_alive, running_loop, runs, start_in_background
 from .interruption import Interruption
 from .lone_calls import LoneCalls
+from .recovery.deliveries import Deliveries
 from .request import Answer, Request
+from .spending import Spending
 
 logger: logging.Logger = logging.getLogger("autobatcher")
 
@@ -60,6 +62,8 @@ class Host:
         connections: closed after the shutdown of an engine that was told to stop, in the task that ran it, so that a
             cancelled `close` does not prevent it. An engine that is cancelled with its event loop leaves them.
 
+        spending: what all engines spend.
+
     Attributes:
         make_batcher: called for each engine. Tests replace it to inject a clock or a journal writer.
         while_running: makes a block around the life of each engine. It raises nothing.
@@ -67,7 +71,8 @@ class Host:
 
     _is_in_background = False  # for `__del__` of a partially constructed object, for example by `copy.deepcopy`
 
-    def __init__(self, make_batcher: Callable[..., Batcher], connections: Connections) -> None:
+    def __init__(self, make_batcher: Callable[..., Batcher], connections: Connections, spending: Spending) -> None:
+        self.spending: Spending = spending
         self.make_batcher: Callable[..., Batcher] = make_batcher
         self.while_running: WhileRunning = nullcontext
         self._connections = connections
@@ -105,6 +110,26 @@ class Host:
         if is_awaited:
             self._lone_calls.ask(request, batcher.tally, batcher.settings)
         batcher.submit_nowait(request)
+
+    async def enqueue(self, request: Request) -> None:
+        """`Batcher.enqueue`, with the engine started as by `submit`. Raises as `submit` does."""
+        batcher = self._batcher_in_running_loop()
+        try:
+            batcher.submit_nowait(request)  # most find room, and a wait costs as much as all the rest
+        except anyio.WouldBlock:
+            await batcher.enqueue(request)
+
+    def flush(self) -> None:
+        """Close the open windows now. Needs the engine's event loop."""
+        if self.is_running:
+            assert self._batcher is not None
+            self._batcher.queue.flush()
+            self._batcher.recovery.flush_early()
+
+    @property
+    def deliveries(self) -> Deliveries | None:
+        """For those who keep answers themselves; None without a journal."""
+        return None if self._batcher is None else self._batcher.recovery.deliveries
 
     async def run(self, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:  # noqa: ASYNC128  (passed on)
         """Run the engine in the caller's task, until `close` or cancellation. See `Batcher.run`.

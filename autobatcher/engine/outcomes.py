@@ -1,4 +1,4 @@
-"""The outcome of a request, given what happened to its line or batch. Pure. All error texts are here.
+"""The outcome of a request, given what happened to its line or batch. Pure. All error texts are here, but those of budgets.
 
 Functions named `*_error_for` return an `ErrorFor`, which makes a separate error for each caller.
 """
@@ -62,8 +62,10 @@ _NOT_EXECUTED = "not_executed"
 _MISSING = "missing"
 """The code of a line that may have been paid for, and has no result. It is not retryable, however its batch ended."""
 
+_UNREADABLE = "unreadable_line"
+
 _RETRYABLE_ENDS = frozenset({"expired"})
-"""Batch statuses after which a line without an answer is retried. A "failed" batch may fail again, a cancelled one was
+"""Statuses after which a line without an answer is retried. A "failed" batch may fail again, a cancelled one was
 meant to stop, and what a completed batch counts as done was paid for, even if it cannot be found."""
 
 _RETRYABLE_CODES = frozenset({_NOT_EXECUTED, "batch_expired", "NetworkError", "Timeout", "TaskTerminated"})
@@ -91,6 +93,12 @@ def _is_retryable_answer(answer: Answer) -> bool:
     if lacks_money(codes):
         return False
     return answer.status_code in _RETRYABLE_STATUSES or lacks_capacity(codes)
+
+
+def was_executed(error: BatchError) -> bool:
+    """Whether a line was executed, and billed, although its answer is missing or cannot be read."""
+    code = error.body.get("code") if isinstance(error.body, dict) else None
+    return code in (INVALID_STATUS, TOO_LARGE, _MISSING, _UNREADABLE)
 
 
 def is_throttled(state: BatchState) -> bool:
@@ -153,7 +161,7 @@ def unreadable_error_for(line: bytes) -> ErrorFor:
         status="completed",
         batch_id=batch_id,
         custom_id=request.custom_id,
-        body={"code": "unreadable_line", "line": line[:MAX_RAW_BYTES].decode(errors="replace")},
+        body={"code": _UNREADABLE, "line": line[:MAX_RAW_BYTES].decode(errors="replace")},
     )
 
 

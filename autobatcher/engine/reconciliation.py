@@ -14,9 +14,11 @@ from ..upstream.batch_api import LOOKUP_DELAYS, BatchAPI
 from ..upstream.batch_state import BatchState
 from ..upstream.failures import GONE, UpstreamError
 from .answer_room import AnswerRoom
+from .batch.billing import BatchBilling
 from .batch.leaving import CLEAN_UP_SECONDS
 from .batch.pending import PendingRequests
 from .batch.results import ResultReader
+from .batch.source import EarlierBatch
 from .batch.uncertain_creation import find_again
 from .batch.upstream import UpstreamBatch
 from .journal import BatchRecord, UnclaimedLine
@@ -24,6 +26,7 @@ from .recovery.batch_log import JournalBatchLog
 from .recovery.unclaimed import UnclaimedLines
 from .request import Request
 from .settings import Settings
+from .spending import Spending
 
 if TYPE_CHECKING:
     from .journal.journal import Journal  # imported at run time only if used: some Pythons lack sqlite3
@@ -131,12 +134,19 @@ class _Look:
         self._forgets_gone = forgets_gone
         self._age = max(0.0, journal.wall_clock() - record.changed_at)
         self._log = JournalBatchLog(journal, UnclaimedLines(), record, self._unclaimed, _no_return)
-        pending = PendingRequests({}, _no_resubmit, self._log)
-        room = AnswerRoom(settings.max_answer_bytes, isolates=False)
-        self._reader = ResultReader(api, account, pending, self._log.drain, room)
         self._upstream = UpstreamBatch(
             account, record.endpoint, record.idempotency_key, api=api, settings=settings, emit=_no_emit
         )
+        billing = BatchBilling(
+            Spending(settings, journal.wall_clock),
+            account,
+            self._upstream,
+            endpoint=record.endpoint,
+            source=EarlierBatch.of(record, journal.wall_clock()),
+        )
+        pending = PendingRequests({}, _no_resubmit, billing, self._log)
+        room = AnswerRoom(settings.max_answer_bytes, isolates=False)
+        self._reader = ResultReader(api, account, pending, self._log.drain, room)
 
     async def run(self) -> Finding:
         try:

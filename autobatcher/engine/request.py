@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
+from decimal import Decimal
 from typing import Any, NoReturn, Protocol
 
 import anyio
 import msgspec
 
 from ..errors import BatchError, ClientClosedError
+from ..money.budget import Reservation
 from ..upstream.account import Account
 from ..upstream.jsonl import most_line_bytes
 from ..upstream.patience import Patience
@@ -73,6 +75,7 @@ class Request:
         placement: how it goes into a batch, if its terms say more than that it may.
         size: an upper bound of the size of its line in an input file, in bytes.
         left_batch_id: the batch that the request was in when its caller left.
+        reservation: what it may cost, while that counts against a budget.
         may_have_been_billed: whether it may have been executed outside of a batch that is known to exist.
         requeue_count: how often it was requeued because other lines of its batch were rejected.
         bisection: the search for a bad line that it takes part in; None if its batch was not refused.
@@ -100,6 +103,7 @@ class Request:
         "on_undelivered",
         "placement",
         "requeue_count",
+        "reservation",
         "retries_left",
         "size",
         "tally",
@@ -134,6 +138,7 @@ class Request:
         self.left_batch_id: str | None = None
         self.may_have_been_billed: bool = False
         self.requeue_count: int = 0
+        self.reservation: Reservation | None = None
         self.bisection: Bisection | None = None
         self.throttle_patience: Patience | None = None
         self.on_undelivered: Callable[[Request], None] | None = None
@@ -177,12 +182,14 @@ class Request:
         self._outcome = outcome
         self.holder = None
         self.dequeue()
+        self._release_reservation()
         if self.tally is not None:
             self._count_outcome(self.tally, outcome)
         if self._waiter is not None:
             wake(self._waiter)
-        if self._on_outcome is not None:
-            self._on_outcome()
+        on_outcome, self._on_outcome = self._on_outcome, None  # it may refer to this request: leave no circle
+        if on_outcome is not None:
+            on_outcome()
 
     def _count_outcome(self, tally: Tally, outcome: Answer | BatchError) -> None:
         if isinstance(outcome, ClientClosedError):
@@ -220,9 +227,10 @@ class Request:
 
     def notify(self, on_outcome: Callable[[], None]) -> None:
         """Call `on_outcome` when there is an outcome; now, if there is one. Replaces an earlier callback."""
-        self._on_outcome = on_outcome
         if self.is_settled:
             on_outcome()
+        else:
+            self._on_outcome = on_outcome
 
     @property
     def is_settled(self) -> bool:
@@ -251,8 +259,18 @@ class Request:
         self.holder.withdraw(self)
         self.holder = None
         self.dequeue()
+        self._release_reservation()
         if self.tally is not None:
             self.tally.withdraw()
+
+    def pop_reservation(self) -> Reservation | None:
+        """Take the reservation out: somebody else sees to it."""
+        reservation, self.reservation = self.reservation, None
+        return reservation
+
+    def _release_reservation(self) -> None:
+        if self.reservation is not None:
+            self.reservation.release()
 
     def give_back(self) -> bool:
         """Mark the outcome as undelivered. True if a journal keeps it for the next identical request."""
@@ -261,6 +279,12 @@ class Request:
             return False
         on_undelivered(self)
         return True
+
+
+def reserved_for(requests: Iterable[Request]) -> Decimal | None:
+    """What these requests may cost together, in USD; None if nothing is reserved."""
+    amounts = [each.reservation.amount for each in requests if each.reservation is not None]
+    return sum((amount for amount in amounts if amount is not None), Decimal(0)) if amounts else None
 
 
 ErrorFor = Callable[[Request, str | None], BatchError]

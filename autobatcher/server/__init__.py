@@ -13,6 +13,7 @@ retries.py        which request is a retry of which call; equal_calls.py: calls 
 heartbeat.py      the heartbeat interval of a client
 body_limiter.py   how many bytes of bodies are held
 exchange.py       one HTTP exchange: bodies within limits, responses that may begin early
+costs.py          what the calls cost, priced in a worker thread
 report.py         the state of the proxy; tally.py: counters; metrics.py: for Prometheus; page.html: the live page
 paths.py          what may be passed on of a path
 description.py    the OpenAPI description
@@ -26,8 +27,8 @@ from __future__ import annotations
 from .app import create_app
 from .calls import CallLimits
 from .hosts import ServedHosts, served_hosts
-from .report import Prices, Report
+from .report import Report
 from .serving import serve
 from .tally import Tally
 
-__all__ = ["create_app", "CallLimits", "Prices", "Report", "ServedHosts", "Tally", "serve", "served_hosts"]
+__all__ = ["create_app", "CallLimits", "Report", "ServedHosts", "Tally", "serve", "served_hosts"]

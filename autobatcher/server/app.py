@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
 from contextlib import suppress
+from functools import partial
 from importlib.resources import files
 from typing import Any
 
@@ -23,6 +24,7 @@ from ..upstream.providers import BATCHABLE_ENDPOINTS
 from . import caller_headers
 from .browser_headers import policy_of_page
 from .calls import BatchedCalls, CallLimits
+from .costs import learn_prices
 from .description import description
 from .exchange import ClientGoneError, Exchange, Receive, RefusedError, Scope, Send
 from .hosts import OnlyServedHosts, ServedHosts, served_hosts
@@ -40,7 +42,7 @@ logger: logging.Logger = logging.getLogger("autobatcher")
 READY_SECONDS = 10.0
 """How long the result of a readiness check is cached, and its timeout."""
 
-OPEN_PATHS = frozenset({"/", "/health", "/ready", "/metrics", "/status", "/openapi.json"})
+OPEN_PATHS = frozenset({"/", "/health", "/ready", "/metrics", "/status", "/receipt", "/openapi.json"})
 """Paths that need no key. All others do, in whatever spelling: Quart also finds `//v1/models` and absolute URLs."""
 
 _LOOPBACK = served_hosts("127.0.0.1", is_loopback=True)
@@ -82,7 +84,7 @@ def create_app(
     calls = BatchedCalls(client, pending_calls, report.tally, limits, forward_keys=forward_keys)
     app = QuartTrio("autobatcher", static_folder=None)
     quart = without_late_disconnects(app.asgi_app)
-    routes = _Routes(calls, quart, pending_calls, proxy_key)
+    routes = _Routes(calls, quart, pending_calls, proxy_key, partial(learn_prices, client))
     app.asgi_app = OnlyServedHosts(routes, hosts or _LOOPBACK)  # type: ignore[method-assign, assignment]  # Quart's own way
     app.config.update(RESPONSE_TIMEOUT=None)
     if proxy_key is not None:
@@ -92,18 +94,31 @@ def create_app(
 
 
 class _Routes:
-    """Route batchable calls to `BatchedCalls` and everything else to Quart. The lifespan runs `PendingCalls`."""
+    """Route batchable calls to `BatchedCalls` and everything else to Quart. The lifespan runs `PendingCalls`.
 
-    def __init__(self, calls: BatchedCalls, quart: Any, pending_calls: PendingCalls, proxy_key: str | None) -> None:
+    Args:
+        prepare: is run beside them, and tells when requests may come.
+    """
+
+    def __init__(
+        self,
+        calls: BatchedCalls,
+        quart: Any,
+        pending_calls: PendingCalls,
+        proxy_key: str | None,
+        prepare: Callable[..., Awaitable[None]],
+    ) -> None:
         self._calls = calls
         self._quart = quart
         self._pending_calls = pending_calls
+        self._prepare = prepare
         self._key = None if proxy_key is None else ProxyKey(proxy_key)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
             async with trio.open_nursery() as nursery:
                 await nursery.start(self._pending_calls.run)
+                await nursery.start(self._prepare)
                 await self._quart(scope, receive, send)
                 nursery.cancel_scope.cancel()
         elif scope["type"] == "websocket":
@@ -119,6 +134,8 @@ class _Routes:
         """What is refused on every route."""
         if _has_two_lengths(scope):
             return refusal_parts(_TWO_LENGTHS, closes=True)
+        if not scope["path"].startswith("/") and "://" not in scope["path"]:  # "?query"; Quart cannot bear it
+            return refusal_parts(_NO_PATH, closes=True)
         refused = caller_headers.why_refused(scope["headers"])
         if refused is None and self._key is not None and scope["path"] not in OPEN_PATHS:
             refused = self._key.why_refused(_authorization(scope), _address(scope), anyio.current_time())
@@ -168,8 +185,9 @@ def _add_routes(app: QuartTrio, client: BatchOpenAI, report: Report, forward_key
         ("/v1/models/<path:model>", models),
         ("/health", _health),
         ("/ready", _ready(client, forward_keys)),
-        ("/metrics", _always(metrics.text, "text/plain; version=0.0.4; charset=utf-8")),
-        ("/status", _always(lambda: msgspec.json.encode(report.status()), "application/json")),
+        ("/metrics", _priced(report, metrics.text, "text/plain; version=0.0.4; charset=utf-8")),
+        ("/status", _priced(report, lambda: msgspec.json.encode(report.status()), "application/json")),
+        ("/receipt", _priced(report, lambda: msgspec.json.encode(report.receipt.as_dict()), "application/json")),
         ("/openapi.json", _always(lambda: msgspec.json.encode(description()), "application/json")),
         ("/", _page()),
     )
@@ -240,11 +258,23 @@ def _always(
     return view
 
 
+def _priced(report: Report, content: Callable[[], bytes], content_type: str) -> Callable[[], Awaitable[Response]]:
+    """A view of what was paid by now."""
+    priced = _always(content, content_type)
+
+    async def view() -> Response:
+        await report.price()
+        return await priced()
+
+    return view
+
+
 # ---- errors ----
 
 _DEFECT = RefusedError(500, "This is a bug in autobatcher. The proxy's log has the traceback; please report it.")
 
 
+_NO_PATH = RefusedError(400, "The request names no path. It begins with a slash.", code="no_path")
 _TWO_LENGTHS = RefusedError(400, "Send Content-Length or Transfer-Encoding, not both.", code="two_lengths")
 """RFC 9112, 6.1: something in between may have read the message otherwise, so the connection is closed, too."""
 
@@ -260,7 +290,7 @@ async def _refused(error: HTTPException) -> Response:
     if status in (404, 405):
         served = ", ".join(f"POST {endpoint}" for endpoint in sorted(BATCHABLE_ENDPOINTS))
         message = f"{request.method} {request.path} is not served here. This proxy serves {served}, "
-        others = "GET /v1/models, /v1/models/{id}, /health, /ready, /metrics, /status, /openapi.json and /."
+        others = "GET /v1/models, /v1/models/{id}, /health, /ready, /metrics, /status, /receipt, /openapi.json and /."
         return _refusal(RefusedError(404, message + others, code="unknown_url"))
     return _refusal(RefusedError(status, error.description or error.name))
 

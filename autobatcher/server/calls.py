@@ -24,7 +24,7 @@ from ..client.batchable import check_content_type
 from ..client.checked_call import checked_call
 from ..client.deadlines import DEADLINE_HEADER
 from ..client.header_kinds import forwarded_headers
-from ..client.http_parts import HttpParts, answer_parts, error_parts, streamed_parts
+from ..client.http_parts import HttpParts, answer_parts, streamed_parts
 from ..client.openai import BatchOpenAI
 from ..client.streams import (
     CONTENT_TYPE,
@@ -43,7 +43,7 @@ from .heartbeat import HEARTBEAT_SECONDS, heartbeat_seconds
 from .keys import bearer_in, bearer_of
 from .pending_call import Client, PendingCall
 from .pending_calls import GRACE_SECONDS, PendingCalls
-from .refusals import refusal_parts
+from .refusals import batch_error_parts, refusal_parts
 from .retries import Retries
 from .tally import Tally
 
@@ -108,7 +108,7 @@ class BatchedCalls:
             held.release()  # draining the rest may take a while
             await exchange.refuse(refusal_parts(refused))
         except BatchError as error:
-            await exchange.refuse(error_parts(error))
+            await exchange.refuse(batch_error_parts(error))
         else:
             await self._serve(call, client, asked, exchange)
         finally:
@@ -235,7 +235,7 @@ async def _outcome_parts(call: PendingCall, asked: StreamRequest) -> HttpParts:
         stream = await in_turns(streaming(call.request.endpoint, answer.body, include_usage=asked.include_usage))
         return streamed_parts(answer, stream)
     except BatchError as error:
-        return error_parts(error)
+        return batch_error_parts(error)
     except UnstreamableAnswerError as error:
         return refusal_parts(RefusedError(502, str(error)), kind="server_error")
 

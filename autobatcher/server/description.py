@@ -44,6 +44,7 @@ def description() -> dict[str, Any]:
         "/ready": "Whether the upstream accepts the key.",
         "/metrics": "Metrics for Prometheus.",
         "/status": "The state of the proxy, as JSON.",
+        "/receipt": "What was paid, by model, endpoint and lane, as JSON.",
         "/": "The state of the proxy, as a live page.",
     }.items():
         paths[path] = {"get": _read(what)}

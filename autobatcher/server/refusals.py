@@ -1,10 +1,11 @@
-"""The response to a request that the proxy refuses: OpenAI's error object. Pure."""
+"""The response to a request that the proxy or its engine refuses: OpenAI's error object. Pure."""
 
 from __future__ import annotations
 
 import msgspec
 
-from ..client.http_parts import HttpParts
+from ..client.http_parts import HttpParts, error_parts
+from ..errors import BatchError, BudgetExceededError
 from .exchange import RefusedError
 
 _KINDS = {
@@ -29,3 +30,18 @@ def refusal_parts(refused: RefusedError, *, kind: str | None = None, closes: boo
         headers["connection"] = "close"
     content = msgspec.json.encode({"error": fields})
     return {"status_code": refused.status_code, "headers": headers, "content": content}
+
+
+_RAISE = "Wait for their answers, set a limit of output tokens in the call, or ask who runs this proxy to raise {flag}."
+_BUDGET_ADVICE = {
+    "max_cost": _RAISE.format(flag="--max-cost"),
+    "max_cost_per_account": _RAISE.format(flag="--max-cost-per-key"),
+    "unknown_prices": "Ask who runs this proxy to give the price by --prices, or to set --unknown-prices admit.",
+}
+"""A caller cannot change the proxy's settings, and whoever can knows them as flags."""
+
+
+def batch_error_parts(error: BatchError) -> HttpParts:
+    """The response for an error of the engine, in the words of the proxy."""
+    message = f"{error.reason} {_BUDGET_ADVICE[error.setting]}" if isinstance(error, BudgetExceededError) else None
+    return error_parts(error, message=message)

@@ -5,14 +5,15 @@ from __future__ import annotations
 import time
 from collections import Counter, deque
 from collections.abc import Mapping
-from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
 from .. import events
 from ..client.openai import BatchOpenAI
+from ..money.receipt import Receipt
 from ..printable import printable
 from ..progress import BatchProgress, Progress
+from .costs import PricedCosts, cost_fields
 from .pending_calls import PendingCalls
 from .tally import Tally
 
@@ -20,29 +21,6 @@ REMEMBERED_ERRORS = 20
 SHOWN_BATCHES = 50
 
 _OPERATIONS = (("/files", "files"), ("/batches", "batches"), ("/cancel", "cancel"), ("/content", "content"))
-
-
-@dataclass(frozen=True, kw_only=True)
-class Prices:
-    """Real-time prices, and the fraction that a batch saves.
-
-    Attributes:
-        input, output: dollars per million tokens; None if unknown. With both unknown only the fraction is shown.
-        saving: the fraction of the real-time price that a batch saves, and the flex lane.
-    """
-
-    input: float | None = None
-    output: float | None = None
-    saving: float = 0.5
-
-    def saved(self, tally: Tally) -> float | None:
-        """Dollars saved, at answers that were not billed in real time; None if no price is known."""
-        if self.input is None and self.output is None:
-            return None
-        tokens_in = tally.input_tokens - tally.full_price_tokens["input"]
-        tokens_out = tally.output_tokens - tally.full_price_tokens["output"]
-        full = tokens_in * (self.input or 0.0) + tokens_out * (self.output or 0.0)
-        return full / 1e6 * self.saving
 
 
 def shown_url(url: Any) -> str:
@@ -56,20 +34,20 @@ class Report:
     Pass each event of the client (`batch_event_handler`) to `take_event`, or no batches are shown.
     """
 
-    def __init__(self, prices: Prices | None = None) -> None:
+    def __init__(self) -> None:
         self.progress: Progress = Progress(requests=None)
         self.tally: Tally = Tally()
         self.upstream_calls: Counter[tuple[str, int]] = Counter()
         self.batch_ends: Counter[str] = Counter()
         self.escalations: Counter[tuple[str, str]] = Counter()
-        self._prices = prices or Prices()
         self._errors: deque[dict[str, Any]] = deque(maxlen=REMEMBERED_ERRORS)
         self._client: BatchOpenAI | None = None
         self._pending_calls: PendingCalls | None = None
+        self._costs: PricedCosts | None = None
 
     def watch(self, client: BatchOpenAI, pending_calls: PendingCalls) -> None:
         """Report on these, and on the upstream's responses to that client."""
-        self._client, self._pending_calls = client, pending_calls
+        self._client, self._pending_calls, self._costs = client, pending_calls, PricedCosts(client)
         client.event_hooks["response"].append(self._take_response)
 
     async def _take_response(self, response: Any) -> None:
@@ -97,6 +75,16 @@ class Report:
             case events.BatchCancelledUpstream():
                 self.batch_ends["cancelled by us"] += 1
 
+    async def price(self) -> None:
+        """Bring `receipt` up to date; see `PricedCosts.refresh`."""
+        if self._costs is not None:
+            await self._costs.refresh()
+
+    @property
+    def receipt(self) -> Receipt:
+        """What was paid, as of the last `price`."""
+        return Receipt(()) if self._costs is None else self._costs.receipt
+
     def status(self) -> dict[str, Any]:
         """The state as JSON types."""
         now, tally = self.progress.seconds, self.tally
@@ -118,8 +106,7 @@ class Report:
             "deadlines_missed": tally.deadlines_missed,
             "input_tokens": tally.input_tokens,
             "output_tokens": tally.output_tokens,
-            "saving": self._prices.saving,
-            "saved_dollars": self._prices.saved(tally),
+            "cost": cost_fields(self.receipt),
             "batches": self._batches(now, {} if statistics is None else statistics.remaining_seconds),
             "errors": list(reversed(self._errors)),
         }

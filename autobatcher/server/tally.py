@@ -3,27 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
-import msgspec
-
-from ..engine.lanes.lane import Lane
 from ..engine.request import Answer, Request
 from ..errors import BatchError, DeadlineMissedError
-
-
-class _Usage(msgspec.Struct):
-    prompt_tokens: int | None = None
-    completion_tokens: int | None = None
-    input_tokens: int | None = None
-    output_tokens: int | None = None
-
-
-class _Body(msgspec.Struct):
-    usage: _Usage | None = None
-
-
-_decode_usage = msgspec.json.Decoder(_Body).decode
+from ..money.usage import usage_of
 
 LATENCY_BUCKETS = (1.0, 10.0, 60.0, 300.0, 900.0, 3600.0, 10_800.0, 43_200.0, 86_400.0)
 """Upper bounds in seconds, up to a day."""
@@ -35,12 +20,12 @@ class Tally:
 
     Attributes:
         reattached: how many retries were reattached to a pending call.
-        full_price_tokens: those among them that were billed in real time, by kind: "input" and "output".
         lanes: responses of the upstream, by the lane that they were got on.
         deadlines_missed: how many requests had no answer by their deadline.
         statuses: outcomes by HTTP status; 0 for requests without a response.
         waited: outcomes by latency bucket; infinity for those above the last one.
         seconds: total time that all requests waited.
+        on_answer: called with each request that got a good answer.
     """
 
     requests: int = 0
@@ -51,10 +36,10 @@ class Tally:
     output_tokens: int = 0
     seconds: float = 0.0
     deadlines_missed: int = 0
-    full_price_tokens: Counter[str] = field(default_factory=Counter)
     lanes: Counter[str] = field(default_factory=Counter)
     statuses: Counter[int] = field(default_factory=Counter)
     waited: Counter[float] = field(default_factory=Counter)
+    on_answer: Callable[[Request], None] | None = None
 
     def take(self, request: Request, seconds: float) -> None:
         """Count the outcome of a request that waited for `seconds`."""
@@ -69,21 +54,15 @@ class Tally:
             return
         self.lanes[answer.lane] += 1
         self.statuses[answer.status_code] += 1
-        self._take_answer(answer)
+        self._take_answer(request, answer)
 
-    def _take_answer(self, answer: Answer) -> None:
+    def _take_answer(self, request: Request, answer: Answer) -> None:
         if answer.status_code >= 400:
             self.failed += 1
             return
         self.answered += 1
-        try:
-            usage = _decode_usage(answer.body).usage
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-            return
-        if usage is not None:
-            tokens_in = usage.prompt_tokens or usage.input_tokens or 0
-            tokens_out = usage.completion_tokens or usage.output_tokens or 0
-            self.input_tokens += tokens_in
-            self.output_tokens += tokens_out
-            if answer.lane == Lane.REALTIME.value:
-                self.full_price_tokens.update(input=tokens_in, output=tokens_out)
+        if self.on_answer is not None:
+            self.on_answer(request)
+        if (usage := usage_of(answer.body)) is not None:
+            self.input_tokens += usage.input
+            self.output_tokens += usage.output

@@ -4,8 +4,14 @@ from __future__ import annotations
 
 from contextlib import AbstractAsyncContextManager
 
+import anyio
+
 TURN_BYTES = 2_000_000
 """Answers up to this size are read at any time: a megabyte or two for each of hundreds of batches."""
+
+
+GIVE_BACK_SECONDS = 1.0
+"""Nothing is waited for when a turn is given back."""
 
 
 class LargeTurn:
@@ -25,7 +31,8 @@ class LargeTurn:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await self.look(0)
+        with anyio.move_on_after(GIVE_BACK_SECONDS, shield=True):
+            await self.look(0)
 
     async def look(self, size: int) -> None:
         """Take the turn if so many bytes are kept, or give it back if they are few. Cancelled: it is not taken."""

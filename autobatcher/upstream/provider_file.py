@@ -11,6 +11,7 @@ from typing import Any, get_type_hints
 
 import msgspec
 
+from .price_note import PriceNote
 from .providers import BATCHABLE_ENDPOINTS, KNOWN_PROFILES, ProviderProfile, profile_named
 
 SUFFIXES = (".toml", ".json")
@@ -60,7 +61,7 @@ def _profile(content: dict[str, Any]) -> ProviderProfile:
     base = given.pop("base", None)
     for key in given:
         if key not in hints:
-            raise ValueError(f"there is no field {key!r}{_did_you_mean(key, ['base', *hints])}")
+            raise ValueError(f"there is no field {key!r}{did_you_mean(key, ['base', *hints])}")
     if "name" not in given:
         raise ValueError('the name is missing: add a field such as name = "mine"')
     values = {key: _value(key, value, hints[key]) for key, value in given.items()}
@@ -77,12 +78,26 @@ def _base(name: object) -> ProviderProfile:
 def _value(key: str, value: object, hint: Any) -> Any:
     if value == _UNLIMITED and key in _MAY_BE_UNLIMITED:
         return None
+    if key == "price_notes":
+        return _price_notes(value)
     try:
         converted = msgspec.convert(value, hint)
     except msgspec.ValidationError as error:
         raise ValueError(f"{key} must be {_wanted(key, hint)}, not {value!r}") from error
     _check(key, converted)
     return converted
+
+
+def _price_notes(value: object) -> tuple[PriceNote, ...]:
+    known = [field.name for field in fields(PriceNote)]
+    for note in value if isinstance(value, list) else ():
+        for key in note if isinstance(note, dict) else ():
+            if key not in known:
+                raise ValueError(f"price_notes: there is no field {key!r}{did_you_mean(key, known)}")
+    try:
+        return msgspec.convert(value, tuple[PriceNote, ...])
+    except msgspec.ValidationError as error:
+        raise ValueError(f"price_notes: {error}") from error
 
 
 _MAY_BE_UNLIMITED = {
@@ -94,7 +109,7 @@ def _check(key: str, value: Any) -> None:
     """Check what the type of a field does not say. Raises `ValueError`."""
     if key.startswith("max_") and value is not None and value < 1:
         raise ValueError(f"{key} must be at least 1, not {value}")
-    if key in ("name", "file_purpose") and not value.strip():
+    if key in ("name", "file_purpose", "price_provider") and value is not None and not value.strip():
         raise ValueError(f"{key} must not be empty")
     if key in ("url_prefix", "upload_path") and not re.fullmatch(r"(/[\w.~-]+)*", value):
         raise ValueError(f'{key} must be a path such as "/v4", without a slash at its end; not {value!r}')
@@ -105,7 +120,7 @@ def _check(key: str, value: Any) -> None:
     if key == "cancel_seconds" and not 0 <= value < math.inf:
         raise ValueError(f"{key} must be a finite number of seconds of at least 0, not {value}")
     for endpoint in sorted(value - BATCHABLE_ENDPOINTS) if key in ("endpoints", "flex_endpoints") else ():
-        raise ValueError(f"{key}: {endpoint!r} cannot be batched{_did_you_mean(endpoint, BATCHABLE_ENDPOINTS)}")
+        raise ValueError(f"{key}: {endpoint!r} cannot be batched{did_you_mean(endpoint, BATCHABLE_ENDPOINTS)}")
 
 
 def _wanted(key: str, hint: Any) -> str:
@@ -113,11 +128,18 @@ def _wanted(key: str, hint: Any) -> str:
         return 'two durations such as ["24h", "7d"]'
     if key in _MAY_BE_UNLIMITED:
         return f'a whole number or "{_UNLIMITED}"'
-    wanted = {str: "text", int: "a whole number", float: "a number of seconds", bool: "true or false"}
+    wanted = {
+        str: "text",
+        str | None: "text",
+        int: "a whole number",
+        float: "a number of seconds",
+        bool: "true or false",
+    }
     return wanted.get(hint, "a list of texts")
 
 
-def _did_you_mean(name: str, known: Any) -> str:
+def did_you_mean(name: str, known: Any) -> str:
+    """The known name that is most like this one, as the end of a message; empty if none is."""
     from difflib import get_close_matches  # slow to import, and only needed here
 
     close = get_close_matches(name, sorted(known), n=1)

@@ -10,6 +10,16 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
+from .price_note import PriceNote
+from .published_prices import (
+    AZURE_PRICES,
+    DASHSCOPE_PRICES,
+    DEEPINFRA_PRICES,
+    DOUBLEWORD_PRICES,
+    MOONSHOT_PRICES,
+    OPENAI_PRICES,
+)
+
 BATCHABLE_ENDPOINTS = frozenset(
     {
         "/v1/chat/completions",
@@ -59,6 +69,8 @@ class ProviderProfile:
             same. The provider promises to be done within each.
         flex_endpoints: the endpoints whose calls are cheaper with `service_tier="flex"`, in OpenAI's spelling.
         cancel_seconds: how long a batch may take from being cancelled to being readable, in seconds.
+        price_provider: the provider's id in genai-prices; None to find it by the base URL.
+        price_notes: prices that genai-prices does not know, each with its date and source.
         source: where the facts come from, and when they were looked up.
     """
 
@@ -85,6 +97,8 @@ class ProviderProfile:
     priced_windows: tuple[str, ...] = ()
     flex_endpoints: frozenset[str] = frozenset()
     cancel_seconds: float = 600.0
+    price_provider: str | None = None
+    price_notes: tuple[PriceNote, ...] = field(default=(), repr=False)
     source: str = field(default="", repr=False, compare=False)
 
     def line_url(self, endpoint: str) -> str:
@@ -109,6 +123,8 @@ OPENAI = ProviderProfile(
     flex_endpoints=_CHAT_AND_RESPONSES,
     # openai-python 3.51, resources/batches.py: "cancelling" for up to ten minutes.
     cancel_seconds=600.0,
+    price_provider="openai",
+    price_notes=OPENAI_PRICES,
     source="OpenAI's Batch API guide and openai-python 3.51, November 2026",
 )
 """50,000 requests, 200 MB (decimal, to be safe), 50,000 embedding inputs, one endpoint and one model per file."""
@@ -135,6 +151,8 @@ DOUBLEWORD = ProviderProfile(
     flex_endpoints=_CHAT_AND_RESPONSES,
     # Its server, 25 November 2026: lines that wait are not begun, those in flight finish. A minute is our guess.
     cancel_seconds=60.0,
+    price_provider="doubleword",
+    price_notes=DOUBLEWORD_PRICES,
     source="its open source server (control-layer 10.13), November 2026",
 )
 """Limits are the defaults of its open source server. Output can be read while a batch runs. Deleting a file deletes its
@@ -146,6 +164,8 @@ AZURE = ProviderProfile(
     endpoints=frozenset({_CHAT, _EMBEDDINGS, "/v1/responses"}),
     completion_windows=_ONE_DAY,
     max_file_bytes=200_000_000 - _MARGIN_BYTES,
+    price_provider="azure",
+    price_notes=AZURE_PRICES,
     source="learn.microsoft.com, how-to/batch and the REST reference, November 2026",
 )
 """The /openai/v1 API. `model` is the name of the deployment. No flex (25 November 2026): it is a preview, for Global
@@ -158,6 +178,7 @@ GROQ = ProviderProfile(
     endpoints=frozenset({_CHAT}),
     completion_windows=("24h", "7d"),
     max_embedding_inputs=None,
+    price_provider="groq",
     source="console.groq.com/docs/batch and groq-python, November 2026",
 )
 """The file size is the 100 MB of the SDK's docstring. Newer documentation says 200. No flex: Groq's tier of that name
@@ -179,6 +200,7 @@ DEEPINFRA = ProviderProfile(
     hosts=("deepinfra.com",),
     endpoints=frozenset({_CHAT, _COMPLETIONS, _EMBEDDINGS}),
     completion_windows=_ONE_DAY,
+    price_notes=DEEPINFRA_PRICES,
     source="docs.deepinfra.com/batch/batch-endpoints, November 2026",
 )
 """Not verified: the limits."""
@@ -204,6 +226,7 @@ ZHIPU = ProviderProfile(
     url_prefix="/v4",
     completion_windows=_ONE_DAY,
     max_embedding_inputs=10_000,
+    price_provider="zhipuai",
     source="docs.bigmodel.cn (batch guide, FAQ, API reference) and z-ai-sdk-python, November 2026",
 )
 """Lines and batches are for `/v4/...`. 50,000 requests and 100 MB per file; 10,000 requests if they are embeddings. The
@@ -214,6 +237,7 @@ DASHSCOPE = ProviderProfile(
     name="dashscope",
     hosts=("dashscope.aliyuncs.com", "dashscope-intl.aliyuncs.com", "maas.aliyuncs.com"),
     endpoints=frozenset({_CHAT, _EMBEDDINGS}),
+    price_notes=DASHSCOPE_PRICES,
     source="help.aliyun.com, OpenAI compatible Batch (file input) and openai-batch-interface, November 2026",
 )
 """Alibaba's Model Studio, below `/compatible-mode/v1`. 50,000 requests and 100 MB come from the older page. Not
@@ -225,6 +249,8 @@ MOONSHOT = ProviderProfile(
     endpoints=frozenset({_CHAT}),
     completion_windows=("12h", "7d"),
     max_embedding_inputs=None,
+    price_provider="moonshotai",
+    price_notes=MOONSHOT_PRICES,
     source="platform.kimi.ai/docs/api/batch-create and guide/use-batch-api, November 2026",
 )
 """Kimi: 100 MB and one model per file, 1,000 batch files per organisation. The models reject `temperature` and `top_p`
@@ -239,6 +265,7 @@ TOGETHER = ProviderProfile(
     file_purpose="batch-api",
     upload_path="/files/upload",
     upload_names_file=True,
+    price_provider="together",
     source="docs.together.ai/docs/inference/batch; its upload by vienneraphael/batchling, November 2026",
 )
 """50,000 requests and 100 MB per file. Batch objects have no metadata and no counts, so a batch is found by its input
@@ -249,6 +276,7 @@ MISTRAL = ProviderProfile(
     name="mistral",
     endpoints=frozenset({_CHAT}),
     max_embedding_inputs=None,
+    price_provider="mistral",
     source="docs.litellm.ai/docs/providers/mistral_batches, 2 October 2026",
 )
 """Mistral behind a gateway that has OpenAI's API, such as LiteLLM's. Mistral's own API (`/v1/batch/jobs`, with objects
@@ -260,6 +288,7 @@ NOVITA = ProviderProfile(
     hosts=("novita.ai",),
     endpoints=frozenset({_CHAT, _COMPLETIONS}),
     max_embedding_inputs=None,
+    price_provider="novita",
     source="novita.ai/docs/guides/llm-batch-api, May 2026",
 )
 """One model per file. Statuses are in upper case, times and errors are text. Not verified: the limits, and the window
@@ -286,6 +315,11 @@ def profile_named(name: str) -> ProviderProfile:
             return profile
     known = ", ".join(profile.name for profile in KNOWN_PROFILES)
     raise ValueError(f"provider must be one of {known}, a TOML or JSON file, or a ProviderProfile; not {name!r}")
+
+
+def known_profile(name: str) -> ProviderProfile:
+    """Return the profile called `name`; `CONSERVATIVE` if it is not one of ours."""
+    return next((profile for profile in KNOWN_PROFILES if profile.name == name), CONSERVATIVE)
 
 
 def profile_for(base_url: str) -> ProviderProfile:

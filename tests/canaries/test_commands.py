@@ -292,6 +292,6 @@ def test_what_holds_keys_of_the_command_line_shows_none() -> None:
     from autobatcher.cli.serve import Door
     from autobatcher.cli.upstream_flags import UpstreamFlags
 
-    door = Door("h", 1, KEY, False, (None, None, 0.5), None)
+    door = Door("h", 1, KEY, False, None, None, None)
     for holder in (UpstreamFlags(api_key=KEY), ProxyFlags(api_key=KEY), door):
         assert KEY not in repr(holder)

@@ -18,7 +18,18 @@ from .upstreams import Quoting, failures
 pytestmark = on_real_trio
 
 BODY: dict[str, Any] = {"model": MODEL, "messages": [{"role": "user", "content": PROMPT}]}
-PAGES = ("/v1/models", "/v1/models/m", "/status", "/metrics", "/ready", "/health", "/openapi.json", "/", "/none")
+PAGES = (
+    "/v1/models",
+    "/v1/models/m",
+    "/status",
+    "/metrics",
+    "/receipt",
+    "/ready",
+    "/health",
+    "/openapi.json",
+    "/",
+    "/none",
+)
 QUICK = (
     'files.create answers 401 with {"erro',
     'models answers 401 with {"erro',

@@ -93,10 +93,10 @@ def emulator(*flags: str) -> Iterator[str]:
     """The base URL of what `autobatcher emulate` serves with these flags. In a thread: a process takes a second."""
     given = dict(zip(flags[::2], flags[1::2], strict=True))
     faults = FaultPlan.load(Path(given.pop("--faults"))) if "--faults" in given else None
-    seconds = float(given.pop("--batch-seconds", 0.0))
+    seconds, api_key = float(given.pop("--batch-seconds", 0.0)), given.pop("--api-key", None)
     assert not given
     with (
-        Emulator(batch_seconds=seconds, faults=faults) as upstream,
+        Emulator(batch_seconds=seconds, faults=faults, api_key=api_key) as upstream,
         start_blocking_portal("trio") as portal,
         portal.wrap_async_context_manager(_served(upstream)) as url,
     ):

@@ -17,13 +17,27 @@ from autobatcher.cli import REQUIRED, find_missing, main
 from autobatcher.cli.demo import demo
 from autobatcher.cli.emulate import emulate
 from autobatcher.client.arguments import ClientArguments
-from autobatcher.engine.settings import descriptions
+from autobatcher.engine.setting import descriptions
 
 from .processes import environment, run
 
 pytestmark = pytest.mark.real_time
 
-COMMANDS = ("cancel", "demo", "emulate", "forget", "reconcile", "results", "run", "serve", "status", "watch")
+COMMANDS = (
+    "cancel",
+    "demo",
+    "emulate",
+    "forget",
+    "plan",
+    "prices",
+    "receipt",
+    "reconcile",
+    "results",
+    "run",
+    "serve",
+    "status",
+    "watch",
+)
 
 BLOCKED = """
 import sys
@@ -99,6 +113,7 @@ def test_help_fits_a_terminal_of_80_columns(
         ("--keep-active-batches-on-close ", "cancelled upstream"),
         ("--deadline DURATION", "such as 45m"),
         ("--lanes LANE,...", "batch, flex, realtime"),
+        ("--max-cost USD", "such as 20 or 20/day"),
     ],
 )
 def test_help_shows_units_and_defaults(
@@ -163,6 +178,9 @@ def test_every_setting_with_a_flag_is_a_flag(
         (["serve", "--api-key", "sk-secret", "--deadline", "-5s"], "a minus is written --deadline=-5s"),
         (["serve", "--api-key", "sk-secret", "--deadline=-5s"], '"-5s" is no duration: write 10s, 30m, 1.5h or 7d.'),
         (["serve", "--api-key", "sk-secret", "--lanes", "flex,batch"], "--lanes"),
+        (["run", "--api-key", "sk-secret", "--max-cost", "5/fortnight", "--", "true"], "one of hour, day, week, month"),
+        (["serve", "--api-key", "sk-secret", "--max-cost-per-key", "5"], "--max-cost-per-key needs --forward-keys"),
+        (["serve", "--forward-keys", "--max-cost-per-key", "much"], "Must be dollars"),
         (["emulat"], "emulate"),
     ],
 )
@@ -200,6 +218,12 @@ def test_a_file_that_is_no_fault_plan_is_refused(tmp_path: Path, capsys: pytest.
         error = capsys.readouterr().err
         assert "is not a fault plan" in error
         assert error.count("\n") == 1
+
+
+def test_a_file_that_is_no_price_list_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "prices.json").write_text('{"prices": [{"input": -1, "output": 1}]}')
+    assert main(["emulate", "--bill-prices", str(tmp_path / "prices.json")]) == 2
+    assert "is not a price list: a price must be a number from 0 on: -1" in capsys.readouterr().err
 
 
 def without_extras(*arguments: str) -> subprocess.CompletedProcess[str]:

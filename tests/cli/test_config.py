@@ -99,6 +99,9 @@ def test_the_file_itself_may_be_named_by_a_variable(tmp_path: Path, capsys: pyte
         ("max-body-bytes = '5parsecs'", '"5parsecs" is no size'),
         ("keep-input-files = 'yes'", "keep-input-files must be true or false, not 'yes'"),
         ("provider = 5", "provider must be a text, not 5"),
+        ("max-cost = true", 'max-cost must be a number of dollars, or a text such as "20/day", not True'),
+        ("max-cost = '5 euros'", "Must be dollars"),
+        ("max-cost = 0.25\nunknown-prices = 'guess'", "unknown-prices"),  # the number is none
         ("lanes = ['fast']", "lanes in"),
         ("lanes = 'flex, batch'", 'Must name the cheapest lane first: "batch", "flex"'),
         ("lanes = 5", "lanes must be a list of texts, not 5"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections import Counter
 from typing import Any
 
 import pytest
@@ -16,8 +17,13 @@ from autobatcher.cli.demo_plan import emulated_plan, possible_kinds, real_plan
 from autobatcher.cli.demo_run import run_demo
 from autobatcher.cli.flags import Dialect, UsageError
 from autobatcher.cli.live_status import Screen, plain_line
-from autobatcher.cli.summary import Prices, Summary, dollars, summary_rows, summary_text
+from autobatcher.cli.price_flags import flat_prices
+from autobatcher.cli.summary import Summary, summary_rows, summary_text
 from autobatcher.cli.workload import Models, count_kinds, mixed_calls
+from autobatcher.money.ledger import Fate, Ledger, Sort
+from autobatcher.money.price_list import PriceList
+from autobatcher.money.receipt import receipt_of
+from autobatcher.money.usage import Usage
 from autobatcher.progress import Progress
 from autobatcher.upstream.providers import DOUBLEWORD, GROQ
 
@@ -136,28 +142,23 @@ def test_a_batch_that_could_not_be_cancelled_is_told_and_named() -> None:
 # The table
 
 
-def test_costs_follow_from_the_stated_prices() -> None:
-    prices = Prices(2.0, 10.0, 50.0)
-    assert prices.singly(1_000_000, 100_000) == pytest.approx(3.0)
-    assert prices.as_batches(1_000_000, 100_000) == pytest.approx(1.5)
-    assert str(prices) == "$2.00 per million tokens in, $10.00 out, batches 50 % off"
-
-
-@pytest.mark.parametrize(
-    ("amount", "text"),
-    [(0, "$0.0000"), (0.00001, "< $0.0001"), (0.01234, "$0.0123"), (1, "$1.00"), (1234.5, "$1,234.50")],
-)
-def test_money_has_as_many_digits_as_matter(amount: float, text: str) -> None:
-    assert dollars(amount) == text
+def test_a_real_provider_without_a_price_has_no_cost_lines_that_mislead() -> None:
+    table = dict(summary_rows(Summary("here", 3, 3, 0, 1, 15, 20, 12.34)))
+    assert (table["cost singly"], table["cost as batches"]) == ("unknown", "unknown")
+    assert "at example prices" not in table
 
 
 def test_the_table_is_aligned_and_labels_its_prices_as_examples() -> None:
-    summary = Summary("here", 3000, 2999, 1, 4, 1_500_000, 2_000, 12.34)
-    table = dict(summary_rows(summary, Prices(1.0, 4.0, 50.0)))
+    ledger, prices = Ledger(), PriceList(DOUBLEWORD, "http://x.test/v1", flat_prices(1.0, 4.0, 0.25))
+    sort = Sort("doubleword", "http://x.test/v1", "m", "/v1/responses", "batch", "24h", Fate.DELIVERED)
+    ledger.add(sort, Usage(input=1_500_000, output=2_000), requests=2_999)
+    receipt = receipt_of(ledger, lambda *_: prices)
+    summary = Summary("here", 3000, 2999, 1, 4, 1_500_000, 2_000, 12.34, receipt=receipt, prices="$1.00 per million")
+    table = dict(summary_rows(summary))
     assert table["requests"] == "3,000"
     assert table["failed"] == "1"
     assert table["wall time"] == "12.3 s"
-    assert table["cost singly"] == "$1.51"
+    assert (table["cost singly"], table["cost as batches"]) == ("$1.51", "$1.13")
     assert table["at example prices"].startswith("$1.00 per million")
     lines = summary_text(list(table.items())).plain.splitlines()
     assert len({line.index(value) for line, value in zip(lines, table.values(), strict=True)}) == 1
@@ -166,13 +167,15 @@ def test_the_table_is_aligned_and_labels_its_prices_as_examples() -> None:
 @pytest.mark.parametrize("like", ["openai", "doubleword"])
 def test_with_a_deadline_the_slow_batch_is_cut_off_and_its_lines_go_to_the_flex_lane(like: Dialect) -> None:
     told = Console(record=True, file=io.StringIO(), width=200)
-    plan = emulated_plan(20, like, 3.0, Models("c", "e"), {"deadline": 30.0})
+    plan = emulated_plan(20, like, 3.0, Models("c", "e"), {"deadline": 30.0, "prices": flat_prices(1, 4, 0.5)})
     outcome = trio.run(run_demo, plan, Screen(told, is_live=False), clock=MockClock(autojump_threshold=0))
     assert (outcome.progress.answered, outcome.progress.failed) == (20, 0)
     assert outcome.progress.escalated == outcome.lanes["flex"] > 0
     assert outcome.lanes.keys() == {"batch", "flex"}
+    assert Counter([row.lane for row in outcome.receipt.rows for _ in range(row.requests)]) == outcome.lanes
+    assert outcome.receipt.total.list_price == 2 * outcome.receipt.total.cost > 0
     assert outcome.seconds < 40
     assert "requests go on from the batch lane to flex" in told.export_text()
-    table = dict(summary_rows(summarise(plan, outcome), Prices(1.0, 4.0, 50.0)))
+    table = dict(summary_rows(summarise(plan, outcome)))
     assert table["escalated"] == str(outcome.lanes["flex"])
     assert table["billed"] == f"{outcome.lanes['batch']} batch, {outcome.lanes['flex']} flex"

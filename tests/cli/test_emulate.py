@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import socket
 import time
@@ -33,7 +34,8 @@ def url() -> Iterator[str]:
         yield find_url(read_until(process, "stdout", LAST_LINE))
         process.send_signal(signal.SIGTERM)
         out, error = process.communicate(timeout=10)
-        assert (process.returncode, error) == (0, "")
+        assert process.returncode == 0
+        assert re.fullmatch(r"autobatcher emulate: \d+ requests were billed: \$0\.\d+\n", error)
         assert "the-key" not in out
 
 
@@ -72,6 +74,11 @@ def test_another_server_answers_if_told_so(url: str) -> None:
 
 
 @pytest.mark.proves("faults", "a page in a browser uses the proxy, by DNS rebinding or from another origin")
+def test_it_serves_its_bill(url: str) -> None:
+    told = httpx.get(url.removesuffix("/v1") + "/emulator/bill", headers={"authorization": "Bearer the-key"})
+    assert told.json()["currency"] == "USD"
+
+
 def test_a_page_in_a_browser_is_refused(url: str) -> None:
     for headers in ({"host": "evil.example"}, {"origin": "http://evil.example"}):
         refused = httpx.get(f"{url}/models", headers={"authorization": "Bearer the-key", **headers})
@@ -138,6 +145,7 @@ def test_a_port_in_use_is_one_line() -> None:
 
 def test_what_is_printed_never_has_the_key_in_it() -> None:
     assert how_to_use("openai", has_key=False).splitlines()[1:] == [
+        "  {url}/emulator/bill says what was billed",
         "  export OPENAI_BASE_URL={url}/v1",
         "  export OPENAI_API_KEY=anything",
     ]

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -29,10 +30,12 @@ def flags(upstream: str) -> tuple[str, ...]:
 def test_a_command_gets_batch_prices_and_its_output_is_its_own(tmp_path: Path) -> None:
     record = tmp_path / "events.jsonl"
     with emulator() as upstream:
-        done = run(*flags(upstream), "--events", str(record), "--", sys.executable, "-c", ASK, "hello there")
+        watched = (*flags(upstream), "--events", str(record), "--progress")
+        done = run(*watched, "--", sys.executable, "-c", ASK, "hello there")
     assert done.returncode == 0, done.stderr
     assert "hello there" in done.stdout
     assert "1 answered" in done.stderr
+    assert "autobatcher run: 1 of 1 calls answered, 1 batch, 0 running, " in done.stderr
     names = [json.loads(line)["event"] for line in record.read_text().splitlines()]
     assert names[0] == "batch_submitted"
     assert "sk-secret" not in done.stdout + done.stderr + record.read_text()
@@ -127,3 +130,40 @@ def test_a_signal_while_the_proxy_starts_is_not_lost() -> None:
                 time.sleep(delay)
                 process.terminate()
                 assert process.wait(END_SECONDS) in (128 + signal.SIGTERM, -signal.SIGTERM)
+
+
+ASK_CHEAPLY = """
+import json, os, sys, urllib.request
+body = {"model": "m", "messages": [{"role": "user", "content": "hello there"}]}
+headers = {"authorization": "Bearer " + os.environ["OPENAI_API_KEY"], "content-type": "application/json"}
+url = os.environ["OPENAI_BASE_URL"] + "/chat/completions"
+urllib.request.urlopen(urllib.request.Request(url, json.dumps(body).encode(), headers)).read()
+sys.exit(3)
+"""
+PRICES = """[m]\ninput = 2000\noutput = 4000\nbatch = {input = 1000, output = 2000}\n"""
+
+
+def test_what_was_paid_is_in_the_summary_and_in_files(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    prices, told, table, summary = (tmp_path / name for name in ("p.toml", "r.json", "r.md", "summary"))
+    prices.write_text(PRICES)
+    summary.write_text("what another step said")
+    child = ("--", sys.executable, "-c", ASK_CHEAPLY)
+    with emulator() as upstream:
+        command = (*flags(upstream), "--prices", str(prices), "--receipt")
+        assert run_here(*command, str(told), *child) == 3
+        receipt = json.loads(told.read_text())
+        (row,) = receipt["rows"]
+        cost = row["tokens"]["input"] * Decimal("0.001") + row["tokens"]["output"] * Decimal("0.002")
+        assert cost > 0
+        assert [Decimal(receipt[name]) for name in ("cost", "list_price", "saving")] == [cost, 2 * cost, cost]
+        assert f"cost      ${cost:.4f} for 1 request instead of ${2 * cost:.4f}" in capfd.readouterr().err
+
+        assert run_here(*command, str(table), *child, GITHUB_STEP_SUMMARY=str(summary)) == 3
+        assert summary.read_text() == f"what another step said\n{table.read_text()}"
+        assert "| m | /v1/chat/completions | batch 24h | 1 |" in table.read_text()
+
+        capfd.readouterr()
+        nowhere = str(tmp_path / "absent" / "r.json")
+        assert run_here(*command, nowhere, *child, GITHUB_STEP_SUMMARY=str(tmp_path)) == 3
+        said = [line for line in capfd.readouterr().err.splitlines() if "cannot be written" in line]
+        assert [nowhere in said[0], str(tmp_path) in said[1]] == [True, True]

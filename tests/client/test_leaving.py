@@ -15,7 +15,7 @@ import trio
 
 from autobatcher import BatchOpenAI, ClientClosedError
 from autobatcher.emulator import FaultPlan, HttpFault
-from autobatcher.engine.batch.batch import SHUTDOWN_SECONDS
+from autobatcher.engine.batch.leaving import SHUTDOWN_SECONDS
 from autobatcher.upstream.batch_api import CREATE_SECONDS
 from tests.client.test_ownership import run_on
 from tests.harness import SDK_LIBRARY, Harness, Send, ask, between, open_harness, outcome_of, wait_for_event

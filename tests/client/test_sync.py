@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import itertools
 import os
 import re
 import subprocess
@@ -10,7 +11,7 @@ import sys
 import threading
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
@@ -455,3 +456,52 @@ def test_an_interrupted_call_is_withdrawn() -> None:
     done = subprocess.run([sys.executable, "-c", INTERRUPTED], capture_output=True, text=True, timeout=40)
     assert done.returncode == 0, done.stderr
     assert done.stdout.split() == ["interrupted", "withdrawn"]
+
+
+def test_a_map_needs_no_threads_and_reads_no_further_ahead_than_it_may() -> None:
+    read = 0
+
+    def endless() -> Iterator[dict[str, Any]]:
+        nonlocal read
+        for read in itertools.count(1):
+            yield {"model": MODEL, "messages": [{"role": "user", "content": f"{read - 1}."}]}
+
+    with open_client() as (_, client):
+        for taken, result in enumerate(client.map(endless(), ahead=20, ordered=True)):
+            assert read - taken <= 20
+            assert result.index == taken
+            assert f"{taken}." in result.answer.choices[0].message.content
+            if taken == 50:
+                break
+        wait_until(lambda: client.batch_statistics().waiting_requests == 0)  # type: ignore[union-attr]
+        with pytest.raises(ZeroDivisionError):
+            list(client.map(1 // number for number in (1, 0)))  # type: ignore[misc]
+        client.close()
+        with pytest.raises(ClientClosedError):
+            next(client.map(endless()))
+
+
+def test_a_map_of_a_client_that_is_closed_meanwhile_ends() -> None:
+    with open_client(batch_window_seconds=1000.0) as (_, client):
+        results = client.map([{"model": MODEL, "messages": MESSAGES}, {"model": MODEL}, {"messages": MESSAGES}])
+        first = next(results)  # names no model
+        assert isinstance(first.exception, UnbatchableRequestError)
+        client.close()
+        assert {type(result.exception) for result in results} == {ClientClosedError}
+
+
+def test_a_flush_sends_what_is_queued_at_once() -> None:
+    with open_client(batch_window_seconds=1000.0) as (_, client):
+        client.flush()
+        with ThreadPoolExecutor(1) as threads:
+            call = threads.submit(chat, client)
+            wait_until(lambda: bool((now := client.batch_statistics()) and now.queued_requests))
+            client.flush()
+            assert call.result(30)
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    ends = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < ends
+        time.sleep(0.01)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -18,9 +19,11 @@ from tests.client.test_sync import SURFACES as SYNC
 README = (Path(__file__).parents[2] / "README.md").read_text()
 JOURNAL = (Path(__file__).parents[2] / "docs" / "journal.md").read_text()
 PROVIDERS = (Path(__file__).parents[2] / "docs" / "providers.md").read_text()
+MANY = (Path(__file__).parents[2] / "docs" / "many.md").read_text()
 DEADLINES = (Path(__file__).parents[2] / "docs" / "deadlines.md").read_text()
 PROGRESS = (Path(__file__).parents[2] / "docs" / "progress.md").read_text()
-EXAMPLES = re.findall(r"```python\n(.*?)```", README + JOURNAL + PROVIDERS + DEADLINES + PROGRESS, flags=re.DOTALL)
+TEXTS = README + JOURNAL + PROVIDERS + DEADLINES + MANY + PROGRESS
+EXAMPLES = re.findall(r"```python\n(.*?)```", TEXTS, flags=re.DOTALL)
 START_SECONDS = 30
 
 
@@ -81,6 +84,26 @@ def test_the_readmes_serve_section_serves(upstream: str) -> None:
         assert process.returncode == 0
     assert "through the proxy" in done.stdout, done.stderr
     assert '"benchmark_id": "bench-2026-04-14"' in events
+
+
+@pytest.mark.skipif(shutil.which("jq") is None, reason="the commands use jq")
+def test_the_commands_for_a_file_of_questions_answer_them(upstream: str, tmp_path: Path) -> None:
+    (commands,) = re.findall(r"<!-- command: jq -->\n```bash\n(.*?)\n```", MANY, flags=re.DOTALL)
+    (tmp_path / "questions.txt").write_text('What is 2 + 2?\nWhat is "é"?\n')
+    script = commands.replace("autobatcher ", f"{sys.executable} -m autobatcher ", 1)
+    done = subprocess.run(
+        ["bash", "-e", "-c", script],
+        env=environment(OPENAI_BASE_URL=upstream, OPENAI_API_KEY="any", AUTOBATCHER_POLL_INTERVAL="0.2"),
+        capture_output=True,
+        text=True,
+        timeout=100,
+        cwd=tmp_path,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == ""  # nothing failed
+    answers = dict(line.split("\t") for line in (tmp_path / "answers.tsv").read_text().splitlines())
+    assert answers.keys() == {"line-1", "line-2"}
+    assert '"é"' in answers["line-2"]
 
 
 def test_the_readmes_test_command_is_the_one_of_ci() -> None:

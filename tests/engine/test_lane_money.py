@@ -17,6 +17,7 @@ from autobatcher.engine.queue.queue import RequestQueue
 from autobatcher.engine.request import Answer, Request
 from autobatcher.engine.settings import Settings
 from autobatcher.engine.shares import Shares
+from autobatcher.engine.spending import Spending
 from autobatcher.errors import BatchUnreachableError
 from autobatcher.upstream.account import Account
 from autobatcher.upstream.providers import profile_named
@@ -225,7 +226,13 @@ async def test_requests_that_come_back_too_late_for_another_batch_go_on_to_the_n
     settings = Settings(lanes=("batch", "realtime"), deadline=6 * 3_600.0)
     queue = RequestQueue(settings, lambda: None)
     dispatcher = Dispatcher(
-        settings, cast("Any", None), queue, emit=lambda *_, **__: None, wake=lambda: None, log_for=cast("Any", None)
+        settings,
+        cast("Any", None),
+        queue,
+        Spending(settings),
+        emit=lambda *_, **__: None,
+        wake=lambda: None,
+        log_for=cast("Any", None),
     )
     request = _a_request()
     dispatcher.check(request)

@@ -24,8 +24,10 @@ from autobatcher import BatchOpenAI, ClientClosedError
 from autobatcher.emulator import BatchFault, Fault, FaultPlan, HttpFault, LineFault
 from autobatcher.emulator.statistics import Statistics
 from tests.harness import SDK_LIBRARY, Harness, ask, pause_process
+from tests.receipts import BILLED_PRICES, GIVEN_PRICES, check_receipt
 
 SEEDS = int(os.environ.get("HYPOTHESIS_SEEDS", "0"))
+
 EXAMPLES = settings(max_examples=SEEDS or 100, derandomize=not SEEDS)
 
 How = Literal["cancel scope", "native"]
@@ -153,6 +155,7 @@ class Run:
             batch_seconds=plan.batch_seconds,
             faults=plan.faults,
             max_enqueued_requests=plan.max_enqueued,
+            prices=BILLED_PRICES,
         )
         self.outcomes: list[str] = []
         self.was_cut_short = any(
@@ -171,6 +174,7 @@ class Run:
             max_active_batches=self.plan.max_active,
             poll_interval_seconds=self.plan.poll_interval,
             max_retries=self.plan.max_retries,
+            prices=GIVEN_PRICES,
             http_client=self.harness.emulator.http_client(library=SDK_LIBRARY),
         )
         with anyio.fail_after(3_000_000):  # detects a hang
@@ -183,6 +187,7 @@ class Run:
                     await anyio.sleep(self.plan.closes_at)
                     await client.close()
         self.statistics = client.batch_statistics()
+        self.receipt = client.receipt()
 
     async def _pause(self, at: float, how_long: float) -> None:
         await anyio.sleep(at)
@@ -240,6 +245,7 @@ async def test_whatever_happens_every_caller_has_one_outcome_and_nothing_is_sent
         statistics = run.statistics
         if statistics is not None:
             assert (statistics.waiting_requests, statistics.active_batch_ids) == (0, ())
+        check_receipt(run.receipt, run.harness.emulator)
         assert run.outcomes.count("answered") <= sum(line.billed for line in emulated.lines)
     finally:
         run.harness.emulator.close()

@@ -19,7 +19,18 @@ CASES = 40
 LARGEST_BYTES = 9_000_000
 """Of a body, once it is decompressed; the proxy takes ten million."""
 
-PATHS = ("/health", "/ready", "/status", "/metrics", "/openapi.json", "/", "/v1/models", "/v1/models/m", "/nowhere")
+PATHS = (
+    "/health",
+    "/ready",
+    "/status",
+    "/metrics",
+    "/receipt",
+    "/openapi.json",
+    "/",
+    "/v1/models",
+    "/v1/models/m",
+    "/nowhere",
+)
 ODD_PATHS = (*("*", "//", "/%00", "/v1/models/..%2f..", "/v1/models/%ff", "http://x/health", "/v1//chat/completions"),
              *("/v1/models/" + "a" * 5000, "/?" + "q" * 5000, "/\x7f", "/v1/models/\u0663"))  # fmt: skip
 METHODS = ("GET", "HEAD", "PUT", "DELETE", "OPTIONS", "PATCH", "TRACE", "CONNECT", "PRI", "post", "G\0T", "")

@@ -1,7 +1,8 @@
 """How long an event loop works without looking at its sockets.
 
 A block is counted in CPU time of the loop's thread, so that a busy machine makes none. Blocks of the emulator and of
-the mutations, which run in the same loop as what is tested, do not count.
+the mutations, which run in the same loop as what is tested, do not count. Nor do garbage collections: how long one
+takes depends on all that this process holds, and most of that is the session's own.
 """
 
 from __future__ import annotations
@@ -42,6 +43,7 @@ class LoopWatch:
         self._begun = self._begun_cpu = 0.0
         self._stack: traceback.StackSummary | None = None
         self._is_stalled = False
+        self._collected = self._collection_begun = 0.0
         self.is_on = True
         self.longest = 0.0
 
@@ -53,14 +55,23 @@ class LoopWatch:
             self._clock = time.pthread_getcpuclockid(thread)
         self._stack = None
         self._is_stalled = False
-        self._begun, self._begun_cpu = time.monotonic(), time.thread_time()
+        self._begun, self._begun_cpu, self._collected = time.monotonic(), time.thread_time(), 0.0
         self._thread = thread
 
     def rest(self) -> None:
         """The loop is about to wait for its sockets."""
         if self._thread == threading.get_ident():
-            self._judge(time.thread_time() - self._begun_cpu)
+            self._judge(time.thread_time() - self._begun_cpu - self._collected)
         self._thread = 0
+
+    def take_collection(self, phase: str, info: dict[str, int]) -> None:
+        """A garbage collection begins or ends: one of `gc.callbacks`."""
+        if self._thread != threading.get_ident():
+            return
+        if phase == "start":
+            self._collection_begun = time.thread_time()
+        else:
+            self._collected += time.thread_time() - self._collection_begun
 
     @contextmanager
     def exempt(self) -> Iterator[None]:

@@ -95,7 +95,7 @@ async def _play_all(port: int, scripts: list[Script], judge: Judge, watch: Watch
 
     async def one(script: Script) -> None:
         async with limiter:
-            said, is_late = await play(port, script)
+            said, is_late = await play(port, script, judge)
         wrong = "none in time" if is_late and script.expects is not None else judge(script, said)
         if wrong is not None:
             watch.report("answer", wrong, f"{said[:2000]!r}")
@@ -105,7 +105,7 @@ async def _play_all(port: int, scripts: list[Script], judge: Judge, watch: Watch
             nursery.start_soon(one, script)
 
 
-async def play(port: int, script: Script) -> tuple[bytes, bool]:
+async def play(port: int, script: Script, judge: Judge) -> tuple[bytes, bool]:
     """Send a script. Gives what came back, and whether the end of it was not waited for."""
     said = bytearray()
     try:
@@ -117,7 +117,7 @@ async def play(port: int, script: Script) -> tuple[bytes, bool]:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(_read, stream, said, nursery.cancel_scope)
                 await _send(stream, script)
-                await _wait_for_silence(said, script)
+                await _wait_for_silence(said, script, judge)
                 nursery.cancel_scope.cancel()
         if script.ending == "reset":
             stream.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
@@ -137,17 +137,18 @@ async def _send(stream: trio.SocketStream, script: Script) -> None:
         pass  # the proxy does not want more
 
 
-async def _wait_for_silence(said: bytearray, script: Script) -> None:
-    """Until nothing has come for a while. Who leaves at once does not wait; whose request is in order waits longer."""
+async def _wait_for_silence(said: bytearray, script: Script, judge: Judge) -> None:
+    """Until nothing has come for a while. Who leaves at once does not wait; whose request is in order waits longer for
+    its answer. (The first bytes of HTTP/2 are no answer.)"""
     if script.ending == "leave":
         return
-    silence, length = PATIENCE_SECONDS if script.expects is not None else SILENCE_SECONDS, -1
+    length = -1
     while len(said) != length:
         length = len(said)
-        for _ in range(round(silence / LOOK_SECONDS)):
+        is_answered = script.expects is None or judge(script, bytes(said)) is None
+        for _ in range(round((SILENCE_SECONDS if is_answered else PATIENCE_SECONDS) / LOOK_SECONDS)):
             await trio.sleep(LOOK_SECONDS)
             if len(said) != length:
-                silence = SILENCE_SECONDS
                 break
 
 

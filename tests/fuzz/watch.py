@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 import time
 from collections import Counter
@@ -48,6 +49,8 @@ class Watch:
         self.warnings = self._stack.enter_context(reported_defects(self.report))
         looking = threading.Thread(target=self._look, name="watch", daemon=True)
         looking.start()
+        gc.callbacks.append(self.loop.take_collection)
+        self._stack.callback(gc.callbacks.remove, self.loop.take_collection)
         self._stack.callback(looking.join)
         self._stack.callback(self._is_over.set)
         return self

@@ -58,6 +58,14 @@ const scenarios = {
     told.batches = await textOf(page, "#batch-list .id");
   },
 
+  async showsCost(page) {
+    await page.locator("#cost-list li").first().waitFor();
+    told.rows = await textOf(page, "#cost-list li");
+    told.elements = await page.locator("#cost-list img").count();
+    told.totals = await page.locator("#totals").innerText();
+    await look(page);
+  },
+
   async hasManyBatches(page) {
     const shown = () => page.locator("#batch-list li:visible").count();
     await waitFor(page, "#more", "Show all");

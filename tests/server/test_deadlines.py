@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from decimal import Decimal
 from functools import partial
 from typing import Any
 
@@ -12,10 +13,11 @@ import trio
 from autobatcher import DeadlineMissedError
 from autobatcher.emulator import FaultPlan, HttpFault
 from autobatcher.engine.request import Request
-from autobatcher.server import Prices, Report
+from autobatcher.server import Report
 from autobatcher.server.tally import Tally
 from autobatcher.upstream.account import Account
 from autobatcher.upstream.providers import OPENAI
+from tests.receipts import GIVEN_PRICES
 from tests.server.proxies import on_real_trio, open_proxy
 
 pytestmark = [*on_real_trio, pytest.mark.full_price]
@@ -86,7 +88,7 @@ async def test_a_retry_keeps_the_deadline_of_its_call_whatever_it_says_itself() 
 
 async def test_lanes_escalations_and_the_time_left_are_seen_from_outside(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "autobatcher")
-    report = Report(Prices(input=1e6, saving=0.5))
+    report = Report()
     downgrade = HttpFault(operation="flex", nth=(1,), service_tier="default")
     emulator = {**SLOW, "faults": FaultPlan((downgrade,))}
     has_begun = trio.Event()
@@ -96,7 +98,7 @@ async def test_lanes_escalations_and_the_time_left_are_seen_from_outside(caplog:
         if fields["event"] == "batch_submitted":
             has_begun.set()
 
-    watched: dict[str, Any] = {"app": {"report": report}, "batch_event_handler": take_event}
+    watched: dict[str, Any] = {"app": {"report": report}, "batch_event_handler": take_event, "prices": GIVEN_PRICES}
     with trio.fail_after(LIMIT):
         async with (
             open_proxy(emulator=emulator, has_lanes=True, lanes=("batch", "flex"), **watched) as proxy,
@@ -112,7 +114,9 @@ async def test_lanes_escalations_and_the_time_left_are_seen_from_outside(caplog:
     assert [answer.headers["x-autobatcher-lane"] for answer in flex] == ["realtime", "flex"]
     assert status["lanes"] == {"realtime": 1, "flex": 1}
     assert (status["escalated"], status["deadlines_missed"], status["lane_requests"]) == (1, 0, 0)
-    assert status["saved_dollars"] == 0.5 * flex[1].json()["usage"]["prompt_tokens"]  # nothing at the full price
+    usage = flex[1].json()["usage"]
+    saved = usage["prompt_tokens"] * Decimal("0.76") + usage["completion_tokens"] * Decimal("2.08")
+    assert Decimal(status["cost"]["saving"]) == saved / 1_000_000  # nothing at the full price
     (batch,) = status["batches"]
     assert 0 < batch["remaining_seconds"] < 3_600
     for line in (

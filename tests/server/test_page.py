@@ -21,7 +21,8 @@ import trio
 
 from autobatcher import events
 from autobatcher.emulator import BatchFault, FaultPlan
-from autobatcher.server import Prices, Report
+from autobatcher.server import Report
+from tests.receipts import GIVEN_PRICES
 from tests.server.proxies import Proxy, on_real_trio, open_proxy
 
 MODULES = os.environ.get("NODE_MODULES_FOR_TESTS", "")
@@ -81,7 +82,7 @@ async def ask(http: httpx.AsyncClient, text: str) -> None:
 
 
 async def test_the_page_shows_what_waits_and_follows_it_without_a_click() -> None:
-    report = Report(Prices(input=1.0, output=2.0))
+    report = Report()
     with trio.fail_after(LIMIT):
         async with (
             open_proxy(
@@ -110,7 +111,7 @@ async def test_an_empty_page_says_what_to_do() -> None:
             told = await look.end()
     assert f"No batch yet. Send a request to {proxy.url}/v1" in told["text"]
     assert f"OPENAI_BASE_URL={proxy.url}/v1" in told["text"]
-    assert "about 50 % of the real-time price" in told["text"]
+    assert "$0.00" in told["text"]
 
 
 async def test_what_an_error_says_is_text_and_never_markup() -> None:
@@ -145,6 +146,26 @@ async def test_what_an_error_says_is_text_and_never_markup() -> None:
     assert told["batches"] == [failed["id"]]
     assert told["elements"] == 0
     assert told["injected"] is None
+
+
+async def test_what_the_calls_cost_is_shown_by_model_and_what_is_unknown_is_said() -> None:
+    evil = "<img src=x>"
+    prices = {"m": GIVEN_PRICES["*"]}
+    with trio.fail_after(LIMIT):
+        async with open_proxy("doubleword", prices=prices) as proxy, proxy.http() as http:
+            for model in ("m", evil):
+                body = {"model": model, "messages": [{"role": "user", "content": "hello"}]}
+                assert (await http.post("/v1/chat/completions", json=body)).status_code == 200
+            async with look_at(proxy, "showsCost") as look:
+                told = await look.end()
+    priced, unpriced = told["rows"]
+    assert priced.startswith("m")
+    assert "$0.0000083" in priced
+    assert "batch, 1 request, $0.0000193 in real time" in priced
+    assert evil in unpriced
+    assert "unknown" in unpriced
+    assert told["elements"] == 0
+    assert "1 request of unknown price" in told["totals"]
 
 
 async def test_old_batches_are_a_key_press_away() -> None:

@@ -25,14 +25,15 @@ def chat_completion(prompt: Prompt) -> dict[str, Any]:
     else:
         choice = _choice(prompt.request, _tool_message(prompt, call), "stop" if call.named else "tool_calls")
         spoken = call.arguments
-    choices = prompt.count("n")
+    choices, said = prompt.count("n"), count_tokens(spoken)
+    thought = prompt.metering.reasoning(said, _limit(prompt.request))
     return {
         "id": f"chatcmpl-{prompt.digest}",
         "object": "chat.completion",
         "created": prompt.created,
         "model": prompt.model,
         "choices": [{"index": index, **choice} for index in range(choices)],
-        "usage": _usage(count_prompt_tokens(messages), choices * count_tokens(spoken)),
+        "usage": _usage(prompt, count_prompt_tokens(messages), choices * (thought + said), choices * thought),
         "service_tier": prompt.tier,
         "system_fingerprint": "fp_emulator",
     }
@@ -49,9 +50,12 @@ def _content(request: dict[str, Any], text: str) -> tuple[str, str]:
         if not isinstance(schema, dict):
             raise RefusedError(400, "Missing 'response_format.json_schema'.", param="response_format.json_schema")
         return msgspec.json.encode(example(schema.get("schema", True), text)).decode(), "stop"
-    limit = request.get("max_completion_tokens", request.get("max_tokens"))
-    content, is_cut = cut_to_tokens(text, limit)
+    content, is_cut = cut_to_tokens(text, _limit(request))
     return content, "length" if is_cut else "stop"
+
+
+def _limit(request: dict[str, Any]) -> Any:
+    return request.get("max_completion_tokens", request.get("max_tokens"))
 
 
 def _choice(request: dict[str, Any], message: dict[str, Any], finish: str) -> dict[str, Any]:
@@ -71,14 +75,14 @@ def _tool_message(prompt: Prompt, call: Call) -> dict[str, Any]:
     return {"content": None, "tool_calls": [{"id": f"call_{prompt.digest}", "type": call.kind, **called}]}
 
 
-def _usage(prompt_tokens: int, completion_tokens: int) -> dict[str, Any]:
+def _usage(prompt: Prompt, prompt_tokens: int, completion_tokens: int, reasoning_tokens: int) -> dict[str, Any]:
     return {
         "prompt_tokens": prompt_tokens,
         "completion_tokens": completion_tokens,
         "total_tokens": prompt_tokens + completion_tokens,
-        "prompt_tokens_details": {"cached_tokens": 0, "audio_tokens": 0},
+        "prompt_tokens_details": {"cached_tokens": prompt.metering.cached(prompt_tokens), "audio_tokens": 0},
         "completion_tokens_details": {
-            "reasoning_tokens": 0,
+            "reasoning_tokens": reasoning_tokens,
             "audio_tokens": 0,
             "accepted_prediction_tokens": 0,
             "rejected_prediction_tokens": 0,

@@ -6,18 +6,23 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..wire import RefusedError
+from .metering import COUNTED_PLAINLY, Metering
 
 CHARACTERS_PER_TOKEN = 4
 
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """A request body, the unix second of the answer, a digest of the body to make ids from, and the service tier."""
+    """A request body, the unix second of the answer, a digest of the body to make ids from, and the service tier.
+
+    `metering` is how its tokens are counted.
+    """
 
     request: dict[str, Any]
     created: int
     digest: str
     tier: str = "default"
+    metering: Metering = COUNTED_PLAINLY
 
     @property
     def model(self) -> str:

@@ -36,6 +36,8 @@ def response(prompt: Prompt) -> dict[str, Any]:
     text = last_user_text(messages, "input")
     call = forced_call(prompt.request, text)
     spoken, is_cut = _content(prompt.request, text) if call is None else (call.arguments, False)
+    said = count_tokens(spoken)
+    thought = prompt.metering.reasoning(said, prompt.request.get("max_output_tokens"))
     item = _message(prompt, spoken) if call is None else _function_call(prompt, call)
     return {
         "id": f"resp_{prompt.digest}",
@@ -49,7 +51,7 @@ def response(prompt: Prompt) -> dict[str, Any]:
         **{name: _repeated(prompt.request, name, default) for name, default in _DEFAULTS.items()},
         "tools": [_full_tool(tool) for tool in prompt.request.get("tools") or []],
         "service_tier": prompt.tier,
-        "usage": _usage(count_prompt_tokens(messages), count_tokens(spoken)),
+        "usage": _usage(prompt, count_prompt_tokens(messages), thought + said, thought),
     }
 
 
@@ -95,11 +97,11 @@ def _full_tool(tool: Any) -> Any:
     return tool
 
 
-def _usage(input_tokens: int, output_tokens: int) -> dict[str, Any]:
+def _usage(prompt: Prompt, input_tokens: int, output_tokens: int, reasoning_tokens: int) -> dict[str, Any]:
     return {
         "input_tokens": input_tokens,
-        "input_tokens_details": {"cached_tokens": 0, "cache_write_tokens": 0},
+        "input_tokens_details": {"cached_tokens": prompt.metering.cached(input_tokens), "cache_write_tokens": 0},
         "output_tokens": output_tokens,
-        "output_tokens_details": {"reasoning_tokens": 0},
+        "output_tokens_details": {"reasoning_tokens": reasoning_tokens},
         "total_tokens": input_tokens + output_tokens,
     }

@@ -19,10 +19,11 @@ from ..queue.windows import key_of, travel_key
 from ..recovery.batch_log import BatchLog
 from ..request import Request
 from .abandonment import COME_BACK_SECONDS, Abandonment
+from .billing import BatchBilling
 from .cancellation import Cancellation
 from .cutoff import Cutoff
 from .engine import Engine
-from .leaving import Leaving
+from .leaving import SHUTDOWN_SECONDS, Leaving
 from .model_advice import with_advice
 from .pending import PendingRequests
 from .phase import Cause, Ending, Phase
@@ -63,7 +64,6 @@ class Batch:
         settings = engine.settings
         self.key: Hashable = key
         self.log: BatchLog = log
-        self.pending: PendingRequests = PendingRequests(requests, engine.resubmit, log)
         self.upstream: UpstreamBatch = UpstreamBatch(
             account,
             endpoint,
@@ -73,6 +73,8 @@ class Batch:
             emit=engine.emit,
             completion_window=source.completion_window,
         )
+        self._billing = BatchBilling(engine.spending, account, self.upstream, endpoint=endpoint, source=source)
+        self.pending: PendingRequests = PendingRequests(requests, engine.resubmit, self._billing, log)
         self._source = source
         self.account: Account = account
         self._engine = engine
@@ -99,6 +101,8 @@ class Batch:
             self.pending,
             log,
             self._watch,
+            self._reader,
+            self._billing,
             self._cancellation(),
             engine,
             release=lambda: engine.release(self),
@@ -158,7 +162,7 @@ class Batch:
 
     def attach(self, line: UnclaimedLine, request: Request) -> None:
         """Let `request` wait for a line whose caller is gone."""
-        self.pending.attach(line.custom_id, request)
+        self.pending.attach(line.custom_id, request, is_paid=line.is_paid)
         self._cutoff.hurry()
 
     # ---- the main flow ----
@@ -177,7 +181,9 @@ class Batch:
             raise
         finally:
             self.close()
-            await self._leaving.shut_down(ending)
+            with anyio.move_on_after(SHUTDOWN_SECONDS, shield=True):
+                await self._leaving.shut_down(ending)
+            self._leaving.end(ending)
 
     async def _run_to_end(self) -> Cause:
         """Run the batch until its life ends by itself. Failures in here fail the callers, not the engine."""

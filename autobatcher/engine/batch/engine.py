@@ -11,6 +11,7 @@ from ..fair_limiter import FairLimiter
 from ..queue.queue import RequestQueue
 from ..request import Request
 from ..settings import Settings
+from ..spending import Spending
 from .phase import Ending
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ class Engine(Protocol):
     dispatcher: Dispatcher
     uploads: FairLimiter
     polls: FairLimiter
+    spending: Spending
 
     @property
     def batch_count(self) -> int:

@@ -9,10 +9,12 @@ import anyio
 from ... import events
 from .. import outcomes
 from ..recovery.batch_log import BatchLog
+from .billing import BatchBilling
 from .cancellation import CANCEL_PATIENCE_SECONDS, Cancellation
 from .engine import Engine
 from .pending import PendingRequests
 from .phase import MAY_RUN, Cause, Disposition, Ending, Phase, disposition
+from .results import ResultReader
 from .upstream import UpstreamBatch
 from .watch import Watch
 
@@ -23,6 +25,10 @@ and whoever closes a client or stops a process waits for it. A creation in fligh
 
 LAST_LOOK_AT_SHUTDOWN_SECONDS = 3.0
 """How long one last poll may take while the engine stops: long enough for a slow server, and whoever closes waits."""
+
+PRICE_SECONDS = 900.0
+"""How long the engine waits, while it keeps running, to learn what a cancelled batch cost. OpenAI may take ten minutes
+to cancel one."""
 
 CLEAN_UP_SECONDS = 60.0
 """How long the engine tries to delete the files of a finished batch while it keeps running. They expire anyway."""
@@ -42,6 +48,8 @@ class Leaving:
         pending: PendingRequests,
         log: BatchLog,
         watch: Watch,
+        reader: ResultReader,
+        billing: BatchBilling,
         cancellation: Cancellation,
         engine: Engine,
         release: Callable[[], None],
@@ -50,10 +58,13 @@ class Leaving:
         self._pending = pending
         self._log = log
         self._watch = watch
+        self._reader = reader
+        self._billing = billing
         self._cancellation = cancellation
         self._engine = engine
         self._release = release
         self._had_all_answers = False  # when the engine stopped
+        self._was_read = False  # to the end, for the sake of prices
         self._cause: Cause | None = None
 
     @property
@@ -83,6 +94,8 @@ class Leaving:
             with anyio.move_on_after(CANCEL_PATIENCE_SECONDS):
                 await self._cancel()
         self._release()
+        with anyio.move_on_after(PRICE_SECONDS):
+            await self._find_out_prices()
         if what is Disposition.LEAVE and self._log.is_journaled and self._upstream.phase in MAY_RUN:
             # Callers may retry, and then a new `Batch` takes over. If none does, the shutdown of the engine decides.
             await self._log.handed_over.wait()
@@ -91,20 +104,23 @@ class Leaving:
             await self._clean_up(what)
 
     async def shut_down(self, ending: Ending) -> None:
-        """Carry out the batch's disposition while the engine stops. Cancelled: it may run on, and that is told."""
-        with anyio.move_on_after(SHUTDOWN_SECONDS, shield=True):
-            await self._shut_down(ending)
-        if self._upstream.phase in MAY_RUN and self._disposition(ending) is Disposition.CANCEL:
-            self._upstream.emit_cancel_failed("no answer in time")
-
-    async def _shut_down(self, ending: Ending) -> None:
+        """Carry out the batch's disposition while the engine stops. Cancelled: the batch may run on."""
         if self._disposition(ending) is Disposition.CANCEL:
             await self._cancel()
         elif self._upstream.phase is Phase.RUNNING and ending is not Ending.NOT_YET:
             await self._look_for_the_last_time()
         elif self._upstream.phase is Phase.READING and self._cause is not Cause.FAILED:
             self._upstream.emit_end()  # it was seen to end, and its files were being read
+        with anyio.move_on_after(LAST_LOOK_AT_SHUTDOWN_SECONDS):
+            await self._find_out_prices(waits=False)
         await self._clean_up(self._disposition(ending))
+
+    def end(self, ending: Ending) -> None:
+        """Book and tell what `shut_down` had no time for."""
+        what = self._disposition(ending)
+        self._settle_bill(what)
+        if self._upstream.phase in MAY_RUN and what is Disposition.CANCEL:
+            self._upstream.emit_cancel_failed("no answer in time")
 
     async def _look_for_the_last_time(self) -> None:
         """Poll a batch that is left running, and report its end if it has ended or all of its lines are answered."""
@@ -118,6 +134,20 @@ class Leaving:
         else:
             self._upstream.emit_event(events.BatchLeft)
 
+    async def _find_out_prices(self, *, waits: bool = True) -> None:
+        """Read what lines cost that nobody waits for, in a batch that was cancelled or was read for others.
+
+        Args:
+            waits: whether to wait for the end of a batch that is being cancelled.
+        """
+        if not self._billing.wants_lines or self._upstream.phase not in (Phase.CANCELLED, Phase.READ):
+            return
+        if self._upstream.phase is Phase.CANCELLED:
+            await (self._watch.until_terminal() if waits else self._watch.check_once())
+        state = self._upstream.state
+        if state is not None and state.is_terminal and not self._log.handed_over.is_set():
+            self._was_read = self._reader.has_read_all(state) or await self._reader.read_for_prices(state)
+
     async def _cancel(self) -> None:
         self._log.cancelling()
         await self._cancellation.run()
@@ -125,10 +155,18 @@ class Leaving:
     async def _clean_up(self, what: Disposition) -> None:
         """Delete the input file if it is not needed. End or forget the record if nothing is left to do."""
         await self._upstream.clean_up()
+        self._settle_bill(what)
         if what is Disposition.FINISHED:
             self._log.end()
         elif what is Disposition.FORGET:
             self._log.forget()
+
+    def _settle_bill(self, what: Disposition) -> None:
+        """Book what may have been executed, unless a journal keeps the batch for others."""
+        is_kept_open = what is Disposition.LEAVE and self._log.is_journaled and self._billing.wants_lines
+        if self._was_read or not is_kept_open:
+            for charge in self._billing.end(was_read=self._was_read):
+                self._log.charged(charge)
 
     def _disposition(self, ending: Ending) -> Disposition:
         assert self._cause is not None

@@ -7,11 +7,13 @@ from collections.abc import Callable, Iterable
 import anyio
 
 from ...errors import BatchError
+from ...money.ledger import Charge
 from ...upstream.batch_state import Problem
 from ...upstream.output_line import OutputLine
 from .. import outcomes
 from ..recovery.batch_log import NULL_BATCH_LOG, BatchLog
 from ..request import Answer, ErrorFor, Request
+from .billing import BatchBilling
 
 Resubmit = Callable[[Request], bool]
 
@@ -24,6 +26,7 @@ class PendingRequests:
     Args:
         resubmit: adds a request that failed with a retryable error to a later batch; False if it cannot.
         log: records what becomes of lines.
+        billing: books them.
 
     Attributes:
         batch_id: the upstream's; None until there is one.
@@ -31,12 +34,15 @@ class PendingRequests:
         abandoned: set once no caller waits any more although lines of callers who left may still run.
     """
 
-    def __init__(self, requests: dict[str, Request], resubmit: Resubmit, log: BatchLog = NULL_BATCH_LOG) -> None:
+    def __init__(
+        self, requests: dict[str, Request], resubmit: Resubmit, billing: BatchBilling, log: BatchLog = NULL_BATCH_LOG
+    ) -> None:
         self.abandoned: anyio.Event = anyio.Event()
         self.batch_id: str | None = None
         self.answers_only: bool = False
         self._requests = requests
         self._resubmit = resubmit
+        self._billing = billing
         self._log = log
         self._has_lost_callers = False
         self._resubmitted = 0
@@ -67,12 +73,18 @@ class PendingRequests:
     def withdraw(self, request: Request) -> None:
         """Remove the request of a caller who left. Its line, if it was sent, becomes unclaimed."""
         del self._requests[request.custom_id]
+        self._billing.left(request)
         self._log.caller_left(request)
         self._has_lost_callers = True
         self._check_abandonment()
 
-    def attach(self, custom_id: str, request: Request) -> None:
-        """Let `request` wait for an unclaimed line of the batch."""
+    def attach(self, custom_id: str, request: Request, *, is_paid: bool = False) -> None:
+        """Let `request` wait for an unclaimed line of the batch.
+
+        Args:
+            is_paid: whether the line was read, and booked, before.
+        """
+        self._billing.taken_up(custom_id, request, is_paid=is_paid)
         self._requests[custom_id] = request
         request.custom_id, request.holder, request.may_have_been_billed = custom_id, self, True
         self._log.caller_attached(custom_id)
@@ -86,8 +98,8 @@ class PendingRequests:
             return
         if line.custom_id in self._requests:
             self._settle(line.custom_id, outcome)
-        elif self._log.wants_lines:
-            self._log.unclaimed_result(line.custom_id, outcome)
+        else:
+            self._deliver_to_nobody(line.custom_id, outcome)
             self._check_abandonment()
 
     def reject(self, custom_id: str, problem: Problem, status_code: int, batch_id: str | None) -> None:
@@ -95,17 +107,34 @@ class PendingRequests:
         if custom_id in self._requests:
             self._settle(custom_id, outcomes.rejected_line(problem, status_code, custom_id, batch_id))
 
+    def _deliver_to_nobody(self, custom_id: str, outcome: Answer | BatchError) -> None:
+        is_kept = self._log.awaits_line(custom_id)
+        charge = None
+        if not isinstance(outcome, Answer) or outcomes.is_retryable(outcome):
+            self._billing.refused(custom_id, outcome)
+        else:
+            charge = self._billing.answered_nobody(custom_id, outcome, is_kept=is_kept)
+        if is_kept:
+            self._log.unclaimed_result(custom_id, outcome, charge)
+        elif charge is not None:
+            self._log.charged(charge)
+
     def pop_all(self) -> list[Request]:
         """Remove and return all pending requests, to go into another batch."""
         return self.pop(lambda request: True)
 
-    def pop(self, is_wanted: Callable[[Request], bool]) -> list[Request]:
-        """Remove and return those pending requests, to go elsewhere: they were not executed, unless the caller of this
-        knows better."""
+    def pop(self, is_wanted: Callable[[Request], bool], *, are_executed: bool = False) -> list[Request]:
+        """Remove and return those pending requests, to go elsewhere.
+
+        Args:
+            are_executed: whether their lines may have been, or be, executed.
+        """
         popped = {custom_id: request for custom_id, request in self._requests.items() if is_wanted(request)}
         for custom_id, request in popped.items():
             request.may_have_been_billed = False
             del self._requests[custom_id]
+            if are_executed:
+                self._billing.repeated(request)
             self._log.line_dropped(custom_id)
         self._check_abandonment()
         return list(popped.values())
@@ -133,9 +162,15 @@ class PendingRequests:
             self._log.line_dropped(custom_id)
         else:
             del self._requests[custom_id]
-            self._log.settled(request, outcome)
+            self._log.settled(request, outcome, self._book(request, outcome))
             request.settle(outcome)
         self._check_abandonment()
+
+    def _book(self, request: Request, outcome: Answer | BatchError) -> Charge | None:
+        if isinstance(outcome, Answer):
+            return self._billing.answered(request, outcome)
+        self._billing.failed(request, outcome)
+        return None
 
     def _check_abandonment(self) -> None:
         if self._has_lost_callers and not self._requests and not self._log.awaits_callers:

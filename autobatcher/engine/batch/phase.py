@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import Enum, auto
+from typing import Literal
 
 
 class Phase(Enum):
@@ -76,6 +77,11 @@ class Ending(Enum):
 
     FOR_RERUN = auto()
     """The program will be run again. A journal keeps running batches for it."""
+
+    @property
+    def of_session(self) -> Literal["well", "failed"]:
+        """How the journal's session ends."""
+        return "well" if self is Ending.WELL else "failed"
 
 
 class Disposition(Enum):

@@ -68,7 +68,7 @@ class Requeue:
 
     def pay_twice(self) -> None:
         """Send those to the next lane whose callers would rather pay twice than miss their deadline."""
-        requests = self._pending.pop(self.may_pay_twice)
+        requests = self._pending.pop(self.may_pay_twice, are_executed=True)
         reason = "it cannot be known in time whether they were executed"
         self._dispatcher.send_on(requests, self._key, batch_id=self._upstream.batch_id, reason=reason, paid_twice=True)
 

@@ -24,6 +24,7 @@ from ...upstream.output_line import (
 )
 from ...upstream.patience import ReadPatience
 from ..answer_room import AnswerRoom
+from .agreement import lacks_results
 from .pending import PendingRequests
 
 logger: logging.Logger = logging.getLogger("autobatcher")
@@ -71,6 +72,7 @@ class ResultReader:
         self._lines_read: dict[str, int] = {}
         self._results: set[str] = set()  # custom_ids
         self._unfinished: set[str] = set()
+        self._has_odd_lines = False
         self.unreadable: dict[str, bytes] = {}
 
     @property
@@ -120,6 +122,20 @@ class ResultReader:
                     failure = await self._read_with_retries(state.id, file_id, skip) or failure
         return failure if self._pending.wants_lines else None
 
+    def has_read_all(self, state: BatchState) -> bool:
+        """Whether the batch's counts name no more results than were read."""
+        return state.counts is not None and not lacks_results(state, self.results_read, self.unfinished_read)
+
+    async def read_for_prices(self, state: BatchState) -> bool:
+        """Read both files once, whoever waits; return whether all results were read."""
+        for file_id in _file_ids(state):
+            try:
+                await self._read(state.id, file_id, 0)
+            except UpstreamError as error:
+                logger.info("autobatcher: batch %s: its price is not known: %s", state.id, error.summary)
+                return False
+        return not self._has_odd_lines and not lacks_results(state, self.results_read, self.unfinished_read)
+
     async def _read_with_retries(self, batch_id: str, file_id: str, skip: int) -> UpstreamError | None:
         delay, patience = FIRST_DELAY_SECONDS, ReadPatience()
         while self._pending.wants_lines:
@@ -143,6 +159,7 @@ class ResultReader:
                 if takes_unfinished or result.error_code not in UNFINISHED:
                     self._pending.deliver(result, batch_id)
             elif isinstance(line, bytes):
+                self._has_odd_lines = True
                 self._keep_unreadable(line)
 
         self._lines_read[file_id] = await self._api.read_lines(

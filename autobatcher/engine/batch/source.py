@@ -19,6 +19,7 @@ class NewBatch:
     """A batch of requests that gathered in a window."""
 
     completion_window: str
+    models: tuple[str, ...] = ()
     age_seconds: float = 0.0
 
     def deadline_seconds(self, settings: Settings) -> float:
@@ -56,6 +57,11 @@ class EarlierBatch:
         """As many custom_ids as the batch has lines. Their positions in the file are unknown, because callers may have
         left before the upload."""
         return [custom_id_of(self.record.idempotency_key, number) for number in range(self.record.request_count)]
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """The models of its lines."""
+        return tuple(self.record.models)
 
     @property
     def completion_window(self) -> str:

@@ -68,16 +68,19 @@ class UncertainCreation:
         Raises:
             UpstreamError: if nobody knows, and no deadline is left for which to look on.
         """
+        unknown: UpstreamError | None = None
+        exists: bool | None = None
         try:
             exists = await find_again(self._upstream, source.record, source.idle_seconds)
-        except UpstreamError:
-            is_known = await self.exists()
-            if is_known is None:
-                raise
-            exists = is_known
+        except UpstreamError as error:
+            unknown = error
+        if unknown is not None:
+            exists = await self.exists()
+            if exists is None:
+                raise unknown
         if exists:
             self._upstream.emit_begin(events.BatchResumed)
-        return exists
+        return bool(exists)
 
     async def exists(self) -> bool | None:
         """Look the batch up until it is known whether it exists, or until the last deadline of its requests: then None.

@@ -118,6 +118,14 @@ class Watch:
         except UpstreamError as error:
             logger.info("autobatcher: batch %s: %s", self._upstream.batch_id, error.summary)
 
+    async def until_terminal(self) -> None:
+        """Poll a batch that is being cancelled until it has ended. Nobody waits for it: a failed poll is no news."""
+        schedule = Schedule(self._engine.settings.poll_interval_seconds)
+        while self._upstream.state is None or not self._upstream.state.is_terminal:
+            await anyio.sleep(schedule.next_wait(self._engine.batch_count))
+            await self.check_once()
+            schedule.unchanged()
+
     async def look_again(self) -> None:
         """Poll an ended batch once more, after a poll interval: it may name files or counts that it did not name."""
         await anyio.sleep(self._after_end.next_wait(self._engine.batch_count))

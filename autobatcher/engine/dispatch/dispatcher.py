@@ -27,6 +27,7 @@ from ..queue.queue import RequestQueue
 from ..recovery.call_log import CallLog
 from ..request import ErrorFor, Request
 from ..settings import Settings
+from ..spending import Spending
 from .begun_batch import BegunBatch
 from .crowd import Crowd
 from .deadlines import Deadlines
@@ -45,7 +46,8 @@ class Dispatcher:
     Args:
         queue: the way into batches.
         wake: called when a lane call is to be started, or a moment comes earlier.
-        log_for: makes the log of a lane call.
+        spending: books lane calls.
+        log_for: makes the log of one.
     """
 
     def __init__(
@@ -53,7 +55,7 @@ class Dispatcher:
         settings: Settings,
         api: RealtimeAPI,
         queue: RequestQueue,
-        *,
+        spending: Spending,
         emit: Emit,
         wake: Callable[[], None],
         log_for: Callable[[Request, Lane], CallLog],
@@ -66,7 +68,7 @@ class Dispatcher:
         self._wake = wake
         self._deadlines = Deadlines()
         limiter = FairLimiter(settings.lane_concurrency, isolates=settings.isolate_accounts)
-        tries = LaneTry(api, self.durations, self.answer_room)
+        tries = LaneTry(api, self.durations, self.answer_room, spending)
         call = LaneCall(tries, limiter, leave=self._leave, on_moved=self._moved, log_for=log_for)
         self._calls = LaneCalls(call.run, wake, tries.left)
         self.crowd: Crowd = Crowd(settings, self._calls.counts)

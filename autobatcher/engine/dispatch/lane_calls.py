@@ -69,6 +69,7 @@ class LaneCalls:
     def fail_all(self, error_for: ErrorFor) -> None:
         """Settle each request with an error of its own, and cancel its call."""
         for request in list(self._scopes):
+            self._on_left(request)
             self._remove(request).cancel()
             request.settle(error_for(request, None))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import anyio
 
+from ...money.ledger import Charge
 from ...upstream.failures import UpstreamError
 from ...upstream.realtime_api import RealtimeAnswer, RealtimeAPI, was_executed
 from ..answer_room import AnswerRoom
@@ -12,6 +13,7 @@ from ..lanes.kinds import CallKind
 from ..lanes.lane import Lane
 from ..recovery.call_log import CallLog
 from ..request import Answer, Request
+from ..spending import Spending
 
 FLEX_TIER = "flex"
 
@@ -22,19 +24,22 @@ class LaneTry:
     Args:
         durations: learns from each.
         room: for the answers.
+        spending: books each.
     """
 
-    def __init__(self, api: RealtimeAPI, durations: Durations, room: AnswerRoom) -> None:
+    def __init__(self, api: RealtimeAPI, durations: Durations, room: AnswerRoom, spending: Spending) -> None:
         self._api = api
+        self._spending = spending
         self._durations = durations
         self._room = room
-        self._running: dict[Request, CallLog] = {}
+        self._running: dict[Request, tuple[CallLog, Lane]] = {}
 
     def left(self, request: Request) -> None:
         """The caller left: if a call runs, it may have been billed. Synchronous, so that who asks again at once finds
         that."""
-        if (log := self._running.pop(request, None)) is not None:
-            log.left(request)
+        log, lane = self._running.pop(request, (None, Lane.REALTIME))
+        if log is not None:
+            log.left(request, self._book_unknown(request, lane))
 
     async def run(self, request: Request, lane: Lane, log: CallLog, *, cut_at: float, repeats: bool) -> Answer:
         """Make one call.
@@ -50,25 +55,36 @@ class LaneTry:
         Cancelled: the call may have been executed and billed, unless it was not recorded yet.
         """
         await log.intend(request)
-        self._running[request] = log
+        self._running[request] = log, lane
         was_billed, request.may_have_been_billed = request.may_have_been_billed, True
         try:
             answer = self._answer(request, await self._timed(request, lane, cut_at))
         except UpstreamError as error:
-            if was_executed(error) is False:
+            executed = was_executed(error)
+            if executed is False:
                 request.may_have_been_billed = was_billed
-            if repeats or was_executed(error) is False:
-                log.forget()
-            else:
-                log.told_uncertain(request)
+            self._note_failure(request, lane, log, executed, repeats=repeats)
             raise
         except BaseException:
             self.left(request)
             raise
         finally:
-            self._running.pop(request, None)
-        log.answered(request, answer)
+            was_left = self._running.pop(request, None) is None
+        log.answered(request, answer, None if was_left else self._spending.book_call(request, answer))
         return answer
+
+    def _note_failure(
+        self, request: Request, lane: Lane, log: CallLog, executed: bool | None, *, repeats: bool
+    ) -> None:
+        if executed is False:
+            log.forget()
+        elif repeats:
+            log.repeated(self._spending.book_repeated_call(request, lane.value))
+        else:
+            log.told_uncertain(request, self._book_unknown(request, lane))
+
+    def _book_unknown(self, request: Request, lane: Lane) -> Charge:
+        return self._spending.book_unknown_call(request, lane.value)
 
     async def _timed(self, request: Request, lane: Lane, cut_at: float) -> RealtimeAnswer:
         kind, begun = CallKind(request.account.provider.name, request.model, lane), anyio.current_time()

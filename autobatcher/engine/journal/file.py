@@ -9,14 +9,32 @@ from pathlib import Path
 
 from ...errors import JournalError
 from ...upstream.account import Account
+from .at_exit import markers_of
+from .charges import KeptCharge
 from .identity import fingerprint
-from .ownership import Ownership
+from .ownership import Ownership, lock_file_of
 from .records import BatchRecord
 from .rows import Result
 from .sqlite_file import lack_of_wal
 from .store import Store
 
-__all__ = ["JournalEditor", "JournalReader", "Result", "edit_journal", "is_payer", "read_journal"]
+__all__ = [
+    "JournalEditor",
+    "JournalReader",
+    "KeptCharge",
+    "Result",
+    "delete_journal",
+    "edit_journal",
+    "is_payer",
+    "read_journal",
+]
+
+
+def delete_journal(path: Path) -> None:
+    """Delete a journal, and all that is beside it. No engine may use it."""
+    beside = [path.with_name(f"{path.name}{ending}") for ending in ("-wal", "-shm")]
+    for each in (path, *beside, *markers_of(path), lock_file_of(path)):
+        each.unlink(missing_ok=True)
 
 
 class JournalReader:
@@ -38,6 +56,10 @@ class JournalReader:
     def results(self, batch: BatchRecord) -> Iterator[Result]:
         """Each line of a batch with its answer, in the order of the input file."""
         return self._store.results(batch.idempotency_key)
+
+    def charges(self, since: float = 0.0) -> Iterator[KeptCharge] | None:
+        """What was billed since then, in Unix seconds, the oldest first; None if the file is older than that table."""
+        return self._store.charges(since=since) if self._store.has_charges else None
 
 
 class JournalEditor(JournalReader):

@@ -6,14 +6,17 @@ import os
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from decimal import Decimal
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from ...errors import JournalError
+from ...money.ledger import Charge
 from ..request import Answer
 from ..settings import Settings
 from . import at_exit
+from .charges import NewCharge, Spent
 from .file_checks import place_of
 from .records import BatchRecord, Contents, SessionEnding, StoredAnswer, UnclaimedLine, number_of
 from .rows import Line, NewAnswer
@@ -36,6 +39,7 @@ class Journal:
         path: the SQLite file.
         is_hash_only: whether to store only hashes, and no prompts and answers.
         retention_seconds: how long answers are kept that nobody takes.
+        budget: the name under which charges are kept.
         wall_clock: returns Unix seconds.
         make_writer: makes the writer of the file; None for a thread.
     """
@@ -46,6 +50,7 @@ class Journal:
         *,
         is_hash_only: bool = False,
         retention_seconds: float,
+        budget: str = "",
         wall_clock: Callable[[], float] = time.time,
         make_writer: Callable[[Path], JournalWriter] | None = None,
     ) -> None:
@@ -53,8 +58,10 @@ class Journal:
         self.is_hash_only: bool = is_hash_only
         self.wall_clock: Callable[[], float] = wall_clock
         self._retention_seconds = retention_seconds
+        self._budget = budget
         self._writer: JournalWriter = (make_writer or Writer)(self.path)
         self._answers: list[NewAnswer] = []
+        self._charges: list[NewCharge] = []
         self._pending_bytes = 0
         self._swept_at = 0.0
 
@@ -72,6 +79,7 @@ class Journal:
             Path(path),
             is_hash_only=settings.journal_hash_only,
             retention_seconds=settings.journal_retention_seconds,
+            budget=settings.budget,
             wall_clock=wall_clock,
             make_writer=make_writer,
         )
@@ -127,11 +135,20 @@ class Journal:
         """Keep encoded `Durations` for the next run."""
         self._tell(Store.keep_durations, content)
 
+    def keep_calibration(self, content: bytes) -> None:
+        """Keep an encoded `Calibration` for the next run."""
+        self._tell(Store.keep_calibration, content)
+
+    async def spent(self, *, since: float) -> Spent:
+        """Return what counts against the budget since then, in Unix seconds. Raises `JournalError`."""
+        return await self._ask(lambda store: store.spent(since, self._budget))
+
     # ---- a batch ----
 
-    async def intend(self, record: BatchRecord, lines: list[Line]) -> None:
-        """Record a batch before its upload. Raises `JournalError`."""
-        await self._ask(lambda store: store.intend(record, lines, is_hash_only=self.is_hash_only))
+    async def intend(self, record: BatchRecord, lines: list[Line], reserved: Decimal | None = None) -> None:
+        """Record a batch before its upload, and what it may cost, in USD. Raises `JournalError`."""
+        options: dict[str, Any] = {"is_hash_only": self.is_hash_only, "budget": self._budget, "reserved": reserved}
+        await self._ask(lambda store: store.intend(record, lines, **options))
 
     async def creating(self, idempotency_key: str, file_id: str | None) -> None:
         """Record a try of the creation before it starts. Raises `JournalError`."""
@@ -152,11 +169,17 @@ class Journal:
 
     # ---- a line ----
 
-    def answer(self, idempotency_key: str, answer: Answer, *, is_taken: bool) -> None:
-        """Store the answer to a line. Answers are written in groups; see `drain`."""
+    def answer(self, idempotency_key: str, answer: Answer, charge: Charge | None, *, is_taken: bool) -> None:
+        """Store the answer to a line, and what it was billed. They are written in groups, together; see `drain`."""
+        if charge is not None:
+            self.charge(idempotency_key, charge)
         number, body = number_of(answer.custom_id), None if self.is_hash_only else answer.body
         self._answers.append((idempotency_key, number, answer.status_code, body, answer.request_id, is_taken))
         self._pending_bytes += len(answer.body)
+
+    def charge(self, idempotency_key: str, charge: Charge) -> None:
+        """Record what was billed for a line."""
+        self._charges.append(NewCharge(idempotency_key, charge))
 
     def drop(self, idempotency_key: str, custom_id: str) -> None:
         """Delete a line that failed, or goes into another batch."""
@@ -169,6 +192,14 @@ class Journal:
     def give_back(self, idempotency_key: str, custom_id: str) -> None:
         """Mark a stored answer as not delivered."""
         self._tell(Store.give_back, idempotency_key, number_of(custom_id))
+
+    def delivered(self, lines: list[tuple[str, int]]) -> None:
+        """Delete lines, by idempotency key and number, whose answers are safe elsewhere."""
+        numbers: dict[str, list[int]] = {}
+        for idempotency_key, number in lines:
+            numbers.setdefault(idempotency_key, []).append(number)
+        for idempotency_key, of_batch in numbers.items():
+            self._tell(Store.delivered, idempotency_key, of_batch)
 
     def told_uncertain(self, line: UnclaimedLine) -> None:
         """A caller is about to be told that a call on another lane may have been billed. It is told again if the
@@ -200,8 +231,9 @@ class Journal:
 
     def _tell_answers(self) -> None:
         answers, self._answers, now = self._answers, [], self.wall_clock()
-        if answers:
-            self._writer.tell(lambda store: store.answer(answers, now=now))
+        charges, self._charges = self._charges, []
+        if answers or charges:
+            self._writer.tell(lambda store: store.answer(answers, charges, budget=self._budget, now=now))
 
     async def _ask(self, statement: Callable[[Store], T]) -> T:
         self._tell_answers()

@@ -79,6 +79,7 @@ class UnclaimedLine(msgspec.Struct, eq=False, gc=False):
         is_stored: whether its answer is in the journal. Otherwise its batch has it, or will.
         is_gone: whether it can never be answered.
         lane: "batch"; of a call, the lane on which it was made.
+        is_paid: whether its answer came before, and what it cost is recorded.
     """
 
     idempotency_key: str
@@ -87,6 +88,7 @@ class UnclaimedLine(msgspec.Struct, eq=False, gc=False):
     is_stored: bool = False
     is_gone: bool = False
     lane: str = Lane.BATCH.value
+    is_paid: bool = False
 
     @property
     def custom_id(self) -> str:
@@ -116,11 +118,12 @@ class StoredAnswer(msgspec.Struct, frozen=True):
 
 class Contents(msgspec.Struct, frozen=True):
     """The contents of a journal when it is opened: its batches, and unclaimed lines with their digests, in the order in
-    which they are to be claimed; and encoded `Durations`."""
+    which they are to be claimed; and an encoded `Durations` and `Calibration`."""
 
     batches: list[BatchRecord]
     unclaimed_lines: list[tuple[bytes, UnclaimedLine]]
     durations: bytes = b""
+    calibration: bytes = b""
 
 
 def lane_in(completion_window: str) -> str:
@@ -134,6 +137,12 @@ _CALLS = frozenset(lane.value for lane in Lane if lane is not Lane.BATCH)
 def custom_id_of(idempotency_key: str, number: int) -> str:
     """Make a globally unique custom_id: at most 64 characters of [0-9a-z-], which every provider accepts."""
     return f"{idempotency_key}-{number}"
+
+
+def line_of(custom_id: str) -> tuple[str, int]:
+    """Return the idempotency key of a line's batch, and the line's number in it."""
+    idempotency_key, _, number = custom_id.rpartition("-")
+    return idempotency_key, int(number)
 
 
 def number_of(custom_id: str) -> int:

@@ -76,6 +76,9 @@ def _body(name: str) -> str:
     return f"(typeof({name}) = 'null' OR typeof({name}) = 'blob' AND length({name}) <= {MAX_BODY_BYTES})"
 
 
+_AMOUNT = "length(amount) <= 100 AND amount GLOB '[0-9]*' AND amount NOT GLOB '*[^0-9.]*' AND amount NOT GLOB '*.*.*'"
+
+
 HONEST = {
     "batches": " AND ".join(
         (
@@ -112,6 +115,19 @@ HONEST = {
             "ending IN ('', 'well', 'failed')",
         )
     ),
+    "charges": " AND ".join(
+        (
+            _name("stamp"),
+            _text("budget", "batch_id", "metadata", "provider", "base_url", "model", "endpoint", "completion_window"),
+            "typeof(account) = 'blob' AND length(account) <= 100",
+            "lane IN ('batch', 'flex', 'realtime')",
+            "fate IN ('delivered', 'discarded', 'paid_twice', 'unknown')",
+            _integer(0, 2**40, "hour", "bracket", "requests", "untold"),
+            _integer(0, 2**62, "input", "cached", "output", "reasoning"),
+        )
+    ),
+    "calibration": f"typeof(content) = 'blob' AND length(content) <= {MAX_DURATIONS_BYTES}",
+    "reservations": " AND ".join((_name("stamp"), _text("budget", "amount"), _AMOUNT)),
     "durations": f"typeof(content) = 'blob' AND length(content) <= {MAX_DURATIONS_BYTES}",
 }
 """What each row of a table that autobatcher wrote satisfies."""
@@ -122,6 +138,8 @@ TEXTS = (
     "SELECT DISTINCT endpoint FROM lines",
     "SELECT request_id FROM answers",
     "SELECT * FROM sessions",
+    "SELECT * FROM charges",
+    "SELECT * FROM reservations",
 )
 """All texts. They are read once to see that they can be decoded."""
 
@@ -146,8 +164,12 @@ def check_rows(connection: sqlite3.Connection) -> None:
         connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, limit)
 
 
+def _tables(connection: sqlite3.Connection) -> set[str]:
+    return {name for (name,) in connection.execute("SELECT name FROM sqlite_master").fetchall()}
+
+
 def _check_types_and_sizes(connection: sqlite3.Connection) -> None:
-    tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master").fetchall()}
+    tables = _tables(connection)
     for table, is_honest in HONEST.items():
         if table not in tables:  # of a later schema than that of this file
             continue
@@ -158,12 +180,18 @@ def _check_types_and_sizes(connection: sqlite3.Connection) -> None:
 
 
 def _check_texts(connection: sqlite3.Connection) -> None:
+    tables = _tables(connection)
     for statement in TEXTS:
+        if statement.rpartition(" ")[2] not in tables:
+            continue
         with closing(connection.execute(statement)) as rows:  # an open one would keep the file from being closed
             for _ in rows:
                 pass
     for models, metadata in connection.execute("SELECT models, metadata FROM batches").fetchall():
         decoded_models(models), decoded_metadata(metadata)
+    if "charges" in tables:
+        for (metadata,) in connection.execute("SELECT DISTINCT metadata FROM charges").fetchall():
+            decoded_metadata(metadata)
 
 
 def decoded_models(text: str) -> list[str]:

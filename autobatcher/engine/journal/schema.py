@@ -50,6 +50,36 @@ MIGRATIONS: tuple[str, ...] = (
     );
     """,
     "CREATE TABLE durations (id INTEGER PRIMARY KEY CHECK (id = 1), content BLOB NOT NULL);",
+    """
+    CREATE TABLE charges (
+        id INTEGER PRIMARY KEY,
+        stamp TEXT NOT NULL,
+        hour INTEGER NOT NULL,
+        budget TEXT NOT NULL,
+        batch_id TEXT NOT NULL,
+        metadata TEXT NOT NULL,
+        account BLOB NOT NULL,
+        provider TEXT NOT NULL,
+        base_url TEXT NOT NULL,
+        model TEXT NOT NULL,
+        endpoint TEXT NOT NULL,
+        lane TEXT NOT NULL,
+        completion_window TEXT NOT NULL,
+        fate TEXT NOT NULL,
+        bracket INTEGER NOT NULL,
+        requests INTEGER NOT NULL,
+        untold INTEGER NOT NULL,
+        input INTEGER NOT NULL,
+        cached INTEGER NOT NULL,
+        output INTEGER NOT NULL,
+        reasoning INTEGER NOT NULL,
+        UNIQUE (stamp, hour, batch_id, model, endpoint, lane, completion_window, fate, bracket)
+    );
+    CREATE TABLE calibration (id INTEGER PRIMARY KEY CHECK (id = 1), content BLOB NOT NULL);
+    CREATE INDEX charges_by_hour ON charges (hour);
+    -- What batches and calls that are not over may cost, in USD.
+    CREATE TABLE reservations (stamp TEXT PRIMARY KEY, budget TEXT NOT NULL, amount TEXT NOT NULL);
+    """,
 )
 """The statements from each schema version to the next. Never change a released one; add another."""
 

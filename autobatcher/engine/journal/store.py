@@ -5,19 +5,20 @@ from __future__ import annotations
 import itertools
 import json
 import logging
-import os
-import socket
 import sqlite3
 from collections.abc import Iterable, Iterator
+from decimal import Decimal
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
+from . import charges
+from .charges import NewCharge
 from .identity import digest_of
 from .records import UNCERTAIN, BatchRecord, Contents, StoredAnswer, UnclaimedLine, lane_in
 from .row_checks import MAX_TEXT, STATUS_CODES
 from .rows import COLUMNS, Line, NewAnswer, Result, record_of
 from .schema import LINES_OF_A_BATCH
-from .sqlite_file import SQLiteFile
+from .sessions import SessionStore
 
 logger: logging.Logger = logging.getLogger("autobatcher")
 
@@ -42,11 +43,10 @@ _NO_ANSWER = 504
 _INSERT_ANSWER = "INSERT OR REPLACE INTO answers VALUES (?, ?, ?, ?, ?, ?)"
 
 
-class Store(SQLiteFile):
+class Store(SessionStore):
     """The journal's statements, in terms of batches, lines and answers."""
 
     def __init__(self, path: Path, *, is_read_only: bool = False) -> None:
-        self._session: int | None = None
         self._numbers: dict[str, int] = {}  # of batches, by idempotency key
         super().__init__(path, is_read_only=is_read_only)
 
@@ -55,8 +55,16 @@ class Store(SQLiteFile):
 
     # ---- batches ----
 
-    def intend(self, record: BatchRecord, lines: Iterable[Line], *, is_hash_only: bool) -> None:
-        """Insert a batch that is about to be uploaded, and its lines."""
+    def intend(
+        self,
+        record: BatchRecord,
+        lines: Iterable[Line],
+        *,
+        is_hash_only: bool,
+        budget: str = "",
+        reserved: Decimal | None = None,
+    ) -> None:
+        """Insert a batch that is about to be uploaded, its lines, and what it may cost under a budget."""
         values = {name: getattr(record, name) for name in COLUMNS if name != "stamp"}
         values |= {
             "stamp": record.idempotency_key,
@@ -73,6 +81,8 @@ class Store(SQLiteFile):
             for number, endpoint, body in lines
         )
         self._db.executemany("INSERT INTO lines VALUES (?, ?, ?, ?)", rows)
+        if reserved:
+            charges.reserve(self._db, record.idempotency_key, budget=budget, amount=reserved)
 
     def update(self, idempotency_key: str, *, now: float, **fields: Any) -> None:
         """Change fields of a batch; see `_CHANGEABLE`."""
@@ -87,6 +97,7 @@ class Store(SQLiteFile):
 
     def end(self, idempotency_key: str, *, now: float, keeps_unanswered: bool) -> None:
         """Mark a batch as ended. Delete lines without an answer, unless `keeps_unanswered`."""
+        charges.release(self._db, idempotency_key)
         if not self._has_batch(idempotency_key):
             return
         if not keeps_unanswered:
@@ -97,7 +108,8 @@ class Store(SQLiteFile):
         self._numbers.pop(idempotency_key, None)  # a server creates batches for months
 
     def forget(self, idempotency_key: str) -> None:
-        """Delete a batch with its lines and answers."""
+        """Delete a batch with its lines and answers. What was billed stays."""
+        charges.release(self._db, idempotency_key)
         if not self._has_batch(idempotency_key):
             return
         lines = self._lines_of(idempotency_key)
@@ -108,11 +120,11 @@ class Store(SQLiteFile):
 
     # ---- lines ----
 
-    def answer(self, answers: Iterable[NewAnswer], *, now: float) -> None:
-        """Insert answers.
-
-        An answer that cannot be stored is logged and left out, so that it does not affect the others.
-        """
+    def answer(
+        self, answers: Iterable[NewAnswer], new_charges: Iterable[NewCharge] = (), *, budget: str = "", now: float
+    ) -> None:
+        """Insert answers, and what was billed. An answer that cannot be stored is logged and left out."""
+        charges.add_charges(self._db, new_charges, budget=budget, now=now)
         fresh = list(answers)
         try:
             self._db.executemany(_INSERT_ANSWER, (self._answer_row(answer, now) for answer in fresh))
@@ -151,6 +163,15 @@ class Store(SQLiteFile):
         """Mark a stored answer as not delivered."""
         self._db.execute("UPDATE answers SET taken_by = NULL WHERE id = ?", (self._id_of(idempotency_key, number),))
 
+    def delivered(self, idempotency_key: str, numbers: Iterable[int]) -> None:
+        """Delete lines with their answers; also the batch, if it has ended and nothing is left of it."""
+        if self._has_batch(idempotency_key):
+            ids = [(self._id_of(idempotency_key, number),) for number in numbers]
+            self._db.executemany("DELETE FROM lines WHERE id = ?", ids)
+            self._db.executemany("DELETE FROM answers WHERE id = ?", ids)
+            self._db.execute(f"{_DELETE_EMPTY} AND stamp = ?", (idempotency_key,))
+            self._numbers.pop(idempotency_key, None)
+
     def answers(self, lines: Iterable[tuple[str, int]]) -> list[StoredAnswer | None]:
         """Return the stored answers of lines (idempotency key and number); None for each missing one."""
         return [self._answer_of(idempotency_key, number) for idempotency_key, number in lines]
@@ -175,6 +196,7 @@ class Store(SQLiteFile):
             row = (self._id_of(idempotency_key, 0), _NO_ANSWER, None, now, self._session, None)
             self._db.execute(_INSERT_ANSWER, row)
             self.update(idempotency_key, now=now, stage="ended", status=UNCERTAIN)
+            charges.release(self._db, idempotency_key)
 
     # ---- queries ----
 
@@ -195,7 +217,8 @@ class Store(SQLiteFile):
         Leaves out lines that were never sent, and answers that an earlier client of this process took without failing.
         """
         rows = self._db.execute(
-            "SELECT b.stamp, l.id, l.digest, coalesce(a.answered_at, ?), a.body IS NOT NULL, b.completion_window "
+            "SELECT b.stamp, l.id, l.digest, coalesce(a.answered_at, ?), a.body IS NOT NULL, b.completion_window, "
+            "a.id IS NOT NULL "
             f"FROM lines l JOIN batches b ON b.number = l.id / {LINES_OF_A_BATCH} LEFT JOIN answers a ON a.id = l.id "
             "LEFT JOIN sessions s ON s.number = a.taken_by "
             "WHERE b.stage <> 'intended' AND NOT coalesce(s.process = ? AND s.ending <> 'failed', 0) "
@@ -205,12 +228,15 @@ class Store(SQLiteFile):
         lines = [
             (
                 digest,
-                UnclaimedLine(stamp, line_id % LINES_OF_A_BATCH, since, bool(is_stored), lane=lane_in(window)),
+                UnclaimedLine(
+                    *(stamp, line_id % LINES_OF_A_BATCH, since, bool(is_stored)),
+                    lane=lane_in(window),
+                    is_paid=bool(is_paid),
+                ),
             )
-            for stamp, line_id, digest, since, is_stored, window in rows
+            for stamp, line_id, digest, since, is_stored, window, is_paid in rows
         ]
-        row = self._db.execute("SELECT content FROM durations").fetchone()
-        return Contents(self.batches(), lines, b"" if row is None else row[0])
+        return Contents(self.batches(), lines, self.kept("durations"), self.kept("calibration"))
 
     def results(self, idempotency_key: str) -> Iterator[Result]:
         """Yield each line of a batch in the order of its input file."""
@@ -223,39 +249,7 @@ class Store(SQLiteFile):
             number = line_id % LINES_OF_A_BATCH
             yield Result(idempotency_key, number, endpoint, body, status_code, answer, request_id, taken_by is not None)
 
-    # ---- durations ----
-
-    def keep_durations(self, content: bytes) -> None:
-        """Replace what is kept of `Durations`."""
-        self._db.execute("INSERT OR REPLACE INTO durations VALUES (1, ?)", (content,))
-
-    def forget_durations(self) -> None:
-        """Delete it."""
-        self._db.execute("DELETE FROM durations")
-
-    # ---- sessions ----
-
-    def begin_session(self, process: str, *, now: float) -> None:
-        """Begin the session of one client. Answers are marked as taken by it."""
-        row = (process, socket.gethostname(), os.getpid(), now)
-        cursor = self._db.execute("INSERT INTO sessions (process, host, pid, opened_at) VALUES (?, ?, ?, ?)", row)
-        self._session = cursor.lastrowid
-
-    def end_session(self, ending: Literal["well", "failed"]) -> None:
-        """Record how the session's client was closed. Its answers are forgotten after a clean exit, if both ended
-        well."""
-        self._db.execute("UPDATE sessions SET ending = ? WHERE number = ?", (ending, self._session))
-
-    def processes_closed_well(self) -> list[str]:
-        """Return the processes that closed at least one client well."""
-        rows = self._db.execute("SELECT DISTINCT process FROM sessions WHERE ending = 'well'")
-        return [process for (process,) in rows]
-
-    def has_taken(self, process: str) -> bool:
-        """Whether there are answers whose last taker was a client of that process."""
-        sessions = "SELECT number FROM sessions WHERE process = ?"
-        row = self._db.execute(f"SELECT 1 FROM answers WHERE taken_by IN ({sessions}) LIMIT 1", (process,))
-        return row.fetchone() is not None
+    # ---- after the delivery ----
 
     def forget_taken(self, process: str) -> None:
         """Delete answers taken by those clients of this process that were closed well."""
@@ -295,6 +289,8 @@ class Store(SQLiteFile):
             "AND number NOT IN (SELECT taken_by FROM answers WHERE taken_by IS NOT NULL)",
             (until, self._session or 0),
         )
+
+        charges.forget_old_charges(self._db, now=now)
 
     def _delete_empty_batches(self) -> None:
         self._db.execute(_DELETE_EMPTY)

@@ -58,6 +58,11 @@ class RequestQueue:
         of `active`."""
         return self._windows.due(anyio.current_time(), active)
 
+    def flush(self) -> None:
+        """Close the open windows: their requests leave as soon as there is a place for a batch."""
+        if self._windows.close_all():
+            self._wake_engine()
+
     def next_due(self, active: Shares) -> float:
         """When the next window's time is up; infinite if there is none."""
         return self._windows.next_due(active)

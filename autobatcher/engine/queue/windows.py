@@ -12,6 +12,7 @@ from ..lanes.terms import ANYWHERE, Placement
 from ..request import ErrorFor, Request
 from ..shares import Shares
 from .backoff import Backoff
+from .room import Room
 
 
 def travel_key(account: Account, endpoint: str, model: str, placement: Placement = ANYWHERE) -> Hashable:
@@ -33,15 +34,11 @@ class Window:
     batch_id: None = None
 
     def __init__(self, account: Account, batch_size: int, closes_at: float) -> None:
-        provider = account.provider
         self.account: Account = account
         self.closes_at: float = closes_at
         self.is_full: bool = False
-        self._provider = provider
-        self._batch_size = min(batch_size, provider.max_requests)
+        self._room = Room(account.provider, batch_size)
         self._requests: dict[Request, None] = {}
-        self._bytes = 0
-        self._embedding_inputs = 0
 
     def __len__(self) -> int:
         return len(self._requests)
@@ -52,25 +49,18 @@ class Window:
     def fits(self, request: Request) -> bool:
         """Whether the batch stays within the provider's limits with `request` in it. An empty window fits any
         request."""
-        most_inputs = self._provider.max_embedding_inputs or math.inf
-        return not self._requests or (
-            not self.is_full
-            and self._bytes + request.size <= self._provider.max_file_bytes
-            and self._embedding_inputs + request.embedding_inputs <= most_inputs
-        )
+        return self._room.fits(request.size, request.embedding_inputs)
 
     def add(self, request: Request) -> None:
         self._requests[request] = None
-        self._bytes += request.size
-        self._embedding_inputs += request.embedding_inputs
+        self._room.take(request.size, request.embedding_inputs)
         request.holder = self
-        self.is_full = len(self._requests) >= self._batch_size
+        self.is_full = self._room.is_full
 
     def withdraw(self, request: Request) -> None:
         """The caller left: its request is never sent."""
         del self._requests[request]
-        self._bytes -= request.size
-        self._embedding_inputs -= request.embedding_inputs
+        self._room.give_back(request.size, request.embedding_inputs)
 
 
 class ThrottledRequests:
@@ -180,6 +170,13 @@ class Windows:
         if window.is_full:
             self._close(key)
         return is_first or is_hurried or window.is_full
+
+    def close_all(self) -> bool:
+        """Close every open window. Returns whether there were requests in any."""
+        waiting = [key for key, window in self._open.items() if window]
+        for key in waiting:
+            self._close(key)
+        return bool(waiting)
 
     def put_back(self, requests: list[Request], key: Hashable) -> None:
         """Requeue the requests of a failed batch in front of all others, in a closed window."""

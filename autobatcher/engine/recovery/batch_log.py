@@ -10,12 +10,13 @@ import anyio
 import msgspec
 
 from ...errors import BatchEndedError, BatchError
+from ...money.ledger import Charge
 from ...upstream.batch_state import BatchState
 from .. import outcomes
 from ..journal import BatchRecord, UnclaimedLine
 from ..journal.identity import digest_of
 from ..journal.records import number_of
-from ..request import Answer, Request
+from ..request import Answer, Request, reserved_for
 from .unclaimed import UnclaimedLines
 
 if TYPE_CHECKING:
@@ -61,11 +62,22 @@ class BatchLog:
     def cancelling(self) -> None:
         """Record that we cancel the batch. Lines without an answer were not refused then."""
 
-    def settled(self, request: Request, outcome: Answer | BatchError) -> None:
-        """A request is about to get this outcome."""
+    def settled(self, request: Request, outcome: Answer | BatchError, charge: Charge | None) -> None:
+        """A request is about to get this outcome.
 
-    def unclaimed_result(self, custom_id: str, outcome: Answer | BatchError) -> None:
-        """A line was read that no request waits for."""
+        Args:
+            charge: what is booked for it; None if nothing is, or it was recorded before.
+        """
+
+    def awaits_line(self, custom_id: str) -> bool:
+        """Whether the answer of a line is kept that no request waits for."""
+        return False
+
+    def unclaimed_result(self, custom_id: str, outcome: Answer | BatchError, charge: Charge | None) -> None:
+        """A line was read that no request waits for, and that is awaited."""
+
+    def charged(self, charge: Charge) -> None:
+        """Something was booked for a line whose answer nobody gets."""
 
     def caller_left(self, request: Request) -> None:
         """A caller left. Its line becomes unclaimed."""
@@ -160,7 +172,8 @@ class JournalBatchLog(BatchLog):
         models = sorted({request.model for _, request in lines})
         self._record_state = _RecordState.OURS
         self._change(request_count=len(lines), models=models, created_at=now, changed_at=now)
-        await self._journal.intend(self.record, [(number_of(id_), r.endpoint, r.body) for id_, r in lines])
+        reserved = reserved_for(request for _, request in lines)
+        await self._journal.intend(self.record, [(number_of(id_), r.endpoint, r.body) for id_, r in lines], reserved)
 
     async def creating(self, file_id: str) -> None:
         self._change(stage="creating", file_id=file_id, changed_at=self._journal.wall_clock())
@@ -173,25 +186,38 @@ class JournalBatchLog(BatchLog):
     def cancelling(self) -> None:
         self._write(status="cancelling")
 
-    def settled(self, request: Request, outcome: Answer | BatchError) -> None:
+    def settled(self, request: Request, outcome: Answer | BatchError, charge: Charge | None) -> None:
         if isinstance(outcome, Answer) and not outcomes.is_retryable(outcome):
-            self._journal.answer(self.record.idempotency_key, outcome, is_taken=True)
+            self._journal.answer(self.record.idempotency_key, outcome, charge, is_taken=True)
             request.on_undelivered = self._give_back
         elif isinstance(outcome, Answer | BatchEndedError):
             self.line_dropped(request.custom_id)
         else:
             self.caller_left(request)
 
-    def unclaimed_result(self, custom_id: str, outcome: Answer | BatchError) -> None:
-        if custom_id not in self._unclaimed:
+    def awaits_line(self, custom_id: str) -> bool:
+        return custom_id in self._unclaimed
+
+    def unclaimed_result(self, custom_id: str, outcome: Answer | BatchError, charge: Charge | None) -> None:
+        if not self.keeps_answers:
+            self._note_payment(custom_id, outcome, charge)
             return
         self._awaited.discard(custom_id)
         if not isinstance(outcome, Answer) or outcomes.is_retryable(outcome):
             self.line_dropped(custom_id)
             return
-        self._journal.answer(self.record.idempotency_key, outcome, is_taken=False)
+        self._journal.answer(self.record.idempotency_key, outcome, charge, is_taken=False)
         line = self._unclaimed.pop(custom_id)
         line.is_stored, line.unclaimed_since = True, self._journal.wall_clock()
+
+    def _note_payment(self, custom_id: str, outcome: Answer | BatchError, charge: Charge | None) -> None:
+        """The line is read again for its caller, and is not booked again then."""
+        if isinstance(outcome, Answer) and charge is not None:
+            self._journal.answer(self.record.idempotency_key, outcome, charge, is_taken=False)
+            self._unclaimed[custom_id].is_paid = True
+
+    def charged(self, charge: Charge) -> None:
+        self._journal.charge(self.record.idempotency_key, charge)
 
     def caller_left(self, request: Request) -> None:
         if self._record_state is _RecordState.UNWRITTEN:

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from ...money.ledger import Charge
 from ..journal import BatchRecord, UnclaimedLine
 from ..journal.records import custom_id_of
-from ..request import Answer, Request
+from ..request import Answer, Request, reserved_for
 
 if TYPE_CHECKING:
     from ..journal.journal import Journal  # imported at run time only if used: some Pythons lack sqlite3
@@ -23,17 +24,20 @@ class CallLog:
     async def intend(self, request: Request) -> None:
         """Record that the call is about to be sent. If this raises, do not send it: the record is gone again."""
 
-    def answered(self, request: Request, answer: Answer) -> None:
-        """The request is about to get this answer."""
+    def answered(self, request: Request, answer: Answer, charge: Charge | None) -> None:
+        """The request is about to get this answer, which was billed."""
 
-    def told_uncertain(self, request: Request) -> None:
+    def told_uncertain(self, request: Request, charge: Charge) -> None:
         """The request is about to get an error that says that the call may have been billed."""
 
-    def left(self, request: Request) -> None:
+    def left(self, request: Request, charge: Charge) -> None:
         """The caller left while the call ran. It may have been billed."""
 
+    def repeated(self, charge: Charge) -> None:
+        """The call is made again although it may have been executed, and billed."""
+
     def forget(self) -> None:
-        """Nothing was executed, or the call is repeated whether or not it was."""
+        """Nothing was executed."""
 
 
 NULL_CALL_LOG = CallLog()
@@ -61,30 +65,36 @@ class JournalCallLog(CallLog):
         )
         request.custom_id = custom_id_of(self._record.idempotency_key, 0)
         try:
-            await self._journal.intend(self._record, [(0, request.endpoint, request.body)])
+            await self._journal.intend(self._record, [(0, request.endpoint, request.body)], reserved_for([request]))
         except BaseException:  # cancelled, it is written all the same
             self.forget()
             raise
 
-    def answered(self, request: Request, answer: Answer) -> None:
+    def answered(self, request: Request, answer: Answer, charge: Charge | None) -> None:
         key = self._record.idempotency_key
         if answer.lane != self._record.lane:
             self._journal.update(key, completion_window=answer.lane)
-        self._journal.answer(key, answer, is_taken=self._left is None)
+        self._journal.answer(key, answer, charge, is_taken=self._left is None)
         self._journal.end(key)
         if self._left is None:
             line = self._line(answer.lane, is_stored=not self._journal.is_hash_only)
             request.on_undelivered = lambda request: self._give_back(request, line)
 
-    def told_uncertain(self, request: Request) -> None:
+    def told_uncertain(self, request: Request, charge: Charge) -> None:
+        self._journal.charge(self._record.idempotency_key, charge)
         if self._left is None:
             line = self._line(self._record.lane)
             self._journal.told_uncertain(line)
             request.on_undelivered = lambda request: self._give_back(request, line)
 
-    def left(self, request: Request) -> None:
+    def left(self, request: Request, charge: Charge) -> None:
+        self._journal.charge(self._record.idempotency_key, charge)
         self._left = self._line(self._record.lane)
         self._unclaim(request, self._left)
+
+    def repeated(self, charge: Charge) -> None:
+        self._journal.charge(self._record.idempotency_key, charge)
+        self.forget()
 
     def forget(self) -> None:
         if self._left is not None:

@@ -7,33 +7,36 @@ import uuid
 from collections import defaultdict
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from anyio.lowlevel import checkpoint
 
 from ... import events
 from ...errors import JournalError
+from ...money.calibration import Calibration
 from ...upstream.account import Account
 from .. import outcomes
 from ..emitter import Emit
 from ..journal import BatchRecord, SessionEnding, UnclaimedLine
 from ..journal.identity import digest_of, fingerprint, without_credentials
-from ..journal.records import Stage, StoredAnswer, custom_id_of, number_of
+from ..journal.records import Stage, StoredAnswer, custom_id_of, line_of
 from ..lanes.durations import Durations
 from ..lanes.lane import Lane
 from ..request import Answer, ErrorFor, Request
 from ..settings import Settings
+from ..spending import Spending
 from .batch_log import AttachableBatch, JournalBatchLog
 from .call_log import JournalCallLog
+from .deliveries import Deliveries
+from .early_requests import EarlyRequests
 from .kept_durations import KeptDurations
+from .no_recovery import NoRecovery
 from .replay_queue import ReplayQueue
 from .uncertain_calls import UncertainCalls
 from .unclaimed import UnclaimedLines
 
 if TYPE_CHECKING:
     from ..journal.journal import Journal  # imported at run time only if used: some Pythons lack sqlite3
-    from ..journal.writer import JournalWriter
 
 READ_AT_ONCE = 500
 """Stored answers per query, so that none waits for the last of thousands."""
@@ -49,32 +52,16 @@ MAX_RECORDS = 10_000
 """Maximum number of remembered batches that were read here, if the journal stores no answers."""
 
 
-def recovery_of(
-    settings: Settings,
-    *,
-    wall_clock: Callable[[], float],
-    make_writer: Callable[[Path], JournalWriter] | None,
-    **options: Any,
-) -> Recovery | None:
-    """The recovery from the journal of the settings; None without one. Raises `JournalError`."""
-    if settings.journal is None:
-        return None
-    try:
-        from ..journal.journal import Journal
-    except ImportError as error:
-        raise JournalError("A journal needs sqlite3, which this Python was built without.") from error
-    journal = Journal.of(settings.journal, settings, wall_clock=wall_clock, make_writer=make_writer)
-    return Recovery(journal, settings, **options)
-
-
-class Recovery:
+class Recovery(NoRecovery):
     """Owns the journal, and knows its unclaimed lines.
 
     Args:
         resume: makes a batch from a record of the journal.
         place: sends a request on its way that matches no line, and returns its first lane.
+        flush: closes the open windows.
         emit: is told how many requests got stored answers.
         durations: begins with what the journal knows, and is kept in it.
+        spending: likewise.
     """
 
     def __init__(
@@ -84,24 +71,29 @@ class Recovery:
         *,
         resume: Callable[[JournalBatchLog, Account], AttachableBatch],
         place: Callable[[Request], Lane],
+        flush: Callable[[], None],
         emit: Emit,
         durations: Durations,
+        spending: Spending,
     ) -> None:
         self._journal = journal
+        self._spending = spending
         self._settings = settings
         self._resume = resume
         self._place = place
+        self._flush = flush
         self._emit = emit
         self._uncertain_calls = UncertainCalls(
             journal, settings, place=place, give_back=self._give_back_line, emit=emit
         )
         self._durations = KeptDurations(journal, durations)
         self._is_open = False
-        self._early = _EarlyRequests()
+        self._early = EarlyRequests()
         self._replay_queue = ReplayQueue(self._unclaim)
         self._unclaimed_lines = UnclaimedLines()
         # "Idle" batches have no `Batch` here. Keys of these dicts are idempotency keys, unless noted.
         self._lines_by_batch: defaultdict[str, list[UnclaimedLine]] = defaultdict(list)
+        self.deliveries: Deliveries = Deliveries(journal, self._unclaimed_lines, self._lines_by_batch)
         self._unfinished: defaultdict[bytes, list[BatchRecord]] = defaultdict(list)  # by account fingerprint
         self._records: dict[str, BatchRecord] = {}  # of idle batches
         self._read_records: dict[str, BatchRecord] = {}  # of idle batches that were read to the end
@@ -117,6 +109,9 @@ class Recovery:
         """Take the journal and load its unclaimed lines. Raises `JournalError`."""
         contents = await self._journal.open()
         self._durations.load(contents.durations)
+        self._spending.calibration.adopt(Calibration.decoded(contents.calibration))
+        if self._spending.has_caps:
+            self._spending.load(await self._journal.spent(since=self._spending.counts_since))
         for number, (digest, line) in enumerate(contents.unclaimed_lines, start=1):
             if number % ADDED_AT_ONCE == 0:
                 await checkpoint()
@@ -133,9 +128,17 @@ class Recovery:
         for request in self._early.pop_all():
             if not self.claim(request):
                 self._place(request)
+        if self._early.are_flushed:
+            self._flush()
 
-    async def run(self) -> None:
-        """Deliver stored answers, until cancelled."""
+    async def run(self, on_defect: Callable[[Exception], None]) -> None:
+        """Deliver stored answers, until cancelled or until a bug of ours, which is told."""
+        try:
+            await self._deliver_all()
+        except Exception as defect:
+            on_defect(defect)
+
+    async def _deliver_all(self) -> None:
         while True:
             await self._replay_queue.wait()
             some = self._replay_queue.next(READ_AT_ONCE)
@@ -150,6 +153,7 @@ class Recovery:
         """Release the journal. See `Journal.close`."""
         if self._is_open:
             self._durations.keep()
+            self._journal.keep_calibration(self._spending.calibration.encoded())
         await self._journal.close(ending)
 
     # ---- requests ----
@@ -181,6 +185,10 @@ class Recovery:
         request.dequeue()
         return True
 
+    def flush_early(self) -> None:
+        """Close the windows of the requests that wait for the journal, once it is open."""
+        self._early.are_flushed = self._early.are_flushed or len(self._early) > 0
+
     def fail_all(self, error_for: ErrorFor) -> None:
         """Settle each request that waits here with an error of its own."""
         for request in (*self._early.pop_all(), *self._replay_queue.pop_all()):
@@ -188,9 +196,9 @@ class Recovery:
 
     def give_back(self, request: Request) -> None:
         """Make the answer of a request available again, because it did not reach its caller."""
-        idempotency_key, number = request.custom_id.rpartition("-")[0], number_of(request.custom_id)
+        idempotency_key, number = line_of(request.custom_id)
         is_stored = not self._journal.is_hash_only
-        line = UnclaimedLine(idempotency_key, number, self._journal.wall_clock(), is_stored)
+        line = UnclaimedLine(idempotency_key, number, self._journal.wall_clock(), is_stored, is_paid=True)
         self._give_back_line(request, line)
 
     def _give_back_line(self, request: Request, line: UnclaimedLine) -> None:
@@ -317,28 +325,3 @@ def _log_of(batch: AttachableBatch) -> JournalBatchLog:
 def _answer(stored: StoredAnswer) -> Answer:
     custom_id = custom_id_of(stored.idempotency_key, stored.number)
     return Answer(stored.status_code, stored.body, stored.request_id, stored.batch_id, custom_id, stored.lane)
-
-
-class _EarlyRequests:
-    """Requests that came before the journal was open."""
-
-    batch_id: None = None
-
-    def __init__(self) -> None:
-        self._requests: dict[Request, None] = {}
-
-    def __len__(self) -> int:
-        return len(self._requests)
-
-    def add(self, request: Request) -> None:
-        self._requests[request] = None
-        request.holder = self
-
-    def withdraw(self, request: Request) -> None:
-        """The caller left: its request is never sent."""
-        del self._requests[request]
-
-    def pop_all(self) -> list[Request]:
-        requests = list(self._requests)
-        self._requests.clear()
-        return requests

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterator
 
 from ..journal.records import UnclaimedLine
 
@@ -16,6 +17,9 @@ class UnclaimedLines:
     def __bool__(self) -> bool:
         """Whether there may be any."""
         return bool(self._lines)
+
+    def __iter__(self) -> Iterator[UnclaimedLine]:
+        return (line for lines in self._lines.values() for line in lines if not line.is_gone)
 
     def add(self, digest: bytes, line: UnclaimedLine) -> None:
         """Make `line` claimable."""

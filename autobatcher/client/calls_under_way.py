@@ -1,0 +1,116 @@
+"""Calls from being asked to having an outcome, without a task for each."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Generic, TypeVar
+
+from ..engine.hosting import Host
+from ..engine.request import Answer, Request
+
+T = TypeVar("T")
+
+
+class CallUnderWay(Generic[T]):
+    """One call.
+
+    Attributes:
+        index: its place among the calls, from 0.
+        asked: the call as it was given.
+        request: the engine's; None if the call could not become one.
+        weight: how many bytes it takes of what there is room for.
+        outcome: an answer of any status, or an error; None as long as there is neither.
+    """
+
+    __slots__ = ("asked", "index", "outcome", "request", "weight")
+
+    def __init__(self, index: int, asked: T) -> None:
+        self.index: int = index
+        self.asked: T = asked
+        self.weight: int = 0
+        self.request: Request | None = None
+        self.outcome: Answer | Exception | None = None
+
+    def withdraw(self) -> None:
+        """Nobody waits for the call any more. If it has an outcome, a journal keeps that."""
+        if self.request is not None:
+            self.request.withdraw()
+
+
+class CallsUnderWay(Generic[T]):
+    """All calls of one source that have no outcome yet. For one event loop.
+
+    Args:
+        make: makes the engine's request of a call. What it raises is the outcome of that call.
+        hand_on: is given each call that has an outcome. Synchronous.
+        ordered: whether calls are handed on in the order in which they were added.
+    """
+
+    def __init__(
+        self,
+        host: Host,
+        make: Callable[[T], Awaitable[Request]],
+        hand_on: Callable[[CallUnderWay[T]], None],
+        *,
+        ordered: bool,
+    ) -> None:
+        self._host = host
+        self._make = make
+        self._hand_on = hand_on
+        self._count = 0
+        self._is_left = False
+        self._waiting: set[CallUnderWay[T]] = set()
+        self._in_order: deque[CallUnderWay[T]] | None = deque() if ordered else None
+
+    async def add(self, asked: T) -> CallUnderWay[T]:
+        """Queue a call; wait while `max_queued_bytes` are queued. Its errors are its outcome. Cancelled: it is gone."""
+        call = self._new(asked)
+        try:
+            call.request = await self._make(asked)
+            await self._host.enqueue(call.request)
+        except Exception as error:
+            self._settle(call, error)
+        else:
+            call.request.notify(partial(self._request_settled, call))
+        if self._is_left:
+            call.withdraw()
+        return call
+
+    def refuse(self, asked: T, error: Exception) -> None:
+        """Add a call that failed already."""
+        self._settle(self._new(asked), error)
+
+    def withdraw_all(self) -> None:
+        """Withdraw every call that was not handed on, and those to come. Synchronous; can be called again."""
+        self._is_left = True
+        waiting, self._waiting = self._waiting, set()
+        if self._in_order is not None:
+            self._in_order.clear()
+        for call in waiting:
+            call.withdraw()
+
+    def _new(self, asked: T) -> CallUnderWay[T]:
+        call = CallUnderWay(self._count, asked)
+        self._count += 1
+        self._waiting.add(call)
+        if self._in_order is not None:
+            self._in_order.append(call)
+        return call
+
+    def _settle(self, call: CallUnderWay[T], outcome: Answer | Exception) -> None:
+        """Give a call its outcome, and hand on what can be."""
+        call.outcome = outcome
+        if self._in_order is None:
+            self._waiting.discard(call)
+            self._hand_on(call)
+            return
+        while self._in_order and self._in_order[0].outcome is not None:
+            first = self._in_order.popleft()
+            self._waiting.discard(first)
+            self._hand_on(first)
+
+    def _request_settled(self, call: CallUnderWay[T]) -> None:
+        assert call.request is not None
+        self._settle(call, call.request.settled_as)

@@ -1,0 +1,54 @@
+"""What a client says of money."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from decimal import Decimal
+from typing import Any
+
+from ..engine.spending import Spending
+from ..money.receipt import Receipt
+
+
+class Costs:
+    """The methods of money, for each client."""
+
+    _spending: Spending
+
+    def receipt(self) -> Receipt:
+        """What was paid since the client was made, what it would have cost in real time, and what for.
+
+        Also after `close`. Copies of a client share one receipt. Amounts are in USD. Prices come from `prices=`, the
+        provider's own notes, and the package genai-prices (`pip install 'autobatcher[money]'`); where none of them
+        knows one, it is unknown, and counted as such. Blocks for up to a second when it imports that package.
+        """
+        return self._spending.receipt()
+
+    def cost_of(self, response: Any) -> Decimal | None:
+        """What one answer was billed, in USD; None if its price or its tokens are unknown.
+
+        Args:
+            response: what a call returned: the SDK's object, its raw response, or an `Answer`.
+        """
+        return self._spending.cost_of(*_read(response))
+
+
+def pricing_of(client: Costs) -> Callable[[], Receipt]:
+    """`Costs.receipt` in two steps: look at what was billed, and price it. The second one may run in another thread."""
+    return client._spending.pricing()
+
+
+def looks_up_prices(client: Costs) -> bool:
+    """Whether prices are needed as soon as calls come, on the event loop."""
+    return client._spending.looks_up_prices
+
+
+def _read(response: Any) -> tuple[bytes, str | None]:
+    """The JSON of an answer, and the id of its request."""
+    request_id = getattr(response, "_request_id", None) or getattr(response, "request_id", None)
+    if isinstance(body := getattr(response, "body", None), bytes):  # an `Answer`
+        return body, request_id
+    http_response = getattr(response, "http_response", None)
+    if http_response is not None:  # a raw response of the SDK
+        return http_response.content, request_id
+    return response.to_json().encode(), request_id

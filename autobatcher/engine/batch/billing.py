@@ -1,0 +1,167 @@
+"""What one batch is billed, line by line. Synchronous."""
+
+from __future__ import annotations
+
+from ...errors import BatchError
+from ...money.budget import Reservation
+from ...money.ledger import Charge, Fate
+from ...money.usage import name_in
+from ...upstream.account import Account
+from .. import outcomes
+from ..lanes.lane import Lane
+from ..request import Answer, Request
+from ..spending import LeftLine, Spending
+from .phase import BEFORE_CREATION
+from .source import EarlierBatch, Source
+from .upstream import UpstreamBatch
+
+
+class BatchBilling:
+    """Books each line of a batch once.
+
+    Args:
+        source: says what is known of lines whose requests are not.
+    """
+
+    def __init__(
+        self,
+        spending: Spending,
+        account: Account,
+        batch: UpstreamBatch,
+        *,
+        endpoint: str,
+        source: Source,
+    ) -> None:
+        self._spending = spending
+        self._account = account
+        self._batch = batch
+        self._endpoint = endpoint
+        self._source = source
+        self._window = source.completion_window
+        self._models = source.models
+        self._left = spending.left_lines(batch.idempotency_key)
+        self._paid: set[str] = set()  # lines that an earlier life, or process, has booked
+
+    @property
+    def wants_lines(self) -> bool:
+        """Whether lines that nobody waits for may have been executed, so that it is worth looking what they cost."""
+        return bool(self._left)
+
+    def answered(self, request: Request, answer: Answer) -> Charge | None:
+        """A request gets this answer. Returns what a journal records; None if nothing was billed, or it is recorded."""
+        if request.custom_id in self._paid:
+            return None
+        charge = self._book(request.model, answer, request.pop_reservation(), Fate.DELIVERED)
+        if charge is not None:
+            self._spending.learn(request, charge)
+        return charge
+
+    def answered_nobody(self, custom_id: str, answer: Answer, *, is_kept: bool) -> Charge | None:
+        """A line was answered for which nobody waits. Returns what `answered` does.
+
+        Args:
+            is_kept: whether a journal keeps the answer for somebody.
+        """
+        line = self._left.pop(custom_id, None)
+        if custom_id in self._paid or (line is None and not is_kept):
+            return None
+        self._paid.add(custom_id)
+        if line is None:
+            return self._book(self._model_in(answer), answer, None, Fate.DELIVERED)
+        fate = Fate.DELIVERED if is_kept and line.fate is Fate.DISCARDED else line.fate
+        return self._book(line.model, answer, line.reservation, fate)
+
+    def refused(self, custom_id: str, outcome: Answer | BatchError) -> None:
+        """A line failed for which nobody waits."""
+        if custom_id in self._left and not self._check_executed(custom_id, outcome):
+            _release(self._left.pop(custom_id))
+
+    def _check_executed(self, custom_id: str, outcome: Answer | BatchError) -> bool:
+        """Whether the outcome of a line means that it was billed, though nobody can say how much."""
+        was_executed = isinstance(outcome, BatchError) and outcomes.was_executed(outcome)
+        if was_executed and custom_id in self._left:
+            self._left[custom_id] = self._left[custom_id]._replace(was_executed=True)
+        return was_executed
+
+    def left(self, request: Request) -> None:
+        """The caller of a line left, or got an error. The line may have been, or be, executed."""
+        if request.custom_id not in self._paid:
+            reservation = request.pop_reservation()
+            self._left[request.custom_id] = LeftLine(
+                request.model, reservation, Fate.DISCARDED, self._spending.most_usage(request)
+            )
+
+    def failed(self, request: Request, outcome: BatchError) -> None:
+        """The request of a line gets an error that is not the upstream's answer to it."""
+        if self._batch.phase not in BEFORE_CREATION:
+            self.left(request)
+            self._check_executed(request.custom_id, outcome)
+
+    def repeated(self, request: Request) -> None:
+        """A request is sent again, although its line may have been, or be, executed."""
+        reservation = request.reservation and request.reservation.split()
+        self._left[request.custom_id] = LeftLine(
+            request.model, reservation, Fate.PAID_TWICE, self._spending.most_usage(request)
+        )
+
+    def taken_up(self, custom_id: str, request: Request, *, is_paid: bool) -> None:
+        """A request waits for a line whose caller had left."""
+        line = self._left.pop(custom_id, None)
+        if line is not None:
+            request.reservation = line.reservation
+        elif isinstance(self._source, EarlierBatch):
+            lines = self._source.record.request_count
+            request.reservation = self._spending.reserved_earlier(self._batch.idempotency_key, max(1, lines))
+        if is_paid:
+            self._paid.add(custom_id)
+
+    def end(self, *, was_read: bool) -> list[Charge]:
+        """The batch is over. Returns what a journal records of lines that may have been executed.
+
+        Args:
+            was_read: whether its results were read to the end, so that lines without one were not executed.
+        """
+        left, self._left = self._left, {}
+        self._spending.forget_lines(self._batch.idempotency_key)
+        is_known = was_read or self._batch.phase in BEFORE_CREATION
+        charges = []
+        for line in left.values():
+            if is_known and not line.was_executed:
+                _release(line)
+            else:
+                charges.append(self._unknown(line))
+                self._spending.book(charges[-1], self._account, line.reservation)
+        return charges
+
+    def _book(self, model: str, answer: Answer, reservation: Reservation | None, fate: Fate) -> Charge | None:
+        charge = self._spending.charge(
+            self._account, self._endpoint, model, answer, completion_window=self._window, fate=fate
+        )
+        if charge is not None:
+            self._spending.book(charge, self._account, reservation)
+        elif reservation is not None:
+            reservation.release()
+        return charge
+
+    def _unknown(self, line: LeftLine) -> Charge:
+        return self._spending.unknown_charge(
+            self._account,
+            self._endpoint,
+            line.model,
+            line.most,
+            lane=Lane.BATCH.value,
+            completion_window=self._window,
+            batch_id=self._batch.batch_id or "",
+        )
+
+    def _model_in(self, answer: Answer) -> str:
+        """The model of a line of which only the answer is known. Providers answer with the model's full name."""
+        if len(self._models) == 1:
+            return self._models[0]
+        named = name_in(answer.body).model
+        return max((model for model in self._models if named.startswith(model)), key=len, default=named)
+
+
+def _release(line: LeftLine) -> None:
+    if line.reservation is not None:
+        line.reservation.release()

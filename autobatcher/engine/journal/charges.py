@@ -1,0 +1,145 @@
+"""What was billed, in the journal: its statements. Synchronous; for one thread."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Iterator
+from decimal import Decimal
+from typing import NamedTuple
+
+from ...money.ledger import Charge, Entry, Fate, Sort
+from ...money.usage import Usage
+
+HOUR = 3600.0
+
+MAX_NAME = 1_000
+"""The longest text that is kept, in characters."""
+
+KEPT_SECONDS = 400 * 86_400.0
+"""How long charges are kept: a year, and a month to look at it."""
+
+
+class NewCharge(NamedTuple):
+    """A charge of a batch, or of a call on another lane, with its idempotency key."""
+
+    idempotency_key: str
+    charge: Charge
+
+
+class KeptCharge(NamedTuple):
+    """Charges of one sort in one hour.
+
+    Attributes:
+        hour: since 1970, in UTC.
+        metadata: of the batch, as JSON.
+        account: the fingerprint of who paid; b"" if the batch was forgotten before.
+    """
+
+    hour: int
+    budget: str
+    metadata: str
+    account: bytes
+    sort: Sort
+    entry: Entry
+
+
+def add_charges(db: sqlite3.Connection, charges: Iterable[NewCharge], *, budget: str, now: float) -> None:
+    """Add what was billed. What is alike, and of one batch and hour, becomes one row."""
+    alike: dict[tuple[str, str, Sort], Entry] = {}
+    for key, charge in charges:
+        alike.setdefault((key, charge.batch_id, charge.sort), Entry()).add(charge.usage, charge.batch_id)
+    hour = int(now // HOUR)
+    rows = (
+        (key, hour, budget, _fit(batch_id), key, key, *_sort_row(sort), entry.requests, entry.untold, *entry.usage)
+        for (key, batch_id, sort), entry in alike.items()
+    )
+    db.executemany(_ADD, rows)
+
+
+def kept_charges(db: sqlite3.Connection, *, since: float = 0.0, budget: str | None = None) -> Iterator[KeptCharge]:
+    """Yield what was billed, the oldest first.
+
+    Args:
+        since: in Unix seconds; what its hour brought before it counts, too.
+        budget: only of that one; None for all.
+    """
+    of_budget = "" if budget is None else "AND budget = ?"
+    statement = f"SELECT {', '.join(_COLUMNS)} FROM charges WHERE hour >= ? {of_budget} ORDER BY hour, id"  # noqa: S608
+    for row in db.execute(statement, (int(since // HOUR), *([] if budget is None else [budget]))):
+        hour, name, batch_id, metadata, account = row[:5]
+        provider, base_url, model, endpoint, lane, window, fate, bracket = row[5:13]
+        requests, untold, *tokens = row[13:]
+        sort = Sort(provider, base_url, model, endpoint, lane, window, Fate(fate), bracket)
+        entry = Entry(requests, Usage(*tokens), untold, {batch_id: None} if batch_id else {})
+        yield KeptCharge(hour, name, metadata, account, sort, entry)
+
+
+def has_charges(db: sqlite3.Connection) -> bool:
+    """Whether the file keeps what was billed. Older ones did not, and are read as they are."""
+    found = db.execute("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'charges'").fetchone()
+    return found is not None
+
+
+class Spent(NamedTuple):
+    """What counts against a budget.
+
+    Attributes:
+        charges: what was billed, by account and sort.
+        reserved: what batches may cost that are not over, in USD, by idempotency key.
+    """
+
+    charges: dict[tuple[bytes, Sort], Entry]
+    reserved: dict[str, Decimal]
+
+
+def spent_since(db: sqlite3.Connection, since: float, budget: str) -> Spent:
+    """What counts against a budget in a period that began at `since`, in Unix seconds."""
+    charges: dict[tuple[bytes, Sort], Entry] = {}
+    for kept in kept_charges(db, since=since, budget=budget):
+        total = charges.setdefault((kept.account, kept.sort), Entry())
+        total.requests += kept.entry.requests
+        total.untold += kept.entry.untold
+        total.usage = total.usage.plus(kept.entry.usage)
+    rows = db.execute("SELECT stamp, amount FROM reservations WHERE budget = ?", (budget,))
+    return Spent(charges, {idempotency_key: Decimal(amount) for idempotency_key, amount in rows})
+
+
+def forget_old_charges(db: sqlite3.Connection, *, now: float) -> None:
+    """Delete charges that are too old."""
+    db.execute("DELETE FROM charges WHERE hour < ?", (int((now - KEPT_SECONDS) // HOUR),))
+
+
+def _sort_row(sort: Sort) -> tuple[str | int, ...]:
+    return (*map(_fit, sort[:-2]), sort.fate.value, sort.bracket)
+
+
+def _fit(text: str) -> str:
+    """A text as SQLite can hold it. Callers choose the names of models."""
+    return text[:MAX_NAME].encode(errors="replace").decode()
+
+
+_COLUMNS = (
+    *("hour", "budget", "batch_id", "metadata", "account", "provider", "base_url", "model", "endpoint"),
+    *("lane", "completion_window", "fate", "bracket", "requests", "untold", "input", "cached", "output", "reasoning"),
+)
+_COUNTS = ("requests", "untold", "input", "cached", "output", "reasoning")
+_MARKS = ", ".join("?" * (len(_COLUMNS) - len(("hour", "budget", "batch_id", "metadata", "account"))))
+_SUMS = ", ".join(f"{name} = {name} + excluded.{name}" for name in _COUNTS)
+
+_ADD = (
+    f"INSERT INTO charges (stamp, {', '.join(_COLUMNS)}) "  # noqa: S608  (constants)
+    "VALUES (?, ?, ?, ?, coalesce((SELECT metadata FROM batches WHERE stamp = ?), '{}'), "
+    f"coalesce((SELECT account FROM batches WHERE stamp = ?), x''), {_MARKS}) "
+    "ON CONFLICT (stamp, hour, batch_id, model, endpoint, lane, completion_window, fate, bracket) "
+    f"DO UPDATE SET {_SUMS}"
+)
+
+
+def reserve(db: sqlite3.Connection, idempotency_key: str, *, budget: str, amount: Decimal) -> None:
+    """Record what a batch may cost, before it is sent."""
+    db.execute("INSERT OR REPLACE INTO reservations VALUES (?, ?, ?)", (idempotency_key, budget, f"{amount:f}"))
+
+
+def release(db: sqlite3.Connection, idempotency_key: str) -> None:
+    """The batch is over: what it cost was added."""
+    db.execute("DELETE FROM reservations WHERE stamp = ?", (idempotency_key,))

@@ -1,0 +1,103 @@
+"""What was spent and what is reserved, against a cap. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from decimal import Decimal
+
+from .cap import Cap
+
+ZERO = Decimal(0)
+
+
+class Budget:
+    """One cap, and what counts against it. All amounts are in USD.
+
+    Spent and reserved together never exceed the cap by a reservation; an answer that cost more than was reserved for it
+    can.
+
+    Args:
+        wall_clock: returns Unix seconds, for the period of the cap.
+
+    Attributes:
+        spent: in the current period.
+        reserved: for what runs or waits, whenever it was admitted.
+        unknown: how many requests count as nothing, because their price is unknown.
+    """
+
+    def __init__(self, cap: Cap, wall_clock: Callable[[], float]) -> None:
+        self.cap: Cap = cap
+        self.spent: Decimal = ZERO
+        self.reserved: Decimal = ZERO
+        self.unknown: int = 0
+        self._wall_clock = wall_clock
+        self._began_at = cap.period.began_at(wall_clock())
+
+    def has_room(self, amount: Decimal) -> bool:
+        """Whether so much more may be reserved."""
+        self._pass_time()
+        return self.spent + self.reserved + amount <= self.cap.amount
+
+    @property
+    def counts_anything(self) -> bool:
+        """Whether a new budget would allow more."""
+        self._pass_time()
+        return bool(self.spent or self.reserved)
+
+    def spend(self, amount: Decimal) -> None:
+        """Something was billed."""
+        self._pass_time()
+        self.spent += amount
+
+    def _pass_time(self) -> None:
+        began_at = self.cap.period.began_at(self._wall_clock())
+        if began_at > self._began_at:
+            self._began_at, self.spent = began_at, ZERO
+
+
+class Reservation:
+    """What one request may cost at most, until it is known what it did cost.
+
+    Args:
+        budgets: it counts against each of them.
+        amount: None if it is unknown.
+    """
+
+    __slots__ = ("_budgets", "amount", "whole")
+
+    def __init__(self, budgets: tuple[Budget, ...], amount: Decimal | None) -> None:
+        self.amount: Decimal | None = amount
+        self.whole: Decimal = amount or ZERO  # before anything was taken
+        self._budgets = budgets
+        for budget in budgets:
+            budget.reserved += amount or ZERO
+            budget.unknown += amount is None
+
+    def spend(self, cost: Decimal | None) -> None:
+        """The request was billed, or may have been; None if its price is unknown, which counts as what was reserved."""
+        amount = (self.amount or ZERO) if cost is None else cost
+        for budget in self._release():
+            budget.spend(amount)
+
+    def split(self) -> Reservation:
+        """Take half of it into another reservation: the request may be billed twice."""
+        return self.take(None if self.amount is None else self.amount / 2)
+
+    def take(self, part: Decimal | None) -> Reservation:
+        """Take a part of it, or what is left, into another reservation. None if it is unknown, too."""
+        if self.amount is not None and part is not None:
+            part = min(part, self.amount)
+            for budget in self._budgets:
+                budget.reserved -= part
+            self.amount -= part
+        return Reservation(self._budgets, part)
+
+    def release(self) -> None:
+        """The request was certainly not billed, or is accounted for. Can be called again."""
+        self._release()
+
+    def _release(self) -> tuple[Budget, ...]:
+        budgets, self._budgets = self._budgets, ()
+        for budget in budgets:
+            budget.reserved -= self.amount or ZERO
+        return budgets

@@ -1,0 +1,105 @@
+"""What a model's tokens cost on one lane. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date
+from decimal import Context, Decimal, Inexact
+from functools import partial
+
+from .usage import Usage
+
+PER_TOKENS = 1_000_000
+"""Rates are for so many tokens."""
+
+_MILLIONTH = -6
+_EXACT = Context(prec=100, traps=[Inexact])
+"""Neither rounds nor asks the thread's own context, which programs change."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tier:
+    """The rates of a request with more than `over` input tokens. They hold for all its tokens.
+
+    Attributes:
+        over: the largest number of input tokens that still costs less.
+        input: USD per million input tokens.
+        output: USD per million output tokens.
+        cached: USD per million cached input tokens; None if they cost what other input costs.
+    """
+
+    over: int
+    input: Decimal
+    output: Decimal
+    cached: Decimal | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Rates:
+    """What the tokens of one model cost on one lane, in USD per million.
+
+    Attributes:
+        input: USD per million input tokens.
+        output: USD per million output tokens, reasoning included.
+        cached: USD per million cached input tokens; None if they cost what other input costs.
+        tiers: rates of longer requests, the shortest first.
+        source: "--prices", "prices=", "provider", or the library and its version.
+        as_of: the date from which the rates hold, or on which they were looked up; None if nobody says.
+        detail: where the source has them from.
+    """
+
+    input: Decimal
+    output: Decimal
+    cached: Decimal | None = None
+    tiers: tuple[Tier, ...] = ()
+    source: str = ""
+    as_of: date | None = None
+    detail: str = ""
+
+    def cost(self, usage: Usage, request_input: int | None = None) -> Decimal:
+        """Return what these tokens cost, in USD: exact, not rounded.
+
+        Args:
+            usage: the tokens of one request, or of several of the same tier.
+            request_input: the input tokens of one of those requests; by default all of `usage`.
+        """
+        rates = self.tier(usage.input if request_input is None else request_input)
+        cached = min(usage.cached, usage.input)
+        parts = (
+            (usage.input - cached, rates.input),
+            (cached, rates.input if rates.cached is None else rates.cached),
+            (usage.output, rates.output),
+        )
+        total = Decimal(0)
+        for tokens, rate in parts:
+            total = _EXACT.add(total, _EXACT.multiply(tokens, rate))
+        return _EXACT.scaleb(total, _MILLIONTH)
+
+    def less(self, discount: Decimal, *, source: str, as_of: date, detail: str) -> Rates:
+        """Return these rates less a discount, such as 0.5 for half.
+
+        A discount says nothing of cached input, which is therefore not taken to be cheaper than other input.
+        """
+        share = _EXACT.subtract(Decimal(1), discount)
+        by = partial(_EXACT.multiply, share)
+        tiers = tuple(Tier(each.over, by(each.input), by(each.output)) for each in self.tiers)
+        return Rates(by(self.input), by(self.output), None, tiers, source, as_of, detail)
+
+    def tier(self, request_input: int) -> Rates | Tier:
+        """Return the rates of a request with so many input tokens."""
+        reached: Rates | Tier = self
+        for tier in self.tiers:
+            if request_input > tier.over:
+                reached = tier
+        return reached
+
+
+@dataclass(frozen=True, slots=True)
+class UnknownPrice:
+    """No price can be told.
+
+    Attributes:
+        reason: why, in words that follow "the price of MODEL is unknown: ...".
+    """
+
+    reason: str

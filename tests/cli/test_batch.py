@@ -1,0 +1,241 @@
+"""`autobatcher batch`: in memory on both backends, and as a process."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections import Counter
+from collections.abc import Callable, Iterable
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+
+from autobatcher import BatchOpenAI
+from autobatcher.cli.batch_run import BatchRun, Counts
+from autobatcher.emulator import FaultPlan, LineFault, Recorded
+from autobatcher.files.input_file import InputFile
+from autobatcher.files.output_file import OutputError, OutputFile
+from autobatcher.progress import Progress
+from tests.cli.processes import COMMAND, emulator, environment
+from tests.harness import open_harness
+from tests.journal.conftest import restarts
+from tests.journal.restarts import Restarts
+
+__all__ = ["restarts"]
+
+
+@pytest.fixture(autouse=True)
+def _no_threads(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
+    """On virtual time, files are written in place: a thread looks like idleness."""
+    if request.node.get_closest_marker("real_time") is None:
+
+        async def in_place(function: Callable[..., Any], *arguments: Any) -> Any:
+            return function(*arguments)
+
+        monkeypatch.setattr("autobatcher.cli.batch_run.to_thread.run_sync", in_place)
+
+
+def line(custom_id: str, text: str = "x", **fields: Any) -> dict[str, Any]:
+    body = {"model": "m", "messages": [{"role": "user", "content": f"{text}."}]}
+    return {"custom_id": custom_id, "method": "POST", "url": "/v1/chat/completions", "body": body, **fields}
+
+
+class Files:
+    """An input, an output and what a run makes of them."""
+
+    def __init__(self, folder: Path) -> None:
+        self.source, self.out, self.errors = (folder / name for name in ("in.jsonl", "out.jsonl", "errors.jsonl"))
+        self.bad: list[int] = []
+
+    def ask(self, lines: Iterable[dict[str, Any]]) -> None:
+        self.source.write_text("".join(json.dumps(each) + "\n" for each in lines))
+
+    async def run(self, client: BatchOpenAI, *, apart: bool = False, is_open: bool = False, **options: Any) -> Counts:
+        """One run; what it raises or leaves for later makes the journal keep everything."""
+        with OutputFile(str(self.out)) as output, OutputFile(str(self.errors)) as errors:
+            settings: dict[str, Any] = {"ordered": False, "ahead": 1000, "ahead_bytes": 1e9, **options}
+            run = BatchRun(
+                client,
+                InputFile(str(self.source), None),
+                output,
+                errors if apart else output,
+                Progress(None),
+                lambda bad: self.bad.append(bad.number),
+                **settings,
+            )
+            async with nullcontext() if is_open else client:
+                await run.run()
+                if not run.is_complete:
+                    client.keep_for_rerun()
+        return run.counts
+
+    def written(self, path: Path | None = None) -> list[dict[str, Any]]:
+        path = path or self.out
+        return [json.loads(each) for each in path.read_text().splitlines()] if path.exists() else []
+
+    def ids(self, path: Path | None = None) -> list[str]:
+        return [each["custom_id"] for each in self.written(path)]
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> Files:
+    return Files(tmp_path)
+
+
+async def test_custom_ids_of_the_user_come_back_and_lines_are_split_by_what_may_travel_together(files: Files) -> None:
+    embedding: dict[str, Any] = {"url": "/v1/embeddings", "body": {"model": "e", "input": "x"}}
+    asked = [line("é 1"), line('"2"\n'), line("3", **embedding), line("", body={**line("")["body"], "model": "other"})]
+    files.ask(asked)
+    async with open_harness() as harness:
+        counts = await files.run(harness.client())
+        assert Counter(files.ids()) == Counter(each["custom_id"] for each in asked)
+        assert counts == Counts(lines=0, answered=4)
+        assert harness.emulator.statistics().batches_created == 3
+        sent = {each.custom_id for each in harness.emulator.statistics().lines}
+        assert not sent & set(files.ids())
+
+
+async def test_failures_go_to_a_file_of_their_own_and_are_not_asked_again(files: Files) -> None:
+    faults = FaultPlan((LineFault(kind="fail", status=400, containing="bad"),))
+    files.ask([line("a"), line("b", "bad"), line("c", body={"messages": []})])
+    async with open_harness(faults=faults) as harness:
+        counts = await files.run(harness.client(), apart=True)
+        assert (counts.answered, counts.failed, counts.bad) == (1, 1, 1)
+        assert files.bad == [3]
+        assert files.ids() == ["a"]
+        (failed,) = files.written(files.errors)
+        assert failed["custom_id"] == "b"
+        assert failed["response"]["status_code"] == 400
+        again = await files.run(harness.client(), apart=True)
+        assert (again.earlier, again.earlier_failed, again.answered, again.failed) == (2, 1, 0, 0)
+        files.errors.unlink()
+        assert (await files.run(harness.client(), apart=True)).failed == 1
+
+
+async def test_answers_come_in_order_if_they_are_to(files: Files) -> None:
+    files.ask(line(f"{number}", f"q {number}") for number in range(10))
+    async with open_harness(batch_seconds=Recorded((9.0, 1.0))) as harness:
+        await files.run(harness.client(batch_size=5), ordered=True)
+    assert files.ids() == [f"{number}" for number in range(10)]
+
+
+async def test_reading_waits_for_room(files: Files) -> None:
+    files.ask(line(f"{number}") for number in range(100))
+    async with open_harness() as harness:
+        await files.run(harness.client(batch_window_seconds=0.1), ahead=10)
+        assert harness.emulator.statistics().batches_created == 10
+        files.out.unlink()
+        size = len(json.dumps(line("")["body"]))
+        await files.run(harness.client(batch_window_seconds=0.1), ahead_bytes=20 * size)
+        assert 5 <= harness.emulator.statistics().batches_created - 10 <= 6
+
+
+async def test_the_last_window_does_not_wait_for_more(files: Files) -> None:
+    files.ask([line("a")])
+    async with open_harness() as harness:
+        with anyio.fail_after(100):
+            await files.run(harness.client(batch_window_seconds=1000))
+
+
+@pytest.mark.proves(
+    "faults", "`autobatcher batch` is killed between a line in its output and the note of it in its journal"
+)
+@pytest.mark.parametrize("killed_at", [0.5, 5.5, 9.0, 20.0])
+@pytest.mark.parametrize("sync_seconds", [1.0, 1e9])
+async def test_a_killed_run_goes_on_where_it_was_and_pays_nothing_twice(
+    killed_at: float, sync_seconds: float, files: Files, restarts: Restarts
+) -> None:
+    """Equal bodies are as many calls as there are lines, also after a kill between OUT and the journal."""
+    files.ask(line(f"{number}", f"q {number // 3}") for number in range(30))
+    settings = {"batch_window_seconds": 5.0, "batch_size": 11}
+    async with open_harness(batch_seconds=Recorded((1.0, 50.0, 1.0))) as harness:
+        async with restarts.program(harness, **settings) as program:
+            with anyio.move_on_after(killed_at):
+                await files.run(program.client, is_open=True, sync_seconds=sync_seconds, ahead=10)
+            program.die()
+        assert len(files.ids()) == (10 if killed_at >= 9 else 0)
+        restarts.new_process()
+        counts = await files.run(restarts.client(harness, **settings))
+        assert counts.earlier + counts.answered == 30
+        assert sorted(files.ids(), key=int) == [f"{number}" for number in range(30)]
+        billed = Counter(each.body["messages"][0]["content"] for each in harness.emulator.statistics().lines)
+        assert billed == Counter({f"q {number}.": 3 for number in range(10)})
+
+
+async def test_what_is_in_out_is_forgotten_by_the_journal(files: Files, restarts: Restarts) -> None:
+    files.ask(line(f"{number}", f"q {number}") for number in range(10))
+    async with open_harness() as harness:
+        await files.run(restarts.client(harness))
+        restarts.new_process()
+        files.out.unlink()
+        assert (await files.run(restarts.client(harness))).answered == 10
+        assert len(harness.bodies_sent()) == 20
+
+
+async def test_what_was_never_sent_is_not_written_and_reading_stops(files: Files) -> None:
+    files.ask(line(f"{number}") for number in range(100))
+    async with open_harness(api_key="another") as harness:
+        counts = await files.run(harness.client(batch_window_seconds=0.1), ahead=10)
+        assert counts.unsent == 10
+        assert files.written() == []
+        assert any("401" in reason for reason in counts.why_unsent)
+
+
+async def test_an_output_that_cannot_be_written_ends_the_run(files: Files) -> None:
+    files.ask([line("a")])
+    files.out.write_text("my notes\n")
+    async with open_harness() as harness:
+        with pytest.raises(OutputError):
+            await files.run(harness.client())
+        assert harness.bodies_sent() == []
+
+
+def batch(*arguments: str, base_url: str, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
+    quick = ("--batch-window", "0.1", "--poll-interval", "0.1")
+    return subprocess.run(
+        [*COMMAND, "batch", *arguments, *quick],
+        env=environment(OPENAI_API_KEY="k", OPENAI_BASE_URL=base_url),
+        input=stdin or "",
+        capture_output=True,
+        text=True,
+        timeout=100,
+    )
+
+
+@pytest.mark.real_time
+def test_the_command_answers_names_bad_lines_and_refuses_what_cannot_be_meant(tmp_path: Path) -> None:
+    """One process for each exit code."""
+    files = Files(tmp_path)
+    bodies = "".join(json.dumps(line("", f"q {number}")["body"]) + "\n" for number in range(5))
+    with emulator("--batch-seconds", "0.2", "--api-key", "k") as base_url:
+        piped = batch(
+            "-", "-o", "-", "--endpoint", "/v1/chat/completions", "--ordered", base_url=base_url, stdin=bodies
+        )
+        assert piped.returncode == 0, piped.stderr
+        assert [json.loads(each)["custom_id"] for each in piped.stdout.splitlines()] == [
+            f"line-{n}" for n in range(1, 6)
+        ]
+        assert "5 of 5 lines are answered" in piped.stderr
+
+        files.ask([line("a"), line("b"), line("a")])
+        twice = batch(str(files.source), "-o", str(files.out), base_url=base_url)
+        assert (twice.returncode, files.out.exists()) == (2, False)
+        assert "lines 1 and 3: 'a'" in twice.stderr
+
+        files.source.write_text(json.dumps(line("a")) + "\nnonsense\n")
+        strict = batch(str(files.source), "-o", str(files.out), "--strict", base_url=base_url)
+        assert (strict.returncode, files.out.exists()) == (2, False)
+        partly = batch(str(files.source), "-o", str(files.out), "--json", base_url=base_url)
+        assert partly.returncode == 1
+        assert f"{files.source}:2: it is no JSON" in partly.stderr
+        assert json.loads(partly.stdout.splitlines()[-1])["answered"] == 1
+        assert files.ids() == ["a"]
+        assert sorted(each.name for each in tmp_path.iterdir()) == ["in.jsonl", "out.jsonl"]
+
+    with emulator("--api-key", "another") as base_url:
+        refused = batch(str(files.source), "-o", str(tmp_path / "new"), base_url=base_url)
+        assert refused.returncode == 3
+        assert "nothing could be sent" in refused.stderr
