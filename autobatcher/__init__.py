@@ -25,6 +25,7 @@ from .errors import (
     UnbatchableRequestError,
     WrongEventLoopError,
 )
+from .money.receipt import Receipt
 from .printable import PrintableRecords as _PrintableRecords
 from .upstream.providers import ProviderProfile
 
@@ -41,6 +42,7 @@ __all__ = [
     "BatchTransport",
     "ProviderProfile",
     "Answer",
+    "Receipt",
     "Request",
     "BatcherStatistics",
     "CallEstimate",

@@ -198,7 +198,8 @@ class BudgetExceededError(BatchError, openai.PermissionDeniedError):
     @property
     def response(self) -> Any:  # type: ignore[override]  # an attribute there
         """What a server would have answered: 402, and no retry."""
-        library = sys.modules[openai.Timeout.__module__.partition(".")[0]]  # httpx, or httpx2
+        client = next(base for base in openai.DefaultHttpxClient.__mro__ if base.__name__ == "Client")
+        library = sys.modules[client.__module__.partition(".")[0]]  # httpx, or httpx2
         request = getattr(self, "request", None)
         headers = {"x-should-retry": "false"}
         return library.Response(402, json={"error": self.body}, headers=headers, request=request)

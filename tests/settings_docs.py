@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from autobatcher.client.arguments import ClientArguments
-from autobatcher.engine.settings import Described, descriptions
+from autobatcher.engine.setting import Described, descriptions
 from autobatcher.engine.units import format_duration, format_size
 
 ROOT = Path(__file__).parent.parent

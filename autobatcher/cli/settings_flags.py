@@ -12,7 +12,8 @@ from typing import Annotated, Any, TypeVar
 
 from cyclopts import Parameter
 
-from ..engine.settings import Described, Settings, descriptions
+from ..engine.setting import Described, descriptions
+from ..engine.settings import Settings
 from .flags import Bytes, Count, Lanes, Seconds, SecondsOrNone, SpendingCap, Switch, UsageError
 
 _Flags = TypeVar("_Flags")

@@ -13,7 +13,8 @@ from typing import Annotated, Any, Concatenate, ParamSpec, TypeVar, cast, datacl
 
 import openai
 
-from ..engine.settings import Setting, Settings, annotations_of, default_of
+from ..engine.setting import Setting, annotations_of, default_of
+from ..engine.settings import Settings
 from ..upstream.providers import ProviderProfile
 
 _Arguments = ParamSpec("_Arguments")

@@ -35,7 +35,7 @@ MAX_BODY_BYTES = 100_000_000
 MAX_MODELS_BYTES = MAX_ANSWER_BYTES
 """The same for models and lists of them. The proxy checks them at once."""
 
-_OF_THE_WIRE: frozenset[str] = frozenset({"content-encoding", "content-length", "transfer-encoding"})
+_OF_THE_WIRE: frozenset[bytes] = frozenset({b"content-encoding", b"content-length", b"transfer-encoding"})
 
 
 async def pass_through(http: Any, upstream: Any, request: Any, other_secrets: tuple[str, ...] = ()) -> Any:
@@ -188,17 +188,19 @@ def _whole(http: Any, request: Any, incoming: Any, content: bytes, redactor: Red
     if incoming.is_success:
         content = yield from redactor.redacting_answer(content)
     else:
-        content = yield from redactor.redacting(content if is_bounded(content) else content[:MAX_ERROR_CHARACTERS])
+        is_small = len(content) <= MAX_ERROR_BYTES and is_bounded(content)
+        content = yield from redactor.redacting(content if is_small else content[:MAX_ERROR_CHARACTERS])
     left_out = _OF_THE_WIRE
     may_leave = _is_download(request)
     if is_redirect(incoming) and leads_elsewhere(incoming.request.url, incoming, may_leave=may_leave):
-        left_out |= {"location"}
+        left_out |= {b"location"}
     headers = [(name, value) for name, value in _headers(incoming, redactor) if name.lower() not in left_out]
     return http.Response(incoming.status_code, headers=headers, content=content, extensions=_version(incoming))
 
 
-def _headers(incoming: Any, redactor: Redactor) -> list[tuple[str, str]]:
-    return [(name, redactor.redact_text(value)) for name, value in incoming.headers.multi_items()]
+def _headers(incoming: Any, redactor: Redactor) -> list[tuple[bytes, bytes]]:
+    """As they came: a library that decoded them would not encode them again if they are not ASCII."""
+    return [(name, redactor.redact(value)) for name, value in incoming.headers.raw]
 
 
 def _version(incoming: Any) -> dict[str, Any]:

@@ -30,9 +30,9 @@ from .journal import SessionEnding
 from .journal.records import CLOSE_SECONDS as JOURNAL_CLOSE_SECONDS
 from .lanes.lane import Lane
 from .queue.queue import RequestQueue
-from .recovery.batch_log import NULL_BATCH_LOG, BatchLog, JournalBatchLog
-from .recovery.call_log import NULL_CALL_LOG, CallLog
-from .recovery.recovery import Recovery, recovery_of
+from .recovery.batch_log import JournalBatchLog
+from .recovery.call_log import CallLog
+from .recovery.choice import recovery_of
 from .request import Answer, ErrorFor, Request
 from .settings import Settings
 from .spending import Spending
@@ -72,13 +72,7 @@ class Batcher:
         self.emit: Emit = Emitter(settings.batch_event_handler, wall_clock)
         self.spending: Spending = spending or Spending(settings, wall_clock)
         self.dispatcher: Dispatcher = Dispatcher(
-            settings,
-            api.realtime,
-            self.queue,
-            emit=self.emit,
-            wake=self._wake_up,
-            log_for=self._call_log_for,
-            spending=self.spending,
+            settings, api.realtime, self.queue, self.spending, self.emit, self._wake_up, self._call_log_for
         )
         self._wall_clock = wall_clock
         self._byte_limiter = FairLimiter(settings.max_queued_bytes, isolates=isolates)
@@ -134,8 +128,8 @@ class Batcher:
             raise outcomes.closed_error(request, None)
         request.enqueue_nowait(self._byte_limiter)
         self._add(request)
-        if request.is_settled:
-            request.result()  # raises why it was refused
+        if request.is_settled:  # it was refused
+            request.result()
 
     async def run(self, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
         """Run the engine until `stop` or cancellation, once. All its tasks have ended when it returns.
@@ -152,8 +146,7 @@ class Batcher:
             async with anyio.create_task_group() as nursery:
                 task_status.started()
                 try:
-                    if self._recovery is not None:
-                        nursery.start_soon(self._give_stored_answers, self._recovery)
+                    nursery.start_soon(self._give_stored_answers)
                     await self._start_batches(nursery)
                 except anyio.get_cancelled_exc_class():
                     await cancel_shielded_checkpoint()  # let callers cancelled with us leave first; see Batch.run
@@ -209,7 +202,7 @@ class Batcher:
 
     def statistics(self) -> BatcherStatistics:
         """Return a snapshot of the engine's state."""
-        return self._batches.statistics(self.queue, self.dispatcher, len(self._recovery or ()))
+        return self._batches.statistics(self.queue, self.dispatcher, len(self._recovery))
 
     # ---- implements `Engine` ----
 
@@ -244,28 +237,23 @@ class Batcher:
     # ---- the journal ----
 
     async def _open_journal(self) -> None:
-        if self._recovery is None:
-            return
         try:
             await self._recovery.open()
         except JournalError as error:
             self._close(outcomes.journal_error_for(error))
             raise
 
-    async def _give_stored_answers(self, recovery: Recovery) -> None:
+    async def _give_stored_answers(self) -> None:
         try:
-            await recovery.run()
+            await self._recovery.run()
         except Exception as defect:
             logger.exception("autobatcher: a bug stopped the engine; please report it")
             self._close(outcomes.defect_error_for(defect))
             self.stop(well=False)
 
     async def _close_journal(self) -> None:
-        if self._recovery is not None:
-            ending: SessionEnding = None
-            if self.was_stopped or self._keeps_for_rerun:
-                ending = "well" if self.ending is Ending.WELL else "failed"
-            await self._recovery.close(ending)
+        ending: SessionEnding = "well" if self.ending is Ending.WELL else "failed"
+        await self._recovery.close(ending if self.was_stopped or self._keeps_for_rerun else None)
 
     def _resume(self, log: JournalBatchLog, account: Account) -> Batch:
         """Make a batch of an earlier process one of ours. `run` starts its task."""
@@ -275,11 +263,8 @@ class Batcher:
         self._wake_up()
         return batch
 
-    def _log_for(self, idempotency_key: str, first: Request) -> BatchLog:
-        return NULL_BATCH_LOG if self._recovery is None else self._recovery.new_log(idempotency_key, first)
-
     def _call_log_for(self, request: Request, lane: Lane) -> CallLog:
-        return NULL_CALL_LOG if self._recovery is None else self._recovery.new_call_log(request, lane)
+        return self._recovery.new_call_log(request, lane)
 
     # ---- starting batches ----
 
@@ -289,14 +274,13 @@ class Batcher:
         self.dispatcher.check(request)
 
     def _add(self, request: Request) -> None:
-        if self._recovery is None or not self._recovery.claim(request):
-            self._place(request)
-        else:
+        if self._recovery.claim(request):
             self.dispatcher.watch(request)
+        else:
+            self._place(request)
 
     def _place(self, request: Request) -> Lane:
-        refusal = self.spending.reserve(request)
-        if refusal is None:
+        if (refusal := self.spending.reserve(request)) is None:
             return self.dispatcher.place(request)
         request.settle(refusal)
         return Lane.BATCH
@@ -324,7 +308,7 @@ class Batcher:
 
     def _start_batch(self, nursery: TaskGroup, requests: list[Request]) -> None:
         try:
-            batch = Batch.of(requests, self, self._log_for)
+            batch = Batch.of(requests, self, self._recovery.new_log)
         except Exception as defect:  # nothing else holds these requests now
             logger.exception("autobatcher: a bug in the engine; please report it")
             for request in requests:
@@ -333,8 +317,7 @@ class Batcher:
             self._wake_up()  # other windows may wait for the slot
             return
         self._batches.add(batch)
-        if self._recovery is not None:
-            self._recovery.batch_started(batch)
+        self._recovery.batch_started(batch)
         nursery.start_soon(self._run_batch, batch)
 
     async def _run_batch(self, batch: Batch) -> None:
@@ -345,17 +328,15 @@ class Batcher:
             batch.upstream.emit_cancel_failed("a bug in autobatcher prevented its shutdown")
         finally:
             self.release(batch)
-            if self._recovery is not None:
-                self._recovery.batch_ended(batch)
+            self._recovery.batch_ended(batch)
 
     def _close(self, error_for: ErrorFor) -> None:
         """Settle all pending requests, before batches take their time to shut down. Only the first call counts."""
         if self._is_closed:
             return
         self._is_closed = True
-        pending_request_count = len(self.queue) + len(self.dispatcher) + len(self._recovery or ())
-        if self._recovery is not None:
-            self._recovery.fail_all(error_for)
+        pending_request_count = len(self.queue) + len(self.dispatcher) + len(self._recovery)
+        self._recovery.fail_all(error_for)
         self.queue.fail_all(error_for)
         self.dispatcher.fail_all(error_for)
         self._batches.close()

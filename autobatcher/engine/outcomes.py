@@ -67,10 +67,9 @@ _MISSING = "missing"
 """The code of a line that may have been paid for, and has no result. It is not retryable, however its batch ended."""
 
 _UNREADABLE = "unreadable_line"
-"""The code of a line that was paid for, and that no parser can read."""
 
 _RETRYABLE_ENDS = frozenset({"expired"})
-"""Batch statuses after which a line without an answer is retried. A "failed" batch may fail again, a cancelled one was
+"""Statuses after which a line without an answer is retried. A "failed" batch may fail again, a cancelled one was
 meant to stop, and what a completed batch counts as done was paid for, even if it cannot be found."""
 
 _RETRYABLE_CODES = frozenset({_NOT_EXECUTED, "batch_expired", "NetworkError", "Timeout", "TaskTerminated"})

@@ -80,7 +80,7 @@ class Spending:
         self._account_cap = None if settings.max_cost_per_account is None else cap_of(settings.max_cost_per_account)
         self._budgets_by_account: dict[Account, Budget] = {}
         self._left: dict[str, dict[str, LeftLine]] = {}
-        self._earlier: dict[str, Decimal] = {}  # what is reserved for batches of earlier runs
+        self._earlier: dict[str, Reservation] = {}  # for batches of earlier runs
         self._spent_by_account: dict[bytes, Decimal] = {}  # by earlier runs, by fingerprint
         self._learned = 0
         self._dear: OrderedDict[str, Sort] = OrderedDict()  # by ids of answers and of requests
@@ -97,7 +97,10 @@ class Spending:
 
     def load(self, spent: Spent) -> None:
         """Count what earlier runs spent, and what their batches may cost."""
-        self._earlier = dict(spent.reserved)
+        budgets = () if self._budget is None else (self._budget,)
+        for idempotency_key, amount in spent.reserved.items():
+            if idempotency_key not in self._earlier:
+                self._earlier[idempotency_key] = Reservation(budgets, amount)
         self._spent_by_account.clear()
         total = ZERO
         for (account, sort), entry in spent.charges.items():
@@ -106,7 +109,6 @@ class Spending:
             self._spent_by_account[account] = self._spent_by_account.get(account, ZERO) + cost
         if self._budget is not None:
             self._budget.spent = total
-            self._budget.reserved += sum(self._earlier.values(), ZERO)
 
     # ---- before ----
 
@@ -319,6 +321,12 @@ class Spending:
     def forget_lines(self, idempotency_key: str) -> None:
         """The batch is over."""
         self._left.pop(idempotency_key, None)
-        reserved = self._earlier.pop(idempotency_key, None)
-        if reserved is not None and self._budget is not None:
-            self._budget.reserved -= reserved
+        if (earlier := self._earlier.pop(idempotency_key, None)) is not None:
+            earlier.release()
+
+    def reserved_earlier(self, idempotency_key: str, lines: int) -> Reservation | None:
+        """What an earlier run reserved for one line of its batch; None if it did not."""
+        earlier = self._earlier.get(idempotency_key)
+        if earlier is None or earlier.amount is None:
+            return None
+        return earlier.take(earlier.whole / lines)

@@ -63,10 +63,11 @@ class Reservation:
         amount: None if it is unknown.
     """
 
-    __slots__ = ("_budgets", "amount")
+    __slots__ = ("_budgets", "amount", "whole")
 
     def __init__(self, budgets: tuple[Budget, ...], amount: Decimal | None) -> None:
         self.amount: Decimal | None = amount
+        self.whole: Decimal = amount or ZERO  # before anything was taken
         self._budgets = budgets
         for budget in budgets:
             budget.reserved += amount or ZERO
@@ -80,13 +81,16 @@ class Reservation:
 
     def split(self) -> Reservation:
         """Take half of it into another reservation: the request may be billed twice."""
-        if self.amount is None:
-            return Reservation(self._budgets, None)
-        half = self.amount / 2
-        for budget in self._budgets:
-            budget.reserved -= half
-        self.amount -= half
-        return Reservation(self._budgets, half)
+        return self.take(None if self.amount is None else self.amount / 2)
+
+    def take(self, part: Decimal | None) -> Reservation:
+        """Take a part of it, or what is left, into another reservation. None if it is unknown, too."""
+        if self.amount is not None and part is not None:
+            part = min(part, self.amount)
+            for budget in self._budgets:
+                budget.reserved -= part
+            self.amount -= part
+        return Reservation(self._budgets, part)
 
     def release(self) -> None:
         """The request was certainly not billed, or is accounted for. Can be called again."""

@@ -134,6 +134,8 @@ class _Routes:
         """What is refused on every route."""
         if _has_two_lengths(scope):
             return refusal_parts(_TWO_LENGTHS, closes=True)
+        if not scope["path"].startswith("/") and "://" not in scope["path"]:  # "?query"; Quart cannot bear it
+            return refusal_parts(_NO_PATH, closes=True)
         refused = caller_headers.why_refused(scope["headers"])
         if refused is None and self._key is not None and scope["path"] not in OPEN_PATHS:
             refused = self._key.why_refused(_authorization(scope), _address(scope), anyio.current_time())
@@ -272,6 +274,7 @@ def _priced(report: Report, content: Callable[[], bytes], content_type: str) -> 
 _DEFECT = RefusedError(500, "This is a bug in autobatcher. The proxy's log has the traceback; please report it.")
 
 
+_NO_PATH = RefusedError(400, "The request names no path. It begins with a slash.", code="no_path")
 _TWO_LENGTHS = RefusedError(400, "Send Content-Length or Transfer-Encoding, not both.", code="two_lengths")
 """RFC 9112, 6.1: something in between may have read the message otherwise, so the connection is closed, too."""
 

@@ -17,7 +17,7 @@ from autobatcher.cli import REQUIRED, find_missing, main
 from autobatcher.cli.demo import demo
 from autobatcher.cli.emulate import emulate
 from autobatcher.client.arguments import ClientArguments
-from autobatcher.engine.settings import descriptions
+from autobatcher.engine.setting import descriptions
 
 from .processes import environment, run
 

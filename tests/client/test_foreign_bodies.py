@@ -140,3 +140,12 @@ async def test_of_an_error_that_passes_through_the_beginning_is_decoded(element:
                 await client.models.list()
     assert caught.value.response.content == (element * 10_000)[:10_000]
     assert body.sent < 2_000_000
+
+
+@pytest.mark.parametrize("value", ["é".encode(), b"\xff", "\u0663".encode()])
+async def test_headers_that_are_no_ascii_pass_through_as_they_came(value: bytes) -> None:
+    headers = [(b"x-served-by", value), (b"content-type", b"application/json")]
+    upstream = HTTP.MockTransport(lambda _: HTTP.Response(200, headers=headers, content=b'{"data": []}'))
+    async with open_harness() as harness, harness.client(http_client=HTTP.AsyncClient(transport=upstream)) as client:
+        response = await client.models.with_raw_response.list()
+        assert (b"x-served-by", value) in response.http_response.headers.raw

@@ -229,10 +229,10 @@ async def test_requests_that_come_back_too_late_for_another_batch_go_on_to_the_n
         settings,
         cast("Any", None),
         queue,
+        Spending(settings),
         emit=lambda *_, **__: None,
         wake=lambda: None,
         log_for=cast("Any", None),
-        spending=Spending(settings),
     )
     request = _a_request()
     dispatcher.check(request)

@@ -6,6 +6,7 @@ import os
 import random
 from collections import Counter
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Any
 
 import anyio
@@ -17,6 +18,7 @@ from hypothesis import strategies as st
 from autobatcher import BatchOpenAI, DeadlineMissedError
 from autobatcher.emulator import BatchFault, FaultPlan, HttpFault, LogNormal
 from tests.harness import Harness, ask, open_harness, outcome_of
+from tests.receipts import BILLED_PRICES, GIVEN_PRICES, check_receipt
 
 pytestmark = pytest.mark.full_price
 
@@ -84,15 +86,19 @@ async def test_each_request_has_one_outcome_in_time_and_is_billed_at_most_once(s
 async def check_world(plan: Plan) -> Counter[str]:
     like = plan.dice.choice(["openai", "doubleword"])
     outcomes: Counter[str] = Counter()
-    async with open_harness(like, has_lanes=True, **plan.emulator()) as harness:
+    async with open_harness(like, has_lanes=True, prices=BILLED_PRICES, **plan.emulator()) as harness:
         lanes = plan.lanes()
+        money = {"prices": GIVEN_PRICES, "max_cost": plan.dice.choice([None, None, "0.01", "0.1"])}
         async with (
-            harness.client(lanes=lanes, poll_interval_seconds=30.0, lane_concurrency=8) as client,
+            harness.client(lanes=lanes, poll_interval_seconds=30.0, lane_concurrency=8, **money) as client,
             anyio.create_task_group() as nursery,
         ):
             for number in range(plan.dice.randrange(1, 40)):
                 nursery.start_soon(_call, plan, client, f"call {number}", outcomes)
         _check_billing(harness)
+        check_receipt(client.receipt(), harness.emulator)
+        if money["max_cost"] is not None:
+            assert harness.emulator.bill().total <= Decimal(str(money["max_cost"]))
     return outcomes
 
 

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from autobatcher.engine.checks import completion_window_seconds
-from autobatcher.engine.settings import Settings, descriptions
+from autobatcher.engine.setting import descriptions
+from autobatcher.engine.settings import Settings
 
 
 async def _handler(fields: dict[str, Any]) -> None: ...

@@ -14,6 +14,9 @@ from .mutation import SMALL, Members, Tree, large_value, mutated, mutated_bytes,
 LARGEST_BYTES = 12_000_000
 """Of a body, once it is decompressed."""
 
+MODEL_BYTES = 1_000_000
+"""Of an answer of which the SDK makes a model. That takes 60 ns for each byte of lists, whoever gave it the answer."""
+
 STATUSES = (
     *(200, 201, 204, 206, 226, 300, 301, 302, 303, 304, 307, 308, 400, 401, 402, 403, 404, 405, 408, 409, 410, 413),
     *(418, 422, 425, 429, 451, 499, 500, 501, 502, 503, 504, 507, 520, 529, 599, 600, 700, 999),
@@ -57,12 +60,24 @@ class Lie:
 
 
 @dataclass(frozen=True)
+class Growth:
+    """What comes in addition at one place of a body, and is never whole in the fuzzer's memory."""
+
+    at: int
+    opening: bytes
+    piece: bytes
+    times: int
+    closing: bytes
+
+
+@dataclass(frozen=True)
 class Reply:
     status: int
     headers: dict[str, str]
     body: bytes
     failure: str | None = None
     drip_seconds: float | None = None
+    growth: Growth | None = None
 
 
 def told(lie: Lie, reply: Reply) -> Reply:
@@ -122,6 +137,37 @@ def _huge(reply: Reply, random: Random) -> Reply:
     return replace(reply, body=whole)
 
 
+def _grown(reply: Reply, random: Random) -> Reply:
+    """A member more in the answer, or in the first answer of a result file: text, escapes, lists, ..."""
+    place = reply.body.find(b'"body":{')
+    at = reply.body.find(b"{", max(place, 0)) + 1
+    if at == 0:
+        return reply
+    opening, unit, closing = random.choice(_UNITS)
+    piece = unit * (65_536 // len(unit))
+    growth = Growth(at, b'"grown":' + opening, piece, random.choice(_SIZES) // len(piece), closing + b',"z":0,')
+    changed = _status(reply, random) if random.random() < 0.2 else reply
+    return replace(changed, body=reply.body, growth=growth)
+
+
+_SIZES = (2_500_000, 14_000_000, 31_000_000, 60_000_000)
+
+_UNITS = (
+    *(
+        (b'"', unit, b'"')
+        for unit in (
+            b"x",
+            "\u00e9".encode(),
+            b"\\u0041",
+            b"\\\\",
+            b"%41" + b"x" * 200,
+            b"sk-fuzz-0123456789-abcdefghijklmnop ",
+        )
+    ),
+    *((b"[", unit + b",", b"0]") for unit in (b"[]", b"1", b'""', b'{"a":0}', b"5e-324")),
+)
+
+
 def _failure(reply: Reply, random: Random) -> Reply:
     return replace(reply, failure=random.choice(FAILURES))
 
@@ -174,7 +220,7 @@ def _odd_line(line: bytes, random: Random) -> bytes:
         case 1 if isinstance(response, dict):
             response["request_id"] = random.choice(["\r\nx: y", "a" * 10_000, "\u2028", 5, None, "\0", "é"])
         case 2 if isinstance(response, dict):
-            return written(_with_body(tree_of(fields), mutated(tree_of(response.get("body")), random, 5_000_000)))
+            return written(_with_body(tree_of(fields), mutated(tree_of(response.get("body")), random, MODEL_BYTES)))
         case 3:
             fields["error"] = random.choice(["x", 5, [], {"code": 5, "message": {}}, {"code": "x" * 10_000}])
         case _:
@@ -213,6 +259,7 @@ _KINDS: dict[str, Callable[[Reply, Random], Reply]] = {
     "bytes": _bytes,
     "body": _body,
     "huge": _huge,
+    "grown": _grown,
     "failure": _failure,
     "drip": _drip,
     "lines": _lines,

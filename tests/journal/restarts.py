@@ -17,8 +17,13 @@ from autobatcher import BatchOpenAI
 from autobatcher.engine.hosting import Host
 from autobatcher.engine.journal import BatchRecord, at_exit
 from autobatcher.engine.journal.store import Store
+from autobatcher.money.given_prices import GivenPrices
+from autobatcher.money.price_list import PriceList
+from autobatcher.money.receipt import Receipt, receipt_of
+from autobatcher.upstream.providers import CONSERVATIVE
 from tests.harness import Harness, Send, ask, between
 from tests.journal.inline_writer import InlineWriter
+from tests.receipts import GIVEN_PRICES
 
 
 class Program:
@@ -84,6 +89,12 @@ class Restarts:
         """Return the batches that were not read to the end."""
         with closing(Store(self.path, is_read_only=True)) as store:
             return [record for record in store.batches() if record.stage != "ended"]
+
+    def receipt(self) -> Receipt:
+        """Return what the journal says was paid."""
+        prices = PriceList(CONSERVATIVE, "", GivenPrices(GIVEN_PRICES))
+        with closing(Store(self.path, is_read_only=True)) as store:
+            return receipt_of([(kept.sort, kept.entry) for kept in store.charges()], lambda *_: prices)
 
     def end_well(self) -> None:
         """Pretend that the process exits cleanly."""

@@ -15,6 +15,7 @@ from autobatcher.emulator import BatchFault, FaultPlan, HttpFault, LineFault
 from autobatcher.engine.journal.sqlite_file import SQLiteFile
 from autobatcher.engine.journal.store import Store
 from autobatcher.engine.journal.transactions import Job, Transactions
+from autobatcher.engine.recovery.recovery import Recovery
 from autobatcher.upstream.output_line import parse_output_line
 from tests.harness import HTTP, Send, ask, between, open_harness, outcome_of, pause_process, wait_for_event
 from tests.journal.records import a_record
@@ -257,7 +258,7 @@ async def test_lines_that_are_gone_do_not_stay_in_memory(restarts: Restarts) -> 
             await anyio.sleep(2 * DAY)
         batcher = program.client._engine.host.batcher
         assert batcher is not None
-        assert batcher._recovery is not None
+        assert isinstance(batcher._recovery, Recovery)
         assert sum(map(len, batcher._recovery._unclaimed_lines._lines.values())) <= 20
 
 

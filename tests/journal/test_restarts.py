@@ -20,6 +20,7 @@ from autobatcher.emulator import BatchFault, FaultPlan, HttpFault
 from autobatcher.errors import BatchEndedError, BatchSubmissionError, BatchUnreachableError
 from tests.harness import Harness, ask, open_harness, pause_process
 from tests.journal.restarts import Restarts, billed
+from tests.receipts import BILLED_PRICES, GIVEN_PRICES, check_receipt
 
 SEEDS = int(os.environ.get("HYPOTHESIS_SEEDS", "0"))
 EXAMPLES = settings(max_examples=SEEDS or 30, derandomize=not SEEDS)
@@ -120,7 +121,8 @@ async def test_whenever_programs_die_the_last_one_has_all_answers_and_each_was_p
     plan: Plan, restarts: Restarts
 ) -> None:
     restarts.clear()
-    async with open_harness(plan.like, batch_seconds=plan.batch_seconds, faults=plan.faults) as harness:
+    emulated: dict[str, Any] = {"batch_seconds": plan.batch_seconds, "faults": plan.faults, "prices": BILLED_PRICES}
+    async with open_harness(plan.like, **emulated) as harness:
         options: dict[str, Any] = {
             "batch_size": plan.batch_size,
             "journal_hash_only": plan.is_hash_only,
@@ -128,6 +130,7 @@ async def test_whenever_programs_die_the_last_one_has_all_answers_and_each_was_p
             "cancel_abandoned_batches": plan.cancels_abandoned,
             "max_active_batches": plan.max_active,
             "poll_interval_seconds": plan.poll_interval,
+            "prices": GIVEN_PRICES,
         }
         for seconds, how in plan.ends:
             await _run_until_it_ends(plan, restarts, harness, options, seconds, how)
@@ -138,6 +141,7 @@ async def test_whenever_programs_die_the_last_one_has_all_answers_and_each_was_p
             pausing.cancel_scope.cancel()
         assert all(text in answer for text, answer in zip(plan.texts, answers, strict=True))
         assert billed(harness) == Counter(plan.texts)
+        check_receipt(restarts.receipt(), harness.emulator)
         statistics = harness.emulator.statistics()
         assert not statistics.running_batch_ids
         if plan.like == "openai" and not restarts.unfinished():  # the next program finishes what is left

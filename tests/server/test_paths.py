@@ -53,6 +53,16 @@ async def test_an_odd_name_of_a_model_is_passed_on_encoded() -> None:
                 assert await status_of(connect(proxy, request)) == 200, path
 
 
+@pytest.mark.real_time
+@pytest.mark.parametrize("anyio_backend", ["trio"], indirect=True)
+async def test_a_request_without_a_path_is_refused() -> None:
+    with trio.fail_after(LIMIT):
+        async with open_proxy() as proxy:
+            for target in ("?", "?v1/models", "#x"):
+                request = f"GET {target} HTTP/1.1\r\nhost: x\r\n\r\n".encode()
+                assert await status_of(connect(proxy, request)) in (400, 404), target
+
+
 @pytest.mark.parametrize("name", ["gpt-4o", "Qwen/Qwen3.5-397B", "a..b", "50%", "a b"])
 def test_names_of_models(name: str) -> None:
     assert is_model_name(name)

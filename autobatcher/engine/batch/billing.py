@@ -12,7 +12,7 @@ from ..lanes.lane import Lane
 from ..request import Answer, Request
 from ..spending import LeftLine, Spending
 from .phase import BEFORE_CREATION
-from .source import Source
+from .source import EarlierBatch, Source
 from .upstream import UpstreamBatch
 
 
@@ -36,6 +36,7 @@ class BatchBilling:
         self._account = account
         self._batch = batch
         self._endpoint = endpoint
+        self._source = source
         self._window = source.completion_window
         self._models = source.models
         self._left = spending.left_lines(batch.idempotency_key)
@@ -108,6 +109,9 @@ class BatchBilling:
         line = self._left.pop(custom_id, None)
         if line is not None:
             request.reservation = line.reservation
+        elif isinstance(self._source, EarlierBatch):
+            lines = self._source.record.request_count
+            request.reservation = self._spending.reserved_earlier(self._batch.idempotency_key, max(1, lines))
         if is_paid:
             self._paid.add(custom_id)
 

@@ -46,8 +46,8 @@ class Dispatcher:
     Args:
         queue: the way into batches.
         wake: called when a lane call is to be started, or a moment comes earlier.
-        log_for: makes the log of a lane call.
-        spending: books it.
+        spending: books lane calls.
+        log_for: makes the log of one.
     """
 
     def __init__(
@@ -55,11 +55,10 @@ class Dispatcher:
         settings: Settings,
         api: RealtimeAPI,
         queue: RequestQueue,
-        *,
+        spending: Spending,
         emit: Emit,
         wake: Callable[[], None],
         log_for: Callable[[Request, Lane], CallLog],
-        spending: Spending,
     ) -> None:
         self.durations: Durations = Durations()
         self.answer_room: AnswerRoom = AnswerRoom(settings.max_answer_bytes, isolates=settings.isolate_accounts)

@@ -14,13 +14,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 from . import charges
-from .charges import KeptCharge, NewCharge, Spent
+from .charges import NewCharge
 from .identity import digest_of
+from .kept import KeptStore
 from .records import UNCERTAIN, BatchRecord, Contents, StoredAnswer, UnclaimedLine, lane_in
 from .row_checks import MAX_TEXT, STATUS_CODES
 from .rows import COLUMNS, Line, NewAnswer, Result, record_of
 from .schema import LINES_OF_A_BATCH
-from .sqlite_file import SQLiteFile
 
 logger: logging.Logger = logging.getLogger("autobatcher")
 
@@ -45,7 +45,7 @@ _NO_ANSWER = 504
 _INSERT_ANSWER = "INSERT OR REPLACE INTO answers VALUES (?, ?, ?, ?, ?, ?)"
 
 
-class Store(SQLiteFile):
+class Store(KeptStore):
     """The journal's statements, in terms of batches, lines and answers."""
 
     def __init__(self, path: Path, *, is_read_only: bool = False) -> None:
@@ -126,10 +126,7 @@ class Store(SQLiteFile):
     def answer(
         self, answers: Iterable[NewAnswer], new_charges: Iterable[NewCharge] = (), *, budget: str = "", now: float
     ) -> None:
-        """Insert answers, and what was billed for them and others.
-
-        An answer that cannot be stored is logged and left out, so that it does not affect the others.
-        """
+        """Insert answers, and what was billed. An answer that cannot be stored is logged and left out."""
         charges.add_charges(self._db, new_charges, budget=budget, now=now)
         fresh = list(answers)
         try:
@@ -233,9 +230,7 @@ class Store(SQLiteFile):
             )
             for stamp, line_id, digest, since, is_stored, window, is_paid in rows
         ]
-        row = self._db.execute("SELECT content FROM durations").fetchone()
-        learned = self._db.execute("SELECT content FROM calibration").fetchone()
-        return Contents(self.batches(), lines, b"" if row is None else row[0], b"" if learned is None else learned[0])
+        return Contents(self.batches(), lines, self.kept("durations"), self.kept("calibration"))
 
     def results(self, idempotency_key: str) -> Iterator[Result]:
         """Yield each line of a batch in the order of its input file."""
@@ -247,36 +242,6 @@ class Store(SQLiteFile):
         for line_id, endpoint, body, status_code, answer, request_id, taken_by in rows:
             number = line_id % LINES_OF_A_BATCH
             yield Result(idempotency_key, number, endpoint, body, status_code, answer, request_id, taken_by is not None)
-
-    # ---- money ----
-
-    @property
-    def has_charges(self) -> bool:
-        """Whether the file keeps what was billed."""
-        return charges.has_charges(self._db)
-
-    def charges(self, *, since: float = 0.0, budget: str | None = None) -> Iterator[KeptCharge]:
-        """Yield what was billed, the oldest first; see `kept_charges`."""
-        return charges.kept_charges(self._db, since=since, budget=budget)
-
-    def spent(self, since: float, budget: str) -> Spent:
-        """Return what counts against a budget; see `spent_since`."""
-        return charges.spent_since(self._db, since, budget)
-
-    def keep_calibration(self, content: bytes) -> None:
-        """Replace what is kept of a `Calibration`."""
-        self._db.execute("INSERT OR REPLACE INTO calibration VALUES (1, ?)", (content,))
-
-    # ---- durations ----
-
-    def keep_durations(self, content: bytes) -> None:
-        """Replace what is kept of `Durations`."""
-        self._db.execute("INSERT OR REPLACE INTO durations VALUES (1, ?)", (content,))
-
-    def forget_durations(self) -> None:
-        """Delete it, and what is kept of a `Calibration`."""
-        self._db.execute("DELETE FROM durations")
-        self._db.execute("DELETE FROM calibration")
 
     # ---- sessions ----
 

@@ -7,8 +7,7 @@ import uuid
 from collections import defaultdict
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from anyio.lowlevel import checkpoint
 
@@ -29,13 +28,13 @@ from ..spending import Spending
 from .batch_log import AttachableBatch, JournalBatchLog
 from .call_log import JournalCallLog
 from .kept_durations import KeptDurations
+from .no_recovery import NoRecovery
 from .replay_queue import ReplayQueue
 from .uncertain_calls import UncertainCalls
 from .unclaimed import UnclaimedLines
 
 if TYPE_CHECKING:
     from ..journal.journal import Journal  # imported at run time only if used: some Pythons lack sqlite3
-    from ..journal.writer import JournalWriter
 
 READ_AT_ONCE = 500
 """Stored answers per query, so that none waits for the last of thousands."""
@@ -51,25 +50,7 @@ MAX_RECORDS = 10_000
 """Maximum number of remembered batches that were read here, if the journal stores no answers."""
 
 
-def recovery_of(
-    settings: Settings,
-    *,
-    wall_clock: Callable[[], float],
-    make_writer: Callable[[Path], JournalWriter] | None,
-    **options: Any,
-) -> Recovery | None:
-    """The recovery from the journal of the settings; None without one. Raises `JournalError`."""
-    if settings.journal is None:
-        return None
-    try:
-        from ..journal.journal import Journal
-    except ImportError as error:
-        raise JournalError("A journal needs sqlite3, which this Python was built without.") from error
-    journal = Journal.of(settings.journal, settings, wall_clock=wall_clock, make_writer=make_writer)
-    return Recovery(journal, settings, **options)
-
-
-class Recovery:
+class Recovery(NoRecovery):
     """Owns the journal, and knows its unclaimed lines.
 
     Args:

@@ -1,0 +1,45 @@
+"""What a journal keeps beside batches: what was paid, and what was learned. Synchronous; for one thread."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Literal
+
+from . import charges
+from .charges import KeptCharge, Spent
+from .sqlite_file import SQLiteFile
+
+
+class KeptStore(SQLiteFile):
+    """The statements for what outlives batches."""
+
+    def kept(self, table: Literal["durations", "calibration"]) -> bytes:
+        """Return what is kept of `Durations`, or of a `Calibration`; b"" if nothing is."""
+        row = self._db.execute(f"SELECT content FROM {table}").fetchone()  # noqa: S608  (constants)
+        return b"" if row is None else row[0]
+
+    @property
+    def has_charges(self) -> bool:
+        """Whether the file keeps what was billed. Older ones do not."""
+        return charges.has_charges(self._db)
+
+    def charges(self, *, since: float = 0.0, budget: str | None = None) -> Iterator[KeptCharge]:
+        """Yield what was billed, the oldest first; see `kept_charges`."""
+        return charges.kept_charges(self._db, since=since, budget=budget)
+
+    def spent(self, since: float, budget: str) -> Spent:
+        """Return what counts against a budget; see `spent_since`."""
+        return charges.spent_since(self._db, since, budget)
+
+    def keep_calibration(self, content: bytes) -> None:
+        """Replace what is kept of a `Calibration`."""
+        self._db.execute("INSERT OR REPLACE INTO calibration VALUES (1, ?)", (content,))
+
+    def keep_durations(self, content: bytes) -> None:
+        """Replace what is kept of `Durations`."""
+        self._db.execute("INSERT OR REPLACE INTO durations VALUES (1, ?)", (content,))
+
+    def forget_durations(self) -> None:
+        """Delete it, and what is kept of a `Calibration`."""
+        self._db.execute("DELETE FROM durations")
+        self._db.execute("DELETE FROM calibration")
