@@ -1,4 +1,4 @@
-"""The outcome of a request, given what happened to its line or batch. Pure. All error texts are here, but those of budgets.
+"""The outcome of a request, given what happened to its line or batch. Pure. All error texts are here, but for budgets.
 
 Functions named `*_error_for` return an `ErrorFor`, which makes a separate error for each caller.
 """

@@ -187,7 +187,7 @@ def _add_routes(app: QuartTrio, client: BatchOpenAI, report: Report, forward_key
         ("/ready", _ready(client, forward_keys)),
         ("/metrics", _priced(report, metrics.text, "text/plain; version=0.0.4; charset=utf-8")),
         ("/status", _priced(report, lambda: msgspec.json.encode(report.status()), "application/json")),
-        ("/receipt", _priced(report, lambda: msgspec.json.encode(report.receipt.as_dict()), "application/json")),
+        ("/receipt", _priced(report, lambda: report.costs.document, "application/json")),
         ("/openapi.json", _always(lambda: msgspec.json.encode(description()), "application/json")),
         ("/", _page()),
     )
