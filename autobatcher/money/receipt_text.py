@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from decimal import ROUND_HALF_UP, Decimal
+from decimal import ROUND_HALF_UP, Context, Decimal
 
+from . import exact
 from .receipt import Receipt, ReceiptRow
 
 CENT = Decimal("0.01")
 _SMALL, _DIGITS = Decimal(1), 4
+_ROUNDING = Context(prec=100, rounding=ROUND_HALF_UP)
 
 _FATES = {
     "discarded": "paid, and nobody waited for the answers any more",
@@ -33,15 +35,15 @@ def dollars(amount: Decimal | None) -> str:
     """An amount for people: cents, or four significant digits below a dollar."""
     if amount is None:
         return "unknown"
-    if amount == 0 or abs(amount) >= _SMALL:
-        return f"${amount.quantize(CENT, ROUND_HALF_UP):,f}".replace("$-", "-$")
-    places = max(_DIGITS - 1 - amount.adjusted(), 2) if abs(amount) < CENT else _DIGITS
-    return f"${round(amount, places):f}".replace("$-", "-$")
+    if amount == 0 or amount.copy_abs() >= _SMALL:
+        return f"${_ROUNDING.quantize(amount, CENT):,f}".replace("$-", "-$")
+    places = max(_DIGITS - 1 - amount.adjusted(), 2) if amount.copy_abs() < CENT else _DIGITS
+    return f"${_ROUNDING.quantize(amount, _ROUNDING.scaleb(_SMALL, -places)):f}".replace("$-", "-$")
 
 
 def percentage(part: Decimal, whole: Decimal) -> str:
     """A part of a whole, such as "50 %"; "" of nothing."""
-    return f"{100 * part / whole:.0f} %" if whole else ""
+    return f"{_ROUNDING.divide(exact.times(part, 100), whole):.0f} %" if whole else ""
 
 
 def sentence(receipt: Receipt) -> str:

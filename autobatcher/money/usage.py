@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, NamedTuple, Self
 
 import msgspec
@@ -83,6 +84,15 @@ def usage_of(body: bytes) -> Usage | None:
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         counts = _read_leniently(body)
     return _usage(counts) if counts is not None else None
+
+
+def is_model(named: str, model: str) -> bool:
+    """Whether an answer that names itself so is of this model. Providers answer with its full name, which has a date
+    at the end; gpt-4o-mini is no gpt-4o."""
+    return named.startswith(model) and _DATE.fullmatch(named, len(model)) is not None
+
+
+_DATE = re.compile(r"([-@:]v?[0-9]{3,}[0-9.-]*)?")
 
 
 def name_in(body: bytes) -> Name:
