@@ -70,7 +70,7 @@ class Batcher:
         self.uploads: FairLimiter = FairLimiter.for_calls(CONCURRENT_UPLOADS, isolates=isolates)
         self.polls: FairLimiter = FairLimiter.for_calls(CONCURRENT_POLLS, isolates=isolates)
         self.emit: Emit = Emitter(settings.batch_event_handler, wall_clock)
-        self.spending: Spending = spending or Spending(settings, wall_clock)
+        self.spending: Spending = (spending or Spending(settings, wall_clock)).begun()
         self.dispatcher: Dispatcher = Dispatcher(
             settings, api.realtime, self.queue, self.spending, self.emit, self._wake_up, self._call_log_for
         )

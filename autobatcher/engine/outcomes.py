@@ -6,7 +6,6 @@ Functions named `*_error_for` return an `ErrorFor`, which makes a separate error
 from __future__ import annotations
 
 import re
-from decimal import Decimal
 
 import msgspec
 
@@ -16,14 +15,11 @@ from ..errors import (
     BatchSubmissionError,
     BatchTimeoutError,
     BatchUnreachableError,
-    BudgetExceededError,
     ClientClosedError,
     DeadlineMissedError,
     EngineError,
     JournalError,
 )
-from ..money.budget import ZERO, Budget
-from ..money.receipt_text import dollars
 from ..upstream import bounded_json
 from ..upstream.batch_state import BatchState, Problem
 from ..upstream.failures import UncertainCreationError, UnusableAnswerError, UpstreamError, reason_given
@@ -63,7 +59,7 @@ _RETRYABLE_STATUSES = frozenset({408, 409, 429, *range(500, 600)})
 
 _NOT_EXECUTED = "not_executed"
 
-_MISSING = "missing"
+MISSING = "missing"
 """The code of a line that may have been paid for, and has no result. It is not retryable, however its batch ended."""
 
 _UNREADABLE = "unreadable_line"
@@ -85,7 +81,7 @@ def is_retryable(outcome: Answer | BatchError) -> bool:
     if not isinstance(outcome, BatchEndedError):
         return False
     code = outcome.body.get("code") if isinstance(outcome.body, dict) else None
-    return code != _MISSING and (outcome.status in _RETRYABLE_ENDS or code in _RETRYABLE_CODES)
+    return code != MISSING and (outcome.status in _RETRYABLE_ENDS or code in _RETRYABLE_CODES)
 
 
 def _is_retryable_answer(answer: Answer) -> bool:
@@ -102,7 +98,7 @@ def _is_retryable_answer(answer: Answer) -> bool:
 def was_executed(error: BatchError) -> bool:
     """Whether a line was executed, and billed, although its answer is missing or cannot be read."""
     code = error.body.get("code") if isinstance(error.body, dict) else None
-    return code in (INVALID_STATUS, TOO_LARGE, _MISSING, _UNREADABLE)
+    return code in (INVALID_STATUS, TOO_LARGE, MISSING, _UNREADABLE)
 
 
 def is_throttled(state: BatchState) -> bool:
@@ -142,7 +138,7 @@ def ended_error_for(state: BatchState, *, resubmits_missing: bool = False, was_p
     else:
         what = f"ended as {state.status} before this request was answered"
     is_retryable = state.status == "completed" and (resubmits_missing or _counts_less_than_all(state))
-    code = _MISSING if was_paid else _NOT_EXECUTED if is_retryable else None
+    code = MISSING if was_paid else _NOT_EXECUTED if is_retryable else None
     errors = [str(problem) for problem in state.problems[:_PROBLEMS_KEPT]]
     return lambda request, batch_id: BatchEndedError(
         f"Batch {batch_id} {what}. The request can be sent again.",
@@ -296,32 +292,6 @@ def unavailable_error_for(lane: str, error: UpstreamError) -> ErrorFor:
         return unavailable
 
     return error_for
-
-
-def budget_error(request: Request, budget: Budget, most: Decimal | None) -> BudgetExceededError:
-    """For a request that may cost more than a cap leaves."""
-    asked = "its price is unknown" if most is None else f"it may cost {dollars(most)}"
-    return BudgetExceededError(
-        f"This call was not sent: {asked}, and of {budget.cap} {dollars(budget.spent)} were spent and "
-        f"{dollars(budget.reserved)} are reserved for calls under way. Wait for their answers, set a limit of output "
-        "tokens in the call, or raise max_cost.",
-        spent=budget.spent,
-        reserved=budget.reserved,
-        asked=most,
-        cap=budget.cap.amount,
-    )
-
-
-def unknown_price_error(request: Request, reason: str) -> BudgetExceededError:
-    """For a request whose price is unknown, where such requests are refused."""
-    return BudgetExceededError(
-        f"This call was not sent: the price of {request.model!r:.100} is unknown ({reason}), and unknown_prices is "
-        '"refuse". Give it with prices=, or by --prices.',
-        spent=ZERO,
-        reserved=ZERO,
-        asked=None,
-        cap=None,
-    )
 
 
 def closed_error(request: Request, batch_id: str | None) -> BatchError:
