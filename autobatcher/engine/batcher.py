@@ -73,7 +73,7 @@ class Batcher:
         self.tally: Tally = Tally()
         self.observers: list[Observer] = []
         self.emit: Emit = Emitter(settings.batch_event_handler, wall_clock, self.observers)
-        self.spending: Spending = spending or Spending(settings, wall_clock)
+        self.spending: Spending = (spending or Spending(settings, wall_clock)).begun()
         self.dispatcher: Dispatcher = Dispatcher(
             settings, api.realtime, self.queue, self.spending, self.emit, self._wake_up, self._call_log_for
         )

@@ -12,7 +12,7 @@ import msgspec
 import trio
 
 from ..client.costs import Costs, looks_up_prices, pricing_of
-from ..money.budget import ZERO
+from ..money.exact import ZERO
 from ..money.library_prices import import_prices
 from ..money.receipt import Receipt, ReceiptRow, amount_text
 
