@@ -5,6 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Any
 
+from autobatcher import BatchOpenAI
 from autobatcher.emulator import Emulator, Price, PriceList
 from autobatcher.money.receipt import Receipt
 
@@ -17,20 +18,42 @@ GIVEN_PRICES: dict[str, Any] = {"*": {**_RATES, "batch": _BATCH, "1h": _HOUR, "f
 """For clients. No two sums are equal by chance."""
 
 
+_LANES: tuple[tuple[dict[str, str], dict[str, str]], ...] = (
+    (_HOUR, {"lane": "batch", "window": "1h"}),
+    (_BATCH, {"lane": "batch"}),
+    (_FLEX, {"lane": "flex"}),
+    (_RATES, {}),
+)
+
+
+def _wordy(rates: dict[str, str]) -> dict[str, str]:
+    return {**rates, "output": str(1000 * Decimal(rates["output"]))}
+
+
+WORDY_GIVEN_PRICES: dict[str, Any] = {
+    "*": {**_wordy(_RATES), "batch": _wordy(_BATCH), "1h": _wordy(_HOUR), "flex": _wordy(_FLEX)}
+}
+"""Output costs nearly all, so that what `ask_briefly` may cost is hardly more than what it does cost."""
+
+
 def _price(rates: dict[str, Any], **lane: Any) -> Price:
     amounts: dict[str, Any] = {name: Decimal(rate) for name, rate in rates.items()}
     return Price(**amounts, **lane)
 
 
-BILLED_PRICES = PriceList(
-    (
-        _price(_HOUR, lane="batch", window="1h"),
-        _price(_BATCH, lane="batch"),
-        _price(_FLEX, lane="flex"),
-        _price(_RATES),
-    )
-)
+BILLED_PRICES = PriceList(tuple(_price(rates, **lane) for rates, lane in _LANES))
 """The same for the emulator."""
+
+
+WORDY_BILLED_PRICES = PriceList(tuple(_price(_wordy(rates), **lane) for rates, lane in _LANES))
+
+
+async def ask_briefly(client: BatchOpenAI, text: str, model: str = "m", *, tokens: int = 3) -> str:
+    """Ask for a few tokens."""
+    completion = await client.chat.completions.create(
+        model=model, messages=[{"role": "user", "content": text}], max_tokens=tokens
+    )
+    return completion.choices[0].message.content or ""
 
 
 def check_receipt(receipt: Receipt, emulator: Emulator) -> None:

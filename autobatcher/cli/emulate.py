@@ -12,6 +12,7 @@ import trio
 
 from ..emulator import Emulator, FaultPlan, PriceList
 from ..emulator.known_dialects import Like
+from ..upstream.key import key_mistake
 from .flags import Count, Port, Seconds, Secret, Url, UsageError
 from .host_flags import Hosts, Origins, hosts_served
 from .key_file import key_given
@@ -102,6 +103,8 @@ def emulate(
     """
     api_key = key_given(api_key, api_key_file, "--api-key")
     forward_key = key_given(forward_key, forward_key_file, "--forward-key")
+    if forward_key is not None and (mistake := key_mistake(forward_key)) is not None:
+        raise UsageError(f"--forward-key {mistake}.")
     if forward_key is not None and forward_to is None:
         raise UsageError("--forward-key needs --forward-to, the server's URL.")
     plan = None if faults is None else load_faults(faults)

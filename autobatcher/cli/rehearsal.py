@@ -74,7 +74,7 @@ def rehearsal(flags: ProxyFlags) -> Iterator[Rehearsal]:
     profile, url, given = usable_prices(flags.provider, flags.base_url, settings["prices"])
     journal, calibration = settings["journal"], Calibration()
     if journal is not None:
-        print_notice("autobatcher run: --journal is left alone: a rehearsal's answers must not be taken for paid ones.")
+        print_notice("autobatcher run: --journal is only read: a rehearsal's answers must not be taken for paid ones.")
         if journal.exists():
             calibration = learned_from(journal, Account(base_url=url, provider=profile))
     prices = PriceList(profile, url, given)

@@ -20,7 +20,7 @@ from cyclopts.validators import Number
 from ..errors import JournalError
 from ..money.given_prices import GivenPrices
 from ..printable import PrintableFormatter
-from ..upstream.key import fits_a_header
+from ..upstream.key import key_mistake
 from ..upstream.providers import profile_for
 from .event_lines import EventLines, event_lines
 from .flags import Dollars, Port, Secret, SpendingCap, Switch, UsageError
@@ -125,8 +125,8 @@ def serve(
         raise UsageError(
             "--max-cost-per-key needs --forward-keys: else all callers share one key, and --max-cost is for that."
         )
-    if proxy_key is not None and not fits_a_header(proxy_key):
-        raise UsageError("--proxy-key (or AUTOBATCHER_PROXY_KEY) must be printable ASCII: a header holds nothing else.")
+    if proxy_key is not None and (mistake := key_mistake(proxy_key)) is not None:
+        raise UsageError(f"--proxy-key (or AUTOBATCHER_PROXY_KEY) {mistake}.")
     served = hosts_served(host, allowed_host, cors_origin)
     prices = flat_prices(input_price, output_price, saving)
     if prices is not None and flags.prices is not None:  # type: ignore[attr-defined]  # a flag made from a setting

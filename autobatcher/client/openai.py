@@ -86,8 +86,7 @@ class BatchOpenAI(_Elsewhere, AsyncContextManagerMixin, openai.AsyncOpenAI):  # 
         batch_metadata: attached to every batch and every event; at most 16 pairs, keys of 64 and values of 512
             characters.
         batch_event_handler: called with each lifecycle event, as a dict; see `autobatcher.events`.
-        progress: show how far the calls are, on a terminal or in a notebook, elsewhere as a line every 30 s; a function
-            is called with each `ProgressSnapshot` instead. See docs/progress.md.
+        progress: show how far the calls are; a function gets each `ProgressSnapshot` instead. See docs/progress.md.
         cancel_active_batches_on_close: cancel batches upstream that still run when the client closes.
         cancel_abandoned_batches: cancel a batch upstream once nobody waits for it any more.
         delete_input_files: delete an input file upstream once its batch has been read; not where that would delete the

@@ -12,56 +12,56 @@ from msgspec.structs import replace
 from ..display.choice import ProgressSetting, display_for
 from ..display.displays import Display
 from ..display.snapshot import ProgressSnapshot, snapshot_of
-from ..display.thread import shown
+from ..display.thread import Finish, shown
 from ..engine.batcher import Batcher
 from ..engine.event_loop import call_in_task_soon, running_loop
 from ..engine.hosting import Host
-from ..engine.spending import Spending
 from ..money.receipt import Receipt
 from ..progress import Progress
 
 
-def show_progress(host: Host, progress: ProgressSetting, spending: Spending) -> Host:
+def show_progress(host: Host, progress: ProgressSetting) -> Host:
     """Show the progress of each engine of `host`, while it runs. Returns the host."""
     display = display_for(progress)
     if display is not None:
-        host.while_running = partial(_shown, display, spending)
+        host.while_running = partial(_shown, display)
     return host
 
 
-def _shown(display: Display, spending: Spending, batcher: Batcher) -> AbstractAsyncContextManager[None]:
+def _shown(display: Display, batcher: Batcher) -> AbstractAsyncContextManager[None]:
     progress = Progress(requests=None)
 
     def observe(event: Any) -> None:
         progress.take(event, progress.seconds)
 
     batcher.observers.append(observe)
-    take = partial(_take, batcher, progress, spending, display)
+    take = partial(_take, batcher, progress, display)
     return shown(display, take, partial(call_in_task_soon, running_loop()))
 
 
-def _take(
-    batcher: Batcher, progress: Progress, spending: Spending, display: Display, is_final: bool
-) -> Callable[[], ProgressSnapshot]:
+def _take(batcher: Batcher, progress: Progress, display: Display, is_final: bool) -> Finish:
     tally, statistics = batcher.tally, batcher.statistics()
     progress.requests = max(tally.requests, display.calls)
     progress.answered, progress.failed = tally.answered, tally.failed
-    progress.input_tokens, progress.output_tokens = spending.ledger.tokens
-    usual = {name: seconds / display.rate for name, seconds in statistics.remaining_seconds.items()}
     snapshot = snapshot_of(
         progress,
         queued=statistics.queued_requests,
         waiting=tally.waiting,
         withdrawn=tally.withdrawn,
-        usual_seconds=usual,
+        usual_seconds={name: seconds / display.rate for name, seconds in statistics.remaining_seconds.items()},
         is_final=is_final,
     )
-    return partial(priced, snapshot, spending.pricing())
+    return partial(with_cost, snapshot, batcher.spending.pricing())
 
 
-def priced(snapshot: ProgressSnapshot, price: Callable[[], Receipt]) -> ProgressSnapshot:
-    """The same snapshot with its cost. Outside the event loop: `price` may import a library of prices."""
-    total = price().total
-    cost = total.cost if total.unpriced < total.requests else None
-    is_listed = cost is not None and total.saving is not None
-    return replace(snapshot, cost=cost, list_price=total.list_price if is_listed else None)
+def with_cost(snapshot: ProgressSnapshot, receipt: Callable[[], Receipt]) -> ProgressSnapshot:
+    """The same, with tokens and cost. Called in the display's thread: prices may have to be imported."""
+    total = receipt().total
+    is_priced = total.requests > total.unpriced
+    return replace(
+        snapshot,
+        input_tokens=total.tokens.input,
+        output_tokens=total.tokens.output,
+        cost=total.cost if is_priced else None,
+        list_price=total.list_price if is_priced and total.saving is not None else None,
+    )

@@ -102,7 +102,7 @@ def make_host(settings: Settings, connections: Connections, spending: Spending) 
     """Make an engine's host that talks to the upstream through that client, and closes it after its shutdown."""
     api = BatchAPI(connections.client)
     host = Host(partial(Batcher, settings, api, spending=spending), connections, spending)
-    return show_progress(host, settings.progress, spending)
+    return show_progress(host, settings.progress)
 
 
 async def close_host(host: Host, connections: Connections) -> None:

@@ -47,12 +47,12 @@ class ProgressSnapshot(msgspec.Struct, frozen=True, kw_only=True):
         waiting: calls without one; the queued ones are in no batch yet.
         withdrawn: calls that nobody waits for any more: cancelled, or cut off by the client's end.
         escalated: calls that went on to another lane.
-        input_tokens, output_tokens: of the answers; 0 if nobody counts them.
+        input_tokens, output_tokens: of the answers, as far as these name them.
         submitted_batches, running_batches: how many there were, and are.
         batches: the newest ones, the last one submitted at the end.
         per_second: calls with an outcome, so far.
         remaining_seconds: until all are done, probably; None if nobody knows.
-        cost: what was billed, in USD; None if unknown.
+        cost: what was billed, in USD, as far as prices are known; None if none is.
         list_price: what that would have cost in real time; None if unknown.
         is_final: whether this is the last snapshot: the client is closed.
     """

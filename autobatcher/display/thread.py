@@ -27,9 +27,11 @@ _USUAL_END_SECONDS = 0.1
 AT_ONCE_SECONDS = 1.0
 """Displays that want snapshots this often get the first one at once."""
 
-Take = Callable[[bool], Callable[[], ProgressSnapshot]]
-"""Takes a snapshot, in the event loop. Its argument: whether it is the last one. What it returns is called in the
-thread, for what would hold up the event loop."""
+Finish = Callable[[], ProgressSnapshot]
+"""Does the rest of a snapshot that needs no event loop, such as looking up prices. Called in the thread."""
+
+Take = Callable[[bool], Finish]
+"""Takes a snapshot, in the event loop. Its argument: whether it is the last one."""
 
 CallSoon = Callable[[Callable[[], None]], object]
 
@@ -62,7 +64,7 @@ class DisplayThread:
         self._display = display
         self._take = take
         self._call_soon = call_soon
-        self._snapshots: SimpleQueue[Callable[[], ProgressSnapshot]] = SimpleQueue()
+        self._taken: SimpleQueue[tuple[Finish, bool]] = SimpleQueue()
         self._is_asked = False
         self._is_over = False
         self._is_abandoned = False
@@ -75,12 +77,12 @@ class DisplayThread:
         except Exception:
             self._give_up()
         if self._display.seconds <= AT_ONCE_SECONDS:
-            self._snapshots.put(self._take(False))
+            self._put(is_final=False)
         self._thread.start()
 
     def finish(self) -> None:
         """Show the last snapshot, and end soon. Call it in the event loop."""
-        self._snapshots.put(self._take(True))
+        self._put(is_final=True)
 
     def has_ended(self, seconds: float) -> bool:
         """Whether the thread has ended; wait for it for that long."""
@@ -91,34 +93,36 @@ class DisplayThread:
         """Show nothing more, even if the display comes back to life."""
         self._is_over = self._is_abandoned = True
 
+    def _put(self, *, is_final: bool) -> None:
+        """Runs in the event loop."""
+        self._taken.put((self._take(is_final), is_final))
+
     def _run(self) -> None:
-        snapshot = None
-        while snapshot is None or not snapshot.is_final:
-            snapshot = self._next()
-            if snapshot is not None:
-                self._show(snapshot)
+        is_final = False
+        while not is_final:
+            try:
+                finish, is_final = self._taken.get(timeout=self._display.seconds)
+            except Empty:
+                self._ask()
+            else:
+                self._show(finish)
         self._close()
 
-    def _next(self) -> ProgressSnapshot | None:
-        """The next snapshot; None after asking for it."""
-        try:
-            return self._snapshots.get(timeout=self._display.seconds)()
-        except Empty:
-            if not self._is_asked and not self._is_over:
-                self._is_asked = True
-                self._call_soon(self._answer)
-            return None
+    def _ask(self) -> None:
+        if not self._is_asked and not self._is_over:
+            self._is_asked = True
+            self._call_soon(self._answer)
 
     def _answer(self) -> None:
         """Runs in the event loop."""
         self._is_asked = False
-        self._snapshots.put(self._take(False))
+        self._put(is_final=False)
 
-    def _show(self, snapshot: ProgressSnapshot) -> None:
-        if self._is_over:
-            return
+    def _show(self, finish: Finish) -> None:
         try:
-            self._display(snapshot)
+            snapshot = None if self._is_over else finish()
+            if snapshot is not None and not self._is_abandoned:
+                self._display(snapshot)
         except Exception:
             self._give_up()
 

@@ -24,7 +24,7 @@ from .batch.batch import Batch
 from .batch.phase import Ending
 from .batch.source import EarlierBatch
 from .dispatch.dispatcher import Dispatcher
-from .emitter import Emit, Emitter
+from .emitter import Emit, Emitter, Observer
 from .fair_limiter import CONCURRENT_POLLS, CONCURRENT_UPLOADS, FairLimiter
 from .journal.records import CLOSE_SECONDS as JOURNAL_CLOSE_SECONDS
 from .lanes.lane import Lane
@@ -71,9 +71,9 @@ class Batcher:
         self.uploads: FairLimiter = FairLimiter.for_calls(CONCURRENT_UPLOADS, isolates=isolates)
         self.polls: FairLimiter = FairLimiter.for_calls(CONCURRENT_POLLS, isolates=isolates)
         self.tally: Tally = Tally()
-        self.observers: list[Callable[[events.BatchEvent], None]] = []
+        self.observers: list[Observer] = []
         self.emit: Emit = Emitter(settings.batch_event_handler, wall_clock, self.observers)
-        self.spending: Spending = spending or Spending(settings, wall_clock)
+        self.spending: Spending = (spending or Spending(settings, wall_clock)).begun()
         self.dispatcher: Dispatcher = Dispatcher(
             settings, api.realtime, self.queue, self.spending, self.emit, self._wake_up, self._call_log_for
         )

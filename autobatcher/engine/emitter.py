@@ -13,6 +13,9 @@ from .. import events
 logger: logging.Logger = logging.getLogger("autobatcher")
 
 
+Observer = Callable[[events.BatchEvent], None]
+
+
 class Emit(Protocol):
     """Sends an event of this kind, with the time added. Never raises."""
 
@@ -32,7 +35,7 @@ class Emitter:
         self,
         handler: events.BatchEventHandler | None,
         wall_clock: Callable[[], float],
-        observers: Sequence[Callable[[events.BatchEvent], None]] = (),
+        observers: Sequence[Observer] = (),
     ) -> None:
         self._handler = handler
         self._observers = observers

@@ -1,4 +1,4 @@
-"""The outcome of a request, given what happened to its line or batch. Pure. All error texts are here, but those of budgets.
+"""The outcome of a request, given what happened to its line or batch. Pure. All error texts are here, but for budgets.
 
 Functions named `*_error_for` return an `ErrorFor`, which makes a separate error for each caller.
 """
@@ -59,7 +59,7 @@ _RETRYABLE_STATUSES = frozenset({408, 409, 429, *range(500, 600)})
 
 _NOT_EXECUTED = "not_executed"
 
-_MISSING = "missing"
+MISSING = "missing"
 """The code of a line that may have been paid for, and has no result. It is not retryable, however its batch ended."""
 
 _UNREADABLE = "unreadable_line"
@@ -81,7 +81,7 @@ def is_retryable(outcome: Answer | BatchError) -> bool:
     if not isinstance(outcome, BatchEndedError):
         return False
     code = outcome.body.get("code") if isinstance(outcome.body, dict) else None
-    return code != _MISSING and (outcome.status in _RETRYABLE_ENDS or code in _RETRYABLE_CODES)
+    return code != MISSING and (outcome.status in _RETRYABLE_ENDS or code in _RETRYABLE_CODES)
 
 
 def _is_retryable_answer(answer: Answer) -> bool:
@@ -98,7 +98,7 @@ def _is_retryable_answer(answer: Answer) -> bool:
 def was_executed(error: BatchError) -> bool:
     """Whether a line was executed, and billed, although its answer is missing or cannot be read."""
     code = error.body.get("code") if isinstance(error.body, dict) else None
-    return code in (INVALID_STATUS, TOO_LARGE, _MISSING, _UNREADABLE)
+    return code in (INVALID_STATUS, TOO_LARGE, MISSING, _UNREADABLE)
 
 
 def is_throttled(state: BatchState) -> bool:
@@ -139,7 +139,7 @@ def ended_error_for(state: BatchState, *, resubmits_missing: bool = False, was_p
     else:
         what = f"ended as {state.status} before this request was answered"
     is_retryable = state.status == "completed" and (resubmits_missing or _counts_less_than_all(state))
-    code = _MISSING if was_paid else _NOT_EXECUTED if is_retryable else None
+    code = MISSING if was_paid else _NOT_EXECUTED if is_retryable else None
     errors = [str(problem) for problem in state.problems[:_PROBLEMS_KEPT]]
     return lambda request, batch_id: BatchEndedError(
         f"Batch {batch_id} {what}. The request can be sent again.",

@@ -10,6 +10,7 @@ import anyio
 import msgspec
 
 from ..errors import BatchError, ClientClosedError
+from ..money import exact
 from ..money.budget import Reservation
 from ..upstream.account import Account
 from ..upstream.jsonl import most_line_bytes
@@ -17,7 +18,7 @@ from ..upstream.patience import Patience
 from .bisection import Bisection
 from .event_loop import new_waiter, wake
 from .fair_limiter import FairLimiter
-from .lanes.lane import Lane
+from .lanes.lane import Lane, Overrun
 from .lanes.terms import ANYWHERE, ORDINARY, Placement, Terms
 from .tally import Tally
 
@@ -77,6 +78,7 @@ class Request:
         left_batch_id: the batch that the request was in when its caller left.
         reservation: what it may cost, while that counts against a budget.
         may_have_been_billed: whether it may have been executed outside of a batch that is known to exist.
+        was_repeated: whether it was sent again although it may have been executed: once is enough.
         requeue_count: how often it was requeued because other lines of its batch were rejected.
         bisection: the search for a bad line that it takes part in; None if its batch was not refused.
         throttle_patience: how much longer it may wait for capacity upstream; None if it never had to.
@@ -109,6 +111,7 @@ class Request:
         "tally",
         "terms",
         "throttle_patience",
+        "was_repeated",
     )
 
     def __init__(
@@ -137,6 +140,7 @@ class Request:
         self.holder: Holder | None = None
         self.left_batch_id: str | None = None
         self.may_have_been_billed: bool = False
+        self.was_repeated: bool = False
         self.requeue_count: int = 0
         self.reservation: Reservation | None = None
         self.bisection: Bisection | None = None
@@ -155,6 +159,11 @@ class Request:
         """Let `tally` count the request, and what becomes of it."""
         self.tally = tally
         tally.requests += 1
+
+    @property
+    def may_pay_twice(self) -> bool:
+        """Whether it may be sent again although it may have been executed."""
+        return self.terms.overrun is Overrun.PAY_TWICE and not self.was_repeated
 
     async def enqueue(self, byte_limiter: FairLimiter) -> bool:
         """Wait until `byte_limiter` admits the request; False if its deadline passed first. Cancelled: it was not
@@ -284,7 +293,7 @@ class Request:
 def reserved_for(requests: Iterable[Request]) -> Decimal | None:
     """What these requests may cost together, in USD; None if nothing is reserved."""
     amounts = [each.reservation.amount for each in requests if each.reservation is not None]
-    return sum((amount for amount in amounts if amount is not None), Decimal(0)) if amounts else None
+    return exact.total(amount for amount in amounts if amount is not None) if amounts else None
 
 
 ErrorFor = Callable[[Request, str | None], BatchError]

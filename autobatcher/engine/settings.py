@@ -113,8 +113,7 @@ class Settings:
     progress: Annotated[
         ProgressSetting,
         Setting(
-            "show how far the calls are, on a terminal or in a notebook, elsewhere as a line every 30 s; a function is "
-            "called with each `ProgressSnapshot` instead. See docs/progress.md",
+            "show how far the calls are; a function gets each `ProgressSnapshot` instead. See docs/progress.md",
             check=checked_progress,
             flag=None,
         ),

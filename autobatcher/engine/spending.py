@@ -2,28 +2,32 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from decimal import Decimal
 from functools import partial
-from typing import NamedTuple
+from typing import Self
 
 from ..errors import BudgetExceededError
-from ..money.budget import ZERO, Budget, Reservation
+from ..money import exact
+from ..money.budget import Reservation
 from ..money.calibration import Calibration
-from ..money.cap import Cap, cap_of
-from ..money.ledger import Charge, Fate, Ledger, Sort, bracket_of, input_in
+from ..money.exact import ZERO
+from ..money.ledger import Charge, Entry, Fate, Ledger, Sort, bracket_of, input_in
 from ..money.price_list import PriceList
 from ..money.rates import UnknownPrice
 from ..money.receipt import Receipt, receipt_of
-from ..money.usage import Usage, name_in, usage_of
+from ..money.usage import Usage, is_model, name_in, usage_of
 from ..upstream.account import Account
 from ..upstream.providers import ProviderProfile, known_profile
-from . import budget_outcomes, checks
+from . import checks, money_outcomes
+from .caps import Caps, EarlierCost
 from .journal.charges import Spent
-from .journal.identity import fingerprint, without_credentials
-from .lanes.lane import Lane, Overrun
+from .journal.identity import without_credentials
+from .lanes.lane import Lane, Overrun, usable_lanes
+from .left_line import LeftLine
 from .request import Answer, Request
 from .settings import Settings
 
@@ -32,29 +36,8 @@ MAX_REMEMBERED = 20_000
 
 MAX_URLS = 1_000
 
-MAX_BUDGETS = 10_000
-"""How many accounts have a budget of their own before those are forgotten that count nothing."""
-
-
 LEARN_FIRST, LEARN_EVERY = 500, 16
 """Of which answers the tokens are compared with the request: it takes some 50 microseconds each."""
-
-
-class LeftLine(NamedTuple):
-    """A line of a batch that its caller does not wait for any more, and that may have been executed.
-
-    Attributes:
-        reservation: what it may cost; None if nothing is reserved for it.
-        fate: what it is booked as once its answer is found.
-        most: the tokens that it may have; None if nothing is capped.
-        was_executed: whether it certainly was, though its answer cannot be read.
-    """
-
-    model: str
-    reservation: Reservation | None
-    fate: Fate
-    most: Usage | None = None
-    was_executed: bool = False
 
 
 class Spending:
@@ -66,22 +49,19 @@ class Spending:
     Attributes:
         ledger: what was billed since the engine began.
         calibration: learns from answers how many tokens requests have.
+        caps: limit it.
     """
 
     def __init__(self, settings: Settings, wall_clock: Callable[[], float] = time.time) -> None:
         self.ledger: Ledger = Ledger()
         self.calibration: Calibration = Calibration()
         self._settings = settings
-        self._wall_clock = wall_clock
         self._prices: dict[tuple[str, str], PriceList] = {}
         self._profiles: dict[str, ProviderProfile] = {}
         self._urls: dict[str, str] = {}  # without credentials
-        self._budget = None if settings.max_cost is None else Budget(cap_of(settings.max_cost), wall_clock)
-        self._account_cap = None if settings.max_cost_per_account is None else cap_of(settings.max_cost_per_account)
-        self._budgets_by_account: dict[Account, Budget] = {}
-        self._left: dict[str, dict[str, LeftLine]] = {}
-        self._earlier: dict[str, Reservation] = {}  # for batches of earlier runs
-        self._spent_by_account: dict[bytes, Decimal] = {}  # by earlier runs, by fingerprint
+        self.caps: Caps = Caps(settings, wall_clock)
+        self._left: dict[str, dict[str, LeftLine]] = {}  # by idempotency keys and custom_ids
+        self._pid = os.getpid()
         self._learned = 0
         self._dear: OrderedDict[str, Sort] = OrderedDict()  # by ids of answers and of requests
         self._given_prices = checks.prices(settings.prices)
@@ -91,31 +71,31 @@ class Spending:
     @property
     def counts_since(self) -> float:
         """When the longest of the periods began that the caps count for, in Unix seconds."""
-        caps = [self._account_cap, None if self._budget is None else self._budget.cap]
-        now = self._wall_clock()
-        return min((cap.period.began_at(now) for cap in caps if cap is not None), default=0.0)
+        return self.caps.counts_since
 
     def load(self, spent: Spent) -> None:
         """Count what earlier runs spent, and what their batches may cost."""
-        budgets = () if self._budget is None else (self._budget,)
-        for idempotency_key, amount in spent.reserved.items():
-            if idempotency_key not in self._earlier:
-                self._earlier[idempotency_key] = Reservation(budgets, amount)
-        self._spent_by_account.clear()
-        total = ZERO
-        for (account, sort), entry in spent.charges.items():
-            cost = self.cost_in(sort, entry.usage) or ZERO
-            total += cost
-            self._spent_by_account[account] = self._spent_by_account.get(account, ZERO) + cost
-        if self._budget is not None:
-            self._budget.spent = total
+        costs = (
+            EarlierCost(account, hour, self.cost_in(sort, entry.usage) or ZERO)
+            for (account, hour, sort), entry in spent.charges.items()
+        )
+        here = {key for key, lines in self._left.items() if lines}  # an earlier engine of this process reserved them
+        self.caps.load(costs, {key: amount for key, amount in spent.reserved.items() if key not in here})
+
+    def begun(self) -> Self:
+        """An engine begins. In a fork of the process, what runs in the other one is not counted."""
+        if self._pid != os.getpid():
+            self._pid = os.getpid()
+            self._left.clear()
+            self.caps.forget_reservations()
+        return self
 
     # ---- before ----
 
     @property
     def has_caps(self) -> bool:
         """Whether anything limits what is spent."""
-        return self._budget is not None or self._account_cap is not None
+        return bool(self.caps)
 
     @property
     def looks_up_prices(self) -> bool:
@@ -126,52 +106,54 @@ class Spending:
         """Reserve what a new request may cost; or return why it is refused. Then nothing was reserved."""
         if not self.looks_up_prices:
             return None
-        found = self._most(request)
-        if isinstance(found, UnknownPrice) and self._settings.unknown_prices == "refuse":
-            return budget_outcomes.unknown_price_error(request, found.reason)
-        most = None if isinstance(found, UnknownPrice) else found
-        budgets = self._budgets(request.account)
+        most, unknown = self._most(request)
+        if unknown is not None and self._settings.unknown_prices == "refuse":
+            return money_outcomes.unknown_price_error(request, unknown.reason)
+        budgets = self.caps.budgets_of(request.account)
         for budget in budgets:
             if not budget.has_room(most or ZERO):
-                setting = "max_cost" if budget is self._budget else "max_cost_per_account"
-                return budget_outcomes.budget_error(request, budget, most, setting=setting)
+                return money_outcomes.budget_error(request, budget, most, setting=self.caps.name_of(budget))
         request.reservation = Reservation(budgets, most) if budgets else None
         return None
 
-    def _most(self, request: Request) -> Decimal | UnknownPrice:
-        """What a request may cost at most, on the dearest of its lanes."""
-        prices = self.prices(request.account)
+    def reserve_anyway(self, request: Request) -> Reservation | None:
+        """Reserve what a request may cost that runs already, though it may be more than the caps leave."""
+        if not self.has_caps:
+            return None
+        return Reservation(self.caps.budgets_of(request.account), self._most(request)[0])
+
+    def _most(self, request: Request) -> tuple[Decimal | None, UnknownPrice | None]:
+        """What a request may cost at most on its lanes, as far as that is known, and why it is not."""
         usage = self.calibration.most(request.model, request.endpoint, request.body)
-        costs: list[Decimal] = []
-        for lane in request.terms.lanes:
-            window = self._settings.completion_window if lane is Lane.BATCH else None
-            rates = prices.look_up(request.model, lane=lane.value, completion_window=window, endpoint=request.endpoint)
+        most, unknown = None, None
+        for lane, window in self._ways(request):
+            rates = self.prices(request.account).look_up(
+                request.model, lane=lane.value, completion_window=window, endpoint=request.endpoint
+            )
             if isinstance(rates, UnknownPrice):
-                return rates
-            costs.append(rates.cost(usage))
-        times = 2 if request.terms.overrun is Overrun.PAY_TWICE else 1
-        return max(costs) * times
+                unknown = rates
+            else:
+                most = max(most or ZERO, rates.cost(usage))
+        is_twice = most is not None and request.terms.overrun is Overrun.PAY_TWICE
+        return exact.times(most, 2) if most is not None and is_twice else most, unknown
+
+    def _ways(self, request: Request) -> Iterator[tuple[Lane, str | None]]:
+        """The lanes and completion windows on which a request may be billed."""
+        profile = request.account.provider
+        lanes = usable_lanes(request.terms.lanes, profile, request.endpoint)
+        if Lane.BATCH in lanes:
+            windows = {self._settings.completion_window}
+            if request.terms.deadline is not None and self._settings.explicit_completion_window is None:
+                windows.update(profile.priced_windows)
+            yield from ((Lane.BATCH, window) for window in windows)
+        if Lane.FLEX in lanes:
+            yield Lane.FLEX, None
+        if Lane.FLEX in lanes or Lane.REALTIME in lanes:  # flex is answered, and billed, in real time at times
+            yield Lane.REALTIME, None
 
     def most_usage(self, request: Request) -> Usage | None:
         """The tokens that a request may have at most; None if nothing is capped."""
         return self.calibration.most(request.model, request.endpoint, request.body) if self.has_caps else None
-
-    def _budgets(self, account: Account) -> tuple[Budget, ...]:
-        of_account = () if self._account_cap is None else (self._budget_of(account, self._account_cap),)
-        return of_account if self._budget is None else (self._budget, *of_account)
-
-    def _budget_of(self, account: Account, cap: Cap) -> Budget:
-        """The budget of an account. Callers choose keys, so those that count nothing are forgotten when there are
-        many."""
-        budget = self._budgets_by_account.get(account)
-        if budget is None:
-            if len(self._budgets_by_account) >= MAX_BUDGETS:
-                used = {each: found for each, found in self._budgets_by_account.items() if found.counts_anything}
-                self._budgets_by_account = used
-            budget = self._budgets_by_account[account] = Budget(cap, self._wall_clock)
-            if self._spent_by_account:
-                budget.spent = self._spent_by_account.get(fingerprint(account), ZERO)
-        return budget
 
     # ---- after ----
 
@@ -211,7 +193,16 @@ class Spending:
         if charge is not None:
             self.book(charge, request.account, request.pop_reservation())
             self.learn(request, charge)
+            charge = self.kept(request, charge)
         return charge
+
+    def kept(self, request: Request, charge: Charge) -> Charge:
+        """What a journal records of a charge. An answer that tells no tokens counts as the most that it may have,
+        in the next run, too."""
+        most = self.most_usage(request) if charge.usage is None else None
+        if most is None:
+            return charge
+        return Charge(charge.sort._replace(fate=Fate.UNKNOWN, bracket=bracket_of(most)), most, charge.batch_id)
 
     def book_unknown_call(self, request: Request, lane: str) -> Charge:
         """Count a call that may have been executed. Returns what a journal records."""
@@ -220,6 +211,10 @@ class Spending:
     def book_repeated_call(self, request: Request, lane: str) -> Charge:
         """The same for a call that is made again."""
         return self._book_unknown_call(request, lane, request.reservation and request.reservation.split())
+
+    def book_earlier_call(self, request: Request, lane: str, idempotency_key: str) -> Charge:
+        """The same for an equal call that ran when an earlier process died."""
+        return self._book_unknown_call(request, lane, self.caps.take_earlier(idempotency_key, 1))
 
     def _book_unknown_call(self, request: Request, lane: str, reservation: Reservation | None) -> Charge:
         charge = self.unknown_charge(
@@ -250,7 +245,7 @@ class Spending:
         if reservation is not None:
             reservation.spend(cost)
         elif cost is not None:
-            for budget in self._budgets(account):
+            for budget in self.caps.budgets_of(account):
                 budget.spend(cost)
 
     def cost_in(self, sort: Sort, usage: Usage) -> Decimal | None:
@@ -266,7 +261,7 @@ class Spending:
         sort = self._dear.get(request_id or "") or self._dear.get(name.id) or self._usual_sort(name.model)
         if sort is None or usage is None:
             return None
-        return self.cost_in(sort, usage)
+        return self.cost_in(sort._replace(bracket=bracket_of(usage)), usage)
 
     def billed(self, request: Request, answer: Answer) -> tuple[Sort, Usage] | None:
         """What the answer to a request was booked as; None if it does not tell its tokens. See `cost_in`."""
@@ -278,8 +273,8 @@ class Spending:
         return self._dear.get(answer.request_id or "") or Sort(*where, Fate.DELIVERED, bracket_of(usage)), usage
 
     def _usual_sort(self, named: str) -> Sort | None:
-        """What an answer of this model was most likely booked as. Providers answer with the model's full name."""
-        sorts = [sort for sort, _ in self.ledger if sort.lane == Lane.BATCH.value and named.startswith(sort.model)]
+        """What an answer of this model was most likely booked as."""
+        sorts = [sort for sort, _ in self.ledger if sort.lane == Lane.BATCH.value and is_model(named, sort.model)]
         window = self._settings.completion_window
         return max(sorts, key=lambda sort: (len(sort.model), sort.completion_window == window), default=None)
 
@@ -299,7 +294,16 @@ class Spending:
 
     def pricing(self) -> Callable[[], Receipt]:
         """The function that prices what was billed by now. Another thread may call it while the engine goes on."""
-        return partial(receipt_of, self.ledger.snapshot(), self.prices_at)
+        return partial(receipt_of, [*self.ledger.snapshot(), *self._open_lines()], self.prices_at)
+
+    def _open_lines(self) -> Iterator[tuple[Sort, Entry]]:
+        """Lines of which nobody knows yet whether they were executed. For any thread."""
+        for lines in tuple(self._left.values()):
+            for line in tuple(lines.values()):
+                sort, usage, batch_id = line.unknown
+                entry = Entry()
+                entry.add(usage, batch_id)
+                yield sort, entry
 
     def prices(self, account: Account) -> PriceList:
         """The prices at an account's provider."""
@@ -330,12 +334,8 @@ class Spending:
     def forget_lines(self, idempotency_key: str) -> None:
         """The batch is over."""
         self._left.pop(idempotency_key, None)
-        if (earlier := self._earlier.pop(idempotency_key, None)) is not None:
-            earlier.release()
+        self.caps.release_earlier(idempotency_key)
 
     def reserved_earlier(self, idempotency_key: str, lines: int) -> Reservation | None:
         """What an earlier run reserved for one line of its batch; None if it did not."""
-        earlier = self._earlier.get(idempotency_key)
-        if earlier is None or earlier.amount is None:
-            return None
-        return earlier.take(earlier.whole / lines)
+        return self.caps.take_earlier(idempotency_key, lines)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from decimal import Decimal
 
+from . import exact
 from .cap import Cap
-
-ZERO = Decimal(0)
+from .exact import ZERO
 
 
 class Budget:
@@ -36,7 +36,7 @@ class Budget:
     def has_room(self, amount: Decimal) -> bool:
         """Whether so much more may be reserved."""
         self._pass_time()
-        return self.spent + self.reserved + amount <= self.cap.amount
+        return exact.total((self.spent, self.reserved, amount)) <= self.cap.amount
 
     @property
     def counts_anything(self) -> bool:
@@ -47,7 +47,23 @@ class Budget:
     def spend(self, amount: Decimal) -> None:
         """Something was billed."""
         self._pass_time()
-        self.spent += amount
+        self.spent = exact.total((self.spent, amount))
+
+    def hold(self, amount: Decimal) -> None:
+        """Something is reserved; a negative amount is so no more."""
+        self.reserved = exact.total((self.reserved, amount))
+
+    @property
+    def began_at(self) -> float:
+        """When the current period began, in Unix seconds."""
+        self._pass_time()
+        return self._began_at
+
+    def without_reservations(self) -> Budget:
+        """Return another one, in which nothing is reserved."""
+        other = Budget(self.cap, self._wall_clock)
+        other.spent = self.spent
+        return other
 
     def _pass_time(self) -> None:
         began_at = self.cap.period.began_at(self._wall_clock())
@@ -70,7 +86,7 @@ class Reservation:
         self.whole: Decimal = amount or ZERO  # before anything was taken
         self._budgets = budgets
         for budget in budgets:
-            budget.reserved += amount or ZERO
+            budget.hold(amount or ZERO)
             budget.unknown += amount is None
 
     def spend(self, cost: Decimal | None) -> None:
@@ -81,15 +97,24 @@ class Reservation:
 
     def split(self) -> Reservation:
         """Take half of it into another reservation: the request may be billed twice."""
-        return self.take(None if self.amount is None else self.amount / 2)
+        return self.take(None if self.amount is None else exact.share(self.amount, 2))
+
+    @property
+    def has_room_again(self) -> bool:
+        """Whether its budgets have room for another one of the same amount."""
+        return all(budget.has_room(self.amount or ZERO) for budget in self._budgets)
+
+    def again(self) -> Reservation:
+        """Make another one of the same amount, because the request is sent again."""
+        return Reservation(self._budgets, self.amount)
 
     def take(self, part: Decimal | None) -> Reservation:
         """Take a part of it, or what is left, into another reservation. None if it is unknown, too."""
         if self.amount is not None and part is not None:
             part = min(part, self.amount)
             for budget in self._budgets:
-                budget.reserved -= part
-            self.amount -= part
+                budget.hold(exact.less(ZERO, part))
+            self.amount = exact.less(self.amount, part)
         return Reservation(self._budgets, part)
 
     def release(self) -> None:
@@ -99,5 +124,5 @@ class Reservation:
     def _release(self) -> tuple[Budget, ...]:
         budgets, self._budgets = self._budgets, ()
         for budget in budgets:
-            budget.reserved -= self.amount or ZERO
+            budget.hold(exact.less(ZERO, self.amount or ZERO))
         return budgets

@@ -11,7 +11,7 @@ import msgspec
 from .estimate import Estimate, Guess
 from .limits import WITHOUT_OUTPUT, Limits, limits_of
 from .line import FADING, Line, Prior
-from .tokens import count_input
+from .tokens import count_input, most_for_images
 from .usage import MOST_TOKENS, Usage
 
 MAX_MODELS, MAX_JOBS = 128, 256
@@ -116,9 +116,9 @@ class Calibration:
     def most(self, model: str, endpoint: str, body: bytes) -> Usage:
         """An upper bound, for caps.
 
-        A text has no more tokens than bytes; `TEMPLATE_TOKENS` come on top. Each answer has as many tokens as the
-        request allows, or, if it sets no limit, the largest of `LEAST_OUTPUT` and twice the largest answer of this
-        model so far. What is unknown (see `Estimate.unknown`) is not in it.
+        A text has no more tokens than bytes; `TEMPLATE_TOKENS` come on top, and what the pictures have. Each answer has
+        as many tokens as the request allows, or, if it sets no limit, the largest of `LEAST_OUTPUT` and twice the
+        largest answer of this model so far. What is unknown (see `Estimate.unknown`) is not in it.
         """
         return self._most(model, endpoint, body, limits_of(endpoint, body))
 
@@ -128,7 +128,8 @@ class Calibration:
             seen = self._models.get(_key(model, endpoint))
             least = _IMAGE_OUTPUT if endpoint.startswith("/v1/images") else LEAST_OUTPUT
             output = max(least, 2 * seen.largest if seen is not None else 0)
-        return Usage(len(body) + TEMPLATE_TOKENS, 0, min(output * limits.answers + limits.predicted, MOST_TOKENS), 0)
+        read = len(body) + TEMPLATE_TOKENS + most_for_images(model, body)
+        return Usage(read, 0, min(output * limits.answers + limits.predicted, MOST_TOKENS), 0)
 
     def adopt(self, other: Calibration) -> None:
         """Begin with what the other has learned. What this one has learned meanwhile counts instead."""

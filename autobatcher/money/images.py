@@ -32,6 +32,7 @@ _PATCHES = (
 """Tokens for each patch of 32 by 32 pixels."""
 
 _MOST_PATCHES = 1536
+_MOST_TILES = 8  # of a picture of 2,048 by 768 pixels
 
 
 def image_tokens(model: str, url: str, detail: object) -> int | None:
@@ -53,6 +54,14 @@ def image_tokens(model: str, url: str, detail: object) -> int | None:
             size = _size(url)
             return math.ceil(_patches(*size) * factor) if size is not None else None
     return None
+
+
+def most_image_tokens(model: str) -> int:
+    """The tokens of the largest picture; 0 if the model's rule is unknown."""
+    name = model.rpartition("/")[2]
+    tiled = (base + tile * _MOST_TILES for pattern, base, tile in _TILES if pattern.match(name))
+    patched = (math.ceil(_MOST_PATCHES * factor) for pattern, factor in _PATCHES if pattern.match(name))
+    return max((*tiled, *patched), default=0)
 
 
 def _tiles(width: int, height: int) -> int:

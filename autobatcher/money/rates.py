@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import date
-from decimal import Context, Decimal, Inexact
+from decimal import Decimal
 from functools import partial
 
+from .exact import EXACT, ZERO
 from .usage import Usage
 
 PER_TOKENS = 1_000_000
 """Rates are for so many tokens."""
 
 _MILLIONTH = -6
-_EXACT = Context(prec=100, traps=[Inexact])
-"""Neither rounds nor asks the thread's own context, which programs change."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,18 +69,18 @@ class Rates:
             (cached, rates.input if rates.cached is None else rates.cached),
             (usage.output, rates.output),
         )
-        total = Decimal(0)
+        total = ZERO
         for tokens, rate in parts:
-            total = _EXACT.add(total, _EXACT.multiply(tokens, rate))
-        return _EXACT.scaleb(total, _MILLIONTH)
+            total = EXACT.add(total, EXACT.multiply(tokens, rate))
+        return EXACT.scaleb(total, _MILLIONTH)
 
     def less(self, discount: Decimal, *, source: str, as_of: date, detail: str) -> Rates:
         """Return these rates less a discount, such as 0.5 for half.
 
         A discount says nothing of cached input, which is therefore not taken to be cheaper than other input.
         """
-        share = _EXACT.subtract(Decimal(1), discount)
-        by = partial(_EXACT.multiply, share)
+        share = EXACT.subtract(Decimal(1), discount)
+        by = partial(EXACT.multiply, share)
         tiers = tuple(Tier(each.over, by(each.input), by(each.output)) for each in self.tiers)
         return Rates(by(self.input), by(self.output), None, tiers, source, as_of, detail)
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, NamedTuple
 
-from .budget import ZERO
+from . import exact
+from .exact import ZERO
 from .ledger import Entry, Fate, Sort, input_in
 from .price_list import PriceList
 from .usage import Usage
@@ -50,7 +51,7 @@ class ReceiptRow:
     @property
     def saving(self) -> Decimal | None:
         """What was saved; negative for what was paid for nothing."""
-        return None if self.cost is None or self.list_price is None else self.list_price - self.cost
+        return None if self.cost is None or self.list_price is None else exact.less(self.list_price, self.cost)
 
     @property
     def is_unlisted(self) -> bool:
@@ -106,7 +107,7 @@ class Total(NamedTuple):
         """
         if self.unlisted and not self.list_price:
             return None
-        return self.list_price - (self.cost - self.unlisted_cost)
+        return exact.less(self.list_price, exact.less(self.cost, self.unlisted_cost))
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,10 +132,10 @@ class Receipt:
             sum(row.requests for row in self.rows if row.fate == Fate.UNKNOWN.value),
             sum(row.unpriced for row in rows),
             usage,
-            sum((row.cost or ZERO for row in rows), ZERO),
-            sum((row.list_price or ZERO for row in rows), ZERO),
+            exact.total(row.cost or ZERO for row in rows),
+            exact.total(row.list_price or ZERO for row in rows),
             sum(row.requests - row.unpriced for row in unlisted),
-            sum((row.cost or ZERO for row in unlisted), ZERO),
+            exact.total(row.cost or ZERO for row in unlisted),
         )
 
     def as_dict(self) -> dict[str, Any]:
@@ -160,7 +161,9 @@ def receipt_of(entries: Iterable[tuple[Sort, Entry]], prices_of: PricesOf) -> Re
     for sort, entry in entries:
         alike.setdefault(sort._replace(bracket=0), []).append((sort.bracket, entry))
     rows = [_row(sort, found, prices_of(sort.provider, sort.base_url)) for sort, found in alike.items()]
-    return Receipt(tuple(sorted(rows, key=lambda row: (-(row.cost or ZERO), row.model, row.endpoint, row.lane))))
+    return Receipt(
+        tuple(sorted(rows, key=lambda row: (exact.less(ZERO, row.cost or ZERO), row.model, row.endpoint, row.lane)))
+    )
 
 
 def _row(sort: Sort, entries: list[tuple[int, Entry]], prices: PriceList) -> ReceiptRow:
@@ -184,8 +187,8 @@ def _row(sort: Sort, entries: list[tuple[int, Entry]], prices: PriceList) -> Rec
         requests=requests,
         unpriced=requests if rates is None else untold,
         tokens=tokens,
-        cost=sum((rates.cost(*each) for each in told), ZERO) if rates is not None and has_any else None,
-        list_price=sum((full.cost(*each) for each in told), ZERO) if full is not None and has_any else None,
+        cost=exact.total(rates.cost(*each) for each in told) if rates is not None and has_any else None,
+        list_price=exact.total(full.cost(*each) for each in told) if full is not None and has_any else None,
         source="" if rates is None else rates.source,
         batch_ids=tuple(ids),
     )

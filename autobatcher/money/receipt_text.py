@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
-from decimal import ROUND_HALF_UP, Decimal
+from decimal import ROUND_HALF_UP, Context, Decimal
 
 from ..printable import printable
+from . import exact
 from .receipt import Receipt, ReceiptRow, Total
 
 CENT = Decimal("0.01")
 _SMALL, _DIGITS = Decimal(1), 4
+_ROUNDING = Context(prec=100, rounding=ROUND_HALF_UP)
 
 MOST_NAMED = 100
 """How many rows and batches are named. A summary of a GitHub job may have a megabyte."""
@@ -40,15 +42,15 @@ def dollars(amount: Decimal | None) -> str:
     """An amount for people: cents, or four significant digits below a dollar."""
     if amount is None:
         return "unknown"
-    if amount == 0 or abs(amount) >= _SMALL:
-        return f"${amount.quantize(CENT, ROUND_HALF_UP):,f}".replace("$-", "-$")
-    places = max(_DIGITS - 1 - amount.adjusted(), 2) if abs(amount) < CENT else _DIGITS
-    return f"${round(amount, places):f}".replace("$-", "-$")
+    if amount == 0 or amount.copy_abs() >= _SMALL:
+        return f"${_ROUNDING.quantize(amount, CENT):,f}".replace("$-", "-$")
+    places = max(_DIGITS - 1 - amount.adjusted(), 2) if amount.copy_abs() < CENT else _DIGITS
+    return f"${_ROUNDING.quantize(amount, _ROUNDING.scaleb(_SMALL, -places)):f}".replace("$-", "-$")
 
 
 def percentage(part: Decimal, whole: Decimal) -> str:
     """A part of a whole, such as "50 %"; "" of nothing."""
-    return f"{100 * part / whole:.0f} %" if whole else ""
+    return f"{_ROUNDING.divide(exact.times(part, 100), whole):.0f} %" if whole else ""
 
 
 def sentence(receipt: Receipt) -> str:

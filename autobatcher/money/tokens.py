@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from .images import image_tokens
+from .images import image_tokens, most_image_tokens
 from .prompt import Prompt, prompt_of
 from .scripts import count, rates_of
 
@@ -40,6 +40,14 @@ def count_input(model: str, endpoint: str, body: bytes) -> CountedInput:
     if endpoint not in _WITHOUT_MARKS:
         tokens += _FOR_A_MESSAGE * prompt.messages + _FOR_AN_ANSWER
     return CountedInput(tokens + _count_images(model, prompt), tuple(sorted(prompt.unknown)))
+
+
+def most_for_images(model: str, body: bytes) -> int:
+    """An upper bound for the pictures of a request, as far as the rules for its model are known. Never raises."""
+    if b"image" not in body:
+        return 0
+    known = (image_tokens(model, url, detail) for url, detail in prompt_of(body).images)
+    return sum(most_image_tokens(model) if tokens is None else tokens for tokens in known)
 
 
 def _joined(texts: list[str | bytes]) -> list[str | bytes]:

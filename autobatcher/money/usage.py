@@ -108,6 +108,15 @@ _NAMED_USAGE = re.compile(rb'(?<!\\)"usage"\s*:\s*(?={)')
 _raw_decode = json.JSONDecoder().raw_decode
 
 
+def is_model(named: str, model: str) -> bool:
+    """Whether an answer that names itself so is of this model. Providers answer with its full name, which has a date
+    at the end; gpt-4o-mini is no gpt-4o."""
+    return named.startswith(model) and _DATE.fullmatch(named, len(model)) is not None
+
+
+_DATE = re.compile(r"([-@:]v?[0-9]{3,}[0-9.-]*)?")
+
+
 def name_in(body: bytes) -> Name:
     """Return how an answer names itself; of a large one nothing. Never raises."""
     try:

@@ -19,7 +19,7 @@ from werkzeug.exceptions import HTTPException
 
 from ..client.http_parts import HttpParts
 from ..client.openai import BatchOpenAI
-from ..upstream.key import fits_a_header
+from ..upstream.key import key_mistake
 from ..upstream.providers import BATCHABLE_ENDPOINTS
 from . import caller_headers
 from .browser_headers import policy_of_page
@@ -76,8 +76,8 @@ def create_app(
         raise ValueError("proxy_key and forward_keys exclude each other: callers have one bearer token to send")
     if proxy_key is not None and not proxy_key.strip():
         raise ValueError("proxy_key must not be empty")
-    if proxy_key is not None and not fits_a_header(proxy_key):
-        raise ValueError("proxy_key must be printable ASCII: no caller can send it otherwise")
+    if proxy_key is not None and (mistake := key_mistake(proxy_key)) is not None:
+        raise ValueError(f"proxy_key {mistake}")
     limits, report = limits or CallLimits(), report or Report()
     pending_calls = PendingCalls(grace_seconds=limits.grace_seconds, most=limits.max_waiting, isolates=forward_keys)
     report.watch(client, pending_calls)
@@ -187,7 +187,7 @@ def _add_routes(app: QuartTrio, client: BatchOpenAI, report: Report, forward_key
         ("/ready", _ready(client, forward_keys)),
         ("/metrics", _priced(report, metrics.text, "text/plain; version=0.0.4; charset=utf-8")),
         ("/status", _priced(report, lambda: msgspec.json.encode(report.status()), "application/json")),
-        ("/receipt", _priced(report, lambda: msgspec.json.encode(report.receipt.as_dict()), "application/json")),
+        ("/receipt", _priced(report, lambda: report.costs.document, "application/json")),
         ("/openapi.json", _always(lambda: msgspec.json.encode(description()), "application/json")),
         ("/", _page()),
     )

@@ -2,20 +2,52 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any
+import time
+from collections.abc import Callable, Iterable
+from decimal import Decimal
+from itertools import islice
+from typing import Any, NamedTuple, TypeVar
 
+import msgspec
 import trio
 
 from ..client.costs import Costs, looks_up_prices, pricing_of
-from ..money.budget import ZERO
+from ..money.exact import ZERO
 from ..money.library_prices import import_prices
 from ..money.receipt import Receipt, ReceiptRow, amount_text
+
+Key = TypeVar("Key", tuple[str, str], tuple[str, str, str])
 
 SHOWN_ROWS = 50
 
 PART_OF_TIME, MOST_SECONDS = 0.1, 5.0
-"""How much of the time is spent on prices at most, and how old a receipt may be for the sake of that."""
+"""How much of the time is spent on prices at most, and how old they may be for the sake of that."""
+
+
+class LaneCost(NamedTuple):
+    """What was billed on one lane, with one fate, in USD, and how many requests have no price."""
+
+    lane: str
+    fate: str
+    cost: Decimal
+    unpriced: int
+
+
+class Told(NamedTuple):
+    """A receipt in all forms in which the proxy tells it.
+
+    Attributes:
+        document: the whole receipt, as JSON.
+        fields: what the page shows, as JSON types: totals, and the dearest models.
+        lanes: for metrics, whose labels must be few.
+        list_price, saving: in USD; `saving` is None if no list price is known.
+    """
+
+    document: bytes
+    fields: dict[str, Any]
+    lanes: tuple[LaneCost, ...]
+    list_price: Decimal
+    saving: Decimal | None
 
 
 class PricedCosts:
@@ -25,11 +57,11 @@ class PricedCosts:
     once at a time, and not for long.
 
     Attributes:
-        receipt: the newest one.
+        told: the newest one.
     """
 
     def __init__(self, client: Costs) -> None:
-        self.receipt: Receipt = Receipt(())
+        self.told: Told = told_of(Receipt(()))
         self._client = client
         self._turn = trio.Lock()
         self._seen_at = self._stale_at = float("-inf")
@@ -44,9 +76,15 @@ class PricedCosts:
             if self._seen_at >= asked_at or trio.current_time() < self._stale_at:
                 return
             self._seen_at = trio.current_time()
-            self.receipt = await trio.to_thread.run_sync(pricing_of(self._client), abandon_on_cancel=True)
-            took = trio.current_time() - self._seen_at
+            self.told, took = await trio.to_thread.run_sync(_price, pricing_of(self._client), abandon_on_cancel=True)
             self._stale_at = trio.current_time() + min(took / PART_OF_TIME, MOST_SECONDS)
+
+
+def _price(pricing: Callable[[], Receipt]) -> tuple[Told, float]:
+    """The receipt, and how much of the processor's time it took, in seconds; without the import, which comes once."""
+    import_prices()
+    begun = time.thread_time()
+    return told_of(pricing()), time.thread_time() - begun
 
 
 async def learn_prices(client: Costs, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -59,36 +97,48 @@ async def learn_prices(client: Costs, *, task_status: trio.TaskStatus[None] = tr
         task_status.started()
 
 
-def cost_fields(receipt: Receipt) -> dict[str, Any]:
-    """What the page shows, as JSON types: totals, and the dearest models, each by lane and by what became of it."""
+def told_of(receipt: Receipt) -> Told:
+    """A receipt in all forms."""
     whole = receipt.as_dict()
-    rows = _by_model(receipt.rows)
-    shown = [_row_fields(*each) for each in rows.items()]
-    return {
+    models = _alike(receipt.rows, lambda row: (row.model, row.lane, row.fate))
+    lanes = _alike(receipt.rows, lambda row: (row.lane, row.fate))
+    total = receipt.total
+    fields = {
         **{name: value for name, value in whole.items() if name not in ("rows", "tokens")},
-        "models": shown[:SHOWN_ROWS],
-        "models_left_out": max(len(rows) - SHOWN_ROWS, 0),
+        "models": [_model_fields(rows) for rows in islice(models.values(), SHOWN_ROWS)],
+        "models_left_out": max(len(models) - SHOWN_ROWS, 0),
     }
+    costs = (LaneCost(*key, _sum(row.cost for row in rows), _unpriced(rows)) for key, rows in sorted(lanes.items()))
+    return Told(msgspec.json.encode(whole), fields, tuple(costs), total.list_price, total.saving)
 
 
-def _by_model(rows: Iterable[ReceiptRow]) -> dict[tuple[str, str, str], list[ReceiptRow]]:
-    """Rows that differ by endpoint, completion window or provider alone, together; the dearest first."""
-    alike: dict[tuple[str, str, str], list[ReceiptRow]] = {}
+def _alike(rows: Iterable[ReceiptRow], key_of: Callable[[ReceiptRow], Key]) -> dict[Key, list[ReceiptRow]]:
+    """Rows with the same key together. Their order stays: the dearest first."""
+    alike: dict[Key, list[ReceiptRow]] = {}
     for row in rows:
-        alike.setdefault((row.model, row.lane, row.fate), []).append(row)
+        alike.setdefault(key_of(row), []).append(row)
     return alike
 
 
-def _row_fields(key: tuple[str, str, str], rows: list[ReceiptRow]) -> dict[str, Any]:
-    model, lane, fate = key
-    costs = [row.cost for row in rows if row.cost is not None]
-    lists = [row.list_price for row in rows if row.list_price is not None]
+def _model_fields(rows: list[ReceiptRow]) -> dict[str, Any]:
+    """Rows of one model, lane and fate."""
+    first = rows[0]
+    is_priced = any(row.cost is not None for row in rows)
+    is_listed = any(row.list_price is not None for row in rows)
     return {
-        "model": model,
-        "lane": lane,
-        "fate": fate,
+        "model": first.model,
+        "lane": first.lane,
+        "fate": first.fate,
         "requests": sum(row.requests for row in rows),
-        "unpriced_requests": sum(row.unpriced for row in rows),
-        "cost": amount_text(sum(costs, ZERO)) if costs else None,
-        "list_price": amount_text(sum(lists, ZERO)) if lists else None,
+        "unpriced_requests": _unpriced(rows),
+        "cost": amount_text(_sum(row.cost for row in rows)) if is_priced else None,
+        "list_price": amount_text(_sum(row.list_price for row in rows)) if is_listed else None,
     }
+
+
+def _sum(amounts: Iterable[Decimal | None]) -> Decimal:
+    return sum((amount for amount in amounts if amount is not None), ZERO)
+
+
+def _unpriced(rows: Iterable[ReceiptRow]) -> int:
+    return sum(row.unpriced for row in rows)

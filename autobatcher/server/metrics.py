@@ -7,8 +7,7 @@ from collections.abc import Iterator
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 
-from ..money.budget import ZERO
-from ..money.receipt import Receipt, ReceiptRow
+from .costs import Told
 from .report import Report
 from .tally import LATENCY_BUCKETS, Tally
 
@@ -29,7 +28,7 @@ class Metrics:
         """The metrics; called by `CollectorRegistry` at each scrape."""
         yield from _gauges(self._report)
         yield from _counters(self._report)
-        yield from _dollars(self._report.receipt)
+        yield from _dollars(self._report.costs)
         yield _latency(self._report.tally)
 
 
@@ -82,25 +81,22 @@ def _counters(report: Report) -> Iterator[Metric]:
     yield calls
 
 
-def _dollars(receipt: Receipt) -> Iterator[Metric]:
+def _dollars(costs: Told) -> Iterator[Metric]:
     """By lane and fate: callers choose the names of models, and how many there are."""
     cost = CounterMetricFamily("autobatcher_cost_dollars", "What was billed, in USD.", labels=["lane", "fate"])
     unpriced = CounterMetricFamily(
         "autobatcher_unpriced_requests", "Billed requests of unknown price.", labels=["lane", "fate"]
     )
-    alike: dict[tuple[str, str], list[ReceiptRow]] = {}
-    for row in receipt.rows:
-        alike.setdefault((row.lane, row.fate), []).append(row)
-    for labels, rows in sorted(alike.items()):
-        cost.add_metric(labels, float(sum((row.cost or ZERO for row in rows), ZERO)))
-        unpriced.add_metric(labels, sum(row.unpriced for row in rows))
+    for lane, fate, dollars, count in costs.lanes:
+        cost.add_metric([lane, fate], float(dollars))
+        unpriced.add_metric([lane, fate], count)
     yield cost
     yield unpriced
-    total, help_text = receipt.total, "What would have cost that much in real time was delivered, in USD."
-    yield CounterMetricFamily("autobatcher_list_price_dollars", help_text, value=float(total.list_price))
-    if total.saving is not None:
+    help_text = "What would have cost that much in real time was delivered, in USD."
+    yield CounterMetricFamily("autobatcher_list_price_dollars", help_text, value=float(costs.list_price))
+    if costs.saving is not None:
         help_text = "What was saved, in USD, as far as list prices are known."
-        yield GaugeMetricFamily("autobatcher_saved_dollars", help_text, value=float(total.saving))
+        yield GaugeMetricFamily("autobatcher_saved_dollars", help_text, value=float(costs.saving))
 
 
 def _latency(tally: Tally) -> Metric:

@@ -13,7 +13,7 @@ from ..client.openai import BatchOpenAI
 from ..money.receipt import Receipt
 from ..printable import printable
 from ..progress import BatchProgress, Progress
-from .costs import PricedCosts, cost_fields
+from .costs import PricedCosts, Told, told_of
 from .pending_calls import PendingCalls
 from .tally import Tally
 
@@ -76,14 +76,14 @@ class Report:
                 self.batch_ends["cancelled by us"] += 1
 
     async def price(self) -> None:
-        """Bring `receipt` up to date; see `PricedCosts.refresh`."""
+        """Bring `costs` up to date; see `PricedCosts.refresh`."""
         if self._costs is not None:
             await self._costs.refresh()
 
     @property
-    def receipt(self) -> Receipt:
+    def costs(self) -> Told:
         """What was paid, as of the last `price`."""
-        return Receipt(()) if self._costs is None else self._costs.receipt
+        return told_of(Receipt(())) if self._costs is None else self._costs.told
 
     def status(self) -> dict[str, Any]:
         """The state as JSON types."""
@@ -106,7 +106,7 @@ class Report:
             "deadlines_missed": tally.deadlines_missed,
             "input_tokens": tally.input_tokens,
             "output_tokens": tally.output_tokens,
-            "cost": cost_fields(self.receipt),
+            "cost": self.costs.fields,
             "batches": self._batches(now, {} if statistics is None else statistics.remaining_seconds),
             "errors": list(reversed(self._errors)),
         }

@@ -136,11 +136,16 @@ def test_no_command_lets_a_key_out_or_gives_one_away(
     with serving(server) as url:
         upstream = ("--base-url", url)
         child = (sys.executable, "-c", CHILD, PROMPT, f"bad {PROMPT}")
-        assert main(["run", *upstream, *QUICK, "--events", str(record), "--journal", str(journal), "--", *child]) == 3
+        receipts = [tmp_path / "receipt.json", tmp_path / "summary.md"]
+        monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(receipts[1]))
+        kept = ("--events", str(record), "--journal", str(journal), "--receipt", str(receipts[0]))
+        assert main(["run", *upstream, *QUICK, *kept, "--", *child]) == 3
         told = capfd.readouterr()
         given = json.loads(told.out.splitlines()[0])
         exits.add("run", told.out + told.err)
         exits.add("events of run", record.read_text())
+        exits.add("receipt of run", receipts[0].read_text())
+        exits.add("summary of run", receipts[1].read_text())
         assert given["KEPT"] == "kept"
         assert not {"DOUBLEWORD_API_KEY", "UPSTREAM_HEADER"} & given.keys()
         assert not [name for name in given if re.match("AUTOBATCHER_.*KEY", name)]
@@ -155,6 +160,8 @@ def test_no_command_lets_a_key_out_or_gives_one_away(
             command("cancel", "batch_unknown", "--json", *upstream)
             command("reconcile", *upstream)
             command("reconcile", "--json", *upstream)
+            for flags in ((), ("--by", "day"), ("--json",), ("--markdown",)):
+                command("receipt", *flags)
         exits.add_files(folder)
         command("forget", "--all", "--force", "--json")
         exits.add_files(folder)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import re
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,7 +14,7 @@ from rich.console import Console
 from trio.testing import MockClock
 
 from autobatcher import events
-from autobatcher.cli.demo import summarise
+from autobatcher.cli.demo import EMULATED_REQUESTS, EXAMPLE_PRICES, summarise
 from autobatcher.cli.demo_plan import emulated_plan, possible_kinds, real_plan
 from autobatcher.cli.demo_run import run_demo
 from autobatcher.cli.flags import Dialect, UsageError
@@ -179,3 +181,22 @@ def test_with_a_deadline_the_slow_batch_is_cut_off_and_its_lines_go_to_the_flex_
     table = dict(summary_rows(summarise(plan, outcome)))
     assert table["escalated"] == str(outcome.lanes["flex"])
     assert table["billed"] == f"{outcome.lanes['batch']} batch, {outcome.lanes['flex']} flex"
+
+
+def test_the_readme_says_what_the_demo_costs() -> None:
+    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    (table,) = re.findall(r"<!-- output: demo -->\n(.*?)\n\n", readme, flags=re.DOTALL)
+    shown = dict(re.findall(r"^\| (.+?) \| (.+?) \|$", table, flags=re.MULTILINE))
+    plan = emulated_plan(
+        EMULATED_REQUESTS, "doubleword", 3.0, Models("c", "e"), {"prices": flat_prices(*EXAMPLE_PRICES, 0.5)}
+    )
+    screen = Screen(Console(file=io.StringIO()), is_live=False)
+    outcome = trio.run(run_demo, plan, screen, clock=MockClock(autojump_threshold=0))
+    table = dict(summary_rows(summarise(plan, outcome, shown["example prices"])))
+    assert shown == {
+        "requests, batches": f"{table['requests']}, {table['batches']}",
+        "tokens in, out": f"{table['tokens in']}, {table['tokens out']}",
+        "at list price": table["cost singly"],
+        "at batch price": table["cost as batches"],
+        "example prices": table["at example prices"],
+    }

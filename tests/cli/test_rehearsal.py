@@ -98,7 +98,7 @@ async def test_a_journal_is_left_alone(tmp_path: Path, capsys: pytest.CaptureFix
     """Or a rehearsal's echo would be taken for the answer that was paid for."""
     await _ask(_flags(journal=tmp_path / "journal.sqlite3"))
     assert not (tmp_path / "journal.sqlite3").exists()
-    assert "--journal is left alone" in capsys.readouterr().err
+    assert "--journal is only read" in capsys.readouterr().err
 
 
 def test_a_key_that_is_there_stays_the_one_that_the_command_must_not_see() -> None:

@@ -30,10 +30,12 @@ def flags(upstream: str) -> tuple[str, ...]:
 def test_a_command_gets_batch_prices_and_its_output_is_its_own(tmp_path: Path) -> None:
     record = tmp_path / "events.jsonl"
     with emulator() as upstream:
-        done = run(*flags(upstream), "--events", str(record), "--", sys.executable, "-c", ASK, "hello there")
+        watched = (*flags(upstream), "--events", str(record), "--progress")
+        done = run(*watched, "--", sys.executable, "-c", ASK, "hello there")
     assert done.returncode == 0, done.stderr
     assert "hello there" in done.stdout
     assert "1 answered" in done.stderr
+    assert "autobatcher run: 1 of 1 calls answered, 1 batch, 0 running, " in done.stderr
     names = [json.loads(line)["event"] for line in record.read_text().splitlines()]
     assert names[0] == "batch_submitted"
     assert "sk-secret" not in done.stdout + done.stderr + record.read_text()

@@ -82,6 +82,7 @@ SK = "sk-abcdef"
     ],
 )
 @pytest.mark.parametrize("client", [BatchOpenAI, BatchOpenAISync])
+@pytest.mark.proves("faults", "a key that cannot be sent")
 def test_a_key_that_cannot_work_is_refused_without_quoting_it(
     client: Any, key: str, told: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -124,6 +125,7 @@ PAGE: dict[str, Any] = {"html": "<!DOCTYPE html><html><title>Welcome</title></ht
 
 
 @pytest.mark.parametrize("status", [200, 404, 405])
+@pytest.mark.proves("faults", "a base URL leads to a web site")
 async def test_a_web_site_is_told_from_an_api_by_the_first_error(status: int) -> None:
     error = await refused_by({"status_code": status, **PAGE}, "https://gateway.example")
     assert "Is base_url right? https://gateway.example answers with web pages" in str(error)
@@ -131,6 +133,7 @@ async def test_a_web_site_is_told_from_an_api_by_the_first_error(status: int) ->
     assert "Welcome" not in str(error)
 
 
+@pytest.mark.proves("faults", "a base URL lacks the path of the API")
 async def test_a_missing_path_is_suggested_by_the_first_error() -> None:
     error = await refused_by({"status_code": 404, "json": {"detail": "Not Found"}}, "https://gateway.example/openai")
     assert str(error).endswith("has no such path. Try https://gateway.example/openai/v1")

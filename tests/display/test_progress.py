@@ -19,6 +19,7 @@ from autobatcher.display.choice import display_for
 from autobatcher.display.displays import Calls, Lines, Notebook, Terminal
 from tests.client.test_sync import open_client
 from tests.harness import MODEL, ask, open_harness
+from tests.receipts import GIVEN_PRICES
 
 FAST = 0.01
 """Seconds between two snapshots here."""
@@ -55,6 +56,20 @@ async def test_calls_that_fail_or_leave_are_counted_as_such() -> None:
             with anyio.move_on_after(50):
                 await ask(client, "leaves")
         assert (taken[-1].requests, taken[-1].answered, taken[-1].waiting, taken[-1].withdrawn) == (1, 0, 0, 1)
+
+
+async def test_the_tokens_and_the_cost_are_those_of_the_receipt() -> None:
+    taken: list[ProgressSnapshot] = []
+    async with open_harness() as harness:
+        async with harness.client(progress=taken.append, prices=GIVEN_PRICES) as client:
+            await ask_many(client)
+        total = client.receipt().total
+        assert total.cost > 0
+        assert taken[-1].cost == total.cost
+        assert (taken[-1].input_tokens, taken[-1].output_tokens) == (total.tokens.input, total.tokens.output)
+        async with harness.client(progress=taken.append) as client:
+            await ask_many(client)
+        assert taken[-1].cost is None  # nobody knows the price of that model
 
 
 async def test_nothing_is_shown_unless_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
@@ -99,6 +114,7 @@ async def test_a_terminal_gets_a_picture_whose_last_state_stays() -> None:
 
 
 @pytest.mark.real_time
+@pytest.mark.proves("faults", "a display of progress blocks")
 async def test_a_display_that_blocks_holds_up_no_call_and_shows_nothing_after_the_end() -> None:
     shown: list[ProgressSnapshot] = []
     stalled, is_released = threading.Event(), threading.Event()

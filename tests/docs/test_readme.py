@@ -21,7 +21,9 @@ JOURNAL = (Path(__file__).parents[2] / "docs" / "journal.md").read_text()
 PROVIDERS = (Path(__file__).parents[2] / "docs" / "providers.md").read_text()
 MANY = (Path(__file__).parents[2] / "docs" / "many.md").read_text()
 DEADLINES = (Path(__file__).parents[2] / "docs" / "deadlines.md").read_text()
-EXAMPLES = re.findall(r"```python\n(.*?)```", README + JOURNAL + PROVIDERS + DEADLINES + MANY, flags=re.DOTALL)
+PROGRESS = (Path(__file__).parents[2] / "docs" / "progress.md").read_text()
+TEXTS = README + JOURNAL + PROVIDERS + DEADLINES + MANY + PROGRESS
+EXAMPLES = re.findall(r"```python\n(.*?)```", TEXTS, flags=re.DOTALL)
 START_SECONDS = 30
 
 

@@ -20,6 +20,7 @@ def body_that_says(reason: str) -> str:
 
 
 @pytest.mark.parametrize("operation", ["files.create", "batches.create"])
+@pytest.mark.proves("faults", "a model that the upstream does not list")
 async def test_a_refused_batch_names_the_model_and_the_nearest_one(operation: Any) -> None:
     fault = HttpFault(operation=operation, status=404, body=body_that_says("no such model"))
     async with open_harness(faults=FaultPlan((fault,))) as harness, harness.client(max_retries=0) as client:

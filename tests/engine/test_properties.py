@@ -23,8 +23,8 @@ from hypothesis import strategies as st
 from autobatcher import BatchOpenAI, ClientClosedError
 from autobatcher.emulator import BatchFault, Fault, FaultPlan, HttpFault, LineFault
 from autobatcher.emulator.statistics import Statistics
-from tests.harness import SDK_LIBRARY, Harness, ask, pause_process
-from tests.receipts import BILLED_PRICES, GIVEN_PRICES, check_receipt
+from tests.harness import SDK_LIBRARY, Harness, pause_process
+from tests.receipts import WORDY_BILLED_PRICES, WORDY_GIVEN_PRICES, ask_briefly, check_receipt
 
 SEEDS = int(os.environ.get("HYPOTHESIS_SEEDS", "0"))
 
@@ -56,6 +56,8 @@ class Plan:
     pauses: list[tuple[float, float]]
     closes_at: float | None
     callers: list[Caller]
+    max_cost: str | None
+    resubmits_missing: bool
     faults: FaultPlan = field(repr=True)
 
 
@@ -141,6 +143,8 @@ plans = st.builds(
     pauses=st.lists(pauses, max_size=2),
     closes_at=st.none() | seconds,
     callers=st.lists(callers, min_size=1, max_size=8),
+    max_cost=st.sampled_from([None, "1", "0.03", "0.02", "0.0065"]),
+    resubmits_missing=st.booleans(),
     faults=st.builds(FaultPlan, st.lists(faults, max_size=4).map(tuple)),
 )
 
@@ -155,7 +159,7 @@ class Run:
             batch_seconds=plan.batch_seconds,
             faults=plan.faults,
             max_enqueued_requests=plan.max_enqueued,
-            prices=BILLED_PRICES,
+            prices=WORDY_BILLED_PRICES,
         )
         self.outcomes: list[str] = []
         self.was_cut_short = any(
@@ -174,7 +178,9 @@ class Run:
             max_active_batches=self.plan.max_active,
             poll_interval_seconds=self.plan.poll_interval,
             max_retries=self.plan.max_retries,
-            prices=GIVEN_PRICES,
+            prices=WORDY_GIVEN_PRICES,
+            max_cost=self.plan.max_cost,
+            missing_lines="resubmit" if self.plan.resubmits_missing else "fail",
             http_client=self.harness.emulator.http_client(library=SDK_LIBRARY),
         )
         with anyio.fail_after(3_000_000):  # detects a hang
@@ -188,6 +194,7 @@ class Run:
                     await client.close()
         self.statistics = client.batch_statistics()
         self.receipt = client.receipt()
+        self.budget = client._spending.caps.budget
 
     async def _pause(self, at: float, how_long: float) -> None:
         await anyio.sleep(at)
@@ -210,7 +217,7 @@ class Run:
     async def _call(self, client: BatchOpenAI, caller: Caller, number: int) -> None:
         outcome = "cancelled"
         try:
-            answer = await ask(client, f"caller-{number}.", caller.model)
+            answer = await ask_briefly(client, f"caller-{number}.", caller.model)
             outcome = "answered" if f"caller-{number}." in answer else f"wrong answer: {answer}"
         except ClientClosedError:
             outcome = "closed"
@@ -246,6 +253,9 @@ async def test_whatever_happens_every_caller_has_one_outcome_and_nothing_is_sent
         if statistics is not None:
             assert (statistics.waiting_requests, statistics.active_batch_ids) == (0, ())
         check_receipt(run.receipt, run.harness.emulator)
+        if run.budget is not None:
+            assert run.harness.emulator.bill().total <= run.budget.cap.amount
+            assert run.budget.reserved == 0
         assert run.outcomes.count("answered") <= sum(line.billed for line in emulated.lines)
     finally:
         run.harness.emulator.close()

@@ -12,8 +12,9 @@ import pytest
 
 from autobatcher import BudgetExceededError
 from autobatcher.emulator import BatchFault, FaultPlan, HttpFault, LineFault
-from autobatcher.money.budget import ZERO, Budget, Reservation
+from autobatcher.money.budget import Budget, Reservation
 from autobatcher.money.cap import Cap, Period
+from autobatcher.money.exact import ZERO
 from tests.harness import Harness, ask, open_harness, outcome_of, wait_for_event
 from tests.receipts import BILLED_PRICES, GIVEN_PRICES, check_receipt
 

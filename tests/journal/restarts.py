@@ -90,9 +90,9 @@ class Restarts:
         with closing(Store(self.path, is_read_only=True)) as store:
             return [record for record in store.batches() if record.stage != "ended"]
 
-    def receipt(self) -> Receipt:
-        """Return what the journal says was paid."""
-        prices = PriceList(CONSERVATIVE, "", GivenPrices(GIVEN_PRICES))
+    def receipt(self, given: dict[str, Any] = GIVEN_PRICES) -> Receipt:
+        """Return what the journal says was paid, at these prices."""
+        prices = PriceList(CONSERVATIVE, "", GivenPrices(given))
         with closing(Store(self.path, is_read_only=True)) as store:
             return receipt_of([(kept.sort, kept.entry) for kept in store.charges()], lambda *_: prices)
 

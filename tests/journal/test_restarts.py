@@ -17,10 +17,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from autobatcher.emulator import BatchFault, FaultPlan, HttpFault
-from autobatcher.errors import BatchEndedError, BatchSubmissionError, BatchUnreachableError
-from tests.harness import Harness, ask, open_harness, pause_process
+from autobatcher.errors import BatchEndedError, BatchSubmissionError, BatchUnreachableError, BudgetExceededError
+from tests.harness import Harness, open_harness, pause_process
 from tests.journal.restarts import Restarts, billed
-from tests.receipts import BILLED_PRICES, GIVEN_PRICES, check_receipt
+from tests.receipts import WORDY_BILLED_PRICES, WORDY_GIVEN_PRICES, ask_briefly, check_receipt
 
 SEEDS = int(os.environ.get("HYPOTHESIS_SEEDS", "0"))
 EXAMPLES = settings(max_examples=SEEDS or 30, derandomize=not SEEDS)
@@ -52,6 +52,7 @@ class Plan:
     cancels_abandoned: bool
     max_active: int
     poll_interval: float
+    max_cost: str | None
     faults: FaultPlan = field(default_factory=FaultPlan)
 
 
@@ -110,6 +111,7 @@ plans = st.builds(
     cancels_abandoned=st.booleans(),
     max_active=st.sampled_from([1, 2, 200]),
     poll_interval=st.sampled_from([2.0, 2.0, 180.0]),
+    max_cost=st.sampled_from([None, "1", "0.01", "0.005"]),
     faults=st.builds(FaultPlan, st.lists(http_faults | lasting_refusals | batch_faults, max_size=3).map(tuple)),
 )
 
@@ -121,7 +123,11 @@ async def test_whenever_programs_die_the_last_one_has_all_answers_and_each_was_p
     plan: Plan, restarts: Restarts
 ) -> None:
     restarts.clear()
-    emulated: dict[str, Any] = {"batch_seconds": plan.batch_seconds, "faults": plan.faults, "prices": BILLED_PRICES}
+    emulated: dict[str, Any] = {
+        "batch_seconds": plan.batch_seconds,
+        "faults": plan.faults,
+        "prices": WORDY_BILLED_PRICES,
+    }
     async with open_harness(plan.like, **emulated) as harness:
         options: dict[str, Any] = {
             "batch_size": plan.batch_size,
@@ -130,7 +136,8 @@ async def test_whenever_programs_die_the_last_one_has_all_answers_and_each_was_p
             "cancel_abandoned_batches": plan.cancels_abandoned,
             "max_active_batches": plan.max_active,
             "poll_interval_seconds": plan.poll_interval,
-            "prices": GIVEN_PRICES,
+            "prices": WORDY_GIVEN_PRICES,
+            "max_cost": plan.max_cost,
         }
         for seconds, how in plan.ends:
             await _run_until_it_ends(plan, restarts, harness, options, seconds, how)
@@ -139,9 +146,15 @@ async def test_whenever_programs_die_the_last_one_has_all_answers_and_each_was_p
             with anyio.fail_after(500_000):
                 answers = await _ask_all(program.client, plan)
             pausing.cancel_scope.cancel()
-        assert all(text in answer for text, answer in zip(plan.texts, answers, strict=True))
-        assert billed(harness) == Counter(plan.texts)
-        check_receipt(restarts.receipt(), harness.emulator)
+            budget = program.client._spending.caps.budget
+        assert all(answer in (text, None) for text, answer in zip(plan.texts, answers, strict=True))
+        assert billed(harness) <= Counter(plan.texts)
+        assert plan.max_cost in (None, "0.01", "0.005") or billed(harness) == Counter(plan.texts)
+        check_receipt(restarts.receipt(WORDY_GIVEN_PRICES), harness.emulator)
+        if budget is not None:
+            assert harness.emulator.bill().total <= budget.cap.amount
+            assert budget.spent >= harness.emulator.bill().total
+            assert budget.reserved == 0
         statistics = harness.emulator.statistics()
         assert not statistics.running_batch_ids
         if plan.like == "openai" and not restarts.unfinished():  # the next program finishes what is left
@@ -176,17 +189,19 @@ async def _pause(plan: Plan) -> None:
         pause_process(how_long)
 
 
-async def _ask_until_answered(client: Any, text: str) -> str:
-    """Ask again if a batch fails: that does not end the program."""
+async def _ask_until_answered(client: Any, text: str) -> str | None:
+    """Ask again if a batch fails: that does not end the program. None if a cap forbids it."""
     while True:
         try:
-            return await ask(client, text)
+            return await ask_briefly(client, text, tokens=1)
+        except BudgetExceededError:
+            return None
         except (BatchEndedError, BatchUnreachableError, BatchSubmissionError):
             await anyio.sleep(1)
 
 
-async def _ask_all(client: Any, plan: Plan) -> list[str]:
-    answers: dict[int, str] = {}
+async def _ask_all(client: Any, plan: Plan) -> list[str | None]:
+    answers: dict[int, str | None] = {}
 
     async def one(number: int, text: str) -> None:
         with anyio.move_on_after(plan.leaves.get(number, 50_000)):

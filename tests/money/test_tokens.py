@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from autobatcher.money.calibration import Calibration
 from autobatcher.money.tokens import count_input
 
 CHAT, EMBEDDINGS = "/v1/chat/completions", "/v1/embeddings"
@@ -172,3 +173,16 @@ def test_a_large_body_is_judged_by_samples_that_leave_out_pictures() -> None:
     assert whole == pytest.approx(10 * tokens(said(text[: len(text) // 10])), rel=0.02)
     picture = {"type": "image_url", "image_url": {"url": png(1024, 1024) + "A" * 5_000_000}}
     assert tokens(said([{"type": "text", "text": text}, picture])) - whole == pytest.approx(765, rel=0.3)
+
+
+def test_the_pictures_of_a_request_count_against_a_cap() -> None:
+    small: dict[str, Any] = {"type": "image_url", "image_url": {"url": "https://example.org/a.png", "detail": "low"}}
+    unknown: dict[str, Any] = {"type": "image_url", "image_url": {"url": "https://example.org/a.png"}}
+    assert _most_input("gpt-4o-mini", small) >= 2_833
+    assert _most_input("gpt-4o-mini", unknown) >= 2_833 + 8 * 5_667
+    assert _most_input("some-model", unknown) < 1_000  # no rule is known
+
+
+def _most_input(model: str, part: dict[str, Any]) -> int:
+    body = json.dumps({"model": model, "messages": [{"role": "user", "content": [part]}]}).encode()
+    return Calibration().most(model, "/v1/chat/completions", body).input

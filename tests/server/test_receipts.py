@@ -36,6 +36,7 @@ async def test_receipt_page_and_metrics_say_what_was_billed_to_the_last_digit() 
         async with open_proxy(emulator={"prices": BILLED_PRICES}, prices=GIVEN_PRICES) as proxy, proxy.http() as http:
             for model in ("m", "m", "n"):
                 assert (await http.post("/v1/chat/completions", json={**CHAT, "model": model})).status_code == 200
+                await http.get("/receipt")  # must not be what the next one says
             receipt = (await http.get("/receipt")).json()
             status = (await http.get("/status")).json()
             metrics = (await http.get("/metrics")).text.splitlines()

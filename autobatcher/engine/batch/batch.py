@@ -239,7 +239,7 @@ class Batch:
         if not (isinstance(self._source, EarlierBatch) and is_known and error.status_code in GONE):
             return False
         logger.warning("autobatcher: batch %s is gone upstream: %s", self.upstream.batch_id, error.summary)
-        self.upstream.phase = Phase.GONE
+        self.upstream.phase, self.pending.may_be_executed = Phase.GONE, True
         self._requeue.resend("their batch is gone upstream")
         return True
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 from ...errors import BatchError
 from ...money.budget import Reservation
 from ...money.ledger import Charge, Fate
-from ...money.usage import name_in
+from ...money.usage import is_model, name_in
 from ...upstream.account import Account
 from .. import outcomes
-from ..lanes.lane import Lane
+from ..lanes.lane import Lane, Overrun
+from ..left_line import LeftLine
 from ..request import Answer, Request
-from ..spending import LeftLine, Spending
+from ..spending import Spending
 from .phase import BEFORE_CREATION
 from .source import EarlierBatch, Source
 from .upstream import UpstreamBatch
@@ -54,6 +55,7 @@ class BatchBilling:
         charge = self._book(request.model, answer, request.pop_reservation(), Fate.DELIVERED)
         if charge is not None:
             self._spending.learn(request, charge)
+            charge = self._spending.kept(request, charge)
         return charge
 
     def answered_nobody(self, custom_id: str, answer: Answer, *, is_kept: bool) -> Charge | None:
@@ -86,10 +88,7 @@ class BatchBilling:
     def left(self, request: Request) -> None:
         """The caller of a line left, or got an error. The line may have been, or be, executed."""
         if request.custom_id not in self._paid:
-            reservation = request.pop_reservation()
-            self._left[request.custom_id] = LeftLine(
-                request.model, reservation, Fate.DISCARDED, self._spending.most_usage(request)
-            )
+            self._leave(request.custom_id, request, request.pop_reservation(), Fate.DISCARDED)
 
     def failed(self, request: Request, outcome: BatchError) -> None:
         """The request of a line gets an error that is not the upstream's answer to it."""
@@ -97,12 +96,30 @@ class BatchBilling:
             self.left(request)
             self._check_executed(request.custom_id, outcome)
 
-    def repeated(self, request: Request) -> None:
+    def may_repeat(self, request: Request) -> bool:
+        """Whether a request may be sent again, and be billed twice: whether the caps have room for that."""
+        is_for_two = request.terms.overrun is Overrun.PAY_TWICE
+        return is_for_two or request.reservation is None or request.reservation.has_room_again
+
+    def repeated(self, custom_id: str, request: Request) -> None:
         """A request is sent again, although its line may have been, or be, executed."""
-        reservation = request.reservation and request.reservation.split()
-        self._left[request.custom_id] = LeftLine(
-            request.model, reservation, Fate.PAID_TWICE, self._spending.most_usage(request)
+        reservation = request.reservation
+        if reservation is not None:
+            is_for_two = request.terms.overrun is Overrun.PAY_TWICE
+            reservation = reservation.split() if is_for_two else reservation.again()
+        self._leave(custom_id, request, reservation, Fate.PAID_TWICE)
+
+    def _leave(self, custom_id: str, request: Request, reservation: Reservation | None, fate: Fate) -> None:
+        unknown = self._spending.unknown_charge(
+            self._account,
+            self._endpoint,
+            request.model,
+            self._spending.most_usage(request),
+            lane=Lane.BATCH.value,
+            completion_window=self._window,
+            batch_id=self._batch.batch_id or "",
         )
+        self._left[custom_id] = LeftLine(request.model, reservation, fate, unknown)
 
     def taken_up(self, custom_id: str, request: Request, *, is_paid: bool) -> None:
         """A request waits for a line whose caller had left."""
@@ -114,6 +131,8 @@ class BatchBilling:
             request.reservation = self._spending.reserved_earlier(self._batch.idempotency_key, max(1, lines))
         if is_paid:
             self._paid.add(custom_id)
+        elif request.reservation is None:
+            request.reservation = self._spending.reserve_anyway(request)
 
     def end(self, *, was_read: bool) -> list[Charge]:
         """The batch is over. Returns what a journal records of lines that may have been executed.
@@ -129,7 +148,7 @@ class BatchBilling:
             if is_known and not line.was_executed:
                 _release(line)
             else:
-                charges.append(self._unknown(line))
+                charges.append(line.unknown._replace(batch_id=self._batch.batch_id or ""))
                 self._spending.book(charges[-1], self._account, line.reservation)
         return charges
 
@@ -143,23 +162,12 @@ class BatchBilling:
             reservation.release()
         return charge
 
-    def _unknown(self, line: LeftLine) -> Charge:
-        return self._spending.unknown_charge(
-            self._account,
-            self._endpoint,
-            line.model,
-            line.most,
-            lane=Lane.BATCH.value,
-            completion_window=self._window,
-            batch_id=self._batch.batch_id or "",
-        )
-
     def _model_in(self, answer: Answer) -> str:
-        """The model of a line of which only the answer is known. Providers answer with the model's full name."""
+        """The model of a line of which only the answer is known."""
         if len(self._models) == 1:
             return self._models[0]
         named = name_in(answer.body).model
-        return max((model for model in self._models if named.startswith(model)), key=len, default=named)
+        return max((model for model in self._models if is_model(named, model)), key=len, default=named)
 
 
 def _release(line: LeftLine) -> None:

@@ -164,7 +164,7 @@ class Leaving:
 
     def _settle_bill(self, what: Disposition) -> None:
         """Book what may have been executed, unless a journal keeps the batch for others."""
-        is_kept_open = what is Disposition.LEAVE and self._log.is_journaled and self._billing.wants_lines
+        is_kept_open = what is Disposition.LEAVE and self._log.is_journaled
         if self._was_read or not is_kept_open:
             for charge in self._billing.end(was_read=self._was_read):
                 self._log.charged(charge)

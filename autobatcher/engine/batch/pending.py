@@ -10,7 +10,7 @@ from ...errors import BatchError
 from ...money.ledger import Charge
 from ...upstream.batch_state import Problem
 from ...upstream.output_line import OutputLine
-from .. import outcomes
+from .. import money_outcomes, outcomes
 from ..recovery.batch_log import NULL_BATCH_LOG, BatchLog
 from ..request import Answer, ErrorFor, Request
 from .billing import BatchBilling
@@ -30,6 +30,7 @@ class PendingRequests:
 
     Attributes:
         batch_id: the upstream's; None until there is one.
+        may_be_executed: if True, requests that are sent again may have been executed, and billed, in this batch.
         answers_only: if True, error lines settle nothing, because their requests go into another batch.
         abandoned: set once no caller waits any more although lines of callers who left may still run.
     """
@@ -39,6 +40,7 @@ class PendingRequests:
     ) -> None:
         self.abandoned: anyio.Event = anyio.Event()
         self.batch_id: str | None = None
+        self.may_be_executed: bool = False
         self.answers_only: bool = False
         self._requests = requests
         self._resubmit = resubmit
@@ -124,20 +126,27 @@ class PendingRequests:
         return self.pop(lambda request: True)
 
     def pop(self, is_wanted: Callable[[Request], bool], *, are_executed: bool = False) -> list[Request]:
-        """Remove and return those pending requests, to go elsewhere.
+        """Remove and return those pending requests, to go elsewhere. Those fail that may be billed twice then, if no
+        cap has room for that.
 
         Args:
             are_executed: whether their lines may have been, or be, executed.
         """
-        popped = {custom_id: request for custom_id, request in self._requests.items() if is_wanted(request)}
-        for custom_id, request in popped.items():
+        are_repeated, popped = are_executed or self.may_be_executed, []
+        for custom_id, request in self.requests():
+            if not is_wanted(request):
+                continue
+            if are_repeated and not self._billing.may_repeat(request):
+                self._settle(custom_id, money_outcomes.repetition_error(request, self.batch_id))
+                continue
             request.may_have_been_billed = False
             del self._requests[custom_id]
-            if are_executed:
-                self._billing.repeated(request)
+            if are_repeated:
+                self._billing.repeated(custom_id, request)
             self._log.line_dropped(custom_id)
+            popped.append(request)
         self._check_abandonment()
-        return list(popped.values())
+        return popped
 
     def pop_resubmitted_count(self) -> int:
         """How many requests were resubmitted since the last call."""
@@ -156,9 +165,12 @@ class PendingRequests:
 
     def _settle(self, custom_id: str, outcome: Answer | BatchError) -> None:
         request = self._requests[custom_id]
-        if outcomes.is_retryable(outcome) and self._resubmit(request):
+        may_repeat = not self.may_be_executed or self._billing.may_repeat(request)
+        if outcomes.is_retryable(outcome) and may_repeat and self._resubmit(request):
             self._resubmitted += 1
             del self._requests[custom_id]
+            if self.may_be_executed:
+                self._billing.repeated(custom_id, request)
             self._log.line_dropped(custom_id)
         else:
             del self._requests[custom_id]

@@ -83,6 +83,7 @@ class Reading:
         assert state is not None
         for custom_id, line in self._reader.unreadable.items():
             self._pending.fail(custom_id, outcomes.unreadable_error_for(line), state.id)
+        self._pending.may_be_executed = self._lacks_results()
         may_resend = self._resubmits_missing or not self._lacks_results()
         if not may_resend and self._cutoff.was_reached:
             self._requeue.pay_twice()

@@ -9,7 +9,6 @@ from collections.abc import Hashable
 from ...upstream.batch_state import Problem
 from ..bisection import Bisection
 from ..dispatch.dispatcher import Dispatcher
-from ..lanes.lane import Overrun
 from ..queue.queue import RequestQueue
 from ..request import ErrorFor, Request
 from .pending import PendingRequests
@@ -64,7 +63,7 @@ class Requeue:
 
     def may_pay_twice(self, request: Request) -> bool:
         """Whether its caller would rather pay twice, and there is another lane: a new batch would not be sooner."""
-        return request.terms.overrun is Overrun.PAY_TWICE and self._dispatcher.has_next_lane(request)
+        return request.may_pay_twice and self._dispatcher.has_next_lane(request)
 
     def pay_twice(self) -> None:
         """Send those to the next lane whose callers would rather pay twice than miss their deadline."""

@@ -94,16 +94,18 @@ class Submission:
             if not lines or not await self._upstream.upload(lines, uploads, self._is_wanted):
                 return False
         except UpstreamError as error:
-            await self._advise(error)
-            problems = outcomes.problems_at_upload(error, self._account.provider)
-            names_a_line = self._requeue.reject_lines(problems, error.status_code or 400)
-            if not names_a_line and not (error.status_code in _REFUSALS_OF_LINES and self._requeue.halve()):
-                raise
-            self._upstream.emit_submission_failed(error.summary)
-            return False
-        for _, request in lines:
-            request.dequeue()
-        return True
+            refusal = error
+        else:
+            for _, request in lines:
+                request.dequeue()
+            return True
+        await self._advise(refusal)
+        problems = outcomes.problems_at_upload(refusal, self._account.provider)
+        names_a_line = self._requeue.reject_lines(problems, refusal.status_code or 400)
+        if not names_a_line and not (refusal.status_code in _REFUSALS_OF_LINES and self._requeue.halve()):
+            raise refusal
+        self._upstream.emit_submission_failed(refusal.summary)
+        return False
 
     def _is_wanted(self) -> bool:
         return bool(self._pending)

@@ -209,6 +209,7 @@ class Dispatcher:
         hurried = len(requests) - len(patient)
         for request in requests:
             request.may_have_been_billed |= paid_twice
+            request.was_repeated |= paid_twice
             if lanes := self._lanes_after(request, Lane.BATCH):
                 lane = self._plan(request, lanes, lines=hurried).lane
                 groups[lane].append(request)

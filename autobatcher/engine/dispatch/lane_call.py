@@ -16,7 +16,7 @@ from ...upstream.patience import Patience
 from ...upstream.realtime_api import refuses_tier, was_executed
 from .. import outcomes
 from ..fair_limiter import FairLimiter
-from ..lanes.lane import Lane, Overrun
+from ..lanes.lane import Lane
 from ..recovery.call_log import CallLog
 from ..request import Answer, Request
 from .lane_try import LaneTry
@@ -72,7 +72,6 @@ class _Call:
         self._lane = lane
         self._delays = back_off()
         self._patience = Patience(PATIENCE_SECONDS)
-        self._may_pay_twice = request.terms.overrun is Overrun.PAY_TWICE  # once
 
     async def run(self) -> Answer | BatchError:
         while True:
@@ -95,8 +94,8 @@ class _Call:
             request.dequeue()
             self._move_if_late()
             asked, log = self._lane, maker.log_for(request, self._lane)
-            cut_at = self._leaving()[1] if self._may_pay_twice else math.inf
-            answer = await maker.tries.run(request, asked, log, cut_at=cut_at, repeats=self._may_pay_twice)
+            cut_at = self._leaving()[1] if request.may_pay_twice else math.inf
+            answer = await maker.tries.run(request, asked, log, cut_at=cut_at, repeats=request.may_pay_twice)
         if answer.lane != asked.value:
             maker.on_moved(request, asked, Lane(answer.lane), "the upstream answered at another tier")
         return answer
@@ -104,8 +103,8 @@ class _Call:
     def _outcome(self, failure: UpstreamError) -> Answer | BatchError | None:
         """The outcome after a failed try; None if the call is repeated."""
         executed = was_executed(failure)
-        if executed is None and self._may_pay_twice:
-            self._may_pay_twice = False
+        if executed is None and self._request.may_pay_twice:
+            self._request.was_repeated = True
             reason = "nobody knows whether the first call was executed"
             self._maker.on_moved(self._request, self._lane, self._lane, reason, paid_twice=True)
             return None

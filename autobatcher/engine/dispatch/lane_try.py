@@ -63,7 +63,8 @@ class LaneTry:
             executed = was_executed(error)
             if executed is False:
                 request.may_have_been_billed = was_billed
-            self._note_failure(request, lane, log, executed, repeats=repeats)
+            if request in self._running:  # else its caller left at the same moment, and it is booked
+                self._note_failure(request, lane, log, executed, repeats=repeats)
             raise
         except BaseException:
             self.left(request)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from decimal import Decimal
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ...money.ledger import Charge, Entry, Fate, Sort
 from ...money.usage import Usage
@@ -50,7 +50,7 @@ def add_charges(db: sqlite3.Connection, charges: Iterable[NewCharge], *, budget:
         alike.setdefault((key, charge.batch_id, charge.sort), Entry()).add(charge.usage, charge.batch_id)
     hour = int(now // HOUR)
     rows = (
-        (key, hour, budget, _fit(batch_id), key, key, *_sort_row(sort), entry.requests, entry.untold, *entry.usage)
+        (key, hour, key, budget, _fit(batch_id), key, key, *_sort_row(sort), entry.requests, entry.untold, *entry.usage)
         for (key, batch_id, sort), entry in alike.items()
     )
     db.executemany(_ADD, rows)
@@ -67,9 +67,7 @@ def kept_charges(db: sqlite3.Connection, *, since: float = 0.0, budget: str | No
     statement = f"SELECT {', '.join(_COLUMNS)} FROM charges WHERE hour >= ? {of_budget} ORDER BY hour, id"  # noqa: S608
     for row in db.execute(statement, (int(since // HOUR), *([] if budget is None else [budget]))):
         hour, name, batch_id, metadata, account = row[:5]
-        provider, base_url, model, endpoint, lane, window, fate, bracket = row[5:13]
-        requests, untold, *tokens = row[13:]
-        sort = Sort(provider, base_url, model, endpoint, lane, window, Fate(fate), bracket)
+        sort, (requests, untold, *tokens) = _sort_of(row[5:13]), row[13:]
         entry = Entry(requests, Usage(*tokens), untold, {batch_id: None} if batch_id else {})
         yield KeptCharge(hour, name, metadata, account, sort, entry)
 
@@ -84,22 +82,19 @@ class Spent(NamedTuple):
     """What counts against a budget.
 
     Attributes:
-        charges: what was billed, by account and sort.
+        charges: what was billed, by account, hour and sort.
         reserved: what batches may cost that are not over, in USD, by idempotency key.
     """
 
-    charges: dict[tuple[bytes, Sort], Entry]
+    charges: dict[tuple[bytes, int, Sort], Entry]
     reserved: dict[str, Decimal]
 
 
 def spent_since(db: sqlite3.Connection, since: float, budget: str) -> Spent:
     """What counts against a budget in a period that began at `since`, in Unix seconds."""
-    charges: dict[tuple[bytes, Sort], Entry] = {}
-    for kept in kept_charges(db, since=since, budget=budget):
-        total = charges.setdefault((kept.account, kept.sort), Entry())
-        total.requests += kept.entry.requests
-        total.untold += kept.entry.untold
-        total.usage = total.usage.plus(kept.entry.usage)
+    charges: dict[tuple[bytes, int, Sort], Entry] = {}
+    for account, hour, *row in db.execute(_SUM, (int(since // HOUR), budget)):
+        charges[account, hour, _sort_of(row[:8])] = Entry(row[8], Usage(*row[10:]), row[9])
     rows = db.execute("SELECT stamp, amount FROM reservations WHERE budget = ?", (budget,))
     return Spent(charges, {idempotency_key: Decimal(amount) for idempotency_key, amount in rows})
 
@@ -107,6 +102,11 @@ def spent_since(db: sqlite3.Connection, since: float, budget: str) -> Spent:
 def forget_old_charges(db: sqlite3.Connection, *, now: float) -> None:
     """Delete charges that are too old."""
     db.execute("DELETE FROM charges WHERE hour < ?", (int((now - KEPT_SECONDS) // HOUR),))
+
+
+def _sort_of(row: Sequence[Any]) -> Sort:
+    provider, base_url, model, endpoint, lane, window, fate, bracket = row
+    return Sort(provider, base_url, model, endpoint, lane, window, Fate(fate), bracket)
 
 
 def _sort_row(sort: Sort) -> tuple[str | int, ...]:
@@ -118,17 +118,20 @@ def _fit(text: str) -> str:
     return text[:MAX_NAME].encode(errors="replace").decode()
 
 
-_COLUMNS = (
-    *("hour", "budget", "batch_id", "metadata", "account", "provider", "base_url", "model", "endpoint"),
-    *("lane", "completion_window", "fate", "bracket", "requests", "untold", "input", "cached", "output", "reasoning"),
-)
+_SORT = ("provider", "base_url", "model", "endpoint", "lane", "completion_window", "fate", "bracket")
 _COUNTS = ("requests", "untold", "input", "cached", "output", "reasoning")
+_COLUMNS = ("hour", "budget", "batch_id", "metadata", "account", *_SORT, *_COUNTS)
+_SUM = (
+    f"SELECT account, hour, {', '.join(_SORT)}, {', '.join(f'sum({name})' for name in _COUNTS)} "  # noqa: S608
+    f"FROM charges WHERE hour >= ? AND budget = ? GROUP BY account, hour, {', '.join(_SORT)}"
+)
 _MARKS = ", ".join("?" * (len(_COLUMNS) - len(("hour", "budget", "batch_id", "metadata", "account"))))
 _SUMS = ", ".join(f"{name} = {name} + excluded.{name}" for name in _COUNTS)
 
 _ADD = (
     f"INSERT INTO charges (stamp, {', '.join(_COLUMNS)}) "  # noqa: S608  (constants)
-    "VALUES (?, ?, ?, ?, coalesce((SELECT metadata FROM batches WHERE stamp = ?), '{}'), "
+    "VALUES (?, ?, coalesce((SELECT budget FROM reservations WHERE stamp = ?), ?), ?, "  # its own, whoever reads it
+    "coalesce((SELECT metadata FROM batches WHERE stamp = ?), '{}'), "
     f"coalesce((SELECT account FROM batches WHERE stamp = ?), x''), {_MARKS}) "
     "ON CONFLICT (stamp, hour, batch_id, model, endpoint, lane, completion_window, fate, bracket) "
     f"DO UPDATE SET {_SUMS}"

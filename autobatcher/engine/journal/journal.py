@@ -201,6 +201,10 @@ class Journal:
         for idempotency_key, of_batch in numbers.items():
             self._tell(Store.delivered, idempotency_key, of_batch)
 
+    def booked_call(self, idempotency_key: str) -> None:
+        """What a call on another lane may have cost is recorded. Nobody knows whether it was billed."""
+        self._tell(Store.booked_call, idempotency_key, now=self.wall_clock())
+
     def told_uncertain(self, line: UnclaimedLine) -> None:
         """A caller is about to be told that a call on another lane may have been billed. It is told again if the
         process does not end well."""

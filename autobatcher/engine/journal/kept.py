@@ -20,7 +20,7 @@ class KeptStore(SQLiteFile):
 
     @property
     def has_charges(self) -> bool:
-        """Whether the file keeps what was billed."""
+        """Whether the file keeps what was billed. Older ones do not."""
         return charges.has_charges(self._db)
 
     def charges(self, *, since: float = 0.0, budget: str | None = None) -> Iterator[KeptCharge]:

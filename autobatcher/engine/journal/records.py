@@ -79,7 +79,7 @@ class UnclaimedLine(msgspec.Struct, eq=False, gc=False):
         is_stored: whether its answer is in the journal. Otherwise its batch has it, or will.
         is_gone: whether it can never be answered.
         lane: "batch"; of a call, the lane on which it was made.
-        is_paid: whether its answer came before, and what it cost is recorded.
+        is_paid: whether what it cost, or may have cost, is recorded.
     """
 
     idempotency_key: str

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
+import json
 from typing import Any, NamedTuple
 
 from .records import BatchRecord
-from .row_checks import decoded_metadata, decoded_models
+from .row_checks import MAX_TEXT, decoded_metadata, decoded_models
 
 Line = tuple[int, str, bytes]
 """Number, endpoint and body."""
@@ -45,3 +47,9 @@ def record_of(row: tuple[Any, ...]) -> BatchRecord:
     values["is_hash_only"] = bool(values["is_hash_only"])
     values["idempotency_key"] = values.pop("stamp")  # the column's name in all schema versions
     return BatchRecord(**values)
+
+
+def as_many_as_fit(names: list[str]) -> list[str]:
+    """The first of the names that callers chose, as far as a row has room for them."""
+    lengths = itertools.accumulate(len(json.dumps(name)) + len(", ") for name in names)
+    return [name for name, length in zip(names, lengths, strict=True) if length < MAX_TEXT]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import logging
 import sqlite3
@@ -16,7 +15,7 @@ from .charges import NewCharge
 from .identity import digest_of
 from .records import UNCERTAIN, BatchRecord, Contents, StoredAnswer, UnclaimedLine, lane_in
 from .row_checks import MAX_TEXT, STATUS_CODES
-from .rows import COLUMNS, Line, NewAnswer, Result, record_of
+from .rows import COLUMNS, Line, NewAnswer, Result, as_many_as_fit, record_of
 from .schema import LINES_OF_A_BATCH
 from .sessions import SessionStore
 
@@ -68,7 +67,7 @@ class Store(SessionStore):
         values = {name: getattr(record, name) for name in COLUMNS if name != "stamp"}
         values |= {
             "stamp": record.idempotency_key,
-            "models": json.dumps(_as_many_as_fit(record.models)),
+            "models": json.dumps(as_many_as_fit(record.models)),
             "metadata": json.dumps(record.metadata),
         }
         marks = ", ".join(f":{name}" for name in COLUMNS)
@@ -81,8 +80,8 @@ class Store(SessionStore):
             for number, endpoint, body in lines
         )
         self._db.executemany("INSERT INTO lines VALUES (?, ?, ?, ?)", rows)
-        if reserved:
-            charges.reserve(self._db, record.idempotency_key, budget=budget, amount=reserved)
+        if reserved or budget:
+            charges.reserve(self._db, record.idempotency_key, budget=budget, amount=reserved or Decimal(0))
 
     def update(self, idempotency_key: str, *, now: float, **fields: Any) -> None:
         """Change fields of a batch; see `_CHANGEABLE`."""
@@ -195,8 +194,13 @@ class Store(SessionStore):
         if self._has_batch(idempotency_key):
             row = (self._id_of(idempotency_key, 0), _NO_ANSWER, None, now, self._session, None)
             self._db.execute(_INSERT_ANSWER, row)
-            self.update(idempotency_key, now=now, stage="ended", status=UNCERTAIN)
-            charges.release(self._db, idempotency_key)
+            self.update(idempotency_key, now=now, stage="ended")
+            self.booked_call(idempotency_key, now=now)
+
+    def booked_call(self, idempotency_key: str, *, now: float) -> None:
+        """What a call may have cost was added."""
+        self.update(idempotency_key, now=now, status=UNCERTAIN)
+        charges.release(self._db, idempotency_key)
 
     # ---- queries ----
 
@@ -218,7 +222,7 @@ class Store(SessionStore):
         """
         rows = self._db.execute(
             "SELECT b.stamp, l.id, l.digest, coalesce(a.answered_at, ?), a.body IS NOT NULL, b.completion_window, "
-            "a.id IS NOT NULL "
+            f"a.id IS NOT NULL OR b.status = '{UNCERTAIN}' "
             f"FROM lines l JOIN batches b ON b.number = l.id / {LINES_OF_A_BATCH} LEFT JOIN answers a ON a.id = l.id "
             "LEFT JOIN sessions s ON s.number = a.taken_by "
             "WHERE b.stage <> 'intended' AND NOT coalesce(s.process = ? AND s.ending <> 'failed', 0) "
@@ -326,9 +330,3 @@ _OF_A_BATCH = "id BETWEEN ? AND ?"
 _OF_THIS_BATCH = f"id BETWEEN batches.number * {LINES_OF_A_BATCH} AND (batches.number + 1) * {LINES_OF_A_BATCH} - 1"
 
 _DELETE_EMPTY = f"DELETE FROM batches WHERE stage = 'ended' AND NOT EXISTS (SELECT 1 FROM lines WHERE {_OF_THIS_BATCH})"
-
-
-def _as_many_as_fit(names: list[str]) -> list[str]:
-    """The first of the names that callers chose, as far as a row has room for them."""
-    lengths = itertools.accumulate(len(json.dumps(name)) + len(", ") for name in names)
-    return [name for name, length in zip(names, lengths, strict=True) if length < MAX_TEXT]

@@ -89,6 +89,7 @@ class JournalCallLog(CallLog):
 
     def left(self, request: Request, charge: Charge) -> None:
         self._journal.charge(self._record.idempotency_key, charge)
+        self._journal.booked_call(self._record.idempotency_key)
         self._left = self._line(self._record.lane)
         self._unclaim(request, self._left)
 
@@ -103,4 +104,4 @@ class JournalCallLog(CallLog):
 
     def _line(self, lane: str, *, is_stored: bool = False) -> UnclaimedLine:
         now = self._journal.wall_clock()
-        return UnclaimedLine(self._record.idempotency_key, 0, now, is_stored=is_stored, lane=lane)
+        return UnclaimedLine(self._record.idempotency_key, 0, now, is_stored=is_stored, lane=lane, is_paid=True)

@@ -84,7 +84,7 @@ class Recovery(NoRecovery):
         self._flush = flush
         self._emit = emit
         self._uncertain_calls = UncertainCalls(
-            journal, settings, place=place, give_back=self._give_back_line, emit=emit
+            journal, settings, spending, place=place, give_back=self._give_back_line, emit=emit
         )
         self._durations = KeptDurations(journal, durations)
         self._is_open = False

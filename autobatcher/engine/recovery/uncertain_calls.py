@@ -15,6 +15,7 @@ from ..journal import UnclaimedLine
 from ..lanes.lane import Lane, Overrun
 from ..request import Request
 from ..settings import Settings
+from ..spending import Spending
 from .call_log import KeepLine
 
 if TYPE_CHECKING:
@@ -27,14 +28,23 @@ class UncertainCalls:
     """Tells each such call once: to the next caller who asks the same, who gets an error or pays again, as agreed.
 
     Args:
+        spending: books those that nobody has booked, because their process died.
         place: sends a request on its way, and returns its first lane.
         give_back: makes a line claimable again, because the error did not reach the caller.
     """
 
     def __init__(
-        self, journal: Journal, settings: Settings, *, place: Callable[[Request], Lane], give_back: KeepLine, emit: Emit
+        self,
+        journal: Journal,
+        settings: Settings,
+        spending: Spending,
+        *,
+        place: Callable[[Request], Lane],
+        give_back: KeepLine,
+        emit: Emit,
     ) -> None:
         self._journal = journal
+        self._spending = spending
         self._settings = settings
         self._place = place
         self._give_back = give_back
@@ -44,6 +54,7 @@ class UncertainCalls:
         """Settle these requests, or send those again whose callers would rather pay twice."""
         told: Counter[str] = Counter()
         for request, line in found:
+            self._book(request, line)
             if request.terms.overrun is Overrun.PAY_TWICE:
                 self._pay_twice(request, line)
             else:
@@ -57,6 +68,13 @@ class UncertainCalls:
                 lane,
             )
 
+    def _book(self, request: Request, line: UnclaimedLine) -> None:
+        if not line.is_paid:
+            charge = self._spending.book_earlier_call(request, line.lane, line.idempotency_key)
+            self._journal.charge(line.idempotency_key, charge)
+            self._journal.booked_call(line.idempotency_key)
+            line.is_paid = True
+
     def _tell(self, request: Request, line: UnclaimedLine) -> None:
         self._journal.told_uncertain(line)
         request.custom_id, request.on_undelivered = line.custom_id, lambda request: self._give_back(request, line)
@@ -64,6 +82,7 @@ class UncertainCalls:
 
     def _pay_twice(self, request: Request, line: UnclaimedLine) -> None:
         self._journal.forget(line.idempotency_key)
+        request.was_repeated = True
         lane = self._place(request)
         self._emit(
             events.RequestsEscalated,

@@ -1,12 +1,14 @@
-"""Why a request is refused for the sake of money, in words. Pure."""
+"""What a request's outcome is, in words, where a cap or an unknown price forbids to send it. Pure."""
 
 from __future__ import annotations
 
 from decimal import Decimal
 
-from ..errors import BudgetExceededError
-from ..money.budget import ZERO, Budget
+from ..errors import BatchEndedError, BudgetExceededError
+from ..money.budget import Budget
+from ..money.exact import ZERO
 from ..money.receipt_text import dollars
+from .outcomes import MISSING
 from .request import Request
 
 
@@ -22,6 +24,18 @@ def budget_error(request: Request, budget: Budget, most: Decimal | None, *, sett
         reserved=budget.reserved,
         asked=most,
         cap=budget.cap.amount,
+    )
+
+
+def repetition_error(request: Request, batch_id: str | None) -> BatchEndedError:
+    """For a request whose line may have been billed, and is not sent again, because a cap has no room for that."""
+    return BatchEndedError(
+        f"Batch {batch_id} has no answer to this request, and may have billed it. It was not sent again, because "
+        "max_cost does not leave what that may cost.",
+        status="failed",
+        batch_id=batch_id,
+        custom_id=request.custom_id,
+        body={"code": MISSING},
     )
 
 
