@@ -1,46 +1,52 @@
 """`autobatcher batch`: a file of calls in, a file of answers out.
 
-batch.py           flags → the input, looked through → a run → the exit code, and how to go on
+batch.py           the input, looked through → a plan, or a run and its report
+batch_flags.py     how calls are batched
+batch_plan.py      what a run would send
 batch_run.py       asks, and writes
 batch_progress.py  how far it is
+batch_report.py    what became of the lines, what it cost, how to go on
 """
 
 from __future__ import annotations
 
 import gc
-import signal
+import os
 import sys
-from collections.abc import Callable
-from contextlib import ExitStack
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal
 
 import trio
 from cyclopts import Parameter
-from cyclopts.validators import Number
 
 from .. import BatchOpenAI, events
+from ..client.costs import looks_up_prices
 from ..client.mapping import check_raw
-from ..display.displays import Terminal
+from ..display.displays import Display
 from ..engine.journal.file import delete_journal
 from ..errors import UnbatchableRequestError
 from ..files.duplicates import survey
 from ..files.input_file import InputError, InputFile
 from ..files.input_lines import BadLine, InputLine
 from ..files.output_file import OutputError, OutputFile
+from ..money.library_prices import import_prices
 from ..progress import Progress
-from .batch_progress import shown
-from .batch_run import BatchRun, Counts
-from .flags import COMMAND_LINE_ONLY, Bytes, Count, Switch, UsageError
+from .batch_flags import BatchFlags
+from .batch_plan import print_plan
+from .batch_progress import display_on, progress_shown
+from .batch_report import ANSWERED, SOME_FAILED, Ended, report
+from .batch_run import BatchRun
+from .flags import COMMAND_LINE_ONLY, Count, Switch, UsageError
 from .journal_flags import AsJson
-from .live_status import Screen, screen_on
+from .live_status import screen_on
 from .output import PrintableConsole, print_notice
+from .receipt_file import keep_receipt
 from .serve import refused_journal_told
-from .settings_flags import settings_of, with_settings
+from .settings_flags import settings_of
 from .signals import run_until_signalled
-from .upstream_flags import UpstreamFlags
 
 EXAMPLES = """
 **Examples**
@@ -57,9 +63,7 @@ EXAMPLES = """
     make-requests | autobatcher batch - -o - --ordered --limit 100 | jq .custom_id
 """
 
-ANSWERED, SOME_FAILED, NOTHING_SENT = 0, 1, 3
 MOST_BAD_LINES_SHOWN = 100
-MOST_FAILURES_SHOWN = 3
 
 Endpoint = Literal[
     "/v1/chat/completions",
@@ -70,36 +74,6 @@ Endpoint = Literal[
     "/v1/moderations",
     "/v1/responses",
 ]
-
-_Flags = TypeVar("_Flags")
-
-
-def _with_large_batches(flags: type[_Flags]) -> type[_Flags]:
-    """A file has many calls at once, so its batches may be larger."""
-    flags.batch_size = 10_000  # type: ignore[attr-defined]
-    return flags
-
-
-@Parameter(name="*")
-@dataclass(frozen=True, kw_only=True)
-@_with_large_batches
-@with_settings
-class BatchFlags(UpstreamFlags):
-    """How calls are batched.
-
-    Attributes
-    ----------
-    max_retries:
-        How often a line that failed with 408, 409, 429 or 5xx, or expired, is retried in another batch.
-    ahead:
-        How many calls may be under way; reading waits for room.
-    ahead_bytes:
-        How large their bodies may be, all together.
-    """
-
-    max_retries: Annotated[int, Parameter(validator=Number(gte=0))] = 2
-    ahead: Count = 40_000
-    ahead_bytes: Bytes = 256_000_000
 
 
 def batch(
@@ -112,6 +86,8 @@ def batch(
     ordered: Switch = False,
     strict: Switch = False,
     limit: Count | None = None,
+    plan: Switch = False,
+    receipt: Path | None = None,
     as_json: AsJson = False,
     flags: BatchFlags | None = None,
 ) -> int:
@@ -137,27 +113,31 @@ def batch(
         ordered: Write answers in the order of IN. By default as they come.
         strict: Send nothing if any line is bad. By default bad lines are named and the others are sent.
         limit: Read the first lines of IN only, so many.
+        plan: Show what the lines that are not in OUT yet would become and cost: batches, tokens, USD. Nothing is sent.
+        receipt: Write what was paid to this file: as JSON, or as Markdown if its name ends in .md.
         as_json: Tell the progress as JSON lines, to stdout (to stderr with -o -).
     """
     flags = flags or BatchFlags()
     taken = InputFile(source, endpoint, limit)
-    _refuse_confused_files(taken, output, errors)
+    _refuse_confused_files(taken, {"--output": output, "--errors": errors, "--receipt": receipt})
     journal = flags.journal or _journal_beside(output)  # type: ignore[attr-defined]
-    progress = Progress(requests=None)
-    screen = screen_on(PrintableConsole(stderr=True))
-    picture = False if as_json else screen.progress()
-    client = _client(flags, journal, progress, picture)
-    bad_lines = _BadLines(taken.name)
-    try:
-        lines = _look_through(taken, client, bad_lines, strict=strict, flags=flags)
+    files = OutputFile(output), OutputFile(errors or output)
+    settings = {**settings_of(flags), "journal": journal}
+    with _told_as_usage_errors():
+        if plan:
+            is_good = print_plan(taken, files, flags, settings, as_json=as_json)
+            return ANSWERED if is_good else SOME_FAILED
+        progress = Progress(requests=None)
+        client = _client(flags, settings, progress)
+        bad_lines = _BadLines(taken.name)
+        lines = _look_through(taken, client, bad_lines, strict=strict, completion_window=settings["completion_window"])
         with ExitStack() as stack:
-            written = stack.enter_context(OutputFile(output))
-            failures = written if errors is None else stack.enter_context(OutputFile(errors))
+            written, failures = (stack.enter_context(each) for each in files)
             run = BatchRun(
                 client,
                 taken,
                 written,
-                failures,
+                written if errors is None else failures,
                 progress,
                 bad_lines.tell,
                 ordered=ordered,
@@ -165,28 +145,48 @@ def batch(
                 ahead_bytes=flags.ahead_bytes,
             )
             run.counts.lines, run.counts.bad = lines, bad_lines.count
+            display = display_on(screen_on(PrintableConsole(stderr=True)), _json_writer(output) if as_json else None)
             _calm_garbage_collection()
-            if isinstance(picture, Terminal):
-                picture.calls = lines
-            write_json = _json_writer(output) if as_json else None
             with refused_journal_told():
-                received = trio.run(run_until_signalled, partial(_work, run, client, screen, progress, write_json))
-    except (InputError, OutputError) as error:
-        raise UsageError(f"{error}.") from error
+                received = trio.run(run_until_signalled, partial(_work, run, client, display, progress))
     is_own = flags.journal is None and journal is not None  # type: ignore[attr-defined]
     if run.is_complete and received is None and is_own:
         delete_journal(Path(str(journal)))
-    return _report(run.counts, progress, received, errors or output, has_journal=journal is not None)
+    paid = client.receipt()
+    keep_receipt(paid, receipt, os.environ, command="batch")
+    return report(
+        Ended(
+            counts=run.counts,
+            progress=progress,
+            receipt=paid,
+            received=received,
+            failures=errors or output,
+            has_journal=journal is not None,
+        )
+    )
 
 
-def _refuse_confused_files(taken: InputFile, output: str, errors: str | None) -> None:
-    for flag, name in (("--output", output), ("--errors", errors)):
-        if name is not None and name != "-" and taken.is_same_file(name):
-            raise UsageError(f"{flag}: {name} is the input itself; give another file.")
-        if name is not None and name.endswith(".gz"):
-            raise UsageError(f"{flag}: {name} would not be compressed; leave .gz out.")
-    if errors is not None and (errors == output or Path(errors).absolute() == Path(output).absolute()):
-        raise UsageError("--errors is the same file as --output: leave it out, failures go to OUT by themselves.")
+@contextmanager
+def _told_as_usage_errors() -> Iterator[None]:
+    try:
+        yield
+    except (InputError, OutputError) as error:
+        raise UsageError(f"{error}.") from error
+
+
+def _refuse_confused_files(taken: InputFile, names: dict[str, str | Path | None]) -> None:
+    used: dict[Path, str] = {}
+    for flag, name in names.items():
+        if name is None or str(name) == "-":
+            continue
+        path = Path(name)
+        if taken.is_same_file(str(path)):
+            raise UsageError(f"{flag}: {path} is the input itself; give another file.")
+        if path.suffix == ".gz":
+            raise UsageError(f"{flag}: {path} would not be compressed; leave .gz out.")
+        if (other := used.setdefault(path.resolve(), flag)) != flag:
+            hint = "leave it out, failures go to OUT by themselves" if flag == "--errors" else "give another one"
+            raise UsageError(f"{flag} is the same file as {other}: {hint}.")
 
 
 def _journal_beside(output: str) -> str | None:
@@ -195,12 +195,14 @@ def _journal_beside(output: str) -> str | None:
     return None if output == "-" or (path.exists() and not path.is_file()) else f"{output}.journal"
 
 
-def _client(flags: BatchFlags, journal: Any, progress: Progress, picture: Terminal | bool) -> BatchOpenAI:
+def _client(flags: BatchFlags, settings: dict[str, Any], progress: Progress) -> BatchOpenAI:
     def take_event(fields: dict[str, Any]) -> None:
         progress.take(events.parse(fields), progress.seconds)
 
-    settings = {**settings_of(flags), "journal": journal, "progress": picture}
-    return flags.client_with(**settings, batch_event_handler=take_event, max_retries=flags.max_retries)
+    client = flags.client_with(**settings, batch_event_handler=take_event, max_retries=flags.max_retries)
+    if looks_up_prices(client):
+        import_prices()  # here, because it would hold up the event loop later
+    return client
 
 
 class _BadLines:
@@ -219,14 +221,14 @@ class _BadLines:
 
 
 def _look_through(
-    taken: InputFile, client: BatchOpenAI, bad_lines: _BadLines, *, strict: bool, flags: BatchFlags
+    taken: InputFile, client: BatchOpenAI, bad_lines: _BadLines, *, strict: bool, completion_window: str
 ) -> int:
     """Read the input once before anything is sent. Returns how many calls it has. Raises `UsageError`."""
 
     def check(line: InputLine) -> BadLine | None:
         if strict:
             try:
-                check_raw(client, line, settings_of(flags)["completion_window"])
+                check_raw(client, line, completion_window)
             except UnbatchableRequestError as error:
                 return BadLine(line.number, error.message)
         return None
@@ -250,15 +252,8 @@ def _json_writer(output: str) -> Callable[[str], None]:
     return partial(print, file=sys.stderr if output == "-" else sys.stdout, flush=True)
 
 
-async def _work(
-    run: BatchRun,
-    client: BatchOpenAI,
-    screen: Screen,
-    progress: Progress,
-    write_json: Callable[[str], None] | None,
-    stop: trio.Event,
-) -> None:
-    async with shown(progress, screen, write_json), client, trio.open_nursery() as nursery:
+async def _work(run: BatchRun, client: BatchOpenAI, display: Display, progress: Progress, stop: trio.Event) -> None:
+    async with progress_shown(progress, client, display), client, trio.open_nursery() as nursery:
         nursery.start_soon(_end_badly_upon, stop, client, nursery.cancel_scope)
         failure: Exception | None = None
         try:
@@ -276,37 +271,3 @@ async def _end_badly_upon(stop: trio.Event, client: BatchOpenAI, scope: trio.Can
     await stop.wait()
     client.keep_for_rerun()
     scope.cancel()
-
-
-def _report(
-    counts: Counts, progress: Progress, received: signal.Signals | None, failures: str, *, has_journal: bool
-) -> int:
-    """Say what became of the lines, and how to go on. Returns the exit code."""
-    failed = counts.failed + counts.earlier_failed + counts.bad
-    has_answers = counts.answered + counts.failed + counts.earlier > 0
-    for message, count in progress.errors.most_common(MOST_FAILURES_SHOWN):
-        print_notice(f"autobatcher batch: {count:,} failed with {message}")
-    for reason in counts.why_unsent:
-        print_notice(f"autobatcher batch: not sent: {reason}")
-    done = f"{counts.answered + counts.earlier - counts.earlier_failed:,} of {counts.lines:,} lines are answered"
-    again = "Run the same command again to go on" + (": nothing is paid twice." if has_journal else ".")
-    if received is not None:
-        print_notice(f"autobatcher batch: interrupted; {done}. {again}")
-        return 128 + received
-    if counts.unsent and has_answers:
-        print_notice(f"autobatcher batch: {done}; {counts.unsent:,} calls were not sent. {again}")
-        return SOME_FAILED
-    if counts.unsent or (failed and not has_answers):
-        print_notice("autobatcher batch: nothing could be sent. Put right what is said above, and run it again.")
-        return NOTHING_SENT
-    if failed:
-        print_notice(f"autobatcher batch: {done}, {failed:,} failed. {_about_failures(counts, failures)}")
-        return SOME_FAILED
-    print_notice(f"autobatcher batch: {done}.")
-    return ANSWERED
-
-
-def _about_failures(counts: Counts, failures: str) -> str:
-    if not counts.failed + counts.earlier_failed:
-        return "Put the bad lines right, and run the same command again."
-    return f"To ask failed lines again, delete them from {failures}, and run the same command again."

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from functools import partial
 from typing import Any
 
-import trio
-
-from ..engine.units import format_duration
+from .. import BatchOpenAI
+from ..client.costs import pricing_of
+from ..client.progress import priced
+from ..display.displays import Calls, Display, Lines, Terminal
+from ..display.snapshot import ProgressSnapshot, snapshot_of
+from ..display.thread import shown
+from ..engine.event_loop import call_in_task_soon, running_loop
+from ..money.receipt import amount_text
 from ..printable import json_line
 from ..progress import Progress
 from .live_status import Screen
@@ -16,73 +22,49 @@ from .live_status import Screen
 LINE_SECONDS = 30.0
 
 
-def snapshot(progress: Progress) -> dict[str, Any]:
-    """How far a run is, for programs."""
+def display_on(screen: Screen, write_json: Callable[[str], None] | None) -> Display:
+    """Where the progress is shown: as JSON if there is a function that takes lines of it."""
+    if write_json is not None:
+        return Calls(partial(_write, write_json), LINE_SECONDS)
+    return Terminal(screen.console) if screen.is_live else Lines(screen.say, LINE_SECONDS)
+
+
+def progress_shown(progress: Progress, client: BatchOpenAI, display: Display) -> AbstractAsyncContextManager[None]:
+    """Show the progress while the block runs, and where it ended."""
+    return shown(display, partial(_take, progress, client), partial(call_in_task_soon, running_loop()))
+
+
+def _take(progress: Progress, client: BatchOpenAI, is_final: bool) -> Callable[[], ProgressSnapshot]:
+    statistics = client.batch_statistics()
+    requests, done = progress.requests or 0, progress.answered + progress.failed
+    snapshot = snapshot_of(
+        progress,
+        queued=0 if statistics is None else statistics.queued_requests,
+        usual_seconds=None if statistics is None else statistics.remaining_seconds,
+        are_more_to_come=statistics is None or statistics.waiting_requests < requests - done,
+        is_final=is_final,
+    )
+    return partial(priced, snapshot, pricing_of(client))
+
+
+def _write(write_json: Callable[[str], None], snapshot: ProgressSnapshot) -> None:
+    write_json(json_line(fields_of(snapshot)))
+
+
+def fields_of(snapshot: ProgressSnapshot) -> dict[str, Any]:
+    """How far a run is, for programs. Amounts are texts, in USD."""
+    left = snapshot.remaining_seconds
     return {
-        "answered": progress.answered,
-        "batches": progress.submitted_batches,
-        "batches_running": _running(progress),
-        "failed": progress.failed,
-        "input_tokens": progress.input_tokens,
-        "output_tokens": progress.output_tokens,
-        "requests": progress.requests,
-        "seconds": round(progress.seconds, 1),
-        "seconds_left": _seconds_left(progress),
+        "answered": snapshot.answered,
+        "batches": snapshot.submitted_batches,
+        "batches_running": snapshot.running_batches,
+        "cost": amount_text(snapshot.cost),
+        "failed": snapshot.failed,
+        "input_tokens": snapshot.input_tokens,
+        "list_price": amount_text(snapshot.list_price),
+        "output_tokens": snapshot.output_tokens,
+        "per_second": snapshot.per_second,
+        "requests": snapshot.requests,
+        "seconds": round(snapshot.seconds, 1),
+        "seconds_left": None if left is None or snapshot.is_final else round(left),
     }
-
-
-def plain_progress(progress: Progress) -> str:
-    """How far a run is, in a line."""
-    left = _seconds_left(progress)
-    parts = [
-        f"{progress.answered:,} of {progress.requests or 0:,} answered",
-        *([f"{progress.failed:,} failed"] if progress.failed else []),
-        f"{progress.submitted_batches:,} batches, {_running(progress):,} running",
-        f"{progress.input_tokens:,} tokens in, {progress.output_tokens:,} out",
-        f"{_done(progress) / max(progress.seconds, 0.1):,.1f}/s",
-        *([f"about {format_duration(left)} left"] if left else []),
-    ]
-    return ", ".join(parts)
-
-
-@asynccontextmanager
-async def shown(progress: Progress, screen: Screen, write_json: Callable[[str], None] | None) -> AsyncGenerator[None]:
-    """Tell the progress in lines while the block runs, and where it ended. A live picture is the client's.
-
-    Args:
-        write_json: takes a line of JSON in place of all that is shown; None shows it.
-    """
-
-    def tell() -> None:
-        if write_json is not None:
-            write_json(json_line(snapshot(progress)))
-        elif not screen.is_live:
-            screen.say(plain_progress(progress))
-
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(_repeat, tell)
-        try:
-            yield
-        finally:
-            nursery.cancel_scope.cancel()
-            tell()
-
-
-async def _repeat(tell: Callable[[], None]) -> None:
-    while True:
-        await trio.sleep(LINE_SECONDS)
-        tell()
-
-
-def _done(progress: Progress) -> int:
-    return progress.answered + progress.failed
-
-
-def _running(progress: Progress) -> int:
-    return sum(batch.ended is None for batch in progress.batches.values())
-
-
-def _seconds_left(progress: Progress) -> int | None:
-    """At the rate so far; None before there is one."""
-    done = _done(progress)
-    return round(progress.seconds * ((progress.requests or 0) - done) / done) if done else None

@@ -16,6 +16,7 @@ from ..errors import (
     BatchError,
     BatchSubmissionError,
     BatchUnreachableError,
+    BudgetExceededError,
     ClientClosedError,
     EngineError,
     JournalError,
@@ -26,6 +27,7 @@ from ..files.input_lines import BadLine, InputLine
 from ..files.known_ids import KnownIds
 from ..files.output_file import OutputFile
 from ..files.output_lines import answer_line, failure_line
+from ..money.receipt_text import dollars
 from ..money.usage import Usage, usage_of
 from ..progress import Progress
 
@@ -38,6 +40,9 @@ SYNC_SECONDS, SYNC_CALLS, SYNC_BYTES = 1.0, 5_000, 16_000_000
 ABOUT_THE_ACCOUNT = frozenset({None, 401, 402, 403, 429})
 """Statuses of a refused batch that every other batch will meet, too. None: the upstream cannot be reached."""
 
+MOST_REFUSED = 1000
+"""After so many lines in a row that a cap had no room for, no other one is tried. Short ones might have fitted."""
+
 
 @dataclass
 class Counts:
@@ -49,7 +54,7 @@ class Counts:
         earlier_failed: the failures among them.
         bad: lines that are no calls.
         unsent: calls without an outcome: a later run asks them again, or finds their answers.
-        why_unsent: reasons, each once.
+        why_unsent: reasons, by what they are about.
     """
 
     lines: int = 0
@@ -59,7 +64,7 @@ class Counts:
     failed: int = 0
     bad: int = 0
     unsent: int = 0
-    why_unsent: dict[str, None] = field(default_factory=dict)
+    why_unsent: dict[str, str] = field(default_factory=dict)
 
 
 class BatchRun:
@@ -95,6 +100,8 @@ class BatchRun:
         self._on_bad = on_bad
         self._known = KnownIds()
         self._has_stopped = False
+        self._asked = 0
+        self._refused_in_a_row = 0
         self._calls = read_ahead(client, self._unanswered(), ordered=ordered, ahead=ahead, ahead_bytes=ahead_bytes)
         self._unsynced: list[CallUnderWay[InputLine]] = []
         self._unsynced_bytes = 0
@@ -119,6 +126,9 @@ class BatchRun:
         while calls := await self._calls.next(AT_ONCE):
             await self._write(calls)
         await self._sync()
+        if self._has_stopped:
+            self.counts.earlier = len(self._known)
+            self.counts.unsent += max(self._progress.requests - self._asked, 0)
 
     @property
     def is_complete(self) -> bool:
@@ -140,6 +150,7 @@ class BatchRun:
                 if line.custom_id in self._known:
                     self.counts.earlier += 1
                 else:
+                    self._asked += 1
                     yield line
         self._client.flush()
 
@@ -207,16 +218,23 @@ class BatchRun:
             self._progress.errors[f"HTTP {answer.status_code}"] += 1
         else:
             self.counts.answered += 1
+            self._refused_in_a_row = 0
             usage = usage_of(answer.body) or Usage()
             self._progress.answer(usage.input, usage.output)
 
     def _leave_for_later(self, error: Exception) -> None:
         self.counts.unsent += 1
-        if len(self.counts.why_unsent) < _MOST_REASONS:
-            self.counts.why_unsent[getattr(error, "message", str(error))] = None
-        is_hopeless = isinstance(error, BatchSubmissionError) and error.status_code in ABOUT_THE_ACCOUNT
-        if is_hopeless and not self._progress.submitted_batches:
-            self._has_stopped = True
+        reasons = self.counts.why_unsent
+        about, reason = why_unsent(error)
+        if about in reasons or len(reasons) < _MOST_REASONS:
+            reasons[about] = reason
+        if isinstance(error, BudgetExceededError):
+            self._refused_in_a_row += error.cap is not None
+            is_hopeless = self._refused_in_a_row >= MOST_REFUSED or (error.cap is not None and error.spent >= error.cap)
+        else:
+            is_refused = isinstance(error, BatchSubmissionError) and error.status_code in ABOUT_THE_ACCOUNT
+            is_hopeless = is_refused and not self._progress.submitted_batches
+        self._has_stopped |= is_hopeless
 
 
 _MOST_REASONS = 5
@@ -226,6 +244,20 @@ def is_left_for_later(outcome: object) -> bool:
     """Whether a call has no outcome of its own: nothing was sent, or its batch may still run."""
     if isinstance(outcome, BatchUnreachableError):
         return outcome.batch_id is not None  # without one it was a call on another lane, which may have been billed
-    if isinstance(outcome, BatchSubmissionError | ClientClosedError | EngineError | JournalError):
+    if isinstance(outcome, BatchSubmissionError | BudgetExceededError | ClientClosedError | EngineError | JournalError):
         return True
     return isinstance(outcome, Exception) and not isinstance(outcome, BatchError)
+
+
+def why_unsent(error: Exception) -> tuple[str, str]:
+    """What kept a call from being sent: a flag or the message itself, and a sentence about it."""
+    if not isinstance(error, BudgetExceededError):
+        message = getattr(error, "message", str(error))
+        return message, message
+    if error.cap is None:
+        return error.reason, f"{error.reason} Give the price by --prices, or allow it by --unknown-prices admit."
+    asked = "of unknown price" if error.asked is None else f"of up to {dollars(error.asked)}"
+    return error.setting, (
+        f"--max-cost: {dollars(error.spent)} of {dollars(error.cap)} are spent, and a line {asked} did not fit. "
+        "Raise it, or set a limit of output tokens in the lines."
+    )

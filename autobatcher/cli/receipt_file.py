@@ -15,15 +15,18 @@ SUMMARY = "GITHUB_STEP_SUMMARY"
 """The variable that names the file of a GitHub job's summary: Markdown, to which each step adds."""
 
 
-def keep_receipt(receipt: Receipt, path: Path | None, environment: Mapping[str, str]) -> None:
+def keep_receipt(receipt: Receipt, path: Path | None, environment: Mapping[str, str], *, command: str) -> None:
     """Write a receipt to `path`, if there is one, and to the summary of the job that this is part of, if it is.
 
-    A file that cannot be written is told: what was paid for is done, and its exit code must not change.
+    A file that cannot be written is told of: what was paid for is done, and the exit code must not change.
+
+    Args:
+        command: that says so.
     """
     if path is not None:
-        _told(path, lambda: path.write_text(file_text(receipt, path), encoding="utf-8"))
+        _told(command, path, lambda: path.write_text(file_text(receipt, path), encoding="utf-8"))
     if summary := environment.get(SUMMARY):
-        _told(summary, lambda: _append(summary, f"\n{markdown(receipt)}"))
+        _told(command, summary, lambda: _append(summary, f"\n{markdown(receipt)}"))
 
 
 def file_text(receipt: Receipt, path: Path) -> str:
@@ -38,9 +41,11 @@ def _append(path: str, text: str) -> None:
         file.write(text)
 
 
-def _told(path: str | os.PathLike[str], write: Callable[[], object]) -> None:
+def _told(command: str, path: str | os.PathLike[str], write: Callable[[], object]) -> None:
     try:
         write()
     except (OSError, ValueError) as error:  # ValueError: a path that no file can have
         reason = (error.strerror if isinstance(error, OSError) else None) or error
-        print_notice(f"autobatcher run: the receipt is not in {os.fspath(path)}, which cannot be written: {reason}")
+        print_notice(
+            f"autobatcher {command}: the receipt is not in {os.fspath(path)}, which cannot be written: {reason}"
+        )

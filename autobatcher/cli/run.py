@@ -140,7 +140,7 @@ def _tell_end(
         for line in (REHEARSED, *rehearsed.told()):
             print_notice(line)
     if receipt is not None:
-        keep_receipt(receipt, receipt_file, os.environ)
+        keep_receipt(receipt, receipt_file, os.environ, command="run")
 
 
 def _open_record(path: Path) -> TextIO:

@@ -7,8 +7,11 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Generic, TypeVar
 
+import anyio
+
 from ..engine.hosting import Host
 from ..engine.request import Answer, Request
+from ..errors import BudgetExceededError
 
 T = TypeVar("T")
 
@@ -61,15 +64,19 @@ class CallsUnderWay(Generic[T]):
         self._hand_on = hand_on
         self._count = 0
         self._is_left = False
+        self._has_changed: anyio.Event | None = None  # set once there is another outcome
         self._waiting: set[CallUnderWay[T]] = set()
         self._in_order: deque[CallUnderWay[T]] | None = deque() if ordered else None
 
     async def add(self, asked: T) -> CallUnderWay[T]:
-        """Queue a call; wait while `max_queued_bytes` are queued. Its errors are its outcome. Cancelled: it is gone."""
+        """Queue a call. Its errors are its outcome. Cancelled: it is gone.
+
+        Waits while `max_queued_bytes` are queued, and while a cap has no room for it and others are under way: those
+        may cost less than is reserved for them.
+        """
         call = self._new(asked)
         try:
-            call.request = await self._make(asked)
-            await self._host.enqueue(call.request)
+            call.request = await self._queued(call)
         except Exception as error:
             self._settle(call, error)
         else:
@@ -99,9 +106,29 @@ class CallsUnderWay(Generic[T]):
             self._in_order.append(call)
         return call
 
+    async def _queued(self, call: CallUnderWay[T]) -> Request:
+        while True:
+            request = await self._make(call.asked)
+            try:
+                await self._host.enqueue(request)
+            except BudgetExceededError as refused:
+                if not self._may_fit_later(refused):
+                    raise
+            else:
+                return request
+            if request.tally is not None:
+                request.tally.take_back()
+            self._has_changed = anyio.Event()
+            await self._has_changed.wait()
+
+    def _may_fit_later(self, refused: BudgetExceededError) -> bool:
+        return refused.cap is not None and len(self._waiting) > 1 and not self._is_left
+
     def _settle(self, call: CallUnderWay[T], outcome: Answer | Exception) -> None:
         """Give a call its outcome, and hand on what can be."""
         call.outcome = outcome
+        if self._has_changed is not None:
+            self._has_changed.set()
         if self._in_order is None:
             self._waiting.discard(call)
             self._hand_on(call)

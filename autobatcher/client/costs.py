@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from decimal import Decimal
-from typing import Any
+from typing import Any, NamedTuple
 
+from ..engine.request import Answer, Request
 from ..engine.spending import Spending
+from ..money.ledger import Sort
 from ..money.receipt import Receipt
+from ..money.usage import Usage
 
 
 class Costs:
@@ -41,6 +44,39 @@ def pricing_of(client: Costs) -> Callable[[], Receipt]:
 def looks_up_prices(client: Costs) -> bool:
     """Whether prices are needed as soon as calls come, on the event loop."""
     return client._spending.looks_up_prices
+
+
+class Billed(NamedTuple):
+    """One answer, priced when that is asked for: it may import a library of prices."""
+
+    spending: Spending
+    sort: Sort
+    usage: Usage
+
+    def cost(self) -> Decimal | None:
+        """What it cost, in USD; None if its price is unknown."""
+        return self.spending.cost_in(self.sort, self.usage)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Priced, (self.cost(),)
+
+
+class Priced(NamedTuple):
+    """A copy of one in another process, say, where its price is known."""
+
+    amount: Decimal | None
+
+    def cost(self) -> Decimal | None:
+        """What it cost."""
+        return self.amount
+
+
+def billed(client: Costs, request: Request | None, outcome: object) -> Billed | None:
+    """What an answer was billed; None if it does not tell its tokens, or the outcome is none."""
+    if request is None or not isinstance(outcome, Answer):
+        return None
+    found = client._spending.billed(request, outcome)
+    return None if found is None else Billed(client._spending, *found)
 
 
 def _read(response: Any) -> tuple[bytes, str | None]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Any, Protocol, Self, TypeVar
 
 from ..engine.admission import check_provider_takes
@@ -15,6 +16,7 @@ from .batchable import batch_request
 from .call import Call
 from .calls_under_way import CallUnderWay
 from .checked_body import checked_body
+from .costs import Billed, Priced, billed
 from .deadlines import deadline_of_call
 from .map_bodies import AHEAD, CHAT, body_of, check_map
 from .read_ahead import ReadAhead
@@ -38,6 +40,15 @@ class MapResult:
     input: Mapping[str, Any]
     answer: Any = None
     exception: Exception | None = None
+    _billed: Billed | Priced | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def cost(self) -> Decimal | None:
+        """What the answer was billed, in USD; None if its price or its tokens are unknown, or if the call failed.
+
+        The first one may block for up to a second, as `client.receipt` does.
+        """
+        return None if self._billed is None else self._billed.cost()
 
 
 class ManyCalls:
@@ -156,7 +167,7 @@ def result_of(call: CallUnderWay[Mapping[str, Any]], endpoint: str, client: Any)
         answer = answer_to(endpoint, outcome, str(client.base_url))
     except Exception as error:
         return MapResult(call.index, call.asked, exception=error)
-    return MapResult(call.index, call.asked, answer)
+    return MapResult(call.index, call.asked, answer, _billed=billed(client, call.request, outcome))
 
 
 class RawCall(Protocol):

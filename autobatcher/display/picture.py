@@ -8,7 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ..printable import printable
-from .sentence import cost_in_words, seconds_in_words
+from .sentence import cost_in_words, rate_in_words, seconds_in_words
 from .snapshot import BatchSnapshot, ProgressSnapshot
 
 _BAR_WIDTH = 30
@@ -33,6 +33,8 @@ def _headline(snapshot: ProgressSnapshot) -> Text:
         text.append(f"{snapshot.withdrawn:,} withdrawn   ", "yellow")
     if snapshot.escalated:
         text.append(f"{snapshot.escalated:,} on to another lane   ", "yellow")
+    if snapshot.input_tokens or snapshot.output_tokens:
+        text.append(f"{snapshot.input_tokens:,} tokens in, {snapshot.output_tokens:,} out   ")
     if snapshot.cost is not None:
         text.append(f"{cost_in_words(snapshot.cost)}   ", "bold")
     return text.append(f"{snapshot.submitted_batches:,} batches, {snapshot.running_batches:,} running", "dim")
@@ -47,6 +49,8 @@ def _calls(snapshot: ProgressSnapshot) -> Table:
 
 def _times(snapshot: ProgressSnapshot) -> str:
     so_far = seconds_in_words(snapshot.seconds)
+    if snapshot.per_second:
+        so_far = f"{so_far}, {rate_in_words(snapshot.per_second)}"
     if snapshot.remaining_seconds is None or snapshot.is_final:
         return so_far
     return f"{so_far}, about {seconds_in_words(snapshot.remaining_seconds)} left"

@@ -29,6 +29,8 @@ def _parts(snapshot: ProgressSnapshot) -> Iterator[str]:
     if snapshot.cost is not None:
         yield cost_in_words(snapshot.cost)
     yield f"{seconds_in_words(snapshot.seconds)} so far"
+    if snapshot.per_second:
+        yield rate_in_words(snapshot.per_second)
     if snapshot.remaining_seconds is not None and not snapshot.is_final:
         yield f"about {seconds_in_words(snapshot.remaining_seconds)} left"
 
@@ -41,6 +43,11 @@ def seconds_in_words(seconds: float) -> str:
     if minutes < 60:
         return f"{minutes} min {rest} s"
     return f"{minutes // 60} h {minutes % 60} min"
+
+
+def rate_in_words(per_second: float) -> str:
+    """Calls a second, or a minute if they are few."""
+    return f"{per_second:,.1f}/s" if per_second >= 0.1 else f"{60 * per_second:,.1f}/min"
 
 
 def cost_in_words(amount: Decimal) -> str:

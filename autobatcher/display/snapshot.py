@@ -50,8 +50,10 @@ class ProgressSnapshot(msgspec.Struct, frozen=True, kw_only=True):
         input_tokens, output_tokens: of the answers, as far as these name them.
         submitted_batches, running_batches: how many there were, and are.
         batches: the newest ones, the last one submitted at the end.
-        remaining_seconds: until the running batches are done, probably; None if nobody knows.
+        per_second: calls with an outcome, so far.
+        remaining_seconds: until all are done, probably; None if nobody knows.
         cost: what was billed, in USD, as far as prices are known; None if none is.
+        list_price: what that would have cost in real time; None if unknown.
         is_final: whether this is the last snapshot: the client is closed.
     """
 
@@ -68,8 +70,10 @@ class ProgressSnapshot(msgspec.Struct, frozen=True, kw_only=True):
     submitted_batches: int
     running_batches: int
     batches: tuple[BatchSnapshot, ...]
+    per_second: float = 0.0
     remaining_seconds: float | None = None
     cost: Decimal | None = None
+    list_price: Decimal | None = None
     is_final: bool = False
 
 
@@ -80,6 +84,7 @@ def snapshot_of(
     waiting: int | None = None,
     withdrawn: int = 0,
     usual_seconds: Mapping[str, float] | None = None,
+    are_more_to_come: bool = False,
     cost: Decimal | None = None,
     is_final: bool = False,
 ) -> ProgressSnapshot:
@@ -88,11 +93,15 @@ def snapshot_of(
     Args:
         queued, waiting: calls that are in no batch, and those without an outcome; None for all that are expected.
         usual_seconds: how long the running batches still take if they are like earlier ones, by their ids.
+        are_more_to_come: whether some calls were not made yet. Then the time left follows from the rate so far.
     """
     now, done = progress.seconds, progress.answered + progress.failed
     running = [batch for batch in progress.batches.values() if batch.ended is None]
     left = {batch.id: _seconds_left(batch, now, usual_seconds or {}) for batch in running}
     known = [seconds for seconds in left.values() if seconds is not None]
+    remaining = max(known) if known and len(known) == len(left) else None
+    if are_more_to_come:
+        remaining = now * max((progress.requests or 0) - done, 0) / done if done else None
     newest = list(islice(reversed(progress.batches.values()), SHOWN_BATCHES))
     return ProgressSnapshot(
         seconds=round(now, 3),
@@ -108,7 +117,8 @@ def snapshot_of(
         submitted_batches=progress.submitted_batches,
         running_batches=len(running),
         batches=tuple(_batch(batch, now, left.get(batch.id)) for batch in reversed(newest)),
-        remaining_seconds=max(known) if known and len(known) == len(left) else None,
+        per_second=round(done / max(now, 0.1), 3),
+        remaining_seconds=remaining,
         cost=cost,
         is_final=is_final,
     )

@@ -135,8 +135,6 @@ class Batcher:
             raise outcomes.closed_error(request, None)
         request.enqueue_nowait(self._byte_limiter)
         self._add(request)
-        if request.is_settled:
-            request.result()  # it was refused
 
     async def run(self, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
         """Run the engine until `stop` or cancellation, once. All its tasks have ended when it returns.
@@ -273,6 +271,8 @@ class Batcher:
             self.dispatcher.watch(request)
         else:
             self._place(request)
+        if request.is_settled:
+            request.result()  # it was refused
 
     def _place(self, request: Request) -> Lane:
         if (refusal := self.spending.reserve(request)) is None:

@@ -47,3 +47,8 @@ class Tally:
         """The caller of one of them left, or the client was closed."""
         self.withdrawn += 1
         self.last_lane = None
+
+    def take_back(self) -> None:
+        """One that failed is asked again, as another one."""
+        self.requests -= 1
+        self.failed -= 1

@@ -70,6 +70,19 @@ class OutputFile:
         except OSError as error:
             raise OutputError(f"cannot write {self.name}: {error.strerror or error}") from error
 
+    def look(self, known: KnownIds) -> None:
+        """Add the custom ids of its lines to `known`, and change nothing. Raises `OutputError`."""
+        if not self._is_regular:
+            return
+        assert self._path is not None
+        try:
+            with self._path.open("rb") as file:
+                for line in file:
+                    if (seen := seen_in(line)) is not None:
+                        known.add(seen.custom_id)
+        except OSError as error:
+            raise OutputError(f"cannot read {self.name}: {error.strerror or error}") from error
+
     def write(self, lines: bytes) -> None:
         """Append complete lines. Raises `OutputError`; then none of a file's lines is cut."""
         assert self._descriptor is not None

@@ -192,7 +192,7 @@ class BatchAPI:
             try:
                 return await self._create_once(account, body)
             except UpstreamError as error:
-                failure = error
+                failure = error.with_traceback(None)  # it has this frame, which has the error
             if failure.is_ambiguous:
                 found = await self._look_repeatedly(account, idempotency_key, input_file_id, LOOKUP_DELAYS)
             elif failure.is_throttled:  # a gateway may refuse although the creation succeeded

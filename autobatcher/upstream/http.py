@@ -143,11 +143,7 @@ class UpstreamHTTP:
             redactor = redactor_for(sent.headers, account.query, account.other_secrets)
             opened = OpenResponse(operation, response, failures, redactor)
             if not 200 <= response.status_code < 300:
-                said = await opened.read_error()
-                error = status_error(operation, response.status_code, said, response.headers)
-                error.advise(advice_after(response.status_code, said, account.base_url))
-                error.advise(_advice_on_key(response.status_code, headers))
-                raise error
+                raise _refusal(operation, response, await opened.read_error(), account.base_url, headers)
             yield opened
         finally:
             with suppress(Exception):  # all that was wanted of it has been read
@@ -173,6 +169,14 @@ class UpstreamHTTP:
             if not hop.is_foreign:
                 request = build()  # its body was read
                 request.url = hop.url
+
+
+def _refusal(operation: str, response: Any, said: bytes, base_url: str, headers: Mapping[str, str]) -> UpstreamError:
+    """The error for a bad status, with advice."""
+    error = status_error(operation, response.status_code, said, response.headers)
+    error.advise(advice_after(response.status_code, said, base_url))
+    error.advise(_advice_on_key(response.status_code, headers))
+    return error
 
 
 def _advice_on_key(status_code: int, headers: Mapping[str, str]) -> str:

@@ -193,6 +193,46 @@ async def test_an_output_that_cannot_be_written_ends_the_run(files: Files) -> No
         assert harness.bodies_sent() == []
 
 
+PRICES = {"m": {"input": "0", "output": "20000", "batch": {"input": "0", "output": "10000"}}}
+"""Each answer costs a cent, and each token of output that a line allows."""
+
+
+def limited(count: int, most: int = 10) -> list[dict[str, Any]]:
+    return [line(f"{number}", body={**line("")["body"], "max_tokens": most}) for number in range(count)]
+
+
+async def test_lines_that_a_cap_has_no_room_for_are_asked_by_the_next_run(files: Files, restarts: Restarts) -> None:
+    files.ask(limited(60))
+    async with open_harness() as harness:
+        settings = {"prices": PRICES, "journal": restarts.path, "batch_window_seconds": 0.1}
+        counts = await files.run(harness.client(max_cost="0.5", **settings))
+        assert (counts.answered, counts.unsent, counts.failed) == (41, 19, 0)  # the next one may cost too much
+        assert list(counts.why_unsent.values()) == [
+            "--max-cost: $0.4100 of $0.5000 are spent, and a line of up to $0.1000 did not fit. "
+            "Raise it, or set a limit of output tokens in the lines."
+        ]
+        assert len(files.ids()) == 41
+        again = await files.run(harness.client(max_cost="0.5", **settings))
+        assert (again.earlier, again.answered, again.unsent) == (41, 0, 19)  # the journal adds up
+        rest = await files.run(harness.client(max_cost="1", **settings))
+        assert (rest.earlier, rest.answered, rest.unsent) == (41, 19, 0)
+        assert len(harness.bodies_sent()) == 60
+
+
+async def test_reading_stops_when_nothing_fits_any_more_and_short_lines_behind_a_long_one_are_asked(
+    files: Files,
+) -> None:
+    async with open_harness() as harness:
+        settings = {"prices": PRICES, "max_cost": "0.5", "batch_window_seconds": 0.1}
+        files.ask([*limited(1, 1000), *limited(2)[1:]])
+        assert (await files.run(harness.client(**settings))).answered == 1
+        files.ask(limited(3000, 1000))
+        files.out.unlink()
+        counts = await files.run(harness.client(**settings), ahead=10)
+        assert 1000 <= counts.unsent <= 1100
+        assert files.ids() == []
+
+
 def batch(*arguments: str, base_url: str, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
     quick = ("--batch-window", "0.1", "--poll-interval", "0.1")
     return subprocess.run(
@@ -239,3 +279,27 @@ def test_the_command_answers_names_bad_lines_and_refuses_what_cannot_be_meant(tm
         refused = batch(str(files.source), "-o", str(tmp_path / "new"), base_url=base_url)
         assert refused.returncode == 3
         assert "nothing could be sent" in refused.stderr
+
+
+@pytest.mark.real_time
+def test_the_command_plans_caps_and_tells_what_was_paid(tmp_path: Path) -> None:
+    files = Files(tmp_path)
+    prices, receipt = tmp_path / "prices.toml", tmp_path / "receipt.json"
+    prices.write_text("[m]\ninput = 0\noutput = 20000\nbatch = {input = 0, output = 10000}\n")
+    files.ask(limited(60))
+    paying = (str(files.source), "-o", str(files.out), "--prices", str(prices), "--json")
+    planned = json.loads(batch(*paying, "--plan", base_url="http://127.0.0.1:9/v1").stdout)
+    assert (planned["requests"], planned["batches"]) == (60, 1)
+    assert not files.out.exists()
+    with emulator("--batch-seconds", "0.2") as base_url:
+        capped = batch(*paying, "--max-cost", "0.5", "--receipt", str(receipt), base_url=base_url)
+    assert capped.returncode == 1
+    assert "not sent: --max-cost: $0.4100 of $0.5000 are spent" in capped.stderr
+    assert "cost: $0.4100 for 41 requests instead of $0.8200" in capped.stderr
+    assert "41 of 60 lines are answered; 19 calls were not sent" in capped.stderr
+    last = json.loads(capped.stdout.splitlines()[-1])
+    assert (last["answered"], last["failed"], last["requests"]) == (41, 0, 60)
+    assert (last["cost"], last["list_price"]) == ("0.41", "0.82")
+    assert json.loads(receipt.read_text())["cost"] == "0.41"
+    planned = json.loads(batch(*paying, "--plan", base_url="http://127.0.0.1:9/v1").stdout)
+    assert planned["requests"] == 19

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import gc
 import itertools
+import pickle
+from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from contextlib import aclosing
+from pathlib import Path
 from typing import Any
 
 import anyio
@@ -13,7 +16,15 @@ import openai
 import pytest
 from anyio.lowlevel import checkpoint
 
-from autobatcher import BatchOpenAI, BatchTransport, ClientClosedError, MapResult, Request, UnbatchableRequestError
+from autobatcher import (
+    BatchOpenAI,
+    BatchTransport,
+    BudgetExceededError,
+    ClientClosedError,
+    MapResult,
+    Request,
+    UnbatchableRequestError,
+)
 from autobatcher.emulator import FaultPlan, LineFault, Recorded
 from tests.harness import HTTP, MODEL, ask, open_harness
 from tests.journal.conftest import restarts
@@ -110,6 +121,29 @@ async def test_what_was_taken_leaves_no_requests_behind() -> None:
                     assert alive <= 250
         finally:
             gc.enable()
+
+
+@pytest.mark.parametrize("has_journal", [False, True])
+async def test_batches_that_are_over_leave_nothing_for_the_garbage_collector(has_journal: bool, tmp_path: Path) -> None:
+    # They have a hundred bytes a line, and a process with many calls under way collects garbage rarely.
+    def alive() -> Counter[str]:
+        kinds = map(type, gc.get_objects())
+        return Counter(kind.__name__ for kind in kinds if kind.__module__.startswith("autobatcher.engine.batch."))
+
+    async with open_harness(faults=FaultPlan.flaky(1, 0.05)) as harness:
+        journal = tmp_path / "journal" if has_journal else None
+        async with harness.client(batch_window_seconds=0.1, batch_size=50, journal=journal) as client:
+            gc.collect()
+            gc.disable()
+            try:
+                before = alive()
+                async for _ in client.map((call(number) for number in range(500)), ahead=100):
+                    pass
+                del _
+                await anyio.sleep(600)  # until files are deleted, and prices known
+                assert alive() == before
+            finally:
+                gc.enable()
 
 
 @pytest.mark.parametrize("way", ["break", "exception", "aclosing", "cancelled", "held"])
@@ -298,3 +332,21 @@ async def test_a_transport_can_be_flushed() -> None:
                     nursery.start_soon(post)
                     await anyio.sleep(1)
                     transport.flush()
+
+
+@pytest.mark.parametrize("ordered", [False, True])
+async def test_calls_that_a_cap_has_no_room_for_wait_for_those_under_way(ordered: bool) -> None:
+    limited = ({**call(number), "max_tokens": 10} for number in range(60))
+    async with open_harness() as harness:
+        # It has room for what five calls may cost, and for what fifty of them do.
+        prices = {"m": {"input": "0", "output": "1", "batch": {"input": "0", "output": "1"}}}
+        async with harness.client(prices=prices, max_cost="0.00005") as client:
+            results = [result async for result in client.map(limited, ordered=ordered)]
+            total = client.receipt().total
+        refused = [result.exception for result in results if result.exception is not None]
+        assert all(isinstance(exception, BudgetExceededError) for exception in refused)
+        assert len(results) == 60
+        assert 60 - len(refused) == total.requests == len(harness.bodies_sent()) == 41  # another one may cost too much
+        costs = [result.cost for result in results if result.cost is not None]
+        assert sum(costs) == total.cost
+        assert pickle.loads(pickle.dumps(results[0]._billed)).cost() == costs[0]

@@ -81,7 +81,7 @@ def test_a_line_has_what_is_worth_telling() -> None:
     snapshot = snapshot_of(progress, queued=9, usual_seconds={"b1": 7_200.0}, cost=Decimal("0.0123"))
     assert sentence(snapshot) == (
         "7 of 1,000 calls answered, 2 failed, 9 queued, 3 on to another lane, 1 batch, 1 running, "
-        "1,234 tokens in, 0 out, $0.0123, 4 min 10 s so far, about 2 h 0 min left"
+        "1,234 tokens in, 0 out, $0.0123, 4 min 10 s so far, 2.2/min, about 2 h 0 min left"
     )
 
 

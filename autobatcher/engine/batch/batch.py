@@ -105,7 +105,6 @@ class Batch:
             self._billing,
             self._cancellation(),
             engine,
-            release=lambda: engine.release(self),
         )
         cancellation = self._cancellation()
         self._cutoff = Cutoff(
@@ -172,7 +171,7 @@ class Batch:
         ending = Ending.NOT_YET
         try:
             self._leaving.conclude(await self._run_to_end())
-            await self._leaving.finish()
+            await self._leaving.finish(lambda: self._engine.release(self))
         except anyio.get_cancelled_exc_class():
             # Let callers that were cancelled together with us leave first. Otherwise the order of tasks would decide
             # whether this batch counts as abandoned.
@@ -272,6 +271,7 @@ class Batch:
         self._leaving.close()
 
     def _cancellation(self) -> Cancellation:
+        log = self.log  # not the batch: it would refer to itself, and stay in memory until the garbage collector runs
         return Cancellation(
-            self.upstream, self.account, self._engine.api, is_wanted=lambda: not self.log.handed_over.is_set()
+            self.upstream, self.account, self._engine.api, is_wanted=lambda: not log.handed_over.is_set()
         )

@@ -94,7 +94,7 @@ class Cancellation:
                 await self._api.cancel(self._account, batch_id)
                 return True
             except UpstreamError as error:
-                refused = error
+                refused = error.with_traceback(None)  # it has this frame, which has the error
             # Servers answer 400, 404, 409 and 500 for a batch that has ended, so poll after each failure.
             state = await self._poll(batch_id)
             if state is not None and (state.status == "cancelling" or state.is_terminal):

@@ -39,7 +39,6 @@ class Leaving:
 
     Args:
         cancellation: how it is cancelled.
-        release: gives its place among the active batches to another one.
     """
 
     def __init__(
@@ -52,7 +51,6 @@ class Leaving:
         billing: BatchBilling,
         cancellation: Cancellation,
         engine: Engine,
-        release: Callable[[], None],
     ) -> None:
         self._upstream = upstream
         self._pending = pending
@@ -62,7 +60,6 @@ class Leaving:
         self._billing = billing
         self._cancellation = cancellation
         self._engine = engine
-        self._release = release
         self._had_all_answers = False  # when the engine stopped
         self._was_read = False  # to the end, for the sake of prices
         self._cause: Cause | None = None
@@ -87,13 +84,17 @@ class Leaving:
         if what is Disposition.FORGET or (what is Disposition.FINISHED and self._log.keeps_answers):
             self._log.drop_unanswered()
 
-    async def finish(self) -> None:
-        """Carry out the batch's disposition while the engine keeps running."""
+    async def finish(self, release: Callable[[], None]) -> None:
+        """Carry out the batch's disposition while the engine keeps running.
+
+        Args:
+            release: gives the batch's place among the active ones to another one.
+        """
         what = self._disposition(Ending.NOT_YET)
         if what is Disposition.CANCEL:
             with anyio.move_on_after(CANCEL_PATIENCE_SECONDS):
                 await self._cancel()
-        self._release()
+        release()
         with anyio.move_on_after(PRICE_SECONDS):
             await self._find_out_prices()
         if what is Disposition.LEAVE and self._log.is_journaled and self._upstream.phase in MAY_RUN:

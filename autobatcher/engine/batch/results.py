@@ -104,7 +104,7 @@ class ResultReader:
                 try:
                     await self._read(state.id, file_id, 0)
                 except UpstreamError as error:
-                    failure = error
+                    failure = error.with_traceback(None)  # it has this frame, which has the error
         return failure if self._pending.wants_lines else None
 
     async def read_everything(self, state: BatchState) -> UpstreamError | None:

@@ -80,7 +80,7 @@ class _Call:
             except JournalError as error:
                 return outcomes.journal_error_for(error)(self._request, None)
             except UpstreamError as error:
-                failure = error
+                failure = error.with_traceback(None)  # it has this frame, which has the error
             if self._has_no_such_tier(failure):
                 continue
             outcome = self._outcome(failure)
