@@ -175,6 +175,7 @@ class BudgetExceededError(BatchError, openai.PermissionDeniedError):
     cap: Decimal | None
     setting: str
     reason: str
+    request_id: str | None
 
     def __init__(
         self,

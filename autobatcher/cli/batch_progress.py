@@ -9,7 +9,7 @@ from typing import Any
 
 from .. import BatchOpenAI
 from ..client.costs import pricing_of
-from ..client.progress import with_cost
+from ..client.progress import priced
 from ..display.displays import Calls, Display, Lines, Terminal
 from ..display.snapshot import ProgressSnapshot, snapshot_of
 from ..display.thread import shown
@@ -44,7 +44,7 @@ def _take(progress: Progress, client: BatchOpenAI, is_final: bool) -> Callable[[
         are_more_to_come=statistics is None or statistics.waiting_requests < requests - done,
         is_final=is_final,
     )
-    return partial(with_cost, snapshot, pricing_of(client))
+    return partial(priced, snapshot, pricing_of(client))
 
 
 def _write(write_json: Callable[[str], None], snapshot: ProgressSnapshot) -> None:

@@ -37,7 +37,7 @@ class EstimatesCalls:
         """
         engine: Any = self._engine
         call = self._call()
-        await to_thread.run_sync(engine.spending.prices(call.account).warm)  # the first time that imports a library
+        await to_thread.run_sync(engine.spending.prices.of(call.account).warm)  # the first time that imports a library
         return _estimator_of(engine).estimate(call.account, endpoint, arguments)
 
 

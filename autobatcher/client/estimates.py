@@ -56,7 +56,7 @@ class Estimator:
 
     def _priced(self, request: Request, lane: str, window: str | None) -> CallEstimate:
         tokens = self._spending.calibration.estimate(request.model, request.endpoint, request.body)
-        prices = self._spending.prices(request.account)
+        prices = self._spending.prices.of(request.account)
         rates = prices.look_up(request.model, lane=lane, completion_window=window, endpoint=request.endpoint)
         listed = prices.look_up(request.model, lane=REALTIME, completion_window=None, endpoint=request.endpoint)
         unknown = dict.fromkeys(each.reason for each in (rates, listed) if isinstance(each, UnknownPrice))

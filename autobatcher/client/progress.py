@@ -49,19 +49,20 @@ def _take(batcher: Batcher, progress: Progress, display: Display, is_final: bool
         waiting=tally.waiting,
         withdrawn=tally.withdrawn,
         usual_seconds={name: seconds / display.rate for name, seconds in statistics.remaining_seconds.items()},
+        are_more_to_come=tally.requests < display.calls,
         is_final=is_final,
     )
-    return partial(with_cost, snapshot, batcher.spending.pricing())
+    return partial(priced, snapshot, batcher.spending.pricing())
 
 
-def with_cost(snapshot: ProgressSnapshot, receipt: Callable[[], Receipt]) -> ProgressSnapshot:
-    """The same, with tokens and cost. Called in the display's thread: prices may have to be imported."""
+def priced(snapshot: ProgressSnapshot, receipt: Callable[[], Receipt]) -> ProgressSnapshot:
+    """The same snapshot, with tokens and cost. Outside the event loop: prices may have to be imported."""
     total = receipt().total
-    is_priced = total.requests > total.unpriced
+    has_cost = total.requests > total.unpriced
     return replace(
         snapshot,
         input_tokens=total.tokens.input,
         output_tokens=total.tokens.output,
-        cost=total.cost if is_priced else None,
-        list_price=total.list_price if is_priced and total.saving is not None else None,
+        cost=total.cost if has_cost else None,
+        list_price=total.list_price if has_cost and total.saving is not None else None,
     )

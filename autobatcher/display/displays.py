@@ -74,6 +74,7 @@ class Terminal:
     def close(self) -> None:
         """Leave the last picture where it is."""
         if self._is_begun:
+            self._is_begun = False  # another engine of the same client may begin again
             self._live.stop()
 
 

@@ -51,7 +51,7 @@ class ProgressSnapshot(msgspec.Struct, frozen=True, kw_only=True):
         submitted_batches, running_batches: how many there were, and are.
         batches: the newest ones, the last one submitted at the end.
         per_second: calls with an outcome, so far.
-        remaining_seconds: until the running batches are done, probably, or all lines of a file; None if nobody knows.
+        remaining_seconds: until all are done, probably; None if nobody knows.
         cost: what was billed, in USD, as far as prices are known; None if none is.
         list_price: what that would have cost in real time; None if unknown.
         is_final: whether this is the last snapshot: the client is closed.

@@ -51,10 +51,12 @@ async def shown(display: Display, take: Take, call_soon: CallSoon) -> AsyncGener
         yield
     finally:
         thread.finish()
-        with anyio.move_on_after(END_SECONDS, shield=True):
-            while not thread.has_ended(_USUAL_END_SECONDS):  # noqa: ASYNC110  (it may never end)
-                await anyio.sleep(_USUAL_END_SECONDS)
-        thread.abandon()
+        try:
+            with anyio.move_on_after(END_SECONDS, shield=True):
+                while not thread.has_ended(_USUAL_END_SECONDS):  # noqa: ASYNC110  (it may never end)
+                    await anyio.sleep(_USUAL_END_SECONDS)
+        finally:
+            thread.abandon()
 
 
 class DisplayThread:

@@ -70,7 +70,7 @@ def interruption_line(tally: Tally, remains: Remains, journal: str | os.PathLike
     """The line, for these calls and batches."""
     cancelled = tally.requests - tally.answered - tally.failed
     failed = f", {tally.failed:,} failed" if tally.failed else ""
-    calls = f"{tally.answered:,} of {tally.requests:,} calls were answered{failed}, {cancelled:,} were cancelled"
+    calls = f"{tally.answered:,} of {tally.requests:,} calls answered{failed}, {cancelled:,} cancelled"
     return " ".join((f"autobatcher: interrupted. {calls}.", *_fates(remains, journal)))
 
 

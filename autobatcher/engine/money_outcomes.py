@@ -42,8 +42,7 @@ def repetition_error(request: Request, batch_id: str | None) -> BatchEndedError:
 def unknown_price_error(request: Request, reason: str) -> BudgetExceededError:
     """For a request whose price is unknown, where such requests are refused."""
     return BudgetExceededError(
-        f"This call was not sent: the price of {request.model!r:.100} is unknown ({reason}), and such calls are "
-        "refused.",
+        f"This call was not sent, since the price of {request.model!r:.100} is unknown ({reason}).",
         advice='Give the price with prices=, or set unknown_prices="admit".',
         setting="unknown_prices",
         spent=ZERO,

@@ -16,16 +16,14 @@ from ..money.budget import Reservation
 from ..money.calibration import Calibration
 from ..money.exact import ZERO
 from ..money.ledger import Charge, Entry, Fate, Ledger, Sort, bracket_of, input_in
-from ..money.price_list import PriceList
 from ..money.rates import UnknownPrice
 from ..money.receipt import Receipt, receipt_of
 from ..money.usage import Usage, is_model, name_in, usage_of
 from ..upstream.account import Account
-from ..upstream.providers import ProviderProfile, known_profile
 from . import checks, money_outcomes
 from .caps import Caps, EarlierCost
 from .journal.charges import Spent
-from .journal.identity import without_credentials
+from .known_prices import KnownPrices
 from .lanes.lane import Lane, Overrun, usable_lanes
 from .left_line import LeftLine
 from .request import Answer, Request
@@ -33,8 +31,6 @@ from .settings import Settings
 
 MAX_REMEMBERED = 20_000
 """How many answers are remembered that did not come from a batch of the usual completion window."""
-
-MAX_URLS = 1_000
 
 LEARN_FIRST, LEARN_EVERY = 500, 16
 """Of which answers the tokens are compared with the request: it takes some 50 microseconds each."""
@@ -50,21 +46,19 @@ class Spending:
         ledger: what was billed since the engine began.
         calibration: learns from answers how many tokens requests have.
         caps: limit it.
+        prices: what it costs.
     """
 
     def __init__(self, settings: Settings, wall_clock: Callable[[], float] = time.time) -> None:
         self.ledger: Ledger = Ledger()
         self.calibration: Calibration = Calibration()
         self._settings = settings
-        self._prices: dict[tuple[str, str], PriceList] = {}
-        self._profiles: dict[str, ProviderProfile] = {}
-        self._urls: dict[str, str] = {}  # without credentials
         self.caps: Caps = Caps(settings, wall_clock)
+        self.prices: KnownPrices = KnownPrices(checks.prices(settings.prices))
         self._left: dict[str, dict[str, LeftLine]] = {}  # by idempotency keys and custom_ids
         self._pid = os.getpid()
         self._learned = 0
         self._dear: OrderedDict[str, Sort] = OrderedDict()  # by ids of answers and of requests
-        self._given_prices = checks.prices(settings.prices)
 
     # ---- of earlier runs ----
 
@@ -127,7 +121,7 @@ class Spending:
         usage = self.calibration.most(request.model, request.endpoint, request.body)
         most, unknown = None, None
         for lane, window in self._ways(request):
-            rates = self.prices(request.account).look_up(
+            rates = self.prices.of(request.account).look_up(
                 request.model, lane=lane.value, completion_window=window, endpoint=request.endpoint
             )
             if isinstance(rates, UnknownPrice):
@@ -165,7 +159,7 @@ class Spending:
             return None
         usage = usage_of(answer.body)
         window = completion_window if answer.lane == Lane.BATCH.value else ""
-        where = (*self._where(account), model, endpoint, answer.lane, window)
+        where = (*self.prices.where(account), model, endpoint, answer.lane, window)
         sort = Sort(*where, fate, bracket_of(usage))
         self._remember(sort, answer)
         return Charge(sort, usage, answer.batch_id)
@@ -182,7 +176,7 @@ class Spending:
         batch_id: str,
     ) -> Charge:
         """What an execution is booked as that nobody knows of: with the most tokens that it may have."""
-        where = (*self._where(account), model, endpoint, lane, completion_window)
+        where = (*self.prices.where(account), model, endpoint, lane, completion_window)
         return Charge(Sort(*where, Fate.UNKNOWN, bracket_of(most)), most, batch_id)
 
     def book_call(self, request: Request, answer: Answer) -> Charge | None:
@@ -250,7 +244,7 @@ class Spending:
 
     def cost_in(self, sort: Sort, usage: Usage) -> Decimal | None:
         """What one request of a sort cost, with these tokens."""
-        rates = self.prices_at(sort.provider, sort.base_url).rates(
+        rates = self.prices.at(sort.provider, sort.base_url).rates(
             sort.model, lane=sort.lane, completion_window=sort.completion_window or None, endpoint=sort.endpoint
         )
         return None if rates is None else rates.cost(usage, input_in(sort.bracket))
@@ -269,7 +263,7 @@ class Spending:
         if usage is None:
             return None
         window = self._settings.completion_window if answer.lane == Lane.BATCH.value else ""
-        where = (*self._where(request.account), request.model, request.endpoint, answer.lane, window)
+        where = (*self.prices.where(request.account), request.model, request.endpoint, answer.lane, window)
         return self._dear.get(answer.request_id or "") or Sort(*where, Fate.DELIVERED, bracket_of(usage)), usage
 
     def _usual_sort(self, named: str) -> Sort | None:
@@ -294,7 +288,7 @@ class Spending:
 
     def pricing(self) -> Callable[[], Receipt]:
         """The function that prices what was billed by now. Another thread may call it while the engine goes on."""
-        return partial(receipt_of, [*self.ledger.snapshot(), *self._open_lines()], self.prices_at)
+        return partial(receipt_of, [*self.ledger.snapshot(), *self._open_lines()], self.prices.at)
 
     def _open_lines(self) -> Iterator[tuple[Sort, Entry]]:
         """Lines of which nobody knows yet whether they were executed. For any thread."""
@@ -304,28 +298,6 @@ class Spending:
                 entry = Entry()
                 entry.add(usage, batch_id)
                 yield sort, entry
-
-    def prices(self, account: Account) -> PriceList:
-        """The prices at an account's provider."""
-        return self.prices_at(*self._where(account))
-
-    def prices_at(self, provider: str, base_url: str) -> PriceList:
-        """The prices of a provider."""
-        found = self._prices.get((provider, base_url))
-        if found is None:
-            profile = self._profiles.get(provider) or known_profile(provider)
-            found = self._prices[provider, base_url] = PriceList(profile, base_url, self._given_prices)
-        return found
-
-    def _where(self, account: Account) -> tuple[str, str]:
-        """The provider's name, and the base URL without a password."""
-        url = self._urls.get(account.base_url)
-        if url is None:
-            if len(self._urls) >= MAX_URLS:
-                self._urls.clear()
-            url = self._urls[account.base_url] = without_credentials(account.base_url)
-            self._profiles[account.provider.name] = account.provider
-        return account.provider.name, url
 
     def left_lines(self, idempotency_key: str) -> dict[str, LeftLine]:
         """The lines of a batch that nobody waits for any more, by custom_id: one dict for all lives of the batch."""

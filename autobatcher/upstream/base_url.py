@@ -17,8 +17,11 @@ _API_PATHS = {
 }
 """Where the API of a provider is, if not below /v1."""
 
-_BATCHABLE = (endpoint.removeprefix("/v1") for endpoint in BATCHABLE_ENDPOINTS)
-_ENDINGS = sorted((*_BATCHABLE, "/chat", "/batches", "/files", "/models"), key=len, reverse=True)
+_BATCHABLE = (endpoint.removeprefix("/v1/") for endpoint in BATCHABLE_ENDPOINTS)
+_NAMES = "|".join(sorted((*_BATCHABLE, "chat", "batches", "files", "models"), key=len, reverse=True))
+_ENDPOINT = re.compile(rf"(?P<base>.*)/chat/completions|(?P<versioned>.*/v\d+[a-z0-9]*)/({_NAMES})")
+"""An endpoint at the end of a path. (An API may be below /models, as Azure's is, but not after a version.)"""
+
 _SCHEME = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]*:/+|/+")
 _VERSION = re.compile(r"/v\d+([a-z]+\d*)?(/|$)")
 
@@ -87,11 +90,9 @@ def _with_scheme(base_url: str) -> str:
 
 
 def _without_endpoint(base_url: str) -> str:
-    bare = base_url.rstrip("/")
-    for ending in _ENDINGS:
-        if urlsplit(bare).path.endswith(ending):
-            return bare.removesuffix(ending)
-    return base_url
+    parts = urlsplit(base_url)
+    found = _ENDPOINT.fullmatch(parts.path.rstrip("/"))
+    return base_url if found is None else urlunsplit(parts._replace(path=found["base"] or found["versioned"] or ""))
 
 
 def _host(url: str) -> str:

@@ -151,6 +151,8 @@ def transport_error(
     if _is_of_the_network(error):
         # The text of these is the system's or the proxy's, not ours.
         reason = f" ({error})" if name in ("ConnectError", "ProxyError") and str(error) else ""
+        if "WRONG_VERSION_NUMBER" in reason:
+            reason = ": there is no TLS at that port; must base_url begin with http:// instead of https://?"
         return UpstreamError(f"{operation}: {name}{reason}", was_sent=name not in _NOT_CONNECTED)
     return UpstreamError(
         f"{operation}: http_client raised {name}{_place_of(error)}", is_permanent=True, may_have_been_sent=True

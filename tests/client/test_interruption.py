@@ -107,7 +107,7 @@ def test_a_program_is_told_once_what_runs_on(
     told = capsys.readouterr().err
     assert told.count("\n") == 1
     (batch,) = harness.emulator.statistics().batches
-    assert told.startswith("autobatcher: interrupted. 0 of 3 calls were answered, 3 were cancelled.")
+    assert told.startswith("autobatcher: interrupted. 0 of 3 calls answered, 3 cancelled.")
     assert f"Cancelled upstream: batch {batch.id}. Nothing is left running upstream.\n" in told
 
 
@@ -138,7 +138,7 @@ def test_a_program_of_threads_is_told(capsys: pytest.CaptureFixture[str]) -> Non
     with pytest.raises(KeyboardInterrupt), open_client() as (_, client):  # noqa: PT012  (as a program has it)
         chat(client)
         signal.raise_signal(signal.SIGINT)
-    assert capsys.readouterr().err.startswith("autobatcher: interrupted. 1 of 1 calls were answered, 0 were cancelled.")
+    assert capsys.readouterr().err.startswith("autobatcher: interrupted. 1 of 1 calls answered, 0 cancelled.")
 
 
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])

@@ -26,6 +26,7 @@ MISTAKES = [
     ("https://api.openai.com/v1/chat/completions", "https://api.openai.com/v1"),
     ("https://gateway.example/v1/batches/", "https://gateway.example/v1"),
     ("https:///v1", "https://api.openai.com/v1"),
+    ("https://gateway.example/chat/completions", "https://gateway.example"),
 ]
 RIGHT = [
     "https://api.openai.com/v1",
@@ -35,6 +36,8 @@ RIGHT = [
     "https://gateway.example/openai",
     "https://me.openai.azure.com/openai/v1/",
     "https://[2001:db8::1]:8000/v1",
+    "https://me.services.ai.azure.com/models",
+    "https://gateway.example/files",
     "HTTPS://API.OPENAI.COM/v1",
 ]
 
@@ -137,6 +140,17 @@ async def test_a_web_site_is_told_from_an_api_by_the_first_error(status: int) ->
 async def test_a_missing_path_is_suggested_by_the_first_error() -> None:
     error = await refused_by({"status_code": 404, "json": {"detail": "Not Found"}}, "https://gateway.example/openai")
     assert str(error).endswith("has no such path. Try https://gateway.example/openai/v1")
+
+
+async def test_https_where_a_server_speaks_http_is_told() -> None:
+    async with open_harness() as harness:
+
+        async def no_tls(request: Any, send: Any) -> Any:
+            raise HTTP.ConnectError("[SSL: WRONG_VERSION_NUMBER] wrong version number (_ssl.c:1006)")
+
+        async with harness.client(http_client=between(harness, no_tls)) as client:
+            error = await outcome_of(ask(client, "hello"))
+    assert "must base_url begin with http:// instead of https://?" in str(error)
 
 
 async def test_what_says_nothing_of_the_base_url_is_told_without_advice() -> None:

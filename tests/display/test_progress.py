@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import logging
 import sys
@@ -18,7 +19,7 @@ from autobatcher import BatchTransport, ProgressSnapshot
 from autobatcher.display.choice import display_for
 from autobatcher.display.displays import Calls, Lines, Notebook, Terminal
 from tests.client.test_sync import open_client
-from tests.harness import MODEL, ask, open_harness
+from tests.harness import MODEL, Harness, ask, open_harness
 from tests.receipts import GIVEN_PRICES
 
 FAST = 0.01
@@ -150,6 +151,19 @@ async def test_a_display_that_raises_is_left_alone_and_said_once(caplog: pytest.
     assert [record.getMessage() for record in caplog.records if "progress" in record.getMessage()] == [
         "autobatcher: progress is not shown any more: its display raised an exception"
     ]
+
+
+def test_a_client_that_is_used_in_two_event_loops_shows_both() -> None:
+    file, harness = io.StringIO(), Harness()
+    shown = Terminal(Console(file=file, force_terminal=True, width=100, color_system=None))
+    client = harness.client(progress=shown, **QUICK)
+    asyncio.run(ask_many(client))
+    told = file.getvalue()
+    asyncio.run(ask_many(client))
+    assert "5 of 5" in told
+    assert "5 of 5" in file.getvalue().removeprefix(told)
+    asyncio.run(client.close())
+    harness.emulator.close()
 
 
 @pytest.mark.real_time

@@ -234,7 +234,7 @@ async def test_the_cost_of_an_answer_is_that_of_its_own_length() -> None:
     spending = Spending(Settings())
     sort = Sort("openai", "https://api.openai.com/v1", "gpt-5.4", CHAT, "batch", "24h", Fate.DELIVERED)
     spending.ledger.add(sort._replace(bracket=300), Usage(300_000, 0, 1))
-    rates = spending.prices_at(sort.provider, sort.base_url).rates(
+    rates = spending.prices.at(sort.provider, sort.base_url).rates(
         sort.model, lane="batch", completion_window="24h", endpoint=CHAT
     )
     assert rates is not None
