@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 from collections import Counter
 from collections.abc import Callable, Iterable
@@ -14,6 +15,7 @@ import anyio
 import pytest
 
 from autobatcher import BatchOpenAI
+from autobatcher.cli import main
 from autobatcher.cli.batch_run import BatchRun, Counts
 from autobatcher.emulator import FaultPlan, LineFault, Recorded
 from autobatcher.files.input_file import InputFile
@@ -259,6 +261,26 @@ def batch(*arguments: str, base_url: str, stdin: str | None = None) -> subproces
         text=True,
         timeout=100,
     )
+
+
+@pytest.mark.parametrize(
+    ("flags", "told"),
+    [
+        (("-o", "in.jsonl"), "--output: in.jsonl is the input itself"),
+        (("-o", "out.jsonl.gz"), "--output: out.jsonl.gz would not be compressed"),
+        (("-o", "out", "--errors", "./out"), "--errors is the same file as --output: leave it out"),
+        (("-o", "out", "--receipt", "in.jsonl"), "--receipt: in.jsonl is the input itself"),
+        (("-o", "out", "--receipt", "out"), "--receipt is the same file as --output: give another one"),
+    ],
+)
+def test_files_that_would_destroy_each_other_are_refused(
+    flags: tuple[str, ...], told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("in.jsonl").write_text(json.dumps(line("a")) + "\n")
+    assert main(["batch", "in.jsonl", *flags]) == 2
+    assert told in " ".join(capsys.readouterr().err.split())
+    assert os.listdir() == ["in.jsonl"]
 
 
 @pytest.mark.real_time
