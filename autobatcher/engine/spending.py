@@ -247,8 +247,8 @@ class Spending:
 
     def book(self, charge: Charge, account: Account, reservation: Reservation | None) -> None:
         """Count an execution."""
-        sort, usage, batch_id = charge
-        self.ledger.add(sort, usage, batch_id)
+        sort, usage, batch_id, requests = charge
+        self.ledger.add(sort, usage, batch_id, requests)
         if not self.has_caps:
             return
         cost = None if usage is None else self.cost_in(sort, usage)
@@ -271,7 +271,7 @@ class Spending:
         sort = self._dear.get(request_id or "") or self._dear.get(name.id) or self._usual_sort(name.model)
         if sort is None or usage is None:
             return None
-        return self.cost_in(sort, usage)
+        return self.cost_in(sort._replace(bracket=bracket_of(usage)), usage)
 
     def billed(self, request: Request, answer: Answer) -> tuple[Sort, Usage] | None:
         """What the answer to a request was booked as; None if it does not tell its tokens. See `cost_in`."""
@@ -310,7 +310,7 @@ class Spending:
         """Lines of which nobody knows yet whether they were executed. For any thread."""
         for lines in tuple(self._left.values()):
             for line in tuple(lines.values()):
-                sort, usage, batch_id = line.unknown
+                sort, usage, batch_id, _ = line.unknown
                 entry = Entry()
                 entry.add(usage, batch_id)
                 yield sort, entry

@@ -47,7 +47,9 @@ def add_charges(db: sqlite3.Connection, charges: Iterable[NewCharge], *, budget:
     """Add what was billed. What is alike, and of one batch and hour, becomes one row."""
     alike: dict[tuple[str, str, Sort], Entry] = {}
     for key, charge in charges:
-        alike.setdefault((key, charge.batch_id, charge.sort), Entry()).add(charge.usage, charge.batch_id)
+        alike.setdefault((key, charge.batch_id, charge.sort), Entry()).add(
+            charge.usage, charge.batch_id, charge.requests
+        )
     hour = int(now // HOUR)
     rows = (
         (key, hour, key, budget, _fit(batch_id), key, key, *_sort_row(sort), entry.requests, entry.untold, *entry.usage)
