@@ -51,6 +51,20 @@ async def test_a_call_whose_caller_left_is_not_reserved_in_the_next_run(restarts
 
 
 @pytest.mark.full_price
+async def test_a_call_whose_caller_leaves_while_it_is_recorded_is_neither_sent_nor_booked(restarts: Restarts) -> None:
+    async with (
+        open_harness(has_lanes=True, prices=BILLED_PRICES) as harness,
+        restarts.program(harness, **REALTIME) as program,
+    ):
+        for _ in range(3):
+            with anyio.move_on_after(0):
+                await ask_briefly(program.client, "a")
+        await anyio.sleep(10)
+        assert (program.client.receipt().total.uncertain, harness.emulator.bill().requests) == (0, 0)
+        assert await ask_briefly(program.client, "a") == "a"
+
+
+@pytest.mark.full_price
 @pytest.mark.parametrize("overrun", ["miss", "pay_twice"])
 async def test_a_call_that_ran_in_a_crash_is_told_as_uncertain_and_goes_on_to_count(
     restarts: Restarts, overrun: str
