@@ -106,10 +106,11 @@ async def test_whenever_programs_die_each_request_has_an_outcome_and_is_billed_a
             budget = program.client._spending.caps.budget
         assert sorted(outcomes) == sorted(world.texts)
         _check_billing(harness)
-        check_receipt(restarts.receipt(WORDY_GIVEN_PRICES), harness.emulator)
+        if not restarts.unfinished():  # the next program learns what is left
+            check_receipt(restarts.receipt(WORDY_GIVEN_PRICES), harness.emulator)
+            assert budget is None or budget.reserved == 0
         if budget is not None:
-            assert harness.emulator.bill().total <= budget.spent <= budget.cap.amount
-            assert budget.reserved == 0
+            assert harness.emulator.bill().total <= budget.spent + budget.reserved <= budget.cap.amount
 
 
 def _check_billing(harness: Harness) -> None:
