@@ -7,7 +7,7 @@ demo.py       `autobatcher demo`; demo_plan.py, demo_run.py, workload.py, live_s
 serve.py      `autobatcher serve`; run.py: `autobatcher run`; proxy_flags.py, event_lines.py: what they share
 rehearsal.py  `autobatcher run --rehearse`
 plan.py       `autobatcher plan`; input_file.py, plan_report.py are its parts; price_flags.py: shared with prices.py
-batch.py      `autobatcher batch`; batch_run.py, batch_progress.py are its parts, with ../files
+batch.py      `autobatcher batch`; batch_*.py are its parts but batch_rows.py and batch_table.py, with ../files
 status.py     `autobatcher status`; watch.py: `autobatcher watch`; batch_rows.py, batch_table.py: what they share
 results.py    `autobatcher results`; excerpts.py: prompts and answers, shortened
 cancel.py     `autobatcher cancel`; reconcile.py: `autobatcher reconcile`; forget.py: `autobatcher forget`

@@ -14,7 +14,7 @@ import gc
 import os
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -249,7 +249,11 @@ def _calm_garbage_collection() -> None:
 
 
 def _json_writer(output: str) -> Callable[[str], None]:
-    return partial(print, file=sys.stderr if output == "-" else sys.stdout, flush=True)
+    def write(line: str) -> None:
+        with suppress(BrokenPipeError):  # the answers are more important than a reader of the progress
+            print(line, file=sys.stderr if output == "-" else sys.stdout, flush=True)
+
+    return write
 
 
 async def _work(run: BatchRun, client: BatchOpenAI, display: Display, progress: Progress, stop: trio.Event) -> None:
@@ -258,7 +262,7 @@ async def _work(run: BatchRun, client: BatchOpenAI, display: Display, progress: 
         failure: Exception | None = None
         try:
             await run.run()
-        except (InputError, OutputError) as error:
+        except Exception as error:
             failure = error
         if failure is not None or not run.is_complete:
             client.keep_for_rerun()

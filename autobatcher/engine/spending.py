@@ -8,7 +8,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from decimal import Decimal
 from functools import partial
-from typing import NamedTuple, Self
+from typing import Self
 
 from ..errors import BudgetExceededError
 from ..money import exact
@@ -25,6 +25,7 @@ from .caps import Caps, EarlierCost
 from .journal.charges import Spent
 from .known_prices import KnownPrices
 from .lanes.lane import Lane, Overrun, usable_lanes
+from .left_line import LeftLine
 from .request import Answer, Request
 from .settings import Settings
 
@@ -33,23 +34,6 @@ MAX_REMEMBERED = 20_000
 
 LEARN_FIRST, LEARN_EVERY = 500, 16
 """Of which answers the tokens are compared with the request: it takes some 50 microseconds each."""
-
-
-class LeftLine(NamedTuple):
-    """A line of a batch that its caller does not wait for any more, and that may have been executed.
-
-    Attributes:
-        reservation: what it may cost; None if nothing is reserved for it.
-        fate: what it is booked as once its answer is found.
-        unknown: what it is booked as if that is never known.
-        was_executed: whether it certainly was, though its answer cannot be read.
-    """
-
-    model: str
-    reservation: Reservation | None
-    fate: Fate
-    unknown: Charge
-    was_executed: bool = False
 
 
 class Spending:

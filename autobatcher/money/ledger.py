@@ -112,12 +112,6 @@ class Ledger:
     def __iter__(self) -> Iterator[tuple[Sort, Entry]]:
         return iter(tuple(self._entries.items()))
 
-    @property
-    def tokens(self) -> tuple[int, int]:
-        """The input and output tokens of all executions whose answers told them."""
-        usages = [entry.usage for entry in self._entries.values()]
-        return sum(usage.input for usage in usages), sum(usage.output for usage in usages)
-
     def snapshot(self) -> tuple[tuple[Sort, Entry], ...]:
         """Return all executions by now. Later ones do not change it."""
         return tuple((sort, replace(entry, batch_ids=entry.batch_ids.copy())) for sort, entry in self._entries.items())

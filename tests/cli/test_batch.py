@@ -193,6 +193,22 @@ async def test_an_output_that_cannot_be_written_ends_the_run(files: Files) -> No
         assert harness.bodies_sent() == []
 
 
+@pytest.mark.full_price
+async def test_lines_with_a_deadline_go_on_to_the_next_lane_and_those_that_miss_it_are_failures(files: Files) -> None:
+    files.ask(line(f"{number}") for number in range(3))
+    async with open_harness(has_lanes=True, batch_seconds=100_000) as harness:
+        hurried = {"deadline": "10m", "batch_window_seconds": 0.1}
+        client = harness.client(lanes=("batch", "flex"), **hurried)
+        counts = await files.run(client)
+        assert (counts.answered, counts.failed) == (3, 0)
+        assert [(row.lane, row.requests) for row in client.receipt().rows] == [("flex", 3)]
+        assert sorted(files.ids()) == ["0", "1", "2"]
+        files.out.unlink()
+        counts = await files.run(harness.client(lanes=("batch",), **hurried), apart=True)
+        assert (counts.answered, counts.failed, counts.unsent) == (0, 3, 0)
+        assert {each["error"]["code"] for each in files.written(files.errors)} == {"deadline_missed"}
+
+
 PRICES = {"m": {"input": "0", "output": "20000", "batch": {"input": "0", "output": "10000"}}}
 """Each answer costs a cent, and each token of output that a line allows."""
 
@@ -279,6 +295,23 @@ def test_the_command_answers_names_bad_lines_and_refuses_what_cannot_be_meant(tm
         refused = batch(str(files.source), "-o", str(tmp_path / "new"), base_url=base_url)
         assert refused.returncode == 3
         assert "nothing could be sent" in refused.stderr
+
+
+@pytest.mark.real_time
+def test_a_reader_that_leaves_ends_the_command_as_a_shell_expects(tmp_path: Path) -> None:
+    files = Files(tmp_path)
+    files.ask(line(f"{number}", "x" * 500) for number in range(400))
+    with emulator("--batch-seconds", "0.2") as base_url:
+        command = [*COMMAND, "batch", str(files.source), "-o", "-", "--batch-window", "0.1", "--poll-interval", "0.1"]
+        variables = environment(OPENAI_API_KEY="k", OPENAI_BASE_URL=base_url)
+        with subprocess.Popen(command, env=variables, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+            assert process.stdout is not None
+            assert process.stderr is not None
+            assert process.stdout.readline()
+            process.stdout.close()
+            said = process.stderr.read().decode()
+            assert process.wait(100) == 141, said
+    assert "Traceback" not in said
 
 
 @pytest.mark.real_time

@@ -9,8 +9,9 @@ from ...money.usage import Usage, is_model, name_in
 from ...upstream.account import Account
 from .. import outcomes
 from ..lanes.lane import Lane, Overrun
+from ..left_line import LeftLine
 from ..request import Answer, Request
-from ..spending import LeftLine, Spending
+from ..spending import Spending
 from .phase import BEFORE_CREATION
 from .source import EarlierBatch, NewBatch, Source
 from .upstream import UpstreamBatch
