@@ -13,9 +13,12 @@ import pytest
 from trio.testing import MockClock
 
 from autobatcher.emulator import Emulator
+from autobatcher.money.library_prices import import_prices
 from autobatcher.upstream.providers import BATCHABLE_ENDPOINTS
 from tests.recording import note_proofs, pytest_addoption, pytest_configure
 from tests.sampling import mark_unsampled
+
+import_prices()  # not by an engine: on virtual time, a thread looks like idleness
 
 __all__ = ["pytest_addoption", "pytest_collection_finish", "pytest_collection_modifyitems", "pytest_configure"]
 

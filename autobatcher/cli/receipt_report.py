@@ -27,6 +27,7 @@ _HOUR = 3_600
 _FATES = {
     Fate.DISCARDED.value: "paid for, and nobody waited for the answers any more",
     Fate.PAID_TWICE.value: "paid twice",
+    Fate.STATED.value: "in the provider's statement, and in no answer",
     Fate.UNKNOWN.value: "at most, perhaps: nobody knows whether they were executed",
 }
 _LESS = (("tokens in", "tokens out"), ("saved",), ("list price",))

@@ -147,6 +147,7 @@ class Batcher:
             JournalError: before the start, if the journal cannot be used.
         """
         try:
+            await self.spending.warm()
             await self._open_journal()
             async with anyio.create_task_group() as nursery:
                 task_status.started()
@@ -164,7 +165,8 @@ class Batcher:
         finally:
             self._close(outcomes.closed_error)
             with anyio.move_on_after(JOURNAL_CLOSE_SECONDS, shield=True):
-                await self._close_journal()
+                is_known = self.was_stopped or self._keeps_for_rerun
+                await self.recovery.close(self.ending.of_session if is_known else None)
             self.abandon()
 
     def abandon(self) -> None:
@@ -244,9 +246,6 @@ class Batcher:
         except JournalError as error:
             self._close(outcomes.journal_error_for(error))
             raise
-
-    async def _close_journal(self) -> None:
-        await self.recovery.close(self.ending.of_session if self.was_stopped or self._keeps_for_rerun else None)
 
     def _resume(self, log: JournalBatchLog, account: Account) -> Batch:
         """Make a batch of an earlier process one of ours. `run` starts its task."""

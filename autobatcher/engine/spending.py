@@ -10,12 +10,15 @@ from decimal import Decimal
 from functools import partial
 from typing import Self
 
+from anyio import to_thread
+
 from ..errors import BudgetExceededError
 from ..money import exact
 from ..money.budget import Reservation
 from ..money.calibration import Calibration
 from ..money.exact import ZERO
 from ..money.ledger import Charge, Entry, Fate, Ledger, Sort, bracket_of, input_in
+from ..money.library_prices import import_prices, is_imported
 from ..money.rates import UnknownPrice
 from ..money.receipt import Receipt, receipt_of
 from ..money.usage import Usage, is_model, name_in, usage_of
@@ -95,6 +98,11 @@ class Spending:
     def looks_up_prices(self) -> bool:
         """Whether a new request is admitted by its price."""
         return self.has_caps or self._settings.unknown_prices == "refuse"
+
+    async def warm(self) -> None:
+        """Import the library of prices in a worker thread, if calls are admitted by their price."""
+        if self.looks_up_prices and not is_imported():
+            await to_thread.run_sync(import_prices)
 
     def reserve(self, request: Request) -> BudgetExceededError | None:
         """Reserve what a new request may cost; or return why it is refused. Then nothing was reserved."""
@@ -231,8 +239,8 @@ class Spending:
 
     def book(self, charge: Charge, account: Account, reservation: Reservation | None) -> None:
         """Count an execution."""
-        sort, usage, batch_id = charge
-        self.ledger.add(sort, usage, batch_id)
+        sort, usage, batch_id, requests = charge
+        self.ledger.add(sort, usage, batch_id, requests)
         if not self.has_caps:
             return
         cost = None if usage is None else self.cost_in(sort, usage)
@@ -294,7 +302,7 @@ class Spending:
         """Lines of which nobody knows yet whether they were executed. For any thread."""
         for lines in tuple(self._left.values()):
             for line in tuple(lines.values()):
-                sort, usage, batch_id = line.unknown
+                sort, usage, batch_id, _ = line.unknown
                 entry = Entry()
                 entry.add(usage, batch_id)
                 yield sort, entry

@@ -36,6 +36,10 @@ class Fate(Enum):
     PAID_TWICE = "paid_twice"
     """It was answered, and so was its repetition."""
 
+    STATED = "stated"
+    """Tokens that the provider's statement of a batch names, and no answer of it. How many requests they are of is not
+    known."""
+
     UNKNOWN = "unknown"
     """It may have been executed. Nobody can know, or nobody has looked."""
 
@@ -65,11 +69,13 @@ class Charge(NamedTuple):
     Attributes:
         usage: its tokens; None if they are not known.
         batch_id: "" on another lane.
+        requests: how many; 0 for tokens of an unknown number of requests.
     """
 
     sort: Sort
     usage: Usage | None
     batch_id: str
+    requests: int = 1
 
 
 @dataclass(slots=True)

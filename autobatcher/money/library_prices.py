@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Mapping
 from datetime import date, datetime
 from decimal import Decimal
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -35,6 +37,11 @@ _LONGEST_NAME = 200
 def import_prices() -> None:
     """Import genai-prices, if it is there: it blocks for up to a second the first time, and only then."""
     LibraryPrices(None, "").warm()
+
+
+def is_imported() -> bool:
+    """Whether the library need not be imported any more. Without it there is nothing to import."""
+    return "genai_prices" in sys.modules or find_spec("genai_prices") is None
 
 
 class LibraryPrices:

@@ -24,7 +24,7 @@ class ReceiptRow:
     Attributes:
         lane: "batch", "flex" or "realtime".
         completion_window: of batches; "" on other lanes.
-        fate: "delivered"; or "discarded", "paid_twice", "unknown": money for nothing, or perhaps.
+        fate: "delivered"; or "discarded", "paid_twice", "stated", "unknown": money for nothing, or perhaps.
         requests: how many.
         unpriced: how many of them are not in `cost`: their price is unknown, or their answer named no tokens.
         tokens: of those whose answers named them.
@@ -176,7 +176,7 @@ def _row(sort: Sort, entries: list[tuple[int, Entry]], prices: PriceList) -> Rec
         tokens, requests, untold = tokens.plus(entry.usage), requests + entry.requests, untold + entry.untold
         ids.update(entry.batch_ids)
     told = [(entry.usage, input_in(bracket)) for bracket, entry in entries]
-    has_any = requests > untold
+    has_any = requests > untold or tokens != Usage()
     return ReceiptRow(
         provider=sort.provider,
         model=sort.model,

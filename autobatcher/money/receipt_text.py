@@ -21,6 +21,7 @@ _SPECIAL = re.compile(r"[\\`*_{}\[\]<>()#|~]")
 _FATES = {
     "discarded": "paid, and nobody waited for the answers any more",
     "paid_twice": "paid twice",
+    "stated": "in the provider's statement, and in no answer",
     "unknown": "perhaps executed: nobody knows",
 }
 _HEAD = (

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple, TypeGuard
 
 import msgspec
 
@@ -11,6 +11,9 @@ from .identifiers import is_usable_id
 
 MAX_LINES = 2**32
 """Larger than any provider's limit for one batch."""
+
+MAX_TOKENS = 2**50
+"""More than any batch has."""
 
 MAX_STATUS_CHARACTERS = 64
 MAX_CODE_CHARACTERS = 200
@@ -35,6 +38,15 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True):
         return f"{place}{self.message}{f' ({self.code})' if self.code else ''}"
 
 
+class BatchTokens(NamedTuple):
+    """Tokens of a batch. Cached ones are part of the input, reasoning part of the output."""
+
+    input: int
+    cached: int
+    output: int
+    reasoning: int
+
+
 class BatchState(msgspec.Struct, frozen=True, kw_only=True):
     """The state of a batch at one poll.
 
@@ -42,6 +54,7 @@ class BatchState(msgspec.Struct, frozen=True, kw_only=True):
         status: lower case, with "canceled" spelled "cancelled". An unknown status counts as running.
         output_file_id, error_file_id: None while there is none. (Some servers say "" for that.)
         counts: None if the server reports none.
+        tokens: what the server bills for the whole batch, once it has ended; None if it does not say.
         problems: why the whole batch failed.
     """
 
@@ -51,6 +64,7 @@ class BatchState(msgspec.Struct, frozen=True, kw_only=True):
     error_file_id: str | None = None
     input_file_id: str | None = None
     counts: RequestCounts | None = None
+    tokens: BatchTokens | None = None
     problems: tuple[Problem, ...] = ()
     metadata: dict[str, Any] = {}
 
@@ -118,6 +132,7 @@ def parse_batch(fields: Any) -> BatchState | None:
         error_file_id=_file_id(fields.get("error_file_id")),
         input_file_id=_file_id(fields.get("input_file_id")),
         counts=_counts(fields.get("request_counts")),
+        tokens=_tokens(fields.get("usage")),
         problems=_problems(fields.get("errors")),
         metadata=metadata if isinstance(metadata, dict) else {},
     )
@@ -132,6 +147,24 @@ def _file_id(value: object) -> str | None:
     """Return the id of a file; None if there is none, or none that can be used."""
     is_id = isinstance(value, str | int) and not isinstance(value, bool)
     return str(value) if value and is_id and is_usable_id(str(value)) else None
+
+
+def _tokens(value: object) -> BatchTokens | None:
+    if not isinstance(value, dict):
+        return None
+    read, written = value.get("input_tokens"), value.get("output_tokens")
+    cached = _member(value.get("input_tokens_details"), "cached_tokens")
+    reasoning = _member(value.get("output_tokens_details"), "reasoning_tokens")
+    counts = [count for count in (read, cached, written, reasoning) if _is_tokens(count)]
+    return BatchTokens(*counts) if len(counts) == len(BatchTokens._fields) else None
+
+
+def _member(value: object, name: str) -> object:
+    return value.get(name, 0) if isinstance(value, dict) else 0
+
+
+def _is_tokens(value: object) -> TypeGuard[int]:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MAX_TOKENS
 
 
 def _counts(value: object) -> RequestCounts | None:

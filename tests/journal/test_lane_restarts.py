@@ -19,8 +19,9 @@ from hypothesis import strategies as st
 
 from autobatcher import BatchOpenAI
 from autobatcher.emulator import BatchFault, FaultPlan, HttpFault, LogNormal
-from tests.harness import Harness, ask, open_harness, outcome_of, pause_process
+from tests.harness import Harness, open_harness, outcome_of, pause_process
 from tests.journal.restarts import Restarts
+from tests.receipts import WORDY_BILLED_PRICES, WORDY_GIVEN_PRICES, ask_briefly, check_receipt
 
 pytestmark = pytest.mark.full_price
 
@@ -46,6 +47,8 @@ class World:
             "cancel_active_batches_on_close": self.dice.random() < 0.3,
             "cancel_abandoned_batches": self.dice.random() < 0.7,
             "on_missed": self.dice.choice(["raise", "wait"]),
+            "prices": WORDY_GIVEN_PRICES,
+            "max_cost": self.dice.choice([None, "1", "0.02", "0.01"]),
         }
 
     def emulator(self) -> dict[str, Any]:
@@ -93,14 +96,21 @@ async def test_whenever_programs_die_each_request_has_an_outcome_and_is_billed_a
 ) -> None:
     restarts.clear()
     world = World(seed)
-    async with open_harness(world.dice.choice(["openai", "doubleword"]), has_lanes=True, **world.emulator()) as harness:
+    emulator = {"prices": WORDY_BILLED_PRICES, **world.emulator()}
+    async with open_harness(world.dice.choice(["openai", "doubleword"]), has_lanes=True, **emulator) as harness:
         for _ in range(world.dice.randint(0, 3)):
             await _run_and_end_badly(world, restarts, harness)
         async with restarts.program(harness, **world.settings) as program:
             with anyio.fail_after(NO_ANSWER_SECONDS):
                 outcomes = await _ask_all(world, program.client)
+            budget = program.client._spending.caps.budget
         assert sorted(outcomes) == sorted(world.texts)
         _check_billing(harness)
+        if not restarts.unfinished():  # the next program learns what is left
+            check_receipt(restarts.receipt(WORDY_GIVEN_PRICES), harness.emulator)
+            assert budget is None or budget.reserved == 0
+        if budget is not None:
+            assert harness.emulator.bill().total <= budget.spent + budget.reserved <= budget.cap.amount
 
 
 def _check_billing(harness: Harness) -> None:
@@ -156,9 +166,9 @@ async def _ask_once(world: World, client: BatchOpenAI, text: str) -> None:
 
 async def _outcome(client: BatchOpenAI, text: str, deadline: float | None) -> Any:
     if deadline is None:
-        return await outcome_of(ask(client, text))
+        return await outcome_of(ask_briefly(client, text, tokens=2))
     with client.deadline(deadline):
-        return await outcome_of(ask(client, text))
+        return await outcome_of(ask_briefly(client, text, tokens=2))
 
 
 def _check(outcome: Any, text: str) -> None:

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import anyio
 import pytest
 
 from autobatcher.emulator import FaultPlan, LineFault
+from autobatcher.engine.journal.charges import NewCharge
+from autobatcher.engine.journal.store import Store
 from autobatcher.money.budget import Budget
+from autobatcher.money.ledger import Charge, Fate, Sort
+from autobatcher.money.usage import Usage
 from tests.harness import HTTP, Send, between, open_harness, outcome_of, wait_for_event
 from tests.journal.restarts import Program, Restarts
 from tests.journal.test_reconciling import reconcile
@@ -48,6 +54,20 @@ async def test_a_call_whose_caller_left_is_not_reserved_in_the_next_run(restarts
             await outcome_of(ask_briefly(program.client, "a"))  # it is told
             assert [_budget(program).spent, _budget(program).reserved] == [spent, 0]
         assert restarts.receipt().total.uncertain == 1
+
+
+@pytest.mark.full_price
+async def test_a_call_whose_caller_leaves_while_it_is_recorded_is_neither_sent_nor_booked(restarts: Restarts) -> None:
+    async with (
+        open_harness(has_lanes=True, prices=BILLED_PRICES) as harness,
+        restarts.program(harness, **REALTIME) as program,
+    ):
+        for _ in range(3):
+            with anyio.move_on_after(0):
+                await ask_briefly(program.client, "a")
+        await anyio.sleep(10)
+        assert (program.client.receipt().total.uncertain, harness.emulator.bill().requests) == (0, 0)
+        assert await ask_briefly(program.client, "a") == "a"
 
 
 @pytest.mark.full_price
@@ -131,3 +151,13 @@ async def _die_in_a_batch(restarts: Restarts, harness: Any, settings: dict[str, 
         nursery.start_soon(outcome_of, ask_briefly(program.client, "a"))
         await wait_for_event(harness, "batch_submitted")
         program.die()
+
+
+def test_a_million_calls_do_not_make_a_million_rows(tmp_path: Path) -> None:
+    with closing(Store(tmp_path / "j")) as store:
+        for number in range(3):
+            sort = Sort("openai", "", "m", "/v1/chat/completions", "realtime", "", Fate.DELIVERED)
+            store.answer([], [NewCharge(f"call-{number}", Charge(sort, Usage(1), ""))], now=7_200.0)
+        store.answer([], [NewCharge("call", Charge(sort, Usage(1), ""))], budget="another", now=7_200.0)
+        rows = [(kept.hour, kept.budget, kept.entry.requests, kept.entry.usage.input) for kept in store.charges()]
+        assert rows == [(2, "", 3, 3), (2, "another", 1, 1)]

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 import anyio
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from autobatcher.emulator import BatchFault, FaultPlan, HttpFault
@@ -116,9 +116,28 @@ plans = st.builds(
 )
 
 
+LEFT_A_HANDED_OVER_BATCH = Plan(
+    like="openai",
+    batch_seconds=0.0,
+    batch_size=4,
+    texts=["a"] * 4,
+    ends=[(0.0, "dies")],
+    leaves={0: 3.0, 1: 3.0},
+    pauses=[(2.0, 30.0)],
+    is_hash_only=True,
+    cancels_on_close=False,
+    cancels_abandoned=False,
+    max_active=1,
+    poll_interval=2.0,
+    max_cost=None,
+)
+"""Two leave a batch that is being read; the first one is back, in another life of it, before the second one leaves."""
+
+
 @pytest.mark.timeout(3600 if SEEDS else 300, method="thread")  # the other method leaves trio's runner waiting for ever
 @EXAMPLES
 @given(plan=plans)
+@example(plan=LEFT_A_HANDED_OVER_BATCH)
 async def test_whenever_programs_die_the_last_one_has_all_answers_and_each_was_paid_once(
     plan: Plan, restarts: Restarts
 ) -> None:

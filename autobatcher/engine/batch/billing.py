@@ -5,7 +5,7 @@ from __future__ import annotations
 from ...errors import BatchError
 from ...money.budget import Reservation
 from ...money.ledger import Charge, Fate
-from ...money.usage import is_model, name_in
+from ...money.usage import Usage, is_model, name_in
 from ...upstream.account import Account
 from .. import outcomes
 from ..lanes.lane import Lane, Overrun
@@ -13,7 +13,7 @@ from ..left_line import LeftLine
 from ..request import Answer, Request
 from ..spending import Spending
 from .phase import BEFORE_CREATION
-from .source import EarlierBatch, Source
+from .source import EarlierBatch, NewBatch, Source
 from .upstream import UpstreamBatch
 
 
@@ -42,6 +42,8 @@ class BatchBilling:
         self._models = source.models
         self._left = spending.left_lines(batch.idempotency_key)
         self._paid: set[str] = set()  # lines that an earlier life, or process, has booked
+        self._told = Usage()  # by answers
+        self._models_told: set[str] = set()
 
     @property
     def wants_lines(self) -> bool:
@@ -143,6 +145,10 @@ class BatchBilling:
         left, self._left = self._left, {}
         self._spending.forget_lines(self._batch.idempotency_key)
         is_known = was_read or self._batch.phase in BEFORE_CREATION
+        unknown = [line for line in left.values() if line.was_executed or not is_known]
+        models = self._models_told | {line.unknown.sort.model for line in unknown}
+        if len(models) == 1 and unknown and (untold := self._stated_beyond_answers()) is not None:
+            return self._book_statement(left, unknown[0].unknown, untold)
         charges = []
         for line in left.values():
             if is_known and not line.was_executed:
@@ -152,11 +158,32 @@ class BatchBilling:
                 self._spending.book(charges[-1], self._account, line.reservation)
         return charges
 
+    def _stated_beyond_answers(self) -> Usage | None:
+        """The tokens of a batch of one model that no answer told; None if its provider does not state them."""
+        state = self._batch.state
+        is_whole = isinstance(self._source, NewBatch) and not self._paid
+        if state is None or state.tokens is None or not state.is_terminal or not is_whole:
+            return None
+        return Usage(*(max(0, stated - told) for stated, told in zip(state.tokens, self._told, strict=True)))
+
+    def _book_statement(self, left: dict[str, LeftLine], charge: Charge, untold: Usage) -> list[Charge]:
+        """The provider's statement says what the unknown lines cost together, though not which of them did."""
+        for line in left.values():
+            _release(line)
+        if untold == Usage():
+            return []
+        sort = charge.sort._replace(fate=Fate.STATED, bracket=0)
+        stated = Charge(sort, untold, self._batch.batch_id or "", requests=0)
+        self._spending.book(stated, self._account, None)
+        return [stated]
+
     def _book(self, model: str, answer: Answer, reservation: Reservation | None, fate: Fate) -> Charge | None:
         charge = self._spending.charge(
             self._account, self._endpoint, model, answer, completion_window=self._window, fate=fate
         )
         if charge is not None:
+            self._told = self._told.plus(charge.usage or Usage())
+            self._models_told.add(model)
             self._spending.book(charge, self._account, reservation)
         elif reservation is not None:
             reservation.release()

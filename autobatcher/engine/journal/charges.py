@@ -8,7 +8,9 @@ from decimal import Decimal
 from typing import Any, NamedTuple
 
 from ...money.ledger import Charge, Entry, Fate, Sort
+from ...money.price_list import BATCH
 from ...money.usage import Usage
+from ..digest import digest_of_parts
 
 HOUR = 3600.0
 
@@ -44,16 +46,38 @@ class KeptCharge(NamedTuple):
 
 
 def add_charges(db: sqlite3.Connection, charges: Iterable[NewCharge], *, budget: str, now: float) -> None:
-    """Add what was billed. What is alike, and of one batch and hour, becomes one row."""
-    alike: dict[tuple[str, str, Sort], Entry] = {}
+    """Add what was billed. What is alike becomes one row: of one batch and hour; of all calls in one hour."""
+    owners: dict[str, _Owner] = {}
+    alike: dict[tuple[_Owner, str, str, Sort], Entry] = {}
     for key, charge in charges:
-        alike.setdefault((key, charge.batch_id, charge.sort), Entry()).add(charge.usage, charge.batch_id)
+        owner = owners.get(key) or owners.setdefault(key, _owner_of(db, key, budget))
+        stamp = key if charge.sort.lane == BATCH else _stamp_of_calls(owner, charge.sort)
+        entry = alike.setdefault((owner, stamp, charge.batch_id, charge.sort), Entry())
+        entry.add(charge.usage, charge.batch_id, charge.requests)
     hour = int(now // HOUR)
     rows = (
-        (key, hour, key, budget, _fit(batch_id), key, key, *_sort_row(sort), entry.requests, entry.untold, *entry.usage)
-        for (key, batch_id, sort), entry in alike.items()
+        (stamp, hour, owner.budget, _fit(batch_id), owner.metadata, owner.account, *_sort_row(sort), *_counts(entry))
+        for (owner, stamp, batch_id, sort), entry in alike.items()
     )
     db.executemany(_ADD, rows)
+
+
+class _Owner(NamedTuple):
+    """Who pays for a batch or a call. Its own budget counts, whoever reads its results."""
+
+    budget: str
+    metadata: str
+    account: bytes
+
+
+def _owner_of(db: sqlite3.Connection, idempotency_key: str, budget: str) -> _Owner:
+    return _Owner(*db.execute(_OWNER, (budget, idempotency_key)).fetchone())
+
+
+def _stamp_of_calls(owner: _Owner, sort: Sort) -> str:
+    """One for all calls that are paid alike: a server makes millions, and each has a key of its own."""
+    texts = (owner.budget, owner.metadata, sort.provider, sort.base_url)
+    return "calls-" + digest_of_parts(owner.account, *(_fit(text).encode() for text in texts)).hex()
 
 
 def kept_charges(db: sqlite3.Connection, *, since: float = 0.0, budget: str | None = None) -> Iterator[KeptCharge]:
@@ -113,6 +137,10 @@ def _sort_row(sort: Sort) -> tuple[str | int, ...]:
     return (*map(_fit, sort[:-2]), sort.fate.value, sort.bracket)
 
 
+def _counts(entry: Entry) -> tuple[int, ...]:
+    return entry.requests, entry.untold, *entry.usage
+
+
 def _fit(text: str) -> str:
     """A text as SQLite can hold it. Callers choose the names of models."""
     return text[:MAX_NAME].encode(errors="replace").decode()
@@ -125,16 +153,17 @@ _SUM = (
     f"SELECT account, hour, {', '.join(_SORT)}, {', '.join(f'sum({name})' for name in _COUNTS)} "  # noqa: S608
     f"FROM charges WHERE hour >= ? AND budget = ? GROUP BY account, hour, {', '.join(_SORT)}"
 )
-_MARKS = ", ".join("?" * (len(_COLUMNS) - len(("hour", "budget", "batch_id", "metadata", "account"))))
 _SUMS = ", ".join(f"{name} = {name} + excluded.{name}" for name in _COUNTS)
 
 _ADD = (
     f"INSERT INTO charges (stamp, {', '.join(_COLUMNS)}) "  # noqa: S608  (constants)
-    "VALUES (?, ?, coalesce((SELECT budget FROM reservations WHERE stamp = ?), ?), ?, "  # its own, whoever reads it
-    "coalesce((SELECT metadata FROM batches WHERE stamp = ?), '{}'), "
-    f"coalesce((SELECT account FROM batches WHERE stamp = ?), x''), {_MARKS}) "
+    f"VALUES ({', '.join('?' * (1 + len(_COLUMNS)))}) "
     "ON CONFLICT (stamp, hour, batch_id, model, endpoint, lane, completion_window, fate, bracket) "
     f"DO UPDATE SET {_SUMS}"
+)
+_OWNER = (
+    "SELECT coalesce(r.budget, ?), coalesce(b.metadata, '{}'), coalesce(b.account, x'') "
+    "FROM (SELECT ? AS stamp) LEFT JOIN batches b USING (stamp) LEFT JOIN reservations r USING (stamp)"
 )
 
 

@@ -121,7 +121,7 @@ HONEST = {
             _text("budget", "batch_id", "metadata", "provider", "base_url", "model", "endpoint", "completion_window"),
             "typeof(account) = 'blob' AND length(account) <= 100",
             "lane IN ('batch', 'flex', 'realtime')",
-            "fate IN ('delivered', 'discarded', 'paid_twice', 'unknown')",
+            "fate IN ('delivered', 'discarded', 'paid_twice', 'stated', 'unknown')",
             _integer(0, 2**40, "hour", "bracket", "requests", "untold"),
             _integer(0, 2**62, "input", "cached", "output", "reasoning"),
         )

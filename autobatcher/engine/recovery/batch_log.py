@@ -114,6 +114,7 @@ class JournalBatchLog(BatchLog):
 
     Attributes:
         wants_lines: whether lines must be read that no request waits for.
+        successor: the log of another life of the batch, which the record was handed over to.
         awaits_callers: whether there are lines of an earlier process whose requests may still come.
     """
 
@@ -130,6 +131,7 @@ class JournalBatchLog(BatchLog):
         is_awaited: bool = False,
     ) -> None:
         self.record: BatchRecord = record
+        self.successor: JournalBatchLog | None = None
         self._handed_over = anyio.Event()
         self.keeps_answers: bool = not journal.is_hash_only
         self._journal = journal
@@ -223,8 +225,15 @@ class JournalBatchLog(BatchLog):
         if self._record_state is _RecordState.UNWRITTEN:
             return
         line = UnclaimedLine(self.record.idempotency_key, number_of(request.custom_id), self._journal.wall_clock())
-        self._unclaimed[request.custom_id] = line
+        self._owner()._unclaimed[request.custom_id] = line  # else two logs would await it, and book it
         self._unclaimed_lines.add(digest_of(request.endpoint, request.digested, self.record.account), line)
+
+    def _owner(self) -> JournalBatchLog:
+        """The log that the record was handed over to, if it was."""
+        log = self
+        while log.successor is not None:
+            log = log.successor
+        return log
 
     def caller_attached(self, custom_id: str) -> None:
         self._unclaimed.pop(custom_id, None)

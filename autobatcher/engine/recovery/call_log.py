@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import msgspec
+from anyio.lowlevel import checkpoint_if_cancelled
 
 from ...money.ledger import Charge
 from ..journal import BatchRecord, UnclaimedLine
@@ -66,6 +67,7 @@ class JournalCallLog(CallLog):
         request.custom_id = custom_id_of(self._record.idempotency_key, 0)
         try:
             await self._journal.intend(self._record, [(0, request.endpoint, request.body)], reserved_for([request]))
+            await checkpoint_if_cancelled()  # its caller may have left just now: then it must not count as sent
         except BaseException:  # cancelled, it is written all the same
             self.forget()
             raise

@@ -295,12 +295,15 @@ class Recovery(NoRecovery):
         record = self._record_of(idempotency_key) if batch is None else _log_of(batch).record
         if record is None:
             return None
-        unclaimed = self._lines_by_batch.pop(idempotency_key, []) if batch is None else _log_of(batch).hand_over()
+        before = None if batch is None else _log_of(batch)
+        unclaimed = self._lines_by_batch.pop(idempotency_key, []) if before is None else before.hand_over()
         is_awaited = idempotency_key in self._unvisited
         self._unvisited.discard(idempotency_key)
         log = JournalBatchLog(
             self._journal, self._unclaimed_lines, record, unclaimed, self.give_back, is_awaited=is_awaited
         )
+        if before is not None:
+            before.successor = log
         batch = self._resume(log, account)
         self.batch_started(batch)
         return batch
