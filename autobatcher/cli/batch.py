@@ -12,8 +12,9 @@ from __future__ import annotations
 
 import gc
 import os
+import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from pathlib import Path
@@ -121,34 +122,29 @@ def batch(
     taken = InputFile(source, endpoint, limit)
     _refuse_confused_files(taken, {"--output": output, "--errors": errors, "--receipt": receipt})
     journal = flags.journal or _journal_beside(output)  # type: ignore[attr-defined]
-    files = OutputFile(output), OutputFile(errors or output)
+    files = [OutputFile(name) for name in (output, errors) if name is not None]
     settings = {**settings_of(flags), "journal": journal}
     with _told_as_usage_errors():
         if plan:
             is_good = print_plan(taken, files, flags, settings, as_json=as_json)
             return ANSWERED if is_good else SOME_FAILED
-        progress = Progress(requests=None)
+        progress, bad_lines = Progress(requests=None), _BadLines(taken.name)
         client = _client(flags, settings, progress)
-        bad_lines = _BadLines(taken.name)
         lines = _look_through(taken, client, bad_lines, strict=strict, completion_window=settings["completion_window"])
-        with ExitStack() as stack:
-            written, failures = (stack.enter_context(each) for each in files)
-            run = BatchRun(
-                client,
-                taken,
-                written,
-                written if errors is None else failures,
-                progress,
-                bad_lines.tell,
-                ordered=ordered,
-                ahead=flags.ahead,
-                ahead_bytes=flags.ahead_bytes,
-            )
-            run.counts.lines, run.counts.bad = lines, bad_lines.count
-            display = display_on(screen_on(PrintableConsole(stderr=True)), _json_writer(output) if as_json else None)
-            _calm_garbage_collection()
-            with refused_journal_told():
-                received = trio.run(run_until_signalled, partial(_work, run, client, display, progress))
+        run = BatchRun(
+            client,
+            taken,
+            files[0],
+            files[-1],
+            progress,
+            bad_lines.tell,
+            ordered=ordered,
+            ahead=flags.ahead,
+            ahead_bytes=flags.ahead_bytes,
+        )
+        run.counts.lines, run.counts.bad = lines, bad_lines.count
+        display = display_on(screen_on(PrintableConsole(stderr=True)), _json_writer(output) if as_json else None)
+        received = _run_to_end(partial(_work, run, client, display, progress), files)
     is_own = flags.journal is None and journal is not None  # type: ignore[attr-defined]
     if run.is_complete and received is None and is_own:
         delete_journal(Path(str(journal)))
@@ -164,6 +160,15 @@ def batch(
             has_journal=journal is not None,
         )
     )
+
+
+def _run_to_end(work: Callable[[trio.Event], Awaitable[None]], files: Iterable[OutputFile]) -> signal.Signals | None:
+    """Run, and return the signal that ended it."""
+    _calm_garbage_collection()
+    with ExitStack() as stack, refused_journal_told():
+        for file in files:
+            stack.enter_context(file)
+        return trio.run(run_until_signalled, work)
 
 
 @contextmanager

@@ -222,17 +222,19 @@ def limited(count: int, most: int = 10) -> list[dict[str, Any]]:
 async def test_lines_that_a_cap_has_no_room_for_are_asked_by_the_next_run(files: Files, restarts: Restarts) -> None:
     files.ask(limited(60))
     async with open_harness() as harness:
-        settings = {"prices": PRICES, "journal": restarts.path, "batch_window_seconds": 0.1}
-        counts = await files.run(harness.client(max_cost="0.5", **settings))
+        settings: dict[str, Any] = {"prices": PRICES, "batch_window_seconds": 0.1}
+        counts = await files.run(restarts.client(harness, max_cost="0.5", **settings))
         assert (counts.answered, counts.unsent, counts.failed) == (41, 19, 0)  # the next one may cost too much
         assert list(counts.why_unsent.values()) == [
             "--max-cost: $0.4100 of $0.5000 are spent, and a line of up to $0.1000 did not fit. "
             "Raise it, or set a limit of output tokens in the lines."
         ]
         assert len(files.ids()) == 41
-        again = await files.run(harness.client(max_cost="0.5", **settings))
+        restarts.new_process()
+        again = await files.run(restarts.client(harness, max_cost="0.5", **settings))
         assert (again.earlier, again.answered, again.unsent) == (41, 0, 19)  # the journal adds up
-        rest = await files.run(harness.client(max_cost="1", **settings))
+        restarts.new_process()
+        rest = await files.run(restarts.client(harness, max_cost="1", **settings))
         assert (rest.earlier, rest.answered, rest.unsent) == (41, 19, 0)
         assert len(harness.bodies_sent()) == 60
 

@@ -8,7 +8,7 @@ import pickle
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from contextlib import aclosing
-from pathlib import Path
+from functools import partial
 from typing import Any
 
 import anyio
@@ -124,15 +124,17 @@ async def test_what_was_taken_leaves_no_requests_behind() -> None:
 
 
 @pytest.mark.parametrize("has_journal", [False, True])
-async def test_batches_that_are_over_leave_nothing_for_the_garbage_collector(has_journal: bool, tmp_path: Path) -> None:
+async def test_batches_that_are_over_leave_nothing_for_the_garbage_collector(
+    has_journal: bool, restarts: Restarts
+) -> None:
     # They have a hundred bytes a line, and a process with many calls under way collects garbage rarely.
     def alive() -> Counter[str]:
         kinds = map(type, gc.get_objects())
         return Counter(kind.__name__ for kind in kinds if kind.__module__.startswith("autobatcher.engine.batch."))
 
     async with open_harness(faults=FaultPlan.flaky(1, 0.05)) as harness:
-        journal = tmp_path / "journal" if has_journal else None
-        async with harness.client(batch_window_seconds=0.1, batch_size=50, journal=journal) as client:
+        make = partial(restarts.client, harness) if has_journal else harness.client
+        async with make(batch_window_seconds=0.1, batch_size=50) as client:
             gc.collect()
             gc.disable()
             try:
