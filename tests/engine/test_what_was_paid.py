@@ -21,10 +21,11 @@ from autobatcher.engine.journal.identity import fingerprint
 from autobatcher.engine.lanes.durations import Durations
 from autobatcher.engine.lanes.lane import Lane
 from autobatcher.engine.lanes.terms import Terms
+from autobatcher.engine.left_line import LeftLine
 from autobatcher.engine.recovery.call_log import NULL_CALL_LOG
 from autobatcher.engine.request import Request
 from autobatcher.engine.settings import Settings
-from autobatcher.engine.spending import LeftLine, Spending
+from autobatcher.engine.spending import Spending
 from autobatcher.money.budget import Budget, Reservation
 from autobatcher.money.ledger import Charge, Entry, Fate, Sort
 from autobatcher.money.usage import Usage
