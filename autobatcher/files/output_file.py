@@ -1,7 +1,7 @@
-"""A file of output lines that holds complete lines only, at every moment, and is written on after a crash.
+"""A file of output lines, which is written on after a crash.
 
-A block of lines is one `write`. Should a kill or a full disk cut it short, `open` drops the beginning of a line that is
-left at its end.
+A block of lines is one `write`. The kernel does it page by page, so a kill within it, or a full disk, may leave the
+beginning of a line at the end. `open` drops that.
 """
 
 from __future__ import annotations
