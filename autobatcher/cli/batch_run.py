@@ -91,7 +91,7 @@ class BatchRun:
         ahead_bytes: float,
         sync_seconds: float = SYNC_SECONDS,
     ) -> None:
-        self.counts = Counts()
+        self.counts: Counts = Counts()
         self._client = client
         self._source = source
         self._output = output

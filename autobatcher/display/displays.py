@@ -49,7 +49,7 @@ class Terminal:
         console: a `rich.console.Console`.
     """
 
-    seconds = REPAINT_SECONDS
+    seconds: float = REPAINT_SECONDS
 
     def __init__(self, console: Any, *, rate: float = 1.0, calls: int = 0) -> None:
         from rich.live import Live
@@ -81,9 +81,9 @@ class Terminal:
 class Notebook:
     """The same picture below a notebook's cell, as text."""
 
-    seconds = 5 * REPAINT_SECONDS
-    rate = 1.0
-    calls = 0
+    seconds: float = 5 * REPAINT_SECONDS
+    rate: float = 1.0
+    calls: int = 0
 
     def __init__(self) -> None:
         self._handle: Any = None
@@ -120,8 +120,8 @@ class Lines:
         write: takes each line; None for the log, or stderr if nobody reads the log.
     """
 
-    rate = 1.0
-    calls = 0
+    rate: float = 1.0
+    calls: int = 0
 
     def __init__(self, write: Callable[[str], None] | None = None, seconds: float = LINE_SECONDS) -> None:
         self.seconds: float = seconds
@@ -148,8 +148,8 @@ def _log_or_print(line: str) -> None:
 class Calls:
     """Calls a function of the user's with each snapshot."""
 
-    rate = 1.0
-    calls = 0
+    rate: float = 1.0
+    calls: int = 0
 
     def __init__(self, function: Callable[[ProgressSnapshot], object], seconds: float = CALL_SECONDS) -> None:
         self.seconds: float = seconds

@@ -76,7 +76,7 @@ class UpstreamError(Exception):
         """Add what to do to the message; "" for nothing."""
         if advice:
             self.advice = f"{self.advice} {advice}".strip()
-            self.args = (f"{self}. {advice}",)
+            self.args: tuple[Any, ...] = (f"{self}. {advice}",)
             self.summary = f"{self.summary}. {advice}"
 
     @property

@@ -109,16 +109,18 @@ def test_against_a_real_provider_it_warns_first_and_makes_fewer_calls() -> None:
 def test_interrupted_it_cancels_upstream_what_is_running(number: signal.Signals) -> None:
     with started("emulate", "--batch-seconds", "600") as upstream:
         url = find_url(read_until(upstream, "stdout", "OPENAI_API_KEY"))
-        # Long enough for importing what the first response needs, so that all calls of a kind are in one batch.
         arguments = ("--base-url", url, "--api-key", "k", "--model", "m", "--batch-window", "1")
         with started("demo", *arguments) as process:
             read_until(process, "stderr", "batch 2: submitted")
             process.send_signal(number)
             out, error = process.communicate(timeout=20)
         assert (process.returncode, out) == (128 + number, "")
-        assert "Interrupted: 0 of 20 calls answered, 2 batches cancelled upstream." in error
+        told = re.search(r"Interrupted: 0 of 20 calls answered, (\d+) batches cancelled upstream.", error)
         with openai.OpenAI(api_key="k", base_url=url, max_retries=0) as sdk:
-            assert [batch.status for batch in sdk.batches.list()] == ["cancelled", "cancelled"]
+            statuses = [batch.status for batch in sdk.batches.list()]
+        assert set(statuses) == {"cancelled"}
+        assert told is not None
+        assert int(told[1]) == len(statuses) >= 2  # more on a busy machine
 
 
 def test_variables_meant_for_other_commands_do_not_make_the_demo_cost_money() -> None:

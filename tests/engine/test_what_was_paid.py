@@ -21,12 +21,13 @@ from autobatcher.engine.journal.identity import fingerprint
 from autobatcher.engine.lanes.durations import Durations
 from autobatcher.engine.lanes.lane import Lane
 from autobatcher.engine.lanes.terms import Terms
+from autobatcher.engine.left_line import LeftLine
 from autobatcher.engine.recovery.call_log import NULL_CALL_LOG
 from autobatcher.engine.request import Request
 from autobatcher.engine.settings import Settings
 from autobatcher.engine.spending import Spending
-from autobatcher.money.budget import Budget
-from autobatcher.money.ledger import Entry, Fate, Sort
+from autobatcher.money.budget import Budget, Reservation
+from autobatcher.money.ledger import Charge, Entry, Fate, Sort
 from autobatcher.money.usage import Usage
 from autobatcher.upstream.account import Account
 from autobatcher.upstream.failures import UpstreamError
@@ -197,6 +198,16 @@ def test_many_accounts_that_spend_take_no_more_time_each() -> None:
 
     few = spend(0, 2_000)
     assert spend(2_000, 18_000) < 10 * few
+
+
+def test_a_second_engine_of_a_client_does_not_reserve_again_what_the_first_one_left() -> None:
+    spending = Spending(Settings(prices=GIVEN_PRICES, max_cost=1))
+    budgets = spending.caps.budgets_of(_account())
+    sort = Sort("openai", "", "m", CHAT, "batch", "24h", Fate.UNKNOWN)
+    left = LeftLine("m", Reservation(budgets, Decimal("0.1")), Fate.DISCARDED, Charge(sort, None, ""))
+    spending.left_lines("its key")["line"] = left
+    spending.load(Spent({}, {"its key": Decimal("0.1"), "of another run": Decimal("0.2")}))
+    assert budgets[0].reserved == Decimal("0.3")
 
 
 def test_a_fork_does_not_count_what_runs_in_its_parent(monkeypatch: pytest.MonkeyPatch) -> None:
