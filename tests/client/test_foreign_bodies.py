@@ -17,7 +17,7 @@ from autobatcher.client import checked_body
 from autobatcher.client.http_parts import answer_parts
 from autobatcher.engine import json_scan
 from autobatcher.engine.request import Answer
-from tests.harness import HTTP, MODEL, open_harness
+from tests.harness import HTTP, MODEL, httpx_leaves_generators, open_harness
 
 CHAT: dict[str, Any] = {"model": MODEL, "messages": [{"role": "user", "content": "x"}]}
 JSON_TYPE = {"content-type": "application/json"}
@@ -115,6 +115,7 @@ class _Streamed(HTTP.AsyncByteStream):  # type: ignore[misc]  # the library is k
         return self._piece
 
 
+@httpx_leaves_generators
 @pytest.mark.proves("faults", LARGE_MODELS)
 async def test_a_list_of_models_is_read_up_to_what_an_honest_one_has() -> None:
     body = _Streamed(b"[]," * 20_000, 1_000)
@@ -128,6 +129,7 @@ async def test_a_list_of_models_is_read_up_to_what_an_honest_one_has() -> None:
     assert body.sent < 11_000_000
 
 
+@httpx_leaves_generators
 @pytest.mark.proves("faults", LARGE_MODELS)
 @pytest.mark.parametrize("element", [b"[],", b"5e-324,"], ids=["lists", "hard numbers"])
 async def test_of_an_error_that_passes_through_the_beginning_is_decoded(element: bytes) -> None:
