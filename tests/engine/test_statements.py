@@ -46,6 +46,17 @@ async def test_where_nothing_more_is_stated_nothing_is_uncertain() -> None:
         check_receipt(client.receipt(), harness.emulator)
 
 
+async def test_a_statement_that_says_less_than_the_answers_is_not_believed() -> None:
+    nothing = {"input_tokens": 0, "output_tokens": 0}
+    early = FaultPlan((LineFault(kind="drop", lines=(2,), billed=True), BatchFault(members={"usage": nothing})))
+    async with open_harness("openai", prices=BILLED_PRICES, faults=early) as harness:
+        async with harness.client(prices=GIVEN_PRICES) as client, anyio.create_task_group() as nursery:
+            for number in range(3):
+                nursery.start_soon(outcome_of, ask(client, f"q{number}"))
+        assert client.receipt().total.uncertain == 1
+        check_receipt(client.receipt(), harness.emulator)
+
+
 @pytest.mark.parametrize(
     ("usage", "tokens"),
     [

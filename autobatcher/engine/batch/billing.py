@@ -164,7 +164,8 @@ class BatchBilling:
         is_whole = isinstance(self._source, NewBatch) and not self._paid
         if state is None or state.tokens is None or not state.is_terminal or not is_whole:
             return None
-        return Usage(*(max(0, stated - told) for stated, told in zip(state.tokens, self._told, strict=True)))
+        beyond = Usage(*(stated - told for stated, told in zip(state.tokens, self._told, strict=True)))
+        return beyond if min(beyond) >= 0 else None  # one that says less than the answers is not complete yet
 
     def _book_statement(self, left: dict[str, LeftLine], charge: Charge, untold: Usage) -> list[Charge]:
         """The provider's statement says what the unknown lines cost together, though not which of them did."""
