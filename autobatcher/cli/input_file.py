@@ -68,7 +68,8 @@ def lines_of(path: str) -> Iterator[Line]:
         with ExitStack() as stack:
             yield from _lines(sys.stdin.buffer if path == STDIN else stack.enter_context(_opened(path)))
     except (OSError, EOFError, zlib.error) as error:
-        raise UsageError(f"{path} cannot be read: {error}") from error
+        reason = getattr(error, "strerror", None) or error
+        raise UsageError(f"{path} cannot be read: {reason}.") from error
 
 
 def _opened(path: str) -> BinaryIO:
