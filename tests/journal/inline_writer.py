@@ -18,10 +18,15 @@ T = TypeVar("T")
 
 
 class InlineWriter:
-    """Runs statements at once, with the same transactions as the thread."""
+    """Runs statements at once, with the same transactions as the thread.
 
-    def __init__(self, path: Path) -> None:
+    Args:
+        commit_seconds: how long a task waits for a commit.
+    """
+
+    def __init__(self, path: Path, commit_seconds: float = 0.0) -> None:
         self._path = path
+        self._commit_seconds = commit_seconds
         self._store: Store | None = None
         self._ownership: Ownership | None = None
         self._transactions: Transactions | None = None
@@ -46,6 +51,8 @@ class InlineWriter:
             await anyio.sleep_forever()
         job = Job(statement, is_awaited=True)
         self._do(job)
+        if self._commit_seconds:
+            await anyio.sleep(self._commit_seconds)
         if job.failure is not None:
             raise copy_of(job.failure)
         result: T = job.result

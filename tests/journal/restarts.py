@@ -49,7 +49,13 @@ class Program:
 
 
 class Restarts:
-    """Runs programs that use the journal at `path`."""
+    """Runs programs that use the journal at `path`.
+
+    Attributes:
+        commit_seconds: how long a task waits for a commit.
+    """
+
+    commit_seconds = 0.0
 
     def __init__(self, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.path = path
@@ -59,7 +65,7 @@ class Restarts:
         monkeypatch.setattr("autobatcher.engine.journal.ownership.PATIENCE_SECONDS", 0.05)
 
     def _make_writer(self, path: Path) -> InlineWriter:
-        writer = InlineWriter(path)
+        writer = InlineWriter(path, self.commit_seconds)
         if self._now is not None:
             self._now.writers.append(writer)
         return writer

@@ -58,12 +58,13 @@ async def test_a_call_whose_caller_left_is_not_reserved_in_the_next_run(restarts
 
 @pytest.mark.full_price
 async def test_a_call_whose_caller_leaves_while_it_is_recorded_is_neither_sent_nor_booked(restarts: Restarts) -> None:
+    restarts.commit_seconds = 1.0
     async with (
         open_harness(has_lanes=True, prices=BILLED_PRICES) as harness,
         restarts.program(harness, **REALTIME) as program,
     ):
         for _ in range(3):
-            with anyio.move_on_after(0):
+            with anyio.move_on_after(0.5):
                 await ask_briefly(program.client, "a")
         await anyio.sleep(10)
         assert (program.client.receipt().total.uncertain, harness.emulator.bill().requests) == (0, 0)
