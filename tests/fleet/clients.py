@@ -73,6 +73,7 @@ class Client:
             delay = await self._try(one, retry)
             one.tries.append((begun, f"{time.time() - begun:.2f} s: {self._last}"))
             if delay is None:
+                await trio.sleep(1.0 if one.failures else 0.0)  # what fails at once must not fail a thousand times
                 return
             await trio.sleep(delay)
 

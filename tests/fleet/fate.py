@@ -115,7 +115,7 @@ class Fate:
         """Its pid, once it owns a batch; None if that takes too long."""
         assert isinstance(self._journals, SharedJournal)
         with trio.move_on_after(15.0):
-            while not (replica.pid and await self._journals.owned_by(replica.pid)):
+            while not (replica.pid and await self._journals.owned_by(replica.pid)):  # noqa: ASYNC110  (rows)
                 await trio.sleep(0.1)
             return replica.pid
         return None
@@ -141,7 +141,7 @@ class Fate:
     # Whose turn it is
 
     async def _calm(self) -> None:
-        while self._under_way:
+        while self._under_way:  # noqa: ASYNC110  (often, and of many)
             await trio.sleep(0.05)
 
     async def _free_replica(self, first: int) -> Replica:

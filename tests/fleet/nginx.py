@@ -37,6 +37,7 @@ http {{
       proxy_http_version 1.1;
       proxy_set_header Connection "";
       proxy_set_header Host 127.0.0.1;
+      proxy_set_header x-fleet-text "";  # for this log alone: what differs by header travels in batches of its own
       proxy_buffering off;
       proxy_connect_timeout 2s;
       proxy_read_timeout 1h;
