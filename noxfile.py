@@ -155,7 +155,7 @@ def newest(session: nox.Session) -> None:
 def nightly(session: nox.Session) -> None:
     """What takes too long for each change: the whole suite on all of it, all frameworks, and thousands of seeds."""
     frameworks = [f"frameworks({name})" for name in FRAMEWORKS]
-    for name in ("lint", "types", "audit", "package", "notebook", "soak", "fuzz", "impatient", *frameworks):
+    for name in ("lint", "types", "audit", "package", "notebook", "soak", "fuzz", "impatient", "fleet", *frameworks):
         session.notify(name)
     elsewhere = [f"tests_elsewhere({case.id})" for case in ELSEWHERE]
     for name in ("tests", "newest", *elsewhere, "lowest"):
@@ -312,6 +312,13 @@ def impatient(session: nox.Session) -> None:
     """2,000 clients of `serve` with a timeout of 1 s, on a machine without a free core: each is billed once."""
     session.install("-e", ".[test]")
     session.run("python", "-m", "tests.impatient", *session.posargs)
+
+
+@nox.session
+def fleet(session: nox.Session) -> None:
+    """300 faults of replicas that share a journal on PostgreSQL, behind nginx: ten minutes, `-- --seed 1` for a seed."""
+    session.install("-e", ".[test]")
+    session.run("python", "-m", "tests.fleet", *session.posargs)
 
 
 @nox.session(python=FOUND[0])

@@ -2,21 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import socket
-import subprocess
-import sys
 import time
-import urllib.request
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 
 import trio
-
-from tests.cli.processes import environment
 
 from . import events, journals
 from .clients import Asked, Client
@@ -24,7 +17,8 @@ from .diary import Diary
 from .fate import Fate
 from .nginx import nginx
 from .replica import Replica
-from .verdict import Found, Verdict, as_found, explain, judge
+from .upstream import Found, found_by, upstream
+from .verdict import Verdict, explain, judge
 
 FINISH_SECONDS = 240.0
 """After the last event: until the last answer."""
@@ -72,7 +66,10 @@ async def run(plan: Plan, folder: Path, tell: Callable[[str], None]) -> Verdict:
         longest=plan.longest,
     )
     try:
-        async with _upstream(plan) as base_url, journals.opened(plan.journal, folder, plan.replicas) as kept:
+        async with (
+            upstream(*plan.batch_seconds) as base_url,
+            journals.opened(plan.journal, folder, plan.replicas) as kept,
+        ):
             replicas = _replicas(plan, base_url, kept, diary)
             fate = Fate(replicas, kept, diary)
             session = _Session(plan, replicas, fate, base_url, kept, tell)
@@ -113,7 +110,7 @@ class _Session:
             found, unfinished = await self._quiet()
             for replica in self._replicas:
                 await replica.close()
-            found = await self._found()
+            found = await found_by(self._base_url)
             nursery.cancel_scope.cancel()
         verdict = judge(self._asked, found, unfinished, self._other_failures())
         self._tell_end(verdict, found, drawn, diary)
@@ -136,18 +133,11 @@ class _Session:
         """What is left once nothing happens any more, or after a long time."""
         deadline = trio.current_time() + QUIET_SECONDS
         while True:
-            found, unfinished = await self._found(), await self._kept.unfinished()
+            found, unfinished = await found_by(self._base_url), await self._kept.unfinished()
             is_quiet = not found.running and not found.input_files and not unfinished
             if is_quiet or trio.current_time() > deadline:
                 return found, unfinished
             await trio.sleep(1.0)
-
-    async def _found(self) -> Found:
-        def ask() -> Found:
-            with urllib.request.urlopen(f"{self._base_url}/fleet/found") as response:
-                return as_found(json.load(response))
-
-        return await trio.to_thread.run_sync(ask)
 
     def _other_failures(self) -> list[str]:
         return [*self._fate.failures, *(failure for each in self._replicas for failure in each.failures)]
@@ -191,17 +181,6 @@ def _replicas(
         Replica(f"replica-{number}", port, (*flags, *kept.of(number)), diary, shortens=plan.shortens)
         for number, port in enumerate(free_ports(plan.replicas))
     ]
-
-
-@asynccontextmanager
-async def _upstream(plan: Plan) -> AsyncIterator[str]:
-    command = [sys.executable, "-m", "tests.fleet.upstream", *map(str, plan.batch_seconds)]
-    with subprocess.Popen(command, env=environment(), stdout=subprocess.PIPE, text=True) as process:  # noqa: ASYNC220  (it takes no time)
-        try:
-            assert process.stdout is not None
-            yield json.loads(await trio.to_thread.run_sync(process.stdout.readline))
-        finally:
-            process.kill()
 
 
 def free_ports(count: int) -> list[int]:

@@ -7,8 +7,13 @@ Batches take a random time, with that median and 90th percentile, in seconds.
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 import time
+import urllib.request
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import trio
@@ -16,6 +21,49 @@ import trio
 from autobatcher.emulator import Emulator, LogNormal
 from autobatcher.emulator.app import serve_emulator
 from autobatcher.emulator.wire import Reply, Request, json_reply
+from tests.cli.processes import environment
+
+
+@dataclass
+class Found:
+    """What the emulator says.
+
+    Attributes:
+        billed: in which batches each text was billed.
+        running: the batches that have not ended.
+        batches: the status and the metadata of each.
+        deeds: the POSTs to `/batches`: when, the path, the status of the response, and its body.
+    """
+
+    billed: dict[str, list[str]]
+    running: list[str]
+    input_files: list[str]
+    batches: dict[str, tuple[str, dict[str, str]]]
+    deeds: list[tuple[float, str, int, str]]
+
+
+@asynccontextmanager
+async def upstream(median: float, p90: float) -> AsyncIterator[str]:
+    """The URL of an emulator that runs while the block does, without `/v1`."""
+    command = [sys.executable, "-m", "tests.fleet.upstream", str(median), str(p90)]
+    process = await trio.lowlevel.open_process(command, env=environment(), stdout=subprocess.PIPE)
+    try:
+        assert process.stdout is not None
+        yield json.loads(await process.stdout.receive_some())
+    finally:
+        process.kill()
+        with trio.CancelScope(shield=True):
+            await process.wait()
+
+
+async def found_by(url: str) -> Found:
+    """What the emulator at this URL says now."""
+
+    def ask() -> Found:
+        with urllib.request.urlopen(f"{url}/fleet/found") as response:
+            return Found(**json.load(response))
+
+    return await trio.to_thread.run_sync(ask)
 
 
 class TellingEmulator(Emulator):

@@ -4,24 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from .clients import Asked
 from .diary import Diary
+from .upstream import Found
 
 SHOWN = 5
 """So many texts are told with all that is known about them."""
-
-
-@dataclass
-class Found:
-    """What the emulator says."""
-
-    billed: dict[str, list[str]]
-    running: list[str]
-    input_files: list[str]
-    batches: dict[str, tuple[str, dict[str, str]]]
-    deeds: list[tuple[float, str, int, str]]
 
 
 @dataclass
@@ -105,7 +94,3 @@ def _keys(batches: Iterable[str], found: Found) -> Iterator[str]:
 
 def _events(diary: Diary) -> list[str]:
     return [line for line in diary.lines if line[9:].startswith("event ")]
-
-
-def as_found(told: dict[str, Any]) -> Found:
-    return Found(**told)
