@@ -48,7 +48,7 @@ PEERS = {
     "batchwizard-0.5.0": ("batchwizard==0.5.0", OPENAI["2"]),
 }
 """Whom the benchmarks compare with, and what is in their environments: the newest openai 2.x, as they know no 3.x."""
-BENCHMARKS = ("facade", "journal", "proxy", "latency", "transfer", "imports", "deadlines", "many")
+BENCHMARKS = ("facade", "journal", "proxy", "latency", "transfer", "imports", "deadlines", "many", "fleet")
 
 
 def _found(python: str) -> bool:
@@ -324,9 +324,17 @@ def impatient(session: nox.Session) -> None:
 
 @nox.session
 def fleet(session: nox.Session) -> None:
-    """300 faults of replicas that share a journal on PostgreSQL, behind nginx: ten minutes, `-- --seed 1` for a seed."""
-    session.install("-e", ".[test]")
+    """300 faults of replicas behind nginx that share a journal on PostgreSQL: ten minutes; `-- --seed 1` for a seed."""
+    session.install("-e", ".[money,postgres,test]")
+    _install_postgres(session)
     session.run("python", "-m", "tests.fleet", *session.posargs)
+
+
+@nox.session
+def deploy(session: nox.Session) -> None:
+    """The Docker Compose file and the Kubernetes manifests, against their schemas."""
+    session.install("-e", ".[test]", "pyyaml", "kubernetes-validate")
+    session.run("pytest", "tests/deploy", *session.posargs)
 
 
 @nox.session(python=FOUND[0])

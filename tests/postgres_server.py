@@ -14,7 +14,7 @@ import stat
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.util import find_spec
@@ -46,12 +46,14 @@ class PostgresServer:
         programs: the directory with `initdb` and `postgres`.
         directory: all that the server writes is in it: `data`, its socket, and `log`.
         user: whom its processes belong to; None for our own user.
+        settings: of the server.
     """
 
     programs: Path
     directory: Path
     user: str | None
     port: int = field(default_factory=lambda: _free_port())
+    settings: Mapping[str, str] = field(default_factory=lambda: _SETTINGS)
     _process: subprocess.Popen[bytes] | None = None
     _numbers: Iterator[int] = field(default_factory=count)
 
@@ -99,7 +101,7 @@ class PostgresServer:
 
     def start(self) -> None:
         """Start it, or start it again, on the same port and with the same data. Returns when it takes connections."""
-        options = [f"--{name}={value}" for name, value in _SETTINGS.items()]
+        options = [f"--{name}={value}" for name, value in self.settings.items()]
         with (self.directory / "log").open("ab") as log:
             self._process = subprocess.Popen(
                 [self.programs / "postgres", "-D", "data", "-p", str(self.port), "-k", self.directory, *options],
@@ -134,6 +136,12 @@ class PostgresServer:
         """As an administrator does: connections are cut, and a moment later it is back."""
         self.stop()
         self.start()
+
+    @property
+    def pid(self) -> int:
+        """Of the process that all others of the server are children of."""
+        assert self._process is not None
+        return self._process.pid
 
     def make(self) -> None:
         """Make its files. Once, before the first start."""
@@ -176,10 +184,14 @@ def postgres_url(postgres: PostgresServer) -> str:
 
 
 @contextmanager
-def running_server(programs: Path) -> Iterator[PostgresServer]:
-    """A server that runs while the block does. It may be stopped and started meanwhile."""
+def running_server(programs: Path, **settings: str) -> Iterator[PostgresServer]:
+    """A server that runs while the block does. It may be stopped and started meanwhile.
+
+    Args:
+        settings: that differ from those of the tests' servers.
+    """
     with _directory_for(user := _user()) as directory:
-        server = PostgresServer(programs, directory, user)
+        server = PostgresServer(programs, directory, user, settings={**_SETTINGS, **settings})
         server.make()
         server.start()
         try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+from collections import deque
 from collections.abc import Sequence
 
 import trio
@@ -45,6 +46,7 @@ class Replica:
         program = [sys.executable, "-c", SHORT] if shortens else COMMAND
         self._command = [*program, "serve", "--port", str(port), *flags]
         self._diary = diary
+        self._said: deque[str] = deque(maxlen=20)
         self._process: trio.Process | None = None
         self._may_run = trio.Event()
         self._may_run.set()
@@ -58,6 +60,7 @@ class Replica:
             if self._is_closing:
                 return
             self._was_asked = False
+            self._said.clear()
             async with trio.open_nursery() as nursery:
                 code = await self._run_once(nursery)
             self._judge(code)
@@ -84,14 +87,19 @@ class Replica:
         async for piece in stream:
             *lines, rest = (rest + piece).split(b"\n")
             for line in lines:
-                self._diary.write(self.name, line.decode(errors="replace"))
+                self._take_line(line)
         if rest:
-            self._diary.write(self.name, rest.decode(errors="replace"))
+            self._take_line(rest)
+
+    def _take_line(self, line: bytes) -> None:
+        text = line.decode(errors="replace")
+        self._said.append(text)
+        self._diary.write(self.name, text)
 
     def _judge(self, code: int) -> None:
         """A replica ends when it is told to, or if it cannot open its journal: its supervisor starts it again."""
         self._diary.write(self.name, f"ended with {code}")
-        is_refused = code == 2 and any("--journal:" in line for line in self._diary.lines[-20:])
+        is_refused = code == 2 and any("--journal:" in line for line in self._said)
         if code not in (0, -signal.SIGKILL, -signal.SIGTERM) and not is_refused:
             self.failures.append(f"{self.name} ended with exit code {code}")
         elif not self._was_asked and not is_refused:
