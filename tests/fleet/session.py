@@ -18,13 +18,16 @@ from .fate import Fate
 from .nginx import nginx
 from .replica import Replica
 from .upstream import Found, found_by, upstream
-from .verdict import Verdict, explain, judge
+from .verdict import Verdict, explain, judge, receipt_failure
 
 FINISH_SECONDS = 240.0
 """After the last event: until the last answer."""
 
 QUIET_SECONDS = 90.0
 """After the last answer: until nothing is left upstream. A batch that all left is cancelled a minute later."""
+
+RECEIPT_SECONDS = 30.0
+"""After that: until the receipt is right."""
 
 
 @dataclass(frozen=True)
@@ -108,11 +111,12 @@ class _Session:
             nursery.start_soon(self._tell_progress)
             await self._ask_all(port, drawn)
             found, unfinished = await self._quiet()
+            receipt = await self._wrong_receipt(found)
             for replica in self._replicas:
                 await replica.close()
             found = await found_by(self._base_url)
             nursery.cancel_scope.cancel()
-        verdict = judge(self._asked, found, unfinished, self._other_failures())
+        verdict = judge(self._asked, found, unfinished, [*self._other_failures(), *receipt])
         self._tell_end(verdict, found, drawn, diary)
         return verdict
 
@@ -138,6 +142,18 @@ class _Session:
             if is_quiet or trio.current_time() > deadline:
                 return found, unfinished
             await trio.sleep(1.0)
+
+    async def _wrong_receipt(self, found: Found) -> list[str]:
+        """What is wrong with what a replica says of all costs; it counts what is in its journal, and tells it late."""
+        if self._plan.journal == "off" or (self._plan.journal == "sqlite" and self._plan.replicas > 1):
+            return []
+        failure: str | None = "no receipt was to be had"
+        with trio.move_on_after(RECEIPT_SECONDS):
+            while failure is not None:
+                told = await self._replicas[0].receipt()
+                failure = receipt_failure(told, found)
+                await trio.sleep(0.5)
+        return [] if failure is None else [failure]
 
     def _other_failures(self) -> list[str]:
         return [*self._fate.failures, *(failure for each in self._replicas for failure in each.failures)]

@@ -56,6 +56,14 @@ def judge(asked: Sequence[Asked], found: Found, unfinished: int, others: Iterabl
     return verdict
 
 
+def receipt_failure(told: tuple[int, int], found: Found) -> str | None:
+    """What is wrong with a receipt that tells of so many requests, and of so many that may have been billed."""
+    billed, (certain, uncertain) = sum(map(len, found.billed.values())), told
+    if certain <= billed <= certain + uncertain:
+        return None
+    return f"the receipt has {certain} and perhaps {uncertain} requests more, but {billed} were billed"
+
+
 def explain(verdict: Verdict, found: Found, diary: Diary) -> Iterator[str]:
     """The failures, and for some texts all lines about them."""
     yield from (f"FAILED: {failure}" for failure in verdict.failures)
