@@ -17,11 +17,13 @@ from ..request import Answer
 from ..settings import Settings
 from . import at_exit
 from .charges import NewCharge, Spent
+from .contract import JournalStore
 from .file_checks import place_of
+from .owned_file import OwnedFile
 from .records import BatchRecord, Contents, SessionEnding, StoredAnswer, UnclaimedLine, number_of
 from .rows import Line, NewAnswer
 from .store import UNFINISHED_SECONDS, Store
-from .writer import JournalWriter, Writer
+from .writer import JournalWriter, MakeWriter, Writer
 
 T = TypeVar("T")
 
@@ -41,7 +43,7 @@ class Journal:
         retention_seconds: how long answers are kept that nobody takes.
         budget: the name under which charges are kept.
         wall_clock: returns Unix seconds.
-        make_writer: makes the writer of the file; None for a thread.
+        make_writer: makes the writer; None for a thread. Is given the function that opens the file.
     """
 
     def __init__(
@@ -52,14 +54,14 @@ class Journal:
         retention_seconds: float,
         budget: str = "",
         wall_clock: Callable[[], float] = time.time,
-        make_writer: Callable[[Path], JournalWriter] | None = None,
+        make_writer: MakeWriter | None = None,
     ) -> None:
         self.path: Path = place_of(path)
         self.is_hash_only: bool = is_hash_only
         self.wall_clock: Callable[[], float] = wall_clock
         self._retention_seconds = retention_seconds
         self._budget = budget
-        self._writer: JournalWriter = (make_writer or Writer)(self.path)
+        self._writer: JournalWriter = (make_writer or Writer)(partial(OwnedFile, self.path))
         self._answers: list[NewAnswer] = []
         self._charges: list[NewCharge] = []
         self._pending_bytes = 0
@@ -72,7 +74,7 @@ class Journal:
         settings: Settings,
         *,
         wall_clock: Callable[[], float],
-        make_writer: Callable[[Path], JournalWriter] | None,
+        make_writer: MakeWriter | None,
     ) -> Journal:
         """The journal that the settings describe."""
         return cls(
@@ -133,11 +135,11 @@ class Journal:
 
     def keep_durations(self, content: bytes) -> None:
         """Keep encoded `Durations` for the next run."""
-        self._tell(Store.keep_durations, content)
+        self._tell("keep_durations", content)
 
     def keep_calibration(self, content: bytes) -> None:
         """Keep an encoded `Calibration` for the next run."""
-        self._tell(Store.keep_calibration, content)
+        self._tell("keep_calibration", content)
 
     async def spent(self, *, since: float) -> Spent:
         """Return what counts against the budget since then, in Unix seconds. Raises `JournalError`."""
@@ -157,15 +159,15 @@ class Journal:
 
     def update(self, idempotency_key: str, **fields: Any) -> None:
         """Change fields of a batch; see `Store.update`."""
-        self._tell(Store.update, idempotency_key, now=self.wall_clock(), **fields)
+        self._tell("update", idempotency_key, now=self.wall_clock(), **fields)
 
     def end(self, idempotency_key: str) -> None:
         """Mark a batch as ended."""
-        self._tell(Store.end, idempotency_key, now=self.wall_clock(), keeps_unanswered=self.is_hash_only)
+        self._tell("end", idempotency_key, now=self.wall_clock(), keeps_unanswered=self.is_hash_only)
 
     def forget(self, idempotency_key: str) -> None:
         """Delete a batch that was never created, or is gone."""
-        self._tell(Store.forget, idempotency_key)
+        self._tell("forget", idempotency_key)
 
     # ---- a line ----
 
@@ -183,15 +185,15 @@ class Journal:
 
     def drop(self, idempotency_key: str, custom_id: str) -> None:
         """Delete a line that failed, or goes into another batch."""
-        self._tell(Store.drop, idempotency_key, number_of(custom_id))
+        self._tell("drop", idempotency_key, number_of(custom_id))
 
     def mark_taken(self, line: UnclaimedLine) -> None:
         """Mark a stored answer as delivered."""
-        self._tell(Store.mark_taken, line.idempotency_key, line.number)
+        self._tell("mark_taken", line.idempotency_key, line.number)
 
     def give_back(self, idempotency_key: str, custom_id: str) -> None:
         """Mark a stored answer as not delivered."""
-        self._tell(Store.give_back, idempotency_key, number_of(custom_id))
+        self._tell("give_back", idempotency_key, number_of(custom_id))
 
     def delivered(self, lines: list[tuple[str, int]]) -> None:
         """Delete lines, by idempotency key and number, whose answers are safe elsewhere."""
@@ -199,16 +201,16 @@ class Journal:
         for idempotency_key, number in lines:
             numbers.setdefault(idempotency_key, []).append(number)
         for idempotency_key, of_batch in numbers.items():
-            self._tell(Store.delivered, idempotency_key, of_batch)
+            self._tell("delivered", idempotency_key, of_batch)
 
     def booked_call(self, idempotency_key: str) -> None:
         """What a call on another lane may have cost is recorded. Nobody knows whether it was billed."""
-        self._tell(Store.booked_call, idempotency_key, now=self.wall_clock())
+        self._tell("booked_call", idempotency_key, now=self.wall_clock())
 
     def told_uncertain(self, line: UnclaimedLine) -> None:
         """A caller is about to be told that a call on another lane may have been billed. It is told again if the
         process does not end well."""
-        self._tell(Store.told_uncertain, line.idempotency_key, now=self.wall_clock())
+        self._tell("told_uncertain", line.idempotency_key, now=self.wall_clock())
 
     async def answers(self, lines: list[UnclaimedLine]) -> list[StoredAnswer | None]:
         """Return the stored answers of lines. Raises `JournalError`."""
@@ -230,7 +232,7 @@ class Journal:
         if now - self._swept_at < SWEEP_SECONDS:
             return None
         self._swept_at = now
-        self._tell(Store.forget_old, now=now, retention_seconds=self._retention_seconds)
+        self._tell("forget_old", now=now, retention_seconds=self._retention_seconds)
         return now - self._retention_seconds, now - max(self._retention_seconds, UNFINISHED_SECONDS)
 
     def _tell_answers(self) -> None:
@@ -239,14 +241,15 @@ class Journal:
         if answers or charges:
             self._writer.tell(lambda store: store.answer(answers, charges, budget=self._budget, now=now))
 
-    async def _ask(self, statement: Callable[[Store], T]) -> T:
+    async def _ask(self, statement: Callable[[JournalStore], T]) -> T:
         self._tell_answers()
         return await self._writer.ask(statement)
 
-    def _tell(self, statement: Callable[..., None], *arguments: Any, **options: Any) -> None:
+    def _tell(self, statement: str, *arguments: Any, **options: Any) -> None:
+        """Tell the writer to run a statement of `JournalStore`."""
         self._tell_answers()
 
-        def do(store: Store) -> None:
-            statement(store, *arguments, **options)
+        def do(store: JournalStore) -> None:
+            getattr(store, statement)(*arguments, **options)
 
         self._writer.tell(do)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...errors import JournalError
@@ -12,14 +11,14 @@ from .no_recovery import NoRecovery
 from .recovery import Recovery
 
 if TYPE_CHECKING:
-    from ..journal.writer import JournalWriter  # imported at run time only if used: some Pythons lack sqlite3
+    from ..journal.writer import MakeWriter  # imported at run time only if used: some Pythons lack sqlite3
 
 
 def recovery_of(
     settings: Settings,
     *,
     wall_clock: Callable[[], float],
-    make_writer: Callable[[Path], JournalWriter] | None,
+    make_writer: MakeWriter | None,
     **options: Any,
 ) -> NoRecovery:
     """The recovery from the journal of the settings, if they name one. Raises `JournalError`.
