@@ -1,28 +1,22 @@
-"""`Journal`: the engine's interface to the journal. The writer's thread does the work."""
+"""`Journal`: the engine's interface to a journal, wherever it is kept. The writer's thread does the work."""
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable
 from contextlib import suppress
 from decimal import Decimal
 from functools import partial
-from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from ...errors import JournalError
 from ...money.ledger import Charge
 from ..request import Answer
-from ..settings import Settings
-from . import at_exit
 from .charges import NewCharge, Spent
 from .contract import JournalStore
-from .file_checks import place_of
-from .owned_file import OwnedFile
 from .records import BatchRecord, Contents, SessionEnding, StoredAnswer, UnclaimedLine, number_of
 from .rows import Line, NewAnswer
-from .store import UNFINISHED_SECONDS, Store
+from .store import UNFINISHED_SECONDS
 from .writer import JournalWriter, MakeWriter, Writer
 
 T = TypeVar("T")
@@ -38,17 +32,17 @@ class Journal:
     """One journal, from `open` to `close`. Its synchronous methods never block and never fail.
 
     Args:
-        path: the SQLite file.
+        open_store: opens it, in the thread.
         is_hash_only: whether to store only hashes, and no prompts and answers.
         retention_seconds: how long answers are kept that nobody takes.
         budget: the name under which charges are kept.
         wall_clock: returns Unix seconds.
-        make_writer: makes the writer; None for a thread. Is given the function that opens the file.
+        make_writer: makes the writer; None for a thread.
     """
 
     def __init__(
         self,
-        path: Path,
+        open_store: Callable[[], JournalStore],
         *,
         is_hash_only: bool = False,
         retention_seconds: float,
@@ -56,70 +50,15 @@ class Journal:
         wall_clock: Callable[[], float] = time.time,
         make_writer: MakeWriter | None = None,
     ) -> None:
-        self.path: Path = place_of(path)
         self.is_hash_only: bool = is_hash_only
         self.wall_clock: Callable[[], float] = wall_clock
         self._retention_seconds = retention_seconds
         self._budget = budget
-        self._writer: JournalWriter = (make_writer or Writer)(partial(OwnedFile, self.path))
+        self._writer: JournalWriter = (make_writer or Writer)(open_store)
         self._answers: list[NewAnswer] = []
         self._charges: list[NewCharge] = []
         self._pending_bytes = 0
         self._swept_at = 0.0
-
-    @classmethod
-    def of(
-        cls,
-        path: str | os.PathLike[str],
-        settings: Settings,
-        *,
-        wall_clock: Callable[[], float],
-        make_writer: MakeWriter | None,
-    ) -> Journal:
-        """The journal that the settings describe."""
-        return cls(
-            Path(path),
-            is_hash_only=settings.journal_hash_only,
-            retention_seconds=settings.journal_retention_seconds,
-            budget=settings.budget,
-            wall_clock=wall_clock,
-            make_writer=make_writer,
-        )
-
-    async def open(self) -> Contents:
-        """Take the journal, delete expired entries, and return its contents.
-
-        Raises:
-            JournalInUseError: if another engine uses it.
-            JournalError: if it cannot be used.
-        """
-        await self._writer.open()
-        contents = await self._writer.ask(self._begin)
-        self._writer.tell(self._remove_old_markers)  # only after the commit
-        return contents
-
-    def _begin(self, store: Store) -> Contents:
-        now = self._swept_at = self.wall_clock()
-        self._forget_taken(store)  # first, because it needs sessions that `forget_old` may delete
-        store.forget_old(now=now, retention_seconds=self._retention_seconds)
-        process = at_exit.this_process()
-        store.begin_session(process, now=now)
-        return store.contents(process, now=now)
-
-    def _forget_taken(self, store: Store) -> None:
-        """Forget answers taken by processes that exited cleanly. If a process's marker exists, it was killed or still
-        runs, and its answers are delivered again. When it exits, those that are left are forgotten."""
-        for process in store.processes_closed_well():
-            is_marked = at_exit.marker_of(self.path, process).exists()
-            if not is_marked or not (store.has_taken(process) or process == at_exit.this_process()):
-                store.forget_taken(process)
-
-    def _remove_old_markers(self, store: Store) -> None:
-        """Remove markers of processes that have nothing left in the journal."""
-        known = {at_exit.marker_of(self.path, process) for process in store.processes_closed_well()}
-        for mark in at_exit.markers_of(self.path) - known:
-            with suppress(OSError):  # somebody else's, in a folder that many can write
-                mark.unlink()
 
     async def close(self, ending: SessionEnding) -> None:
         """Write everything, and release the journal. Cancelled: it is done all the same."""
@@ -128,9 +67,17 @@ class Journal:
             self._writer.tell(partial(self._end, ending))
         await self._writer.close()
 
-    def _end(self, ending: Literal["well", "failed"], store: Store) -> None:
-        if ending == "well":
-            at_exit.create_marker(self.path)
+    async def open(self) -> Contents:
+        """Take the journal, and return what is found in it.
+
+        Raises:
+            JournalInUseError: if another engine uses it, and only one can.
+            JournalError: if it cannot be used.
+        """
+        raise NotImplementedError
+
+    def _end(self, ending: Literal["well", "failed"], store: Any) -> None:
+        """The last statement of a session that ends by itself."""
         store.end_session(ending)
 
     def keep_durations(self, content: bytes) -> None:
