@@ -27,6 +27,8 @@ import pytest
 
 START_SECONDS = 30.0
 SUPERUSER = "postgres"
+PASSWORD = "the/Password+of=theTests~0123456789"
+"""No server asks for it. It is in each URL, so that every test knows what becomes of it."""
 
 _SETTINGS = {
     "fsync": "off",  # the machine does not crash in a test, and the directory goes anyway
@@ -61,7 +63,7 @@ class PostgresServer:
         *,
         database: str = "postgres",
         user: str = SUPERUSER,
-        password: str | None = None,
+        password: str | None = PASSWORD,
         host: str = "127.0.0.1",
         port: int | None = None,
     ) -> str:
