@@ -12,6 +12,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import unquote
 
+from ..redaction import MASK
+
 DEFAULT_SCHEMA = "autobatcher"
 
 MISSING = "needs psycopg for a PostgreSQL URL: run pip install 'autobatcher[postgres]'"
@@ -72,7 +74,13 @@ def schema_of(url: str) -> str:
 
 
 def libpq_url(url: str) -> str:
-    """The URL as libpq knows it: without the schema. It may have a password."""
+    """The URL as libpq knows it: without the schema. It may have a password.
+
+    Raises:
+        ValueError: if it is what `shown` returned.
+    """
+    if f":{MASK}@" in url or f"={MASK}" in url:
+        raise ValueError("the URL is one that was shown: its password is not in it")
     scheme, separator, rest = url.partition("?")[0].partition("://")
     query = "&".join(f"{name}={value}" for name, value in _parameters_of(url) if name != "schema")
     return f"{scheme.lower()}{separator}{rest}{query and '?'}{query}"
@@ -81,18 +89,24 @@ def libpq_url(url: str) -> str:
 def shown(url: str) -> str:
     """The URL for messages: without password, and without parameters that do not say where the journal is."""
     try:
-        user, hosts, database = _parts_of(url)
+        login, hosts, database = _parts_of(url)
     except ValueError:
-        return "postgresql://***"
-    login = f"{user.partition(':')[0]}@" if user else ""
-    query = "&".join(f"{name}={value}" for name, value in _parameters_of(url) if name in _SHOWN)
-    return f"postgresql://{login}{hosts}{database}{query and '?'}{query}"
+        return f"postgresql://{MASK}"
+    user, colon, _ = login.partition(":")
+    shown_login = f"{user}:{MASK}@" if colon else f"{user}@" if user else ""
+    masked = ((name, MASK if _is_secret(name) else value) for name, value in _parameters_of(url))
+    query = "&".join(f"{name}={value}" for name, value in masked if name in _SHOWN or value == MASK)
+    return f"postgresql://{shown_login}{hosts}{database}{query and '?'}{query}"
 
 
 def has_secret(url: str) -> bool:
     """Whether a password stands in it: before the host, or as a parameter."""
     user, _, _ = _parts_of(url)
-    return ":" in user or any("password" in name for name, _ in _parameters_of(url))
+    return ":" in user or any(_is_secret(name) for name, _ in _parameters_of(url))
+
+
+def _is_secret(parameter: str) -> bool:
+    return "password" in parameter
 
 
 def _parameters_of(url: str) -> list[tuple[str, str]]:

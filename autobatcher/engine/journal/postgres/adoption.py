@@ -1,4 +1,7 @@
-"""The statements by which an engine takes the batches of another one, and leaves its own. Synchronous; for one thread."""
+"""The statements by which an engine takes the batches of another one, and leaves its own.
+
+Synchronous; for one thread.
+"""
 
 from __future__ import annotations
 
@@ -27,8 +30,8 @@ class AdoptionStore(ClaimStore):
                 that are to be read again, because the journal has no bodies.
         """
         gone = self._gone()
-        rows = self._rows(_ADOPT, (self.session, list(accounts), list(keys), [0, self.session, *gone.owners]))
-        numbers = {key: number for key, number in rows}
+        owners = [0, *gone.owners]
+        numbers = dict(self._rows(_ADOPT, (self.session, list(accounts), list(keys), owners)))
         if not numbers:
             return []
         self._numbers |= numbers

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import psycopg
 from psycopg import errors
 
-from ....errors import JournalError
+from ....errors import JournalError, JournalUnreachableError
 
 __all__ = ["NotOurBatchError", "UnheardCommitError", "is_server_failure", "told"]
 
@@ -34,9 +34,9 @@ _OF_MOMENTS = (errors.DeadlockDetected, errors.SerializationFailure)
 def is_server_failure(error: BaseException) -> bool:
     """Whether the server or the connection is at fault, and not one statement: a full disk, a restart, a lost network,
     missing privileges or tables."""
-    if isinstance(error, NotOurBatchError | _OF_MOMENTS):
+    if isinstance(error, (NotOurBatchError, *_OF_MOMENTS)):
         return False
-    return isinstance(error, JournalError | psycopg.OperationalError | psycopg.InterfaceError | _OF_DATABASES)
+    return isinstance(error, (JournalError, psycopg.OperationalError, psycopg.InterfaceError, *_OF_DATABASES))
 
 
 @contextmanager
@@ -52,4 +52,4 @@ def told(shown: str) -> Iterator[None]:
         if not is_server_failure(error):
             raise
         reason = " ".join(str(error).split()) or type(error).__name__
-        raise JournalError(f"The journal {shown} cannot be used: {reason}") from error
+        raise JournalUnreachableError(f"The journal {shown} cannot be used: {reason}") from error

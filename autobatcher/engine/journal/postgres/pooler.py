@@ -96,4 +96,5 @@ def _cut(number: int) -> None:
 
 
 _LOOK = """SELECT pg_backend_pid(), EXISTS (
-    SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND objsubid = 2 AND granted AND classid::bigint = (%s::bigint & 4294967295) AND objid::bigint = %s AND pid = pg_backend_pid())"""
+    SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND objsubid = 2 AND granted
+    AND classid::bigint = (%s::bigint & 4294967295) AND objid::bigint = %s AND pid = pg_backend_pid())"""
