@@ -27,6 +27,10 @@ import pytest
 
 START_SECONDS = 30.0
 SUPERUSER = "postgres"
+GUARDED = "guarded"
+"""A name that no role has. Over TCP it is asked for its password, which cannot be right."""
+PASSWORD = "the/Password+of=theTests~0123456789"
+"""Nobody but GUARDED is asked for it. It is in each URL, so that every test tells if it gets anywhere."""
 
 _SETTINGS = {
     "fsync": "off",  # the machine does not crash in a test, and the directory goes anyway
@@ -63,7 +67,7 @@ class PostgresServer:
         *,
         database: str = "postgres",
         user: str = SUPERUSER,
-        password: str | None = None,
+        password: str | None = PASSWORD,
         host: str = "127.0.0.1",
         port: int | None = None,
     ) -> str:
@@ -149,6 +153,8 @@ class PostgresServer:
         subprocess.run(
             [self.programs / command[0], *command[1:]], **self._as_its_user(), check=True, capture_output=True
         )
+        rules = self.directory / "data" / "pg_hba.conf"
+        rules.write_text(f"host all {GUARDED} 127.0.0.1/32 scram-sha-256\n{rules.read_text()}")  # the first one counts
 
     def _as_its_user(self) -> dict[str, Any]:
         """A place in which that user may be, and nothing of our environment, which may say things about PostgreSQL."""

@@ -20,6 +20,7 @@ from . import batch, cancel, demo, emulate, forget, plan, prices, receipt, recon
 from . import run as run_
 from .config import Environment, environment_and_file_of
 from .flags import UsageError
+from .journal import make_journal_app
 from .output import print_notice
 
 HELP = "Ordinary OpenAI-style calls, sent through the Batch API at batch prices."
@@ -73,6 +74,7 @@ def make_app() -> App:
     on_journals = (status.status, watch.watch, results.results, cancel.cancel, reconcile.reconcile, forget.forget)
     for command in (receipt.receipt, *on_journals):
         app.command(command, help_epilogue=_examples_of(command), config=environment)
+    app.command(make_journal_app())
     return app
 
 

@@ -121,7 +121,8 @@ def batch(
     flags = flags or BatchFlags()
     taken = InputFile(source, endpoint, limit)
     _refuse_confused_files(taken, {"--output": output, "--errors": errors, "--receipt": receipt})
-    journal = flags.journal or _journal_beside(output)  # type: ignore[attr-defined]
+    own_journal = None if flags.journal else _journal_beside(output)  # type: ignore[attr-defined]
+    journal = flags.journal or own_journal  # type: ignore[attr-defined]
     files = [OutputFile(name) for name in (output, errors) if name is not None]
     settings = {**settings_of(flags), "journal": journal}
     with _told_as_usage_errors():
@@ -145,9 +146,8 @@ def batch(
         run.counts.lines, run.counts.bad = lines, bad_lines.count
         display = display_on(screen_on(PrintableConsole(stderr=True)), _json_writer(output) if as_json else None)
         received = _run_to_end(partial(_work, run, client, display, progress), files)
-    is_own = flags.journal is None and journal is not None  # type: ignore[attr-defined]
-    if run.is_complete and received is None and is_own:
-        delete_journal(Path(str(journal)))
+    if run.is_complete and received is None and own_journal is not None:
+        delete_journal(own_journal)
     paid = client.receipt()
     keep_receipt(paid, receipt, os.environ, command="batch")
     return report(
@@ -194,10 +194,10 @@ def _refuse_confused_files(taken: InputFile, names: dict[str, str | Path | None]
             raise UsageError(f"{flag} is the same file as {other}: {hint}.")
 
 
-def _journal_beside(output: str) -> str | None:
+def _journal_beside(output: str) -> Path | None:
     """Where the journal is by default; nowhere if OUT is no file that can be written on later."""
     path = Path(output)
-    return None if output == "-" or (path.exists() and not path.is_file()) else f"{output}.journal"
+    return None if output == "-" or (path.exists() and not path.is_file()) else Path(f"{output}.journal")
 
 
 def _client(flags: BatchFlags, settings: dict[str, Any], progress: Progress) -> BatchOpenAI:

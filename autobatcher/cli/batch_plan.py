@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Any
 
 from ..client.batchable import batch_request
@@ -17,6 +16,7 @@ from ..money.price_list import PriceList
 from ..planning import Plan
 from ..upstream.account import Account
 from .batch_flags import BatchFlags
+from .journal_flags import is_there
 from .output import print_json, print_text
 from .plan import learned_from
 from .plan_report import BadLines, plan_fields, plan_text
@@ -38,7 +38,7 @@ def print_plan(
     profile, url, given = usable_prices(flags.provider, flags.base_url, settings["prices"])
     account = Account(base_url=url, provider=profile)
     journal = settings["journal"]
-    calibration = learned_from(Path(journal), account) if journal and Path(journal).exists() else Calibration()
+    calibration = learned_from(journal, account) if journal and is_there(journal) else Calibration()
     planned = Plan(profile, PriceList(profile, url, given), calibration, batch_size=settings["batch_size"])
     bad_lines = _add_lines(planned, taken, _written(outputs), account, settings["completion_window"])
     if as_json:

@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import trio
@@ -24,7 +23,7 @@ from ..upstream.batch_state import BatchState
 from ..upstream.failures import UpstreamError
 from ..upstream.patience import Patience
 from .batch_table import name_of
-from .flags import UsageError
+from .flags import JournalPlace, UsageError
 from .journal_flags import All, AsJson, BatchNames, is_called, read_batches, required
 from .output import print_json, print_text
 from .signals import run_until_interrupted
@@ -82,7 +81,7 @@ class End:
 def cancel(
     *batches: BatchNames,
     every: All = False,
-    journal: Path | None = None,
+    journal: JournalPlace | None = None,
     as_json: AsJson = False,
     flags: UpstreamFlags | None = None,
 ) -> int:
@@ -97,7 +96,7 @@ def cancel(
     Args:
         batches: Ids or idempotency keys of batches in the journal, or ids that only the upstream knows.
         every: Cancel all unfinished batches in the journal that belong to this base URL and key.
-        journal: The journal's file.
+        journal: The journal: its file, or its URL.
         as_json: Print one JSON object per line.
     """
     if every == bool(batches):

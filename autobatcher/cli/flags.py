@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from cyclopts import Parameter, Token
 from cyclopts.validators import Number
 
+from ..engine.journal_url import JournalUrl, Place, checked_place
 from ..engine.units import format_duration, format_size, parse_duration, parse_size
 from ..money.cap import cap_of
 from ..redaction import has_user
@@ -59,6 +61,14 @@ def _size(type_: Any, tokens: Sequence[Token]) -> int:
     return parse_size(tokens[0].value)
 
 
+def _place(type_: Any, tokens: Sequence[Token]) -> Place:
+    try:
+        place = checked_place(tokens[0].value)
+    except ValueError as error:  # one of cyclopts' own would quote the URL
+        raise UsageError(f"{tokens[0].keyword or 'the URL'} {error}.") from None
+    return place if isinstance(place, JournalUrl) else Path(place)
+
+
 def _shown_duration(seconds: float | None) -> str | None:
     return None if seconds is None else format_duration(seconds)
 
@@ -91,3 +101,4 @@ Percent = Annotated[float, Parameter(validator=(_check_finite, Number(gte=0, lte
 SpendingCap = Annotated[str | None, Parameter(metavar=DOLLARS_METAVAR, show_default=False, validator=_check_cap)]
 Lanes = Annotated[list[str] | None, Parameter(negative=(), metavar=LANES_METAVAR, show_default=False)]
 Url = Annotated[str, Parameter(validator=_check_url)]
+JournalPlace = Annotated[Place, Parameter(converter=_place, n_tokens=1, metavar="PATH|URL")]

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
 
-from ..engine.journal import BatchRecord
+from ..engine.journal import BatchRecord, file
 from ..engine.journal.file import JournalEditor, JournalReader, edit_journal, read_journal
+from ..engine.journal_url import Place
 from ..errors import JournalError
 from .flags import COMMAND_LINE_ONLY, Switch, UsageError
 from .output import print_notice
@@ -21,7 +21,7 @@ All = Annotated[Switch, COMMAND_LINE_ONLY, Parameter(name="--all")]
 
 
 @contextmanager
-def journal_to_read(path: Path) -> Iterator[JournalReader]:
+def journal_to_read(path: Place) -> Iterator[JournalReader]:
     """Open the journal to read, even while an engine uses it. Raises `UsageError` if the file is not a journal.
 
     Prints a line if something is missing in the file.
@@ -33,14 +33,14 @@ def journal_to_read(path: Path) -> Iterator[JournalReader]:
 
 
 @contextmanager
-def journal_to_edit(path: Path) -> Iterator[JournalEditor]:
+def journal_to_edit(path: Place) -> Iterator[JournalEditor]:
     """Open the journal to edit. Raises `UsageError` if an engine uses it, or if the file is not a journal."""
     with told_as_usage_error(path), edit_journal(path) as journal:
         yield journal
 
 
 @contextmanager
-def told_as_usage_error(path: Path) -> Iterator[None]:
+def told_as_usage_error(path: Place) -> Iterator[None]:
     """Turn `JournalError` into `UsageError`."""
     try:
         yield
@@ -48,13 +48,19 @@ def told_as_usage_error(path: Path) -> Iterator[None]:
         raise UsageError(f"--journal {path}: {error.message}") from error
 
 
-def read_batches(path: Path) -> list[BatchRecord]:
+def is_there(path: Place) -> bool:
+    """Whether there is a journal. Raises `UsageError` if that cannot be found out."""
+    with told_as_usage_error(path):
+        return file.is_there(path)
+
+
+def read_batches(path: Place) -> list[BatchRecord]:
     """The batches in the journal, oldest first. Raises `UsageError`. Prints a line if something is missing in it."""
     with journal_to_read(path) as journal:
         return journal.batches()
 
 
-def read_batches_again(path: Path) -> list[BatchRecord]:
+def read_batches_again(path: Place) -> list[BatchRecord]:
     """Like `read_batches`, for what needs no second line: others have printed it, or will."""
     with told_as_usage_error(path), read_journal(path) as journal:
         return journal.batches()
@@ -65,7 +71,7 @@ def is_called(record: BatchRecord, name: str) -> bool:
     return name in (record.batch_id, record.idempotency_key)
 
 
-def chosen(records: Iterable[BatchRecord], names: Iterable[str], path: Path) -> list[BatchRecord]:
+def chosen(records: Iterable[BatchRecord], names: Iterable[str], path: Place) -> list[BatchRecord]:
     """The batches with these names, in order and without duplicates. Raises `UsageError` for an unknown name."""
     known = list(records)
     found: dict[str, BatchRecord] = {}
@@ -77,8 +83,8 @@ def chosen(records: Iterable[BatchRecord], names: Iterable[str], path: Path) -> 
     return list(found.values())
 
 
-def required(path: Path | None) -> Path:
+def required(path: Place | None) -> Place:
     """The journal's path. Raises `UsageError` if it is missing."""
     if path is None:
-        raise UsageError("--journal is missing: the path of the journal's file (or set AUTOBATCHER_JOURNAL).")
+        raise UsageError("--journal is missing: the journal's file or URL (or set AUTOBATCHER_JOURNAL).")
     return path

@@ -8,6 +8,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from ..client.batchable import batch_request
+from ..engine.journal_url import Place
 from ..engine.settings import Settings
 from ..errors import UnbatchableRequestError
 from ..money.calibration import Calibration
@@ -15,7 +16,7 @@ from ..money.price_list import PriceList
 from ..money.usage import usage_of
 from ..planning import Plan
 from ..upstream.account import Account
-from .flags import COMMAND_LINE_ONLY, Count, Url, UsageError
+from .flags import COMMAND_LINE_ONLY, Count, JournalPlace, Url, UsageError
 from .input_file import STDIN, BadLineError, asked_by, lines_of
 from .journal_flags import AsJson, journal_to_read
 from .output import print_json, print_text
@@ -43,7 +44,7 @@ def plan(
     provider: str | None = None,
     base_url: Url | None = None,
     prices: Path | None = None,
-    journal: Path | None = None,
+    journal: JournalPlace | None = None,
     batch_size: Count = Settings.batch_size,
     as_json: AsJson = False,
 ) -> int:
@@ -60,7 +61,8 @@ def plan(
             the host of --base-url.
         base_url: The upstream's base URL. Default: the environment's OPENAI_BASE_URL, then OpenAI's.
         prices: A TOML file with prices of your own; docs/cost.md says what is in it.
-        journal: A journal's file. The answers that it still has tell how many tokens such requests have.
+        journal: A journal: its file, or its URL. The answers that it still has tell how many tokens such requests
+            have.
         batch_size: How many requests go into a batch, if the provider does not allow less.
         as_json: Print one JSON object.
     """
@@ -93,7 +95,7 @@ def _read(file: str, planned: Plan, account: Account) -> BadLines:
     return bad_lines
 
 
-def learned_from(journal: Path, account: Account) -> Calibration:
+def learned_from(journal: Place, account: Account) -> Calibration:
     """What the answers in a journal say. Raises `UsageError`."""
     calibration = Calibration()
     with journal_to_read(journal) as opened:

@@ -10,12 +10,13 @@ from cyclopts import Parameter
 
 from ..client.sdk import checked_profile
 from ..engine.journal.file import KeptCharge
+from ..engine.journal_url import Place
 from ..money.given_prices import GivenPrices
 from ..money.price_list import PriceList
 from ..money.receipt import PricesOf
 from ..money.receipt_text import markdown
 from ..upstream.providers import known_profile
-from .flags import SecondsOrNone, Switch, UsageError
+from .flags import JournalPlace, SecondsOrNone, Switch, UsageError
 from .journal_flags import AsJson, journal_to_read, required
 from .output import PrintableConsole, print_json, print_notice, print_text
 from .receipt_report import by_group, receipt_text, whole_receipt
@@ -36,7 +37,7 @@ EXAMPLES = """
 
 def receipt(
     *,
-    journal: Path | None = None,
+    journal: JournalPlace | None = None,
     since: SecondsOrNone = None,
     by: str | None = None,
     prices: Path | None = None,
@@ -51,7 +52,7 @@ def receipt(
     `autobatcher prices`.
 
     Args:
-        journal: The journal's file.
+        journal: The journal: its file, or its URL.
         since: Leave out what was billed longer ago than this, to the hour.
         by: What makes a line: model, day (in UTC), batch, or a key of the batches' metadata. Default: model.
         prices: A TOML file with prices of your own; docs/cost.md says what is in it.
@@ -79,7 +80,7 @@ def receipt(
     return 0
 
 
-def _read(path: Path, since: float) -> list[KeptCharge] | None:
+def _read(path: Place, since: float) -> list[KeptCharge] | None:
     with journal_to_read(path) as opened:
         charges = opened.charges(since)
         return None if charges is None else list(charges)

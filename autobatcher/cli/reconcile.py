@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import math
 from functools import partial
-from pathlib import Path
 from typing import Annotated, Any
 
 import trio
 
 from ..engine.journal import BatchRecord
-from ..engine.journal.journal import Journal
+from ..engine.journal.file_journal import FileJournal
 from ..engine.journal.records import CLOSE_SECONDS, UnclaimedLine
+from ..engine.journal_url import Place
 from ..engine.reconciliation import Finding, Reconciling
 from .batch_table import counted, name_of
-from .flags import COMMAND_LINE_ONLY, Switch
+from .flags import COMMAND_LINE_ONLY, JournalPlace, Switch
 from .journal_flags import AsJson, read_batches_again, required, told_as_usage_error
 from .output import print_json, print_text
 from .signals import run_until_interrupted
@@ -39,7 +39,7 @@ _STYLES = {"read": "green", "failed": "red", "gone": "yellow", "another": "yello
 
 def reconcile(
     *,
-    journal: Path | None = None,
+    journal: JournalPlace | None = None,
     forget_gone: Annotated[Switch, COMMAND_LINE_ONLY] = False,
     keep_input_files: Switch = False,
     as_json: AsJson = False,
@@ -56,7 +56,7 @@ def reconcile(
     Exit codes: 0, or 1 if a batch could not be checked.
 
     Args:
-        journal: The journal's file.
+        journal: The journal: its file, or its URL.
         forget_gone: Forget batches that the upstream does not know. Their stored answers are kept.
         keep_input_files: Leave input files upstream; by default they are deleted once their batch has been read.
         as_json: Print one JSON object per line.
@@ -68,16 +68,16 @@ def reconcile(
         return run_until_interrupted(partial(_reconcile, flags or UpstreamFlags(), path, make, as_json=as_json))
 
 
-async def _reconcile(flags: UpstreamFlags, path: Path, make: Any, *, as_json: bool) -> int:
+async def _reconcile(flags: UpstreamFlags, path: Place, make: Any, *, as_json: bool) -> int:
     async with open_upstream(flags) as upstream:  # first: with a missing key the journal must stay closed
         findings, elsewhere = await _look_into(path, upstream, make)
     report(findings, elsewhere, as_json=as_json)
     return 1 if any(finding.verdict == "failed" for finding in findings) else 0
 
 
-async def _look_into(path: Path, upstream: Upstream, make: Any) -> tuple[list[Finding], list[BatchRecord]]:
+async def _look_into(path: Place, upstream: Upstream, make: Any) -> tuple[list[Finding], list[BatchRecord]]:
     """The findings about this account's batches, and the batches of other accounts."""
-    journal = Journal(path, retention_seconds=math.inf)
+    journal = FileJournal(path, retention_seconds=math.inf)
     try:
         contents = await journal.open()
         unclaimed: dict[str, list[UnclaimedLine]] = {}

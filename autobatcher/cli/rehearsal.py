@@ -23,6 +23,7 @@ from ..upstream.account import Account
 from ..upstream.failures import http_library
 from ..upstream.providers import KNOWN_PROFILES, ProviderProfile
 from .flags import UsageError
+from .journal_flags import is_there
 from .output import print_notice
 from .plan import learned_from
 from .plan_report import cost_text
@@ -75,7 +76,7 @@ def rehearsal(flags: ProxyFlags) -> Iterator[Rehearsal]:
     journal, calibration = settings["journal"], Calibration()
     if journal is not None:
         print_notice("autobatcher run: --journal is only read: a rehearsal's answers must not be taken for paid ones.")
-        if journal.exists():
+        if is_there(journal):
             calibration = learned_from(journal, Account(base_url=url, provider=profile))
     prices = PriceList(profile, url, given)
     prices.warm()  # here, because it would hold up the event loop later

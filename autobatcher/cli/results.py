@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Annotated, Any
 
 from cyclopts import Parameter
@@ -13,7 +12,7 @@ from ..engine.journal.file import JournalReader, Result
 from ..engine.journal.records import custom_id_of
 from .batch_table import counted
 from .excerpts import answer_excerpt, as_json_text, excerpt_of, prompt_excerpt
-from .flags import COMMAND_LINE_ONLY
+from .flags import COMMAND_LINE_ONLY, JournalPlace
 from .journal_flags import AsJson, chosen, journal_to_read, required
 from .output import print_json, print_notice, print_text
 from .text_table import text_table
@@ -37,7 +36,7 @@ def results(
     batch: Annotated[str | None, COMMAND_LINE_ONLY, Parameter(show_default=False)] = None,
     /,
     *,
-    journal: Path | None = None,
+    journal: JournalPlace | None = None,
     as_json: AsJson = False,
 ) -> int:
     """Show the requests of a journal, and their answers.
@@ -47,7 +46,7 @@ def results(
 
     Args:
         batch: A batch's id or idempotency key. Without it: all batches.
-        journal: The journal's file.
+        journal: The journal: its file, or its URL.
         as_json: Print one JSON object per line.
     """
     path = required(journal)

@@ -14,7 +14,7 @@ from cyclopts import Parameter
 
 from ..engine.setting import Described, descriptions
 from ..engine.settings import Settings
-from .flags import Bytes, Count, Lanes, Seconds, SecondsOrNone, SpendingCap, Switch, UsageError
+from .flags import Bytes, Count, JournalPlace, Lanes, Seconds, SecondsOrNone, SpendingCap, Switch, UsageError
 
 _Flags = TypeVar("_Flags")
 
@@ -24,7 +24,7 @@ _TYPES: dict[Any, Any] = {
     int: Count,
     Mapping[str, str]: Annotated[list[str], Parameter(negative=(), metavar="KEY=VALUE", show_default=False)],
     str: str,
-    str | os.PathLike[str] | None: Path | None,
+    str | os.PathLike[str] | None: JournalPlace | None,
     float | str | None: SecondsOrNone,
     Decimal | float | str | None: SpendingCap,
     Mapping[str, Any] | str | os.PathLike[str] | None: Path | None,

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import time
 from functools import partial
-from pathlib import Path
 
 from ..engine.journal import BatchRecord
 from .batch_rows import Seen, ask, rows_of
 from .batch_table import batch_table, totals
-from .flags import Switch, UsageError
+from .flags import JournalPlace, Switch, UsageError
 from .journal_flags import AsJson, read_batches
 from .output import print_json, print_notice, print_text
 from .signals import run_until_interrupted
@@ -31,7 +30,7 @@ EXAMPLES = """
 
 def status(
     *,
-    journal: Path | None = None,
+    journal: JournalPlace | None = None,
     upstream: Switch = False,
     as_json: AsJson = False,
     flags: UpstreamFlags | None = None,
@@ -45,13 +44,13 @@ def status(
     Exit codes: 0, or 1 if the upstream could not be asked.
 
     Args:
-        journal: The journal's file.
+        journal: The journal: its file, or its URL.
         upstream: Ask the upstream about the unfinished batches in the journal that belong to this base URL and key, and
             for batches that autobatcher made with another journal. Without --journal: list all batches.
         as_json: Print one JSON object per line.
     """
     if journal is None and not upstream:
-        raise UsageError("--journal is missing: give the path of a journal's file, or --upstream for the list there.")
+        raise UsageError("--journal is missing: give a journal's file or URL, or --upstream for the list there.")
     records = None if journal is None else read_batches(journal)
     if not upstream:
         return report(Seen(rows_of(records or [])), as_json=as_json, with_upstream=False)

@@ -7,7 +7,6 @@ import sys
 import time
 from contextlib import ExitStack
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import trio
@@ -15,9 +14,10 @@ from rich.console import Group, RenderableType
 from rich.live import Live
 from rich.text import Text
 
+from ..engine.journal_url import Place
 from .batch_rows import Row, Seen, ask
 from .batch_table import batch_table, totals
-from .flags import PositiveSeconds
+from .flags import JournalPlace, PositiveSeconds
 from .journal_flags import AsJson, read_batches, read_batches_again
 from .output import PrintableConsole, print_json, print_notice
 from .signals import run_until_interrupted
@@ -36,7 +36,7 @@ EXAMPLES = """
 
 def watch(
     *,
-    journal: Path | None = None,
+    journal: JournalPlace | None = None,
     interval: PositiveSeconds = 10.0,
     as_json: AsJson = False,
     flags: UpstreamFlags | None = None,
@@ -49,7 +49,7 @@ def watch(
     Exit codes: 0 when all have ended, 1 if the upstream refuses a request, 130 after Ctrl-C.
 
     Args:
-        journal: The journal's file. Without it: all batches that the upstream lists.
+        journal: The journal: its file, or its URL. Without it: all batches that the upstream lists.
         interval: The time between two polls.
         as_json: Print JSON lines on a terminal, too.
     """
@@ -61,7 +61,7 @@ def watch(
         return run_until_interrupted(partial(_watch, flags or UpstreamFlags(), journal, interval, show))
 
 
-async def _watch(flags: UpstreamFlags, journal: Path | None, interval: float, show: _LivePicture | _Changes) -> int:
+async def _watch(flags: UpstreamFlags, journal: Place | None, interval: float, show: _LivePicture | _Changes) -> int:
     async with open_upstream(flags) as upstream:
         while True:
             seen = await ask(upstream, None if journal is None else read_batches_again(journal))

@@ -13,6 +13,7 @@ from typing import Any
 
 from ..money.cap import Cap, cap_of
 from ..money.given_prices import GivenPrices
+from .journal_url import checked_place
 from .units import parse_units
 
 _MAX_PAIRS, _MAX_KEY, _MAX_VALUE = 16, 64, 512
@@ -136,11 +137,13 @@ def prices(value: object) -> GivenPrices | None:
     raise TypeError(f"must be a dict or the path of a file, not {type(value).__name__}")
 
 
-def path(value: object) -> str | os.PathLike[str] | None:
-    """The path of a file, or None."""
-    if value is None or (isinstance(value, str | os.PathLike) and os.fspath(value)):
-        return value
-    raise TypeError(f"must be the path of a file, not {value!r}")
+def journal(value: object) -> str | os.PathLike[str] | None:
+    """The path of a file, a URL of PostgreSQL, or None."""
+    if value is None:
+        return None
+    if isinstance(value, str | os.PathLike) and os.fspath(value):
+        return checked_place(value)
+    raise TypeError(f"must be the path of a file or a URL of PostgreSQL, not {value!r}")
 
 
 def handler(value: Any) -> Any:

@@ -254,13 +254,15 @@ class Settings:
         str | os.PathLike[str] | None,
         Setting(
             "the path of a file (SQLite) in which batches, prompts and answers are kept, so that a program that died "
-            "can be run again and pays nothing twice: see docs/journal.md. One engine at a time can use it",
-            check=checks.path,
+            "can be run again and pays nothing twice: see docs/journal.md. One engine at a time can use it. Or the URL "
+            "of a PostgreSQL (postgresql://user@host/database), which any number of engines share: see docs/scale.md",
+            check=checks.journal,
             flag=Flag(
                 help=(
                     "keep batches, prompts and answers in this file (SQLite), so that nothing is lost or paid twice if "
                     "this process dies: started again with the same file, the same requests get their places back. "
-                    "One process at a time"
+                    "One process at a time. Or at this URL (postgresql://user@host/database), which processes share; "
+                    "its password is better in a file: see docs/scale.md"
                 )
             ),
         ),
@@ -271,6 +273,15 @@ class Settings:
             "keep no prompts and no answers in the journal; batches are found again all the same", check=checks.switch
         ),
     ] = False
+    journal_patience_seconds: Annotated[
+        float,
+        Setting(
+            "how long requests wait for the database of a journal on PostgreSQL while it cannot be reached, before "
+            "they fail with `JournalUnreachableError`",
+            unit="seconds",
+            check=checks.seconds(least=0),
+        ),
+    ] = 60.0
     journal_retention_seconds: Annotated[
         float,
         Setting(

@@ -44,7 +44,7 @@ from .keys import bearer_in, bearer_of
 from .pending_call import Client, PendingCall
 from .pending_calls import GRACE_SECONDS, PendingCalls
 from .refusals import batch_error_parts, refusal_parts
-from .retries import Retries
+from .retries import Retries, says_retry
 from .tally import Tally
 
 logger: logging.Logger = logging.getLogger("autobatcher")
@@ -151,6 +151,7 @@ class BatchedCalls:
         if DEADLINE_HEADER in exchange.headers:  # no part of the digest: a retry keeps the deadline of its call
             headers[DEADLINE_HEADER] = exchange.headers[DEADLINE_HEADER]
         request = self._submit(endpoint, body, digested, api_key, headers)
+        request.is_retry = says_retry(exchange)
         held.enqueue()
         call = self._pending_calls.add(request, digest, client, key, held, account)
         # Weak: the call holds the request, which holds this callback. A cycle would be work for the garbage collector.

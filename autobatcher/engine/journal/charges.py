@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from decimal import Decimal
 from typing import Any, NamedTuple
 
@@ -22,10 +22,15 @@ KEPT_SECONDS = 400 * 86_400.0
 
 
 class NewCharge(NamedTuple):
-    """A charge of a batch, or of a call on another lane, with its idempotency key."""
+    """A charge of a batch, or of a call on another lane, with its idempotency key.
+
+    Attributes:
+        number: of the line whose answer is paid with it, if that is stored with it.
+    """
 
     idempotency_key: str
     charge: Charge
+    number: int | None = None
 
 
 class KeptCharge(NamedTuple):
@@ -45,24 +50,7 @@ class KeptCharge(NamedTuple):
     entry: Entry
 
 
-def add_charges(db: sqlite3.Connection, charges: Iterable[NewCharge], *, budget: str, now: float) -> None:
-    """Add what was billed. What is alike becomes one row: of one batch and hour; of all calls in one hour."""
-    owners: dict[str, _Owner] = {}
-    alike: dict[tuple[_Owner, str, str, Sort], Entry] = {}
-    for key, charge in charges:
-        owner = owners.get(key) or owners.setdefault(key, _owner_of(db, key, budget))
-        stamp = key if charge.sort.lane == BATCH else _stamp_of_calls(owner, charge.sort)
-        entry = alike.setdefault((owner, stamp, charge.batch_id, charge.sort), Entry())
-        entry.add(charge.usage, charge.batch_id, charge.requests)
-    hour = int(now // HOUR)
-    rows = (
-        (stamp, hour, owner.budget, _fit(batch_id), owner.metadata, owner.account, *_sort_row(sort), *_counts(entry))
-        for (owner, stamp, batch_id, sort), entry in alike.items()
-    )
-    db.executemany(_ADD, rows)
-
-
-class _Owner(NamedTuple):
+class Payer(NamedTuple):
     """Who pays for a batch or a call. Its own budget counts, whoever reads its results."""
 
     budget: str
@@ -70,14 +58,35 @@ class _Owner(NamedTuple):
     account: bytes
 
 
-def _owner_of(db: sqlite3.Connection, idempotency_key: str, budget: str) -> _Owner:
-    return _Owner(*db.execute(_OWNER, (budget, idempotency_key)).fetchone())
+def add_charges(db: sqlite3.Connection, charges: Iterable[NewCharge], *, budget: str, now: float) -> None:
+    """Add what was billed. What is alike becomes one row: of one batch and hour; of all calls in one hour."""
+    db.executemany(_ADD, list(charge_rows(charges, lambda key: _payer_of(db, key, budget), now=now)))
 
 
-def _stamp_of_calls(owner: _Owner, sort: Sort) -> str:
+def _payer_of(db: sqlite3.Connection, idempotency_key: str, budget: str) -> Payer:
+    return Payer(*db.execute(_PAYER, (budget, idempotency_key)).fetchone())
+
+
+def charge_rows(
+    charges: Iterable[NewCharge], payer_of: Callable[[str], Payer], *, now: float
+) -> Iterator[tuple[Any, ...]]:
+    """Yield the key of each row that these charges become, and its values for `COLUMNS`. Pure."""
+    payers: dict[str, Payer] = {}
+    alike: dict[tuple[Payer, str, str, Sort], Entry] = {}
+    for key, charge, _ in charges:
+        payer = payers.get(key) or payers.setdefault(key, payer_of(key))
+        stamp = key if charge.sort.lane == BATCH else _stamp_of_calls(payer, charge.sort)
+        entry = alike.setdefault((payer, stamp, charge.batch_id, charge.sort), Entry())
+        entry.add(charge.usage, charge.batch_id, charge.requests)
+    hour = int(now // HOUR)
+    for (payer, stamp, batch_id, sort), entry in alike.items():
+        yield stamp, hour, payer.budget, fit(batch_id), payer.metadata, payer.account, *_sort_row(sort), *_counts(entry)
+
+
+def _stamp_of_calls(payer: Payer, sort: Sort) -> str:
     """One for all calls that are paid alike: a server makes millions, and each has a key of its own."""
-    texts = (owner.budget, owner.metadata, sort.provider, sort.base_url)
-    return "calls-" + digest_of_parts(owner.account, *(_fit(text).encode() for text in texts)).hex()
+    texts = (payer.budget, payer.metadata, sort.provider, sort.base_url)
+    return "calls-" + digest_of_parts(payer.account, *(fit(text).encode() for text in texts)).hex()
 
 
 def kept_charges(db: sqlite3.Connection, *, since: float = 0.0, budget: str | None = None) -> Iterator[KeptCharge]:
@@ -88,12 +97,17 @@ def kept_charges(db: sqlite3.Connection, *, since: float = 0.0, budget: str | No
         budget: only of that one; None for all.
     """
     of_budget = "" if budget is None else "AND budget = ?"
-    statement = f"SELECT {', '.join(_COLUMNS)} FROM charges WHERE hour >= ? {of_budget} ORDER BY hour, id"  # noqa: S608
+    statement = f"SELECT {', '.join(COLUMNS)} FROM charges WHERE hour >= ? {of_budget} ORDER BY hour, id"  # noqa: S608
     for row in db.execute(statement, (int(since // HOUR), *([] if budget is None else [budget]))):
-        hour, name, batch_id, metadata, account = row[:5]
-        sort, (requests, untold, *tokens) = _sort_of(row[5:13]), row[13:]
-        entry = Entry(requests, Usage(*tokens), untold, {batch_id: None} if batch_id else {})
-        yield KeptCharge(hour, name, metadata, account, sort, entry)
+        yield kept_charge_of(row)
+
+
+def kept_charge_of(row: Sequence[Any]) -> KeptCharge:
+    """Make it of a row's values for `COLUMNS`."""
+    hour, name, batch_id, metadata, account = row[:5]
+    sort, (requests, untold, *tokens) = _sort_of(row[5:13]), row[13:]
+    entry = Entry(requests, Usage(*tokens), untold, {batch_id: None} if batch_id else {})
+    return KeptCharge(hour, name, metadata, account, sort, entry)
 
 
 def has_charges(db: sqlite3.Connection) -> bool:
@@ -116,16 +130,26 @@ class Spent(NamedTuple):
 
 def spent_since(db: sqlite3.Connection, since: float, budget: str) -> Spent:
     """What counts against a budget in a period that began at `since`, in Unix seconds."""
+    sums = db.execute(_SUM, (int(since // HOUR), budget))
+    return spent_of(sums, db.execute("SELECT stamp, amount FROM reservations WHERE budget = ?", (budget,)))
+
+
+def spent_of(sums: Iterable[Sequence[Any]], reservations: Iterable[tuple[str, str]]) -> Spent:
+    """Make it of rows: account, hour, `SORT` and sums of `COUNTS`; idempotency keys and amounts."""
     charges: dict[tuple[bytes, int, Sort], Entry] = {}
-    for account, hour, *row in db.execute(_SUM, (int(since // HOUR), budget)):
+    for account, hour, *row in sums:
         charges[account, hour, _sort_of(row[:8])] = Entry(row[8], Usage(*row[10:]), row[9])
-    rows = db.execute("SELECT stamp, amount FROM reservations WHERE budget = ?", (budget,))
-    return Spent(charges, {idempotency_key: Decimal(amount) for idempotency_key, amount in rows})
+    return Spent(charges, {idempotency_key: Decimal(amount) for idempotency_key, amount in reservations})
 
 
 def forget_old_charges(db: sqlite3.Connection, *, now: float) -> None:
     """Delete charges that are too old."""
-    db.execute("DELETE FROM charges WHERE hour < ?", (int((now - KEPT_SECONDS) // HOUR),))
+    db.execute("DELETE FROM charges WHERE hour < ?", (first_kept_hour(now),))
+
+
+def first_kept_hour(now: float) -> int:
+    """The hour before which charges are too old to be kept."""
+    return int((now - KEPT_SECONDS) // HOUR)
 
 
 def _sort_of(row: Sequence[Any]) -> Sort:
@@ -134,34 +158,34 @@ def _sort_of(row: Sequence[Any]) -> Sort:
 
 
 def _sort_row(sort: Sort) -> tuple[str | int, ...]:
-    return (*map(_fit, sort[:-2]), sort.fate.value, sort.bracket)
+    return (*map(fit, sort[:-2]), sort.fate.value, sort.bracket)
 
 
 def _counts(entry: Entry) -> tuple[int, ...]:
     return entry.requests, entry.untold, *entry.usage
 
 
-def _fit(text: str) -> str:
+def fit(text: str) -> str:
     """A text as SQLite can hold it. Callers choose the names of models."""
     return text[:MAX_NAME].encode(errors="replace").decode()
 
 
-_SORT = ("provider", "base_url", "model", "endpoint", "lane", "completion_window", "fate", "bracket")
-_COUNTS = ("requests", "untold", "input", "cached", "output", "reasoning")
-_COLUMNS = ("hour", "budget", "batch_id", "metadata", "account", *_SORT, *_COUNTS)
+SORT = ("provider", "base_url", "model", "endpoint", "lane", "completion_window", "fate", "bracket")
+COUNTS = ("requests", "untold", "input", "cached", "output", "reasoning")
+COLUMNS = ("hour", "budget", "batch_id", "metadata", "account", *SORT, *COUNTS)
 _SUM = (
-    f"SELECT account, hour, {', '.join(_SORT)}, {', '.join(f'sum({name})' for name in _COUNTS)} "  # noqa: S608
-    f"FROM charges WHERE hour >= ? AND budget = ? GROUP BY account, hour, {', '.join(_SORT)}"
+    f"SELECT account, hour, {', '.join(SORT)}, {', '.join(f'sum({name})' for name in COUNTS)} "  # noqa: S608
+    f"FROM charges WHERE hour >= ? AND budget = ? GROUP BY account, hour, {', '.join(SORT)}"
 )
-_SUMS = ", ".join(f"{name} = {name} + excluded.{name}" for name in _COUNTS)
+_SUMS = ", ".join(f"{name} = {name} + excluded.{name}" for name in COUNTS)
 
 _ADD = (
-    f"INSERT INTO charges (stamp, {', '.join(_COLUMNS)}) "  # noqa: S608  (constants)
-    f"VALUES ({', '.join('?' * (1 + len(_COLUMNS)))}) "
+    f"INSERT INTO charges (stamp, {', '.join(COLUMNS)}) "  # noqa: S608  (constants)
+    f"VALUES ({', '.join('?' * (1 + len(COLUMNS)))}) "
     "ON CONFLICT (stamp, hour, batch_id, model, endpoint, lane, completion_window, fate, bracket) "
     f"DO UPDATE SET {_SUMS}"
 )
-_OWNER = (
+_PAYER = (
     "SELECT coalesce(r.budget, ?), coalesce(b.metadata, '{}'), coalesce(b.account, x'') "
     "FROM (SELECT ? AS stamp) LEFT JOIN batches b USING (stamp) LEFT JOIN reservations r USING (stamp)"
 )

@@ -1,130 +1,105 @@
-"""A journal's file for everybody but an engine: to read at any time, or to change while no engine uses it."""
+"""A journal for everybody but an engine: to read at any time, or to change what no engine uses."""
 
 from __future__ import annotations
 
-import sqlite3
-from collections.abc import Iterable, Iterator
-from contextlib import closing, contextmanager
-from pathlib import Path
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 
 from ...errors import JournalError
 from ...upstream.account import Account
-from .at_exit import markers_of
+from ..journal_url import MISSING, JournalUrl, Place
 from .charges import KeptCharge
+from .health import Report, TableSize
 from .identity import fingerprint
-from .ownership import Ownership, lock_file_of
+from .reading import JournalEditor, JournalReader
 from .records import BatchRecord
 from .rows import Result
-from .sqlite_file import lack_of_wal
-from .store import Store
+from .sqlite_reading import delete_journal, edit_file, read_file
 
 __all__ = [
     "JournalEditor",
     "JournalReader",
     "KeptCharge",
+    "Report",
     "Result",
+    "TableSize",
     "delete_journal",
     "edit_journal",
     "is_payer",
+    "is_there",
+    "migrate_journal",
     "read_journal",
+    "report_on",
 ]
 
 
-def delete_journal(path: Path) -> None:
-    """Delete a journal, and all that is beside it. No engine may use it."""
-    beside = [path.with_name(f"{path.name}{ending}") for ending in ("-wal", "-shm")]
-    for each in (path, *beside, *markers_of(path), lock_file_of(path)):
-        each.unlink(missing_ok=True)
+def is_there(place: Place) -> bool:
+    """Whether there is a journal, or something else in its place. Raises `JournalError` if that cannot be asked."""
+    if not isinstance(place, JournalUrl):
+        return place.exists()
+    with _psycopg_needed():
+        from .postgres.reading import has_tables
+    return has_tables(place)
 
 
-class JournalReader:
-    """What can be read of a journal. An engine may use it meanwhile."""
-
-    def __init__(self, store: Store, path: Path) -> None:
-        self._store = store
-        self._path = path
-
-    @property
-    def warning(self) -> str | None:
-        """What is missing in the file, and what to do; None if nothing is."""
-        return lack_of_wal(self._path) if self._store.lacks_wal else None
-
-    def batches(self) -> list[BatchRecord]:
-        """All batches, the oldest first."""
-        return self._store.batches()
-
-    def results(self, batch: BatchRecord) -> Iterator[Result]:
-        """Each line of a batch with its answer, in the order of the input file."""
-        return self._store.results(batch.idempotency_key)
-
-    def charges(self, since: float = 0.0) -> Iterator[KeptCharge] | None:
-        """What was billed since then, in Unix seconds, the oldest first; None if the file is older than that table."""
-        return self._store.charges(since=since) if self._store.has_charges else None
-
-
-class JournalEditor(JournalReader):
-    """What can be deleted from a journal, too."""
-
-    def forget(self, batches: Iterable[BatchRecord]) -> None:
-        """Delete batches with their lines and answers: all of them, or none if that fails."""
-        with self._store.transaction():
-            for batch in batches:
-                self._store.forget(batch.idempotency_key)
-
-    def forget_taken(self) -> int:
-        """Delete all answers that callers were given; returns how many these were."""
-        with self._store.transaction():
-            return self._store.forget_all_taken()
-
-    def forget_durations(self) -> None:
-        """Delete what was learned of how long batches take, which names models."""
-        with self._store.transaction():
-            self._store.forget_durations()
-
-    def compact(self) -> None:
-        """Make the file as small as what is in it, and leave nothing in it of what was deleted."""
-        self._store.compact()
-
-
-@contextmanager
-def read_journal(path: Path) -> Iterator[JournalReader]:
-    """The journal at `path`, which must exist.
+def read_journal(place: Place) -> AbstractContextManager[JournalReader]:
+    """The journal at `place`, which must exist.
 
     Raises:
         JournalError: if it is no journal, or stops being one while the block reads it.
     """
-    with _sqlite_errors_told(path), closing(Store(path, is_read_only=True)) as store:
-        yield JournalReader(store, path)
+    if not isinstance(place, JournalUrl):
+        return read_file(place)
+    with _psycopg_needed():
+        from .postgres.reading import read_shared
+    return read_shared(place)
+
+
+def edit_journal(place: Place) -> AbstractContextManager[JournalEditor]:
+    """The journal at `place`, which must exist. No engine can use a file meanwhile.
+
+    Raises:
+        JournalInUseError: if an engine uses the file.
+        JournalError: as `read_journal`.
+    """
+    if not isinstance(place, JournalUrl):
+        return edit_file(place)
+    with _psycopg_needed():
+        from .postgres.reading import edit_shared
+    return edit_shared(place)
+
+
+def migrate_journal(url: JournalUrl) -> bool:
+    """Make the tables of a journal on PostgreSQL, or bring older ones up to date. Returns whether that was to be done.
+
+    Raises:
+        JournalError: if it is of a newer autobatcher or no journal, or this role may not do it.
+    """
+    with _psycopg_needed():
+        from .postgres.report import migrate_journal
+    return migrate_journal(url)
+
+
+def report_on(url: JournalUrl) -> Report:
+    """Look at a journal on PostgreSQL: who may use it, who does, and how large it is. Changes nothing.
+
+    Raises:
+        JournalError: if the database cannot be reached, or it is not a journal.
+    """
+    with _psycopg_needed():
+        from .postgres.report import report_on
+    return report_on(url)
 
 
 @contextmanager
-def edit_journal(path: Path) -> Iterator[JournalEditor]:
-    """The journal at `path`, which must exist. No engine can use it meanwhile.
-
-    Raises:
-        JournalInUseError: if an engine uses it.
-        JournalError: as `read_journal`.
-    """
-    with read_journal(path):
-        pass  # a file that is missing, or no journal, must not become one
-    with _sqlite_errors_told(path):
-        ownership = Ownership(path)
-        try:
-            with closing(Store(path)) as store:
-                yield JournalEditor(store, path)
-        finally:
-            ownership.release()
+def _psycopg_needed() -> Iterator[None]:
+    """Where psycopg is imported, which takes a tenth of a second."""
+    try:
+        yield
+    except ImportError as error:  # psycopg is there, but not libpq
+        raise JournalError(f"A journal {MISSING} ({error}).") from error
 
 
 def is_payer(account: Account, batch: BatchRecord) -> bool:
     """Whether the batch was made with this account's base URL, credentials, headers and query."""
     return batch.account == fingerprint(account)
-
-
-@contextmanager
-def _sqlite_errors_told(path: Path) -> Iterator[None]:
-    """Not those of the system: what the block does with what it reads may fail, too."""
-    try:
-        yield
-    except sqlite3.Error as error:
-        raise JournalError(f"The journal {path} cannot be used: {error}.") from error

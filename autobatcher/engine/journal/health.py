@@ -1,0 +1,56 @@
+"""The state of a journal on PostgreSQL, for its administrator."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from .postgres.sessions import Session  # imports psycopg
+
+
+class TableSize(NamedTuple):
+    """How large a table is.
+
+    Attributes:
+        rows: about how many.
+        bytes: with its indexes.
+    """
+
+    name: str
+    rows: int
+    bytes: int
+
+
+@dataclass(frozen=True)
+class Report:
+    """The state of a journal.
+
+    Attributes:
+        journal: its URL without a password.
+        server: the server's version.
+        role: who logged in.
+        schema: in which its tables are.
+        version: of the tables; 0 if there are none, None if this role may not look.
+        newest: the version that this autobatcher makes.
+        missing: the rights that this role lacks, as in a GRANT.
+        fault: what else keeps engines from using it; None if nothing does.
+        sessions: of engines, the oldest first.
+        tables: their sizes.
+    """
+
+    journal: str
+    server: str
+    role: str
+    schema: str
+    version: int | None
+    newest: int
+    missing: list[str]
+    fault: str | None
+    sessions: list[Session]
+    tables: list[TableSize]
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether engines can use it as it is."""
+        return self.version == self.newest and not self.missing and self.fault is None

@@ -1,0 +1,55 @@
+"""What can fail on PostgreSQL, and whose fault it is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import psycopg
+from psycopg import errors
+
+from ....errors import JournalError, JournalUnreachableError
+
+__all__ = ["NotOurBatchError", "UnheardCommitError", "is_server_failure", "told"]
+
+
+class NotOurBatchError(JournalError):
+    """Another engine has adopted the batch meanwhile, or it was forgotten. It must not be created here."""
+
+
+class UnheardCommitError(JournalError):
+    """The connection was lost during a commit, and did not come back. `was_committed` tells later what happened."""
+
+
+_OF_DATABASES = (
+    *(errors.UndefinedTable, errors.UndefinedColumn, errors.InvalidSchemaName, errors.InsufficientPrivilege),
+    errors.ReadOnlySqlTransaction,
+)
+"""Errors that psycopg counts as those of a statement, and that are of the database: all others fail likewise."""
+
+_OF_MOMENTS = (errors.DeadlockDetected, errors.SerializationFailure)
+"""The same statements may succeed when they are run again, at once."""
+
+
+def is_server_failure(error: BaseException) -> bool:
+    """Whether the server or the connection is at fault, and not one statement: a full disk, a restart, a lost network,
+    missing privileges or tables."""
+    if isinstance(error, (NotOurBatchError, *_OF_MOMENTS)):
+        return False
+    return isinstance(error, (JournalError, psycopg.OperationalError, psycopg.InterfaceError, *_OF_DATABASES))
+
+
+@contextmanager
+def told(shown: str) -> Iterator[None]:
+    """Turn failures of the server, and of the connection, into `JournalError`.
+
+    Args:
+        shown: the URL without its password.
+    """
+    try:
+        yield
+    except psycopg.Error as error:
+        if not is_server_failure(error):
+            raise
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise JournalUnreachableError(f"The journal {shown} cannot be used: {reason}") from error

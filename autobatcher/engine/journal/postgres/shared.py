@@ -1,0 +1,73 @@
+"""What several engines know of one another's batches and lines."""
+
+from __future__ import annotations
+
+from enum import Enum, auto
+from typing import NamedTuple
+
+import msgspec
+
+from ..records import BatchRecord, StoredAnswer, UnclaimedLine
+
+
+class Claimed(NamedTuple):
+    """A line that is ours from now on: a request may wait for it.
+
+    Attributes:
+        owner: the session whose engine runs its batch; None if none does.
+    """
+
+    line: UnclaimedLine
+    owner: int | None
+    is_owner_alive: bool
+
+
+class Missing(msgspec.Struct, frozen=True):
+    """The line is gone, or another session has claimed it while ours was lost: its request must be sent again."""
+
+
+class Waiting(msgspec.Struct, frozen=True):
+    """The line will be answered."""
+
+
+class Unread(msgspec.Struct, frozen=True):
+    """The batch has ended, nobody runs it, and the journal has no bodies: `adopt` it to read the answer upstream."""
+
+
+class Adopted(NamedTuple):
+    """A batch that is ours from now on.
+
+    Attributes:
+        lines: those without an answer: the digest, the line, and the session that waits for it.
+    """
+
+    record: BatchRecord
+    lines: list[tuple[bytes, UnclaimedLine, int | None]]
+
+
+class Lost(Enum):
+    """What became of a batch of ours while our session was lost."""
+
+    ADOPTED = auto()
+    """Another engine runs it, or may."""
+
+    FORGOTTEN = auto()
+    """It is not in the journal any more."""
+
+
+class WaitingAccount(NamedTuple):
+    """An account with unfinished batches that no engine runs, because none has its key.
+
+    Attributes:
+        account: its fingerprint.
+        batches: how many.
+    """
+
+    account: bytes
+    base_url: str
+    provider: str
+    batches: int
+
+
+RemoteOutcome = StoredAnswer | Missing | Waiting | Unread
+"""What is known of a line that this session waits for and another one's engine sees to."""
