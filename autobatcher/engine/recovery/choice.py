@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...errors import JournalError
-from ..journal.postgres.url import is_postgres
+from ..journal_url import JournalUrl, checked_place
 from ..settings import Settings
 from .no_recovery import NoRecovery
 from .recovery import Recovery
@@ -37,16 +37,17 @@ def recovery_of(
         "wall_clock": wall_clock,
         "make_writer": make_writer,
     }
-    if is_postgres(settings.journal):
-        return _fleet(str(settings.journal), settings, kept, options)
+    place = checked_place(settings.journal)
+    if isinstance(place, JournalUrl):
+        return _fleet(place, settings, kept, options)
     try:
         from ..journal.file_journal import FileJournal
     except ImportError as error:
         raise JournalError("A journal needs sqlite3, which this Python was built without.") from error
-    return Recovery(FileJournal(Path(settings.journal), **kept), settings, **options)
+    return Recovery(FileJournal(Path(place), **kept), settings, **options)
 
 
-def _fleet(url: str, settings: Settings, kept: dict[str, Any], options: dict[str, Any]) -> NoRecovery:
+def _fleet(url: JournalUrl, settings: Settings, kept: dict[str, Any], options: dict[str, Any]) -> NoRecovery:
     from ..journal.shared_journal import SharedJournal
     from .fleet import FleetRecovery
 
