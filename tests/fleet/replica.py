@@ -149,13 +149,19 @@ class Replica:
         if process is not None and process.returncode is None:
             process.send_signal(signal.SIGCONT)
 
-    async def wait_until_up(self, seconds: float = 60.0) -> None:
-        """Until it answers /health."""
+    @property
+    def last_words(self) -> str:
+        """What its process said last."""
+        return "\n".join(self._said)
+
+    async def wait_until_up(self, seconds: float = 60.0) -> bool:
+        """Until it answers /health. Returns whether it did within so many seconds."""
         with trio.move_on_after(seconds):
             while not self.is_serving or not await self.is_up():  # noqa: ASYNC110  (as a probe would look)
                 await trio.sleep(0.1)
-            return
+            return True
         self.failures.append(f"{self.name} was not up after {seconds:.0f} s")
+        return False
 
     async def is_up(self) -> bool:
         with trio.move_on_after(2.0):

@@ -107,7 +107,7 @@ class _Session:
             for replica in self._replicas:
                 nursery.start_soon(replica.run)
             for replica in self._replicas:
-                await replica.wait_until_up()
+                assert await replica.wait_until_up(), f"{replica.name} did not start:\n{replica.last_words}"
             nursery.start_soon(self._tell_progress)
             await self._ask_all(port, drawn)
             found, unfinished = await self._quiet()
