@@ -58,10 +58,10 @@ class Client:
         self._last = ""
 
     async def run(self, asked: list[Asked], goes_on: Callable[[], bool]) -> None:
-        """Ask until `goes_on` says no, and the last answer is there."""
+        """Ask once, and then until `goes_on` says no. Returns when the last answer is there."""
         count = 0
         await trio.sleep(self._dice.random())
-        while goes_on():
+        while count == 0 or goes_on():
             one = Asked(f"text {count} of client {self._number}.")
             asked.append(one)
             await self._ask(one)

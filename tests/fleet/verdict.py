@@ -72,16 +72,16 @@ def explain(verdict: Verdict, found: Found, diary: Diary) -> Iterator[str]:
         yield from (f"  answer: {answer!r}" for answer in one.answers)
         yield from (f"  failure: {failure}" for failure in one.failures)
         yield from (f"  {diary.since(at)} try: {told}" for at, told in one.tries)
-        yield from (f"  {line}" for line in _about(one.text, found, diary))
+        yield from (f"  {line}" for line in _about(one, found, diary))
     left = [*found.running, *found.input_files][:SHOWN]
     if left:
         yield f"\nabout {', '.join(left)}:"
         yield from (f"  {line[:400]}" for line in diary.about(*left))
 
 
-def _about(text: str, found: Found, diary: Diary) -> list[str]:
-    """The lines about its batches, by time: the replicas', and what was done upstream."""
-    batches = found.billed.get(text, [])
+def _about(one: Asked, found: Found, diary: Diary) -> list[str]:
+    """The lines about its batches, by time: the replicas', and what was done upstream; and all events since then."""
+    batches = found.billed.get(one.text, [])
     words = [*batches, *_keys(batches, found)]
     if not words:
         return []
@@ -90,7 +90,7 @@ def _about(text: str, found: Found, diary: Diary) -> list[str]:
         for at, path, status, told in found.deeds
         if any(word in path or word in told for word in words)
     ]
-    return sorted([*(line[:400] for line in diary.about(*words)), *deeds, *_events(diary)])
+    return sorted([*(line[:400] for line in diary.about(*words)), *deeds, *_events(one, diary)])
 
 
 def _keys(batches: Iterable[str], found: Found) -> Iterator[str]:
@@ -100,5 +100,8 @@ def _keys(batches: Iterable[str], found: Found) -> Iterator[str]:
         yield from (value for value in metadata.values() if len(value) > 12)
 
 
-def _events(diary: Diary) -> list[str]:
-    return [line for line in diary.lines if line[9:].startswith("event ")]
+def _events(one: Asked, diary: Diary) -> list[str]:
+    """What happened while it was asked."""
+    first, last = one.tries[0][0] - 5.0, one.tries[-1][0] + 10.0
+    between = (line for line in diary.lines if diary.since(first) <= line[:8] <= diary.since(last))
+    return [line for line in between if line[9:].startswith("event ")]
