@@ -15,7 +15,7 @@ from . import events, journals
 from .clients import Asked, Client
 from .diary import Diary
 from .fate import Fate
-from .nginx import nginx
+from .nginx import nginx, read_passed_on
 from .replica import Replica
 from .upstream import Found, found_by, upstream
 from .verdict import Verdict, explain, judge, receipt_failure
@@ -117,7 +117,7 @@ class _Session:
             found = await found_by(self._base_url)
             nursery.cancel_scope.cancel()
         verdict = judge(self._asked, found, unfinished, [*self._other_failures(), *receipt])
-        self._tell_end(verdict, found, drawn, diary)
+        self._tell_end(verdict, found, drawn, diary, read_passed_on(folder))
         return verdict
 
     async def _ask_all(self, port: int, drawn: Sequence[events.Event]) -> None:
@@ -170,7 +170,14 @@ class _Session:
                 f"{waiting} waiting, up: {', '.join(up) or 'none'}"
             )
 
-    def _tell_end(self, verdict: Verdict, found: Found, drawn: Sequence[events.Event], diary: Diary) -> None:
+    def _tell_end(
+        self,
+        verdict: Verdict,
+        found: Found,
+        drawn: Sequence[events.Event],
+        diary: Diary,
+        passed_on: Sequence[str],
+    ) -> None:
         tries = sum(len(one.tries) for one in self._asked)
         adoptions = ", ".join(f"{each:.1f}" for each in self._fate.adoptions) or "none"
         self._say(
@@ -179,7 +186,7 @@ class _Session:
         )
         if not verdict.is_good:
             self._tell(f"seed {self._plan.seed}, events: {'; '.join(map(str, drawn))}")
-            for line in explain(verdict, found, diary):
+            for line in explain(verdict, found, diary, passed_on):
                 self._tell(line)
 
     def _say(self, text: str) -> None:

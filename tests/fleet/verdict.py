@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from .clients import Asked
+from .clients import Asked, dashed
 from .diary import Diary
 from .upstream import Found
 
@@ -64,14 +64,19 @@ def receipt_failure(told: tuple[int, int], found: Found) -> str | None:
     return f"the receipt has {certain} and perhaps {uncertain} requests more, but {billed} were billed"
 
 
-def explain(verdict: Verdict, found: Found, diary: Diary) -> Iterator[str]:
-    """The failures, and for some texts all lines about them."""
+def explain(verdict: Verdict, found: Found, diary: Diary, passed_on: Sequence[str]) -> Iterator[str]:
+    """The failures, and for some texts all lines about them.
+
+    Args:
+        passed_on: nginx's lines, one for each try.
+    """
     yield from (f"FAILED: {failure}" for failure in verdict.failures)
     for one in verdict.guilty[:SHOWN]:
         yield f"\n{one.text!r}: billed in {found.billed.get(one.text, [])}"
         yield from (f"  answer: {answer!r}" for answer in one.answers)
         yield from (f"  failure: {failure}" for failure in one.failures)
         yield from (f"  {diary.since(at)} try: {told}" for at, told in one.tries)
+        yield from (f"  nginx {line}" for line in passed_on if f" {dashed(one.text)} " in line)
         yield from (f"  {line}" for line in _about(one, found, diary))
     left = [*found.running, *found.input_files][:SHOWN]
     if left:
