@@ -71,6 +71,9 @@ def explain(verdict: Verdict, found: Found, diary: Diary, passed_on: Sequence[st
         passed_on: nginx's lines, one for each try.
     """
     yield from (f"FAILED: {failure}" for failure in verdict.failures)
+    crossed = [one.text for one in verdict.guilty if _is_crossed(one, passed_on)]
+    if crossed:
+        yield f"nginx passed an answer on to a client that left at that moment, for {len(crossed)} of them: {crossed[:20]}"
     for one in verdict.guilty[:SHOWN]:
         yield f"\n{one.text!r}: billed in {found.billed.get(one.text, [])}"
         yield from (f"  answer: {answer!r}" for answer in one.answers)
@@ -82,6 +85,12 @@ def explain(verdict: Verdict, found: Found, diary: Diary, passed_on: Sequence[st
     if left:
         yield f"\nabout {', '.join(left)}:"
         yield from (f"  {line[:400]}" for line in diary.about(*left))
+
+
+def _is_crossed(one: Asked, passed_on: Sequence[str]) -> bool:
+    """Whether nginx sent more answers than the client has seen."""
+    sent = sum(f" {dashed(one.text)} " in line and " 200 -> 200 " in line for line in passed_on)
+    return sent > len(one.answers)
 
 
 def _about(one: Asked, found: Found, diary: Diary) -> list[str]:
