@@ -6,8 +6,10 @@ import sqlite3
 from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 from ...errors import JournalError
+from ...money.calibration import Calibration
 from ...upstream.account import Account
 from .at_exit import markers_of
 from .charges import KeptCharge
@@ -22,6 +24,7 @@ __all__ = [
     "JournalEditor",
     "JournalReader",
     "KeptCharge",
+    "Paid",
     "Result",
     "delete_journal",
     "edit_journal",
@@ -35,6 +38,18 @@ def delete_journal(path: Path) -> None:
     beside = [path.with_name(f"{path.name}{ending}") for ending in ("-wal", "-shm")]
     for each in (path, *beside, *markers_of(path), lock_file_of(path)):
         each.unlink(missing_ok=True)
+
+
+class Paid(NamedTuple):
+    """What a journal says of money.
+
+    Attributes:
+        charges: what was billed, the oldest first.
+        open_lines: what may be billed at most for lines of batches and calls that are not over.
+    """
+
+    charges: list[KeptCharge]
+    open_lines: list[KeptCharge]
 
 
 class JournalReader:
@@ -57,9 +72,14 @@ class JournalReader:
         """Each line of a batch with its answer, in the order of the input file."""
         return self._store.results(batch.idempotency_key)
 
-    def charges(self, since: float = 0.0) -> Iterator[KeptCharge] | None:
-        """What was billed since then, in Unix seconds, the oldest first; None if the file is older than that table."""
-        return self._store.charges(since=since) if self._store.has_charges else None
+    def paid(self, since: float = 0.0) -> Paid | None:
+        """What was billed since then, in Unix seconds; None if the file is older than the table of that."""
+        if not self._store.has_charges:
+            return None
+        with self._store.snapshot():
+            calibration = Calibration.decoded(self._store.kept("calibration"))
+            open_lines = list(self._store.open_charges(self._store.batches(), calibration, since=since))
+            return Paid(list(self._store.charges(since=since)), open_lines)
 
 
 class JournalEditor(JournalReader):

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Literal
 
-from . import charges
+from ...money.calibration import Calibration
+from . import charges, open_lines
 from .charges import KeptCharge, Spent
+from .records import BatchRecord
 from .sqlite_file import SQLiteFile
 
 
@@ -26,6 +28,12 @@ class KeptStore(SQLiteFile):
     def charges(self, *, since: float = 0.0, budget: str | None = None) -> Iterator[KeptCharge]:
         """Yield what was billed, the oldest first; see `kept_charges`."""
         return charges.kept_charges(self._db, since=since, budget=budget)
+
+    def open_charges(
+        self, records: Iterable[BatchRecord], calibration: Calibration, *, since: float = 0.0
+    ) -> Iterator[KeptCharge]:
+        """Yield what may be billed for batches that are not over; see `open_lines.open_charges`."""
+        return open_lines.open_charges(self._db, records, calibration, since=since)
 
     def spent(self, since: float, budget: str) -> Spent:
         """Return what counts against a budget; see `spent_since`."""

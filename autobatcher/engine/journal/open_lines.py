@@ -1,0 +1,84 @@
+"""Lines of batches and calls that are not over: they may be billed, and nothing is booked yet. Synchronous; for one
+thread."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterable, Iterator
+from itertools import islice
+
+from ...money.calibration import Calibration
+from ...money.ledger import OTHER_MODELS, Entry, Fate, Sort, bracket_of
+from ...money.usage import Usage, name_in
+from .charges import HOUR, KeptCharge
+from .records import UNCERTAIN, BatchRecord
+from .schema import LINES_OF_A_BATCH
+
+_MAY_RUN = ("calling", "creating", "created")
+
+_CUT_OFF = ("cancelling", "cancelled")
+"""Statuses of batches whose lines may have been sent again, to be paid twice if need be."""
+
+
+def open_charges(
+    db: sqlite3.Connection, records: Iterable[BatchRecord], calibration: Calibration, *, since: float
+) -> Iterator[KeptCharge]:
+    """Yield the most that lines without an answer may be billed, for each batch or call that is not over.
+
+    Args:
+        records: of the batches and calls in the journal.
+        calibration: how long answers may be.
+        since: in Unix seconds; batches that changed in its hour or later count.
+    """
+    for record in records:
+        is_open = record.stage in _MAY_RUN and record.status != UNCERTAIN
+        if is_open and record.changed_at // HOUR >= since // HOUR:
+            yield from _charges_of(db, record, calibration)
+
+
+def _charges_of(db: sqlite3.Connection, record: BatchRecord, calibration: Calibration) -> Iterator[KeptCharge]:
+    found: dict[Sort, Entry] = {}
+    told, told_unknown = db.execute(_BOOKED, (Fate.UNKNOWN.value, record.idempotency_key)).fetchone()
+    for endpoint, body in islice(_unanswered(db, record), told_unknown, None):
+        model = _only(record.models) or (name_in(body).model if body is not None else OTHER_MODELS)
+        most = None if body is None else calibration.most(model, endpoint, body)
+        _entry(found, record, endpoint, model, most).add(most, record.batch_id or "")
+    if sent_elsewhere := _dropped(record, told):
+        model = _only(record.models) or OTHER_MODELS
+        _entry(found, record, record.endpoint, model, None).add(None, record.batch_id or "", sent_elsewhere)
+    hour, metadata = int(record.changed_at // HOUR), json.dumps(record.metadata)
+    for sort, entry in found.items():
+        yield KeptCharge(hour, "", metadata, record.account, sort, entry)
+
+
+def _unanswered(db: sqlite3.Connection, record: BatchRecord) -> Iterator[tuple[str, bytes | None]]:
+    """Endpoint and body of each line without an answer. A journal of hashes has no bodies."""
+    (number,) = db.execute("SELECT number FROM batches WHERE stamp = ?", (record.idempotency_key,)).fetchone()
+    yield from db.execute(_UNANSWERED, (number * LINES_OF_A_BATCH, (number + 1) * LINES_OF_A_BATCH - 1))
+
+
+def _dropped(record: BatchRecord, told: int) -> int:
+    """How many lines of a batch that was cut off are gone from the journal, and not booked."""
+    gone_and_booked = max(0, told - record.answered)
+    return max(0, record.request_count - record.lines - gone_and_booked) if record.status in _CUT_OFF else 0
+
+
+def _entry(found: dict[Sort, Entry], record: BatchRecord, endpoint: str, model: str, most: Usage | None) -> Entry:
+    window = "" if record.is_call else record.completion_window
+    where = (record.provider, record.base_url, model, endpoint, record.lane, window)
+    return found.setdefault(Sort(*where, Fate.UNKNOWN, bracket_of(most)), Entry())
+
+
+def _only(models: list[str]) -> str | None:
+    return models[0] if len(models) == 1 else None
+
+
+_BOOKED = (
+    "SELECT coalesce(sum(requests), 0), coalesce(sum(CASE WHEN fate = ? THEN requests END), 0) "
+    "FROM charges WHERE stamp = ?"
+)
+_UNANSWERED = (
+    "SELECT endpoint, body FROM lines WHERE id BETWEEN ? AND ? "
+    "AND NOT EXISTS (SELECT 1 FROM answers WHERE answers.id = lines.id) ORDER BY id"
+)
