@@ -46,9 +46,9 @@ def receipt(
 ) -> int:
     """Show what a journal says was paid: cost, list price and saving, in USD. Nothing is sent.
 
-    What was paid twice, for nothing, or perhaps, and what has no known price, is told apart; so is what batches may cost
-    that are not over, such as those of a program that crashed. The journal may be in use meanwhile. It keeps what was billed for 400 days, also of batches that are forgotten. Prices are those of now; see
-    `autobatcher prices`.
+    What was paid twice, for nothing, or perhaps, and what has no known price, is told apart. So is what batches may
+    cost that are not over, such as those of a program that crashed. The journal may be in use meanwhile. It keeps what
+    was billed for 400 days, also of batches that are forgotten. Prices are those of now; see `autobatcher prices`.
 
     Args:
         journal: The journal's file.

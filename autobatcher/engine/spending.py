@@ -19,8 +19,10 @@ from ..money.calibration import Calibration
 from ..money.exact import ZERO
 from ..money.ledger import Charge, Entry, Fate, Ledger, Sort, bracket_of, input_in
 from ..money.library_prices import import_prices, is_imported
+from ..money.price_list import BATCH, FLEX, REALTIME
 from ..money.rates import UnknownPrice
 from ..money.receipt import Receipt, receipt_of
+from ..money.service_tiers import billed_lane
 from ..money.usage import Usage, is_model, name_in, usage_of
 from ..upstream.account import Account
 from . import checks, money_outcomes
@@ -130,7 +132,7 @@ class Spending:
         most, unknown = None, None
         for lane, window in self._ways(request):
             rates = self.prices.of(request.account).look_up(
-                request.model, lane=lane.value, completion_window=window, endpoint=request.endpoint
+                request.model, lane=lane, completion_window=window, endpoint=request.endpoint
             )
             if isinstance(rates, UnknownPrice):
                 unknown = rates
@@ -139,19 +141,21 @@ class Spending:
         is_twice = most is not None and request.terms.overrun is Overrun.PAY_TWICE
         return exact.times(most, 2) if most is not None and is_twice else most, unknown
 
-    def _ways(self, request: Request) -> Iterator[tuple[Lane, str | None]]:
-        """The lanes and completion windows on which a request may be billed."""
+    def _ways(self, request: Request) -> Iterator[tuple[str, str | None]]:
+        """The lanes, or service tiers, and the completion windows at which a request may be billed."""
         profile = request.account.provider
         lanes = usable_lanes(request.terms.lanes, profile, request.endpoint)
         if Lane.BATCH in lanes:
             windows = {self._settings.completion_window}
             if request.terms.deadline is not None and self._settings.explicit_completion_window is None:
                 windows.update(profile.priced_windows)
-            yield from ((Lane.BATCH, window) for window in windows)
-        if Lane.FLEX in lanes:
-            yield Lane.FLEX, None
-        if Lane.FLEX in lanes or Lane.REALTIME in lanes:  # flex is answered, and billed, in real time at times
-            yield Lane.REALTIME, None
+            yield from ((BATCH, window) for window in windows)
+        asked = billed_lane(REALTIME, request.body) if Lane.REALTIME in lanes else None
+        if Lane.FLEX in lanes or asked == FLEX:
+            yield FLEX, None
+            yield REALTIME, None  # flex is answered, and billed, in real time at times
+        if asked is not None and asked != FLEX:
+            yield asked, None
 
     def most_usage(self, request: Request) -> Usage | None:
         """The tokens that a request may have at most; None if nothing is capped."""
@@ -160,14 +164,27 @@ class Spending:
     # ---- after ----
 
     def charge(
-        self, account: Account, endpoint: str, model: str, answer: Answer, *, completion_window: str, fate: Fate
+        self,
+        account: Account,
+        endpoint: str,
+        model: str,
+        answer: Answer,
+        *,
+        completion_window: str,
+        fate: Fate,
+        asked: bytes = b"",
     ) -> Charge | None:
-        """What an answer is booked as; None if it was not billed, since it is a failure."""
+        """What an answer is booked as; None if it was not billed, since it is a failure.
+
+        Args:
+            asked: the body of the call, which may ask for a service tier; b"" for a line of a batch.
+        """
         if answer.status_code >= 300:
             return None
         usage = usage_of(answer.body)
-        window = completion_window if answer.lane == Lane.BATCH.value else ""
-        where = (*self.prices.where(account), model, endpoint, answer.lane, window)
+        window = completion_window if answer.lane == BATCH else ""
+        lane = billed_lane(answer.lane, asked, answer.body)
+        where = (*self.prices.where(account), model, endpoint, lane, window)
         sort = Sort(*where, fate, bracket_of(usage))
         self._remember(sort, answer)
         return Charge(sort, usage, answer.batch_id)
@@ -190,7 +207,13 @@ class Spending:
     def book_call(self, request: Request, answer: Answer) -> Charge | None:
         """Count a call on another lane. Returns what a journal records."""
         charge = self.charge(
-            request.account, request.endpoint, request.model, answer, completion_window="", fate=Fate.DELIVERED
+            request.account,
+            request.endpoint,
+            request.model,
+            answer,
+            completion_window="",
+            fate=Fate.DELIVERED,
+            asked=request.body,
         )
         if charge is not None:
             self.book(charge, request.account, request.pop_reservation())
@@ -224,7 +247,7 @@ class Spending:
             request.endpoint,
             request.model,
             self.most_usage(request),
-            lane=lane,
+            lane=billed_lane(lane, request.body),
             completion_window="",
             batch_id="",
         )
@@ -270,19 +293,20 @@ class Spending:
         usage = usage_of(answer.body)
         if usage is None:
             return None
-        window = self._settings.completion_window if answer.lane == Lane.BATCH.value else ""
-        where = (*self.prices.where(request.account), request.model, request.endpoint, answer.lane, window)
+        window = self._settings.completion_window if answer.lane == BATCH else ""
+        lane = billed_lane(answer.lane, request.body, answer.body)
+        where = (*self.prices.where(request.account), request.model, request.endpoint, lane, window)
         return self._dear.get(answer.request_id or "") or Sort(*where, Fate.DELIVERED, bracket_of(usage)), usage
 
     def _usual_sort(self, named: str) -> Sort | None:
         """What an answer of this model was most likely booked as."""
-        sorts = [sort for sort, _ in self.ledger if sort.lane == Lane.BATCH.value and is_model(named, sort.model)]
+        sorts = [sort for sort, _ in self.ledger if sort.lane == BATCH and is_model(named, sort.model)]
         window = self._settings.completion_window
         return max(sorts, key=lambda sort: (len(sort.model), sort.completion_window == window), default=None)
 
     def _remember(self, sort: Sort, answer: Answer) -> None:
         """Remember what an answer was booked as, unless it is the usual: a line in a batch of the usual window."""
-        if sort.lane == Lane.BATCH.value and sort.completion_window == self._settings.completion_window:
+        if sort.lane == BATCH and sort.completion_window == self._settings.completion_window:
             return
         for key in (answer.request_id, name_in(answer.body).id):
             if key:

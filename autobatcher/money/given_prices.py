@@ -21,14 +21,16 @@ MOST_BYTES = 10_000_000
 """So that a wrong path such as /dev/zero ends."""
 
 _RATES = ("input", "output", "cached")
-_LANES = ("batch", "flex")
+_LANES = ("batch", "flex", "priority", "fast", "scale", "performance")
+"""Lanes, and service tiers of real time, by the names that OpenAI, Google and Groq give them."""
+
 _WINDOW = re.compile(r"\d+[smhdw]")
 
 
 class GivenPrices:
     """What the user says of prices, in USD per million tokens.
 
-    A model has the list price, and a table for each lane and each completion window that costs something else:
+    A model has the list price, and a table for each lane, service tier and completion window that costs something else:
 
         {"gpt-4o-mini": {"input": "0.15", "output": "0.60", "cached": "0.075",
                          "batch": {"input": "0.075", "output": "0.30"},

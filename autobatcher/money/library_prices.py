@@ -23,8 +23,10 @@ _CONTEXTS: dict[str, dict[str, str]] = {
     "realtime": {},
     "batch": {"processing": "batch"},
     "flex": {"service_tier": "flex"},
+    "priority": {"service_tier": "priority"},
+    "fast": {"service_tier": "fast"},
 }
-"""A lane in the words of genai-prices' `price_context`."""
+"""A lane, or a service tier of real time, in the words of genai-prices' `price_context`."""
 
 _INPUT, _OUTPUT, _CACHED = "input_mtok", "output_mtok", "cache_read_mtok"
 _ONLY_IF_USED = re.compile(r"cache_write|web_searches|storage_searches|audio|image|video")

@@ -22,7 +22,7 @@ class ReceiptRow:
     """Executions of one model on one endpoint and lane, with one fate. Amounts are in USD, exact, and None if unknown.
 
     Attributes:
-        lane: "batch", "flex" or "realtime".
+        lane: "batch", "flex", "realtime", or a service tier such as "priority".
         completion_window: of batches; "" on other lanes.
         fate: "delivered"; or "discarded", "paid_twice", "stated", "unknown": money for nothing, or perhaps.
         requests: how many.

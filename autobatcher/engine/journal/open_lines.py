@@ -10,6 +10,7 @@ from itertools import islice
 
 from ...money.calibration import Calibration
 from ...money.ledger import OTHER_MODELS, Entry, Fate, Sort, bracket_of
+from ...money.service_tiers import billed_lane
 from ...money.usage import Usage, name_in
 from .charges import HOUR, KeptCharge
 from .records import UNCERTAIN, BatchRecord
@@ -43,10 +44,13 @@ def _charges_of(db: sqlite3.Connection, record: BatchRecord, calibration: Calibr
     for endpoint, body in islice(_unanswered(db, record), told_unknown, None):
         model = _only(record.models) or (name_in(body).model if body is not None else OTHER_MODELS)
         most = None if body is None else calibration.most(model, endpoint, body)
-        _entry(found, record, endpoint, model, most).add(most, record.batch_id or "")
+        lane = billed_lane(record.lane, body or b"")
+        _entry(found, record, endpoint, model, lane, most).add(most, record.batch_id or "")
     if sent_elsewhere := _dropped(record, told):
         model = _only(record.models) or OTHER_MODELS
-        _entry(found, record, record.endpoint, model, None).add(None, record.batch_id or "", sent_elsewhere)
+        _entry(found, record, record.endpoint, model, record.lane, None).add(
+            None, record.batch_id or "", sent_elsewhere
+        )
     hour, metadata = int(record.changed_at // HOUR), json.dumps(record.metadata)
     for sort, entry in found.items():
         yield KeptCharge(hour, "", metadata, record.account, sort, entry)
@@ -64,9 +68,11 @@ def _dropped(record: BatchRecord, told: int) -> int:
     return max(0, record.request_count - record.lines - gone_and_booked) if record.status in _CUT_OFF else 0
 
 
-def _entry(found: dict[Sort, Entry], record: BatchRecord, endpoint: str, model: str, most: Usage | None) -> Entry:
+def _entry(
+    found: dict[Sort, Entry], record: BatchRecord, endpoint: str, model: str, lane: str, most: Usage | None
+) -> Entry:
     window = "" if record.is_call else record.completion_window
-    where = (record.provider, record.base_url, model, endpoint, record.lane, window)
+    where = (record.provider, record.base_url, model, endpoint, lane, window)
     return found.setdefault(Sort(*where, Fate.UNKNOWN, bracket_of(most)), Entry())
 
 
