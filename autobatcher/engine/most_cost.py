@@ -31,7 +31,7 @@ def most_cost(
         if isinstance(rates, UnknownPrice):
             unknown = rates
         else:
-            cost = max(cost or ZERO, rates.cost(most))
+            cost = max(cost or ZERO, rates.most(most))
     is_twice = cost is not None and request.terms.overrun is Overrun.PAY_TWICE
     return exact.times(cost, 2) if cost is not None and is_twice else cost, unknown
 

@@ -15,11 +15,11 @@ from ..errors import BudgetExceededError
 from ..money.budget import Reservation
 from ..money.calibration import Calibration
 from ..money.exact import ZERO
-from ..money.ledger import Charge, Entry, Fate, Ledger, Sort, bracket_of, input_in
+from ..money.ledger import Charge, Entry, Fate, Ledger, Sort, bracket_of
 from ..money.library_prices import import_prices, is_imported
 from ..money.price_list import BATCH
-from ..money.rates import UnknownPrice
-from ..money.receipt import Receipt, receipt_of
+from ..money.rates import Rates, UnknownPrice
+from ..money.receipt import Receipt, priced, receipt_of
 from ..money.service_tiers import billed_lane
 from ..money.usage import Usage, usage_of
 from ..upstream.account import Account
@@ -243,11 +243,19 @@ class Spending:
                 budget.spend(cost)
 
     def cost_in(self, sort: Sort, usage: Usage) -> Decimal | None:
-        """What one request of a sort cost, with these tokens."""
-        rates = self.prices.at(sort.provider, sort.base_url).rates(
+        """What one request of a sort cost, with these tokens; at most, if nobody knows whether it was executed."""
+        rates = self._rates(sort)
+        return None if rates is None else priced(rates, sort, usage)
+
+    def prices_cache_writes(self, sort: Sort) -> bool:
+        """Whether tokens that are written into a cache have a price of their own."""
+        rates = self._rates(sort)
+        return rates is not None and rates.prices_cache_writes
+
+    def _rates(self, sort: Sort) -> Rates | None:
+        return self.prices.at(sort.provider, sort.base_url).rates(
             sort.model, lane=sort.lane, completion_window=sort.completion_window or None, endpoint=sort.endpoint
         )
-        return None if rates is None else rates.cost(usage, input_in(sort.bracket))
 
     def cost_of(self, body: bytes, request_id: str | None) -> Decimal | None:
         """What one answer was billed; None if its price or its tokens are unknown."""

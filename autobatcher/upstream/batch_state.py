@@ -39,12 +39,14 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class BatchTokens(NamedTuple):
-    """Tokens of a batch. Cached ones are part of the input, reasoning part of the output."""
+    """Tokens of a batch. Cached and cache-written ones are part of the input, reasoning part of the output. None of
+    those written into the cache: the server does not say."""
 
     input: int
     cached: int
     output: int
     reasoning: int
+    cache_write: int | None = None
 
 
 class BatchState(msgspec.Struct, frozen=True, kw_only=True):
@@ -155,12 +157,14 @@ def _tokens(value: object) -> BatchTokens | None:
     read, written = value.get("input_tokens"), value.get("output_tokens")
     cached = _member(value.get("input_tokens_details"), "cached_tokens")
     reasoning = _member(value.get("output_tokens_details"), "reasoning_tokens")
-    counts = [count for count in (read, cached, written, reasoning) if _is_tokens(count)]
-    return BatchTokens(*counts) if len(counts) == len(BatchTokens._fields) else None
+    kept = _member(value.get("input_tokens_details"), "cache_write_tokens", None)
+    if not (_is_tokens(read) and _is_tokens(cached) and _is_tokens(written) and _is_tokens(reasoning)):
+        return None
+    return BatchTokens(read, cached, written, reasoning, kept if _is_tokens(kept) else None)
 
 
-def _member(value: object, name: str) -> object:
-    return value.get(name, 0) if isinstance(value, dict) else 0
+def _member(value: object, name: str, default: int | None = 0) -> object:
+    return value.get(name, default) if isinstance(value, dict) else default
 
 
 def _is_tokens(value: object) -> TypeGuard[int]:

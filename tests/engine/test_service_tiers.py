@@ -12,6 +12,8 @@ from autobatcher.emulator import FaultPlan, HttpFault
 from autobatcher.money.receipt import ReceiptRow
 from autobatcher.money.service_tiers import OTHER_TIER, billed_lane
 from tests.harness import Harness, open_harness, outcome_of
+from tests.journal.conftest import restarts as restarts
+from tests.journal.restarts import Restarts
 from tests.receipts import BILLED_PRICES, GIVEN_PRICES, check_receipt
 
 pytestmark = pytest.mark.full_price
@@ -63,6 +65,14 @@ async def test_flex_that_a_body_asks_for_on_the_real_time_lane_is_billed_as_flex
             await ask(client, service_tier="flex")
         assert [row.lane for row in client.receipt().rows] == ["flex"]
         check_receipt(client.receipt(), harness.emulator)
+
+
+async def test_a_journal_that_has_a_tier_is_opened_again(restarts: Restarts) -> None:
+    async with open_harness(has_lanes=True) as harness:
+        for _ in range(2):
+            async with restarts.program(harness, prices=GIVEN_PRICES, lanes=("realtime",)) as program:
+                await ask(program.client, service_tier="priority")
+        assert {row.lane for row in restarts.receipt().rows} == {"priority"}
 
 
 async def test_an_estimate_of_priority_says_that_its_price_is_unknown() -> None:

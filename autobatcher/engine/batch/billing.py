@@ -147,7 +147,7 @@ class BatchBilling:
         is_known = was_read or self._batch.phase in BEFORE_CREATION
         unknown = [line for line in left.values() if line.was_executed or not is_known]
         models = self._models_told | {line.unknown.sort.model for line in unknown}
-        if len(models) == 1 and unknown and (untold := self._stated_beyond_answers()) is not None:
+        if len(models) == 1 and unknown and (untold := self._stated_beyond_answers(unknown[0])) is not None:
             return self._book_statement(left, unknown[0].unknown, untold)
         charges = []
         for line in left.values():
@@ -158,13 +158,23 @@ class BatchBilling:
                 self._spending.book(charges[-1], self._account, line.reservation)
         return charges
 
-    def _stated_beyond_answers(self) -> Usage | None:
-        """The tokens of a batch of one model that no answer told; None if its provider does not state them."""
+    def _stated_beyond_answers(self, line: LeftLine) -> Usage | None:
+        """The tokens of a batch of one model that no answer told; None if its provider does not state them.
+
+        Args:
+            line: one whose cost is not known.
+        """
         state = self._batch.state
         is_whole = isinstance(self._source, NewBatch) and not self._paid
         if state is None or state.tokens is None or not state.is_terminal or not is_whole:
             return None
-        beyond = Usage(*(stated - told for stated, told in zip(state.tokens, self._told, strict=True)))
+        *stated, cache_write = state.tokens
+        if cache_write is None and self._spending.prices_cache_writes(line.unknown.sort):
+            return None  # they cost something of their own, and it does not say how many of the tokens they are
+        told = self._told[: len(stated)]
+        beyond = Usage(*(each - other for each, other in zip(stated, told, strict=True)))
+        if cache_write is not None:
+            beyond = beyond._replace(cache_write=cache_write - self._told.cache_write)
         return beyond if min(beyond) >= 0 else None  # one that says less than the answers is not complete yet
 
     def _book_statement(self, left: dict[str, LeftLine], charge: Charge, untold: Usage) -> list[Charge]:

@@ -88,12 +88,18 @@ def kept_charges(db: sqlite3.Connection, *, since: float = 0.0, budget: str | No
         budget: only of that one; None for all.
     """
     of_budget = "" if budget is None else "AND budget = ?"
-    statement = f"SELECT {', '.join(_COLUMNS)} FROM charges WHERE hour >= ? {of_budget} ORDER BY hour, id"  # noqa: S608
+    statement = f"SELECT {_columns_of(db)} FROM charges WHERE hour >= ? {of_budget} ORDER BY hour, id"  # noqa: S608
     for row in db.execute(statement, (int(since // HOUR), *([] if budget is None else [budget]))):
         hour, name, batch_id, metadata, account = row[:5]
         sort, (requests, untold, *tokens) = _sort_of(row[5:13]), row[13:]
         entry = Entry(requests, Usage(*tokens), untold, {batch_id: None} if batch_id else {})
         yield KeptCharge(hour, name, metadata, account, sort, entry)
+
+
+def _columns_of(db: sqlite3.Connection) -> str:
+    """The columns of a charge. A file that is only read may be older than the last of them."""
+    known = {name for _, name, *_ in db.execute("PRAGMA table_info(charges)")}
+    return ", ".join(name if name in known else f"0 AS {name}" for name in _COLUMNS)
 
 
 def has_charges(db: sqlite3.Connection) -> bool:
@@ -147,7 +153,7 @@ def _fit(text: str) -> str:
 
 
 _SORT = ("provider", "base_url", "model", "endpoint", "lane", "completion_window", "fate", "bracket")
-_COUNTS = ("requests", "untold", "input", "cached", "output", "reasoning")
+_COUNTS = ("requests", "untold", "input", "cached", "output", "reasoning", "cache_write")
 _COLUMNS = ("hour", "budget", "batch_id", "metadata", "account", *_SORT, *_COUNTS)
 _SUM = (
     f"SELECT account, hour, {', '.join(_SORT)}, {', '.join(f'sum({name})' for name in _COUNTS)} "  # noqa: S608
