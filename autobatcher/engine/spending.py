@@ -97,9 +97,13 @@ class Spending:
         """Whether a new request is admitted by its price."""
         return self.has_caps or self._settings.unknown_prices == "refuse"
 
-    async def warm(self) -> None:
-        """Import the library of prices in a worker thread, if calls are admitted by their price."""
-        if self.looks_up_prices and not is_imported():
+    async def warm(self, *, is_needed: bool = False) -> None:
+        """Import the library of prices in a worker thread, if calls are admitted by their price.
+
+        Args:
+            is_needed: whether prices are looked up in any case.
+        """
+        if (is_needed or self.looks_up_prices) and not is_imported():
             await to_thread.run_sync(import_prices)
 
     def reserve(self, request: Request) -> BudgetExceededError | None:
@@ -244,15 +248,11 @@ class Spending:
 
     def cost_in(self, sort: Sort, usage: Usage) -> Decimal | None:
         """What one request of a sort cost, with these tokens; at most, if nobody knows whether it was executed."""
-        rates = self._rates(sort)
+        rates = self.rates_of(sort)
         return None if rates is None else priced(rates, sort, usage)
 
-    def prices_cache_writes(self, sort: Sort) -> bool:
-        """Whether tokens that are written into a cache have a price of their own."""
-        rates = self._rates(sort)
-        return rates is not None and rates.prices_cache_writes
-
-    def _rates(self, sort: Sort) -> Rates | None:
+    def rates_of(self, sort: Sort) -> Rates | None:
+        """The prices of a sort. The first call may import a library, unless `warm` did."""
         return self.prices.at(sort.provider, sort.base_url).rates(
             sort.model, lane=sort.lane, completion_window=sort.completion_window or None, endpoint=sort.endpoint
         )

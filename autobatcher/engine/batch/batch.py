@@ -104,6 +104,7 @@ class Batch:
             self._reader,
             self._billing,
             self._cancellation(),
+            account,
             engine,
         )
         cancellation = self._cancellation()
