@@ -90,7 +90,8 @@ async def test_what_is_no_answer_has_no_cost_and_a_sentence_says_so() -> None:
                 client.cost_of(each)
         async with completions.with_streaming_response.create(**asked) as unread:
             assert client.cost_of(unread) is not None
-        assert [chunk async for chunk in stream]
+        for each in (stream, raw.parse()):
+            assert [chunk async for chunk in each]
 
 
 async def test_a_call_of_an_unknown_price_is_counted_as_that() -> None:
