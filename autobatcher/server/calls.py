@@ -165,6 +165,9 @@ class BatchedCalls:
             request = self._client.submit_nowait(endpoint, body, api_key=api_key, headers=headers, digested=digested)
         except anyio.WouldBlock:
             raise no_room() from None
+        except BatchError as error:
+            self._tally.take_refusal(error)
+            raise
         self._tally.requests += 1
         return request
 
