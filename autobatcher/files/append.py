@@ -12,6 +12,10 @@ import errno
 import os
 import signal
 import sys
+from collections.abc import Iterator
+
+PAGE_BYTES = 4096
+"""What the kernel copies at once, at least. Who reads meanwhile sees all of it, or nothing."""
 
 _IGNORED = ("SIGINT", "SIGTERM", "SIGHUP")
 """They end the command, which has blocks to write after them."""
@@ -36,14 +40,29 @@ def _next_block() -> bytes | None:
 
 
 def _append(block: bytes) -> int:
-    end, left = os.lseek(1, 0, os.SEEK_END), memoryview(block)
+    end = os.lseek(1, 0, os.SEEK_END)
     try:
-        while left:
-            left = left[os.write(1, left) :]
+        for piece in _pieces(block, end):
+            _write_all(piece)
     except OSError as error:
         os.ftruncate(1, end)
         return error.errno or errno.EIO
     return 0
+
+
+def _pieces(block: bytes, place: int) -> Iterator[bytes]:
+    """The lines of a block that will be at this place of the file: those that end on one page, or one that does not."""
+    begin = 0
+    while begin < len(block):
+        next_page = begin + PAGE_BYTES - (place + begin) % PAGE_BYTES
+        end = block.rfind(b"\n", begin, next_page) + 1 or block.find(b"\n", next_page) + 1 or len(block)
+        yield block[begin:end]
+        begin = end
+
+
+def _write_all(piece: bytes) -> None:
+    while piece:
+        piece = piece[os.write(1, piece) :]
 
 
 if __name__ == "__main__":

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import resource
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -102,6 +104,18 @@ def test_a_kill_of_the_appender_is_told_and_its_half_line_is_dropped(
         with pytest.raises(OutputError, match="was ended; run the same command again"):
             output.write(LINES)
         assert path.read_bytes() == LINES
+
+
+def test_a_signal_that_ends_all_processes_of_a_service_does_not_end_the_appender(tmp_path: Path) -> None:
+    path = tmp_path / "out"
+    with OutputFile(str(path)) as output:
+        output.open(KnownIds(), ())
+        output.write(LINES)
+        assert output._appender is not None
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            os.kill(output._appender._process.pid, number)
+        output.write(LINES)
+    assert path.read_bytes() == LINES + LINES
 
 
 def test_an_output_that_another_run_writes_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
