@@ -33,6 +33,15 @@ def _kilobytes(name: str) -> int:
     return int(found[1]) if found else 0
 
 
+def cpu_seconds(pid: int) -> float:
+    """The CPU time of a process; none if it has ended."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return 0.0
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 def tidy() -> None:
     """Collect garbage, and give free memory back to the system: what stays resident is in use."""
     gc.unfreeze()
