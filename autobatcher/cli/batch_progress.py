@@ -10,7 +10,7 @@ from typing import Any
 from .. import BatchOpenAI
 from ..client.costs import pricing_of
 from ..client.progress import priced
-from ..display.displays import Calls, Display, Lines, Terminal
+from ..display.displays import LINE_SECONDS, Calls, Display, Lines, Terminal
 from ..display.snapshot import ProgressSnapshot, snapshot_of
 from ..display.thread import shown
 from ..engine.event_loop import call_in_task_soon, running_loop
@@ -19,14 +19,12 @@ from ..printable import json_line
 from ..progress import Progress
 from .live_status import Screen
 
-LINE_SECONDS = 30.0
-
 
 def display_on(screen: Screen, write_json: Callable[[str], None] | None) -> Display:
     """Where the progress is shown: as JSON if there is a function that takes lines of it."""
     if write_json is not None:
         return Calls(partial(_write, write_json), LINE_SECONDS)
-    return Terminal(screen.console) if screen.is_live else Lines(screen.say, LINE_SECONDS)
+    return Terminal(screen.console) if screen.is_live else Lines(screen.say)
 
 
 def progress_shown(progress: Progress, client: BatchOpenAI, display: Display) -> AbstractAsyncContextManager[None]:

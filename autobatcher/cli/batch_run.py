@@ -28,7 +28,6 @@ from ..files.known_ids import KnownIds
 from ..files.output_file import OutputFile
 from ..files.output_lines import answer_line, failure_line
 from ..money.receipt_text import dollars
-from ..money.usage import Usage, usage_of
 from ..progress import Progress
 
 AT_ONCE = 500
@@ -219,8 +218,7 @@ class BatchRun:
         else:
             self.counts.answered += 1
             self._refused_in_a_row = 0
-            usage = usage_of(answer.body) or Usage()
-            self._progress.answer(usage.input, usage.output)
+            self._progress.answered += 1
 
     def _leave_for_later(self, error: Exception) -> None:
         self.counts.unsent += 1

@@ -11,6 +11,7 @@ from rich.text import Text
 
 from ..money.estimate import Estimate
 from ..money.quote import LIST_PRICE, Cost, Offer
+from ..money.receipt_text import dollars
 from ..planning import Plan, PlannedCost, PlannedKind
 from .text_table import text_table
 
@@ -107,13 +108,6 @@ def _saving(planned: PlannedCost) -> str:
 def saving_of(planned: PlannedCost) -> Decimal | None:
     """What is saved against the list price, in USD; None if that is unknown."""
     return None if planned.list_price is None else planned.list_price.expected - planned.compared.expected
-
-
-def dollars(amount: Decimal) -> str:
-    """An amount with three digits that matter: "$12.30", "$0.0123", "$0.0000123"."""
-    if amount >= 1 or not amount:
-        return f"${amount:,.2f}"
-    return f"${amount:.{max(4, 2 - amount.adjusted())}f}"
 
 
 def _unknown(plan: Plan) -> Iterator[str]:

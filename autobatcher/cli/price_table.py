@@ -19,6 +19,7 @@ WIDTH = 80
 """In columns."""
 
 _HEADINGS = ("", "input", "cached", "output", "from", "as of")
+_RATES = ("input", "cached", "output", "cache_write")
 _INDENT = "  "
 
 
@@ -37,7 +38,7 @@ class PriceRow:
         price = self.price
         said = _fields(price) if isinstance(price, Rates) else {"unknown": price.reason}
         return {
-            **dict.fromkeys(("input", "cached", "output", "source", "detail", "as_of", "unknown")),
+            **dict.fromkeys((*_RATES, "source", "detail", "as_of", "unknown")),
             "tiers": [],
             "model": self.model,
             "endpoint": self.endpoint,
@@ -126,5 +127,5 @@ def _fields(rates: Rates) -> dict[str, Any]:
 
 
 def _prices(rates: Rates | Tier) -> dict[str, str | None]:
-    cached = None if rates.cached is None else f"{rates.cached:f}"
-    return {"input": f"{rates.input:f}", "cached": cached, "output": f"{rates.output:f}"}
+    told = {name: getattr(rates, name) for name in _RATES}
+    return {name: None if rate is None else f"{rate:f}" for name, rate in told.items()}

@@ -9,7 +9,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from ..client.sdk import checked_profile
-from ..engine.journal.file import KeptCharge
+from ..engine.journal.file import Paid
 from ..engine.journal_url import Place
 from ..money.given_prices import GivenPrices
 from ..money.price_list import PriceList
@@ -47,9 +47,9 @@ def receipt(
 ) -> int:
     """Show what a journal says was paid: cost, list price and saving, in USD. Nothing is sent.
 
-    What was paid twice, for nothing, or perhaps, and what has no known price, is told apart. The journal may be in use
-    meanwhile. It keeps what was billed for 400 days, also of batches that are forgotten. Prices are those of now; see
-    `autobatcher prices`.
+    What was paid twice, for nothing, or perhaps, and what has no known price, is told apart. So is what batches may
+    cost that are not over, such as those of a program that crashed. The journal may be in use meanwhile. It keeps what
+    was billed for 400 days, also of batches that are forgotten. Prices are those of now; see `autobatcher prices`.
 
     Args:
         journal: The journal: its file, or its URL.
@@ -63,10 +63,11 @@ def receipt(
     if as_json and as_markdown:
         raise UsageError("--json and --markdown exclude each other.")
     path, prices_of = required(journal), _prices_of(prices, provider)
-    charges = _read(path, 0.0 if since is None else time.time() - since)
-    if charges is None:
+    paid = _read(path, 0.0 if since is None else time.time() - since)
+    if paid is None:
         print_notice(f"autobatcher receipt: {path} is of an older autobatcher, which did not keep what was billed.")
         return 0
+    charges = [*paid.charges, *paid.open_lines]
     whole = whole_receipt(charges, prices_of)
     groups = by_group(charges, by or "model", prices_of)
     if as_json:
@@ -76,14 +77,14 @@ def receipt(
         for text in [markdown(whole)] if by is None else [markdown(each, key) for key, each in groups]:
             print(text)
     else:
-        print_text(receipt_text(groups, whole, by or "model", width=PrintableConsole().width))
+        of_open, width = whole_receipt(paid.open_lines, prices_of), PrintableConsole().width
+        print_text(receipt_text(groups, whole, of_open, by or "model", width=width))
     return 0
 
 
-def _read(path: Place, since: float) -> list[KeptCharge] | None:
+def _read(path: Place, since: float) -> Paid | None:
     with journal_to_read(path) as opened:
-        charges = opened.charges(since)
-        return None if charges is None else list(charges)
+        return opened.paid(since)
 
 
 def _prices_of(prices: Path | None, provider: str | None) -> PricesOf:

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from rich.text import Text
 
 from ..engine.journal.file import KeptCharge
+from ..money import exact
 from ..money.ledger import Fate
 from ..money.receipt import PricesOf, Receipt, ReceiptRow, receipt_of
 from ..money.receipt_text import dollars, percentage, sentence
@@ -30,6 +31,8 @@ _FATES = {
     Fate.STATED.value: "in the provider's statement, and in no answer",
     Fate.UNKNOWN.value: "at most, perhaps: nobody knows whether they were executed",
 }
+_OPEN = "in batches that are not over: run the program again, or see `autobatcher status`"
+
 _LESS = (("tokens in", "tokens out"), ("saved",), ("list price",))
 """Columns that are left out where there is no room, in this order."""
 
@@ -69,13 +72,17 @@ _GROUPS: dict[str, Callable[[KeptCharge], str]] = {
 }
 
 
-def receipt_text(groups: Groups, whole: Receipt, by: str, *, width: int) -> Text:
-    """A line for each group with what was delivered, lines of their own for the rest, and the total."""
+def receipt_text(groups: Groups, whole: Receipt, of_open: Receipt, by: str, *, width: int) -> Text:
+    """A line for each group with what was delivered, lines of their own for the rest, and the total.
+
+    Args:
+        of_open: the part of it that is of batches and calls that are not over.
+    """
     parts = []
     delivered = [(key, rows) for key, receipt in groups if (rows := _rows(receipt, Fate.DELIVERED.value))]
     if delivered:
         parts += [_table(by, [(key, *_cells(rows)) for key, rows in delivered], width), Text("\n")]
-    parts += [Text(f"{line}\n") for line in _apart(whole)]
+    parts += [Text(f"{line}\n") for line in _apart(whole, of_open)]
     return Text("").join([*parts, Text(sentence(whole) + "\n", style="bold")])
 
 
@@ -109,19 +116,24 @@ def _cells(rows: list[ReceiptRow]) -> tuple[str, ...]:
     )
 
 
-def _apart(whole: Receipt) -> Iterator[str]:
+def _apart(whole: Receipt, of_open: Receipt) -> Iterator[str]:
     """What was not delivered, and what has no price."""
     for fate, what in _FATES.items():
         if rows := _rows(whole, fate):
-            requests = sum(row.requests for row in rows)
-            costs = [row.cost for row in rows if row.cost is not None]
-            yield f"{_counted(requests)}, {dollars(sum(costs[1:], costs[0]) if costs else None)}: {what}"
+            yield f"{_amount(rows)}: {what}"
+    if of_open.rows:
+        yield f"of these {_amount(of_open.rows)}: {_OPEN}"
     unpriced = [row for row in whole.rows if row.unpriced]
     for row in unpriced[:MOST_NAMED]:
         lane = " ".join((row.lane, row.completion_window)).strip()
         yield f"{_counted(row.unpriced)} of unknown price: {row.model} ({lane}), {row.endpoint}"
     if len(unpriced) > MOST_NAMED:
         yield f"and of {len(unpriced) - MOST_NAMED:,} more kinds"
+
+
+def _amount(rows: Sequence[ReceiptRow]) -> str:
+    costs = [row.cost for row in rows if row.cost is not None]
+    return f"{_counted(sum(row.requests for row in rows))}, {dollars(exact.total(costs) if costs else None)}"
 
 
 def _counted(requests: int) -> str:

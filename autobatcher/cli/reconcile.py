@@ -9,8 +9,8 @@ from typing import Annotated, Any
 import trio
 
 from ..engine.journal import BatchRecord
-from ..engine.journal.file_journal import FileJournal
-from ..engine.journal.records import CLOSE_SECONDS, UnclaimedLine
+from ..engine.journal.file import fingerprint, journal_at
+from ..engine.journal.records import CLOSE_SECONDS, UnclaimedLine, Unfinished
 from ..engine.journal_url import Place
 from ..engine.reconciliation import Finding, Reconciling
 from .batch_table import counted, name_of
@@ -50,8 +50,8 @@ def reconcile(
     A batch that was never created is forgotten, and its input file deleted upstream. A batch whose creation is
     uncertain is looked up, which takes up to a minute if it is recent. The answers of a batch that has ended go into
     the journal, where a rerun of the program finds them. A running batch is left alone. Batches of another base URL or
-    key are only listed, and so are calls on other lanes that may have been billed. No engine may use the
-    journal meanwhile.
+    key are only listed, and so are calls on other lanes that may have been billed. No engine may use a file
+    meanwhile. On PostgreSQL, batches that a living engine runs are left to it.
 
     Exit codes: 0, or 1 if a batch could not be checked.
 
@@ -75,37 +75,31 @@ async def _reconcile(flags: UpstreamFlags, path: Place, make: Any, *, as_json: b
     return 1 if any(finding.verdict == "failed" for finding in findings) else 0
 
 
-async def _look_into(path: Place, upstream: Upstream, make: Any) -> tuple[list[Finding], list[BatchRecord]]:
+async def _look_into(place: Place, upstream: Upstream, make: Any) -> tuple[list[Finding], list[BatchRecord]]:
     """The findings about this account's batches, and the batches of other accounts."""
-    journal = FileJournal(path, retention_seconds=math.inf)
+    journal = journal_at(place, retention_seconds=math.inf)
+    unfinished = [record for record in read_batches_again(place) if record.stage != "ended"]
     try:
-        contents = await journal.open()
-        unclaimed: dict[str, list[UnclaimedLine]] = {}
-        for _, line in contents.unclaimed_lines:
-            if not line.is_stored:
-                unclaimed.setdefault(line.idempotency_key, []).append(line)
-        records = [record for record in contents.batches if record.stage != "ended"]
+        ours = await journal.open_unfinished([fingerprint(upstream.account)])
         reconciling = make(journal, upstream.api, upstream.account_for)
-        findings = await _look_at_all(reconciling, [r for r in records if upstream.is_payer_of(r)], unclaimed)
+        findings = await _look_at_all(reconciling, ours)
         await journal.answers([])  # a barrier: everything written before is on disk
     finally:
         with trio.CancelScope(deadline=trio.current_time() + CLOSE_SECONDS, shield=True):
             await journal.close(None)
-    return findings, [record for record in records if not upstream.is_payer_of(record)]
+    return findings, [record for record in unfinished if not upstream.is_payer_of(record)]
 
 
-async def _look_at_all(
-    reconciling: Reconciling, records: list[BatchRecord], unclaimed: dict[str, list[UnclaimedLine]]
-) -> list[Finding]:
+async def _look_at_all(reconciling: Reconciling, unfinished: list[Unfinished]) -> list[Finding]:
     findings: dict[str, Finding] = {}
 
-    async def look(record: BatchRecord) -> None:
-        findings[record.idempotency_key] = await reconciling.look_at(record, unclaimed.get(record.idempotency_key, ()))
+    async def look(record: BatchRecord, lines: list[UnclaimedLine]) -> None:
+        findings[record.idempotency_key] = await reconciling.look_at(record, lines)
 
     async with trio.open_nursery() as nursery:
-        for record in records:
-            nursery.start_soon(look, record)
-    return [findings[record.idempotency_key] for record in records]
+        for each in unfinished:
+            nursery.start_soon(look, *each)
+    return [findings[each.record.idempotency_key] for each in unfinished]
 
 
 def report(findings: list[Finding], elsewhere: list[BatchRecord], *, as_json: bool) -> None:

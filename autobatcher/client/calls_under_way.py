@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Awaitable, Callable
 from functools import partial
+from math import ceil
 from typing import Generic, TypeVar
 
 import anyio
@@ -14,6 +15,12 @@ from ..engine.request import Answer, Request
 from ..errors import BudgetExceededError
 
 T = TypeVar("T")
+
+OUTCOMES_AWAITED = 0.25
+"""So much of the calls under way must have outcomes before one is tried again that a cap had no room for.
+
+Where results trickle in, each would make room for a batch of one line otherwise.
+"""
 
 
 class CallUnderWay(Generic[T]):
@@ -62,7 +69,7 @@ class CallsUnderWay(Generic[T]):
         self._host = host
         self._make = make
         self._hand_on = hand_on
-        self._count = 0
+        self._count = self._settled_count = 0
         self._is_left = False
         self._has_changed: anyio.Event | None = None  # set once there is another outcome
         self._waiting: set[CallUnderWay[T]] = set()
@@ -71,8 +78,8 @@ class CallsUnderWay(Generic[T]):
     async def add(self, asked: T) -> CallUnderWay[T]:
         """Queue a call. Its errors are its outcome. Cancelled: it is gone.
 
-        Waits while `max_queued_bytes` are queued, and while a cap has no room for it and others are under way: those
-        may cost less than is reserved for them.
+        Waits while `max_queued_bytes` are queued. While a cap has no room for it and others are under way, it waits for
+        `OUTCOMES_AWAITED` of those: they may cost less than is reserved for them.
         """
         call = self._new(asked)
         try:
@@ -118,6 +125,12 @@ class CallsUnderWay(Generic[T]):
                 return request
             if request.tally is not None:
                 request.tally.take_back()
+            await self._some_outcomes()
+
+    async def _some_outcomes(self) -> None:
+        under_way = self._count - self._settled_count
+        enough = self._settled_count + ceil(under_way * OUTCOMES_AWAITED)
+        while self._settled_count < enough:
             self._has_changed = anyio.Event()
             await self._has_changed.wait()
 
@@ -127,6 +140,7 @@ class CallsUnderWay(Generic[T]):
     def _settle(self, call: CallUnderWay[T], outcome: Answer | Exception) -> None:
         """Give a call its outcome, and hand on what can be."""
         call.outcome = outcome
+        self._settled_count += 1
         if self._has_changed is not None:
             self._has_changed.set()
         if self._in_order is None:

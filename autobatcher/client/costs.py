@@ -6,6 +6,8 @@ from collections.abc import Callable
 from decimal import Decimal
 from typing import Any, NamedTuple
 
+from pydantic import BaseModel
+
 from ..engine.request import Answer, Request
 from ..engine.spending import Spending
 from ..money.ledger import Sort
@@ -32,6 +34,9 @@ class Costs:
 
         Args:
             response: what a call returned: the SDK's object, its raw response, or an `Answer`.
+
+        Raises:
+            TypeError: for anything else, such as a stream, which does not tell what it cost.
         """
         return self._spending.cost_of(*_read(response))
 
@@ -39,6 +44,27 @@ class Costs:
 def pricing_of(client: Costs) -> Callable[[], Receipt]:
     """`Costs.receipt` in two steps: look at what was billed, and price it. The second one may run in another thread."""
     return client._spending.pricing()
+
+
+class CapLeft(NamedTuple):
+    """What is left of `max_cost`, in USD.
+
+    Attributes:
+        cap: in words, such as "$5 a day".
+        spent: in the current period.
+        reserved: what calls under way may cost.
+    """
+
+    cap: str
+    spent: Decimal
+    reserved: Decimal
+    left: Decimal
+
+
+def cap_left(client: Costs) -> CapLeft | None:
+    """What is left of the cap of all calls together; None if there is none."""
+    budget = client._spending.caps.budget
+    return None if budget is None else CapLeft(str(budget.cap), budget.spent_now, budget.reserved, budget.left)
 
 
 def looks_up_prices(client: Costs) -> bool:
@@ -80,11 +106,27 @@ def billed(client: Costs, request: Request | None, outcome: object) -> Billed | 
 
 
 def _read(response: Any) -> tuple[bytes, str | None]:
-    """The JSON of an answer, and the id of its request."""
+    """The JSON of an answer, and the id of its request. Raises `TypeError` for what has none."""
     request_id = getattr(response, "_request_id", None) or getattr(response, "request_id", None)
     if isinstance(body := getattr(response, "body", None), bytes):  # an `Answer`
         return body, request_id
-    http_response = getattr(response, "http_response", None)
-    if http_response is not None:  # a raw response of the SDK
-        return http_response.content, request_id
-    return response.to_json().encode(), request_id
+    http_response, to_json = getattr(response, "http_response", None), getattr(response, "to_json", None)
+    content = to_json().encode() if isinstance(response, BaseModel) and to_json else _content(http_response)
+    if content is None:
+        raise TypeError(
+            f"cost_of() takes an answer, such as a ChatCompletion, or its raw response, not {type(response).__name__}. "
+            "A stream does not tell what it cost: call without stream=True, or see receipt() for all calls."
+        )
+    return content, request_id
+
+
+def _content(http_response: Any) -> bytes | None:
+    """The JSON of a raw response of the SDK; None for a stream, and for what is no response."""
+    headers = getattr(http_response, "headers", {})
+    if http_response is None or headers.get("content-type", "").startswith("text/event-stream"):
+        return None
+    try:
+        content: bytes = http_response.content
+    except RuntimeError:  # it is read by the caller, piece by piece
+        return None
+    return content

@@ -18,6 +18,7 @@ from ..errors import UnbatchableRequestError
 from ..money.price_list import REALTIME
 from ..money.quote import cost_of
 from ..money.rates import UnknownPrice
+from ..money.service_tiers import billed_lane
 from ..upstream.account import Account
 from ..upstream.providers import BATCHABLE_ENDPOINTS, ProviderProfile
 from .batchable import batch_request
@@ -57,7 +58,8 @@ class Estimator:
     def _priced(self, request: Request, lane: str, window: str | None) -> CallEstimate:
         tokens = self._spending.calibration.estimate(request.model, request.endpoint, request.body)
         prices = self._spending.prices.of(request.account)
-        rates = prices.look_up(request.model, lane=lane, completion_window=window, endpoint=request.endpoint)
+        billed = billed_lane(lane, request.body)
+        rates = prices.look_up(request.model, lane=billed, completion_window=window, endpoint=request.endpoint)
         listed = prices.look_up(request.model, lane=REALTIME, completion_window=None, endpoint=request.endpoint)
         unknown = dict.fromkeys(each.reason for each in (rates, listed) if isinstance(each, UnknownPrice))
         cost = None if isinstance(rates, UnknownPrice) else cost_of(rates, tokens)

@@ -90,6 +90,7 @@ def error_parts(error: BatchError, *, message: str | None = None) -> HttpParts:
         fields |= _upstream_fields(error.response_body)
     elif isinstance(error, BudgetExceededError):
         fields |= cast("dict[str, str | None]", error.body)
+    fields["code"] = fields["code"] or _code(error)
     if message is not None:
         fields["message"] = message
     content = msgspec.json.encode({"error": {**fields, "batch_id": error.batch_id, "custom_id": error.custom_id}})
@@ -109,6 +110,14 @@ def _type_name(error: BatchError) -> str:
         return "invalid_request_error"
     name = type(error).__name__
     return "".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in name).lstrip("_")
+
+
+def _code(error: BatchError) -> str | None:
+    """A code for an error that names none: an upstream without credit may say so in plain text."""
+    return error.code if isinstance(error.code, str) else _CODES.get(error.status_code or 0)
+
+
+_CODES = {402: "payment_required"}
 
 
 def _upstream_fields(body: bytes | None) -> dict[str, str | None]:

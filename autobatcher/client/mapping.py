@@ -184,8 +184,10 @@ def read_ahead(
 ) -> ReadAhead[RawCallT]:
     """Many calls of one of our async clients; see `ReadAhead`."""
 
+    options = client._call()
+
     async def make(call: RawCallT) -> Request:
-        return await request_of(client._call(), call.endpoint, call.body)
+        return await request_of(options, call.endpoint, call.body)
 
     return ReadAhead(client._engine.host, make, calls, ordered=ordered, ahead=ahead, ahead_bytes=ahead_bytes)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextvars import Context, copy_context
 from functools import partial
 from queue import Empty, SimpleQueue
@@ -64,7 +64,7 @@ async def _flush(host: Host) -> None:
 class CallMapSync(Iterator[MapResult]):
     """The results of `BatchOpenAISync.map`. Leaving the loop over it withdraws all calls that have no result yet.
 
-    So does `close`, the end of a `with` block, and letting go of it. For one thread.
+    So does `close`, the end of a `with` block, and letting go of it. For one thread, but for `close`.
     """
 
     def __init__(self, client: Any, calls: Iterable[Arguments], *, endpoint: str, ordered: bool, ahead: int) -> None:
@@ -77,10 +77,10 @@ class CallMapSync(Iterator[MapResult]):
         self._ordered = ordered
         self._ahead = ahead
         self._count = 0  # of calls between the source and the consumer
-        self._ready: SimpleQueue[CallUnderWay[Arguments]] = SimpleQueue()
+        self._ready: SimpleQueue[CallUnderWay[Arguments] | None] = SimpleQueue()  # None: it was closed
         self._submission: _Submission | None = None
         self._failure: BaseException | None = None
-        self._is_read = False
+        self._is_read = self._is_closed = False
 
     def __iter__(self) -> Iterator[MapResult]:
         return _Loop(self)
@@ -96,9 +96,9 @@ class CallMapSync(Iterator[MapResult]):
         """
         try:
             self._read()
-            if not self._count:
+            call = self._wait() if self._count else None
+            if call is None or self._is_closed:
                 raise self._failure or StopIteration
-            call = self._wait()
         except BaseException:
             self.close()
             raise
@@ -106,8 +106,12 @@ class CallMapSync(Iterator[MapResult]):
         return result_of(call, self._endpoint, self._client)
 
     def close(self) -> None:
-        """Withdraw all calls that have no result yet, and read no more. Can be called again."""
-        self._is_read, self._failure, self._count = True, None, 0
+        """Withdraw all calls that have no result yet, and read no more: a loop that waits for results ends.
+
+        Thread-safe; can be called again.
+        """
+        self._is_closed, self._failure = True, None
+        self._ready.put(None)
         if self._submission is not None:
             call_soon(self._submission.loop, self._submission.leave)
 
@@ -123,7 +127,7 @@ class CallMapSync(Iterator[MapResult]):
 
     def _read(self) -> None:
         """Submit calls while there is room: all that fit, or one if there is a result to return."""
-        while not self._is_read and self._count < self._ahead:
+        while self._has_room():
             try:
                 arguments = next(self._source)
             except StopIteration:
@@ -132,10 +136,15 @@ class CallMapSync(Iterator[MapResult]):
             except Exception as error:  # told after the results of the calls before
                 self._is_read, self._failure = True, error
                 return
+            if self._is_closed:
+                return
             self._count += 1
             self._put(arguments)
             if not self._ready.empty():
                 return
+
+    def _has_room(self) -> bool:
+        return not (self._is_read or self._is_closed) and self._count < self._ahead
 
     def _put(self, arguments: Arguments) -> None:
         if self._submission is None:
@@ -148,14 +157,14 @@ class CallMapSync(Iterator[MapResult]):
         engine.connections.enter()
 
         async def begin(host: Host) -> _Submission:
-            submission = _Submission(host, self._client, self._endpoint, self._ready, ordered=self._ordered)
+            submission = _Submission(host, self._client, self._endpoint, self._ready.put, ordered=self._ordered)
             submission.start(context)
             return submission
 
         begun: _Submission = engine.thread.call(begin)
         return begun
 
-    def _wait(self) -> CallUnderWay[Arguments]:
+    def _wait(self) -> CallUnderWay[Arguments] | None:
         assert self._submission is not None
         while True:
             try:
@@ -182,14 +191,20 @@ class _Submission:
     """The calls of one map in the engine's thread, on their way from `put` to `ready`."""
 
     def __init__(
-        self, host: Host, client: Any, endpoint: str, ready: SimpleQueue[CallUnderWay[Arguments]], *, ordered: bool
+        self,
+        host: Host,
+        client: Any,
+        endpoint: str,
+        hand_on: Callable[[CallUnderWay[Arguments]], None],
+        *,
+        ordered: bool,
     ) -> None:
         self.loop: object = running_loop()
 
         async def make(arguments: Arguments) -> Request:
             return await request_of(client._call(), endpoint, body_of(arguments))
 
-        self._calls: CallsUnderWay[Arguments] = CallsUnderWay(host, make, ready.put, ordered=ordered)
+        self._calls: CallsUnderWay[Arguments] = CallsUnderWay(host, make, hand_on, ordered=ordered)
         self._waiting: deque[Arguments] = deque()
         self._is_filled = anyio.Event()
         self._scope = anyio.CancelScope()

@@ -60,6 +60,11 @@ class ServerCalls:
         return request
 
     @property
+    def has_journal(self) -> bool:
+        """Whether a request that is asked again finds its place, even in another process."""
+        return self._engine.settings.journal is not None
+
+    @property
     def shares_journal(self) -> bool:
         """Whether engines of other processes use the same journal meanwhile."""
         journal = self._engine.settings.journal

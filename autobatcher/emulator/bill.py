@@ -201,4 +201,5 @@ def _tokens(usage: Usage) -> dict[str, int]:
         "cached_tokens": usage.cached,
         "output_tokens": usage.output,
         "reasoning_tokens": usage.reasoning,
+        "cache_write_tokens": usage.cache_write,
     }

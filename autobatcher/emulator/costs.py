@@ -46,6 +46,7 @@ def analytics(batch: Batch) -> dict[str, Any]:
         "total_requests": bill.requests,
         "total_prompt_tokens": bill.usage.input,
         "total_completion_tokens": bill.usage.output,
+        **({"total_reasoning_tokens": bill.usage.reasoning} if bill.usage.reasoning else {}),
         "total_tokens": bill.usage.input + bill.usage.output,
         **_averages(batch, bill.requests),
         "total_cost": f"{bill.total:f}",

@@ -26,6 +26,7 @@ class Price(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     more_than: only for requests with more input tokens than this.
     input, output: what they cost.
     cached:    what input from a cache costs; None: as much as other input.
+    cache_write: what input costs that is written into a cache; None: as much as other input.
 
     Raises:
         ValueError: a price is negative, or no number, or has more than 30 digits.
@@ -38,9 +39,10 @@ class Price(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     input: Decimal
     output: Decimal
     cached: Decimal | None = None
+    cache_write: Decimal | None = None
 
     def __post_init__(self) -> None:
-        for price in (self.input, self.output, self.cached or Decimal()):
+        for price in (self.input, self.output, self.cached or Decimal(), self.cache_write or Decimal()):
             if not price.is_finite() or price < 0:
                 raise ValueError(f"a price must be a number from 0 on: {price}")
             if len(price.as_tuple().digits) > _MOST_DIGITS or abs(price.adjusted()) > _MOST_DIGITS:
@@ -53,8 +55,11 @@ class Price(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     def cost(self, usage: Usage) -> Decimal:
         """What so many tokens cost: exact, not rounded."""
         cached = self.input if self.cached is None else self.cached
+        kept = self.input if self.cache_write is None else self.cache_write
         with localcontext(EXACT):
-            millionths = (usage.input - usage.cached) * self.input + usage.cached * cached + usage.output * self.output
+            plain = usage.input - usage.cached - usage.cache_write
+            asked = plain * self.input + usage.cached * cached + usage.cache_write * kept
+            millionths = asked + usage.output * self.output
             return millionths.scaleb(-6)
 
 

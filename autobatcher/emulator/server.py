@@ -70,6 +70,7 @@ class Emulator:
         realtime_seconds: how long a real-time call takes: a duration. It is billed from its start.
         flex_seconds: the same for calls on the flex tier.
         cached_share: the share of the input tokens of chat completions and responses that comes from a cache.
+        cache_write_share: the share of the others that is written into it.
         reasoning_tokens: how many tokens are thought for each of their answers, and billed as output; less if the
             request limits its output.
         prices: what tokens cost, for `bill()`; None for prices that are made up.
@@ -106,6 +107,7 @@ class Emulator:
         realtime_seconds: Duration = 0.0,
         flex_seconds: Duration = 0.0,
         cached_share: float = 0.0,
+        cache_write_share: float = 0.0,
         reasoning_tokens: int = 0,
         prices: PriceList | None = None,
         api_key: str | None = None,
@@ -137,7 +139,7 @@ class Emulator:
             finished_while_cancelling=finished_while_cancelling,
             realtime_seconds=realtime_seconds,
             flex_seconds=flex_seconds,
-            metering=Metering(cached_share, reasoning_tokens),
+            metering=Metering(cached_share, reasoning_tokens, cache_write_share),
             prices=prices or PriceList(),
             api_key=api_key,
             max_requests=dialect.max_requests if max_requests is None else max_requests,

@@ -11,16 +11,18 @@ _Count = Annotated[int, msgspec.Meta(ge=0)]
 
 
 class Usage(NamedTuple):
-    """Tokens of one answer, or of several. `cached` is part of `input`, `reasoning` is part of `output`."""
+    """Tokens of one answer, or of several. `cached` and `cache_write` are parts of `input`, `reasoning` of `output`."""
 
     input: int = 0
     cached: int = 0
     output: int = 0
     reasoning: int = 0
+    cache_write: int = 0
 
 
 class _Details(msgspec.Struct):
     cached_tokens: _Count | None = None
+    cache_write_tokens: _Count | None = None
     reasoning_tokens: _Count | None = None
 
 
@@ -59,8 +61,11 @@ def usage_of(body: bytes) -> Usage | None:
 
 def _usage(asked: int | None, asked_details: _Details | None, said: int | None, said_details: _Details | None) -> Usage:
     cached = asked_details.cached_tokens if asked_details is not None else None
+    kept = asked_details.cache_write_tokens if asked_details is not None else None
     reasoning = said_details.reasoning_tokens if said_details is not None else None
-    return Usage(asked or 0, min(cached or 0, asked or 0), said or 0, min(reasoning or 0, said or 0))
+    from_cache = min(cached or 0, asked or 0)
+    into_cache = min(kept or 0, (asked or 0) - from_cache)
+    return Usage(asked or 0, from_cache, said or 0, min(reasoning or 0, said or 0), into_cache)
 
 
 def sum_up(usages: Iterable[Usage]) -> Usage:

@@ -8,7 +8,7 @@ from ..upstream.large_turn import LargeTurn
 from .fair_limiter import FairLimiter
 
 LARGE_AT_ONCE = 2
-"""How many large answers are read at a time. Each takes up to three times `most_bytes`."""
+"""How many large answers are read at a time. Each takes up to twice `most_bytes`: the line, and a copy of its body."""
 
 
 class AnswerRoom:

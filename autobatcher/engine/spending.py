@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from decimal import Decimal
 from functools import partial
@@ -13,27 +12,26 @@ from typing import Self
 from anyio import to_thread
 
 from ..errors import BudgetExceededError
-from ..money import exact
 from ..money.budget import Reservation
 from ..money.calibration import Calibration
 from ..money.exact import ZERO
-from ..money.ledger import Charge, Entry, Fate, Ledger, Sort, bracket_of, input_in
+from ..money.ledger import Charge, Entry, Fate, Ledger, Sort, bracket_of
 from ..money.library_prices import import_prices, is_imported
-from ..money.rates import UnknownPrice
-from ..money.receipt import Receipt, receipt_of
-from ..money.usage import Usage, is_model, name_in, usage_of
+from ..money.price_list import BATCH
+from ..money.rates import Rates, UnknownPrice
+from ..money.receipt import Receipt, priced, receipt_of
+from ..money.service_tiers import billed_lane
+from ..money.usage import Usage, usage_of
 from ..upstream.account import Account
 from . import checks, money_outcomes
+from .booked_sorts import BookedSorts
 from .caps import Caps, EarlierCost
 from .journal.charges import Spent
 from .known_prices import KnownPrices
-from .lanes.lane import Lane, Overrun, usable_lanes
 from .left_line import LeftLine
+from .most_cost import most_cost
 from .request import Answer, Request
 from .settings import Settings
-
-MAX_REMEMBERED = 20_000
-"""How many answers are remembered that did not come from a batch of the usual completion window."""
 
 LEARN_FIRST, LEARN_EVERY = 500, 16
 """Of which answers the tokens are compared with the request: it takes some 50 microseconds each."""
@@ -61,7 +59,7 @@ class Spending:
         self._left: dict[str, dict[str, LeftLine]] = {}  # by idempotency keys and custom_ids
         self._pid = os.getpid()
         self._learned = 0
-        self._dear: OrderedDict[str, Sort] = OrderedDict()  # by ids of answers and of requests
+        self._sorts = BookedSorts(settings.completion_window)
 
     # ---- of earlier runs ----
 
@@ -99,9 +97,13 @@ class Spending:
         """Whether a new request is admitted by its price."""
         return self.has_caps or self._settings.unknown_prices == "refuse"
 
-    async def warm(self) -> None:
-        """Import the library of prices in a worker thread, if calls are admitted by their price."""
-        if self.looks_up_prices and not is_imported():
+    async def warm(self, *, is_needed: bool = False) -> None:
+        """Import the library of prices in a worker thread, if calls are admitted by their price.
+
+        Args:
+            is_needed: whether prices are looked up in any case.
+        """
+        if (is_needed or self.looks_up_prices) and not is_imported():
             await to_thread.run_sync(import_prices)
 
     def reserve(self, request: Request) -> BudgetExceededError | None:
@@ -125,33 +127,8 @@ class Spending:
         return Reservation(self.caps.budgets_of(request.account), self._most(request)[0])
 
     def _most(self, request: Request) -> tuple[Decimal | None, UnknownPrice | None]:
-        """What a request may cost at most on its lanes, as far as that is known, and why it is not."""
         usage = self.calibration.most(request.model, request.endpoint, request.body)
-        most, unknown = None, None
-        for lane, window in self._ways(request):
-            rates = self.prices.of(request.account).look_up(
-                request.model, lane=lane.value, completion_window=window, endpoint=request.endpoint
-            )
-            if isinstance(rates, UnknownPrice):
-                unknown = rates
-            else:
-                most = max(most or ZERO, rates.cost(usage))
-        is_twice = most is not None and request.terms.overrun is Overrun.PAY_TWICE
-        return exact.times(most, 2) if most is not None and is_twice else most, unknown
-
-    def _ways(self, request: Request) -> Iterator[tuple[Lane, str | None]]:
-        """The lanes and completion windows on which a request may be billed."""
-        profile = request.account.provider
-        lanes = usable_lanes(request.terms.lanes, profile, request.endpoint)
-        if Lane.BATCH in lanes:
-            windows = {self._settings.completion_window}
-            if request.terms.deadline is not None and self._settings.explicit_completion_window is None:
-                windows.update(profile.priced_windows)
-            yield from ((Lane.BATCH, window) for window in windows)
-        if Lane.FLEX in lanes:
-            yield Lane.FLEX, None
-        if Lane.FLEX in lanes or Lane.REALTIME in lanes:  # flex is answered, and billed, in real time at times
-            yield Lane.REALTIME, None
+        return most_cost(request, usage, self.prices.of(request.account), self._settings)
 
     def most_usage(self, request: Request) -> Usage | None:
         """The tokens that a request may have at most; None if nothing is capped."""
@@ -160,16 +137,29 @@ class Spending:
     # ---- after ----
 
     def charge(
-        self, account: Account, endpoint: str, model: str, answer: Answer, *, completion_window: str, fate: Fate
+        self,
+        account: Account,
+        endpoint: str,
+        model: str,
+        answer: Answer,
+        *,
+        completion_window: str,
+        fate: Fate,
+        asked: bytes = b"",
     ) -> Charge | None:
-        """What an answer is booked as; None if it was not billed, since it is a failure."""
+        """What an answer is booked as; None if it was not billed, since it is a failure.
+
+        Args:
+            asked: the body of the call, which may ask for a service tier; b"" for a line of a batch.
+        """
         if answer.status_code >= 300:
             return None
         usage = usage_of(answer.body)
-        window = completion_window if answer.lane == Lane.BATCH.value else ""
-        where = (*self.prices.where(account), model, endpoint, answer.lane, window)
+        window = completion_window if answer.lane == BATCH else ""
+        lane = billed_lane(answer.lane, asked, answer.body)
+        where = (*self.prices.where(account), model, endpoint, lane, window)
         sort = Sort(*where, fate, bracket_of(usage))
-        self._remember(sort, answer)
+        self._sorts.remember(sort, answer)
         return Charge(sort, usage, answer.batch_id)
 
     def unknown_charge(
@@ -190,7 +180,13 @@ class Spending:
     def book_call(self, request: Request, answer: Answer) -> Charge | None:
         """Count a call on another lane. Returns what a journal records."""
         charge = self.charge(
-            request.account, request.endpoint, request.model, answer, completion_window="", fate=Fate.DELIVERED
+            request.account,
+            request.endpoint,
+            request.model,
+            answer,
+            completion_window="",
+            fate=Fate.DELIVERED,
+            asked=request.body,
         )
         if charge is not None:
             self.book(charge, request.account, request.pop_reservation())
@@ -224,7 +220,7 @@ class Spending:
             request.endpoint,
             request.model,
             self.most_usage(request),
-            lane=lane,
+            lane=billed_lane(lane, request.body),
             completion_window="",
             batch_id="",
         )
@@ -251,44 +247,30 @@ class Spending:
                 budget.spend(cost)
 
     def cost_in(self, sort: Sort, usage: Usage) -> Decimal | None:
-        """What one request of a sort cost, with these tokens."""
-        rates = self.prices.at(sort.provider, sort.base_url).rates(
+        """What one request of a sort cost, with these tokens; at most, if nobody knows whether it was executed."""
+        rates = self.rates_of(sort)
+        return None if rates is None else priced(rates, sort, usage)
+
+    def rates_of(self, sort: Sort) -> Rates | None:
+        """The prices of a sort. The first call may import a library, unless `warm` did."""
+        return self.prices.at(sort.provider, sort.base_url).rates(
             sort.model, lane=sort.lane, completion_window=sort.completion_window or None, endpoint=sort.endpoint
         )
-        return None if rates is None else rates.cost(usage, input_in(sort.bracket))
 
     def cost_of(self, body: bytes, request_id: str | None) -> Decimal | None:
         """What one answer was billed; None if its price or its tokens are unknown."""
-        name, usage = name_in(body), usage_of(body)
-        sort = self._dear.get(request_id or "") or self._dear.get(name.id) or self._usual_sort(name.model)
-        if sort is None or usage is None:
-            return None
-        return self.cost_in(sort._replace(bracket=bracket_of(usage)), usage)
+        found = self._sorts.of_body(body, request_id, self.ledger)
+        return None if found is None else self.cost_in(*found)
 
     def billed(self, request: Request, answer: Answer) -> tuple[Sort, Usage] | None:
         """What the answer to a request was booked as; None if it does not tell its tokens. See `cost_in`."""
         usage = usage_of(answer.body)
         if usage is None:
             return None
-        window = self._settings.completion_window if answer.lane == Lane.BATCH.value else ""
-        where = (*self.prices.where(request.account), request.model, request.endpoint, answer.lane, window)
-        return self._dear.get(answer.request_id or "") or Sort(*where, Fate.DELIVERED, bracket_of(usage)), usage
-
-    def _usual_sort(self, named: str) -> Sort | None:
-        """What an answer of this model was most likely booked as."""
-        sorts = [sort for sort, _ in self.ledger if sort.lane == Lane.BATCH.value and is_model(named, sort.model)]
-        window = self._settings.completion_window
-        return max(sorts, key=lambda sort: (len(sort.model), sort.completion_window == window), default=None)
-
-    def _remember(self, sort: Sort, answer: Answer) -> None:
-        """Remember what an answer was booked as, unless it is the usual: a line in a batch of the usual window."""
-        if sort.lane == Lane.BATCH.value and sort.completion_window == self._settings.completion_window:
-            return
-        for key in (answer.request_id, name_in(answer.body).id):
-            if key:
-                self._dear[key] = sort
-        while len(self._dear) > MAX_REMEMBERED:
-            self._dear.popitem(last=False)
+        window = self._settings.completion_window if answer.lane == BATCH else ""
+        lane = billed_lane(answer.lane, request.body, answer.body)
+        where = (*self.prices.where(request.account), request.model, request.endpoint, lane, window)
+        return self._sorts.of_request(answer.request_id) or Sort(*where, Fate.DELIVERED, bracket_of(usage)), usage
 
     def receipt(self) -> Receipt:
         """What was paid since the engine began. The first one may import a library of prices."""

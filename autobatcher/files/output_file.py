@@ -1,20 +1,24 @@
 """A file of output lines, which is written on after a crash.
 
-A block of lines is one `write`. The kernel does it page by page, so a kill within it, or a full disk, may leave the
-beginning of a line at the end. `open` drops that.
+It has complete lines only, also after a kill: see `Appender`. A power failure, or a kill of that process too, may leave
+the beginning of a line at the end. `open` drops that.
 """
 
 from __future__ import annotations
 
 import os
+import sys
+import time
 from collections.abc import Collection
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
+from .appender import Appender
 from .known_ids import KnownIds
 from .output_lines import BEGINNING, seen_in
 
-_PIECE = 1 << 16
+LOCK_SECONDS = 10.0
+"""How long to wait for what a killed run still appends."""
 
 
 class OutputError(Exception):
@@ -44,6 +48,7 @@ class OutputFile:
         self.name: str = "stdout" if name == "-" else name
         self._path = None if name == "-" else Path(name)
         self._descriptor: int | None = None
+        self._appender: Appender | None = None
 
     def __enter__(self) -> OutputFile:
         return self
@@ -58,13 +63,16 @@ class OutputFile:
             line_ids: ids of lines upstream; those of them that were written are returned.
 
         Raises:
-            OutputError: if it cannot be opened, or has other lines than those of an output. Then it is unchanged.
+            OutputError: if it cannot be opened, if another run writes it, or if it has other lines than those of an
+                output. Then it is unchanged.
         """
         if self._path is None:
             self._descriptor = os.dup(1)
             return Found(0, [])
         try:
             self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND | _BINARY, 0o666)
+            if self._is_regular and not _is_locked_within(LOCK_SECONDS, self._descriptor):
+                raise OutputError(f"{self.name} is being written by another run: wait for its end")
             with os.fdopen(os.dup(self._descriptor), "rb") as file:
                 return self._read(file, known, line_ids)
         except OSError as error:
@@ -86,15 +94,14 @@ class OutputFile:
     def write(self, lines: bytes) -> None:
         """Append complete lines. Raises `OutputError`; then none of a file's lines is cut."""
         assert self._descriptor is not None
-        is_file = self._path is not None
-        end = os.lseek(self._descriptor, 0, os.SEEK_END) if is_file and self._is_regular else None
         try:
-            _write_all(self._descriptor, lines)
+            if self._is_regular:
+                self._append(self._descriptor, lines)
+            else:
+                _write_all(self._descriptor, lines)
+        except BrokenPipeError:
+            raise
         except OSError as error:
-            if end is not None:
-                os.ftruncate(self._descriptor, end)
-            if isinstance(error, BrokenPipeError):
-                raise
             raise OutputError(f"cannot write {self.name}: {error.strerror or error}") from error
 
     def sync(self) -> None:
@@ -107,6 +114,9 @@ class OutputFile:
 
     def close(self) -> None:
         """Close the file. Can be called again."""
+        appender, self._appender = self._appender, None
+        if appender is not None:
+            appender.close()
         descriptor, self._descriptor = self._descriptor, None
         if descriptor is not None:
             os.close(descriptor)
@@ -136,12 +146,44 @@ class OutputFile:
                 )
         return Found(failed, written)
 
+    def _append(self, descriptor: int, lines: bytes) -> None:
+        end = os.lseek(descriptor, 0, os.SEEK_END)
+        self._appender = self._appender or Appender(descriptor)
+        try:
+            self._appender.append(lines)
+        except OSError:
+            os.ftruncate(descriptor, end)
+            raise
+
     def _cut(self, size: int) -> None:
         assert self._descriptor is not None
         os.ftruncate(self._descriptor, os.lseek(self._descriptor, 0, os.SEEK_END) - size)
 
 
 _BINARY = getattr(os, "O_BINARY", 0)
+
+
+def _is_locked_within(seconds: float, descriptor: int) -> bool:
+    """Lock the file for this run and its appender. Returns whether nobody else has locked it."""
+    until = time.monotonic() + seconds
+    while not _is_locked(descriptor):
+        if time.monotonic() > until:
+            return False
+        time.sleep(0.01)
+    return True
+
+
+def _is_locked(descriptor: int) -> bool:
+    if sys.platform != "win32":
+        import fcntl
+
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        except OSError:  # a file system without locks
+            return True
+    return True
 
 
 def _begins_like_ours(line: bytes) -> bool:

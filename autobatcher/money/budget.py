@@ -39,6 +39,17 @@ class Budget:
         return exact.total((self.spent, self.reserved, amount)) <= self.cap.amount
 
     @property
+    def spent_now(self) -> Decimal:
+        """What was spent in the period of this moment."""
+        self._pass_time()
+        return self.spent
+
+    @property
+    def left(self) -> Decimal:
+        """What may still be reserved; 0 if answers cost more than was reserved for them."""
+        return max(ZERO, exact.less(self.cap.amount, exact.total((self.spent_now, self.reserved))))
+
+    @property
     def counts_anything(self) -> bool:
         """Whether a new budget would allow more."""
         self._pass_time()

@@ -20,15 +20,17 @@ PRICES_ARGUMENT, PRICES_FLAG = "prices=", "--prices"
 MOST_BYTES = 10_000_000
 """So that a wrong path such as /dev/zero ends."""
 
-_RATES = ("input", "output", "cached")
-_LANES = ("batch", "flex")
+_RATES = ("input", "output", "cached", "cache_write")
+_LANES = ("batch", "flex", "priority", "fast", "scale", "performance")
+"""Lanes, and service tiers of real time, by the names that OpenAI, Google and Groq give them."""
+
 _WINDOW = re.compile(r"\d+[smhdw]")
 
 
 class GivenPrices:
     """What the user says of prices, in USD per million tokens.
 
-    A model has the list price, and a table for each lane and each completion window that costs something else:
+    A model has the list price, and a table for each lane, service tier and completion window that costs something else:
 
         {"gpt-4o-mini": {"input": "0.15", "output": "0.60", "cached": "0.075",
                          "batch": {"input": "0.075", "output": "0.30"},
@@ -139,7 +141,8 @@ def _rates(table: Mapping[str, Any], where: str, source: str) -> Rates:
             extra = ', "0" for a model that writes nothing' if key == "output" else ""
             raise ValueError(f"{where}: {key} is missing: USD per million tokens{extra}")
     rates = {key: _price(value, f"{where}: {key}") for key, value in table.items()}
-    return Rates(rates["input"], rates["output"], rates.get("cached"), source=source)
+    cached, written = rates.get("cached"), rates.get("cache_write")
+    return Rates(rates["input"], rates["output"], cached, source=source, cache_write=written)
 
 
 def _price(value: object, where: str) -> Decimal:

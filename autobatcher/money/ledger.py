@@ -48,7 +48,7 @@ class Sort(NamedTuple):
     """What has one price and one fate.
 
     Attributes:
-        lane: "batch", "flex" or "realtime", as billed.
+        lane: "batch", "flex", "realtime", or a service tier such as "priority", as billed.
         completion_window: of a batch; "" on another lane.
         bracket: of input tokens in one request; see `bracket_of`.
     """

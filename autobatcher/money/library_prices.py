@@ -23,10 +23,12 @@ _CONTEXTS: dict[str, dict[str, str]] = {
     "realtime": {},
     "batch": {"processing": "batch"},
     "flex": {"service_tier": "flex"},
+    "priority": {"service_tier": "priority"},
+    "fast": {"service_tier": "fast"},
 }
-"""A lane in the words of genai-prices' `price_context`."""
+"""A lane, or a service tier of real time, in the words of genai-prices' `price_context`."""
 
-_INPUT, _OUTPUT, _CACHED = "input_mtok", "output_mtok", "cache_read_mtok"
+_INPUT, _OUTPUT, _CACHED, _WRITTEN = "input_mtok", "output_mtok", "cache_read_mtok", "cache_write_mtok"
 _ONLY_IF_USED = re.compile(r"cache_write|web_searches|storage_searches|audio|image|video")
 """Prices of what a text request does not use, or only by a tool. With any other price, tokens do not explain a bill."""
 
@@ -157,23 +159,22 @@ def _rates(prices: ModelPrice, endpoint: str, source: str, as_of: date | None, d
     if missing := [key for key in (_INPUT, _OUTPUT) if key not in said]:
         return UnknownPrice(f"genai-prices has no price of its {missing[0].partition('_')[0]} tokens")
     tiers = [Tier(over, *_at(said, over + 1)) for over in _thresholds(said)]
-    return Rates(*_at(said, 0), tuple(tiers), source, as_of, detail)
+    read, written, cached, into_cache = _at(said, 0)
+    return Rates(read, written, cached, tuple(tiers), source, as_of, detail, into_cache)
 
 
 def _thresholds(said: Mapping[str, Any]) -> list[int]:
     """The numbers of input tokens above which any of the rates is another."""
-    of_tokens = (said.get(key) for key in (_INPUT, _OUTPUT, _CACHED))
+    of_tokens = (said.get(key) for key in (_INPUT, _OUTPUT, _CACHED, _WRITTEN))
     return sorted({tier.start for price in of_tokens for tier in getattr(price, "tiers", ())})
 
 
-def _at(said: Mapping[str, Any], request_input: int) -> tuple[Decimal, Decimal, Decimal | None]:
-    """Input, output and cached for a request with so many input tokens."""
-    cached = said.get(_CACHED)
-    return (
-        _price_at(said[_INPUT], request_input),
-        _price_at(said[_OUTPUT], request_input),
-        None if cached is None else _price_at(cached, request_input),
+def _at(said: Mapping[str, Any], request_input: int) -> tuple[Decimal, Decimal, Decimal | None, Decimal | None]:
+    """Input, output, cached and written into the cache, for a request with so many input tokens."""
+    cached, written = (
+        None if said.get(key) is None else _price_at(said[key], request_input) for key in (_CACHED, _WRITTEN)
     )
+    return _price_at(said[_INPUT], request_input), _price_at(said[_OUTPUT], request_input), cached, written
 
 
 def _price_at(price: Any, request_input: int) -> Decimal:

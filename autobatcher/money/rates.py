@@ -25,12 +25,14 @@ class Tier:
         input: USD per million input tokens.
         output: USD per million output tokens.
         cached: USD per million cached input tokens; None if they cost what other input costs.
+        cache_write: the same for input tokens that are written into the cache.
     """
 
     over: int
     input: Decimal
     output: Decimal
     cached: Decimal | None = None
+    cache_write: Decimal | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +43,7 @@ class Rates:
         input: USD per million input tokens.
         output: USD per million output tokens, reasoning included.
         cached: USD per million cached input tokens; None if they cost what other input costs.
+        cache_write: the same for input tokens that are written into the cache.
         tiers: rates of longer requests, the shortest first.
         source: "--prices", "prices=", "provider", or the library and its version.
         as_of: the date from which the rates hold, or on which they were looked up; None if nobody says.
@@ -54,6 +57,12 @@ class Rates:
     source: str = ""
     as_of: date | None = None
     detail: str = ""
+    cache_write: Decimal | None = None
+
+    @property
+    def prices_cache_writes(self) -> bool:
+        """Whether tokens that are written into the cache have a price of their own."""
+        return self.cache_write is not None or any(tier.cache_write is not None for tier in self.tiers)
 
     def cost(self, usage: Usage, request_input: int | None = None) -> Decimal:
         """Return what these tokens cost, in USD: exact, not rounded.
@@ -64,9 +73,11 @@ class Rates:
         """
         rates = self.tier(usage.input if request_input is None else request_input)
         cached = min(usage.cached, usage.input)
+        kept = min(usage.cache_write, usage.input - cached)
         parts = (
-            (usage.input - cached, rates.input),
+            (usage.input - cached - kept, rates.input),
             (cached, rates.input if rates.cached is None else rates.cached),
+            (kept, rates.input if rates.cache_write is None else rates.cache_write),
             (usage.output, rates.output),
         )
         total = ZERO
@@ -74,15 +85,29 @@ class Rates:
             total = EXACT.add(total, EXACT.multiply(tokens, rate))
         return EXACT.scaleb(total, _MILLIONTH)
 
+    def most(self, usage: Usage, request_input: int | None = None) -> Decimal:
+        """Return what they cost at most: nobody knows how many of them are written into a cache, which may cost more.
+
+        Args:
+            usage, request_input: as of `cost`.
+        """
+        all_written = usage._replace(cache_write=usage.input)
+        return max(self.cost(usage, request_input), self.cost(all_written, request_input))
+
     def less(self, discount: Decimal, *, source: str, as_of: date, detail: str) -> Rates:
         """Return these rates less a discount, such as 0.5 for half.
 
-        A discount says nothing of cached input, which is therefore not taken to be cheaper than other input.
+        A discount says nothing of cached input, which is therefore not taken to be cheaper than other input. What is
+        written into a cache stays as much dearer as it is.
         """
         share = EXACT.subtract(Decimal(1), discount)
         by = partial(EXACT.multiply, share)
-        tiers = tuple(Tier(each.over, by(each.input), by(each.output)) for each in self.tiers)
-        return Rates(by(self.input), by(self.output), None, tiers, source, as_of, detail)
+        tiers = tuple(
+            Tier(each.over, by(each.input), by(each.output), None, each.cache_write and by(each.cache_write))
+            for each in self.tiers
+        )
+        written = self.cache_write and by(self.cache_write)
+        return Rates(by(self.input), by(self.output), None, tiers, source, as_of, detail, written)
 
     def tier(self, request_input: int) -> Rates | Tier:
         """Return the rates of a request with so many input tokens."""

@@ -11,6 +11,7 @@ from . import exact
 from .exact import ZERO
 from .ledger import Entry, Fate, Sort, input_in
 from .price_list import PriceList
+from .rates import Rates
 from .usage import Usage
 
 PricesOf = Callable[[str, str], PriceList]
@@ -22,7 +23,7 @@ class ReceiptRow:
     """Executions of one model on one endpoint and lane, with one fate. Amounts are in USD, exact, and None if unknown.
 
     Attributes:
-        lane: "batch", "flex" or "realtime".
+        lane: "batch", "flex", "realtime", or a service tier such as "priority".
         completion_window: of batches; "" on other lanes.
         fate: "delivered"; or "discarded", "paid_twice", "stated", "unknown": money for nothing, or perhaps.
         requests: how many.
@@ -175,7 +176,7 @@ def _row(sort: Sort, entries: list[tuple[int, Entry]], prices: PriceList) -> Rec
     for _, entry in entries:
         tokens, requests, untold = tokens.plus(entry.usage), requests + entry.requests, untold + entry.untold
         ids.update(entry.batch_ids)
-    told = [(entry.usage, input_in(bracket)) for bracket, entry in entries]
+    told = [(sort._replace(bracket=bracket), entry.usage) for bracket, entry in entries]
     has_any = requests > untold or tokens != Usage()
     return ReceiptRow(
         provider=sort.provider,
@@ -187,11 +188,17 @@ def _row(sort: Sort, entries: list[tuple[int, Entry]], prices: PriceList) -> Rec
         requests=requests,
         unpriced=requests if rates is None else untold,
         tokens=tokens,
-        cost=exact.total(rates.cost(*each) for each in told) if rates is not None and has_any else None,
-        list_price=exact.total(full.cost(*each) for each in told) if full is not None and has_any else None,
+        cost=exact.total(priced(rates, *each) for each in told) if rates is not None and has_any else None,
+        list_price=exact.total(priced(full, *each) for each in told) if full is not None and has_any else None,
         source="" if rates is None else rates.source,
         batch_ids=tuple(ids),
     )
+
+
+def priced(rates: Rates, sort: Sort, usage: Usage) -> Decimal:
+    """What executions of a sort cost at these rates; at most, if nobody knows whether they were executed."""
+    cost = rates.most if sort.fate is Fate.UNKNOWN else rates.cost
+    return cost(usage, input_in(sort.bracket))
 
 
 def amount_text(amount: Decimal | None) -> str | None:

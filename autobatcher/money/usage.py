@@ -25,21 +25,30 @@ class Usage(NamedTuple):
         cached: those of them that the provider had in its cache.
         output: tokens that were written.
         reasoning: those of them that nobody sees.
+        cache_write: tokens that were read and written into the cache. None of them was in it: they are part of the
+            input, and not of `cached`.
     """
 
     input: int = 0
     cached: int = 0
     output: int = 0
     reasoning: int = 0
+    cache_write: int = 0
 
     def plus(self, other: Usage) -> Self:
         """Return both together."""
         return type(self)(*(one + another for one, another in zip(self, other, strict=True)))
 
 
+class _Retention(msgspec.Struct):
+    ttl_12h_tokens: int | None = None
+
+
 class _Details(msgspec.Struct):
     cached_tokens: int | None = None
     reasoning_tokens: int | None = None
+    cache_write_tokens: int | None = None
+    cache_write_tokens_details: _Retention | None = None
 
 
 class _Counts(msgspec.Struct):
@@ -138,7 +147,10 @@ def _usage(counts: _Counts) -> Usage | None:
         written = total - read  # xAI and Gemini leave reasoning out of the output, but not out of the total
     cached = _first(asked.cached_tokens, counts.cached_tokens, counts.prompt_cache_hit_tokens) or 0
     reasoning = _first(said.reasoning_tokens) or 0
-    return Usage(read, min(cached, read), written, min(reasoning, written))
+    cached, kept = min(cached, read), _first(asked.cache_write_tokens) or 0
+    if asked.cache_write_tokens_details is not None and _first(asked.cache_write_tokens_details.ttl_12h_tokens):
+        return None  # no list of prices has what a write costs that is kept for longer than usual
+    return Usage(read, cached, written, min(reasoning, written), min(kept, read - cached))
 
 
 _NO_DETAILS = _Details()

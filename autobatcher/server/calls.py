@@ -108,7 +108,7 @@ class BatchedCalls:
             held.release()  # draining the rest may take a while
             await exchange.refuse(refusal_parts(refused))
         except BatchError as error:
-            await exchange.refuse(batch_error_parts(error))
+            await exchange.refuse(batch_error_parts(error, has_journal=self._client.has_journal))
         else:
             await self._serve(call, client, asked, exchange)
         finally:
@@ -165,6 +165,9 @@ class BatchedCalls:
             request = self._client.submit_nowait(endpoint, body, api_key=api_key, headers=headers, digested=digested)
         except anyio.WouldBlock:
             raise no_room() from None
+        except BatchError as error:
+            self._tally.take_refusal(error)
+            raise
         self._tally.requests += 1
         return request
 
@@ -181,7 +184,7 @@ class BatchedCalls:
             await self._wait(call, client, asked, exchange)
             if exchange.peer.is_gone():
                 raise ClientGoneError  # its retry may be here already
-            is_delivered = await _deliver(await _outcome_parts(call, asked), asked, exchange)
+            is_delivered = await _deliver(await self._outcome_parts(call, asked), asked, exchange)
             was_cut_off = not is_delivered
         except ClientGoneError:
             pass
@@ -190,6 +193,18 @@ class BatchedCalls:
                 self._pending_calls.finish(call, client)
             else:
                 self._pending_calls.detach(call, client, was_cut_off=was_cut_off)
+
+    async def _outcome_parts(self, call: PendingCall, asked: StreamRequest) -> HttpParts:
+        try:
+            answer = call.request.result()
+            if not asked.wants_stream or not 200 <= answer.status_code < 300:
+                return answer_parts(answer)
+            stream = await in_turns(streaming(call.request.endpoint, answer.body, include_usage=asked.include_usage))
+            return streamed_parts(answer, stream)
+        except BatchError as error:
+            return batch_error_parts(error, has_journal=self._client.has_journal)
+        except UnstreamableAnswerError as error:
+            return refusal_parts(RefusedError(502, str(error)), kind="server_error")
 
     async def _wait(self, call: PendingCall, client: Client, asked: StreamRequest, exchange: Exchange) -> None:
         """Wait for the outcome, sending heartbeats. Raises `ClientGoneError`."""
@@ -226,19 +241,6 @@ async def _deliver(parts: HttpParts, asked: StreamRequest, exchange: Exchange) -
     else:
         return False  # the server cuts off a response that does not end
     return True
-
-
-async def _outcome_parts(call: PendingCall, asked: StreamRequest) -> HttpParts:
-    try:
-        answer = call.request.result()
-        if not asked.wants_stream or not 200 <= answer.status_code < 300:
-            return answer_parts(answer)
-        stream = await in_turns(streaming(call.request.endpoint, answer.body, include_usage=asked.include_usage))
-        return streamed_parts(answer, stream)
-    except BatchError as error:
-        return batch_error_parts(error)
-    except UnstreamableAnswerError as error:
-        return refusal_parts(RefusedError(502, str(error)), kind="server_error")
 
 
 def _error_event(content: bytes, endpoint: str) -> bytes:

@@ -11,6 +11,8 @@ from .costs import Told
 from .report import Report
 from .tally import LATENCY_BUCKETS, Tally
 
+REFUSING_SETTINGS = ("max_cost", "max_cost_per_account", "unknown_prices")
+
 
 class Metrics:
     """A registry with the metrics of this proxy, and none of the process's default registry."""
@@ -42,6 +44,8 @@ def _gauges(report: Report) -> Iterator[Metric]:
         ("clients_away", "clients_away", "Requests whose client disconnected and may return."),
     ):
         yield GaugeMetricFamily(f"autobatcher_{name}", help_text, value=status[key])
+    if (cap := status["cap"]) is not None:
+        yield GaugeMetricFamily("autobatcher_cap_left_dollars", "What may still be spent, in USD.", value=cap["left"])
 
 
 def _counters(report: Report) -> Iterator[Metric]:
@@ -67,6 +71,10 @@ def _counters(report: Report) -> Iterator[Metric]:
     for way, count in sorted(report.escalations.items()):
         escalated.add_metric(list(way), count)
     yield escalated
+    refused = CounterMetricFamily("autobatcher_refused", "Calls not sent for want of money.", labels=["setting"])
+    for setting in REFUSING_SETTINGS:
+        refused.add_metric([setting], tally.refused[setting])
+    yield refused
     tokens = CounterMetricFamily("autobatcher_tokens", "Tokens by the usage of answers.", labels=["kind"])
     tokens.add_metric(["input"], tally.input_tokens)
     tokens.add_metric(["output"], tally.output_tokens)

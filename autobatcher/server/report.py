@@ -9,8 +9,9 @@ from itertools import islice
 from typing import Any
 
 from .. import events
+from ..client.costs import cap_left
 from ..client.openai import BatchOpenAI
-from ..money.receipt import Receipt
+from ..money.receipt import Receipt, amount_text
 from ..printable import printable
 from ..progress import BatchProgress, Progress
 from .costs import PricedCosts, Told, told_of
@@ -107,9 +108,19 @@ class Report:
             "input_tokens": tally.input_tokens,
             "output_tokens": tally.output_tokens,
             "cost": self.costs.fields,
+            "cap": self._cap(),
+            "refused": dict(tally.refused),
             "batches": self._batches(now, {} if statistics is None else statistics.remaining_seconds),
             "errors": list(reversed(self._errors)),
         }
+
+    def _cap(self) -> dict[str, str | None] | None:
+        """What is left of the cap. Amounts are texts, as in `cost`."""
+        found = None if self._client is None else cap_left(self._client)
+        if found is None:
+            return None
+        amounts = {name: amount_text(getattr(found, name)) for name in ("spent", "reserved", "left")}
+        return {"cap": found.cap, **amounts}
 
     def _batches(self, now: float, remaining: Mapping[str, float]) -> list[dict[str, Any]]:
         """The newest ones first."""

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from ..engine.request import Answer, Request
-from ..errors import BatchError, DeadlineMissedError
+from ..errors import BatchError, BudgetExceededError, DeadlineMissedError
 from ..money.usage import usage_of
 
 LATENCY_BUCKETS = (1.0, 10.0, 60.0, 300.0, 900.0, 3600.0, 10_800.0, 43_200.0, 86_400.0)
@@ -22,6 +22,7 @@ class Tally:
         reattached: how many retries were reattached to a pending call.
         lanes: responses of the upstream, by the lane that they were got on.
         deadlines_missed: how many requests had no answer by their deadline.
+        refused: calls that were not sent for want of money, by the setting that refused them.
         statuses: outcomes by HTTP status; 0 for requests without a response.
         waited: outcomes by latency bucket; infinity for those above the last one.
         seconds: total time that all requests waited.
@@ -37,6 +38,7 @@ class Tally:
     seconds: float = 0.0
     deadlines_missed: int = 0
     lanes: Counter[str] = field(default_factory=Counter)
+    refused: Counter[str] = field(default_factory=Counter)
     statuses: Counter[int] = field(default_factory=Counter)
     waited: Counter[float] = field(default_factory=Counter)
     on_answer: Callable[[Request], None] | None = None
@@ -51,10 +53,16 @@ class Tally:
             self.failed += 1
             self.statuses[0] += 1
             self.deadlines_missed += isinstance(error, DeadlineMissedError)
+            self.take_refusal(error)
             return
         self.lanes[answer.lane] += 1
         self.statuses[answer.status_code] += 1
         self._take_answer(request, answer)
+
+    def take_refusal(self, error: BatchError) -> None:
+        """Count an error, if it says that there is no money for the call."""
+        if isinstance(error, BudgetExceededError):
+            self.refused[error.setting] += 1
 
     def _take_answer(self, request: Request, answer: Answer) -> None:
         if answer.status_code >= 400:

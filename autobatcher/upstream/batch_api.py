@@ -19,6 +19,7 @@ import anyio
 from .account import Account
 from .answers import batch_answered, batches_listed, decoded, files_listed, id_answered
 from .back_off import back_off, retry_delay
+from .batch_analytics import BatchAnalytics
 from .batch_state import BatchState
 from .failures import UncertainCreationError, UpstreamError
 from .http import PATIENCE_SECONDS, UpstreamHTTP
@@ -42,8 +43,7 @@ UPLOAD_SILENCES = 10
 a server that drips its answer does not end."""
 
 NEW_FILE_SECONDS = 60.0
-"""How long a server may fail to find a new input file: uploads are not visible everywhere at once, and Azure processes
-them first."""
+"""How long a server may fail to find a new input file: uploads are not visible at once, and Azure processes them."""
 
 LOOKUP_DELAYS = (1.0, 4.0, 10.0, 30.0)
 """Seconds before each lookup of a creation of unknown outcome: a gateway may time out while the server behind it keeps
@@ -96,6 +96,7 @@ class BatchAPI:
         self._http = UpstreamHTTP(http)
         self.realtime: RealtimeAPI = RealtimeAPI(self._http)
         self.models: ModelList = ModelList(self._http)
+        self.analytics: BatchAnalytics = BatchAnalytics(self._http)
 
     async def upload(
         self,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Any, NamedTuple, TypeGuard
 
 import msgspec
@@ -39,12 +40,20 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class BatchTokens(NamedTuple):
-    """Tokens of a batch. Cached ones are part of the input, reasoning part of the output."""
+    """Tokens of a batch. Cached and cache-written ones are part of the input, reasoning part of the output.
+
+    Each is None if the server does not say.
+
+    Attributes:
+        cost: what the server bills for all of them, in USD; None if it does not say.
+    """
 
     input: int
-    cached: int
+    cached: int | None
     output: int
-    reasoning: int
+    reasoning: int | None
+    cache_write: int | None = None
+    cost: Decimal | None = None
 
 
 class BatchState(msgspec.Struct, frozen=True, kw_only=True):
@@ -155,15 +164,18 @@ def _tokens(value: object) -> BatchTokens | None:
     read, written = value.get("input_tokens"), value.get("output_tokens")
     cached = _member(value.get("input_tokens_details"), "cached_tokens")
     reasoning = _member(value.get("output_tokens_details"), "reasoning_tokens")
-    counts = [count for count in (read, cached, written, reasoning) if _is_tokens(count)]
-    return BatchTokens(*counts) if len(counts) == len(BatchTokens._fields) else None
+    kept = _member(value.get("input_tokens_details"), "cache_write_tokens", None)
+    if not (is_tokens(read) and is_tokens(cached) and is_tokens(written) and is_tokens(reasoning)):
+        return None
+    return BatchTokens(read, cached, written, reasoning, kept if is_tokens(kept) else None)
 
 
-def _member(value: object, name: str) -> object:
-    return value.get(name, 0) if isinstance(value, dict) else 0
+def _member(value: object, name: str, default: int | None = 0) -> object:
+    return value.get(name, default) if isinstance(value, dict) else default
 
 
-def _is_tokens(value: object) -> TypeGuard[int]:
+def is_tokens(value: object) -> TypeGuard[int]:
+    """Whether it can be a number of tokens."""
     return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MAX_TOKENS
 
 

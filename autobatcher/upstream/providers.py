@@ -69,6 +69,7 @@ class ProviderProfile:
             same. The provider promises to be done within each.
         flex_endpoints: the endpoints whose calls are cheaper with `service_tier="flex"`, in OpenAI's spelling.
         cancel_seconds: how long a batch may take from being cancelled to being readable, in seconds.
+        has_analytics: whether `GET /batches/{id}/analytics` says what a batch cost.
         price_provider: the provider's id in genai-prices; None to find it by the base URL.
         price_notes: prices that genai-prices does not know, each with its date and source.
         source: where the facts come from, and when they were looked up.
@@ -97,6 +98,7 @@ class ProviderProfile:
     priced_windows: tuple[str, ...] = ()
     flex_endpoints: frozenset[str] = frozenset()
     cancel_seconds: float = 600.0
+    has_analytics: bool = False
     price_provider: str | None = None
     price_notes: tuple[PriceNote, ...] = field(default=(), repr=False)
     source: str = field(default="", repr=False, compare=False)
@@ -151,6 +153,7 @@ DOUBLEWORD = ProviderProfile(
     flex_endpoints=_CHAT_AND_RESPONSES,
     # Its server, 25 November 2026: lines that wait are not begun, those in flight finish. A minute is our guess.
     cancel_seconds=60.0,
+    has_analytics=True,
     price_provider="doubleword",
     price_notes=DOUBLEWORD_PRICES,
     source="its open source server (control-layer 10.13), November 2026",

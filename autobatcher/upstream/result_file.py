@@ -51,9 +51,10 @@ async def _pass_on(
     lines: list[bytes | Overlong], on_line: Callable[[bytes | Overlong], Awaitable[None]], redactor: Redactor
 ) -> int:
     """Pass on lines without secrets, and return how many there were."""
-    for count, line in enumerate(lines, 1):
-        await on_line(await _redacted(line, redactor))
-        if count % LINES_AT_ONCE == 0:
+    for at in range(len(lines)):
+        lines[at] = await _redacted(lines[at], redactor)  # what was masked in a large line is kept no longer
+        await on_line(lines[at])
+        if (at + 1) % LINES_AT_ONCE == 0:
             await anyio.lowlevel.checkpoint()
     return len(lines)
 

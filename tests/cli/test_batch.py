@@ -239,6 +239,14 @@ async def test_lines_that_a_cap_has_no_room_for_are_asked_by_the_next_run(files:
         assert len(harness.bodies_sent()) == 60
 
 
+async def test_near_a_cap_results_that_trickle_in_do_not_make_a_batch_each(files: Files) -> None:
+    files.ask(limited(150))
+    async with open_harness("doubleword", batch_seconds=600.0) as harness:
+        counts = await files.run(harness.client(prices=PRICES, max_cost="4"))
+        assert (counts.answered, counts.unsent) == (150, 0)
+        assert harness.emulator.statistics().batches_created <= 20
+
+
 async def test_reading_stops_when_nothing_fits_any_more_and_short_lines_behind_a_long_one_are_asked(
     files: Files,
 ) -> None:

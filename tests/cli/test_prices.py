@@ -82,6 +82,7 @@ def test_json_has_an_object_for_each_line_with_prices_as_text(mine: str, capsys:
         "input": "0.15",
         "cached": "0.0755",
         "output": "10",
+        "cache_write": None,
         "tiers": [],
         "source": "--prices",
         "detail": None,

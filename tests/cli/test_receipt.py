@@ -125,6 +125,28 @@ def test_markdown_is_that_of_a_summary(journal: Path, capsys: pytest.CaptureFixt
     assert receipt(journal, "--markdown", "--json") == 2
 
 
+def test_a_journal_older_than_the_count_of_cache_writes_is_read_as_it_is_and_migrated_when_it_is_opened(
+    journal: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    added = next(number for number, each in enumerate(MIGRATIONS) if "cache_write" in each)
+    with closing(sqlite3.connect(journal)) as connection:
+        connection.executescript(
+            "DROP INDEX charges_by_hour; ALTER TABLE charges RENAME TO new; DROP TABLE calibration; "
+            "DROP TABLE reservations;"
+        )
+        connection.executescript(MIGRATIONS[added - 1])
+        names = [name for _, name, *_ in connection.execute("PRAGMA table_info(charges)")]
+        connection.execute(f"INSERT INTO charges SELECT {', '.join(names)} FROM new")
+        connection.executescript(f"DROP TABLE new; PRAGMA user_version = {added};")
+    assert receipt(journal, "--json") == 0
+    before = json.loads(capsys.readouterr().out)
+    assert before["cost"] == "15"
+    with closing(Store(journal)) as store:
+        store.answer((), [NewCharge("first", charge())], now=time.time())
+    assert receipt(journal, "--json") == 0
+    assert json.loads(capsys.readouterr().out)["cost"] == "18"
+
+
 def test_a_journal_that_never_kept_what_was_billed_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "old.sqlite3"
     versions = next(number for number, each in enumerate(MIGRATIONS) if "CREATE TABLE charges" in each)

@@ -490,6 +490,32 @@ def test_a_map_of_a_client_that_is_closed_meanwhile_ends() -> None:
         assert {type(result.exception) for result in results} == {ClientClosedError}
 
 
+def test_a_map_that_another_thread_closes_ends_and_withdraws_its_calls() -> None:
+    reads, may_go_on = threading.Event(), threading.Event()
+
+    def slow() -> Iterator[dict[str, Any]]:
+        yield {"model": MODEL, "messages": MESSAGES}
+        reads.set()
+        may_go_on.wait(30)
+        yield {"model": MODEL, "messages": MESSAGES}
+
+    with open_client(batch_window_seconds=1000.0) as (_, client), ThreadPoolExecutor(2) as threads:
+        waits = client.map([{"model": MODEL, "messages": MESSAGES}] * 2)
+        ended = threads.submit(list, waits)
+        wait_until(lambda: bool((now := client.batch_statistics()) and now.queued_requests == 2))
+        waits.close()
+        assert ended.result(30) == list(waits) == []
+        wait_until(lambda: client.batch_statistics().waiting_requests == 0)  # type: ignore[union-attr]
+
+        reading = client.map(slow())
+        ended = threads.submit(list, reading)
+        reads.wait(30)
+        reading.close()
+        may_go_on.set()
+        assert ended.result(30) == []
+        wait_until(lambda: client.batch_statistics().waiting_requests == 0)  # type: ignore[union-attr]
+
+
 def test_a_flush_sends_what_is_queued_at_once() -> None:
     with open_client(batch_window_seconds=1000.0) as (_, client):
         client.flush()

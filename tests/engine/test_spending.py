@@ -79,6 +79,22 @@ async def test_the_cost_of_an_answer_is_told_for_each_form_of_it() -> None:
         assert costs[1] == bill.by("lane")["flex"]
 
 
+@pytest.mark.filterwarnings("ignore:Async generator:ResourceWarning")  # the SDK leaves its own unfinished at [DONE]
+async def test_what_is_no_answer_has_no_cost_and_a_sentence_says_so() -> None:
+    asked: dict[str, Any] = {"model": "m", "messages": [{"role": "user", "content": "x"}]}
+    async with open_harness() as harness, harness.client(prices=GIVEN_PRICES) as client:
+        completions = client.chat.completions
+        stream = await completions.create(**asked, stream=True)
+        raw = await completions.with_raw_response.create(**asked, stream=True)
+        for each in (stream, raw, None, "text", {"id": "x"}, type(stream)):
+            with pytest.raises(TypeError, match=r"cost_of\(\) takes an answer"):
+                client.cost_of(each)
+        async with completions.with_streaming_response.create(**asked) as unread:
+            assert client.cost_of(unread) is not None
+        for each in (stream, raw.parse()):
+            assert [chunk async for chunk in each]
+
+
 async def test_a_call_of_an_unknown_price_is_counted_as_that() -> None:
     async with open_harness(prices=BILLED_PRICES) as harness:
         async with harness.client(prices={"known": GIVEN_PRICES["*"]}) as client:

@@ -122,7 +122,7 @@ LOST = FaultPlan((LineFault(kind="drop", billed=True, batches=(1,)),))
 
 
 async def test_a_lost_line_that_is_sent_again_is_told_as_perhaps_paid_twice() -> None:
-    async with open_harness("doubleword", prices=WORDY_BILLED_PRICES, faults=LOST) as harness:
+    async with open_harness("groq", prices=WORDY_BILLED_PRICES, faults=LOST) as harness:
         async with harness.client(prices=WORDY_GIVEN_PRICES, missing_lines="resubmit", max_cost=1) as client:
             await ask_briefly(client, "x")
         assert client.receipt().total.uncertain == 1

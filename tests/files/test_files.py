@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -161,26 +160,6 @@ def test_a_file_with_other_lines_is_refused_and_left_as_it_is(content: bytes, tm
     with OutputFile(str(path)) as output, pytest.raises(OutputError, match="no line of an output"):
         output.open(KnownIds(), ())
     assert path.read_bytes() == content
-
-
-def test_a_write_that_fails_leaves_complete_lines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = tmp_path / "out"
-    wrote: list[int] = []
-
-    def full_disk(descriptor: int, content: memoryview) -> int:
-        if wrote:
-            raise OSError(28, "No space left on device")
-        wrote.append(write(descriptor, content[:20]))
-        return 20
-
-    with OutputFile(str(path)) as output:
-        output.open(KnownIds(), ())
-        output.write(LINES)
-        write = os.write
-        monkeypatch.setattr(os, "write", full_disk)
-        with pytest.raises(OutputError, match="No space left"):
-            output.write(LINES)
-    assert path.read_bytes() == LINES
 
 
 def test_a_compressed_input_is_read_and_a_broken_one_is_told(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@
 
     session.py     which rounds run, and what is done with a finding
     watch.py       what is watched: loop.py (blocks), process.py (memory, descriptors), defects.py (logs, hooks)
+    leaks.py       what stays in use from visit to visit
     target.py      what a target is; findings.py: what it found; shrinking.py: fewer cases that show it
     mutation.py    JSON trees and bytes, mutated
     http1.py, http2.py, upstream.py, journal.py, files.py    the targets

@@ -9,7 +9,7 @@ import time
 
 from autobatcher.money.library_prices import import_prices
 
-from . import files, http1, http2, journal, upstream
+from . import files, http1, http2, journal, process, upstream
 from .session import Session
 from .target import Target
 from .watch import Watch
@@ -26,7 +26,8 @@ def main() -> int:
     chosen = [target for target in TARGETS if options.target in (None, target.name)]
     for name in [name for name in os.environ if name.startswith(("OPENAI_", "AUTOBATCHER_"))]:
         del os.environ[name]  # what the developer's shell says must not reach a target
-    import_prices()  # else it would count as a leak of the visit in which it is first needed
+    import_prices()  # as the doors do when they open, and not in the midst of a round
+    process.give_back_what_is_freed()
     begun = time.monotonic()
     with Watch() as watch:
         session = Session(watch)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,14 +19,19 @@ from autobatcher.emulator.app import serve_emulator
 
 from .journal_commands import COMMANDS, JournalCase, tell_all
 from .journal_files import MUTATIONS, make_journal
+from .process import cpu_seconds
 from .target import Case, Play, Target
 from .watch import Watch
 
 CASES = 3
-CASE_SECONDS = 40.0
-"""For all commands of a case. A hang is one that takes longer."""
+COMMAND_SECONDS = 40.0
+"""Of the CPU time of the case's process, for one command. A busy machine makes no hang."""
 
-START_SECONDS = 20.0
+SLEEP_SECONDS = 300.0
+"""Of any time, for one command: a process that waits for ever uses no CPU."""
+
+LOOK_SECONDS = 1.0
+START_SECONDS = 120.0
 
 
 def target() -> Target:
@@ -60,27 +66,42 @@ def _open(watch: Watch) -> Iterator[Play]:
 def _play(case: JournalCase, template: Path, url: str, processes: Any, watch: Watch) -> None:
     """All commands of the case in one process. Whatever is wrong comes back through the pipe."""
     told, telling = processes.Pipe(duplex=False)
-    process = processes.Process(target=tell_all, args=(case, template, url, telling))
-    process.start()
-    telling.close()
     at_work = "the start"
-    while told.poll(CASE_SECONDS):
+    with TemporaryDirectory(dir=template.parent) as folder:  # a process that is killed leaves its files
+        process = processes.Process(target=tell_all, args=(case, template, Path(folder), url, telling))
+        process.start()
+        telling.close()
         try:
-            kind, where, text = told.recv()
-        except EOFError:
-            break
-        if kind == "begins":
-            at_work = where
-        else:
-            watch.report(kind, where, f"{text}\n{case}")
-    else:
-        watch.report("hang", at_work, f"no end within {CASE_SECONDS} s: {case}")
-        process.kill()
-    process.join()
+            for kind, where, text in _messages(told, process.pid):
+                if kind == "begins":
+                    at_work = where
+                else:
+                    watch.report(kind, where, f"{text}\n{case}")
+        except TimeoutError as error:
+            watch.report("hang", at_work, f"{error}: {case}")
+            process.kill()
+        process.join()
     told.close()
     if process.exitcode not in (0, -9):
         watch.report("crash", at_work, f"the process ended with {process.exitcode}: {case}")
     process.close()
+
+
+def _messages(told: Any, pid: int) -> Iterator[tuple[str, str, str]]:
+    """What a process tells, until it ends. Raises TimeoutError if it works or sleeps for too long between two."""
+    begun, begun_cpu = time.monotonic(), cpu_seconds(pid)
+    while True:
+        if told.poll(LOOK_SECONDS):
+            try:
+                message = told.recv()
+            except EOFError:
+                return
+            yield message
+            begun, begun_cpu = time.monotonic(), cpu_seconds(pid)
+        elif cpu_seconds(pid) - begun_cpu > COMMAND_SECONDS:
+            raise TimeoutError(f"no end within {COMMAND_SECONDS} s of CPU time")
+        elif time.monotonic() - begun > SLEEP_SECONDS:
+            raise TimeoutError(f"no end within {SLEEP_SECONDS} s")
 
 
 @contextmanager

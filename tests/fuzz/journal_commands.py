@@ -17,7 +17,6 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from random import Random
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import anyio
@@ -58,20 +57,22 @@ class JournalCase:
     commands: tuple[tuple[str, ...], ...]
 
 
-def tell_all(case: JournalCase, template: Path, url: str, telling: Any) -> None:
-    """Carry out a case, and send what is wrong as (kind, where, text)."""
+def tell_all(case: JournalCase, template: Path, folder: Path, url: str, telling: Any) -> None:
+    """Carry out a case in a folder of its own, and send what is wrong as (kind, where, text)."""
     resource.setrlimit(resource.RLIMIT_AS, (ADDRESS_BYTES, ADDRESS_BYTES))
 
     def tell(kind: str, where: str, text: str) -> None:
         telling.send((kind, where, text))
 
-    with reported_defects(tell), TemporaryDirectory(prefix="fuzz-case-") as folder:
+    with reported_defects(tell):
         for number, command in enumerate(case.commands):
-            path = Path(folder) / str(number) / "journal.sqlite3"
+            path = folder / str(number) / "journal.sqlite3"
             path.parent.mkdir(mode=0o700)
+            tell("begins", "the mutations", "")
             is_foreign = _make(case, template, path)
             tell("begins", command[0], "")
             _carry_out(command, path, url, is_foreign, tell)
+            shutil.rmtree(path.parent)
     telling.close()
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
-from collections.abc import Callable
-from contextlib import closing, suppress
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -28,6 +28,9 @@ LONG_AGO = 1_700_000_000.0
 """Old enough that no command waits for a creation to become visible."""
 
 LINES = 3
+
+LARGEST_BYTES = 200_000_000
+"""Of a file. SQLite writes no page beyond it: `zeroblob` in each row of a crafted table would fill the disk."""
 
 
 def make_journal(path: Path, url: str) -> None:
@@ -119,7 +122,9 @@ COLUMNS: dict[str, tuple[str, ...]] = {
 
 def values(path: Path, random: Random) -> None:
     """Odd values in rows, of any type. Half of the files keep their tables, which refuse NULL alone."""
-    with closing(_loosened(path) if random.random() < 0.5 else sqlite3.connect(path, isolation_level=None)) as database:
+    with _opened(path) as database:
+        if random.random() < 0.5:
+            _loosen(database)
         for _ in range(random.choice([1, 1, 3])):
             table = random.choice(list(COLUMNS))
             column = random.choice(COLUMNS[table])
@@ -143,15 +148,22 @@ def _value(random: Random) -> Any:
     )
 
 
-def _loosened(path: Path) -> sqlite3.Connection:
-    """The file without NOT NULL and types: its columns take anything."""
-    database = sqlite3.connect(path, isolation_level=None)
+@contextmanager
+def _opened(path: Path) -> Iterator[sqlite3.Connection]:
+    """The file, which does not become larger than `LARGEST_BYTES`."""
+    with closing(sqlite3.connect(path, isolation_level=None)) as database:
+        (page_bytes,) = database.execute("PRAGMA page_size").fetchone()
+        database.execute(f"PRAGMA max_page_count = {LARGEST_BYTES // page_bytes}")
+        yield database
+
+
+def _loosen(database: sqlite3.Connection) -> None:
+    """Take NOT NULL and types away: the columns take anything."""
     for table, columns in COLUMNS.items():
         database.execute(f"CREATE TABLE loose ({', '.join(columns)})")
         database.execute(f"INSERT INTO loose SELECT {', '.join(columns)} FROM {table}")
         database.execute(f"DROP TABLE {table}")
         database.execute(f"ALTER TABLE loose RENAME TO {table}")
-    return database
 
 
 SCHEMA_CHANGES = (
@@ -183,7 +195,7 @@ SCHEMA_CHANGES = (
 
 
 def schema(path: Path, random: Random) -> None:
-    with closing(sqlite3.connect(path)) as database:
+    with _opened(path) as database:
         database.executescript(random.choice(SCHEMA_CHANGES))
 
 

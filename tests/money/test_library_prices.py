@@ -83,7 +83,8 @@ def test_a_lane_that_costs_what_the_list_says_is_one_of_which_the_library_says_s
         (OPENAI, "gpt-5.3-codex", "batch", CHAT),
         (OPENAI, "text-embedding-3-small", "batch", EMBEDDINGS),
         (AZURE, "gpt-4o", "batch", CHAT),  # OpenAI's list price, but not OpenAI's batches
-        (OPENAI, "gpt-4o-mini", "priority", CHAT),
+        (OPENAI, "gpt-4o-mini", "scale", CHAT),
+        (OPENAI, "text-embedding-3-small", "priority", EMBEDDINGS),
     ],
 )
 def test_a_lane_of_which_the_library_knows_nothing_is_unknown_and_not_the_list_price(

@@ -7,6 +7,7 @@ from typing import Any
 
 import trio
 
+from autobatcher.emulator import FaultPlan, HttpFault
 from tests.receipts import GIVEN_PRICES
 from tests.server.proxies import on_real_trio, open_proxy
 
@@ -37,6 +38,32 @@ async def test_a_spent_cap_is_a_402_with_its_amounts_on_every_route_and_for_stre
                 assert "of $0.00000001 a day" in error["message"]
                 assert error["message"].endswith("ask who runs this proxy to raise --max-cost.")
             assert proxy.harness.emulator.statistics().batches_created == 0
+
+
+async def test_page_and_metrics_say_what_is_left_of_the_cap_and_how_many_calls_it_refused() -> None:
+    with trio.fail_after(LIMIT):
+        async with open_proxy(max_cost="0.0005/day", prices=GIVEN_PRICES) as proxy, proxy.http() as http:
+            assert (await http.post("/v1/chat/completions", json=CHAT)).status_code == 200
+            for _ in range(2):
+                assert (await http.post("/v1/chat/completions", json={**CHAT, "max_tokens": 1_000})).status_code == 402
+            status = (await http.get("/status")).json()
+            metrics = (await http.get("/metrics")).text.splitlines()
+            spent = Decimal((await http.get("/receipt")).json()["cost"])
+    assert status["refused"] == {"max_cost": 2}
+    cap = status["cap"]
+    assert (cap["cap"], cap["reserved"], Decimal(cap["spent"])) == ("$0.0005 a day", "0", spent)
+    assert Decimal(cap["left"]) == Decimal("0.0005") - spent
+    assert 'autobatcher_refused_total{setting="max_cost"} 2.0' in metrics
+    assert 'autobatcher_refused_total{setting="unknown_prices"} 0.0' in metrics
+    assert f"autobatcher_cap_left_dollars {float(cap['left'])}" in metrics
+
+
+async def test_an_upstream_without_credit_is_a_402_with_a_code() -> None:
+    poor = FaultPlan((HttpFault(operation="files.create", status=402, body="Insufficient credits"),))
+    with trio.fail_after(LIMIT):
+        async with open_proxy("doubleword", emulator={"faults": poor}) as proxy, proxy.http() as http:
+            answer = await http.post("/v1/chat/completions", json=CHAT)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (402, "payment_required")
 
 
 async def test_a_key_that_spent_its_own_cap_is_refused_and_no_other() -> None:

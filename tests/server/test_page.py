@@ -152,7 +152,7 @@ async def test_what_the_calls_cost_is_shown_by_model_and_what_is_unknown_is_said
     evil = "<img src=x>"
     prices = {"m": GIVEN_PRICES["*"]}
     with trio.fail_after(LIMIT):
-        async with open_proxy("doubleword", prices=prices) as proxy, proxy.http() as http:
+        async with open_proxy("doubleword", prices=prices, max_cost="1/day") as proxy, proxy.http() as http:
             for model in ("m", evil):
                 body = {"model": model, "messages": [{"role": "user", "content": "hello"}]}
                 assert (await http.post("/v1/chat/completions", json=body)).status_code == 200
@@ -166,6 +166,7 @@ async def test_what_the_calls_cost_is_shown_by_model_and_what_is_unknown_is_said
     assert "unknown" in unpriced
     assert told["elements"] == 0
     assert "1 request of unknown price" in told["totals"]
+    assert "left of $1 a day" in told["totals"]
 
 
 async def test_old_batches_are_a_key_press_away() -> None:

@@ -80,7 +80,11 @@ def _usage(prompt: Prompt, prompt_tokens: int, completion_tokens: int, reasoning
         "prompt_tokens": prompt_tokens,
         "completion_tokens": completion_tokens,
         "total_tokens": prompt_tokens + completion_tokens,
-        "prompt_tokens_details": {"cached_tokens": prompt.metering.cached(prompt_tokens), "audio_tokens": 0},
+        "prompt_tokens_details": {
+            "cached_tokens": prompt.metering.cached(prompt_tokens),
+            "cache_write_tokens": prompt.metering.into_cache(prompt_tokens),
+            "audio_tokens": 0,
+        },
         "completion_tokens_details": {
             "reasoning_tokens": reasoning_tokens,
             "audio_tokens": 0,

@@ -12,16 +12,22 @@ class Metering:
 
     cached_share: float = 0.0
     reasoning_tokens: int = 0
+    cache_write_share: float = 0.0
 
     def __post_init__(self) -> None:
-        if not 0 <= self.cached_share <= 1:
-            raise ValueError(f"cached_share must be from 0 to 1: {self.cached_share}")
+        for name in ("cached_share", "cache_write_share"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name} must be from 0 to 1: {getattr(self, name)}")
         if self.reasoning_tokens < 0:
             raise ValueError(f"reasoning_tokens must not be negative: {self.reasoning_tokens}")
 
     def cached(self, asked: int) -> int:
         """How many of the input tokens came from a cache."""
         return int(self.cached_share * asked)
+
+    def into_cache(self, asked: int) -> int:
+        """How many of the others were written into it."""
+        return int(self.cache_write_share * (asked - self.cached(asked)))
 
     def reasoning(self, said: int, limit: Any) -> int:
         """How many tokens are thought before `said` ones: within the limit of the request, if it has one."""

@@ -100,7 +100,10 @@ def _full_tool(tool: Any) -> Any:
 def _usage(prompt: Prompt, input_tokens: int, output_tokens: int, reasoning_tokens: int) -> dict[str, Any]:
     return {
         "input_tokens": input_tokens,
-        "input_tokens_details": {"cached_tokens": prompt.metering.cached(input_tokens), "cache_write_tokens": 0},
+        "input_tokens_details": {
+            "cached_tokens": prompt.metering.cached(input_tokens),
+            "cache_write_tokens": prompt.metering.into_cache(input_tokens),
+        },
         "output_tokens": output_tokens,
         "output_tokens_details": {"reasoning_tokens": reasoning_tokens},
         "total_tokens": input_tokens + output_tokens,

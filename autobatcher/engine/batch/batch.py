@@ -107,6 +107,7 @@ class Batch:
             self._reader,
             self._billing,
             self._cancellation(),
+            account,
             engine,
         )
         cancellation = self._cancellation()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from ...errors import BatchError
 from ...money.budget import Reservation
 from ...money.ledger import Charge, Fate
+from ...money.statement import beyond_answers
 from ...money.usage import Usage, is_model, name_in
 from ...upstream.account import Account
 from .. import outcomes
@@ -142,12 +143,11 @@ class BatchBilling:
         Args:
             was_read: whether its results were read to the end, so that lines without one were not executed.
         """
+        unknown, is_known = self._unknown(was_read=was_read), self._is_known(was_read=was_read)
         left, self._left = self._left, {}
         self._spending.forget_lines(self._batch.idempotency_key)
-        is_known = was_read or self._batch.phase in BEFORE_CREATION
-        unknown = [line for line in left.values() if line.was_executed or not is_known]
         models = self._models_told | {line.unknown.sort.model for line in unknown}
-        if len(models) == 1 and unknown and (untold := self._stated_beyond_answers()) is not None:
+        if len(models) == 1 and unknown and (untold := self._stated_beyond_answers(unknown[0])) is not None:
             return self._book_statement(left, unknown[0].unknown, untold)
         charges = []
         for line in left.values():
@@ -158,14 +158,29 @@ class BatchBilling:
                 self._spending.book(charges[-1], self._account, line.reservation)
         return charges
 
-    def _stated_beyond_answers(self) -> Usage | None:
-        """The tokens of a batch of one model that no answer told; None if its provider does not state them."""
+    def needs_statement(self, *, was_read: bool) -> bool:
+        """Whether lines may have been billed of which the answers do not tell how much."""
+        return bool(self._unknown(was_read=was_read))
+
+    def _unknown(self, *, was_read: bool) -> list[LeftLine]:
+        is_known = self._is_known(was_read=was_read)
+        return [line for line in self._left.values() if line.was_executed or not is_known]
+
+    def _is_known(self, *, was_read: bool) -> bool:
+        """Whether lines without a result were certainly not executed, unless something says so."""
+        return was_read or self._batch.phase in BEFORE_CREATION
+
+    def _stated_beyond_answers(self, line: LeftLine) -> Usage | None:
+        """The tokens of a batch of one model that no answer told; None if its provider does not state them.
+
+        Args:
+            line: one whose cost is not known.
+        """
         state = self._batch.state
         is_whole = isinstance(self._source, NewBatch) and not self._paid
         if state is None or state.tokens is None or not state.is_terminal or not is_whole:
             return None
-        beyond = Usage(*(stated - told for stated, told in zip(state.tokens, self._told, strict=True)))
-        return beyond if min(beyond) >= 0 else None  # one that says less than the answers is not complete yet
+        return beyond_answers(state.tokens, self._told, self._spending.rates_of(line.unknown.sort))
 
     def _book_statement(self, left: dict[str, LeftLine], charge: Charge, untold: Usage) -> list[Charge]:
         """The provider's statement says what the unknown lines cost together, though not which of them did."""

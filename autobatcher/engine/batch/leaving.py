@@ -7,6 +7,7 @@ from collections.abc import Callable
 import anyio
 
 from ... import events
+from ...upstream.account import Account
 from .. import outcomes
 from ..recovery.batch_log import BatchLog
 from .billing import BatchBilling
@@ -15,6 +16,7 @@ from .engine import Engine
 from .pending import PendingRequests
 from .phase import MAY_RUN, Cause, Disposition, Ending, Phase, disposition
 from .results import ResultReader
+from .statement import with_statement
 from .upstream import UpstreamBatch
 from .watch import Watch
 
@@ -50,6 +52,7 @@ class Leaving:
         reader: ResultReader,
         billing: BatchBilling,
         cancellation: Cancellation,
+        account: Account,
         engine: Engine,
     ) -> None:
         self._upstream = upstream
@@ -59,9 +62,11 @@ class Leaving:
         self._reader = reader
         self._billing = billing
         self._cancellation = cancellation
+        self._account = account
         self._engine = engine
         self._had_all_answers = False  # when the engine stopped
         self._was_read = False  # to the end, for the sake of prices
+        self._has_heard = False  # what the provider states
         self._cause: Cause | None = None
 
     @property
@@ -141,13 +146,26 @@ class Leaving:
         Args:
             waits: whether to wait for the end of a batch that is being cancelled.
         """
-        if not self._billing.wants_lines or self._upstream.phase not in (Phase.CANCELLED, Phase.READ):
+        if not self._billing.wants_lines:
             return
+        if self._upstream.phase in (Phase.CANCELLED, Phase.READ):
+            await self._read_for_prices(waits=waits)
+        await self._hear_statement()
+
+    async def _read_for_prices(self, *, waits: bool) -> None:
         if self._upstream.phase is Phase.CANCELLED:
             await (self._watch.until_terminal() if waits else self._watch.check_once())
         state = self._upstream.state
         if state is not None and state.is_terminal and not self._log.handed_over.is_set():
             self._was_read = self._reader.has_read_all(state) or await self._reader.read_for_prices(state)
+
+    async def _hear_statement(self) -> None:
+        """Ask the provider, once, what the batch cost, if its answers do not tell."""
+        state, needs_statement = self._upstream.state, self._billing.needs_statement(was_read=self._was_read)
+        if state is None or not needs_statement or self._has_heard or self._log.handed_over.is_set():
+            return
+        self._has_heard = state.is_terminal
+        self._upstream.state = await with_statement(state, self._account, self._engine)
 
     async def _cancel(self) -> None:
         self._log.cancelling()
@@ -156,6 +174,8 @@ class Leaving:
     async def _clean_up(self, what: Disposition) -> None:
         """Delete the input file if it is not needed. End or forget the record if nothing is left to do."""
         await self._upstream.clean_up()
+        if self._billing.needs_statement(was_read=self._was_read):
+            await self._engine.spending.warm(is_needed=True)
         self._settle_bill(what)
         if what is Disposition.FINISHED:
             self._log.end()

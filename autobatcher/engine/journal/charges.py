@@ -97,7 +97,7 @@ def kept_charges(db: sqlite3.Connection, *, since: float = 0.0, budget: str | No
         budget: only of that one; None for all.
     """
     of_budget = "" if budget is None else "AND budget = ?"
-    statement = f"SELECT {', '.join(COLUMNS)} FROM charges WHERE hour >= ? {of_budget} ORDER BY hour, id"  # noqa: S608
+    statement = f"SELECT {_columns_of(db)} FROM charges WHERE hour >= ? {of_budget} ORDER BY hour, id"  # noqa: S608
     for row in db.execute(statement, (int(since // HOUR), *([] if budget is None else [budget]))):
         yield kept_charge_of(row)
 
@@ -108,6 +108,12 @@ def kept_charge_of(row: Sequence[Any]) -> KeptCharge:
     sort, (requests, untold, *tokens) = _sort_of(row[5:13]), row[13:]
     entry = Entry(requests, Usage(*tokens), untold, {batch_id: None} if batch_id else {})
     return KeptCharge(hour, name, metadata, account, sort, entry)
+
+
+def _columns_of(db: sqlite3.Connection) -> str:
+    """The columns of a charge. A file that is only read may be older than the last of them."""
+    known = {name for _, name, *_ in db.execute("PRAGMA table_info(charges)")}
+    return ", ".join(name if name in known else f"0 AS {name}" for name in COLUMNS)
 
 
 def has_charges(db: sqlite3.Connection) -> bool:
@@ -171,7 +177,7 @@ def fit(text: str) -> str:
 
 
 SORT = ("provider", "base_url", "model", "endpoint", "lane", "completion_window", "fate", "bracket")
-COUNTS = ("requests", "untold", "input", "cached", "output", "reasoning")
+COUNTS = ("requests", "untold", "input", "cached", "output", "reasoning", "cache_write")
 COLUMNS = ("hour", "budget", "batch_id", "metadata", "account", *SORT, *COUNTS)
 _SUM = (
     f"SELECT account, hour, {', '.join(SORT)}, {', '.join(f'sum({name})' for name in COUNTS)} "  # noqa: S608

@@ -11,7 +11,8 @@ from ..journal_url import MISSING, JournalUrl, Place
 from .charges import KeptCharge
 from .health import Report, TableSize
 from .identity import fingerprint
-from .reading import JournalEditor, JournalReader
+from .places import journal_at
+from .reading import JournalEditor, JournalReader, Paid
 from .records import BatchRecord
 from .rows import Result
 from .sqlite_reading import delete_journal, edit_file, read_file
@@ -20,12 +21,15 @@ __all__ = [
     "JournalEditor",
     "JournalReader",
     "KeptCharge",
+    "Paid",
     "Report",
     "Result",
     "TableSize",
     "delete_journal",
     "edit_journal",
+    "fingerprint",
     "is_payer",
+    "journal_at",
     "is_there",
     "migrate_journal",
     "read_journal",

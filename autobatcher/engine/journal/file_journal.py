@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -11,7 +13,7 @@ from . import at_exit
 from .file_checks import place_of
 from .journal import Journal
 from .owned_file import OwnedFile
-from .records import Contents
+from .records import Contents, UnclaimedLine, Unfinished
 
 
 class FileJournal(Journal):
@@ -36,6 +38,18 @@ class FileJournal(Journal):
         contents = await self._writer.ask(self._begin)
         self._writer.tell(self._remove_old_markers)  # only after the commit
         return contents
+
+    async def open_unfinished(self, accounts: Sequence[bytes]) -> list[Unfinished]:
+        contents = await self.open()
+        lines: defaultdict[str, list[UnclaimedLine]] = defaultdict(list)
+        for _, line in contents.unclaimed_lines:
+            if not line.is_stored:
+                lines[line.idempotency_key].append(line)
+        return [
+            Unfinished(record, lines[record.idempotency_key])
+            for record in contents.batches
+            if record.stage != "ended" and record.account in accounts
+        ]
 
     def _begin(self, store: OwnedFile) -> Contents:
         now = self._swept_at = self.wall_clock()

@@ -4,15 +4,36 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager
-from typing import Protocol
+from typing import Literal, NamedTuple, Protocol
 
+from ...money.calibration import Calibration
 from .charges import KeptCharge
 from .records import BatchRecord
 from .rows import Result
 
 
+class Paid(NamedTuple):
+    """What a journal says of money.
+
+    Attributes:
+        charges: what was billed, the oldest first.
+        open_lines: what may be billed at most for lines of batches and calls that are not over.
+    """
+
+    charges: list[KeptCharge]
+    open_lines: list[KeptCharge]
+
+
 class ReadableStore(Protocol):
     """An open journal."""
+
+    def snapshot(self) -> AbstractContextManager[None]: ...
+
+    def kept(self, table: Literal["durations", "calibration"]) -> bytes: ...
+
+    def open_charges(
+        self, records: Iterable[BatchRecord], calibration: Calibration, *, since: float = 0.0
+    ) -> Iterator[KeptCharge]: ...
 
     @property
     def has_charges(self) -> bool: ...
@@ -57,9 +78,14 @@ class JournalReader:
         """Each line of a batch with its answer, in the order of the input file."""
         return self._store.results(batch.idempotency_key)
 
-    def charges(self, since: float = 0.0) -> Iterator[KeptCharge] | None:
-        """What was billed since then, in Unix seconds, the oldest first; None if the journal is older than that."""
-        return self._store.charges(since=since) if self._store.has_charges else None
+    def paid(self, since: float = 0.0) -> Paid | None:
+        """What was billed since then, in Unix seconds; None if the journal is older than the table of that."""
+        if not self._store.has_charges:
+            return None
+        with self._store.snapshot():
+            calibration = Calibration.decoded(self._store.kept("calibration"))
+            open_lines = list(self._store.open_charges(self._store.batches(), calibration, since=since))
+            return Paid(list(self._store.charges(since=since)), open_lines)
 
 
 class JournalEditor(JournalReader):

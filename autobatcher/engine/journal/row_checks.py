@@ -120,7 +120,7 @@ HONEST = {
             _name("stamp"),
             _text("budget", "batch_id", "metadata", "provider", "base_url", "model", "endpoint", "completion_window"),
             "typeof(account) = 'blob' AND length(account) <= 100",
-            "lane IN ('batch', 'flex', 'realtime')",
+            f"{_text('lane')} AND length(lane) <= 64 AND lane NOT GLOB '*[^0-9a-z_.() -]*'",
             "fate IN ('delivered', 'discarded', 'paid_twice', 'stated', 'unknown')",
             _integer(0, 2**40, "hour", "bracket", "requests", "untold"),
             _integer(0, 2**62, "input", "cached", "output", "reasoning"),
@@ -131,6 +131,9 @@ HONEST = {
     "durations": f"typeof(content) = 'blob' AND length(content) <= {MAX_DURATIONS_BYTES}",
 }
 """What each row of a table that autobatcher wrote satisfies."""
+
+ADDED = {("charges", "cache_write"): _integer(0, 2**62, "cache_write")}
+"""The same for columns that files of earlier schemas lack."""
 
 
 TEXTS = (
@@ -173,6 +176,9 @@ def _check_types_and_sizes(connection: sqlite3.Connection) -> None:
     for table, is_honest in HONEST.items():
         if table not in tables:  # of a later schema than that of this file
             continue
+        columns = {name for _, name, *_ in connection.execute(f"PRAGMA table_info({table})").fetchall()}
+        added = (added for (where, name), added in ADDED.items() if where == table and name in columns)
+        is_honest = " AND ".join((is_honest, *added))
         statement = f"SELECT rowid FROM {table} WHERE NOT coalesce({is_honest}, 0) LIMIT 1"  # noqa: S608  (constants)
         odd = connection.execute(statement).fetchone()
         if odd is not None:

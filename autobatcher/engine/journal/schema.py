@@ -80,6 +80,7 @@ MIGRATIONS: tuple[str, ...] = (
     -- What batches and calls that are not over may cost, in USD.
     CREATE TABLE reservations (stamp TEXT PRIMARY KEY, budget TEXT NOT NULL, amount TEXT NOT NULL);
     """,
+    "ALTER TABLE charges ADD COLUMN cache_write INTEGER NOT NULL DEFAULT 0;",
 )
 """The statements from each schema version to the next. Never change a released one; add another."""
 

@@ -123,6 +123,15 @@ class SQLiteFile:
             raise
 
     @contextmanager
+    def snapshot(self) -> Iterator[None]:
+        """Let all statements of the block read one state of the file, though others write it."""
+        self._db.execute("BEGIN")
+        try:
+            yield
+        finally:
+            self._db.execute("ROLLBACK")
+
+    @contextmanager
     def savepoint(self) -> Iterator[None]:
         """Run the block in a savepoint of the current transaction. An exception undoes only the block."""
         self._db.execute("SAVEPOINT one")

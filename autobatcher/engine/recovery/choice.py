@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from ...errors import JournalError
 from ..journal_url import JournalUrl, checked_place
@@ -36,20 +36,16 @@ def recovery_of(
         "budget": settings.budget,
         "wall_clock": wall_clock,
         "make_writer": make_writer,
+        "patience_seconds": settings.journal_patience_seconds,
     }
-    place = checked_place(settings.journal)
-    if isinstance(place, JournalUrl):
-        return _fleet(place, settings, kept, options)
     try:
-        from ..journal.file_journal import FileJournal
+        from ..journal.places import journal_at
     except ImportError as error:
         raise JournalError("A journal needs sqlite3, which this Python was built without.") from error
-    return Recovery(FileJournal(Path(place), **kept), settings, **options)
+    place = checked_place(settings.journal)
+    if isinstance(place, JournalUrl):
+        from ..journal.shared_journal import SharedJournal
+        from .fleet import FleetRecovery
 
-
-def _fleet(url: JournalUrl, settings: Settings, kept: dict[str, Any], options: dict[str, Any]) -> NoRecovery:
-    from ..journal.shared_journal import SharedJournal
-    from .fleet import FleetRecovery
-
-    journal = SharedJournal(url, patience_seconds=settings.journal_patience_seconds, **kept)
-    return FleetRecovery(journal, settings, **options)
+        return FleetRecovery(cast("SharedJournal", journal_at(place, **kept)), settings, **options)
+    return Recovery(journal_at(Path(place), **kept), settings, **options)

@@ -150,6 +150,13 @@ class PostgresConnection:
             with told(self._shown):
                 raise
 
+    @contextmanager
+    def snapshot(self) -> Iterator[None]:
+        """Run the block in a transaction that sees nothing of what others commit meanwhile."""
+        with self.transaction():
+            self._do("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+            yield
+
     def _begin(self) -> None:
         self._has_written = False
         self._ensure_connected()

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from decimal import Decimal
 from typing import Any, Literal
 
+from ....money.calibration import Calibration
+from ....money.ledger import Fate
 from ...digest import digest_of_parts
 from ..charges import (
     COLUMNS,
@@ -21,6 +23,9 @@ from ..charges import (
     kept_charge_of,
     spent_of,
 )
+from ..open_lines import open_charges
+from ..records import BatchRecord
+from .schema import LINES_OF_A_BATCH
 from .sessions import SessionStore
 
 
@@ -60,6 +65,22 @@ class KeptStore(SessionStore):
             budget: only of that one; None for all.
         """
         yield from map(kept_charge_of, self._rows(_CHARGES, (int(since // HOUR), budget, budget)))
+
+    def open_charges(
+        self, records: Iterable[BatchRecord], calibration: Calibration, *, since: float = 0.0
+    ) -> Iterator[KeptCharge]:
+        """Yield what may be billed for batches that are not over; see `open_lines.open_charges`."""
+        return open_charges(self, records, calibration, since=since)
+
+    def unanswered(self, record: BatchRecord) -> Iterator[tuple[str, bytes | None]]:
+        """Endpoint and body of each line of a batch that has no answer; no body if it is not stored."""
+        yield from self._rows(_UNANSWERED, (record.idempotency_key,))
+
+    def booked(self, record: BatchRecord) -> tuple[int, int]:
+        """How many lines of a batch were booked, and how many of them as perhaps executed."""
+        row = self._row(_BOOKED, (Fate.UNKNOWN.value, record.idempotency_key))
+        assert row is not None
+        return row[0], row[1]
 
     def spent(self, since: float, budget: str) -> Spent:
         """Return what counts against a budget, of all sessions, in a period that began at `since`, in Unix seconds."""
@@ -136,3 +157,10 @@ _RELEASE = (
     "DELETE FROM reservations r WHERE idempotency_key = %s AND NOT EXISTS (SELECT 1 FROM batches b "
     "WHERE b.idempotency_key = r.idempotency_key AND coalesce(b.owner, 0) <> ALL(%s::int[]))"
 )
+
+_UNANSWERED = f"""SELECT l.endpoint, l.body FROM batches b JOIN lines l
+    ON l.id BETWEEN b.number * {LINES_OF_A_BATCH} AND (b.number + 1) * {LINES_OF_A_BATCH} - 1
+    WHERE b.idempotency_key = %s AND NOT EXISTS (SELECT 1 FROM answers a WHERE a.id = l.id) ORDER BY l.id"""
+
+_BOOKED = """SELECT coalesce(sum(requests), 0)::bigint, coalesce(sum(requests) FILTER (WHERE fate = %s), 0)::bigint
+    FROM charges WHERE idempotency_key = %s"""

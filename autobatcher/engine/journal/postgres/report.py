@@ -32,8 +32,8 @@ def report_on(url: str) -> Report:
         missing = list(_missing(connection, schema, version))
         return Report(
             journal=shown(url),
-            server=_value(connection, "SELECT current_setting('server_version')"),
-            role=_value(connection, "SELECT current_user"),
+            server=str(_value(connection, "SELECT current_setting('server_version')")),
+            role=str(_value(connection, "SELECT current_user")),
             schema=schema,
             version=version,
             newest=len(MIGRATIONS),

@@ -93,7 +93,8 @@ MIGRATIONS: tuple[str, ...] = (
         input bigint NOT NULL,
         cached bigint NOT NULL,
         output bigint NOT NULL,
-        reasoning bigint NOT NULL
+        reasoning bigint NOT NULL,
+        cache_write bigint NOT NULL
     );
     CREATE INDEX charges_by_hour ON charges (hour);
     -- What batches and calls that are not over may cost, in USD.
