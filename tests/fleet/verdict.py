@@ -73,7 +73,7 @@ def explain(verdict: Verdict, found: Found, diary: Diary, passed_on: Sequence[st
     yield from (f"FAILED: {failure}" for failure in verdict.failures)
     crossed = [one.text for one in verdict.guilty if _is_crossed(one, passed_on)]
     if crossed:
-        yield f"nginx passed an answer on to a client that left at that moment, for {len(crossed)} of them: {crossed[:20]}"
+        yield f"for {len(crossed)} of them, nginx passed an answer on while the client left: {crossed[:20]}"
     for one in verdict.guilty[:SHOWN]:
         yield f"\n{one.text!r}: billed in {found.billed.get(one.text, [])}"
         yield from (f"  answer: {answer!r}" for answer in one.answers)
