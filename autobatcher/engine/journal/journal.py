@@ -183,8 +183,11 @@ class Journal:
         if now - self._swept_at < SWEEP_SECONDS:
             return None
         self._swept_at = now
-        self._tell("forget_old", now=now, retention_seconds=self._retention_seconds)
+        self._sweep()
         return now - self._retention_seconds, now - max(self._retention_seconds, UNFINISHED_SECONDS)
+
+    def _sweep(self) -> None:
+        self._tell("forget_old", now=self.wall_clock(), retention_seconds=self._retention_seconds)
 
     def _tell_answers(self) -> None:
         answers, self._answers, now = self._answers, [], self.wall_clock()
