@@ -71,6 +71,7 @@ class PostgresConnection:
         self._shown = shown(url)
         self._is_read_only = is_read_only
         self._idle_seconds = idle_seconds
+        self._is_in_transaction = False
         self._has_written = False  # in the current transaction
         self._db = self._connected()
 
@@ -102,12 +103,14 @@ class PostgresConnection:
         """Run a statement. In a transaction its failure may come with a later one."""
         self._has_written = True
         with told(self._shown):
+            self._ensure_connected()
             self._db.execute(statement, parameters)
 
     def _rows(self, statement: LiteralString, parameters: Parameters = ()) -> list[tuple[Any, ...]]:
         """Run a statement and return its rows."""
         self._has_written = self._has_written or not statement.startswith("SELECT")
         with told(self._shown):
+            self._ensure_connected()
             return self._db.execute(statement, parameters).fetchall()
 
     def _row(self, statement: LiteralString, parameters: Parameters = ()) -> tuple[Any, ...] | None:
@@ -130,6 +133,7 @@ class PostgresConnection:
         with told(self._shown):
             self._begin()
         is_ending = False
+        self._is_in_transaction = True
         try:
             with self._db.pipeline() as self._pipeline:
                 yield
@@ -141,6 +145,7 @@ class PostgresConnection:
             if ended.statusmessage != "COMMIT":
                 raise JournalError(f"The journal {self._shown} cannot be used: a commit undid what was before it.")
         except BaseException as error:
+            self._is_in_transaction = False
             is_unheard = is_ending and self._db.closed and self._has_written and isinstance(error, psycopg.Error)
             if is_unheard and self._heard_of_commit():
                 return
@@ -148,6 +153,8 @@ class PostgresConnection:
             self._roll_back()
             with told(self._shown):
                 raise
+        finally:
+            self._is_in_transaction = False
 
     def _begin(self) -> None:
         self._has_written = False
@@ -218,7 +225,7 @@ class PostgresConnection:
     # ---- the connection ----
 
     def _ensure_connected(self) -> None:
-        if self._db.closed:
+        if self._db.closed and not self._is_in_transaction:
             self._reconnect()
 
     def _reconnect(self) -> None:
