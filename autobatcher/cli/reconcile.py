@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from functools import partial
+from pathlib import Path
 from typing import Annotated, Any
 
 import trio
@@ -11,10 +12,10 @@ import trio
 from ..engine.journal import BatchRecord
 from ..engine.journal.journal import Journal
 from ..engine.journal.records import CLOSE_SECONDS, UnclaimedLine
-from ..engine.journal_url import Place
+from ..engine.journal_url import JournalUrl
 from ..engine.reconciliation import Finding, Reconciling
 from .batch_table import counted, name_of
-from .flags import COMMAND_LINE_ONLY, JournalPlace, Switch
+from .flags import COMMAND_LINE_ONLY, JournalPlace, Switch, UsageError
 from .journal_flags import AsJson, read_batches_again, required, told_as_usage_error
 from .output import print_json, print_text
 from .signals import run_until_interrupted
@@ -62,20 +63,22 @@ def reconcile(
         as_json: Print one JSON object per line.
     """
     path = required(journal)
+    if isinstance(path, JournalUrl):
+        raise UsageError("--journal is shared: any engine with this key takes up what others left. Start one instead.")
     read_batches_again(path)  # a file that is not a journal must not become one
     make = partial(Reconciling, delete_input_files=not keep_input_files, forgets_gone=forget_gone)
     with told_as_usage_error(path):
         return run_until_interrupted(partial(_reconcile, flags or UpstreamFlags(), path, make, as_json=as_json))
 
 
-async def _reconcile(flags: UpstreamFlags, path: Place, make: Any, *, as_json: bool) -> int:
+async def _reconcile(flags: UpstreamFlags, path: Path, make: Any, *, as_json: bool) -> int:
     async with open_upstream(flags) as upstream:  # first: with a missing key the journal must stay closed
         findings, elsewhere = await _look_into(path, upstream, make)
     report(findings, elsewhere, as_json=as_json)
     return 1 if any(finding.verdict == "failed" for finding in findings) else 0
 
 
-async def _look_into(path: Place, upstream: Upstream, make: Any) -> tuple[list[Finding], list[BatchRecord]]:
+async def _look_into(path: Path, upstream: Upstream, make: Any) -> tuple[list[Finding], list[BatchRecord]]:
     """The findings about this account's batches, and the batches of other accounts."""
     journal = Journal(path, retention_seconds=math.inf)
     try:

@@ -252,8 +252,11 @@ class PostgresConnection:
 
 def connect(url: str) -> psycopg.Connection:
     """Connect to the database of a journal. Raises `psycopg.Error`."""
-    given = conninfo.conninfo_to_dict(libpq_url(url))
-    return psycopg.connect(**{**_CLIENT_DEFAULTS, **given}, autocommit=True)  # type: ignore[arg-type]  # any of libpq's
+    try:
+        given = conninfo.conninfo_to_dict(libpq_url(url))
+        return psycopg.connect(**{**_CLIENT_DEFAULTS, **given}, autocommit=True)  # type: ignore[arg-type]  # any of libpq's
+    except psycopg.ProgrammingError as error:  # a parameter that libpq does not know, or a value that it does not take
+        raise psycopg.OperationalError(str(error)) from None
 
 
 def set_up(
