@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import trio
 
 from ..engine.journal import BatchRecord
-from ..engine.journal.journal import Journal
+from ..engine.journal.file_journal import FileJournal
 from ..engine.journal.records import CLOSE_SECONDS, UnclaimedLine
 from ..engine.journal_url import JournalUrl
 from ..engine.reconciliation import Finding, Reconciling
@@ -80,7 +80,7 @@ async def _reconcile(flags: UpstreamFlags, path: Path, make: Any, *, as_json: bo
 
 async def _look_into(path: Path, upstream: Upstream, make: Any) -> tuple[list[Finding], list[BatchRecord]]:
     """The findings about this account's batches, and the batches of other accounts."""
-    journal = Journal(path, retention_seconds=math.inf)
+    journal = FileJournal(path, retention_seconds=math.inf)
     try:
         contents = await journal.open()
         unclaimed: dict[str, list[UnclaimedLine]] = {}

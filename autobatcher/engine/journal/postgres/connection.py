@@ -37,8 +37,9 @@ STATEMENT_SECONDS = 60.0
 LOCK_SECONDS = 10.0
 """The longest that a statement waits for a row that somebody else changes."""
 
-RESOLVE_SECONDS = 5.0
-"""How long to try to learn what became of a commit whose connection was lost: a server restarts in this time."""
+RESOLVE_SECONDS = 60.0
+"""How long to try to learn what became of a commit whose connection was lost: a server restarts in this time, and its
+statements cannot be repeated before that."""
 
 _CLIENT_DEFAULTS: dict[str, str | int] = {
     "connect_timeout": 5,
