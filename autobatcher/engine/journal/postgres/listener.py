@@ -36,12 +36,11 @@ class Listener:
 
     def _run(self) -> None:
         while not self._is_closed.is_set():
-            with suppress(psycopg.Error, OSError):
-                with connect(self._url) as self._connection:
-                    channel = sql.Identifier(channel_of(schema_of(self._url)))
-                    self._connection.execute(sql.SQL("LISTEN {}").format(channel))
-                    self._on_news("")
-                    while not self._is_closed.is_set():
-                        for notice in self._connection.notifies(timeout=1.0):
-                            self._on_news(notice.payload)
+            with suppress(psycopg.Error, OSError), connect(self._url) as self._connection:
+                channel = sql.Identifier(channel_of(schema_of(self._url)))
+                self._connection.execute(sql.SQL("LISTEN {}").format(channel))
+                self._on_news("")
+                while not self._is_closed.is_set():
+                    for notice in self._connection.notifies(timeout=1.0):
+                        self._on_news(notice.payload)
             self._is_closed.wait(AGAIN_SECONDS)
