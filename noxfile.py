@@ -48,7 +48,7 @@ PEERS = {
     "batchwizard-0.5.0": ("batchwizard==0.5.0", OPENAI["2"]),
 }
 """Whom the benchmarks compare with, and what is in their environments: the newest openai 2.x, as they know no 3.x."""
-BENCHMARKS = ("facade", "journal", "proxy", "latency", "transfer", "imports", "deadlines", "many")
+BENCHMARKS = ("facade", "journal", "proxy", "latency", "transfer", "imports", "deadlines", "many", "fleet")
 
 
 def _found(python: str) -> bool:
@@ -163,7 +163,7 @@ def newest(session: nox.Session) -> None:
 def nightly(session: nox.Session) -> None:
     """What takes too long for each change: the whole suite on all of it, all frameworks, and thousands of seeds."""
     frameworks = [f"frameworks({name})" for name in FRAMEWORKS]
-    for name in ("lint", "types", "audit", "package", "notebook", "soak", "fuzz", "impatient", *frameworks):
+    for name in ("lint", "types", "audit", "package", "notebook", "soak", "fuzz", "impatient", "fleet", *frameworks):
         session.notify(name)
     elsewhere = [f"tests_elsewhere({case.id})" for case in ELSEWHERE]
     for name in ("tests", "newest", *elsewhere, "lowest"):
@@ -320,6 +320,21 @@ def impatient(session: nox.Session) -> None:
     """2,000 clients of `serve` with a timeout of 1 s, on a machine without a free core: each is billed once."""
     session.install("-e", ".[test]")
     session.run("python", "-m", "tests.impatient", *session.posargs)
+
+
+@nox.session
+def fleet(session: nox.Session) -> None:
+    """300 faults of replicas behind nginx that share a journal on PostgreSQL: ten minutes; `-- --seed 1` for a seed."""
+    session.install("-e", ".[money,postgres,test]")
+    _install_postgres(session)
+    session.run("python", "-m", "tests.fleet", *session.posargs)
+
+
+@nox.session
+def deploy(session: nox.Session) -> None:
+    """The Docker Compose file and the Kubernetes manifests, against their schemas."""
+    session.install("-e", ".[test]", "pyyaml", "kubernetes-validate")
+    session.run("pytest", "tests/deploy", *session.posargs)
 
 
 @nox.session(python=FOUND[0])

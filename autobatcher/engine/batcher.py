@@ -6,7 +6,6 @@ import logging
 import math
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import anyio
@@ -40,7 +39,7 @@ from .statistics import BatcherStatistics
 from .tally import Tally
 
 if TYPE_CHECKING:
-    from .journal.writer import JournalWriter  # imported at run time only if used: some Pythons lack sqlite3
+    from .journal.writer import MakeWriter  # imported at run time only if used: some Pythons lack sqlite3
 
 logger: logging.Logger = logging.getLogger("autobatcher")
 
@@ -60,7 +59,7 @@ class Batcher:
         api: BatchAPI,
         *,
         wall_clock: Callable[[], float] = time.time,
-        make_writer: Callable[[Path], JournalWriter] | None = None,
+        make_writer: MakeWriter | None = None,
         spending: Spending | None = None,
     ) -> None:
         self._wake: anyio.Event | None = None

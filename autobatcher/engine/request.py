@@ -75,6 +75,7 @@ class Request:
         terms: by when its caller needs the answer, and what it may cost; set when it is submitted.
         placement: how it goes into a batch, if its terms say more than that it may.
         size: an upper bound of the size of its line in an input file, in bytes.
+        is_retry: whether its caller says that it asks again: an equal request may wait whose caller is gone.
         left_batch_id: the batch that the request was in when its caller left.
         reservation: what it may cost, while that counts against a budget.
         may_have_been_billed: whether it may have been executed outside of a batch that is known to exist.
@@ -99,6 +100,7 @@ class Request:
         "embedding_inputs",
         "endpoint",
         "holder",
+        "is_retry",
         "left_batch_id",
         "may_have_been_billed",
         "model",
@@ -138,6 +140,7 @@ class Request:
         self.placement: Placement = ANYWHERE
         self.custom_id: str = ""
         self.holder: Holder | None = None
+        self.is_retry: bool = False
         self.left_batch_id: str | None = None
         self.may_have_been_billed: bool = False
         self.was_repeated: bool = False

@@ -273,6 +273,15 @@ class Settings:
             "keep no prompts and no answers in the journal; batches are found again all the same", check=checks.switch
         ),
     ] = False
+    journal_patience_seconds: Annotated[
+        float,
+        Setting(
+            "how long requests wait for the database of a journal on PostgreSQL while it cannot be reached, before "
+            "they fail with `JournalUnreachableError`",
+            unit="seconds",
+            check=checks.seconds(least=0),
+        ),
+    ] = 60.0
     journal_retention_seconds: Annotated[
         float,
         Setting(

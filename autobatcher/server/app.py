@@ -79,7 +79,8 @@ def create_app(
     if proxy_key is not None and (mistake := key_mistake(proxy_key)) is not None:
         raise ValueError(f"proxy_key {mistake}")
     limits, report = limits or CallLimits(), report or Report()
-    pending_calls = PendingCalls(grace_seconds=limits.grace_seconds, most=limits.max_waiting, isolates=forward_keys)
+    grace_seconds = 0.0 if client.shares_journal else limits.grace_seconds  # others may get the retry
+    pending_calls = PendingCalls(grace_seconds=grace_seconds, most=limits.max_waiting, isolates=forward_keys)
     report.watch(client, pending_calls)
     calls = BatchedCalls(client, pending_calls, report.tally, limits, forward_keys=forward_keys)
     app = QuartTrio("autobatcher", static_folder=None)

@@ -44,7 +44,7 @@ from .keys import bearer_in, bearer_of
 from .pending_call import Client, PendingCall
 from .pending_calls import GRACE_SECONDS, PendingCalls
 from .refusals import batch_error_parts, refusal_parts
-from .retries import Retries
+from .retries import Retries, says_retry
 from .tally import Tally
 
 logger: logging.Logger = logging.getLogger("autobatcher")
@@ -108,7 +108,7 @@ class BatchedCalls:
             held.release()  # draining the rest may take a while
             await exchange.refuse(refusal_parts(refused))
         except BatchError as error:
-            await exchange.refuse(batch_error_parts(error))
+            await exchange.refuse(batch_error_parts(error, has_journal=self._client.has_journal))
         else:
             await self._serve(call, client, asked, exchange)
         finally:
@@ -151,6 +151,7 @@ class BatchedCalls:
         if DEADLINE_HEADER in exchange.headers:  # no part of the digest: a retry keeps the deadline of its call
             headers[DEADLINE_HEADER] = exchange.headers[DEADLINE_HEADER]
         request = self._submit(endpoint, body, digested, api_key, headers)
+        request.is_retry = says_retry(exchange)
         held.enqueue()
         call = self._pending_calls.add(request, digest, client, key, held, account)
         # Weak: the call holds the request, which holds this callback. A cycle would be work for the garbage collector.
@@ -180,7 +181,7 @@ class BatchedCalls:
             await self._wait(call, client, asked, exchange)
             if exchange.peer.is_gone():
                 raise ClientGoneError  # its retry may be here already
-            is_delivered = await _deliver(await _outcome_parts(call, asked), asked, exchange)
+            is_delivered = await _deliver(await self._outcome_parts(call, asked), asked, exchange)
             was_cut_off = not is_delivered
         except ClientGoneError:
             pass
@@ -189,6 +190,18 @@ class BatchedCalls:
                 self._pending_calls.finish(call, client)
             else:
                 self._pending_calls.detach(call, client, was_cut_off=was_cut_off)
+
+    async def _outcome_parts(self, call: PendingCall, asked: StreamRequest) -> HttpParts:
+        try:
+            answer = call.request.result()
+            if not asked.wants_stream or not 200 <= answer.status_code < 300:
+                return answer_parts(answer)
+            stream = await in_turns(streaming(call.request.endpoint, answer.body, include_usage=asked.include_usage))
+            return streamed_parts(answer, stream)
+        except BatchError as error:
+            return batch_error_parts(error, has_journal=self._client.has_journal)
+        except UnstreamableAnswerError as error:
+            return refusal_parts(RefusedError(502, str(error)), kind="server_error")
 
     async def _wait(self, call: PendingCall, client: Client, asked: StreamRequest, exchange: Exchange) -> None:
         """Wait for the outcome, sending heartbeats. Raises `ClientGoneError`."""
@@ -225,19 +238,6 @@ async def _deliver(parts: HttpParts, asked: StreamRequest, exchange: Exchange) -
     else:
         return False  # the server cuts off a response that does not end
     return True
-
-
-async def _outcome_parts(call: PendingCall, asked: StreamRequest) -> HttpParts:
-    try:
-        answer = call.request.result()
-        if not asked.wants_stream or not 200 <= answer.status_code < 300:
-            return answer_parts(answer)
-        stream = await in_turns(streaming(call.request.endpoint, answer.body, include_usage=asked.include_usage))
-        return streamed_parts(answer, stream)
-    except BatchError as error:
-        return batch_error_parts(error)
-    except UnstreamableAnswerError as error:
-        return refusal_parts(RefusedError(502, str(error)), kind="server_error")
 
 
 def _error_event(content: bytes, endpoint: str) -> bytes:

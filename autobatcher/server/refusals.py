@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from ..client.http_parts import HttpParts, error_parts
-from ..errors import BatchError, BudgetExceededError
+from ..errors import BatchError, BudgetExceededError, ClientClosedError, JournalUnreachableError
 from .exchange import RefusedError
 
 _KINDS = {
@@ -41,7 +41,22 @@ _BUDGET_ADVICE = {
 """A caller cannot change the proxy's settings, and whoever can knows them as flags."""
 
 
-def batch_error_parts(error: BatchError) -> HttpParts:
-    """The response for an error of the engine, in the words of the proxy."""
+RETRY_AFTER_SECONDS = 1
+"""When a client is to ask again whose place in a batch is kept: it may be in another replica's by then."""
+
+
+def batch_error_parts(error: BatchError, *, has_journal: bool) -> HttpParts:
+    """The response for an error of the engine, in the words of the proxy.
+
+    Args:
+        has_journal: whether the same request finds its place again, here after a restart or in another replica.
+    """
     message = f"{error.reason} {_BUDGET_ADVICE[error.setting]}" if isinstance(error, BudgetExceededError) else None
-    return error_parts(error, message=message)
+    if not has_journal or not isinstance(error, ClientClosedError | JournalUnreachableError):
+        return error_parts(error, message=message)
+    if isinstance(error, ClientClosedError):
+        message = "This proxy is stopping. Ask again: nothing is lost, and nothing is paid twice."
+    parts = error_parts(error, message=message)
+    del parts["headers"]["x-should-retry"]
+    parts["headers"]["retry-after"] = str(RETRY_AFTER_SECONDS)
+    return parts

@@ -50,7 +50,7 @@ class Retries:
             ClientGoneError: the client is gone, and an equal request is pending, which may be its retry.
         """
         equal, seconds = self._pending_calls.equal, MOMENT_SECONDS
-        if _says_retry(exchange):
+        if says_retry(exchange):
             seconds = RETRY_SECONDS
             known = digest in equal or equal.was_delivered(digest)
         else:
@@ -79,6 +79,6 @@ class Retries:
                 return client.call
 
 
-def _says_retry(exchange: Exchange) -> bool:
+def says_retry(exchange: Exchange) -> bool:
     """The official SDKs count their retries."""
     return exchange.headers.get("x-stainless-retry-count", "0") not in ("", "0")

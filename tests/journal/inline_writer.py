@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, TypeVar
 
 import anyio
 
-from autobatcher.engine.journal.ownership import Ownership
-from autobatcher.engine.journal.sqlite_file import as_journal_error
-from autobatcher.engine.journal.store import Store
+from autobatcher.engine.journal.contract import JournalStore
 from autobatcher.engine.journal.transactions import Job, Transactions
 from autobatcher.engine.journal.writer import copy_of
 
@@ -24,29 +21,22 @@ class InlineWriter:
         commit_seconds: how long a task waits for a commit.
     """
 
-    def __init__(self, path: Path, commit_seconds: float = 0.0) -> None:
-        self._path = path
+    def __init__(self, open_store: Callable[[], JournalStore], commit_seconds: float = 0.0) -> None:
+        self._open_store = open_store
         self._commit_seconds = commit_seconds
-        self._store: Store | None = None
-        self._ownership: Ownership | None = None
+        self._store: JournalStore | None = None
         self._transactions: Transactions | None = None
         self.is_dead = False
 
     async def open(self) -> None:
-        with as_journal_error(self._path):
-            self._ownership = Ownership(self._path)
-            try:
-                self._store = Store(self._path)
-            except BaseException:
-                self._ownership.release()
-                raise
-        self._transactions = Transactions(self._store, self._path)
+        self._store = self._open_store()
+        self._transactions = Transactions(self._store)
 
-    def tell(self, statement: Callable[[Store], Any]) -> None:
+    def tell(self, statement: Callable[[Any], Any]) -> None:
         if not self.is_dead:
             self._do(Job(statement))
 
-    async def ask(self, statement: Callable[[Store], T]) -> T:
+    async def ask(self, statement: Callable[[Any], T]) -> T:
         if self.is_dead:
             await anyio.sleep_forever()
         job = Job(statement, is_awaited=True)
@@ -67,8 +57,7 @@ class InlineWriter:
 
     def die(self) -> None:
         """Write nothing more and release the file, as if the process were dead."""
-        if self.is_dead or self._store is None or self._ownership is None:
+        if self.is_dead or self._store is None:
             return
         self.is_dead = True
         self._store.close()
-        self._ownership.release()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from collections.abc import AsyncGenerator, Iterable
+from collections.abc import AsyncGenerator, Callable, Iterable
 from contextlib import asynccontextmanager, closing
 from functools import partial
 from pathlib import Path
@@ -16,6 +16,7 @@ import pytest
 from autobatcher import BatchOpenAI
 from autobatcher.engine.hosting import Host
 from autobatcher.engine.journal import BatchRecord, at_exit
+from autobatcher.engine.journal.contract import JournalStore
 from autobatcher.engine.journal.store import Store
 from autobatcher.money.given_prices import GivenPrices
 from autobatcher.money.price_list import PriceList
@@ -64,8 +65,8 @@ class Restarts:
         self._numbers = itertools.count()
         monkeypatch.setattr("autobatcher.engine.journal.ownership.PATIENCE_SECONDS", 0.05)
 
-    def _make_writer(self, path: Path) -> InlineWriter:
-        writer = InlineWriter(path, self.commit_seconds)
+    def _make_writer(self, open_store: Callable[[], JournalStore]) -> InlineWriter:
+        writer = InlineWriter(open_store, self.commit_seconds)
         if self._now is not None:
             self._now.writers.append(writer)
         return writer

@@ -12,8 +12,8 @@ import anyio
 import pytest
 
 from autobatcher.emulator import BatchFault, FaultPlan, HttpFault, LineFault
+from autobatcher.engine.journal.owned_file import OwnedFile
 from autobatcher.engine.journal.sqlite_file import SQLiteFile
-from autobatcher.engine.journal.store import Store
 from autobatcher.engine.journal.transactions import Job, Transactions
 from autobatcher.engine.recovery.recovery import Recovery
 from autobatcher.upstream.output_line import parse_output_line
@@ -266,7 +266,7 @@ def test_a_commit_that_fails_leaves_nothing_of_its_transaction_behind(tmp_path: 
     """The number of a batch that was not written is given again, to another one."""
     path = tmp_path / "journal"
 
-    class Full(Store):
+    class Full(OwnedFile):
         """Has no room when it commits."""
 
         is_full = False
@@ -288,7 +288,7 @@ def test_a_commit_that_fails_leaves_nothing_of_its_transaction_behind(tmp_path: 
 
     assert issubclass(Full, SQLiteFile)
     with closing(Full(path)) as store:
-        doing = Transactions(store, path)
+        doing = Transactions(store)
         Full.is_full = True
         doing.do([big := intend("big")])
         assert big.failure is not None

@@ -11,7 +11,7 @@ import pytest
 from autobatcher.client.sdk import account_behind
 from autobatcher.emulator import FaultPlan
 from autobatcher.emulator.faults import BatchFault, Fault, HttpFault, LineFault
-from autobatcher.engine.journal.journal import Journal
+from autobatcher.engine.journal.file_journal import FileJournal
 from autobatcher.engine.reconciliation import Finding, Reconciling
 from autobatcher.upstream.batch_api import BatchAPI
 from tests.harness import SDK_LIBRARY, Harness, ask, open_harness, wait_for_event
@@ -31,7 +31,7 @@ async def reconcile(restarts: Restarts, harness: Harness, **options: bool) -> li
     """Do what `autobatcher reconcile` does, on virtual time."""
     client = harness.client()
     account = account_behind(client)
-    journal = Journal(restarts.path, retention_seconds=math.inf)
+    journal = FileJournal(restarts.path, retention_seconds=math.inf)
     contents = await journal.open()
     made = {"delete_input_files": True, "forgets_gone": False, **options}
     reconciling = Reconciling(
@@ -57,7 +57,7 @@ def plan(*faults: Fault) -> FaultPlan:
 
 async def stages(restarts: Restarts) -> list[tuple[str, int, int]]:
     """Return how far each batch is in the journal, with its lines and answers."""
-    journal = Journal(restarts.path, retention_seconds=math.inf)
+    journal = FileJournal(restarts.path, retention_seconds=math.inf)
     contents = await journal.open()
     await journal.close(None)
     return [(record.stage, record.lines, record.answered) for record in contents.batches]

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from autobatcher.engine.journal.owned_file import OwnedFile
 from autobatcher.engine.journal.store import Store, UnknownBatchError
 from autobatcher.engine.journal.transactions import Job, Transactions
 from tests.journal.records import a_record
@@ -17,14 +18,14 @@ from tests.journal.records import a_record
 @pytest.mark.parametrize("value", [2**63, -(2**63) - 1, "\ud800"])
 def test_a_statement_that_fails_by_itself_spoils_no_other(tmp_path: Path, value: Any) -> None:
     path = tmp_path / "journal"
-    with closing(Store(path)) as store:
+    with closing(OwnedFile(path)) as store:
         field = "completed" if isinstance(value, int) else "status"
         jobs = [
             Job(lambda store: store.intend(a_record("one"), [(0, "/v1/embeddings", b"{}")], is_hash_only=False)),
             Job(lambda store: store.update("one", now=1.0, **{field: value})),
             Job(lambda store: store.update("one", now=2.0, stage="created"), is_awaited=True),
         ]
-        doing = Transactions(store, path)
+        doing = Transactions(store)
         doing.do(jobs)
         assert [job.failure is None for job in jobs] == [True, False, True]
         assert [(record.stage, record.completed) for record in store.batches()] == [("created", 0)]
@@ -35,7 +36,7 @@ def test_a_statement_that_fails_by_itself_spoils_no_other(tmp_path: Path, value:
 
 def test_an_answer_that_cannot_be_stored_leaves_the_others(tmp_path: Path) -> None:
     path = tmp_path / "journal"
-    with closing(Store(path)) as store:
+    with closing(OwnedFile(path)) as store:
         lines = [(number, "/v1/embeddings", b"{}") for number in range(3)]
         with store.transaction():
             store.intend(a_record("one"), lines, is_hash_only=False)
@@ -71,8 +72,8 @@ def test_what_could_not_be_written_is_written_with_what_comes_next(tmp_path: Pat
             raise sqlite3.OperationalError("database or disk is full")
         store.intend(a_record("one"), [], is_hash_only=False)
 
-    with closing(Store(path)) as store:
-        doing = Transactions(store, path)
+    with closing(OwnedFile(path)) as store:
+        doing = Transactions(store)
         told, asked = Job(intend), Job(lambda store: len(store.batches()), is_awaited=True)
         doing.do([told, asked])
         assert asked.failure is not None

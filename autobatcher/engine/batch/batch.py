@@ -26,7 +26,7 @@ from .engine import Engine
 from .leaving import SHUTDOWN_SECONDS, Leaving
 from .model_advice import with_advice
 from .pending import PendingRequests
-from .phase import Cause, Ending, Phase
+from .phase import BEFORE_CREATION, MAY_RUN, Cause, Ending, Phase
 from .reading import Reading
 from .requeue import Requeue
 from .results import ResultReader
@@ -76,6 +76,8 @@ class Batch:
         self._billing = BatchBilling(engine.spending, account, self.upstream, endpoint=endpoint, source=source)
         self.pending: PendingRequests = PendingRequests(requests, engine.resubmit, self._billing, log)
         self._source = source
+        self._ours = anyio.CancelScope()  # cancelled when another engine has taken the batch
+        self._loss = Cause.LOST
         self.account: Account = account
         self._engine = engine
         self._requeue = Requeue(self.pending, self.upstream, engine.queue, engine.dispatcher, key)
@@ -85,6 +87,7 @@ class Batch:
             self.pending,
             is_wanted=settings.cancel_abandoned_batches,
             come_back_seconds=COME_BACK_SECONDS if log.is_journaled else 0.0,
+            awaits_others=log.awaits_others,
         )
         self._watch = Watch(
             self.upstream,
@@ -164,13 +167,30 @@ class Batch:
         self.pending.attach(line.custom_id, request, is_paid=line.is_paid)
         self._cutoff.hurry()
 
+    def disown(self, *, is_doubled: bool) -> list[Request]:
+        """Stop: another engine took the batch. Returns the requests that waited for it.
+
+        Args:
+            is_doubled: whether that engine did not find it upstream. Then it is cancelled, unless it has ended.
+        """
+        if is_doubled and self.upstream.phase not in BEFORE_CREATION | MAY_RUN:
+            return []  # it was executed, and can be read
+        self._loss = Cause.DOUBLED if is_doubled else Cause.LOST
+        requests = self.pending.disown()
+        if not is_doubled:
+            self.log.hand_over()
+        self._ours.cancel()
+        return requests
+
     # ---- the main flow ----
 
     async def run(self) -> None:
         """Run the batch from beginning to end. Raises nothing but Cancelled, which means that the engine stops."""
         ending = Ending.NOT_YET
         try:
-            self._leaving.conclude(await self._run_to_end())
+            with self._ours:
+                self._leaving.conclude(await self._run_to_end())
+            self._leaving.conclude(self._loss)
             await self._leaving.finish(lambda: self._engine.release(self))
         except anyio.get_cancelled_exc_class():
             # Let callers that were cancelled together with us leave first. Otherwise the order of tasks would decide

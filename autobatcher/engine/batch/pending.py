@@ -148,6 +148,12 @@ class PendingRequests:
         self._check_abandonment()
         return popped
 
+    def disown(self) -> list[Request]:
+        """Remove and return all pending requests: another engine has the batch, and books its lines."""
+        requests = list(self._requests.values())
+        self._requests.clear()
+        return requests
+
     def pop_resubmitted_count(self) -> int:
         """How many requests were resubmitted since the last call."""
         count, self._resubmitted = self._resubmitted, 0

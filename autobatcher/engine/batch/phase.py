@@ -62,6 +62,12 @@ class Cause(Enum):
     STOPPED = auto()
     """The engine stopped while callers waited."""
 
+    LOST = auto()
+    """Another engine took the batch, after this one had lost the journal."""
+
+    DOUBLED = auto()
+    """Likewise, and that engine did not find it upstream: it may have sent the requests again."""
+
 
 class Ending(Enum):
     """How the engine ends, as far as known when a batch's life ends."""
@@ -153,8 +159,8 @@ def _is_to_be_cancelled(
     cancels_on_close: bool,
 ) -> bool:
     """Whether to cancel a batch that may run."""
-    if cause is Cause.OVERDUE:
-        return True  # its callers already got an error
+    if cause in (Cause.OVERDUE, Cause.DOUBLED):
+        return True  # its callers already got an error, or wait elsewhere
     if is_journaled:
         if ending is Ending.NOT_YET:
             return cause is Cause.ABANDONED and cancels_abandoned  # for any other cause, callers may retry and claim it

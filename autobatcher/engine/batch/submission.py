@@ -80,10 +80,12 @@ class Submission:
         moment = self._engine.queue.reserve_creation(self._account)
         if await self._abandonment.happens_within(moment - anyio.current_time()):
             return False
+        await self._log.ready()
         return await self._upstream.create(self._is_wanted, self._log.creating, self._pending.set_may_be_billed)
 
     async def _upload(self) -> bool:
         """Upload the pending requests; False if there are none, or if the upstream rejected some of the lines."""
+        await self._log.ready()
         uploads = self._engine.uploads.turn(self._account)
         async with uploads:  # waits for a slot; `UpstreamBatch.upload` takes one per try
             lines = list(self._pending.requests())

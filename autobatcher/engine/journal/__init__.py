@@ -10,6 +10,8 @@ file_checks.py  whose file it is: before it is opened
 row_checks.py   what is in its rows: when it is opened
 schema.py       the tables, and migrations of older files
 ownership.py    one engine at a time
+contract.py     what a store must do, whatever keeps it
+owned_file.py   the file that this process owns
 writer.py       the thread that writes; groups statements into transactions
 transactions.py what happens if a statement or a commit fails
 identity.py     how a request is recognised after a restart: pure

@@ -9,7 +9,7 @@ from ...errors import JournalError
 from ...upstream.account import Account
 from ..journal_url import MISSING, JournalUrl, Place
 from .charges import KeptCharge
-from .health import Report, TableSize
+from .health import Report, Session, TableSize
 from .identity import fingerprint
 from .reading import JournalEditor, JournalReader
 from .records import BatchRecord
@@ -22,6 +22,7 @@ __all__ = [
     "KeptCharge",
     "Report",
     "Result",
+    "Session",
     "TableSize",
     "delete_journal",
     "edit_journal",

@@ -1,27 +1,23 @@
-"""`Journal`: the engine's interface to the journal. The writer's thread does the work."""
+"""`Journal`: the engine's interface to a journal, wherever it is kept. The writer's thread does the work."""
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable
 from contextlib import suppress
 from decimal import Decimal
 from functools import partial
-from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from ...errors import JournalError
 from ...money.ledger import Charge
 from ..request import Answer
-from ..settings import Settings
-from . import at_exit
 from .charges import NewCharge, Spent
-from .file_checks import place_of
+from .contract import JournalStore
 from .records import BatchRecord, Contents, SessionEnding, StoredAnswer, UnclaimedLine, number_of
 from .rows import Line, NewAnswer
-from .store import UNFINISHED_SECONDS, Store
-from .writer import JournalWriter, Writer
+from .store import UNFINISHED_SECONDS
+from .writer import JournalWriter, MakeWriter, Writer
 
 T = TypeVar("T")
 
@@ -36,88 +32,33 @@ class Journal:
     """One journal, from `open` to `close`. Its synchronous methods never block and never fail.
 
     Args:
-        path: the SQLite file.
+        open_store: opens it, in the thread.
         is_hash_only: whether to store only hashes, and no prompts and answers.
         retention_seconds: how long answers are kept that nobody takes.
         budget: the name under which charges are kept.
         wall_clock: returns Unix seconds.
-        make_writer: makes the writer of the file; None for a thread.
+        make_writer: makes the writer; None for a thread.
     """
 
     def __init__(
         self,
-        path: Path,
+        open_store: Callable[[], JournalStore],
         *,
         is_hash_only: bool = False,
         retention_seconds: float,
         budget: str = "",
         wall_clock: Callable[[], float] = time.time,
-        make_writer: Callable[[Path], JournalWriter] | None = None,
+        make_writer: MakeWriter | None = None,
     ) -> None:
-        self.path: Path = place_of(path)
         self.is_hash_only: bool = is_hash_only
         self.wall_clock: Callable[[], float] = wall_clock
         self._retention_seconds = retention_seconds
         self._budget = budget
-        self._writer: JournalWriter = (make_writer or Writer)(self.path)
+        self._writer: JournalWriter = (make_writer or Writer)(open_store)
         self._answers: list[NewAnswer] = []
         self._charges: list[NewCharge] = []
         self._pending_bytes = 0
         self._swept_at = 0.0
-
-    @classmethod
-    def of(
-        cls,
-        path: str | os.PathLike[str],
-        settings: Settings,
-        *,
-        wall_clock: Callable[[], float],
-        make_writer: Callable[[Path], JournalWriter] | None,
-    ) -> Journal:
-        """The journal that the settings describe."""
-        return cls(
-            Path(path),
-            is_hash_only=settings.journal_hash_only,
-            retention_seconds=settings.journal_retention_seconds,
-            budget=settings.budget,
-            wall_clock=wall_clock,
-            make_writer=make_writer,
-        )
-
-    async def open(self) -> Contents:
-        """Take the journal, delete expired entries, and return its contents.
-
-        Raises:
-            JournalInUseError: if another engine uses it.
-            JournalError: if it cannot be used.
-        """
-        await self._writer.open()
-        contents = await self._writer.ask(self._begin)
-        self._writer.tell(self._remove_old_markers)  # only after the commit
-        return contents
-
-    def _begin(self, store: Store) -> Contents:
-        now = self._swept_at = self.wall_clock()
-        self._forget_taken(store)  # first, because it needs sessions that `forget_old` may delete
-        store.forget_old(now=now, retention_seconds=self._retention_seconds)
-        process = at_exit.this_process()
-        store.begin_session(process, now=now)
-        return store.contents(process, now=now)
-
-    def _forget_taken(self, store: Store) -> None:
-        """Forget answers taken by processes that exited cleanly. If a process's marker exists, it was killed or still
-        runs, and its answers are delivered again. When it exits, those that are left are forgotten."""
-        for process in store.processes_closed_well():
-            is_marked = at_exit.marker_of(self.path, process).exists()
-            if not is_marked or not (store.has_taken(process) or process == at_exit.this_process()):
-                store.forget_taken(process)
-
-    def _remove_old_markers(self, store: Store) -> None:
-        """Remove markers of processes that have nothing left in the journal."""
-        known = {at_exit.marker_of(self.path, process) for process in store.processes_closed_well()}
-        for mark in at_exit.markers_of(self.path) - known:
-            with suppress(OSError):  # somebody else's, in a folder that many can write
-                mark.unlink()
 
     async def close(self, ending: SessionEnding) -> None:
         """Write everything, and release the journal. Cancelled: it is done all the same."""
@@ -126,18 +67,26 @@ class Journal:
             self._writer.tell(partial(self._end, ending))
         await self._writer.close()
 
-    def _end(self, ending: Literal["well", "failed"], store: Store) -> None:
-        if ending == "well":
-            at_exit.create_marker(self.path)
+    async def open(self) -> Contents:
+        """Take the journal, and return what is found in it.
+
+        Raises:
+            JournalInUseError: if another engine uses it, and only one can.
+            JournalError: if it cannot be used.
+        """
+        raise NotImplementedError
+
+    def _end(self, ending: Literal["well", "failed"], store: Any) -> None:
+        """The last statement of a session that ends by itself."""
         store.end_session(ending)
 
     def keep_durations(self, content: bytes) -> None:
         """Keep encoded `Durations` for the next run."""
-        self._tell(Store.keep_durations, content)
+        self._tell("keep_durations", content)
 
     def keep_calibration(self, content: bytes) -> None:
         """Keep an encoded `Calibration` for the next run."""
-        self._tell(Store.keep_calibration, content)
+        self._tell("keep_calibration", content)
 
     async def spent(self, *, since: float) -> Spent:
         """Return what counts against the budget since then, in Unix seconds. Raises `JournalError`."""
@@ -157,15 +106,15 @@ class Journal:
 
     def update(self, idempotency_key: str, **fields: Any) -> None:
         """Change fields of a batch; see `Store.update`."""
-        self._tell(Store.update, idempotency_key, now=self.wall_clock(), **fields)
+        self._tell("update", idempotency_key, now=self.wall_clock(), **fields)
 
     def end(self, idempotency_key: str) -> None:
         """Mark a batch as ended."""
-        self._tell(Store.end, idempotency_key, now=self.wall_clock(), keeps_unanswered=self.is_hash_only)
+        self._tell("end", idempotency_key, now=self.wall_clock(), keeps_unanswered=self.is_hash_only)
 
     def forget(self, idempotency_key: str) -> None:
         """Delete a batch that was never created, or is gone."""
-        self._tell(Store.forget, idempotency_key)
+        self._tell("forget", idempotency_key)
 
     # ---- a line ----
 
@@ -183,15 +132,15 @@ class Journal:
 
     def drop(self, idempotency_key: str, custom_id: str) -> None:
         """Delete a line that failed, or goes into another batch."""
-        self._tell(Store.drop, idempotency_key, number_of(custom_id))
+        self._tell("drop", idempotency_key, number_of(custom_id))
 
     def mark_taken(self, line: UnclaimedLine) -> None:
         """Mark a stored answer as delivered."""
-        self._tell(Store.mark_taken, line.idempotency_key, line.number)
+        self._tell("mark_taken", line.idempotency_key, line.number)
 
     def give_back(self, idempotency_key: str, custom_id: str) -> None:
         """Mark a stored answer as not delivered."""
-        self._tell(Store.give_back, idempotency_key, number_of(custom_id))
+        self._tell("give_back", idempotency_key, number_of(custom_id))
 
     def delivered(self, lines: list[tuple[str, int]]) -> None:
         """Delete lines, by idempotency key and number, whose answers are safe elsewhere."""
@@ -199,16 +148,16 @@ class Journal:
         for idempotency_key, number in lines:
             numbers.setdefault(idempotency_key, []).append(number)
         for idempotency_key, of_batch in numbers.items():
-            self._tell(Store.delivered, idempotency_key, of_batch)
+            self._tell("delivered", idempotency_key, of_batch)
 
     def booked_call(self, idempotency_key: str) -> None:
         """What a call on another lane may have cost is recorded. Nobody knows whether it was billed."""
-        self._tell(Store.booked_call, idempotency_key, now=self.wall_clock())
+        self._tell("booked_call", idempotency_key, now=self.wall_clock())
 
     def told_uncertain(self, line: UnclaimedLine) -> None:
         """A caller is about to be told that a call on another lane may have been billed. It is told again if the
         process does not end well."""
-        self._tell(Store.told_uncertain, line.idempotency_key, now=self.wall_clock())
+        self._tell("told_uncertain", line.idempotency_key, now=self.wall_clock())
 
     async def answers(self, lines: list[UnclaimedLine]) -> list[StoredAnswer | None]:
         """Return the stored answers of lines. Raises `JournalError`."""
@@ -230,7 +179,7 @@ class Journal:
         if now - self._swept_at < SWEEP_SECONDS:
             return None
         self._swept_at = now
-        self._tell(Store.forget_old, now=now, retention_seconds=self._retention_seconds)
+        self._tell("forget_old", now=now, retention_seconds=self._retention_seconds)
         return now - self._retention_seconds, now - max(self._retention_seconds, UNFINISHED_SECONDS)
 
     def _tell_answers(self) -> None:
@@ -239,14 +188,15 @@ class Journal:
         if answers or charges:
             self._writer.tell(lambda store: store.answer(answers, charges, budget=self._budget, now=now))
 
-    async def _ask(self, statement: Callable[[Store], T]) -> T:
+    async def _ask(self, statement: Callable[[JournalStore], T]) -> T:
         self._tell_answers()
         return await self._writer.ask(statement)
 
-    def _tell(self, statement: Callable[..., None], *arguments: Any, **options: Any) -> None:
+    def _tell(self, statement: str, *arguments: Any, **options: Any) -> None:
+        """Tell the writer to run a statement of `JournalStore`."""
         self._tell_answers()
 
-        def do(store: Store) -> None:
-            statement(store, *arguments, **options)
+        def do(store: JournalStore) -> None:
+            getattr(store, statement)(*arguments, **options)
 
         self._writer.tell(do)

@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import logging
-import sqlite3
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 from ...errors import JournalError
-from .sqlite_file import as_journal_error
-from .store import Store
+from .contract import JournalStore
 
 logger: logging.Logger = logging.getLogger("autobatcher")
 
 MAX_BACKLOG = 10_000
-"""Maximum number of statements that wait for an unwritable file (a full disk, another program's lock). Each may hold
+"""Maximum number of statements that wait for an unwritable journal (a full disk, another program's lock). Each may hold
 many answers. Beyond this the journal is given up for good."""
 
-Statement = Callable[[Store], Any]
+Statement = Callable[[Any], Any]
+"""Is called with the store."""
 
 
 class Job:
@@ -42,14 +40,13 @@ class Job:
 class Transactions:
     """Runs jobs in order, all that are queued in one transaction.
 
-    A statement that fails by itself is left out: SQLite cannot hold its value, or it is a bug, so a retry would not
-    help. If the file cannot be written, all jobs wait for the next transaction.
+    A statement that fails by itself is left out: no row can hold its value, or it is a bug, so a retry would not help.
+    If the journal cannot be written, all jobs wait for the next transaction.
     """
 
-    def __init__(self, store: Store, path: Path) -> None:
+    def __init__(self, store: JournalStore) -> None:
         self._store = store
-        self._path = path
-        self._backlog: list[Job] = []  # not written because the file could not be written
+        self._backlog: list[Job] = []  # not written because the journal could not be written
         self._failure: JournalError | None = None  # permanent
 
     def do(self, jobs: Sequence[Job]) -> None:
@@ -64,13 +61,13 @@ class Transactions:
     def _commit(self, jobs: list[Job]) -> JournalError | None:
         """Return why nothing could be written; None if everything possible was done."""
         try:
-            with as_journal_error(self._path):
+            with self._store.errors_told():
                 try:
                     with self._store.transaction():
                         for job in jobs:
                             job.result = job.statement(self._store)
                 except Exception as error:
-                    if _is_file_failure(error):
+                    if self._store.is_unusable(error):
                         raise
                     with self._store.transaction():  # one by one, to find the one that fails
                         for job in jobs:
@@ -84,10 +81,10 @@ class Transactions:
             with self._store.savepoint():
                 job.result = job.statement(self._store)
         except Exception as error:
-            if _is_file_failure(error):
+            if self._store.is_unusable(error):
                 raise
             logger.exception("autobatcher: a journal statement failed, and is left out; please report it")
-            what = f"A statement on the journal {self._path} failed ({type(error).__name__}); please report it."
+            what = f"A statement on the journal {self._store.name} failed ({type(error).__name__}); please report it."
             job.failure = JournalError(what)
 
     def _keep_for_later(self, jobs: list[Job], failure: JournalError | None) -> None:
@@ -96,11 +93,3 @@ class Transactions:
         self._backlog = [job for job in jobs if not job.is_awaited]
         if len(self._backlog) > MAX_BACKLOG:
             self._failure, self._backlog = failure, []
-
-
-def _is_file_failure(error: Exception) -> bool:
-    """Whether the file is at fault, and not one statement: a full disk, a lock, a corrupt file."""
-    if isinstance(error, OSError | JournalError):
-        return True
-    is_general = type(error) in (sqlite3.OperationalError, sqlite3.DatabaseError)
-    return is_general and getattr(error, "sqlite_errorcode", None) != sqlite3.SQLITE_ERROR  # a mistake in SQL

@@ -6,20 +6,17 @@ It is a thread and not a task, so that no cancellation, native or not, can lose 
 from __future__ import annotations
 
 import logging
+import math
 import queue
-import sqlite3
 import threading
 from collections.abc import Callable
-from pathlib import Path
-from typing import Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 import anyio
 
 from ...errors import JournalError
 from ..event_loop import call_soon, running_loop
-from .ownership import Ownership
-from .sqlite_file import as_journal_error
-from .store import Store
+from .contract import JournalStore
 from .transactions import Job, Statement, Transactions
 
 logger: logging.Logger = logging.getLogger("autobatcher")
@@ -30,33 +27,40 @@ MAX_TRANSACTION_SIZE = 5_000
 T = TypeVar("T")
 
 
+MakeWriter = Callable[[Callable[[], JournalStore]], "JournalWriter"]
+"""Makes a writer from the function that opens the journal."""
+
+
 class JournalWriter(Protocol):
-    """Runs statements on the journal's file in order; see `Writer`."""
+    """Runs statements on a journal in order; see `Writer`."""
 
     async def open(self) -> None: ...
 
     def tell(self, statement: Statement) -> None: ...
 
-    async def ask(self, statement: Callable[[Store], T]) -> T: ...
+    async def ask(self, statement: Callable[[Any], T]) -> T: ...
 
     async def close(self) -> None: ...
 
 
 class Writer:
-    """Owns the journal's file from `open` to `close`.
+    """Owns a journal from `open` to `close`.
 
     `tell` and `ask` may be called before `open`. Their statements run after it.
+
+    Args:
+        open_store: opens the journal, in the thread.
     """
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, open_store: Callable[[], JournalStore]) -> None:
+        self._open_store = open_store
         self._queue: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
-        self._failure: JournalError | None = None  # to open the file
+        self._failure: JournalError | None = None  # to open it
         self._thread: threading.Thread | None = None
         self._closed: _Ask[None] | None = None
 
     async def open(self) -> None:
-        """Start the thread and open the file.
+        """Start the thread and open the journal.
 
         Raises:
             JournalError: if it cannot be used. Then only `close` may be called.
@@ -69,15 +73,15 @@ class Writer:
         await opened.answer()
 
     def tell(self, statement: Statement) -> None:
-        """Run `statement` soon. Never blocks, never raises. If the file cannot be written, it is retried, and `ask`
+        """Run `statement` soon. Never blocks, never raises. If the journal cannot be written, it is retried, and `ask`
         reports it."""
         self._queue.put(Job(statement))
 
-    async def ask(self, statement: Callable[[Store], T]) -> T:
+    async def ask(self, statement: Callable[[Any], T]) -> T:
         """Wait until `statement` and all before it are committed, and return its result.
 
         Raises:
-            JournalError: if it failed, or the file cannot be written.
+            JournalError: if it failed, or the journal cannot be written.
 
         Cancelled: the statement runs all the same.
         """
@@ -86,7 +90,7 @@ class Writer:
         return await ask.answer()
 
     async def close(self) -> None:
-        """Wait until everything is written and the file is closed. Cancelled: that happens all the same."""
+        """Wait until everything is written and the journal is closed. Cancelled: that happens all the same."""
         if self._thread is None or self._closed is not None:
             return
         self._closed = _Ask(lambda store: None)
@@ -98,13 +102,7 @@ class Writer:
 
     def _run(self, opened: _Ask[None]) -> None:
         try:
-            with as_journal_error(self._path):
-                ownership = Ownership(self._path)
-                try:
-                    store = Store(self._path)
-                except BaseException:
-                    ownership.release()
-                    raise
+            store = self._open_store()
         except Exception as error:
             self._failure = error if isinstance(error, JournalError) else JournalError(str(error))
             opened.failure = self._failure
@@ -112,24 +110,28 @@ class Writer:
             self._refuse_all()
             return
         opened.done()
-        transactions = Transactions(store, self._path)
+        transactions = Transactions(store)
         try:
-            while self._commit_next(transactions):
+            while self._commit_next(store, transactions):
                 pass
-            store.close()
-        except sqlite3.Error as error:  # in the last checkpoint; the next opening repeats it
-            logger.warning("autobatcher: the journal %s was not closed cleanly: %s", self._path, error)
+            with store.errors_told():
+                store.close()
+        except JournalError as error:  # in the last checkpoint; the next opening repeats it
+            logger.warning("autobatcher: the journal %s was not closed cleanly: %s", store.name, error)
         finally:
-            ownership.release()
             self._signal_closed()
 
     def _signal_closed(self) -> None:
         if self._closed is not None:
             self._closed.done()
 
-    def _commit_next(self, transactions: Transactions) -> bool:
+    def _commit_next(self, store: JournalStore, transactions: Transactions) -> bool:
         """Run one transaction; False if it was the last one."""
-        queued = [self._queue.get()]
+        try:
+            queued = [self._queue.get(timeout=_finite(store.heartbeat_seconds))]
+        except queue.Empty:
+            store.beat()
+            return True
         while len(queued) < MAX_TRANSACTION_SIZE and not self._queue.empty():
             queued.append(self._queue.get())
         jobs = [each for each in queued if each is not None]
@@ -140,7 +142,7 @@ class Writer:
         return None not in queued
 
     def _refuse_all(self) -> None:
-        """The file could not be opened: fail each `ask` until `close`."""
+        """The journal could not be opened: fail each `ask` until `close`."""
         assert self._failure is not None
         while (each := self._queue.get()) is not None:
             if isinstance(each, _Ask):
@@ -149,10 +151,14 @@ class Writer:
         self._signal_closed()
 
 
+def _finite(seconds: float) -> float | None:
+    return None if seconds == math.inf else seconds
+
+
 class _Ask(Job, Generic[T]):
     """A statement, and the task that waits for its result."""
 
-    def __init__(self, statement: Callable[[Store], T]) -> None:
+    def __init__(self, statement: Callable[[Any], T]) -> None:
         super().__init__(statement, is_awaited=True)
         self._loop = running_loop()
         self._is_done = anyio.Event()

@@ -50,6 +50,13 @@ class BatchLog:
         """Set once another `Batch` owns the record."""
         return anyio.Event()
 
+    async def ready(self) -> None:
+        """Wait until it is known which callers left while the process was paused."""
+
+    async def awaits_others(self) -> bool:
+        """Whether callers of another engine wait for lines."""
+        return False
+
     async def intend(self, lines: list[tuple[str, Request]]) -> None:
         """Record the intent to upload. If this raises `JournalError`, do not upload."""
 
@@ -90,6 +97,10 @@ class BatchLog:
 
     def drop_unanswered(self) -> None:
         """Drop the unclaimed lines: they cannot be answered any more."""
+
+    def hand_over(self) -> list[UnclaimedLine]:
+        """Release the record to another `Batch`, or another engine."""
+        return []
 
     def end(self) -> None:
         """Nothing is left to do for the batch."""
@@ -288,3 +299,5 @@ class AttachableBatch(Protocol):
     def accepts_lines(self) -> bool: ...
 
     def attach(self, line: UnclaimedLine, request: Request) -> None: ...
+
+    def disown(self, *, is_doubled: bool) -> list[Request]: ...

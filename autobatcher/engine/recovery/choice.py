@@ -7,19 +7,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...errors import JournalError
+from ..journal_url import JournalUrl, checked_place
 from ..settings import Settings
 from .no_recovery import NoRecovery
 from .recovery import Recovery
 
 if TYPE_CHECKING:
-    from ..journal.writer import JournalWriter  # imported at run time only if used: some Pythons lack sqlite3
+    from ..journal.writer import MakeWriter  # imported at run time only if used: some Pythons lack sqlite3
 
 
 def recovery_of(
     settings: Settings,
     *,
     wall_clock: Callable[[], float],
-    make_writer: Callable[[Path], JournalWriter] | None,
+    make_writer: MakeWriter | None,
     **options: Any,
 ) -> NoRecovery:
     """The recovery from the journal of the settings, if they name one. Raises `JournalError`.
@@ -29,9 +30,26 @@ def recovery_of(
     """
     if settings.journal is None:
         return NoRecovery()
+    kept: dict[str, Any] = {
+        "is_hash_only": settings.journal_hash_only,
+        "retention_seconds": settings.journal_retention_seconds,
+        "budget": settings.budget,
+        "wall_clock": wall_clock,
+        "make_writer": make_writer,
+    }
+    place = checked_place(settings.journal)
+    if isinstance(place, JournalUrl):
+        return _fleet(place, settings, kept, options)
     try:
-        from ..journal.journal import Journal
+        from ..journal.file_journal import FileJournal
     except ImportError as error:
         raise JournalError("A journal needs sqlite3, which this Python was built without.") from error
-    journal = Journal.of(settings.journal, settings, wall_clock=wall_clock, make_writer=make_writer)
-    return Recovery(journal, settings, **options)
+    return Recovery(FileJournal(Path(place), **kept), settings, **options)
+
+
+def _fleet(url: JournalUrl, settings: Settings, kept: dict[str, Any], options: dict[str, Any]) -> NoRecovery:
+    from ..journal.shared_journal import SharedJournal
+    from .fleet import FleetRecovery
+
+    journal = SharedJournal(url, patience_seconds=settings.journal_patience_seconds, **kept)
+    return FleetRecovery(journal, settings, **options)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from ...upstream.account import Account
 from ..journal import SessionEnding
 from ..lanes.lane import Lane
 from ..request import ErrorFor, Request
@@ -24,6 +25,9 @@ class NoRecovery:
     def __len__(self) -> int:
         """How many requests wait here."""
         return 0
+
+    def know(self, account: Account) -> None:
+        """Requests of this account may come: batches of it that no engine runs can be run here."""
 
     async def open(self) -> None:
         """Take the journal. Raises `JournalError`."""

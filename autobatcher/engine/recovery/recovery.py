@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import uuid
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -62,6 +62,7 @@ class Recovery(NoRecovery):
         emit: is told how many requests got stored answers.
         durations: begins with what the journal knows, and is kept in it.
         spending: likewise.
+        unclaimed_lines: where lines are kept that requests can claim; None for here.
     """
 
     def __init__(
@@ -75,6 +76,7 @@ class Recovery(NoRecovery):
         emit: Emit,
         durations: Durations,
         spending: Spending,
+        unclaimed_lines: UnclaimedLines | None = None,
     ) -> None:
         self._journal = journal
         self._spending = spending
@@ -90,7 +92,7 @@ class Recovery(NoRecovery):
         self._is_open = False
         self._early = EarlyRequests()
         self._replay_queue = ReplayQueue(self._unclaim)
-        self._unclaimed_lines = UnclaimedLines()
+        self._unclaimed_lines = UnclaimedLines() if unclaimed_lines is None else unclaimed_lines
         # "Idle" batches have no `Batch` here. Keys of these dicts are idempotency keys, unless noted.
         self._lines_by_batch: defaultdict[str, list[UnclaimedLine]] = defaultdict(list)
         self.deliveries: Deliveries = Deliveries(journal, self._unclaimed_lines, self._lines_by_batch)
@@ -224,7 +226,7 @@ class Recovery(NoRecovery):
             if stored is not None:
                 self._journal.mark_taken(line)
                 request.custom_id, request.on_undelivered = line.custom_id, partial(self._give_back_line, line=line)
-                request.settle(_answer(stored))
+                request.settle(answer_of(stored))
                 given.append(request)
             elif line.is_call:
                 uncertain.append((request, line))
@@ -246,7 +248,14 @@ class Recovery(NoRecovery):
         """Make the log of a new batch of requests like `first`."""
         window = first.placement.completion_window or self._settings.completion_window
         record = self._new_record(idempotency_key, first, window=window, stage="intended")
-        return JournalBatchLog(self._journal, self._unclaimed_lines, record, (), self.give_back)
+        return self._make_log(record, ())
+
+    def _make_log(
+        self, record: BatchRecord, unclaimed: Iterable[UnclaimedLine], *, is_awaited: bool = False
+    ) -> JournalBatchLog:
+        return JournalBatchLog(
+            self._journal, self._unclaimed_lines, record, unclaimed, self.give_back, is_awaited=is_awaited
+        )
 
     def _new_record(self, idempotency_key: str, first: Request, *, window: str, stage: Stage) -> BatchRecord:
         if (too_old := self._journal.sweep()) is not None:
@@ -299,9 +308,7 @@ class Recovery(NoRecovery):
         unclaimed = self._lines_by_batch.pop(idempotency_key, []) if before is None else before.hand_over()
         is_awaited = idempotency_key in self._unvisited
         self._unvisited.discard(idempotency_key)
-        log = JournalBatchLog(
-            self._journal, self._unclaimed_lines, record, unclaimed, self.give_back, is_awaited=is_awaited
-        )
+        log = self._make_log(record, unclaimed, is_awaited=is_awaited)
         if before is not None:
             before.successor = log
         batch = self._resume(log, account)
@@ -325,6 +332,7 @@ def _log_of(batch: AttachableBatch) -> JournalBatchLog:
     return batch.log
 
 
-def _answer(stored: StoredAnswer) -> Answer:
+def answer_of(stored: StoredAnswer) -> Answer:
+    """The answer that a journal has stored."""
     custom_id = custom_id_of(stored.idempotency_key, stored.number)
     return Answer(stored.status_code, stored.body, stored.request_id, stored.batch_id, custom_id, stored.lane)

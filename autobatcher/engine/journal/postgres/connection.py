@@ -37,8 +37,9 @@ STATEMENT_SECONDS = 60.0
 LOCK_SECONDS = 10.0
 """The longest that a statement waits for a row that somebody else changes."""
 
-RESOLVE_SECONDS = 5.0
-"""How long to try to learn what became of a commit whose connection was lost: a server restarts in this time."""
+RESOLVE_SECONDS = 60.0
+"""How long to try to learn what became of a commit whose connection was lost: a server restarts in this time, and its
+statements cannot be repeated before that."""
 
 _CLIENT_DEFAULTS: dict[str, str | int] = {
     "connect_timeout": 5,
@@ -259,8 +260,11 @@ class PostgresConnection:
 
 def connect(url: str) -> psycopg.Connection:
     """Connect to the database of a journal. Raises `psycopg.Error`."""
-    given = conninfo.conninfo_to_dict(libpq_url(url))
-    return psycopg.connect(**{**_CLIENT_DEFAULTS, **given}, autocommit=True)  # type: ignore[arg-type]  # any of libpq's
+    try:
+        given = conninfo.conninfo_to_dict(libpq_url(url))
+        return psycopg.connect(**{**_CLIENT_DEFAULTS, **given}, autocommit=True)  # type: ignore[arg-type]  # any of libpq's
+    except psycopg.ProgrammingError as error:  # a parameter that libpq does not know, or a value that it does not take
+        raise psycopg.OperationalError(str(error)) from None
 
 
 def set_up(

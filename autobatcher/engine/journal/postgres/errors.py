@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import psycopg
 from psycopg import errors
 
-from ....errors import JournalError
+from ....errors import JournalError, JournalUnreachableError
 
 __all__ = ["NotOurBatchError", "UnheardCommitError", "is_server_failure", "told"]
 
@@ -52,4 +52,4 @@ def told(shown: str) -> Iterator[None]:
         if not is_server_failure(error):
             raise
         reason = " ".join(str(error).split()) or type(error).__name__
-        raise JournalError(f"The journal {shown} cannot be used: {reason}") from error
+        raise JournalUnreachableError(f"The journal {shown} cannot be used: {reason}") from error

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from ..records import BatchRecord, UnclaimedLine
+from ..records import BatchRecord, StoredAnswer, UnclaimedLine
 
 
 class Claimed(NamedTuple):
@@ -67,3 +67,7 @@ class WaitingAccount(NamedTuple):
     base_url: str
     provider: str
     batches: int
+
+
+RemoteOutcome = StoredAnswer | Missing | Waiting | Unread
+"""What is known of a line that this session waits for and another one's engine sees to."""

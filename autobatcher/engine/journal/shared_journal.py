@@ -1,0 +1,123 @@
+"""`SharedJournal`: the engine's interface to a journal that other engines use at the same time."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, TypeVar
+
+import anyio
+
+from ...errors import JournalUnreachableError
+from ...upstream.back_off import back_off
+from ..event_loop import call_soon, running_loop
+from . import at_exit
+from .journal import Journal
+from .postgres.shared import Adopted, Claimed, Lost, RemoteOutcome
+from .postgres.shared_store import SharedStore
+from .records import Contents, SessionEnding, UnclaimedLine
+
+logger: logging.Logger = logging.getLogger("autobatcher")
+
+T = TypeVar("T")
+
+
+class SharedJournal(Journal):
+    """One session of a shared journal, from `open` to `close`.
+
+    Args:
+        url: of the database.
+
+    Attributes:
+        on_interrupted: called when the session was lost and is there again. Others may have taken its batches.
+        on_news: called with the idempotency key of a batch of which others may wait for lines.
+    """
+
+    def __init__(self, url: str, *, patience_seconds: float, **options: Any) -> None:
+        self._patience_seconds = patience_seconds
+        self.on_interrupted: Callable[[], None] = lambda: None
+        self.on_news: Callable[[str], None] = lambda idempotency_key: None
+        self._loop: object = None
+        self._has_session = False
+        opening = partial(SharedStore, url, on_interrupted=self._tell_interrupted, on_news=self._tell_news)
+        super().__init__(opening, **options)
+
+    # Called in the thread that notices it.
+
+    def _tell_interrupted(self) -> None:
+        call_soon(self._loop, lambda: self.on_interrupted())
+
+    def _tell_news(self, idempotency_key: str) -> None:
+        call_soon(self._loop, lambda: self.on_news(idempotency_key))
+
+    async def open(self) -> Contents:
+        """Begin a session. Nothing is taken from earlier ones before an account is known; see `adopt`.
+
+        Raises:
+            JournalError: if the journal cannot be used.
+        """
+        self._loop = running_loop()
+        await self._writer.open()
+        contents = await self._writer.ask(self._begin)
+        self._has_session = True
+        return contents
+
+    def _begin(self, store: SharedStore) -> Contents:
+        now = self._swept_at = self.wall_clock()
+        store.begin_session(at_exit.this_process(), now=now)
+        store.sweep_sessions(now=now)
+        store.forget_old(now=now, retention_seconds=self._retention_seconds)
+        return Contents([], [], store.kept("durations"), store.kept("calibration"))
+
+    async def close(self, ending: SessionEnding) -> None:
+        """Write everything, leave the batches to others, and end the session. Cancelled: it is done all the same."""
+        if self._has_session:
+            self._tell("release_all")
+        await super().close(ending)
+
+    # ---- lines ----
+
+    async def claim(self, digests: Sequence[bytes]) -> list[Claimed | None]:
+        """Claim a free line for each digest; equal digests get lines of their own. Raises `JournalError`."""
+        return await self._ask(lambda store: store.claim(digests))
+
+    async def awaited_elsewhere(self, digests: Sequence[bytes]) -> set[bytes]:
+        """Those for which another session that lives waits for a line without an answer. Raises `JournalError`."""
+        return await self._ask(lambda store: store.is_awaited_elsewhere(digests))
+
+    async def outcomes(self, lines: Sequence[UnclaimedLine]) -> list[RemoteOutcome]:
+        """What became of lines that this session waits for, and others see to. Raises `JournalError`."""
+        places = [(line.idempotency_key, line.number) for line in lines]
+        return await self._ask(lambda store: store.outcomes_of(places))
+
+    def free(self, line: UnclaimedLine) -> None:
+        """Nobody here waits for the line any more: anybody may claim it."""
+        self._tell("free", [(line.idempotency_key, line.number)])
+
+    # ---- batches ----
+
+    async def adopt(self, accounts: Sequence[bytes]) -> list[Adopted]:
+        """Take the batches of these accounts that no session runs. Raises `JournalError`."""
+        return await self._ask(lambda store: store.adopt(accounts))
+
+    async def lost_batches(self, idempotency_keys: Sequence[str]) -> dict[str, Lost]:
+        """Which of these batches of ours are ours no more. Raises `JournalError`."""
+        return await self._ask(lambda store: store.lost_batches(idempotency_keys))
+
+    async def awaits_others(self, idempotency_key: str) -> bool:
+        """Whether another session waits for a line of this batch. Raises `JournalError`."""
+        return await self._ask(lambda store: store.awaits_others(idempotency_key))
+
+    async def _ask(self, statement: Callable[[Any], T]) -> T:
+        """Ask again while the database cannot be reached, for as long as patience lasts. Every statement of a shared
+        journal may be repeated: its first try may have been committed."""
+        delays, until = back_off(), anyio.current_time() + self._patience_seconds
+        while True:
+            try:
+                return await super()._ask(statement)
+            except JournalUnreachableError as error:
+                if anyio.current_time() >= until:
+                    raise
+                logger.warning("autobatcher: %s It is tried again.", error.message)
+            await anyio.sleep(next(delays))

@@ -1,0 +1,235 @@
+"""Matches requests to lines of a journal that other engines use at the same time.
+
+Each request is looked up in the journal before it is sent. It may find a free line: of a batch that runs here, or in
+another engine, or whose engine died; or an answer that is stored. A batch whose engine died, or left it, is adopted by
+one of those that know its account.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
+
+import anyio
+
+from ...errors import JournalError
+from ...upstream.account import Account
+from .. import outcomes
+from ..journal import BatchRecord, UnclaimedLine
+from ..journal.identity import digest_of
+from ..journal.postgres.shared import Lost, Waiting
+from ..journal.records import StoredAnswer
+from ..request import ErrorFor, Request
+from ..settings import Settings
+from .batch_log import JournalBatchLog
+from .claims import Claims
+from .fleet_log import FleetBatchLog
+from .freed_lines import FreedLines
+from .pauses import Pauses
+from .recovery import READ_AT_ONCE, Recovery, answer_of
+from .remote_lines import RemoteLines
+
+if TYPE_CHECKING:
+    from ..journal.postgres.shared import Adopted, Claimed
+    from ..journal.shared_journal import SharedJournal
+
+logger: logging.Logger = logging.getLogger("autobatcher")
+
+ADOPTION_SECONDS = 2.0
+"""How often batches are looked for that no engine runs."""
+
+NEWS_SECONDS = 10.0
+"""How often answers of other engines are looked for without news of them."""
+
+RETRY_SECONDS = 20.0
+"""How long a request that says it is a retry waits for its place, while another engine seems to hold that for somebody
+else. An engine that is paused loses its session within ten seconds."""
+
+
+class FleetRecovery(Recovery):
+    """One engine's part of a shared journal. See `Recovery` for the arguments."""
+
+    def __init__(self, journal: SharedJournal, settings: Settings, **options: Any) -> None:
+        super().__init__(journal, settings, unclaimed_lines=FreedLines(journal), **options)
+        self._shared = journal
+        self._claims = Claims()
+        self._remote = RemoteLines(journal.free)
+        self._pauses = Pauses()
+        self._accounts: dict[bytes, Account] = {}
+        self._interrupted = anyio.Event()
+        journal.on_interrupted = self._note_interruption
+        journal.on_news = self._remote.tell
+
+    def __len__(self) -> int:
+        return len(self._claims) + len(self._remote) + super().__len__()
+
+    def know(self, account: Account) -> None:
+        self._accounts[self._fingerprint(account)] = account
+
+    # ---- requests ----
+
+    def claim(self, request: Request) -> bool:
+        """Let the request wait until it was looked up. Always True: it is placed then, if it matches nothing."""
+        self._accounts[self._fingerprint(request.account)] = request.account
+        self._claims.add(request)
+        return True
+
+    def flush_early(self) -> None:
+        self._claims.are_flushed = self._claims.are_flushed or len(self._claims) > 0
+
+    def fail_all(self, error_for: ErrorFor) -> None:
+        for request in (*self._claims.pop_all(), *self._remote.pop_all()):
+            request.settle(error_for(request, None))
+        super().fail_all(error_for)
+
+    async def run(self, on_defect: Callable[[Exception], None]) -> None:
+        """Look requests up, deliver answers and adopt batches, until cancelled or until a bug, which is told."""
+        try:
+            async with anyio.create_task_group() as nursery:
+                for task in (
+                    *(self._pauses.run, self._deliver_all, self._claim_all, self._follow_others),
+                    *(self._adopt_all, self._make_sure_of_ours),
+                ):
+                    nursery.start_soon(task)
+        except Exception as defect:
+            on_defect(defect)
+
+    async def _claim_all(self) -> None:
+        while True:
+            await self._claims.wait()
+            some = self._claims.next(READ_AT_ONCE)
+            try:
+                found = await self._shared.claim([self._digest(request) for request in some])
+                await self._sort(some, found)
+            except JournalError as error:
+                error_for = outcomes.journal_error_for(error)
+                for request in filter(self._claims.remove, some):
+                    request.settle(error_for(request, None))
+            if self._claims.are_flushed and not self._claims:
+                self._claims.are_flushed = False
+                self._flush()
+
+    async def _sort(self, some: list[Request], found: list[Claimed | None]) -> None:
+        missed = [request for request, claimed in zip(some, found, strict=True) if claimed is None]
+        elsewhere = await self._awaited_elsewhere([request for request in missed if request.is_retry])
+        for request, claimed in zip(some, found, strict=True):
+            if claimed is None and self._digest(request) in elsewhere and self._claims.again(request, RETRY_SECONDS):
+                continue
+            if not self._claims.remove(request):
+                if claimed is not None:
+                    self._shared.free(claimed.line)
+            elif claimed is None:
+                self._place(request)
+            else:
+                self._take_up(request, claimed)
+
+    async def _awaited_elsewhere(self, retries: list[Request]) -> set[bytes]:
+        """The digests of retries whose place may become free in a moment: its engine has not seen the client leave."""
+        return await self._shared.awaited_elsewhere([self._digest(each) for each in retries]) if retries else set()
+
+    def _take_up(self, request: Request, claimed: Claimed) -> None:
+        line = claimed.line
+        request.dequeue()
+        if line.is_stored or line.is_call:
+            self._replay_queue.add(request, line)
+            return
+        batch = self._batches.get(line.idempotency_key)
+        if batch is not None and not batch.accepts_lines:
+            batch = self._live_batch(line.idempotency_key, request.account)
+        if batch is not None:
+            batch.attach(line, request)
+        else:
+            self._remote.add(request, line)
+
+    def _digest(self, request: Request) -> bytes:
+        return digest_of(request.endpoint, request.digested, self._fingerprint(request.account))
+
+    # ---- batches of others ----
+
+    async def _follow_others(self) -> None:
+        """Deliver answers that other engines have read."""
+        while True:
+            waiting = await self._remote.with_news(NEWS_SECONDS)
+            for first in range(0, len(waiting), READ_AT_ONCE):
+                await self._look_at(waiting[first : first + READ_AT_ONCE])
+
+    async def _look_at(self, waiting: list[tuple[Request, UnclaimedLine]]) -> None:
+        try:
+            found = await self._shared.outcomes([line for _, line in waiting])
+        except JournalError as error:
+            logger.warning("autobatcher: %s Answers that other engines have read wait for it.", error.message)
+            return
+        for (request, line), outcome in zip(waiting, found, strict=True):
+            if isinstance(outcome, Waiting) or not self._remote.remove(request):
+                continue
+            if isinstance(outcome, StoredAnswer):
+                self._give(request, line, outcome)
+            else:
+                self._place(request)
+
+    def _give(self, request: Request, line: UnclaimedLine, stored: StoredAnswer) -> None:
+        request.custom_id = line.custom_id
+        request.on_undelivered = lambda request: self._give_back_line(request, line)
+        request.settle(answer_of(stored))
+
+    # ---- batches without an engine ----
+
+    async def _adopt_all(self) -> None:
+        while True:
+            if self._accounts:
+                try:
+                    for adopted in await self._shared.adopt(list(self._accounts)):
+                        self._adopt(adopted)
+                except JournalError as error:
+                    logger.warning("autobatcher: %s No batches are adopted until it can.", error.message)
+            await anyio.sleep(ADOPTION_SECONDS)
+
+    def _adopt(self, adopted: Adopted) -> None:
+        """Run the batch here. Those who wait for its lines here wait in it from now on."""
+        record = adopted.record
+        lines = [line for _, line, _ in adopted.lines]
+        log = self._make_log(record, lines, is_awaited=True)
+        batch = self._resume(log, self._accounts[record.account])
+        self.batch_started(batch)
+        known = {line.number: line for line in lines}
+        for request, line in self._remote.of_batch(record.idempotency_key):
+            if line.number in known and self._remote.remove(request):
+                batch.attach(known[line.number], request)
+
+    def _make_log(
+        self, record: BatchRecord, unclaimed: Iterable[UnclaimedLine], *, is_awaited: bool = False
+    ) -> JournalBatchLog:
+        where = self._unclaimed_lines
+        return FleetBatchLog(
+            self._shared, self._pauses, where, record, unclaimed, self.give_back, is_awaited=is_awaited
+        )
+
+    # ---- batches that may not be ours any more ----
+
+    def _note_interruption(self) -> None:
+        self._pauses.interrupted()
+        self._interrupted.set()
+
+    async def _make_sure_of_ours(self) -> None:
+        """After the session was lost: leave the batches to those who took them, and cancel those that are doubled."""
+        while True:
+            await self._interrupted.wait()
+            self._interrupted = anyio.Event()
+            try:
+                losses = await self._shared.lost_batches(list(self._batches))
+            except JournalError:
+                self._interrupted.set()  # the journal has gone again
+                await anyio.sleep(ADOPTION_SECONDS)
+                continue
+            for idempotency_key, loss in losses.items():
+                self._lose(idempotency_key, loss)
+
+    def _lose(self, idempotency_key: str, loss: Lost) -> None:
+        batch = self._batches.pop(idempotency_key, None)
+        if batch is not None:
+            logger.warning("autobatcher: another engine took over a batch of this one, which had lost the journal")
+            for request in batch.disown(is_doubled=loss is Lost.FORGOTTEN):
+                if (reservation := request.pop_reservation()) is not None:
+                    reservation.release()
+                self._claims.add(request)

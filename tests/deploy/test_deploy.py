@@ -1,0 +1,123 @@
+"""What is in deploy/ is valid, and means what `serve` understands. `nox -s deploy` installs what these tests need."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.cli.processes import run_here
+from tests.fleet.nginx import PROGRAM
+
+yaml = pytest.importorskip("yaml", reason="PyYAML is not installed")
+
+DEPLOY = Path(__file__).parents[2] / "deploy"
+MANIFESTS = sorted((DEPLOY / "kubernetes").glob("*.yaml"))
+VARIABLES = {"POSTGRES_PASSWORD": "p", "AUTOBATCHER_PROXY_KEY": "k", "OPENAI_API_KEY": "k"}
+
+has_compose = (
+    shutil.which("docker") is not None
+    and subprocess.run(["docker", "compose", "version"], capture_output=True, check=False).returncode == 0
+)
+
+
+def objects(path: Path) -> list[dict[str, Any]]:
+    return [each for each in yaml.safe_load_all(path.read_text()) if each]
+
+
+def containers() -> Iterator[tuple[Path, dict[str, Any], dict[str, Any]]]:
+    """Each container of the manifests, with its pod."""
+    for path in MANIFESTS:
+        for each in objects(path):
+            if each["kind"] == "Deployment":
+                pod = each["spec"]["template"]["spec"]
+                for container in pod["containers"]:
+                    yield path, pod, container
+
+
+def compose() -> dict[str, Any]:
+    content: dict[str, Any] = yaml.safe_load((DEPLOY / "compose.yaml").read_text())
+    return content
+
+
+@pytest.mark.parametrize("path", MANIFESTS, ids=lambda path: path.name)
+def test_a_manifest_follows_the_schema_of_kubernetes(path: Path) -> None:
+    kubernetes_validate = pytest.importorskip("kubernetes_validate", reason="kubernetes-validate is not installed")
+    for each in objects(path):
+        kubernetes_validate.validate(each, kubernetes_validate.latest_version(), strict=True)
+
+
+@pytest.mark.parametrize("path", MANIFESTS, ids=lambda path: path.name)
+def test_what_a_manifest_selects_is_what_it_makes(path: Path) -> None:
+    (deployment,) = (each for each in objects(path) if each["kind"] == "Deployment")
+    labels = deployment["spec"]["template"]["metadata"]["labels"].items()
+    for each in objects(path):
+        selector = each["spec"].get("selector", {})
+        assert selector.get("matchLabels", selector).items() <= labels, each["kind"]
+
+
+def test_each_volume_of_a_container_is_one_of_its_pod() -> None:
+    for path, pod, container in containers():
+        mounted = {mount["name"] for mount in container["volumeMounts"]}
+        assert mounted == {volume["name"] for volume in pod["volumes"]}, path
+
+
+def test_only_a_fleet_whose_journal_is_a_server_has_several_replicas() -> None:
+    for path in MANIFESTS:
+        (deployment,) = (each for each in objects(path) if each["kind"] == "Deployment")
+        journal = _journal(deployment["spec"]["template"]["spec"]["containers"][0])
+        is_fleet = deployment["spec"]["replicas"] > 1
+        assert is_fleet == journal.startswith("postgresql://"), path
+        assert is_fleet or deployment["spec"]["strategy"] == {"type": "Recreate"}, path
+    service = compose()["services"]["autobatcher"]
+    assert service["deploy"]["replicas"] == 3
+    assert service["environment"]["AUTOBATCHER_JOURNAL"].startswith("postgresql://")
+
+
+def _journal(container: dict[str, Any]) -> str:
+    arguments: list[str] = container["args"]
+    if "--journal" in arguments:
+        return arguments[arguments.index("--journal") + 1]
+    (value,) = (each["value"] for each in container["env"] if each["name"] == "AUTOBATCHER_JOURNAL")
+    return str(value)
+
+
+def test_serve_understands_the_arguments(capfd: pytest.CaptureFixture[str]) -> None:
+    for path, _, container in containers():
+        assert run_here(*container["args"], "--help") == 0, path
+    for path, _, container in containers():  # refused for a port that cannot be, and for nothing else
+        assert run_here(*container["args"], "--port", "70000") == 2, path
+        assert "--port" in capfd.readouterr().err
+
+
+def test_compose_depends_on_services_and_mounts_files_that_exist() -> None:
+    content = compose()
+    services = content["services"]
+    for service in services.values():
+        assert set(service.get("depends_on", ())) <= set(services)
+        for volume in service.get("volumes", ()):
+            source = volume.split(":")[0]
+            assert source in content["volumes"] or (DEPLOY / source).exists(), volume
+        if "build" in service:
+            assert (DEPLOY / service["build"]["context"] / service["build"]["dockerfile"]).exists()
+
+
+@pytest.mark.skipif(not has_compose, reason="docker compose is not installed")
+@pytest.mark.real_time
+def test_compose_takes_its_file() -> None:
+    command = ["docker", "compose", "-f", str(DEPLOY / "compose.yaml"), "config", "--quiet"]
+    done = subprocess.run(command, env={**os.environ, **VARIABLES}, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.skipif(not Path(PROGRAM).exists(), reason="nginx is not installed")
+@pytest.mark.real_time
+def test_nginx_takes_its_file() -> None:
+    command = [PROGRAM, "-t", "-c", str(DEPLOY / "nginx.conf"), "-g", "pid /dev/null;"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

@@ -1,0 +1,96 @@
+"""Whether a session went well, and if not, what there is to read about it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+from .clients import Asked
+from .diary import Diary
+from .upstream import Found
+
+SHOWN = 5
+"""So many texts are told with all that is known about them."""
+
+
+@dataclass
+class Verdict:
+    """Attributes:
+    failures: what went wrong, one line each; empty if all went well.
+    guilty: the texts that were not billed once, or not answered once.
+    """
+
+    failures: list[str] = field(default_factory=list)
+    guilty: list[Asked] = field(default_factory=list)
+
+    @property
+    def is_good(self) -> bool:
+        return not self.failures
+
+
+def judge(asked: Sequence[Asked], found: Found, unfinished: int, others: Iterable[str] = ()) -> Verdict:
+    """Each text was answered once and billed once, and nothing is left.
+
+    Args:
+        unfinished: how many batches the journal has that are not over.
+        others: further failures.
+    """
+    verdict = Verdict(list(others))
+    texts = {one.text: one for one in asked}
+    kinds = {
+        "not answered": [one for one in asked if not one.answers],
+        "answered wrongly": [one for one in asked if one.answers and not one.is_right],
+        "never billed": [one for one in asked if one.text not in found.billed],
+        "billed more than once": [texts[text] for text, batches in found.billed.items() if len(batches) > 1],
+    }
+    for kind, guilty in kinds.items():
+        if guilty:
+            verdict.failures.append(f"{len(guilty)} of {len(asked)} texts were {kind}")
+            verdict.guilty += [one for one in guilty if one not in verdict.guilty]
+    if found.running:
+        verdict.failures.append(f"still running upstream: {', '.join(found.running)}")
+    if found.input_files:
+        verdict.failures.append(f"input files left upstream: {', '.join(found.input_files)}")
+    if unfinished:
+        verdict.failures.append(f"{unfinished} batches of the journal are not over")
+    return verdict
+
+
+def explain(verdict: Verdict, found: Found, diary: Diary) -> Iterator[str]:
+    """The failures, and for some texts all lines about them."""
+    yield from (f"FAILED: {failure}" for failure in verdict.failures)
+    for one in verdict.guilty[:SHOWN]:
+        yield f"\n{one.text!r}: billed in {found.billed.get(one.text, [])}"
+        yield from (f"  answer: {answer!r}" for answer in one.answers)
+        yield from (f"  failure: {failure}" for failure in one.failures)
+        yield from (f"  {diary.since(at)} try: {told}" for at, told in one.tries)
+        yield from (f"  {line}" for line in _about(one.text, found, diary))
+    left = [*found.running, *found.input_files][:SHOWN]
+    if left:
+        yield f"\nabout {', '.join(left)}:"
+        yield from (f"  {line[:400]}" for line in diary.about(*left))
+
+
+def _about(text: str, found: Found, diary: Diary) -> list[str]:
+    """The lines about its batches, by time: the replicas', and what was done upstream."""
+    batches = found.billed.get(text, [])
+    words = [*batches, *_keys(batches, found)]
+    if not words:
+        return []
+    deeds = [
+        f"{diary.since(at)} upstream   {path} -> {status} {told[:200]}"
+        for at, path, status, told in found.deeds
+        if any(word in path or word in told for word in words)
+    ]
+    return sorted([*(line[:400] for line in diary.about(*words)), *deeds, *_events(diary)])
+
+
+def _keys(batches: Iterable[str], found: Found) -> Iterator[str]:
+    """What their metadata say by which the journal knows them."""
+    for batch in batches:
+        _, metadata = found.batches.get(batch, ("", {}))
+        yield from (value for value in metadata.values() if len(value) > 12)
+
+
+def _events(diary: Diary) -> list[str]:
+    return [line for line in diary.lines if line[9:].startswith("event ")]

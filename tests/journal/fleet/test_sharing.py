@@ -1,0 +1,77 @@
+"""Requests find their lines in other engines, and batches find another engine."""
+
+from __future__ import annotations
+
+import anyio
+
+from tests.harness import ask, open_harness, outcome_of, wait_for_event
+from tests.journal.fleet.programs import Fleet
+from tests.journal.restarts import ask_all, billed
+
+TEXTS = ["a", "b", "c"]
+
+
+async def test_requests_of_a_program_that_died_are_answered_by_its_batch_in_another(fleet: Fleet) -> None:
+    async with open_harness(batch_seconds=100) as harness, fleet.member(harness) as other:
+        async with fleet.member(harness) as first, anyio.create_task_group() as nursery:
+            nursery.start_soon(outcome_of, ask_all(first.client, TEXTS))
+            await wait_for_event(harness, "batch_submitted")
+            await anyio.sleep(10)
+            first.die()
+        assert await ask_all(other.client, TEXTS) == TEXTS
+        assert set(billed(harness).values()) == {1}
+
+
+async def test_a_caller_who_left_one_program_is_answered_by_its_batch_in_another(fleet: Fleet) -> None:
+    async with (
+        open_harness(batch_seconds=100) as harness,
+        fleet.member(harness) as first,
+        fleet.member(harness) as other,
+        anyio.create_task_group() as nursery,
+    ):
+        nursery.start_soon(ask, first.client, "stays")
+        with anyio.move_on_after(20):
+            await ask(first.client, "leaves")
+        assert await ask(other.client, "leaves") == "leaves"
+        assert billed(harness) == {"stays": 1, "leaves": 1}
+
+
+async def test_a_batch_whose_last_caller_waits_in_another_program_is_not_cancelled(fleet: Fleet) -> None:
+    async with (
+        open_harness(batch_seconds=1000) as harness,
+        fleet.member(harness) as first,
+        fleet.member(harness) as other,
+    ):
+        with anyio.move_on_after(20):
+            await ask(first.client, "leaves")
+        assert await ask(other.client, "leaves") == "leaves"
+        assert billed(harness) == {"leaves": 1}
+
+
+async def test_equal_requests_are_as_many_as_were_asked(fleet: Fleet) -> None:
+    async with (
+        open_harness(batch_seconds=10) as harness,
+        fleet.member(harness) as first,
+        fleet.member(harness) as other,
+        anyio.create_task_group() as nursery,
+    ):
+        for client in (first.client, first.client, other.client):
+            nursery.start_soon(ask, client, "same")
+        await anyio.sleep(5)
+        nursery.start_soon(ask, other.client, "same")
+        nursery.start_soon(ask, other.client, "same")
+    assert billed(harness) == {"same": 5}
+
+
+async def test_a_program_that_ends_leaves_its_batches_to_the_others(fleet: Fleet) -> None:
+    settings = {"cancel_active_batches_on_close": False}
+    async with open_harness(batch_seconds=100) as harness, fleet.member(harness, **settings) as other:
+        assert await ask(other.client, "first") == "first"
+        async with fleet.member(harness, **settings) as first, anyio.create_task_group() as nursery:
+            nursery.start_soon(outcome_of, ask_all(first.client, TEXTS))
+            await wait_for_event(harness, "batch_submitted", 2)
+            first.client.keep_for_rerun()
+            await first.client.close()
+        await wait_for_event(harness, "batch_resumed")
+        assert await ask_all(other.client, TEXTS) == TEXTS
+        assert set(billed(harness).values()) == {1}
