@@ -45,6 +45,7 @@ def test_answers_are_announced_once_per_batch_and_only_for_others(stores: Stores
     do(one, PostgresStore.release_all)
     assert news.get(timeout=10) == ""
     do(two, PostgresStore.adopt, [b"x"])
+    assert news.get(timeout=10) == "one"  # for the first session it was read to the end
     do(one, PostgresStore.claim, [digest(b"4")])
     do(two, PostgresStore.forget, "one")
     assert news.get(timeout=10) == "one"

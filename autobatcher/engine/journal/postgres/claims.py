@@ -93,10 +93,9 @@ def _outcome(place: tuple[str, int], row: tuple[Any, ...]) -> StoredAnswer | Mis
     return Unread() if is_hash_only else Missing()
 
 
-_CLAIM = f"""WITH wanted AS MATERIALIZED
-    (SELECT digest, count(*) AS number FROM unnest(%b::bytea[]) AS w(digest) GROUP BY digest ORDER BY digest),
-    given AS MATERIALIZED (SELECT %s::int[] AS waiters, %s::int[] AS owners)
-    SELECT w.digest, f.* FROM given g CROSS JOIN wanted w CROSS JOIN LATERAL (
+_CLAIM = f"""SELECT w.digest, f.* FROM
+    (SELECT digest, count(*) AS number FROM unnest(%b::bytea[]) AS w(digest) GROUP BY digest ORDER BY digest OFFSET 0) w
+    CROSS JOIN (SELECT %s::int[] AS waiters, %s::int[] AS owners OFFSET 0) g CROSS JOIN LATERAL (
         SELECT l.id, b.idempotency_key, b.owner, b.completion_window, a.answered_at, a.body IS NOT NULL, b.status,
             b.changed_at
         FROM lines l JOIN batches b ON b.number = l.id / {LINES_OF_A_BATCH} LEFT JOIN answers a ON a.id = l.id
