@@ -1,6 +1,6 @@
 """The journal on PostgreSQL, shared by any number of processes. psycopg is imported only if it is used.
 
-store.py        `PostgresStore`: batches, lines and answers           ◄ start here; each of the next stands on the one below
+store.py        `PostgresStore`: batches, lines and answers           ◄ start here; each stands on the next
 adoption.py     batches that change hands
 claims.py       lines that one engine runs, and another one waits for
 batch_rows.py   the records of batches
