@@ -9,7 +9,7 @@ from ...errors import JournalError
 from ...upstream.account import Account
 from ..journal_url import MISSING, JournalUrl, Place
 from .charges import KeptCharge
-from .health import Report, TableSize
+from .health import Report, Session, TableSize
 from .identity import fingerprint
 from .places import journal_at
 from .reading import JournalEditor, JournalReader, Paid
@@ -24,6 +24,7 @@ __all__ = [
     "Paid",
     "Report",
     "Result",
+    "Session",
     "TableSize",
     "delete_journal",
     "edit_journal",

@@ -124,9 +124,9 @@ class Journal:
 
     def answer(self, idempotency_key: str, answer: Answer, charge: Charge | None, *, is_taken: bool) -> None:
         """Store the answer to a line, and what it was billed. They are written in groups, together; see `drain`."""
-        if charge is not None:
-            self.charge(idempotency_key, charge)
         number, body = number_of(answer.custom_id), None if self.is_hash_only else answer.body
+        if charge is not None:
+            self._charges.append(NewCharge(idempotency_key, charge, number))
         self._answers.append((idempotency_key, number, answer.status_code, body, answer.request_id, is_taken))
         self._pending_bytes += len(answer.body)
 
