@@ -11,7 +11,6 @@ from ..journal_url import MISSING, JournalUrl, Place
 from .charges import KeptCharge
 from .health import Report, Session, TableSize
 from .identity import fingerprint
-from .places import journal_at
 from .reading import JournalEditor, JournalReader, Paid
 from .records import BatchRecord
 from .rows import Result
@@ -28,9 +27,7 @@ __all__ = [
     "TableSize",
     "delete_journal",
     "edit_journal",
-    "fingerprint",
     "is_payer",
-    "journal_at",
     "is_there",
     "migrate_journal",
     "read_journal",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from decimal import Decimal
 from functools import partial
@@ -14,7 +14,7 @@ from ...money.ledger import Charge
 from ..request import Answer
 from .charges import NewCharge, Spent
 from .contract import JournalStore
-from .records import BatchRecord, Contents, SessionEnding, StoredAnswer, UnclaimedLine, Unfinished, number_of
+from .records import BatchRecord, Contents, SessionEnding, StoredAnswer, UnclaimedLine, number_of
 from .rows import Line, NewAnswer
 from .store import UNFINISHED_SECONDS
 from .writer import JournalWriter, MakeWriter, Writer
@@ -74,10 +74,6 @@ class Journal:
             JournalInUseError: if another engine uses it, and only one can.
             JournalError: if it cannot be used.
         """
-        raise NotImplementedError
-
-    async def open_unfinished(self, accounts: Sequence[bytes]) -> list[Unfinished]:
-        """Open the journal, and take what is not over of these accounts and runs nowhere. Raises as `open` does."""
         raise NotImplementedError
 
     def _end(self, ending: Literal["well", "failed"], store: Any) -> None:

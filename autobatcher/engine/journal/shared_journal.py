@@ -16,7 +16,7 @@ from .journal import Journal
 from .postgres.keeper import keeper_of
 from .postgres.shared import Adopted, Claimed, Lost, RemoteOutcome
 from .postgres.shared_store import SharedStore
-from .records import Contents, SessionEnding, UnclaimedLine, Unfinished
+from .records import Contents, SessionEnding, UnclaimedLine
 
 logger: logging.Logger = logging.getLogger("autobatcher")
 
@@ -96,11 +96,6 @@ class SharedJournal(Journal):
         if self._has_session:
             self._tell("release_all")
         await super().close(ending)
-
-    async def open_unfinished(self, accounts: Sequence[bytes]) -> list[Unfinished]:
-        await self.open()
-        adopted = await self.adopt(accounts)
-        return [Unfinished(record, [line for _, line, _ in lines]) for record, lines in adopted]
 
     # ---- lines ----
 
