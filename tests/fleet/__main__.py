@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import random
 import shutil
+import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -42,6 +43,7 @@ def main() -> int:
         shortens=given.shorten,
         is_stubborn=given.stubborn,
     )
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends all that was started, as Ctrl-C does
     folder = Path(tempfile.mkdtemp(prefix="fleet-"))
     print(f"{plan}\nlogs: {folder}", flush=True)
     verdict = trio.run(run, plan, folder, lambda line: print(line, flush=True))

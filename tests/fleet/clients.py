@@ -16,6 +16,11 @@ FIRST_DELAY_SECONDS, LONGEST_DELAY_SECONDS = 0.5, 8.0
 RETRIED = (408, 409, 429)
 
 
+def dashed(text: str) -> str:
+    """A text as it is in nginx's log."""
+    return text.replace(" ", "-")
+
+
 @dataclass
 class Asked:
     """One text, which is asked for until its answer is there.
@@ -58,10 +63,10 @@ class Client:
         self._last = ""
 
     async def run(self, asked: list[Asked], goes_on: Callable[[], bool]) -> None:
-        """Ask until `goes_on` says no, and the last answer is there."""
+        """Ask once, and then until `goes_on` says no. Returns when the last answer is there."""
         count = 0
         await trio.sleep(self._dice.random())
-        while goes_on():
+        while count == 0 or goes_on():
             one = Asked(f"text {count} of client {self._number}.")
             asked.append(one)
             await self._ask(one)
@@ -115,7 +120,7 @@ class Client:
             ("content-type", "application/json"),
             ("content-length", str(len(content))),
             ("x-stainless-retry-count", str(retry)),
-            ("x-fleet-text", text.replace(" ", "-")),
+            ("x-fleet-text", dashed(text)),
             ("connection", "close"),
         ]
         if self._dice.random() < 0.1:  # the SDK always does. It then gets heartbeats, and waits as long as it takes

@@ -16,6 +16,8 @@ PAUSE_SECONDS = (3.0, 25.0)
 REFUSE_SECONDS = (0.5, 8.0)
 FREEZE_SECONDS = (1.0, 15.0)
 DOWN_SECONDS = (0.0, 4.0)
+EARLY = 0.2
+"""The share of events that do not wait until a replica serves. If all came early, a slow machine would never serve."""
 
 
 @dataclass(frozen=True)
@@ -30,12 +32,14 @@ class Event:
         replica: whom it happens to; of no meaning for the whole fleet and the database.
         seconds: how long it lasts.
         gap: how long after the one before, in seconds.
+        is_early: whether it may happen to a replica that does not yet serve.
     """
 
     kind: str
     replica: int
     seconds: float
     gap: float
+    is_early: bool
 
     def __str__(self) -> str:
         who = "" if self.kind in ("roll", "restart", "crash") else f" replica {self.replica}"
@@ -70,4 +74,5 @@ def _draw(
         (kind,) = dice.choices(list(kinds), list(kinds.values()))
         least, most = lasting.get(kind, (0.0, 0.0))
         seconds = min(dice.uniform(least, most), longest)
-        yield Event(kind, dice.randrange(replicas), seconds, dice.expovariate(1 / mean_gap))
+        gap, is_early = dice.expovariate(1 / mean_gap), dice.random() < EARLY
+        yield Event(kind, dice.randrange(replicas), seconds, gap, is_early)

@@ -49,7 +49,7 @@ class Fate:
                 elif event.kind in OF_DATABASES:
                     nursery.start_soon(self._happen, event)
                 else:
-                    replica = await self._free_replica(event.replica)
+                    replica = await self._free_replica(event)
                     nursery.start_soon(self._happen, event, replica)
         for replica in self._replicas:
             await replica.wait_until_up()
@@ -144,12 +144,13 @@ class Fate:
         while self._under_way:  # noqa: ASYNC110  (often, and of many)
             await trio.sleep(0.05)
 
-    async def _free_replica(self, first: int) -> Replica:
-        """The first of them, from there on, that runs and to which nothing happens."""
-        in_turn = [*self._replicas[first:], *self._replicas[:first]]
+    async def _free_replica(self, event: Event) -> Replica:
+        """The event's, or the next one that runs and to which nothing happens."""
+        in_turn = [*self._replicas[event.replica :], *self._replicas[: event.replica]]
         while True:
             for replica in in_turn:
-                if not replica.is_busy and replica.pid is not None:
+                is_there = replica.pid is not None if event.is_early else replica.is_serving
+                if is_there and not replica.is_busy:
                     return replica
             await trio.sleep(0.05)
 

@@ -11,6 +11,8 @@ import trio
 
 PROGRAM = "/usr/sbin/nginx"
 
+ACCESS = "nginx-access.log"
+
 _CONFIG = """
 daemon off;
 master_process off;
@@ -21,7 +23,7 @@ events {{ worker_connections 8192; }}
 http {{
   log_format fleet '$msec $http_x_fleet_text retry=$http_x_stainless_retry_count '
                    '$upstream_addr $upstream_status -> $status in $request_time';
-  access_log {folder}/nginx-access.log fleet;
+  access_log {folder}/{access} fleet;
   client_body_temp_path {folder}/body;
   proxy_temp_path {folder}/proxy;
   fastcgi_temp_path {folder}/fastcgi;
@@ -56,7 +58,7 @@ async def nginx(folder: Path, port: int, replicas: Sequence[int]) -> AsyncIterat
     """Serve on `port` what listens on the ports of `replicas`, while the block runs."""
     servers = "\n".join(f"    server 127.0.0.1:{each} max_fails=0;" for each in replicas)
     config = folder / "nginx.conf"
-    config.write_text(_CONFIG.format(folder=folder, port=port, servers=servers))
+    config.write_text(_CONFIG.format(folder=folder, port=port, servers=servers, access=ACCESS))
     process = await trio.lowlevel.open_process(
         [PROGRAM, "-p", str(folder), "-e", str(folder / "nginx-errors.log"), "-c", str(config)],
         stderr=subprocess.DEVNULL,
@@ -74,3 +76,8 @@ async def nginx(folder: Path, port: int, replicas: Sequence[int]) -> AsyncIterat
         process.terminate()
         with trio.CancelScope(shield=True):
             await process.wait()
+
+
+def read_passed_on(folder: Path) -> list[str]:
+    """A line for each request: when it ended, which text, which retry, to whom it was passed on, and how that ended."""
+    return (folder / ACCESS).read_text().splitlines()

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import subprocess
 import sys
+import urllib.request
 from collections import deque
 from collections.abc import Sequence
 
@@ -33,6 +35,7 @@ class Replica:
     Attributes:
         port: where it listens.
         pid: of the process that runs; None while there is none.
+        is_serving: that process has answered a request.
         is_busy: an event happens to it.
         failures: what it must not have done.
     """
@@ -41,6 +44,7 @@ class Replica:
         self.name = name
         self.port = port
         self.pid: int | None = None
+        self.is_serving = False
         self.is_busy = False
         self.failures: list[str] = []
         program = [sys.executable, "-c", SHORT] if shortens else COMMAND
@@ -75,11 +79,18 @@ class Replica:
         try:
             nursery.start_soon(self._note, self._process.stdout)
             nursery.start_soon(self._note, self._process.stderr)
+            nursery.start_soon(self._note_service, self.pid)
             return await self._process.wait()
         finally:
             if self._process.returncode is None:
                 self._process.kill()
-            self.pid = None
+            self.pid, self.is_serving = None, False
+
+    async def _note_service(self, pid: int) -> None:
+        while self.pid == pid and not self.is_serving:
+            if await self.is_up():
+                self.is_serving = self.pid == pid
+            await trio.sleep(0.1)
 
     async def _note(self, stream: trio.abc.ReceiveStream | None) -> None:
         assert stream is not None
@@ -138,13 +149,19 @@ class Replica:
         if process is not None and process.returncode is None:
             process.send_signal(signal.SIGCONT)
 
-    async def wait_until_up(self, seconds: float = 60.0) -> None:
-        """Until it answers /health."""
+    @property
+    def last_words(self) -> str:
+        """What its process said last."""
+        return "\n".join(self._said)
+
+    async def wait_until_up(self, seconds: float = 60.0) -> bool:
+        """Until it answers /health. Returns whether it did within so many seconds."""
         with trio.move_on_after(seconds):
-            while not await self.is_up():  # noqa: ASYNC110  (as a probe would look)
+            while not self.is_serving or not await self.is_up():  # noqa: ASYNC110  (as a probe would look)
                 await trio.sleep(0.1)
-            return
+            return True
         self.failures.append(f"{self.name} was not up after {seconds:.0f} s")
+        return False
 
     async def is_up(self) -> bool:
         with trio.move_on_after(2.0):
@@ -155,6 +172,16 @@ class Replica:
             except (OSError, trio.BrokenResourceError):
                 return False
         return False
+
+    async def receipt(self) -> tuple[int, int]:
+        """How many requests it says were billed, and how many may have been."""
+
+        def ask() -> tuple[int, int]:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/receipt", timeout=10) as response:
+                told = json.load(response)
+                return told["requests"], told["uncertain_requests"]
+
+        return await trio.to_thread.run_sync(ask, abandon_on_cancel=True)
 
     async def close(self) -> None:
         """Stop it for good, gracefully."""

@@ -15,16 +15,19 @@ from . import events, journals
 from .clients import Asked, Client
 from .diary import Diary
 from .fate import Fate
-from .nginx import nginx
+from .nginx import nginx, read_passed_on
 from .replica import Replica
 from .upstream import Found, found_by, upstream
-from .verdict import Verdict, explain, judge
+from .verdict import Verdict, explain, judge, receipt_failure
 
 FINISH_SECONDS = 240.0
 """After the last event: until the last answer."""
 
 QUIET_SECONDS = 90.0
 """After the last answer: until nothing is left upstream. A batch that all left is cancelled a minute later."""
+
+RECEIPT_SECONDS = 30.0
+"""After that: until the receipt is right."""
 
 
 @dataclass(frozen=True)
@@ -104,16 +107,17 @@ class _Session:
             for replica in self._replicas:
                 nursery.start_soon(replica.run)
             for replica in self._replicas:
-                await replica.wait_until_up()
+                assert await replica.wait_until_up(), f"{replica.name} did not start:\n{replica.last_words}"
             nursery.start_soon(self._tell_progress)
             await self._ask_all(port, drawn)
             found, unfinished = await self._quiet()
+            receipt = await self._wrong_receipt(found)
             for replica in self._replicas:
                 await replica.close()
             found = await found_by(self._base_url)
             nursery.cancel_scope.cancel()
-        verdict = judge(self._asked, found, unfinished, self._other_failures())
-        self._tell_end(verdict, found, drawn, diary)
+        verdict = judge(self._asked, found, unfinished, [*self._other_failures(), *receipt])
+        self._tell_end(verdict, found, drawn, diary, read_passed_on(folder))
         return verdict
 
     async def _ask_all(self, port: int, drawn: Sequence[events.Event]) -> None:
@@ -139,6 +143,18 @@ class _Session:
                 return found, unfinished
             await trio.sleep(1.0)
 
+    async def _wrong_receipt(self, found: Found) -> list[str]:
+        """What is wrong with what a replica says of all costs; it counts what is in its journal, and tells it late."""
+        if self._plan.journal == "off" or (self._plan.journal == "sqlite" and self._plan.replicas > 1):
+            return []
+        failure: str | None = "no receipt was to be had"
+        with trio.move_on_after(RECEIPT_SECONDS):
+            while failure is not None:
+                told = await self._replicas[0].receipt()
+                failure = receipt_failure(told, found)
+                await trio.sleep(0.5)
+        return [] if failure is None else [failure]
+
     def _other_failures(self) -> list[str]:
         return [*self._fate.failures, *(failure for each in self._replicas for failure in each.failures)]
 
@@ -154,7 +170,14 @@ class _Session:
                 f"{waiting} waiting, up: {', '.join(up) or 'none'}"
             )
 
-    def _tell_end(self, verdict: Verdict, found: Found, drawn: Sequence[events.Event], diary: Diary) -> None:
+    def _tell_end(
+        self,
+        verdict: Verdict,
+        found: Found,
+        drawn: Sequence[events.Event],
+        diary: Diary,
+        passed_on: Sequence[str],
+    ) -> None:
         tries = sum(len(one.tries) for one in self._asked)
         adoptions = ", ".join(f"{each:.1f}" for each in self._fate.adoptions) or "none"
         self._say(
@@ -163,7 +186,7 @@ class _Session:
         )
         if not verdict.is_good:
             self._tell(f"seed {self._plan.seed}, events: {'; '.join(map(str, drawn))}")
-            for line in explain(verdict, found, diary):
+            for line in explain(verdict, found, diary, passed_on):
                 self._tell(line)
 
     def _say(self, text: str) -> None:

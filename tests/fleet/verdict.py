@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from .clients import Asked
+from .clients import Asked, dashed
 from .diary import Diary
 from .upstream import Found
 
@@ -56,24 +56,46 @@ def judge(asked: Sequence[Asked], found: Found, unfinished: int, others: Iterabl
     return verdict
 
 
-def explain(verdict: Verdict, found: Found, diary: Diary) -> Iterator[str]:
-    """The failures, and for some texts all lines about them."""
+def receipt_failure(told: tuple[int, int], found: Found) -> str | None:
+    """What is wrong with a receipt that tells of so many requests, and of so many that may have been billed."""
+    billed, (certain, uncertain) = sum(map(len, found.billed.values())), told
+    if certain <= billed <= certain + uncertain:
+        return None
+    return f"the receipt has {certain} and perhaps {uncertain} requests more, but {billed} were billed"
+
+
+def explain(verdict: Verdict, found: Found, diary: Diary, passed_on: Sequence[str]) -> Iterator[str]:
+    """The failures, and for some texts all lines about them.
+
+    Args:
+        passed_on: nginx's lines, one for each try.
+    """
     yield from (f"FAILED: {failure}" for failure in verdict.failures)
+    crossed = [one.text for one in verdict.guilty if _is_crossed(one, passed_on)]
+    if crossed:
+        yield f"for {len(crossed)} of them, nginx passed an answer on while the client left: {crossed[:20]}"
     for one in verdict.guilty[:SHOWN]:
         yield f"\n{one.text!r}: billed in {found.billed.get(one.text, [])}"
         yield from (f"  answer: {answer!r}" for answer in one.answers)
         yield from (f"  failure: {failure}" for failure in one.failures)
         yield from (f"  {diary.since(at)} try: {told}" for at, told in one.tries)
-        yield from (f"  {line}" for line in _about(one.text, found, diary))
+        yield from (f"  nginx {line}" for line in passed_on if f" {dashed(one.text)} " in line)
+        yield from (f"  {line}" for line in _about(one, found, diary))
     left = [*found.running, *found.input_files][:SHOWN]
     if left:
         yield f"\nabout {', '.join(left)}:"
         yield from (f"  {line[:400]}" for line in diary.about(*left))
 
 
-def _about(text: str, found: Found, diary: Diary) -> list[str]:
-    """The lines about its batches, by time: the replicas', and what was done upstream."""
-    batches = found.billed.get(text, [])
+def _is_crossed(one: Asked, passed_on: Sequence[str]) -> bool:
+    """Whether nginx sent more answers than the client has seen."""
+    sent = sum(f" {dashed(one.text)} " in line and " 200 -> 200 " in line for line in passed_on)
+    return sent > len(one.answers)
+
+
+def _about(one: Asked, found: Found, diary: Diary) -> list[str]:
+    """The lines about its batches, by time: the replicas', and what was done upstream; and all events since then."""
+    batches = found.billed.get(one.text, [])
     words = [*batches, *_keys(batches, found)]
     if not words:
         return []
@@ -82,7 +104,7 @@ def _about(text: str, found: Found, diary: Diary) -> list[str]:
         for at, path, status, told in found.deeds
         if any(word in path or word in told for word in words)
     ]
-    return sorted([*(line[:400] for line in diary.about(*words)), *deeds, *_events(diary)])
+    return sorted([*(line[:400] for line in diary.about(*words)), *deeds, *_events(one, diary)])
 
 
 def _keys(batches: Iterable[str], found: Found) -> Iterator[str]:
@@ -92,5 +114,8 @@ def _keys(batches: Iterable[str], found: Found) -> Iterator[str]:
         yield from (value for value in metadata.values() if len(value) > 12)
 
 
-def _events(diary: Diary) -> list[str]:
-    return [line for line in diary.lines if line[9:].startswith("event ")]
+def _events(one: Asked, diary: Diary) -> list[str]:
+    """What happened while it was asked."""
+    first, last = one.tries[0][0] - 5.0, one.tries[-1][0] + 10.0
+    between = (line for line in diary.lines if diary.since(first) <= line[:8] <= diary.since(last))
+    return [line for line in between if line[9:].startswith("event ")]
