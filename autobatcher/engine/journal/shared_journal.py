@@ -12,6 +12,7 @@ from ...errors import JournalUnreachableError
 from ...upstream.back_off import back_off
 from ..event_loop import call_soon, running_loop
 from . import at_exit
+from .contract import UnheardCommitError
 from .journal import Journal
 from .postgres.keeper import keeper_of
 from .postgres.shared import Adopted, Claimed, Lost, RemoteOutcome
@@ -135,12 +136,13 @@ class SharedJournal(Journal):
         return await self._ask(lambda store: store.awaits_others(idempotency_key))
 
     async def _ask(self, statement: Callable[[Any], T]) -> T:
-        """Ask again while the database cannot be reached, for as long as patience lasts. Every statement of a shared
-        journal may be repeated: its first try may have been committed."""
+        """Ask again while the database cannot be reached, for as long as patience lasts."""
         delays, until = back_off(), anyio.current_time() + self._patience_seconds
         while True:
             try:
                 return await super()._ask(statement)
+            except UnheardCommitError:
+                raise  # it may have been committed: nothing is done twice
             except JournalUnreachableError as error:
                 if anyio.current_time() >= until:
                     raise

@@ -166,8 +166,8 @@ class FleetRecovery(Recovery):
                 continue
             if isinstance(outcome, StoredAnswer):
                 self._give(request, line, outcome)
-            else:
-                self._place(request)
+            else:  # the line is gone, or was claimed while our session was lost
+                self._claims.add(request)
 
     async def _read_again(self, keys: set[str]) -> None:
         """Run batches that have ended, whose answers are only upstream: the journal stores none."""

@@ -18,7 +18,8 @@ import psycopg
 from psycopg import conninfo
 
 from ....errors import JournalError
-from .errors import UnheardCommitError, told
+from ..contract import UnheardCommitError
+from .errors import told
 from .schema import check_schema, lock_class
 from .url import libpq_url, schema_of, shown
 
