@@ -13,9 +13,10 @@ from .engine.queue.windows import key_of
 from .engine.request import Request
 from .money.calibration import Calibration
 from .money.estimate import Estimate
-from .money.price_list import PriceList
+from .money.price_list import REALTIME, PriceList
 from .money.quote import LIST_PRICE, Cost, Offer, cost_of, offers_of
 from .money.rates import Rates, UnknownPrice
+from .money.service_tiers import billed_lane
 from .upstream.providers import ProviderProfile
 
 
@@ -47,15 +48,17 @@ class PlannedCost(NamedTuple):
 
 @dataclass
 class PlannedKind:
-    """The requests of one model and endpoint.
+    """The requests of one model and endpoint, and of one service tier in real time.
 
     Attributes:
+        realtime: the lane at whose prices they would be billed in real time; see `billed_lane`.
         tiers: their tokens, by the price tier that their lengths reach, and the input tokens of a request of that tier.
         unknown: in how many of them there is something that cannot be counted.
     """
 
     model: str
     endpoint: str
+    realtime: str = REALTIME
     requests: int = 0
     tiers: dict[int, tuple[Estimate, int]] = field(default_factory=dict)
     unknown: Counter[str] = field(default_factory=Counter)
@@ -83,6 +86,10 @@ class PlannedKind:
         return whole
 
 
+_Key = tuple[str, str, str]
+"""Model, endpoint, and lane in real time."""
+
+
 class Plan:
     """Requests that are counted, and then forgotten: its memory does not grow with their number.
 
@@ -96,14 +103,14 @@ class Plan:
     def __init__(
         self, profile: ProviderProfile, prices: PriceList, calibration: Calibration, *, batch_size: int
     ) -> None:
-        self.kinds: dict[tuple[str, str], PlannedKind] = {}
+        self.kinds: dict[_Key, PlannedKind] = {}
         self.batches: int = 0
         self._profile = profile
         self._prices = prices
         self._calibration = calibration
         self._batch_size = batch_size
         self._open: dict[Hashable, Room] = {}
-        self._thresholds: dict[tuple[str, str], list[int]] = {}
+        self._thresholds: dict[_Key, list[int]] = {}
 
     @property
     def requests(self) -> int:
@@ -131,11 +138,11 @@ class Plan:
         """
         check_provider_takes(request, completion_window)
         self._put_into_batch(request)
-        key = (request.model, request.endpoint)
+        key = (request.model, request.endpoint, billed_lane(REALTIME, request.body))
         kind = self.kinds.get(key)
         if kind is None:
             kind = self.kinds[key] = PlannedKind(*key)
-        estimate = self._calibration.estimate(*key, request.body)
+        estimate = self._calibration.estimate(request.model, request.endpoint, request.body)
         kind.add(estimate, self._tier(key, estimate.expected.input))
 
     def cost(self, offer: Offer) -> PlannedCost:
@@ -147,7 +154,7 @@ class Plan:
 
     def cost_of_kind(self, kind: PlannedKind, offer: Offer) -> PlannedCost:
         """The same for one model and endpoint."""
-        rates, listed = self._rates(kind, offer), self._rates(kind, LIST_PRICE)
+        rates, listed = self._rates(kind, offer), self._look_up(kind, LIST_PRICE)
         if not isinstance(rates, Rates):
             return PlannedCost()
         cost = kind.cost(rates)
@@ -163,6 +170,9 @@ class Plan:
                 yield kind, found.reason
 
     def _rates(self, kind: PlannedKind, offer: Offer) -> Rates | UnknownPrice:
+        return self._look_up(kind, Offer(kind.realtime) if offer == LIST_PRICE else offer)
+
+    def _look_up(self, kind: PlannedKind, offer: Offer) -> Rates | UnknownPrice:
         return self._prices.look_up(
             kind.model, lane=offer.lane, completion_window=offer.completion_window, endpoint=kind.endpoint
         )
@@ -176,7 +186,7 @@ class Plan:
             self.batches += 1
         room.take(request.size, request.embedding_inputs)
 
-    def _tier(self, key: tuple[str, str], tokens: int) -> int:
+    def _tier(self, key: _Key, tokens: int) -> int:
         """How many price tiers a request of so many input tokens reaches, whatever the lane."""
         thresholds = self._thresholds.get(key)
         if thresholds is None:

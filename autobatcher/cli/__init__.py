@@ -10,7 +10,8 @@ plan.py       `autobatcher plan`; input_file.py, plan_report.py are its parts; p
 batch.py      `autobatcher batch`; batch_*.py are its parts but batch_rows.py and batch_table.py, with ../files
 status.py     `autobatcher status`; watch.py: `autobatcher watch`; batch_rows.py, batch_table.py: what they share
 results.py    `autobatcher results`; excerpts.py: prompts and answers, shortened
-cancel.py     `autobatcher cancel`; reconcile.py: `autobatcher reconcile`; forget.py: `autobatcher forget`
+cancel.py     `autobatcher cancel`; forget.py: `autobatcher forget`
+reconcile.py  `autobatcher reconcile`; unfinished.py: what it looks at
 journal.py    `autobatcher journal migrate|check`, on PostgreSQL
 journal_flags.py, upstream_flags.py, text_table.py: shared by all commands on a journal
 output.py     all that is printed

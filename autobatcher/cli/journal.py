@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 from cyclopts import App, Parameter
 
-from ..engine.journal.file import Report, TableSize, migrate_journal, report_on
+from ..engine.journal.file import Report, Session, TableSize, migrate_journal, report_on
 from ..engine.journal_url import JournalUrl
 from .batch_table import age, counted
 from .flags import JournalPlace, UsageError
@@ -103,9 +103,10 @@ def _lines(found: Report) -> Iterator[tuple[str, str]]:
     yield "rights", f"{found.role} lacks {', '.join(found.missing)}" if found.missing else f"{found.role} has all"
     if found.fault is not None:
         yield "fault", found.fault
-    live = sum(session.is_alive for session in found.sessions)
-    yield "sessions", f"{live:,} live, {len(found.sessions) - live:,} gone"
-    yield from (("", line) for line in _live_sessions(found))
+    alive = [session for session in found.sessions if session.is_alive]
+    yield "sessions", f"{len(alive):,} live, {len(found.sessions) - len(alive):,} gone"
+    for session in alive:
+        yield "", _session(session)
 
 
 def _version(found: Report) -> str:
@@ -117,12 +118,10 @@ def _version(found: Report) -> str:
     return f"{state}, in the schema {found.schema}: run `autobatcher journal migrate`"
 
 
-def _live_sessions(found: Report) -> Iterator[str]:
-    for each in found.sessions:
-        if each.is_alive:
-            place = f"process {each.pid} on {each.host}" + (f", {each.url}" if each.url else "")
-            work = f"{counted(each.batches, 'batch', 'batches')}, waits for {counted(each.waiting, 'line', 'lines')}"
-            yield f"{each.number}: {place}, for {age(time.time() - each.opened_at)}: {work}"
+def _session(session: Session) -> str:
+    place = f"process {session.pid} on {session.host}" + (f", {session.url}" if session.url else "")
+    work = f"{counted(session.batches, 'batch', 'batches')}, waits for {counted(session.waiting, 'line', 'lines')}"
+    return f"{session.number}: {place}, for {age(time.time() - session.opened_at)}: {work}"
 
 
 def _cells(size: TableSize) -> tuple[str, str, str]:

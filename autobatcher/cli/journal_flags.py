@@ -10,7 +10,7 @@ from cyclopts import Parameter
 
 from ..engine.journal import BatchRecord, file
 from ..engine.journal.file import JournalEditor, JournalReader, edit_journal, read_journal
-from ..engine.journal_url import Place
+from ..engine.journal_url import JournalUrl, Place
 from ..errors import JournalError
 from .flags import COMMAND_LINE_ONLY, Switch, UsageError
 from .output import print_notice
@@ -45,7 +45,8 @@ def told_as_usage_error(path: Place) -> Iterator[None]:
     try:
         yield
     except JournalError as error:
-        raise UsageError(f"--journal {path}: {error.message}") from error
+        where = "" if isinstance(path, JournalUrl) else f" {path}"  # a URL is named in the message
+        raise UsageError(f"--journal{where}: {error.message}") from error
 
 
 def is_there(path: Place) -> bool:

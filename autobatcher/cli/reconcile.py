@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from functools import partial
 from typing import Annotated, Any
 
 import trio
 
 from ..engine.journal import BatchRecord
-from ..engine.journal.file import fingerprint, journal_at
-from ..engine.journal.records import CLOSE_SECONDS, UnclaimedLine, Unfinished
+from ..engine.journal.records import UnclaimedLine
 from ..engine.journal_url import Place
 from ..engine.reconciliation import Finding, Reconciling
 from .batch_table import counted, name_of
@@ -19,7 +17,10 @@ from .journal_flags import AsJson, read_batches_again, required, told_as_usage_e
 from .output import print_json, print_text
 from .signals import run_until_interrupted
 from .text_table import text_table
+from .unfinished import unfinished_taken
 from .upstream_flags import Upstream, UpstreamFlags, host_of, open_upstream
+
+RUN = "an engine runs it, and reads it when it has ended"
 
 EXAMPLES = """
 **Examples**
@@ -51,7 +52,7 @@ def reconcile(
     uncertain is looked up, which takes up to a minute if it is recent. The answers of a batch that has ended go into
     the journal, where a rerun of the program finds them. A running batch is left alone. Batches of another base URL or
     key are only listed, and so are calls on other lanes that may have been billed. No engine may use a file
-    meanwhile. On PostgreSQL, batches that a living engine runs are left to it.
+    meanwhile. Engines may use a shared journal: those batches are looked at that none of them runs.
 
     Exit codes: 0, or 1 if a batch could not be checked.
 
@@ -77,29 +78,25 @@ async def _reconcile(flags: UpstreamFlags, path: Place, make: Any, *, as_json: b
 
 async def _look_into(place: Place, upstream: Upstream, make: Any) -> tuple[list[Finding], list[BatchRecord]]:
     """The findings about this account's batches, and the batches of other accounts."""
-    journal = journal_at(place, retention_seconds=math.inf)
-    unfinished = [record for record in read_batches_again(place) if record.stage != "ended"]
-    try:
-        ours = await journal.open_unfinished([fingerprint(upstream.account)])
-        reconciling = make(journal, upstream.api, upstream.account_for)
-        findings = await _look_at_all(reconciling, ours)
-        await journal.answers([])  # a barrier: everything written before is on disk
-    finally:
-        with trio.CancelScope(deadline=trio.current_time() + CLOSE_SECONDS, shield=True):
-            await journal.close(None)
-    return findings, [record for record in unfinished if not upstream.is_payer_of(record)]
+    async with unfinished_taken(place, upstream) as taken:
+        reconciling = make(taken.journal, upstream.api, upstream.account_for)
+        findings = await _look_at_all(reconciling, taken.records, taken.unclaimed)
+    run = [Finding(record=record, verdict="running", batch_id=record.batch_id, reason=RUN) for record in taken.run]
+    return [*findings, *run], taken.elsewhere
 
 
-async def _look_at_all(reconciling: Reconciling, unfinished: list[Unfinished]) -> list[Finding]:
+async def _look_at_all(
+    reconciling: Reconciling, records: list[BatchRecord], unclaimed: dict[str, list[UnclaimedLine]]
+) -> list[Finding]:
     findings: dict[str, Finding] = {}
 
-    async def look(record: BatchRecord, lines: list[UnclaimedLine]) -> None:
-        findings[record.idempotency_key] = await reconciling.look_at(record, lines)
+    async def look(record: BatchRecord) -> None:
+        findings[record.idempotency_key] = await reconciling.look_at(record, unclaimed.get(record.idempotency_key, ()))
 
     async with trio.open_nursery() as nursery:
-        for each in unfinished:
-            nursery.start_soon(look, *each)
-    return [findings[each.record.idempotency_key] for each in unfinished]
+        for record in records:
+            nursery.start_soon(look, record)
+    return [findings[record.idempotency_key] for record in records]
 
 
 def report(findings: list[Finding], elsewhere: list[BatchRecord], *, as_json: bool) -> None:

@@ -117,6 +117,8 @@ class BatchOpenAI(_Elsewhere, AsyncContextManagerMixin, openai.AsyncOpenAI):  # 
             can be run again and pays nothing twice: see docs/journal.md. One engine at a time can use it. Or the URL of
             a PostgreSQL (postgresql://user@host/database), which any number of engines share: see docs/scale.md.
         journal_hash_only: keep no prompts and no answers in the journal; batches are found again all the same.
+        journal_patience_seconds: how long requests wait for the database of a journal on PostgreSQL while it cannot be
+            reached, before they fail with `JournalUnreachableError`.
         journal_retention_seconds: how long the journal keeps answers that nobody takes: a program that failed on Friday
             is run again on Monday.
         **openai_arguments: everything else that `AsyncOpenAI` takes. `http_client`, an `httpx.AsyncClient` or

@@ -239,3 +239,12 @@ def test_the_answers_in_a_journal_make_it_exact(
     assert after["input"]["expected"] == pytest.approx(8 * 20, abs=5)
     assert after["output"]["expected"] == pytest.approx(2 * 20, abs=5)
     assert after["input"]["high"] - after["input"]["low"] < before["input"]["high"] - before["input"]["low"]
+
+
+def test_a_service_tier_is_not_planned_at_the_price_of_plain_real_time(
+    tmp_path: Path, prices: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = written(tmp_path, [line(1), line(2, {"service_tier": "priority"})])
+    costs = {(cost["lane"], cost["completion_window"]): cost for cost in planned(capsys, path, *prices)["costs"]}
+    assert (costs["batch", "24h"]["priced_requests"], costs["realtime", None]["priced_requests"]) == (2, 1)
+    assert costs["batch", "24h"]["list_price_usd"] is not None

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from typing import Any
 
+import httpx
 import pytest
 
 from autobatcher.cli import main
+from autobatcher.cli.reconcile import RUN
 from autobatcher.engine.journal import BatchRecord
 from autobatcher.engine.journal.file import migrate_journal
 from autobatcher.engine.journal_url import JournalUrl
+from tests.cli.asker import KEY
+from tests.cli.processes import emulator, environment
 from tests.postgres_server import PASSWORD, PostgresServer
 
 psycopg_store = pytest.importorskip("autobatcher.engine.journal.postgres.store", exc_type=ImportError)
@@ -91,6 +98,42 @@ def test_forget_keeps_what_an_engine_runs(journal: str, capfd: pytest.CaptureFix
         assert "batch_a was kept: an engine runs it." in told(capfd)
     assert main(command) == 0
     assert json.loads(told(capfd)) == {"answers": 1, "forgotten": ["batch_a"], "kept": []}
+
+
+def test_reconcile_reads_what_no_engine_runs(journal: str, capfd: pytest.CaptureFixture[str]) -> None:
+    def reconciled(upstream: str) -> dict[str, Any]:
+        flags = ("--journal", journal, "--base-url", upstream, "--api-key", KEY)
+        assert main(["reconcile", "--json", *flags]) == 0
+        found: dict[str, Any] = json.loads(told(capfd))
+        return found
+
+    with emulator("--batch-seconds", "0.5") as upstream:
+        ask = [sys.executable, "-m", "tests.cli.asker", upstream, journal, "1"]  # it polls after a quarter of an hour
+        with subprocess.Popen(ask, env=environment()) as process:
+            try:
+                wait_until(lambda: is_created(journal, capfd))
+                found = reconciled(upstream)
+                assert (found["found"], found["reason"]) == ("running", RUN)
+            finally:
+                process.kill()
+        wait_until(lambda: reconciled(upstream)["found"] == "read")
+        assert main(["results", "--json", "--journal", journal]) == 0
+        assert json.loads(told(capfd))["answer"]["object"] == "chat.completion"
+        subprocess.run(ask, env=environment(), check=True, timeout=30)  # it gets the answer that is there
+        assert len(httpx.get(f"{upstream}/batches", timeout=10).json()["data"]) == 1
+
+
+def is_created(journal: str, capfd: pytest.CaptureFixture[str]) -> bool:
+    assert main(["status", "--json", "--journal", journal]) == 0
+    return '"batch_id": "batch' in told(capfd)
+
+
+def wait_until(is_so: Callable[[], bool]) -> None:
+    for _ in range(200):
+        if is_so():
+            return
+        time.sleep(0.1)
+    raise AssertionError("it did not become so")
 
 
 def test_check_says_who_uses_the_journal_and_changes_nothing(

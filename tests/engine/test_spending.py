@@ -106,6 +106,7 @@ async def test_a_call_of_an_unknown_price_is_counted_as_that() -> None:
         assert total.cost == harness.emulator.bill().by("model")["known"]
 
 
+@pytest.mark.proves("faults", "callers leave, or batches are cancelled or repeated, after lines of them were executed")
 async def test_answers_that_nobody_waits_for_are_paid_and_told_as_discarded() -> None:
     async with open_harness("openai", prices=BILLED_PRICES, batch_seconds=30) as harness:
         async with harness.client(prices=GIVEN_PRICES) as client:
@@ -118,6 +119,7 @@ async def test_answers_that_nobody_waits_for_are_paid_and_told_as_discarded() ->
         assert rows == {"delivered": 1, "discarded": 1}
 
 
+@pytest.mark.proves("faults", "callers leave, or batches are cancelled or repeated, after lines of them were executed")
 async def test_what_a_cancelled_batch_had_executed_is_told() -> None:
     async with open_harness("openai", prices=BILLED_PRICES, batch_seconds=100, cancelling_seconds=60) as harness:
         async with harness.client(prices=GIVEN_PRICES) as client:
@@ -142,6 +144,7 @@ async def test_a_batch_that_is_left_running_is_told_as_uncertain() -> None:
         assert client.receipt().total.cost == 0
 
 
+@pytest.mark.proves("faults", "answers do not tell their tokens, or talk nonsense of them")
 @pytest.mark.parametrize("usage", ["none", -5, {"prompt_tokens": "many"}])
 async def test_an_answer_that_does_not_say_its_tokens_has_no_known_price(usage: Any) -> None:
     faults = FaultPlan((LineFault(kind="usage", usage=usage),))
@@ -154,6 +157,7 @@ async def test_an_answer_that_does_not_say_its_tokens_has_no_known_price(usage: 
         assert (total.requests, total.unpriced, total.cost) == (1, 1, ZERO)
 
 
+@pytest.mark.proves("faults", "callers leave, or batches are cancelled or repeated, after lines of them were executed")
 @pytest.mark.full_price
 async def test_a_line_that_is_paid_twice_has_a_row_of_its_own() -> None:
     stuck = BatchFault(nth=(1,), ends="stuck", after=0.9)
@@ -174,6 +178,7 @@ async def test_a_line_that_is_paid_twice_has_a_row_of_its_own() -> None:
 # ---- caps ----
 
 
+@pytest.mark.proves("faults", "calls may cost more than max_cost leaves")
 async def test_a_call_that_may_cost_more_than_is_left_is_refused_at_once_and_disturbs_nobody() -> None:
     async with open_harness(prices=BILLED_PRICES, batch_seconds=50) as harness:
         async with harness.client(prices=GIVEN_PRICES, max_cost="0.0006") as client:

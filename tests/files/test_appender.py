@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from autobatcher import Answer
+from autobatcher.files.append import PAGE_BYTES, _pieces
 from autobatcher.files.known_ids import KnownIds
 from autobatcher.files.output_file import OutputError, OutputFile
 from autobatcher.files.output_lines import answer_line
@@ -37,7 +38,7 @@ def write_for_ever(path, turn):
             output.write(b"".join(answer_line(each, Answer(200, body, None, "b", each)) for each in ids))
 
 path, dice = Path(sys.argv[1]), random.Random(19)
-for turn in range(20):
+for turn in range(10):
     pid = os.fork()
     if not pid:
         write_for_ever(path, turn)
@@ -66,6 +67,17 @@ def test_a_killed_process_group_leaves_complete_lines_and_its_last_ones_are_wait
     command = [sys.executable, "-c", KILLED, str(tmp_path / "out")]
     done = subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("place", [0, 1, 4000, 4095, 12_345])
+def test_each_write_ends_with_a_line_and_lies_on_one_page_unless_its_line_does_not(place: int) -> None:
+    block = b"".join(b"x" * size + b"\n" for size in (0, 5, 400, 400, 4094, 4095, 4096, 0, 9000, 3000, 1000, 7))
+    pieces = list(_pieces(block, place))
+    assert b"".join(pieces) == block
+    for piece in pieces:
+        assert piece.endswith(b"\n")
+        assert piece.count(b"\n") == 1 or place // PAGE_BYTES == (place + len(piece) - 1) // PAGE_BYTES
+        place += len(piece)
 
 
 def test_a_write_that_fails_leaves_complete_lines(tmp_path: Path) -> None:

@@ -105,7 +105,7 @@ def pages(path: Path, random: Random) -> None:
 
 def header(path: Path, random: Random) -> None:
     content = bytearray(path.read_bytes())
-    content[random.randrange(16, 100)] = random.choice([0, 1, 2, 0x7F, 0xFF])
+    content[random.randrange(16, min(100, len(content)))] = random.choice([0, 1, 2, 0x7F, 0xFF])
     path.write_bytes(content)
 
 

@@ -191,7 +191,7 @@ def _lines(reply: Reply, random: Random) -> Reply:
             case 3:
                 lines.insert(at, random.choice([b"\n", b"\r\n", b"null\n", b"{}\n", b"[]\n", b"\xef\xbb\xbf", b"\0\n"]))
             case 4:
-                lines[at : at + 1] = [line[: random.randrange(len(line))] for line in lines[at : at + 1]]
+                lines[at : at + 1] = [line[: random.randrange(len(line) + 1)] for line in lines[at : at + 1]]
             case 5:
                 lines.insert(at, b'{"custom_id":"' + b"x" * random.choice([100, 5_000_000]) + b'"}\n')
             case _:

@@ -6,6 +6,7 @@ from decimal import Decimal
 from typing import Any
 
 import anyio
+import pytest
 
 from autobatcher import BudgetExceededError
 from tests.harness import open_harness, outcome_of, wait_for_event
@@ -18,6 +19,7 @@ async def _ask(client: Any, text: str) -> Any:
     return await client.chat.completions.create(model="m", messages=messages, max_tokens=1)
 
 
+@pytest.mark.proves("faults", "calls may cost more than max_cost leaves")
 async def test_a_cap_counts_across_restarts_and_not_for_other_budgets(restarts: Restarts) -> None:
     async with open_harness(prices=BILLED_PRICES, batch_seconds=5) as harness:
         settings: dict[str, Any] = {"prices": GIVEN_PRICES, "max_cost": "0.0002"}
@@ -33,6 +35,7 @@ async def test_a_cap_counts_across_restarts_and_not_for_other_budgets(restarts: 
             assert await _ask(program.client, "question of another budget")
 
 
+@pytest.mark.proves("faults", "calls may cost more than max_cost leaves")
 async def test_what_a_killed_program_reserved_counts_until_its_batch_is_over(restarts: Restarts) -> None:
     async with open_harness(prices=BILLED_PRICES, batch_seconds=500) as harness:
         settings: dict[str, Any] = {"prices": GIVEN_PRICES, "max_cost": "0.0003"}

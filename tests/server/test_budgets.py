@@ -5,6 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Any
 
+import pytest
 import trio
 
 from autobatcher.emulator import FaultPlan, HttpFault
@@ -21,6 +22,7 @@ CALLS: dict[str, dict[str, Any]] = {
 }
 
 
+@pytest.mark.proves("faults", "calls may cost more than max_cost leaves")
 async def test_a_spent_cap_is_a_402_with_its_amounts_on_every_route_and_for_streams() -> None:
     streams = [(route, {**body, "stream": True}) for route, body in CALLS.items() if "embeddings" not in route]
     with trio.fail_after(LIMIT):

@@ -44,6 +44,11 @@ def create_marker(journal: Path) -> None:
     _markers.add(marker)
 
 
+def has_failed() -> bool:
+    """Whether an exception ends this process. To be asked at its exit, when the interpreter has noted that."""
+    return getattr(sys, "last_exc", None) is not None or getattr(sys, "last_value", None) is not None
+
+
 class _MarkerRemover:
     """Removes markers when it is collected. Its globals may be gone by then, so it holds all it needs."""
 
@@ -66,7 +71,7 @@ def _remove_markers_at_exit() -> None:
     Objects that only `sys` refers to are collected after all other modules, whose teardown takes a tenth of a second or
     two.
     """
-    if getattr(sys, "last_exc", None) is None and getattr(sys, "last_value", None) is None:
+    if not has_failed():
         mine = this_process()
         sys._autobatcher_marker_remover = _MarkerRemover(each for each in _markers if mine in each.name)  # type: ignore[attr-defined]
     _markers.clear()

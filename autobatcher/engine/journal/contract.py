@@ -7,9 +7,15 @@ from contextlib import AbstractContextManager
 from decimal import Decimal
 from typing import Any, Literal, Protocol
 
+from ...errors import JournalUnreachableError
 from .charges import NewCharge, Spent
 from .records import BatchRecord, StoredAnswer
 from .rows import Line, NewAnswer
+
+
+class UnheardCommitError(JournalUnreachableError):
+    """The connection was lost during a commit, and did not come back. `JournalStore.was_committed` tells later what
+    happened."""
 
 
 class JournalStore(Protocol):
@@ -34,6 +40,13 @@ class JournalStore(Protocol):
 
     def is_unusable(self, error: Exception) -> bool:
         """Whether the journal is at fault, and not one statement: a full disk, a lock, a lost connection."""
+
+    def was_committed(self) -> bool:
+        """Whether the last transaction was committed, if an `UnheardCommitError` ended it.
+
+        Raises:
+            JournalError: if that cannot be asked now.
+        """
 
     def beat(self) -> None:
         """Show that this process is not paused. Raises nothing."""

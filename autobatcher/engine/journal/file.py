@@ -9,9 +9,8 @@ from ...errors import JournalError
 from ...upstream.account import Account
 from ..journal_url import MISSING, JournalUrl, Place
 from .charges import KeptCharge
-from .health import Report, TableSize
+from .health import Report, Session, TableSize
 from .identity import fingerprint
-from .places import journal_at
 from .reading import JournalEditor, JournalReader, Paid
 from .records import BatchRecord
 from .rows import Result
@@ -24,12 +23,11 @@ __all__ = [
     "Paid",
     "Report",
     "Result",
+    "Session",
     "TableSize",
     "delete_journal",
     "edit_journal",
-    "fingerprint",
     "is_payer",
-    "journal_at",
     "is_there",
     "migrate_journal",
     "read_journal",

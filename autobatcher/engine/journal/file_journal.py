@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -13,7 +11,7 @@ from . import at_exit
 from .file_checks import place_of
 from .journal import Journal
 from .owned_file import OwnedFile
-from .records import Contents, UnclaimedLine, Unfinished
+from .records import Contents
 
 
 class FileJournal(Journal):
@@ -38,18 +36,6 @@ class FileJournal(Journal):
         contents = await self._writer.ask(self._begin)
         self._writer.tell(self._remove_old_markers)  # only after the commit
         return contents
-
-    async def open_unfinished(self, accounts: Sequence[bytes]) -> list[Unfinished]:
-        contents = await self.open()
-        lines: defaultdict[str, list[UnclaimedLine]] = defaultdict(list)
-        for _, line in contents.unclaimed_lines:
-            if not line.is_stored:
-                lines[line.idempotency_key].append(line)
-        return [
-            Unfinished(record, lines[record.idempotency_key])
-            for record in contents.batches
-            if record.stage != "ended" and record.account in accounts
-        ]
 
     def _begin(self, store: OwnedFile) -> Contents:
         now = self._swept_at = self.wall_clock()

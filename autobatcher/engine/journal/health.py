@@ -1,12 +1,32 @@
-"""The state of a journal on PostgreSQL, for its administrator."""
+"""The state of a journal on PostgreSQL, and of the engines that use it."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
-if TYPE_CHECKING:
-    from .postgres.sessions import Session  # imports psycopg
+
+class Session(NamedTuple):
+    """An engine that uses the journal, or did.
+
+    Attributes:
+        url: of its status page; "" if it has none.
+        ending: "well" or "failed" if it was closed, "exited" if its process ended well; else "".
+        is_alive: whether it is connected.
+        batches: how many unfinished ones it owns.
+        waiting: for how many lines without an answer it waits.
+    """
+
+    number: int
+    process: str
+    host: str
+    pid: int
+    url: str
+    opened_at: float
+    ending: str
+    is_alive: bool
+    batches: int
+    waiting: int
 
 
 class TableSize(NamedTuple):

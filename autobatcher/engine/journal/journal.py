@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from decimal import Decimal
 from functools import partial
@@ -14,7 +14,7 @@ from ...money.ledger import Charge
 from ..request import Answer
 from .charges import NewCharge, Spent
 from .contract import JournalStore
-from .records import BatchRecord, Contents, SessionEnding, StoredAnswer, UnclaimedLine, Unfinished, number_of
+from .records import BatchRecord, Contents, SessionEnding, StoredAnswer, UnclaimedLine, number_of
 from .rows import Line, NewAnswer
 from .store import UNFINISHED_SECONDS
 from .writer import JournalWriter, MakeWriter, Writer
@@ -76,10 +76,6 @@ class Journal:
         """
         raise NotImplementedError
 
-    async def open_unfinished(self, accounts: Sequence[bytes]) -> list[Unfinished]:
-        """Open the journal, and take what is not over of these accounts and runs nowhere. Raises as `open` does."""
-        raise NotImplementedError
-
     def _end(self, ending: Literal["well", "failed"], store: Any) -> None:
         """The last statement of a session that ends by itself."""
         store.end_session(ending)
@@ -124,9 +120,9 @@ class Journal:
 
     def answer(self, idempotency_key: str, answer: Answer, charge: Charge | None, *, is_taken: bool) -> None:
         """Store the answer to a line, and what it was billed. They are written in groups, together; see `drain`."""
-        if charge is not None:
-            self.charge(idempotency_key, charge)
         number, body = number_of(answer.custom_id), None if self.is_hash_only else answer.body
+        if charge is not None:
+            self._charges.append(NewCharge(idempotency_key, charge, number))
         self._answers.append((idempotency_key, number, answer.status_code, body, answer.request_id, is_taken))
         self._pending_bytes += len(answer.body)
 
@@ -183,8 +179,11 @@ class Journal:
         if now - self._swept_at < SWEEP_SECONDS:
             return None
         self._swept_at = now
-        self._tell("forget_old", now=now, retention_seconds=self._retention_seconds)
+        self._sweep()
         return now - self._retention_seconds, now - max(self._retention_seconds, UNFINISHED_SECONDS)
+
+    def _sweep(self) -> None:
+        self._tell("forget_old", now=self.wall_clock(), retention_seconds=self._retention_seconds)
 
     def _tell_answers(self) -> None:
         answers, self._answers, now = self._answers, [], self.wall_clock()

@@ -42,6 +42,9 @@ class OwnedFile(Store):
         is_general = type(error) in (sqlite3.OperationalError, sqlite3.DatabaseError)
         return is_general and getattr(error, "sqlite_errorcode", None) != sqlite3.SQLITE_ERROR  # a mistake in SQL
 
+    def was_committed(self) -> bool:
+        return False  # a file says at once
+
     def beat(self) -> None:
         """Nobody else can use the file."""
 

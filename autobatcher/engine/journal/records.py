@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import msgspec
 
@@ -124,13 +124,6 @@ class Contents(msgspec.Struct, frozen=True):
     unclaimed_lines: list[tuple[bytes, UnclaimedLine]]
     durations: bytes = b""
     calibration: bytes = b""
-
-
-class Unfinished(NamedTuple):
-    """A batch or call that is not over, and its lines that have no answer and nobody who waits."""
-
-    record: BatchRecord
-    lines: list[UnclaimedLine]
 
 
 def lane_in(completion_window: str) -> str:

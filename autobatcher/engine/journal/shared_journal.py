@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from functools import partial
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import anyio
 
@@ -13,10 +12,12 @@ from ...errors import JournalUnreachableError
 from ...upstream.back_off import back_off
 from ..event_loop import call_soon, running_loop
 from . import at_exit
+from .contract import UnheardCommitError
 from .journal import Journal
+from .postgres.keeper import keeper_of
 from .postgres.shared import Adopted, Claimed, Lost, RemoteOutcome
 from .postgres.shared_store import SharedStore
-from .records import Contents, SessionEnding, UnclaimedLine, Unfinished
+from .records import Contents, SessionEnding, UnclaimedLine
 
 logger: logging.Logger = logging.getLogger("autobatcher")
 
@@ -40,8 +41,17 @@ class SharedJournal(Journal):
         self.on_news: Callable[[str], None] = lambda idempotency_key: None
         self._loop: object = None
         self._has_session = False
-        opening = partial(SharedStore, url, on_interrupted=self._tell_interrupted, on_news=self._tell_news)
-        super().__init__(opening, **options)
+        self._url = url
+        super().__init__(self._open_store, **options)
+
+    def _open_store(self) -> SharedStore:
+        return SharedStore(
+            self._url,
+            at_exit.this_process(),
+            now=self.wall_clock(),
+            on_interrupted=self._tell_interrupted,
+            on_news=self._tell_news,
+        )
 
     # Called in the thread that notices it.
 
@@ -59,27 +69,34 @@ class SharedJournal(Journal):
         """
         self._loop = running_loop()
         await self._writer.open()
-        contents = await self._writer.ask(self._begin)
         self._has_session = True
+        contents = await self._writer.ask(self._begin)
+        self._writer.tell(self._forget_old)
         return contents
 
     def _begin(self, store: SharedStore) -> Contents:
         now = self._swept_at = self.wall_clock()
-        store.begin_session(at_exit.this_process(), now=now)
         store.sweep_sessions(now=now)
-        store.forget_old(now=now, retention_seconds=self._retention_seconds)
         return Contents([], [], store.kept("durations"), store.kept("calibration"))
+
+    def _forget_old(self, store: SharedStore) -> None:
+        """A little in each transaction, so that no other statement waits for millions of rows."""
+        if store.forget_old(now=self.wall_clock(), retention_seconds=self._retention_seconds):
+            self._writer.tell(self._forget_old)
+
+    def _sweep(self) -> None:
+        self._writer.tell(self._forget_old)
+        self._tell("sweep_sessions", now=self.wall_clock())
+
+    def _end(self, ending: Literal["well", "failed"], store: SharedStore) -> None:
+        """Answers that were given to callers are kept until the process has exited, too."""
+        store.end_session(ending, keeper=keeper_of(self._url) if ending == "well" else None)
 
     async def close(self, ending: SessionEnding) -> None:
         """Write everything, leave the batches to others, and end the session. Cancelled: it is done all the same."""
         if self._has_session:
             self._tell("release_all")
         await super().close(ending)
-
-    async def open_unfinished(self, accounts: Sequence[bytes]) -> list[Unfinished]:
-        await self.open()
-        adopted = await self.adopt(accounts)
-        return [Unfinished(record, [line for _, line, _ in lines]) for record, lines in adopted]
 
     # ---- lines ----
 
@@ -102,9 +119,13 @@ class SharedJournal(Journal):
 
     # ---- batches ----
 
-    async def adopt(self, accounts: Sequence[bytes]) -> list[Adopted]:
-        """Take the batches of these accounts that no session runs. Raises `JournalError`."""
-        return await self._ask(lambda store: store.adopt(accounts))
+    async def adopt(self, accounts: Sequence[bytes], *, keys: Sequence[str] = ()) -> list[Adopted]:
+        """Take the batches of these accounts that no session runs. Raises `JournalError`.
+
+        Args:
+            keys: of batches to take even if they have ended, because their answers are to be read again.
+        """
+        return await self._ask(lambda store: store.adopt(accounts, keys=keys))
 
     async def lost_batches(self, idempotency_keys: Sequence[str]) -> dict[str, Lost]:
         """Which of these batches of ours are ours no more. Raises `JournalError`."""
@@ -115,12 +136,13 @@ class SharedJournal(Journal):
         return await self._ask(lambda store: store.awaits_others(idempotency_key))
 
     async def _ask(self, statement: Callable[[Any], T]) -> T:
-        """Ask again while the database cannot be reached, for as long as patience lasts. Every statement of a shared
-        journal may be repeated: its first try may have been committed."""
+        """Ask again while the database cannot be reached, for as long as patience lasts."""
         delays, until = back_off(), anyio.current_time() + self._patience_seconds
         while True:
             try:
                 return await super()._ask(statement)
+            except UnheardCommitError:
+                raise  # it may have been committed: nothing is done twice
             except JournalUnreachableError as error:
                 if anyio.current_time() >= until:
                     raise

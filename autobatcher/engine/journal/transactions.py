@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from ...errors import JournalError
-from .contract import JournalStore
+from .contract import JournalStore, UnheardCommitError
 
 logger: logging.Logger = logging.getLogger("autobatcher")
 
@@ -48,6 +48,7 @@ class Transactions:
         self._store = store
         self._backlog: list[Job] = []  # not written because the journal could not be written
         self._failure: JournalError | None = None  # permanent
+        self._is_unheard = False  # nobody knows whether the backlog was committed
 
     def do(self, jobs: Sequence[Job]) -> None:
         """Run the backlog, then `jobs`, and commit. Sets the `result` or the `failure` of each job."""
@@ -62,6 +63,7 @@ class Transactions:
         """Return why nothing could be written; None if everything possible was done."""
         try:
             with self._store.errors_told():
+                jobs = self._without_committed(jobs)
                 try:
                     with self._store.transaction():
                         for job in jobs:
@@ -73,8 +75,17 @@ class Transactions:
                         for job in jobs:
                             self._do_alone(job)
         except JournalError as error:
+            self._is_unheard = self._is_unheard or isinstance(error, UnheardCommitError)
             return error
         return None
+
+    def _without_committed(self, jobs: list[Job]) -> list[Job]:
+        """Leave the backlog out if it turns out to have been committed."""
+        if not self._is_unheard:
+            return jobs
+        was_committed = self._store.was_committed()
+        self._is_unheard = False
+        return jobs[len(self._backlog) :] if was_committed else jobs
 
     def _do_alone(self, job: Job) -> None:
         try:

@@ -18,7 +18,7 @@ from ...upstream.account import Account
 from .. import outcomes
 from ..journal import BatchRecord, UnclaimedLine
 from ..journal.identity import digest_of
-from ..journal.postgres.shared import Lost, Waiting
+from ..journal.postgres.shared import Lost, Unread, Waiting
 from ..journal.records import StoredAnswer
 from ..request import ErrorFor, Request
 from ..settings import Settings
@@ -100,8 +100,9 @@ class FleetRecovery(Recovery):
             await self._claims.wait()
             some = self._claims.next(READ_AT_ONCE)
             try:
-                found = await self._shared.claim([self._digest(request) for request in some])
-                await self._sort(some, found)
+                # In this order: an engine that dies in between has left its lines when they are claimed.
+                elsewhere = await self._awaited_elsewhere([request for request in some if request.is_retry])
+                self._sort(some, await self._shared.claim([self._digest(request) for request in some]), elsewhere)
             except JournalError as error:
                 error_for = outcomes.journal_error_for(error)
                 for request in filter(self._claims.remove, some):
@@ -110,9 +111,7 @@ class FleetRecovery(Recovery):
                 self._claims.are_flushed = False
                 self._flush()
 
-    async def _sort(self, some: list[Request], found: list[Claimed | None]) -> None:
-        missed = [request for request, claimed in zip(some, found, strict=True) if claimed is None]
-        elsewhere = await self._awaited_elsewhere([request for request in missed if request.is_retry])
+    def _sort(self, some: list[Request], found: list[Claimed | None], elsewhere: set[bytes]) -> None:
         for request, claimed in zip(some, found, strict=True):
             if claimed is None and self._digest(request) in elsewhere and self._claims.again(request, RETRY_SECONDS):
                 continue
@@ -137,9 +136,9 @@ class FleetRecovery(Recovery):
         batch = self._batches.get(line.idempotency_key)
         if batch is not None and not batch.accepts_lines:
             batch = self._live_batch(line.idempotency_key, request.account)
-        if batch is not None:
+        if batch is not None and batch.log.awaits_line(line.custom_id):
             batch.attach(line, request)
-        else:
+        else:  # it runs elsewhere, or was read since we asked
             self._remote.add(request, line)
 
     def _digest(self, request: Request) -> bytes:
@@ -157,16 +156,23 @@ class FleetRecovery(Recovery):
     async def _look_at(self, waiting: list[tuple[Request, UnclaimedLine]]) -> None:
         try:
             found = await self._shared.outcomes([line for _, line in waiting])
+            unread = (line for (_, line), each in zip(waiting, found, strict=True) if isinstance(each, Unread))
+            await self._read_again({line.idempotency_key for line in unread})
         except JournalError as error:
             logger.warning("autobatcher: %s Answers that other engines have read wait for it.", error.message)
             return
         for (request, line), outcome in zip(waiting, found, strict=True):
-            if isinstance(outcome, Waiting) or not self._remote.remove(request):
+            if isinstance(outcome, Waiting | Unread) or not self._remote.remove(request):
                 continue
             if isinstance(outcome, StoredAnswer):
                 self._give(request, line, outcome)
-            else:
-                self._place(request)
+            else:  # the line is gone, or was claimed while our session was lost
+                self._claims.add(request)
+
+    async def _read_again(self, keys: set[str]) -> None:
+        """Run batches that have ended, whose answers are only upstream: the journal stores none."""
+        for adopted in await self._shared.adopt((), keys=list(keys)) if keys else ():
+            self._adopt(adopted)
 
     def _give(self, request: Request, line: UnclaimedLine, stored: StoredAnswer) -> None:
         request.custom_id = line.custom_id
@@ -194,8 +200,8 @@ class FleetRecovery(Recovery):
         self.batch_started(batch)
         known = {line.number: line for line in lines}
         for request, line in self._remote.of_batch(record.idempotency_key):
-            if line.number in known and self._remote.remove(request):
-                batch.attach(known[line.number], request)
+            if self._remote.remove(request):
+                batch.attach(known.get(line.number, line), request)
 
     def _make_log(
         self, record: BatchRecord, unclaimed: Iterable[UnclaimedLine], *, is_awaited: bool = False

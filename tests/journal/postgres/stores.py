@@ -80,3 +80,17 @@ def digest(body: bytes) -> bytes:
 
 def an_answer(key: str, number: int, body: bytes | None = b"{}", *, is_taken: bool = True) -> NewAnswer:
     return key, number, 200, body, f"req_{number}", is_taken
+
+
+def cut(store: PostgresStore) -> None:
+    """Cut the connection of a store, which does not know it yet. Its lock is gone afterwards."""
+    with connect(store._url) as connection:
+        connection.execute("SELECT pg_terminate_backend(%s, 5000)", (store._db.info.backend_pid,))
+
+
+def close(store: PostgresStore) -> None:
+    """Close a store as if its process had died, and wait until the server knows."""
+    process = store._db.info.backend_pid
+    store.close()
+    with connect(store._url) as connection:
+        connection.execute("SELECT pg_terminate_backend(%s, 5000) FROM pg_stat_activity WHERE pid = %s", [process] * 2)

@@ -14,9 +14,11 @@ import pytest
 from autobatcher import BatchOpenAI, BatchTransport
 from autobatcher.cli import main
 from autobatcher.cli.child_environment import without_keys
+from autobatcher.engine.interruption import Remains, interruption_line
 from autobatcher.engine.journal.postgres.url import is_postgres, libpq_url, schema_of, shown
 from autobatcher.engine.journal_url import JournalUrl, checked_place
 from autobatcher.engine.settings import Settings
+from autobatcher.engine.tally import Tally
 from tests.canaries.canaries import PASSWORD
 
 GOOD = {
@@ -108,6 +110,11 @@ def test_settings_show_no_password() -> None:
     settings = Settings(journal="postgresql://me:secret-1@db.test/app")
     assert "postgresql://me:***@db.test/app" in repr(settings)
     assert "secret-1" not in repr(settings) + str(settings)
+
+
+def test_the_line_after_an_interruption_names_the_journal_without_its_password() -> None:
+    line = interruption_line(Tally(), Remains(), checked_place("postgresql://me:secret-1@db.test/app"))
+    assert "(postgresql://me:***@db.test/app) to go on" in line
 
 
 def test_without_psycopg_one_sentence_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:

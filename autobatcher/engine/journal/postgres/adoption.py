@@ -22,7 +22,8 @@ class AdoptionStore(ClaimStore):
     def adopt(self, accounts: Sequence[bytes], *, keys: Sequence[str] = ()) -> list[Adopted]:
         """Take the unfinished batches of these accounts that nobody runs, or whose session is gone. Each is given once.
 
-        A session that comes back at the same moment has lost all of them, or none.
+        A session that comes back at the same moment has lost all of them, or none. Lines for which one waits that is
+        gone are free to be claimed; nothing is written for each, and if it comes back before, it waits for them again.
 
         Args:
             accounts: fingerprints.
@@ -36,16 +37,17 @@ class AdoptionStore(ClaimStore):
             return []
         self._numbers |= numbers
         ranges = list(numbers.values())
-        self._do(_FREE_OF, (ranges, gone.waiters))
         self._announce_awaited(ranges)
-        lines = self._unanswered_lines(ranges)
+        lines = self._unanswered_lines(ranges, gone.waiters)
         records = self._records("b.number = ANY(%s) ORDER BY b.number", (ranges,))
         return [Adopted(record, lines[numbers[record.idempotency_key]]) for record in records]
 
-    def _unanswered_lines(self, numbers: list[int]) -> dict[int, list[tuple[bytes, UnclaimedLine, int | None]]]:
+    def _unanswered_lines(
+        self, numbers: list[int], gone: list[int]
+    ) -> dict[int, list[tuple[bytes, UnclaimedLine, int | None]]]:
         """The lines of batches, whose numbers are the keys, that have no answer."""
         lines: defaultdict[int, list[tuple[bytes, UnclaimedLine, int | None]]] = defaultdict(list)
-        for key, since, line_id, digest, waiter, is_paid in self._rows(_UNANSWERED, (numbers,)):
+        for key, since, line_id, digest, waiter, is_paid in self._rows(_UNANSWERED, (gone, numbers)):
             line = UnclaimedLine(key, line_id % LINES_OF_A_BATCH, since, is_paid=is_paid)
             lines[line_id // LINES_OF_A_BATCH].append((digest, line, waiter))
         return lines
@@ -106,15 +108,12 @@ _ADOPT = f"""UPDATE batches SET owner = %s WHERE number IN (SELECT number FROM b
     AND coalesce(owner, 0) = ANY(%s::int[]) ORDER BY number FOR UPDATE SKIP LOCKED)
     RETURNING idempotency_key, number"""
 
-_FREE_OF = f"""UPDATE lines SET waiter = NULL WHERE id IN (
-    SELECT l.id FROM unnest(%s::bigint[]) AS b(number) JOIN lines l
-    ON l.id BETWEEN b.number * {LINES_OF_A_BATCH} AND (b.number + 1) * {LINES_OF_A_BATCH} - 1
-    WHERE l.waiter = ANY(%s::int[]) FOR UPDATE OF l SKIP LOCKED)"""
-
 _FREE_LINES = """UPDATE lines SET waiter = NULL WHERE id IN
-    (SELECT id FROM lines WHERE waiter = ANY(%s::int[]) FOR UPDATE SKIP LOCKED)"""
+    (SELECT id FROM lines WHERE waiter = ANY(%s::int[]) LIMIT 20000 FOR UPDATE SKIP LOCKED)"""
+"""No more than what takes a second. The next sweep goes on: until then the sessions are remembered."""
 
-_UNANSWERED = f"""SELECT b.idempotency_key, b.changed_at, l.id, l.digest, l.waiter, {_IS_UNCERTAIN}
+_UNANSWERED = f"""SELECT b.idempotency_key, b.changed_at, l.id, l.digest,
+    CASE WHEN l.waiter = ANY(%s::int[]) THEN NULL ELSE l.waiter END, {_IS_UNCERTAIN}
     FROM batches b JOIN lines l
     ON l.id BETWEEN b.number * {LINES_OF_A_BATCH} AND (b.number + 1) * {LINES_OF_A_BATCH} - 1
     WHERE b.number = ANY(%s::bigint[]) AND NOT EXISTS (SELECT 1 FROM answers a WHERE a.id = l.id) ORDER BY l.id"""

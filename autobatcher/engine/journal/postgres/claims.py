@@ -6,8 +6,9 @@ from collections import defaultdict, deque
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from ...lanes.lane import Lane
 from ..records import UNCERTAIN, StoredAnswer, UnclaimedLine, lane_in
-from .batch_rows import CALLS, OF_THIS_BATCH, BatchStore
+from .batch_rows import OF_THIS_BATCH, BatchStore
 from .schema import LINES_OF_A_BATCH
 from .shared import Claimed, Missing, Unread, Waiting
 
@@ -29,14 +30,13 @@ class ClaimStore(BatchStore):
         ids = [row[0] for row in rows if row is not None]
         if ids:
             self._do("UPDATE lines SET waiter = %s WHERE id = ANY(%b::bigint[])", (self.session, ids))
-            self._take_calls([row[1] for row in rows if row is not None and row[4] is not None])
+            self._take_calls([row[1] for row in rows if row is not None and lane_in(row[3]) != Lane.BATCH.value])
         return [None if row is None else _claimed(row, gone.owners) for row in rows]
 
     def _take_calls(self, keys: list[str]) -> None:
         """A call runs nowhere any more: whoever has its line writes its record."""
-        self._do(
-            f"UPDATE batches SET owner = %s WHERE idempotency_key = ANY(%s::text[]) AND {CALLS}", (self.session, keys)
-        )
+        if keys:
+            self._do("UPDATE batches SET owner = %s WHERE idempotency_key = ANY(%s::text[])", (self.session, keys))
 
     def is_awaited_elsewhere(self, digests: Sequence[bytes]) -> set[bytes]:
         """Return those digests of which another session that lives waits for a line without an answer."""
@@ -93,10 +93,9 @@ def _outcome(place: tuple[str, int], row: tuple[Any, ...]) -> StoredAnswer | Mis
     return Unread() if is_hash_only else Missing()
 
 
-_CLAIM = f"""WITH wanted AS MATERIALIZED
-    (SELECT digest, count(*) AS number FROM unnest(%b::bytea[]) AS w(digest) GROUP BY digest ORDER BY digest),
-    given AS MATERIALIZED (SELECT %s::int[] AS waiters, %s::int[] AS owners)
-    SELECT w.digest, f.* FROM given g CROSS JOIN wanted w CROSS JOIN LATERAL (
+_CLAIM = f"""SELECT w.digest, f.* FROM
+    (SELECT digest, count(*) AS number FROM unnest(%b::bytea[]) AS w(digest) GROUP BY digest ORDER BY digest OFFSET 0) w
+    CROSS JOIN (SELECT %s::int[] AS waiters, %s::int[] AS owners OFFSET 0) g CROSS JOIN LATERAL (
         SELECT l.id, b.idempotency_key, b.owner, b.completion_window, a.answered_at, a.body IS NOT NULL, b.status,
             b.changed_at
         FROM lines l JOIN batches b ON b.number = l.id / {LINES_OF_A_BATCH} LEFT JOIN answers a ON a.id = l.id

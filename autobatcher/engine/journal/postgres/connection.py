@@ -18,7 +18,8 @@ import psycopg
 from psycopg import conninfo
 
 from ....errors import JournalError
-from .errors import UnheardCommitError, told
+from ..contract import UnheardCommitError
+from .errors import told
 from .schema import check_schema, lock_class
 from .url import libpq_url, schema_of, shown
 
@@ -72,6 +73,7 @@ class PostgresConnection:
         self._shown = shown(url)
         self._is_read_only = is_read_only
         self._idle_seconds = idle_seconds
+        self._is_in_transaction = False
         self._has_written = False  # in the current transaction
         self._db = self._connected()
 
@@ -103,12 +105,14 @@ class PostgresConnection:
         """Run a statement. In a transaction its failure may come with a later one."""
         self._has_written = True
         with told(self._shown):
+            self._ensure_connected()
             self._db.execute(statement, parameters)
 
     def _rows(self, statement: LiteralString, parameters: Parameters = ()) -> list[tuple[Any, ...]]:
         """Run a statement and return its rows."""
         self._has_written = self._has_written or not statement.startswith("SELECT")
         with told(self._shown):
+            self._ensure_connected()
             return self._db.execute(statement, parameters).fetchall()
 
     def _row(self, statement: LiteralString, parameters: Parameters = ()) -> tuple[Any, ...] | None:
@@ -131,6 +135,7 @@ class PostgresConnection:
         with told(self._shown):
             self._begin()
         is_ending = False
+        self._is_in_transaction = True
         try:
             with self._db.pipeline() as self._pipeline:
                 yield
@@ -142,6 +147,7 @@ class PostgresConnection:
             if ended.statusmessage != "COMMIT":
                 raise JournalError(f"The journal {self._shown} cannot be used: a commit undid what was before it.")
         except BaseException as error:
+            self._is_in_transaction = False
             is_unheard = is_ending and self._db.closed and self._has_written and isinstance(error, psycopg.Error)
             if is_unheard and self._heard_of_commit():
                 return
@@ -149,6 +155,8 @@ class PostgresConnection:
             self._roll_back()
             with told(self._shown):
                 raise
+        finally:
+            self._is_in_transaction = False
 
     @contextmanager
     def snapshot(self) -> Iterator[None]:
@@ -226,7 +234,7 @@ class PostgresConnection:
     # ---- the connection ----
 
     def _ensure_connected(self) -> None:
-        if self._db.closed:
+        if self._db.closed and not self._is_in_transaction:
             self._reconnect()
 
     def _reconnect(self) -> None:
@@ -260,8 +268,11 @@ class PostgresConnection:
 
 def connect(url: str) -> psycopg.Connection:
     """Connect to the database of a journal. Raises `psycopg.Error`."""
-    given = conninfo.conninfo_to_dict(libpq_url(url))
-    return psycopg.connect(**{**_CLIENT_DEFAULTS, **given}, autocommit=True)  # type: ignore[arg-type]  # any of libpq's
+    try:
+        given = conninfo.conninfo_to_dict(libpq_url(url))
+        return psycopg.connect(**{**_CLIENT_DEFAULTS, **given}, autocommit=True)  # type: ignore[arg-type]  # any of libpq's
+    except psycopg.ProgrammingError as error:  # a parameter that libpq does not know, or a value that it does not take
+        raise psycopg.OperationalError(str(error)) from None
 
 
 def set_up(

@@ -10,15 +10,11 @@ from psycopg import errors
 
 from ....errors import JournalError, JournalUnreachableError
 
-__all__ = ["NotOurBatchError", "UnheardCommitError", "is_server_failure", "told"]
+__all__ = ["NotOurBatchError", "is_server_failure", "told"]
 
 
 class NotOurBatchError(JournalError):
     """Another engine has adopted the batch meanwhile, or it was forgotten. It must not be created here."""
-
-
-class UnheardCommitError(JournalError):
-    """The connection was lost during a commit, and did not come back. `was_committed` tells later what happened."""
 
 
 _OF_DATABASES = (

@@ -5,16 +5,16 @@ from __future__ import annotations
 import secrets
 from collections.abc import Iterator
 from contextlib import closing
+from typing import Any, LiteralString
 
 import psycopg
 
 from ....errors import JournalError
-from ..health import Report, TableSize
+from ..health import Report, Session, TableSize
 from .connection import connect
 from .errors import told
 from .pooler import refuse_transaction_pooling
 from .schema import MIGRATIONS, TABLES, migrate, version_of
-from .sessions import Session
 from .store import PostgresStore
 from .url import schema_of, shown
 
@@ -93,7 +93,7 @@ def _sessions(url: str) -> list[Session]:
         return store.sessions()
 
 
-def _value(connection: psycopg.Connection, statement: str, *parameters: object) -> object:
+def _value(connection: psycopg.Connection, statement: LiteralString, *parameters: object) -> Any:
     row = connection.execute(statement, parameters).fetchone()
     assert row is not None
     return row[0]

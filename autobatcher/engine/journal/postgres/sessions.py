@@ -6,6 +6,7 @@ import os
 import socket
 from typing import Any, Literal, NamedTuple
 
+from ..health import Session
 from .connection import IDLE_SECONDS, PostgresConnection
 from .errors import told
 from .pooler import refuse_transaction_pooling
@@ -16,29 +17,6 @@ RELOCK_SECONDS = 2.0
 
 REMEMBERED_SECONDS = 86_400.0
 """How long a session that is gone is remembered: it may come back, and ask what it wrote last."""
-
-
-class Session(NamedTuple):
-    """An engine that uses the journal, or did.
-
-    Attributes:
-        url: of its status page; "" if it has none.
-        ending: "well" or "failed" if it was closed, "exited" if its process ended well; else "".
-        is_alive: whether it is connected.
-        batches: how many unfinished ones it owns.
-        waiting: for how many lines without an answer it waits.
-    """
-
-    number: int
-    process: str
-    host: str
-    pid: int
-    url: str
-    opened_at: float
-    ending: str
-    is_alive: bool
-    batches: int
-    waiting: int
 
 
 class Gone(NamedTuple):

@@ -22,6 +22,8 @@ class SharedStore(PostgresStore):
 
     Args:
         url: of the database.
+        process: identifies this process.
+        now: in Unix seconds.
         on_interrupted: called when the session was lost and is there again. Others may have taken its batches.
         on_news: called with the idempotency key of a batch of which this session may wait for lines; "" for any.
 
@@ -30,10 +32,24 @@ class SharedStore(PostgresStore):
 
     heartbeat_seconds: float = HEARTBEAT_SECONDS
 
-    def __init__(self, url: str, *, on_interrupted: Callable[[], None], on_news: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        url: str,
+        process: str,
+        *,
+        now: float,
+        on_interrupted: Callable[[], None],
+        on_news: Callable[[str], None],
+    ) -> None:
         self._on_interrupted = on_interrupted
         _migrate(url)
         super().__init__(url)
+        try:
+            self.begin_session(process, now=now)
+            self.refuse_poolers()
+        except BaseException:
+            super().close()
+            raise
         self.name: str = self._shown
         self._listener = Listener(url, on_news)
 
