@@ -32,7 +32,7 @@ from .remote_lines import RemoteLines
 
 if TYPE_CHECKING:
     from ..journal.postgres.shared import Adopted, Claimed
-    from ..journal.shared_journal import SharedJournal
+    from ..journal.shared_journal import LookUp, SharedJournal
 
 logger: logging.Logger = logging.getLogger("autobatcher")
 
@@ -100,9 +100,8 @@ class FleetRecovery(Recovery):
             await self._claims.wait()
             some = self._claims.next(READ_AT_ONCE)
             try:
-                # In this order: an engine that dies in between has left its lines when they are claimed.
-                elsewhere = await self._awaited_elsewhere([request for request in some if request.is_retry])
-                self._sort(some, await self._shared.claim([self._digest(request) for request in some]), elsewhere)
+                retries = [self._digest(request) for request in some if request.is_retry]
+                self._sort(some, await self._shared.look_up([self._digest(request) for request in some], retries))
             except JournalError as error:
                 error_for = outcomes.journal_error_for(error)
                 for request in filter(self._claims.remove, some):
@@ -111,10 +110,13 @@ class FleetRecovery(Recovery):
                 self._claims.are_flushed = False
                 self._flush()
 
-    def _sort(self, some: list[Request], found: list[Claimed | None], elsewhere: set[bytes]) -> None:
-        for request, claimed in zip(some, found, strict=True):
-            if claimed is None and self._digest(request) in elsewhere and self._claims.again(request, RETRY_SECONDS):
-                continue
+    def _sort(self, some: list[Request], found: LookUp) -> None:
+        for request, claimed in zip(some, found.claimed, strict=True):
+            digest = self._digest(request)
+            if claimed is None and digest in found.elsewhere and self._claims.again(request, RETRY_SECONDS):
+                continue  # its place may be free in a moment: its engine has not seen the client leave
+            if claimed is None and request.is_retry:
+                claimed = found.given_before.pop(digest, None)
             if not self._claims.remove(request):
                 if claimed is not None:
                     self._shared.free(claimed.line)
@@ -122,10 +124,6 @@ class FleetRecovery(Recovery):
                 self._place(request)
             else:
                 self._take_up(request, claimed)
-
-    async def _awaited_elsewhere(self, retries: list[Request]) -> set[bytes]:
-        """The digests of retries whose place may become free in a moment: its engine has not seen the client leave."""
-        return await self._shared.awaited_elsewhere([self._digest(each) for each in retries]) if retries else set()
 
     def _take_up(self, request: Request, claimed: Claimed) -> None:
         line = claimed.line
