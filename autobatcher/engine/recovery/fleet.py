@@ -8,6 +8,7 @@ one of those that know its account.
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
@@ -42,6 +43,9 @@ ADOPTION_SECONDS = 2.0
 NEWS_SECONDS = 10.0
 """How often answers of other engines are looked for without news of them."""
 
+FLUSH_SECONDS = 2.0
+"""How often windows may be closed for the sake of retries, which come in crowds when an engine dies."""
+
 RETRY_SECONDS = 20.0
 """How long a request that says it is a retry waits for its place, while another engine seems to hold that for somebody
 else. An engine that is paused loses its session within ten seconds."""
@@ -58,6 +62,7 @@ class FleetRecovery(Recovery):
         self._pauses = Pauses()
         self._accounts: dict[bytes, Account] = {}
         self._interrupted = anyio.Event()
+        self._flushed_at = -math.inf
         journal.on_interrupted = self._note_interruption
         journal.on_news = self._remote.tell
 
@@ -122,8 +127,17 @@ class FleetRecovery(Recovery):
                     self._shared.free(claimed.line)
             elif claimed is None:
                 self._place(request)
+                self._hurry(request)
             else:
                 self._take_up(request, claimed)
+
+    def _hurry(self, request: Request) -> None:
+        """A retry has waited for a window before, in an engine that its client has left. It does not wait for another
+        one: its client may be less patient than a window is long."""
+        now = anyio.current_time()
+        if request.is_retry and now - self._flushed_at >= FLUSH_SECONDS:
+            self._flushed_at = now
+            self._flush()
 
     def _take_up(self, request: Request, claimed: Claimed) -> None:
         line = claimed.line

@@ -102,3 +102,9 @@ async def _ask_again(member: Member, text: str) -> str:
     assert isinstance(outcome, Answer)
     content: str = msgspec.json.decode(outcome.body)["choices"][0]["message"]["content"]
     return content
+
+
+async def test_a_retry_does_not_wait_for_another_window(fleet: Fleet) -> None:
+    async with open_harness(batch_seconds=10) as harness, fleet.member(harness, batch_window_seconds=1000) as other:
+        with anyio.fail_after(100):
+            assert await _ask_again(other, "a") == "a"
