@@ -20,7 +20,7 @@ from .. import outcomes
 from ..journal import BatchRecord, UnclaimedLine
 from ..journal.identity import digest_of
 from ..journal.postgres.shared import Lost, Unread, Waiting
-from ..journal.records import StoredAnswer
+from ..journal.records import StoredAnswer, line_of
 from ..request import ErrorFor, Request
 from ..settings import Settings
 from .batch_log import JournalBatchLog
@@ -247,7 +247,14 @@ class FleetRecovery(Recovery):
         batch = self._batches.pop(idempotency_key, None)
         if batch is not None:
             logger.warning("autobatcher: another engine took over a batch of this one, which had lost the journal")
-            for request in batch.disown(is_doubled=loss is Lost.FORGOTTEN):
+            is_doubled = loss is Lost.FORGOTTEN
+            for request in batch.disown(is_doubled=is_doubled):
                 if (reservation := request.pop_reservation()) is not None:
                     reservation.release()
-                self._claims.add(request)
+                if is_doubled:
+                    self._claims.add(request)
+                else:  # the line is still its own, unless somebody has claimed it meanwhile
+                    self._remote.add(request, self._line_of(request))
+
+    def _line_of(self, request: Request) -> UnclaimedLine:
+        return UnclaimedLine(*line_of(request.custom_id), self._journal.wall_clock())
