@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import time
 from collections.abc import AsyncGenerator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from functools import partial
 from typing import Any
 
@@ -14,6 +15,7 @@ import pytest
 from autobatcher import BatchOpenAI
 from autobatcher.engine.journal import at_exit
 from autobatcher.engine.journal.contract import JournalStore
+from autobatcher.engine.journal.postgres.store import PostgresStore
 from tests.harness import Harness, Send, between
 from tests.journal.inline_writer import InlineWriter
 
@@ -43,12 +45,21 @@ class Member:
         self.is_dead = True
         for writer in self.writers:
             writer.die()
+        for store in self.stores:
+            wait_until_gone(store)
         self._scope.cancel()
 
     async def answer(self, request: Any, send: Send) -> Any:
         if self.is_dead:
             await anyio.sleep_forever()
         return await send(request)
+
+
+def wait_until_gone(store: Any) -> None:
+    """Wait until the server has noticed that the store was closed, which takes some milliseconds."""
+    with closing(PostgresStore(store._url, is_read_only=True)) as other:
+        while any(each.number == store.session and each.is_alive for each in other.sessions()):
+            time.sleep(0.005)
 
 
 class Fleet:
