@@ -42,7 +42,7 @@ async def test_a_caller_who_left_one_program_is_answered_by_its_batch_in_another
 
 async def test_a_batch_whose_last_caller_waits_in_another_program_is_not_cancelled(fleet: Fleet) -> None:
     async with (
-        open_harness(batch_seconds=1000) as harness,
+        open_harness(batch_seconds=150) as harness,
         fleet.member(harness) as first,
         fleet.member(harness) as other,
     ):
@@ -91,7 +91,7 @@ async def test_a_retry_gets_an_answer_that_was_sent_to_nobody(fleet: Fleet) -> N
     ):
         assert await ask(first.client, "a") == "a"
         assert await _ask_again(other, "a") == "a"
-        await anyio.sleep(100)
+        await anyio.sleep(60)
         assert await _ask_again(other, "a") == "a"
         assert billed(harness) == {"a": 2}
 
