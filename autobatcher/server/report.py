@@ -79,16 +79,20 @@ class Report:
             case events.BatchCancelledUpstream():
                 self.batch_ends["cancelled by us"] += 1
 
-    async def refresh(self) -> None:
-        """Bring `costs` and `fleet` up to date; see `PricedCosts.refresh` and `FleetView.refresh`."""
+    async def price(self) -> None:
+        """Bring `costs` up to date; see `PricedCosts.refresh`."""
         if self._costs is not None:
             await self._costs.refresh()
+
+    async def refresh(self) -> None:
+        """Bring `costs` and `fleet` up to date; see `FleetView.refresh`."""
+        await self.price()
         if self._fleet is not None:
             await self._fleet.refresh()
 
     @property
     def costs(self) -> Told:
-        """What was paid, as of the last `refresh`."""
+        """What was paid, as of the last `price`."""
         return told_of(Receipt(())) if self._costs is None else self._costs.told
 
     @property
