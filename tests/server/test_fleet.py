@@ -6,7 +6,6 @@ import time
 from contextlib import closing
 from typing import Any
 
-import pytest
 import trio
 
 from autobatcher.engine.journal.identity import fingerprint
@@ -64,7 +63,7 @@ async def test_what_the_proxy_has_the_key_of_is_run_without_a_request_and_waits_
                 close(dead)
                 fleet, _ = await told(proxy)
                 assert fleet["waiting_for_a_key"] == []
-                while watcher.owners().get("left") == dead.session:
+                while watcher.owners().get("left") == dead.session:  # noqa: ASYNC110  (another process would look)
                     await trio.sleep(0.1)
 
 
