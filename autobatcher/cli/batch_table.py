@@ -50,7 +50,7 @@ def _cells(row: Row, now: float, with_upstream: bool, with_engines: bool) -> lis
 
 def _engine(row: Row) -> str:
     """Its number in the table of engines."""
-    return "-" if row.engine is None else f"{row.engine.number}{'' if row.engine.is_alive else ' (gone)'}"
+    return "-" if row.engine is None else f"{row.engine.number}{'' if row.engine.is_alive else ' gone'}"
 
 
 def name_of(batch_id: str | None, idempotency_key: str | None) -> str:

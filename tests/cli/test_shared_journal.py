@@ -119,7 +119,7 @@ def test_status_says_which_engine_runs_a_batch_in_80_columns(journal: str, capfd
         "batch_a": {name: engines[1][name] for name in named},
     }
     assert max(map(len, lines)) <= 80, lines
-    assert any(line.startswith("batch_dead") and f" {engines[0]['number']} (gone) " in line for line in lines)
+    assert any(line.startswith("batch_dead") and f" {engines[0]['number']} gone " in line for line in lines)
     assert any(line.startswith("batch_a") and f" {engines[1]['number']} " in line for line in lines)
     assert any("No engine runs 1 of them" in line for line in lines)
     assert [line.split()[1:3] for line in lines[-3:]] == [

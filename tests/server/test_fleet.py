@@ -19,7 +19,7 @@ LIMIT = 40
 STRANGER = b"\xfe\xdc-fingerprint"
 
 
-async def told(proxy: Proxy) -> tuple[dict[str, Any], str]:
+async def told(proxy: Proxy) -> tuple[Any, str]:
     """The fleet of /status, and the metrics."""
     async with proxy.http() as http:
         status, metrics = await http.get("/status"), (await http.get("/metrics")).text
