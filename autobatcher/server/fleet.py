@@ -17,6 +17,7 @@ from ..client.server_calls import FleetSeen
 from ..engine.journal.health import Session, WaitingAccount
 from ..errors import JournalError
 from ..printable import printable
+from ..progress import shortened
 
 logger: logging.Logger = logging.getLogger("autobatcher")
 
@@ -28,7 +29,7 @@ LEAST_SECONDS, PART_OF_TIME, MOST_SECONDS = 10.0, 0.05, 60.0
 WAIT_SECONDS = 2.0
 """How long a page waits for news. A database that is down takes longer to say so."""
 
-STALE_SECONDS = 180.0
+STALE_SECONDS = 120.0
 """After how long what was seen is not told any more as if it were so."""
 
 
@@ -101,9 +102,9 @@ class FleetView:
 
 def _engine(engine: Session, own: int | None) -> dict[str, Any]:
     return {
-        "host": printable(engine.host),
+        "host": _text(engine.host),
         "pid": engine.pid,
-        "url": printable(engine.url) or None,
+        "url": _text(engine.url) or None,
         "is_alive": engine.is_alive,
         "is_this": engine.number == own,
         "batches": engine.batches,
@@ -114,7 +115,12 @@ def _engine(engine: Session, own: int | None) -> dict[str, Any]:
 
 def _account(account: WaitingAccount) -> dict[str, Any]:
     return {
-        "base_url": printable(account.base_url),
-        "provider": printable(account.provider),
+        "base_url": _text(account.base_url),
+        "provider": _text(account.provider),
         "batches": account.batches,
     }
+
+
+def _text(words: str) -> str:
+    """Others have written it."""
+    return printable(shortened(words))

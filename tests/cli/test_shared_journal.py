@@ -129,6 +129,7 @@ def test_status_says_which_engine_runs_a_batch_in_80_columns(journal: str, capfd
     assert lines[-2].endswith(":8080")
 
 
+@pytest.mark.proves("faults", "`autobatcher cancel` on a shared journal, while an engine is about to create the batch")
 def test_cancel_says_what_a_living_engine_may_still_create(journal: str, capfd: pytest.CaptureFixture[str]) -> None:
     def cancelled(*names: str) -> tuple[int, list[Any]]:
         flags = ("--journal", journal, "--base-url", upstream, "--api-key", KEY, "--json")
