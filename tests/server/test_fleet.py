@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from contextlib import closing
 from typing import Any
 
+import pytest
 import trio
 
 from autobatcher.engine.journal.identity import fingerprint
@@ -67,7 +69,10 @@ async def test_what_the_proxy_has_the_key_of_is_run_without_a_request_and_waits_
                     await trio.sleep(0.1)
 
 
-async def test_a_database_that_is_down_leaves_the_page_working(postgres: PostgresServer, postgres_url: str) -> None:
+async def test_a_database_that_is_down_leaves_the_page_working(
+    postgres: PostgresServer, postgres_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
     with trio.fail_after(LIMIT):
         async with open_proxy(journal=postgres_url) as proxy:
             postgres.stop()
@@ -78,6 +83,19 @@ async def test_a_database_that_is_down_leaves_the_page_working(postgres: Postgre
     assert (fleet["engines"], fleet["is_stale"], fleet["age_seconds"]) == ([], True, None)
     assert "autobatcher_fleet" not in metrics
     assert "autobatcher_waiting_requests" in metrics
+    assert "cannot be listed" in caplog.text
+    assert PASSWORD not in caplog.text
+
+
+async def test_sessions_that_have_no_engine_are_not_shown(postgres_url: str) -> None:
+    """A process that closed a client well keeps a session without one, until it exits."""
+    with trio.fail_after(LIMIT):
+        async with open_proxy(journal=postgres_url):
+            pass
+        async with open_proxy(journal=postgres_url) as proxy:
+            fleet, metrics = await told(proxy)
+    assert [each["is_this"] for each in fleet["engines"]] == [True]
+    assert 'autobatcher_fleet_engines{state="alive"} 1.0' in metrics
 
 
 async def test_a_proxy_with_a_file_has_no_fleet(tmp_path: Any) -> None:
