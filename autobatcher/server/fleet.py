@@ -76,7 +76,8 @@ class FleetView:
         finally:
             took = time.monotonic() - begun
             self._has_failed = has_failed
-            self._next_at = begun + took + max(LEAST_SECONDS, min(took / PART_OF_TIME, MOST_SECONDS))
+            spared = 0.0 if has_failed else min(took / PART_OF_TIME, MOST_SECONDS)  # one that is down is not busy
+            self._next_at = begun + took + max(LEAST_SECONDS, spared)
             with suppress(trio.RunFinishedError):
                 tell()
 
