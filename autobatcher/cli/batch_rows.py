@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
 import trio
 
 from ..engine.journal import BatchRecord
+from ..engine.journal.file import Session
 from ..engine.journal.records import UNCERTAIN
 from ..events import TERMINAL_STATUSES
 from ..upstream.batch_api import IDEMPOTENCY_METADATA_KEY
 from ..upstream.batch_state import BatchState
 from ..upstream.failures import GONE, UpstreamError
 from ..upstream.http import PATIENCE_SECONDS
+from .engines import Engines, engine_fields
 from .upstream_flags import Upstream, host_of
 
 CONCURRENT_POLLS = 8
@@ -37,6 +39,7 @@ class Row:
         is_ours: whether it belongs to the given account; None if no account was given.
         trouble: why there is no state although the upstream was asked.
         is_gone: whether the upstream does not know the batch.
+        engine: that runs the batch, or is gone and ran it last; None if there is none, or only one can use the journal.
     """
 
     record: BatchRecord | None = None
@@ -45,6 +48,7 @@ class Row:
     is_ours: bool | None = None
     trouble: str = ""
     is_gone: bool = False
+    engine: Session | None = None
 
     @property
     def batch_id(self) -> str | None:
@@ -59,6 +63,11 @@ class Row:
             return self.record.idempotency_key
         idempotency_key = None if self.state is None else self.state.metadata.get(IDEMPOTENCY_METADATA_KEY)
         return None if idempotency_key is None else str(idempotency_key)
+
+    @property
+    def is_run(self) -> bool:
+        """Whether an engine of a shared journal runs it."""
+        return self.engine is not None and self.engine.is_alive
 
     @property
     def words(self) -> str:
@@ -93,7 +102,9 @@ class Row:
         return {
             **(_of_record(self.record) if self.record is not None else dict.fromkeys(_RECORD_FIELDS)),
             "batch_id": self.batch_id,
+            "engine": None if self.engine is None else engine_fields(self.engine),
             "host": self.host,
+            "kind": "batch",
             "in_journal": self.record is not None,
             "of_this_account": self.is_ours,
             "stamp": self.idempotency_key,
@@ -124,10 +135,21 @@ class Seen:
 
     Attributes:
         failure: why the upstream could not be asked; None if it was.
+        engines: that share the journal; None if only one can use it.
     """
 
     rows: list[Row] = field(default_factory=list)
     failure: UpstreamError | None = None
+    engines: Engines | None = None
+
+    def with_engines(self, engines: Engines | None) -> Seen:
+        """The same, with the engine of each batch."""
+        if engines is None:
+            return self
+        rows = [
+            row if row.record is None else replace(row, engine=engines.of(row.idempotency_key)) for row in self.rows
+        ]
+        return replace(self, rows=rows, engines=engines)
 
 
 def rows_of(records: Iterable[BatchRecord]) -> list[Row]:

@@ -20,26 +20,37 @@ _STYLES = {
 }
 
 
-def batch_table(rows: Sequence[Row], *, now: float, with_upstream: bool) -> Text:
-    """A row for each batch."""
+def batch_table(rows: Sequence[Row], *, now: float, with_upstream: bool, with_engines: bool = False) -> Text:
+    """A row for each batch. With engines there is no room for the answers that were taken."""
     headings = ["batch", "state", "requests", "answered", "taken", "models", "host", "age"]
     if with_upstream:
         headings[2:2] = ["upstream says", "done"]
-    return text_table(headings, [_cells(row, now, with_upstream) for row in rows], _STYLES)
+    if with_engines:
+        headings[headings.index("taken")] = "engine"
+    return text_table(headings, [_cells(row, now, with_upstream, with_engines) for row in rows], _STYLES)
 
 
-def _cells(row: Row, now: float, with_upstream: bool) -> list[str]:
+def _cells(row: Row, now: float, with_upstream: bool, with_engines: bool) -> list[str]:
     record = row.record
-    numbers = ("-", "-", "-") if record is None else (record.request_count, record.answered, record.taken)
+    requests, answered, taken = (
+        ("-", "-", "-") if record is None else (record.request_count, record.answered, record.taken)
+    )
     return [
         name_of(row.batch_id, row.idempotency_key),
         row.words,
         *((row.upstream_words or "-", _done(row)) if with_upstream else ()),
-        *map(str, numbers),
+        str(requests),
+        str(answered),
+        _engine(row) if with_engines else str(taken),
         ", ".join(record.models) if record is not None and record.models else "-",
         row.host,
         "-" if record is None else age(now - record.created_at),
     ]
+
+
+def _engine(row: Row) -> str:
+    """Its number in the table of engines."""
+    return "-" if row.engine is None else f"{row.engine.number}{'' if row.engine.is_alive else ' gone'}"
 
 
 def name_of(batch_id: str | None, idempotency_key: str | None) -> str:
@@ -60,7 +71,7 @@ def age(seconds: float) -> str:
     return f"{max(seconds, 0):.0f} s"
 
 
-def totals(rows: Sequence[Row]) -> str:
+def totals(rows: Sequence[Row], *, with_engines: bool = False) -> str:
     """The last lines: the totals, and what to do about unfinished batches."""
     records = [row.record for row in rows if row.record is not None]
     uncertain = sum(record.stage == "creating" for record in records)
@@ -75,9 +86,23 @@ def totals(rows: Sequence[Row]) -> str:
     if not unfinished:
         return line
     line += f"; {unfinished:,} not finished" + (f", {uncertain:,} of them uncertain" if uncertain else "")
+    if with_engines:
+        return f"{line}.{_left(rows)}"
     return (
         f"{line}.\nIf no program uses this journal now, run the same program again, or `autobatcher reconcile`, which "
         "reads the batches that have ended."
+    )
+
+
+def _left(rows: Sequence[Row]) -> str:
+    """What to do about the batches that no engine runs; "" if there are none."""
+    unfinished = (row for row in rows if row.record is not None and row.record.stage != "ended")
+    left = sum(not row.is_run for row in unfinished if row.record is not None and not row.record.is_call)
+    if not left:
+        return ""
+    return (
+        f"\nNo engine runs {left:,} of them: the next one with the same key does, or\n"
+        "`autobatcher reconcile` reads those that have ended."
     )
 
 

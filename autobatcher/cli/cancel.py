@@ -17,14 +17,16 @@ from ..engine.batch.cancellation import Cancellation
 from ..engine.batch.uncertain_creation import find_again
 from ..engine.batch.upstream import UpstreamBatch
 from ..engine.journal import BatchRecord
+from ..engine.journal.file import Session
 from ..engine.settings import Settings
 from ..upstream.batch_api import LOOKUP_DELAYS
 from ..upstream.batch_state import BatchState
 from ..upstream.failures import UpstreamError
 from ..upstream.patience import Patience
 from .batch_table import name_of
+from .engines import Engines, engine_fields
 from .flags import JournalPlace, UsageError
-from .journal_flags import All, AsJson, BatchNames, is_called, read_batches, required
+from .journal_flags import All, AsJson, BatchNames, is_called, read_batches_and_engines, required
 from .output import print_json, print_text
 from .signals import run_until_interrupted
 from .text_table import text_table
@@ -52,10 +54,15 @@ _STYLES = {"cancelled": "green", "not": "red", "left": "yellow"}
 
 @dataclass(frozen=True)
 class Target:
-    """A batch to cancel: one in the journal, or an id that only the upstream may know."""
+    """A batch to cancel: one in the journal, or an id that only the upstream may know.
+
+    Attributes:
+        engine: that lives and runs it; None if there is none, or only one can use the journal.
+    """
 
     batch_id: str | None
     record: BatchRecord | None = None
+    engine: Session | None = None
 
 
 @dataclass(frozen=True)
@@ -72,6 +79,7 @@ class End:
         idempotency_key = None if self.target.record is None else self.target.record.idempotency_key
         return {
             "batch_id": self.batch_id,
+            "engine": None if self.target.engine is None else engine_fields(self.target.engine),
             "failed": self.is_failure,
             "stamp": idempotency_key,
             "what_happened": self.words,
@@ -89,7 +97,8 @@ def cancel(
 
     Requests that already ran are billed, and their answers can be read: by the engine that uses the journal, by a
     rerun of its program, or by `autobatcher reconcile`. An uncertain batch is looked up first. The journal is only
-    read, so a running program may use it; its callers get an error.
+    read, so a running program may use it; its callers get an error. It sees that at its next poll. What an engine of a
+    shared journal is about to create cannot be cancelled yet, and counts as a failure.
 
     Exit codes: 0, or 1 if a batch could not be cancelled.
 
@@ -101,34 +110,45 @@ def cancel(
     """
     if every == bool(batches):
         raise UsageError("which batches? Give ids or idempotency keys, or --all for all in the --journal.")
-    records = read_batches(required(journal)) if every or journal is not None else []
-    return run_until_interrupted(
-        partial(_cancel_all, flags or UpstreamFlags(), records, None if every else batches, as_json=as_json)
-    )
+    known = _in_journal(*read_batches_and_engines(required(journal))) if every or journal is not None else []
+    named = [_called(name, known) for name in dict.fromkeys(batches)]
+    targets = [target for target in known if may_run(target)] if every else named
+    cancelling = partial(_cancel_all, flags or UpstreamFlags(), targets, as_json=as_json, wants_others=not every)
+    return run_until_interrupted(cancelling)
 
 
-async def _cancel_all(
-    flags: UpstreamFlags, records: list[BatchRecord], names: tuple[str, ...] | None, *, as_json: bool
-) -> int:
+async def _cancel_all(flags: UpstreamFlags, targets: list[Target], *, as_json: bool, wants_others: bool) -> int:
     async with open_upstream(flags) as upstream:
-        if names is None:
-            targets = [Target(record.batch_id, record) for record in records if may_run(record)]
-        else:
-            targets = [_target(name, records) for name in dict.fromkeys(names)]
         with _logs_left_to_us():
-            ends = await _cancel_concurrently(upstream, targets, wants_others=names is not None)
+            ends = await _cancel_concurrently(upstream, targets, wants_others=wants_others)
     report(ends, as_json=as_json)
     return 1 if any(end.is_failure for end in ends) else 0
 
 
-def may_run(record: BatchRecord) -> bool:
-    """Whether the batch may be running, according to the journal."""
-    return record.stage == "creating" or (record.stage == "created" and record.status not in events.TERMINAL_STATUSES)
+def _in_journal(records: list[BatchRecord], engines: Engines | None) -> list[Target]:
+    return [Target(record.batch_id, record, _living_engine(record, engines)) for record in records]
 
 
-def _target(name: str, records: list[BatchRecord]) -> Target:
-    record = next((record for record in records if is_called(record, name)), None)
-    return Target(name) if record is None else Target(record.batch_id, record)
+def _living_engine(record: BatchRecord, engines: Engines | None) -> Session | None:
+    engine = None if engines is None else engines.of(record.idempotency_key)
+    return engine if engine is not None and engine.is_alive else None
+
+
+def may_run(target: Target) -> bool:
+    """Whether the batch may be running, according to the journal, or is about to."""
+    assert target.record is not None
+    match target.record.stage:
+        case "intended":
+            return target.engine is not None
+        case "created":
+            return target.record.status not in events.TERMINAL_STATUSES
+        case stage:
+            return stage == "creating"
+
+
+def _called(name: str, known: list[Target]) -> Target:
+    of_this_name = (target for target in known if target.record is not None and is_called(target.record, name))
+    return next(of_this_name, Target(name))
 
 
 async def _cancel_concurrently(upstream: Upstream, targets: list[Target], *, wants_others: bool) -> list[End]:
@@ -173,7 +193,7 @@ class _Cancelling:
             if record.stage == "ended":
                 return self._end("has ended before")
             if record.stage == "intended":
-                return self._end("was not created yet: nothing to cancel")
+                return self._not_there("was not created yet: nothing to cancel")
         try:
             with trio.fail_after(CANCEL_SECONDS + self._least_wait()):
                 return await self._cancel()
@@ -193,12 +213,22 @@ class _Cancelling:
             assert self._target.batch_id is not None
             self._batch.adopt(BatchState(id=self._target.batch_id, status="unknown"))
         elif not await find_again(self._batch, record, time.time() - record.changed_at):
-            return self._end("was never created: nothing to cancel")
+            return self._not_there("was never created: nothing to cancel")
         upstream = self._upstream
         await Cancellation(self._batch, upstream.account, upstream.api, patience=Patience(0.0, least=1)).run()
         if (failed := self._told.get(events.BatchCancelFailed)) is not None:
             return self._end(f"not cancelled: {failed['error']}", is_failure=True)
-        return self._end("cancelled" if events.BatchCancelledUpstream in self._told else "has ended before")
+        if events.BatchCancelledUpstream not in self._told:
+            return self._end("has ended before")
+        engine = self._target.engine
+        return self._end("cancelled" if engine is None else f"cancelled: engine {engine.number} reads what already ran")
+
+    def _not_there(self, words: str) -> End:
+        """An engine that runs it may create it at any moment."""
+        engine = self._target.engine
+        if engine is None:
+            return self._end(words)
+        return self._end(f"not cancelled: engine {engine.number} may create it; try again", is_failure=True)
 
     def _end(self, words: str, *, is_failure: bool = False) -> End:
         return End(self._target, self._batch.batch_id or self._target.batch_id, words, is_failure)

@@ -12,6 +12,7 @@ from ..engine.journal import BatchRecord, file
 from ..engine.journal.file import JournalEditor, JournalReader, edit_journal, read_journal
 from ..engine.journal_url import JournalUrl, Place
 from ..errors import JournalError
+from .engines import Engines, engines_of
 from .flags import COMMAND_LINE_ONLY, Switch, UsageError
 from .output import print_notice
 
@@ -59,6 +60,18 @@ def read_batches(path: Place) -> list[BatchRecord]:
     """The batches in the journal, oldest first. Raises `UsageError`. Prints a line if something is missing in it."""
     with journal_to_read(path) as journal:
         return journal.batches()
+
+
+def read_batches_and_engines(path: Place) -> tuple[list[BatchRecord], Engines | None]:
+    """The batches in the journal, and the engines that share it; None if only one can. Otherwise as `read_batches`."""
+    with journal_to_read(path) as journal:
+        return journal.batches(), engines_of(journal)
+
+
+def read_again(path: Place) -> tuple[list[BatchRecord], Engines | None]:
+    """Like `read_batches_and_engines`, for what needs no second line: others have printed it."""
+    with told_as_usage_error(path), read_journal(path) as journal:
+        return journal.batches(), engines_of(journal)
 
 
 def read_batches_again(path: Place) -> list[BatchRecord]:

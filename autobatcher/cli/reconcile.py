@@ -12,15 +12,16 @@ from ..engine.journal.records import UnclaimedLine
 from ..engine.journal_url import Place
 from ..engine.reconciliation import Finding, Reconciling
 from .batch_table import counted, name_of
+from .engines import engine_words
 from .flags import COMMAND_LINE_ONLY, JournalPlace, Switch
-from .journal_flags import AsJson, read_batches_again, required, told_as_usage_error
+from .journal_flags import AsJson, read_again, read_batches_again, required, told_as_usage_error
 from .output import print_json, print_text
 from .signals import run_until_interrupted
 from .text_table import text_table
 from .unfinished import unfinished_taken
 from .upstream_flags import Upstream, UpstreamFlags, host_of, open_upstream
 
-RUN = "an engine runs it, and reads it when it has ended"
+RUNS = "runs it, and reads it when it has ended"
 
 EXAMPLES = """
 **Examples**
@@ -81,8 +82,17 @@ async def _look_into(place: Place, upstream: Upstream, make: Any) -> tuple[list[
     async with unfinished_taken(place, upstream) as taken:
         reconciling = make(taken.journal, upstream.api, upstream.account_for)
         findings = await _look_at_all(reconciling, taken.records, taken.unclaimed)
-    run = [Finding(record=record, verdict="running", batch_id=record.batch_id, reason=RUN) for record in taken.run]
-    return [*findings, *run], taken.elsewhere
+    return [*findings, *_run_elsewhere(place, taken.run)], taken.elsewhere
+
+
+def _run_elsewhere(place: Place, records: list[BatchRecord]) -> list[Finding]:
+    _, engines = read_again(place) if records else ([], None)
+    findings = []
+    for record in records:
+        engine = None if engines is None else engines.of(record.idempotency_key)
+        reason = f"{'an engine' if engine is None else engine_words(engine)} {RUNS}"
+        findings.append(Finding(record=record, verdict="running", batch_id=record.batch_id, reason=reason))
+    return findings
 
 
 async def _look_at_all(

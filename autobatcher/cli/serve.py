@@ -176,6 +176,7 @@ def _serve_until_signalled(door: Door, flags: ProxyFlags, lines: EventLines | No
         refuse_own_address(str(client.base_url), bound)
         warn_of_open_door(door)
         limits = flags.limits()
+        client.show_at(f"http://{_shown(seen_host(door.host))}:{bound}/")
         app = create_app(
             client,
             proxy_key=door.proxy_key,
@@ -264,6 +265,11 @@ async def _serve(client: Any, app: Any, sockets: list[socket.socket], stop: trio
     from ..server import serve as serve_app
 
     await serve_app(client, app, sockets, stop=stop)
+
+
+def seen_host(host: str) -> str:
+    """Where others look for what listens there: of all addresses, this machine's name."""
+    return socket.gethostname() if host in ("", "0.0.0.0", "::") else host  # noqa: S104  (compared, not bound)
 
 
 def _shown(host: str) -> str:

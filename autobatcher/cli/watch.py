@@ -17,8 +17,9 @@ from rich.text import Text
 from ..engine.journal_url import Place
 from .batch_rows import Row, Seen, ask
 from .batch_table import batch_table, totals
+from .engine_table import engine_table
 from .flags import JournalPlace, PositiveSeconds
-from .journal_flags import AsJson, read_batches, read_batches_again
+from .journal_flags import AsJson, read_again, read_batches
 from .output import PrintableConsole, print_json, print_notice
 from .signals import run_until_interrupted
 from .upstream_flags import UpstreamFlags, open_upstream
@@ -64,7 +65,8 @@ def watch(
 async def _watch(flags: UpstreamFlags, journal: Place | None, interval: float, show: _LivePicture | _Changes) -> int:
     async with open_upstream(flags) as upstream:
         while True:
-            seen = await ask(upstream, None if journal is None else read_batches_again(journal))
+            records, engines = (None, None) if journal is None else read_again(journal)
+            seen = (await ask(upstream, records)).with_engines(engines)
             show.take(seen)
             if seen.failure is None:
                 awaited = [row for row in seen.rows if journal is None or row.record is not None]
@@ -104,7 +106,7 @@ class _LivePicture:
 
     def __init__(self) -> None:
         self._live = Live(Text("asking the upstream ..."), console=PrintableConsole(), auto_refresh=False)
-        self._rows: list[Row] = []
+        self._seen = Seen()
 
     def __enter__(self) -> _LivePicture:
         self._live.start()
@@ -115,14 +117,18 @@ class _LivePicture:
 
     def take(self, seen: Seen) -> None:
         if seen.failure is None:
-            self._rows = seen.rows
+            self._seen = seen
         self._live.update(self._picture(seen), refresh=True)
 
     def _picture(self, seen: Seen) -> RenderableType:
+        now, rows, engines = time.time(), self._seen.rows, self._seen.engines
+        is_shared = engines is not None
         parts: list[RenderableType] = [
-            batch_table(self._rows, now=time.time(), with_upstream=True),
-            Text(totals(self._rows), "dim"),
+            batch_table(rows, now=now, with_upstream=True, with_engines=is_shared),
+            Text(totals(rows, with_engines=is_shared), "dim"),
         ]
+        if engines is not None and engines.sessions:
+            parts.append(engine_table(engines.sessions, now=now))
         if seen.failure is not None:
             parts.append(Text(f"the upstream could not be asked: {seen.failure.summary}", "yellow"))
         return Group(*parts)

@@ -3,14 +3,33 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ..engine.journal.postgres.url import is_postgres
+from ..engine.batcher import Batcher
+from ..engine.journal.health import Session, WaitingAccount
+from ..engine.journal_url import JournalUrl, checked_place
 from ..engine.request import Request
 from ..engine.statistics import BatcherStatistics
 from .call import Call
 from .shared_engine import AsyncEngine
+
+
+class FleetSeen(NamedTuple):
+    """The engines that share a journal, as one of them sees them.
+
+    Attributes:
+        engines: those that live, and those that are gone and whose batches nobody has taken; the oldest first.
+        own: the number of the one that looks.
+        waiting: accounts with batches that no engine runs, and of which this one has no key.
+        left_batches: how many batches no engine runs, those of other accounts included.
+    """
+
+    engines: list[Session]
+    own: int | None
+    waiting: list[WaitingAccount]
+    left_batches: int
 
 
 class ServerCalls:
@@ -67,8 +86,45 @@ class ServerCalls:
     @property
     def shares_journal(self) -> bool:
         """Whether engines of other processes use the same journal meanwhile."""
+        return isinstance(self._place_of_journal, JournalUrl)
+
+    @property
+    def _place_of_journal(self) -> str | os.PathLike[str] | None:
         journal = self._engine.settings.journal
-        return journal is not None and is_postgres(journal)
+        return None if journal is None else checked_place(journal)
+
+    def show_at(self, status_url: str) -> None:
+        """Tell other engines of a shared journal where the state of this process can be seen. Before the first call."""
+        host = self._engine.host
+        make = host.make_batcher
+
+        def make_shown(**options: Any) -> Batcher:
+            batcher = make(**options)
+            batcher.recovery.show_at(status_url)
+            return batcher
+
+        host.make_batcher = make_shown
+
+    def see_fleet(self) -> FleetSeen | None:
+        """Look at the engines that share the journal, over a connection of its own; None if only one can use it.
+
+        Blocks, for up to a minute: call it in a worker thread.
+
+        Raises:
+            JournalError: if the database cannot be asked.
+        """
+        from ..engine.journal.file import read_journal  # imported only if used: some Pythons lack sqlite3
+
+        place, batcher = self._place_of_journal, self._engine.host.batcher
+        if batcher is None or not isinstance(place, JournalUrl):
+            return None
+        with read_journal(place) as journal:
+            fleet = journal.fleet()
+        if fleet is None:
+            return None
+        waiting = [account for account in fleet.waiting if not batcher.recovery.knows(account.account)]
+        left_batches = sum(account.batches for account in fleet.waiting)
+        return FleetSeen(fleet.engines, batcher.recovery.session, waiting, left_batches)
 
     def resume_earlier(self) -> None:
         """Run the batches of this client's own account that no engine of a shared journal runs, from now on.

@@ -14,6 +14,7 @@ heartbeat.py      the heartbeat interval of a client
 body_limiter.py   how many bytes of bodies are held
 exchange.py       one HTTP exchange: bodies within limits, responses that may begin early
 costs.py          what the calls cost, priced in a worker thread
+fleet.py          the engines that share the journal
 report.py         the state of the proxy; tally.py: counters; metrics.py: for Prometheus; page.html: the live page
 paths.py          what may be passed on of a path
 description.py    the OpenAPI description

@@ -186,9 +186,9 @@ def _add_routes(app: QuartTrio, client: BatchOpenAI, report: Report, forward_key
         ("/v1/models/<path:model>", models),
         ("/health", _health),
         ("/ready", _ready(client, forward_keys)),
-        ("/metrics", _priced(report, metrics.text, "text/plain; version=0.0.4; charset=utf-8")),
-        ("/status", _priced(report, lambda: msgspec.json.encode(report.status()), "application/json")),
-        ("/receipt", _priced(report, lambda: report.costs.document, "application/json")),
+        ("/metrics", _after(report.refresh, metrics.text, "text/plain; version=0.0.4; charset=utf-8")),
+        ("/status", _after(report.refresh, lambda: msgspec.json.encode(report.status()), "application/json")),
+        ("/receipt", _after(report.price, lambda: report.costs.document, "application/json")),
         ("/openapi.json", _always(lambda: msgspec.json.encode(description()), "application/json")),
         ("/", _page()),
     )
@@ -259,13 +259,15 @@ def _always(
     return view
 
 
-def _priced(report: Report, content: Callable[[], bytes], content_type: str) -> Callable[[], Awaitable[Response]]:
-    """A view of what was paid by now."""
-    priced = _always(content, content_type)
+def _after(
+    refresh: Callable[[], Awaitable[None]], content: Callable[[], bytes], content_type: str
+) -> Callable[[], Awaitable[Response]]:
+    """A view of what `refresh` brings up to date."""
+    plain = _always(content, content_type)
 
     async def view() -> Response:
-        await report.price()
-        return await priced()
+        await refresh()
+        return await plain()
 
     return view
 

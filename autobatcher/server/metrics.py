@@ -8,6 +8,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 
 from .costs import Told
+from .fleet import FleetView
 from .report import Report
 from .tally import LATENCY_BUCKETS, Tally
 
@@ -31,6 +32,7 @@ class Metrics:
         yield from _gauges(self._report)
         yield from _counters(self._report)
         yield from _dollars(self._report.costs)
+        yield from _fleet(self._report.fleet)
         yield _latency(self._report.tally)
 
 
@@ -105,6 +107,23 @@ def _dollars(costs: Told) -> Iterator[Metric]:
     if costs.saving is not None:
         help_text = "What was saved, in USD, as far as list prices are known."
         yield GaugeMetricFamily("autobatcher_saved_dollars", help_text, value=float(costs.saving))
+
+
+def _fleet(view: FleetView | None) -> Iterator[Metric]:
+    """Nothing while the database does not answer: old numbers would look like new ones."""
+    seen = None if view is None or view.is_stale else view.seen
+    if seen is None:
+        return
+    engines = GaugeMetricFamily("autobatcher_fleet_engines", "Engines that share the journal.", labels=["state"])
+    alive = sum(engine.is_alive for engine in seen.engines)
+    engines.add_metric(["alive"], alive)
+    engines.add_metric(["gone"], len(seen.engines) - alive)
+    yield engines
+    for name, help_text, value in (
+        ("left", "Unfinished batches that no engine runs.", seen.left_batches),
+        ("without_key", "Those of accounts whose key this proxy lacks.", sum(each.batches for each in seen.waiting)),
+    ):
+        yield GaugeMetricFamily(f"autobatcher_fleet_batches_{name}", help_text, value=value)
 
 
 def _latency(tally: Tally) -> Metric:

@@ -15,6 +15,7 @@ from ..money.receipt import Receipt, amount_text
 from ..printable import printable
 from ..progress import BatchProgress, Progress
 from .costs import PricedCosts, Told, told_of
+from .fleet import FleetView
 from .pending_calls import PendingCalls
 from .tally import Tally
 
@@ -45,10 +46,12 @@ class Report:
         self._client: BatchOpenAI | None = None
         self._pending_calls: PendingCalls | None = None
         self._costs: PricedCosts | None = None
+        self._fleet: FleetView | None = None
 
     def watch(self, client: BatchOpenAI, pending_calls: PendingCalls) -> None:
         """Report on these, and on the upstream's responses to that client."""
         self._client, self._pending_calls, self._costs = client, pending_calls, PricedCosts(client)
+        self._fleet = FleetView(client.see_fleet) if client.shares_journal else None
         client.event_hooks["response"].append(self._take_response)
 
     async def _take_response(self, response: Any) -> None:
@@ -81,10 +84,21 @@ class Report:
         if self._costs is not None:
             await self._costs.refresh()
 
+    async def refresh(self) -> None:
+        """Bring `costs` and `fleet` up to date; see `FleetView.refresh`."""
+        await self.price()
+        if self._fleet is not None:
+            await self._fleet.refresh()
+
     @property
     def costs(self) -> Told:
         """What was paid, as of the last `price`."""
         return told_of(Receipt(())) if self._costs is None else self._costs.told
+
+    @property
+    def fleet(self) -> FleetView | None:
+        """The engines that share the journal; None if only one can use it."""
+        return self._fleet
 
     def status(self) -> dict[str, Any]:
         """The state as JSON types."""
@@ -111,6 +125,7 @@ class Report:
             "cap": self._cap(),
             "refused": dict(tally.refused),
             "batches": self._batches(now, {} if statistics is None else statistics.remaining_seconds),
+            "fleet": None if self._fleet is None else self._fleet.fields(),
             "errors": list(reversed(self._errors)),
         }
 

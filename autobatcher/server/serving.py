@@ -49,6 +49,7 @@ async def serve(
     room = room_for_clients(raise_file_limit())
     calm_garbage_collection()
     async with client, trio.open_nursery() as nursery:
+        client.resume_earlier()
         worker = partial(run_worker, app, make_config(), sockets, stop=stop.wait, most_connections=room.connections)
         await nursery.start(worker)
         nursery.start_soon(collect_garbage, stop)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import socket
 import subprocess
 import sys
 import time
@@ -11,15 +14,19 @@ from contextlib import closing, contextmanager
 from typing import Any
 
 import httpx
+import msgspec
 import pytest
 
 from autobatcher.cli import main
-from autobatcher.cli.reconcile import RUN
+from autobatcher.cli.reconcile import RUNS
 from autobatcher.engine.journal import BatchRecord
 from autobatcher.engine.journal.file import migrate_journal
+from autobatcher.engine.journal.identity import fingerprint
 from autobatcher.engine.journal_url import JournalUrl
+from autobatcher.upstream.account import Account
+from autobatcher.upstream.providers import profile_for
 from tests.cli.asker import KEY
-from tests.cli.processes import emulator, environment
+from tests.cli.processes import emulator, environment, find_url, read_until, started
 from tests.postgres_server import PASSWORD, PostgresServer
 
 psycopg_store = pytest.importorskip("autobatcher.engine.journal.postgres.store", exc_type=ImportError)
@@ -37,11 +44,11 @@ def journal(postgres_url: str) -> str:
 
 
 @contextmanager
-def engine(url: str, *keys: str) -> Iterator[None]:
+def engine(journal: str, *keys: str, url: str = "") -> Iterator[None]:
     """An engine that lives, with a batch for each key: one of its two lines was answered."""
-    with closing(psycopg_store.PostgresStore(url)) as store:
+    with closing(psycopg_store.PostgresStore(journal)) as store:
         with store.transaction():
-            store.begin_session("process", now=time.time())
+            store.begin_session("process", now=time.time(), url=url)
             for key in keys:
                 store.intend(record(key), [(0, "/v1/chat/completions", BODY)] * 1, is_hash_only=False)
                 store.update(key, now=time.time(), stage="created", batch_id=f"batch_{key}", status="in_progress")
@@ -64,6 +71,10 @@ def record(key: str) -> BatchRecord:
     )
 
 
+def rows_of(kind: str, output: str) -> list[dict[str, Any]]:
+    return [row for row in map(json.loads, output.splitlines()) if row["kind"] == kind]
+
+
 def told(capfd: pytest.CaptureFixture[str]) -> str:
     said = capfd.readouterr()
     assert PASSWORD not in said.out + said.err
@@ -76,7 +87,7 @@ def test_commands_read_a_journal_that_engines_use(
     monkeypatch.setenv("AUTOBATCHER_JOURNAL", journal)
     with engine(journal, "a", "b"):
         assert main(["status", "--json"]) == 0
-        assert [json.loads(line)["batch_id"] for line in told(capfd).splitlines()] == ["batch_a", "batch_b"]
+        assert [row["batch_id"] for row in rows_of("batch", told(capfd))] == ["batch_a", "batch_b"]
         assert main(["results", "batch_b", "--json"]) == 0
         assert json.loads(told(capfd))["answer"] == json.loads(ANSWER)
         assert main(["receipt"]) == 0
@@ -85,6 +96,91 @@ def test_commands_read_a_journal_that_engines_use(
         assert "batch_a" in told(capfd)
         assert main(["results", "nothing"]) == 2
         assert "there is no batch nothing in the journal postgresql://" in told(capfd)
+
+
+def test_status_says_which_engine_runs_a_batch_in_80_columns(journal: str, capfd: pytest.CaptureFixture[str]) -> None:
+    with engine(journal, "dead"):
+        pass
+    with engine(journal, "a", url="http://a-machine-with-a-long-name.internal.example.com:8080/"), engine(journal):
+        assert main(["status", "--json", "--journal", journal]) == 0
+        output = told(capfd)
+        assert main(["status", "--journal", journal]) == 0
+        lines = told(capfd).splitlines()
+    engines = rows_of("engine", output)
+    assert [(each["is_alive"], each["batches"], each["pid"]) for each in engines] == [
+        (False, 1, os.getpid()),
+        (True, 1, os.getpid()),
+        (True, 0, os.getpid()),
+    ]
+    named = ("number", "host", "pid", "url", "is_alive")
+    whose = {row["batch_id"]: row["engine"] for row in rows_of("batch", output)}
+    assert whose == {
+        "batch_dead": {name: engines[0][name] for name in named},
+        "batch_a": {name: engines[1][name] for name in named},
+    }
+    assert max(map(len, lines)) <= 80, lines
+    assert any(line.startswith("batch_dead") and f" {engines[0]['number']} gone " in line for line in lines)
+    assert any(line.startswith("batch_a") and f" {engines[1]['number']} " in line for line in lines)
+    assert any("No engine runs 1 of them" in line for line in lines)
+    assert [line.split()[1:3] for line in lines[-3:]] == [
+        ["gone", str(os.getpid())],
+        *[["lives", str(os.getpid())]] * 2,
+    ]
+    assert lines[-2].endswith(":8080")
+
+
+@pytest.mark.proves("faults", "`autobatcher cancel` on a shared journal, while an engine is about to create the batch")
+def test_cancel_says_what_a_living_engine_may_still_create(journal: str, capfd: pytest.CaptureFixture[str]) -> None:
+    def cancelled(*names: str) -> tuple[int, list[Any]]:
+        flags = ("--journal", journal, "--base-url", upstream, "--api-key", KEY, "--json")
+        code = main(["cancel", *names, *flags])
+        return code, [json.loads(line)["what_happened"] for line in told(capfd).splitlines()]
+
+    with emulator("--batch-seconds", "0.5") as upstream:
+        account = fingerprint(Account(base_url=upstream, api_key=KEY, provider=profile_for(upstream)))
+        with closing(psycopg_store.PostgresStore(journal)) as store:
+            with store.transaction():
+                store.begin_session("process", now=time.time())
+                store.intend(msgspec.structs.replace(record("soon"), account=account), [], is_hash_only=False)
+            number = store.session
+            for names in (["soon"], ["--all"]):
+                assert cancelled(*names) == (1, [f"not cancelled: engine {number} may create it; try again"])
+        assert cancelled("soon") == (0, ["was not created yet: nothing to cancel"])
+        assert cancelled("--all") == (0, [])
+
+
+def test_a_batch_that_an_engine_runs_is_cancelled_and_the_engine_sees_it(
+    journal: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with emulator("--batch-seconds", "100") as upstream:
+        ask = [sys.executable, "-m", "tests.cli.asker", upstream, journal, "1", "fails"]  # it polls often
+        with subprocess.Popen(ask, env=environment(), stderr=subprocess.PIPE, text=True) as process:
+            wait_until(lambda: is_created(journal, capfd))
+            flags = ("--journal", journal, "--base-url", upstream, "--api-key", KEY, "--json")
+            assert main(["cancel", "--all", *flags]) == 0
+            found = json.loads(told(capfd))
+            assert found["what_happened"] == f"cancelled: engine {found['engine']['number']} reads what already ran"
+            assert (found["engine"]["pid"], found["engine"]["is_alive"]) == (process.pid, True)
+            assert main(["watch", "--interval", "0.1", *flags]) == 0
+            assert all(row["engine"]["pid"] == process.pid for row in rows_of("batch", told(capfd)) if row["engine"])
+            _, said = process.communicate(timeout=30)
+        assert "BatchEndedError" in said
+
+
+def test_a_proxy_tells_the_others_where_it_listens(journal: str, capfd: pytest.CaptureFixture[str]) -> None:
+    with (
+        emulator() as upstream,
+        started("serve", "--port", "0", "--journal", journal, "--base-url", upstream, "--api-key", KEY) as process,
+    ):
+        address = find_url(read_until(process, "stderr", "autobatcher serve: http")).removesuffix("v1")
+        (only,) = httpx.get(f"{address}status", timeout=10).json()["fleet"]["engines"]
+        assert (only["url"], only["pid"], only["host"]) == (address, process.pid, socket.gethostname())
+        assert main(["status", "--json", "--journal", journal]) == 0
+        (row,) = rows_of("engine", told(capfd))
+        assert (row["url"], row["pid"]) == (address, process.pid)
+        process.send_signal(signal.SIGTERM)
+        out, err = process.communicate(timeout=30)
+        assert PASSWORD not in out + err
 
 
 def test_forget_keeps_what_an_engine_runs(journal: str, capfd: pytest.CaptureFixture[str]) -> None:
@@ -113,7 +209,8 @@ def test_reconcile_reads_what_no_engine_runs(journal: str, capfd: pytest.Capture
             try:
                 wait_until(lambda: is_created(journal, capfd))
                 found = reconciled(upstream)
-                assert (found["found"], found["reason"]) == ("running", RUN)
+                assert found["found"] == "running"
+                assert found["reason"].endswith(f"(process {process.pid} on {socket.gethostname()}) {RUNS}")
             finally:
                 process.kill()
         wait_until(lambda: reconciled(upstream)["found"] == "read")

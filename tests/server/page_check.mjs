@@ -66,6 +66,15 @@ const scenarios = {
     await look(page);
   },
 
+  async showsFleet(page) {
+    await page.locator("#engine-list tr").nth(1).waitFor();
+    told.engines = await textOf(page, "#engine-list tr");
+    told.note = await page.locator("#fleet-note").innerText();
+    told.accounts = await textOf(page, "#key-list li");
+    told.elements = await page.locator("#fleet img, #fleet a").count();
+    await look(page);
+  },
+
   async hasManyBatches(page) {
     const shown = () => page.locator("#batch-list li:visible").count();
     await waitFor(page, "#more", "Show all");

@@ -9,8 +9,9 @@ import json
 import os
 import shutil
 import subprocess
+import time
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -167,6 +168,24 @@ async def test_what_the_calls_cost_is_shown_by_model_and_what_is_unknown_is_said
     assert told["elements"] == 0
     assert "1 request of unknown price" in told["totals"]
     assert "left of $1 a day" in told["totals"]
+
+
+async def test_the_engines_that_share_the_journal_are_a_table_and_their_names_are_text(postgres_url: str) -> None:
+    stores = pytest.importorskip("tests.journal.postgres.stores", exc_type=ImportError)
+    evil = "http://host:1/<img src=x>"
+    with closing(stores.Stores(postgres_url)) as journal, trio.fail_after(LIMIT):
+        other = journal.open()
+        stores.do(other, type(other).begin_session, "process", now=time.time() - 3725, url=evil)
+        stores.write_batch(other, "left", [b"a"], account=b"x", base_url="http://elsewhere.test/v1")
+        stores.do(other, type(other).update, "left", now=time.time(), stage="created")  # else it is old, and forgotten
+        stores.do(other, type(other).release_all)
+        async with open_proxy(journal=postgres_url) as proxy, look_at(proxy, "showsFleet") as look:
+            told = await look.end()
+    assert "this one" in told["engines"][0]
+    assert any(evil in row and "lives" in row and "1 hour 2 minutes" in row for row in told["engines"][1:])
+    assert told["note"].startswith("Unfinished batches that no engine runs: 1.")
+    assert told["accounts"] == ["http://elsewhere.test/v1 (openai): 1"]
+    assert told["elements"] == 0
 
 
 async def test_old_batches_are_a_key_press_away() -> None:

@@ -9,7 +9,7 @@ from ...errors import JournalError
 from ...upstream.account import Account
 from ..journal_url import MISSING, JournalUrl, Place
 from .charges import KeptCharge
-from .health import Report, Session, TableSize
+from .health import Fleet, Report, Session, TableSize
 from .identity import fingerprint
 from .reading import JournalEditor, JournalReader, Paid
 from .records import BatchRecord
@@ -17,6 +17,7 @@ from .rows import Result
 from .sqlite_reading import delete_journal, edit_file, read_file
 
 __all__ = [
+    "Fleet",
     "JournalEditor",
     "JournalReader",
     "KeptCharge",

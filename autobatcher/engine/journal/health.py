@@ -29,6 +29,32 @@ class Session(NamedTuple):
     waiting: int
 
 
+class WaitingAccount(NamedTuple):
+    """An account with unfinished batches that no engine runs, because none has its key.
+
+    Attributes:
+        account: its fingerprint.
+        batches: how many.
+    """
+
+    account: bytes
+    base_url: str
+    provider: str
+    batches: int
+
+
+class Fleet(NamedTuple):
+    """The engines that share a journal, and what none of them runs.
+
+    Attributes:
+        engines: those that live, and those that are gone and whose batches nobody has taken; the oldest first.
+        waiting: accounts with batches that no engine runs.
+    """
+
+    engines: list[Session]
+    waiting: list[WaitingAccount]
+
+
 class TableSize(NamedTuple):
     """How large a table is.
 

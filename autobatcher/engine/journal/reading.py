@@ -8,6 +8,7 @@ from typing import Literal, NamedTuple, Protocol
 
 from ...money.calibration import Calibration
 from .charges import KeptCharge
+from .health import Fleet
 from .records import BatchRecord
 from .rows import Result
 
@@ -73,6 +74,14 @@ class JournalReader:
     def batches(self) -> list[BatchRecord]:
         """All batches, the oldest first."""
         return self._store.batches()
+
+    def fleet(self) -> Fleet | None:
+        """The engines that share the journal; None if only one can use it."""
+        return None
+
+    def owners(self) -> dict[str, int]:
+        """The numbers of the sessions whose engines run batches, by idempotency key, if engines share the journal."""
+        return {}
 
     def results(self, batch: BatchRecord) -> Iterator[Result]:
         """Each line of a batch with its answer, in the order of the input file."""

@@ -60,12 +60,16 @@ class SharedJournal(Journal):
         url: of the database.
 
     Attributes:
+        status_url: where the state of this engine's process can be seen; "" for nowhere. Set it before `open`.
+        session: its number, which others see; None before `open`.
         on_interrupted: called when the session was lost and is there again. Others may have taken its batches.
         on_news: called with the idempotency key of a batch of which others may wait for lines.
     """
 
     def __init__(self, url: str, *, patience_seconds: float, **options: Any) -> None:
         self._patience_seconds = patience_seconds
+        self.status_url: str = ""
+        self.session: int | None = None
         self.on_interrupted: Callable[[], None] = lambda: None
         self.on_news: Callable[[str], None] = lambda idempotency_key: None
         self._loop: object = None
@@ -78,6 +82,7 @@ class SharedJournal(Journal):
             self._url,
             at_exit.this_process(),
             now=self.wall_clock(),
+            status_url=self.status_url,
             on_interrupted=self._tell_interrupted,
             on_news=self._tell_news,
         )
@@ -105,6 +110,7 @@ class SharedJournal(Journal):
 
     def _begin(self, store: SharedStore) -> Contents:
         now = self._swept_at = self.wall_clock()
+        self.session = store.session
         store.sweep_sessions(now=now)
         return Contents([], [], store.kept("durations"), store.kept("calibration"))
 

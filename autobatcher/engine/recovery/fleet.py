@@ -72,6 +72,16 @@ class FleetRecovery(Recovery):
     def know(self, account: Account) -> None:
         self._accounts[self._fingerprint(account)] = account
 
+    def knows(self, account: bytes) -> bool:
+        return account in self._accounts
+
+    def show_at(self, status_url: str) -> None:
+        self._shared.status_url = status_url
+
+    @property
+    def session(self) -> int | None:
+        return self._shared.session
+
     # ---- requests ----
 
     def claim(self, request: Request) -> bool:

@@ -29,6 +29,18 @@ class NoRecovery:
     def know(self, account: Account) -> None:
         """Requests of this account may come: batches of it that no engine runs can be run here."""
 
+    def show_at(self, status_url: str) -> None:
+        """Tell other engines where the state of this process can be seen. Before `open`."""
+
+    @property
+    def session(self) -> int | None:
+        """The number by which other engines know this one; None if there are no others."""
+        return None
+
+    def knows(self, account: bytes) -> bool:
+        """Whether requests of the account with this fingerprint came, or may come."""
+        return False
+
     async def open(self) -> None:
         """Take the journal. Raises `JournalError`."""
 

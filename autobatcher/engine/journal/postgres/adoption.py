@@ -8,12 +8,13 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
+from ..health import WaitingAccount
 from ..records import UNCERTAIN, UnclaimedLine
 from .batch_rows import CALLS
 from .claims import ClaimStore
 from .schema import LINES_OF_A_BATCH
 from .sessions import REMEMBERED_SECONDS
-from .shared import Adopted, Lost, WaitingAccount
+from .shared import Adopted, Lost
 
 
 class AdoptionStore(ClaimStore):

@@ -30,6 +30,7 @@ def keeper_of(url: str) -> int:
         if key not in _keepers:
             store = PostgresStore(url, idle_seconds=None)
             store.begin_session(this_process(), now=time.time())
+            store.keep_others()
             _keepers[key] = store
         number = _keepers[key].session
         assert number is not None

@@ -17,7 +17,7 @@ MIGRATIONS: tuple[str, ...] = (
         url text NOT NULL DEFAULT '',  -- of its status page
         opened_at double precision NOT NULL,
         ending text NOT NULL DEFAULT '',  -- 'well' or 'failed', if it was closed; 'exited', if its process ended well
-        keeper int,  -- of one that was closed well: the session that lives as long as its process
+        keeper int,  -- of one that was closed well: the session that lives as long as its process; of that one, itself
         commits bigint NOT NULL DEFAULT 0,  -- the number of its last transaction
         missed_at double precision  -- when somebody found that it is gone
     );

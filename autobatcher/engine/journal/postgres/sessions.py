@@ -87,6 +87,10 @@ class SessionStore(PostgresConnection):
         """
         self._do("UPDATE sessions SET ending = %s, keeper = %s WHERE number = %s", (ending, keeper, self.session))
 
+    def keep_others(self) -> None:
+        """Say that this session has no engine: it lives for the sake of others of its process."""
+        self._do("UPDATE sessions SET keeper = number WHERE number = %s", (self.session,))
+
     def process_exited(self) -> None:
         """The keeper's last word: the process ended well. The answers of its sessions may be deleted."""
         self._do(
@@ -97,6 +101,14 @@ class SessionStore(PostgresConnection):
     def sessions(self) -> list[Session]:
         """Return all sessions, the oldest first."""
         return [Session(*row) for row in self._rows(_SESSIONS)]
+
+    def engines(self) -> list[Session]:
+        """Return those of engines that live, or died and left batches that nobody has taken, the oldest first."""
+        return [Session(*row) for row in self._rows(_ENGINES)]
+
+    def owners(self) -> dict[str, int]:
+        """Return the sessions whose engines run batches, by idempotency key. Some of them may be gone."""
+        return dict(self._rows(_OWNERS))
 
     # ---- who is gone ----
 
@@ -140,11 +152,18 @@ class SessionStore(PostgresConnection):
             self._do("SELECT pg_notify(%s, key) FROM unnest(%s::text[]) AS k(key)", (self._channel, keys))
 
 
-_SESSIONS = """SELECT number, process, host, pid, url, opened_at, ending,
-    number IN (SELECT number FROM living_sessions),
-    (SELECT count(*) FROM batches WHERE owner = s.number AND stage <> 'ended'),
+_FOUND = """SELECT number, process, host, pid, url, opened_at, ending,
+    number IN (SELECT number FROM living_sessions) AS is_alive,
+    (SELECT count(*) FROM batches WHERE owner = s.number AND stage <> 'ended') AS batches,
     (SELECT count(*) FROM lines l WHERE waiter = s.number AND NOT EXISTS (SELECT 1 FROM answers a WHERE a.id = l.id))
-    FROM sessions s ORDER BY number"""
+    FROM sessions s"""
+
+_SESSIONS = f"{_FOUND} ORDER BY number"
+
+_ENGINES = f"""SELECT * FROM ({_FOUND} WHERE ending = '' AND keeper IS DISTINCT FROM number) AS e
+    WHERE is_alive OR batches > 0 ORDER BY number"""
+
+_OWNERS = "SELECT idempotency_key, owner FROM batches WHERE owner IS NOT NULL AND stage <> 'ended'"
 
 _GONE = """SELECT number, is_kept FROM (
         WITH living AS MATERIALIZED (SELECT number FROM living_sessions)

@@ -55,19 +55,5 @@ class Lost(Enum):
     """It is not in the journal any more."""
 
 
-class WaitingAccount(NamedTuple):
-    """An account with unfinished batches that no engine runs, because none has its key.
-
-    Attributes:
-        account: its fingerprint.
-        batches: how many.
-    """
-
-    account: bytes
-    base_url: str
-    provider: str
-    batches: int
-
-
 RemoteOutcome = StoredAnswer | Missing | Waiting | Unread
 """What is known of a line that this session waits for and another one's engine sees to."""

@@ -24,6 +24,7 @@ class SharedStore(PostgresStore):
         url: of the database.
         process: identifies this process.
         now: in Unix seconds.
+        status_url: where the state of this process can be seen; "" for nowhere.
         on_interrupted: called when the session was lost and is there again. Others may have taken its batches.
         on_news: called with the idempotency key of a batch of which this session may wait for lines; "" for any.
 
@@ -38,6 +39,7 @@ class SharedStore(PostgresStore):
         process: str,
         *,
         now: float,
+        status_url: str = "",
         on_interrupted: Callable[[], None],
         on_news: Callable[[str], None],
     ) -> None:
@@ -45,7 +47,7 @@ class SharedStore(PostgresStore):
         _migrate(url)
         super().__init__(url)
         try:
-            self.begin_session(process, now=now)
+            self.begin_session(process, now=now, url=status_url)
             self.refuse_poolers()
         except BaseException:
             super().close()
