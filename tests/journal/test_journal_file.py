@@ -14,9 +14,11 @@ import pytest
 
 from autobatcher import BatchOpenAI, BatchOpenAISync
 from autobatcher.engine.journal import schema
+from autobatcher.engine.journal.file import edit_journal, read_journal
 from autobatcher.engine.journal.store import Store
 from autobatcher.errors import JournalError, JournalInUseError
 from tests.harness import ask, open_harness, outcome_of, wait_for_event
+from tests.journal.records import a_record
 from tests.journal.restarts import Restarts, ask_all, billed
 
 CHAT = "/v1/chat/completions"
@@ -342,3 +344,14 @@ async def test_a_program_that_ends_leaves_everything_in_one_file(restarts: Resta
         copy.write_bytes(restarts.path.read_bytes())
         with closing(Store(copy, is_read_only=True)) as store:
             assert [record.answered for record in store.batches()] == [1]
+
+
+def test_a_batch_that_is_forgotten_while_it_is_looked_at_has_no_results(tmp_path: Path) -> None:
+    path = tmp_path / "journal"
+    with closing(Store(path)) as store, store.transaction():
+        store.intend(a_record("one"), [(0, "/v1/embeddings", b"{}")], is_hash_only=False)
+    with read_journal(path) as journal:
+        (batch,) = journal.batches()
+        with edit_journal(path) as editor:
+            editor.forget([batch])
+        assert list(journal.results(batch)) == []

@@ -39,7 +39,10 @@ class KeptStore(SQLiteFile):
 
     def unanswered(self, record: BatchRecord) -> Iterator[tuple[str, bytes | None]]:
         """Endpoint and body of each line of a batch that has no answer; no body if it is not stored."""
-        (number,) = self._db.execute("SELECT number FROM batches WHERE stamp = ?", (record.idempotency_key,)).fetchone()
+        row = self._db.execute("SELECT number FROM batches WHERE stamp = ?", (record.idempotency_key,)).fetchone()
+        if row is None:  # of a damaged file: another index has it
+            return
+        (number,) = row
         yield from self._db.execute(_UNANSWERED, (number * LINES_OF_A_BATCH, (number + 1) * LINES_OF_A_BATCH - 1))
 
     def booked(self, record: BatchRecord) -> tuple[int, int]:

@@ -243,7 +243,9 @@ class Store(SessionStore):
         return Contents(self.batches(), lines, self.kept("durations"), self.kept("calibration"))
 
     def results(self, idempotency_key: str) -> Iterator[Result]:
-        """Yield each line of a batch in the order of its input file."""
+        """Yield each line of a batch in the order of its input file. None of one that is gone by now."""
+        if not self._has_batch(idempotency_key):
+            return
         rows = self._db.execute(
             "SELECT l.id, l.endpoint, l.body, a.status_code, a.body, a.request_id, a.taken_by FROM lines l "
             f"LEFT JOIN answers a ON a.id = l.id WHERE {_OF_A_BATCH.replace('id', 'l.id')} ORDER BY l.id",
