@@ -119,13 +119,20 @@ class SharedJournal(Journal):
 
     # ---- batches ----
 
-    async def adopt(self, accounts: Sequence[bytes], *, keys: Sequence[str] = ()) -> list[Adopted]:
+    async def adopt(
+        self, accounts: Sequence[bytes], *, keys: Sequence[str] = (), but: Sequence[str] = ()
+    ) -> list[Adopted]:
         """Take the batches of these accounts that no session runs. Raises `JournalError`.
 
         Args:
             keys: of batches to take even if they have ended, because their answers are to be read again.
+            but: keys of batches to leave to others.
         """
-        return await self._ask(lambda store: store.adopt(accounts, keys=keys))
+        return await self._ask(lambda store: store.adopt(accounts, keys=keys, but=but))
+
+    def leave(self, idempotency_key: str) -> None:
+        """Leave an unfinished batch of ours to whoever adopts it."""
+        self._tell("leave", idempotency_key)
 
     async def lost_batches(self, idempotency_keys: Sequence[str]) -> dict[str, Lost]:
         """Which of these batches of ours are ours no more. Raises `JournalError`."""
