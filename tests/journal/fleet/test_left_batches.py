@@ -43,7 +43,7 @@ async def _is_answered_elsewhere_once(fleet: Fleet, refused: HttpFault) -> None:
 
 
 async def test_a_caller_whose_answer_could_not_be_read_is_answered_in_another(fleet: Fleet) -> None:
-    await _is_answered_elsewhere_once(fleet, HttpFault(operation="files.content", status=403, first=700))
+    await _is_answered_elsewhere_once(fleet, HttpFault(operation="files.content", status=403, first=60))
 
 
 async def test_a_caller_whose_batch_could_not_be_polled_is_answered_in_another(fleet: Fleet) -> None:
