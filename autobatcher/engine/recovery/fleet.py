@@ -8,6 +8,7 @@ one of those that know its account.
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +20,7 @@ from .. import outcomes
 from ..journal import BatchRecord, UnclaimedLine
 from ..journal.identity import digest_of
 from ..journal.postgres.shared import Lost, Unread, Waiting
-from ..journal.records import StoredAnswer
+from ..journal.records import StoredAnswer, line_of
 from ..request import ErrorFor, Request
 from ..settings import Settings
 from .batch_log import AttachableBatch, JournalBatchLog
@@ -32,7 +33,7 @@ from .remote_lines import RemoteLines
 
 if TYPE_CHECKING:
     from ..journal.postgres.shared import Adopted, Claimed
-    from ..journal.shared_journal import SharedJournal
+    from ..journal.shared_journal import LookUp, SharedJournal
 
 logger: logging.Logger = logging.getLogger("autobatcher")
 
@@ -45,6 +46,9 @@ NEWS_SECONDS = 10.0
 LEFT_SECONDS = 60.0
 """For how long this engine leaves a batch to others that it could not go on with itself, unless somebody waits for it
 here."""
+
+FLUSH_SECONDS = 2.0
+"""How often windows may be closed for the sake of retries, which come in crowds when an engine dies."""
 
 RETRY_SECONDS = 20.0
 """How long a request that says it is a retry waits for its place, while another engine seems to hold that for somebody
@@ -63,6 +67,7 @@ class FleetRecovery(Recovery):
         self._accounts: dict[bytes, Account] = {}
         self._left: dict[str, float] = {}  # batches, and until when they are left to others
         self._interrupted = anyio.Event()
+        self._flushed_at = -math.inf
         journal.on_interrupted = self._note_interruption
         journal.on_news = self._remote.tell
 
@@ -105,9 +110,8 @@ class FleetRecovery(Recovery):
             await self._claims.wait()
             some = self._claims.next(READ_AT_ONCE)
             try:
-                # In this order: an engine that dies in between has left its lines when they are claimed.
-                elsewhere = await self._awaited_elsewhere([request for request in some if request.is_retry])
-                self._sort(some, await self._shared.claim([self._digest(request) for request in some]), elsewhere)
+                retries = [self._digest(request) for request in some if request.is_retry]
+                self._sort(some, await self._shared.look_up([self._digest(request) for request in some], retries))
             except JournalError as error:
                 error_for = outcomes.journal_error_for(error)
                 for request in filter(self._claims.remove, some):
@@ -116,21 +120,29 @@ class FleetRecovery(Recovery):
                 self._claims.are_flushed = False
                 self._flush()
 
-    def _sort(self, some: list[Request], found: list[Claimed | None], elsewhere: set[bytes]) -> None:
-        for request, claimed in zip(some, found, strict=True):
-            if claimed is None and self._digest(request) in elsewhere and self._claims.again(request, RETRY_SECONDS):
-                continue
+    def _sort(self, some: list[Request], found: LookUp) -> None:
+        for request, claimed in zip(some, found.claimed, strict=True):
+            digest = self._digest(request)
+            if claimed is None and digest in found.elsewhere and self._claims.again(request, RETRY_SECONDS):
+                continue  # its place may be free in a moment: its engine has not seen the client leave
+            if claimed is None and request.is_retry:
+                claimed = found.given_before.pop(digest, None)
             if not self._claims.remove(request):
                 if claimed is not None:
                     self._shared.free(claimed.line)
             elif claimed is None:
                 self._place(request)
+                self._hurry(request)
             else:
                 self._take_up(request, claimed)
 
-    async def _awaited_elsewhere(self, retries: list[Request]) -> set[bytes]:
-        """The digests of retries whose place may become free in a moment: its engine has not seen the client leave."""
-        return await self._shared.awaited_elsewhere([self._digest(each) for each in retries]) if retries else set()
+    def _hurry(self, request: Request) -> None:
+        """A retry has waited for a window before, in an engine that its client has left. It does not wait for another
+        one: its client may be less patient than a window is long."""
+        now = anyio.current_time()
+        if request.is_retry and now - self._flushed_at >= FLUSH_SECONDS:
+            self._flushed_at = now
+            self._flush()
 
     def _take_up(self, request: Request, claimed: Claimed) -> None:
         line = claimed.line
@@ -259,4 +271,13 @@ class FleetRecovery(Recovery):
             for request in batch.disown(is_doubled=loss is Lost.FORGOTTEN):
                 if (reservation := request.pop_reservation()) is not None:
                     reservation.release()
-                self._claims.add(request)
+                if loss is Lost.ADOPTED:
+                    request.dequeue()
+                    self._remote.add(request, self._line_of(request))
+                else:
+                    self._claims.add(request)
+
+    def _line_of(self, request: Request) -> UnclaimedLine:
+        """The line of a request whose batch runs elsewhere by now. It is still ours, or `_look_at` finds out."""
+        idempotency_key, number = line_of(request.custom_id)
+        return UnclaimedLine(idempotency_key, number, self._shared.wall_clock())

@@ -9,19 +9,28 @@ from functools import partial
 from typing import Any
 
 import anyio
+import psycopg
 import pytest
 
 from autobatcher import BatchOpenAI
 from autobatcher.engine.journal import at_exit
 from autobatcher.engine.journal.contract import JournalStore
+from autobatcher.engine.journal.postgres.url import libpq_url
 from tests.harness import Harness, Send, between
 from tests.journal.inline_writer import InlineWriter
+
+
+HEARTBEAT_SECONDS = 2.0
+
+NOWHERE = "postgresql://127.0.0.1:1/nothing"
+"""Where a database refuses connections at once."""
 
 
 class Member:
     """One program of the fleet."""
 
-    def __init__(self, scope: anyio.CancelScope) -> None:
+    def __init__(self, scope: anyio.CancelScope, commit_seconds: float) -> None:
+        self.commit_seconds = commit_seconds
         self.client: BatchOpenAI
         self.is_dead = False
         self.writers: list[InlineWriter] = []
@@ -29,7 +38,7 @@ class Member:
         self._scope = scope
 
     def make_writer(self, open_store: Callable[[], JournalStore]) -> InlineWriter:
-        writer = InlineWriter(partial(self._open, open_store))
+        writer = InlineWriter(partial(self._open, open_store), self.commit_seconds)
         self.writers.append(writer)
         return writer
 
@@ -37,6 +46,24 @@ class Member:
         store = open_store()
         self.stores.append(store)
         return store
+
+    async def live(self) -> None:
+        """Beat as the writer's thread does, until cancelled."""
+        while True:
+            await anyio.sleep(HEARTBEAT_SECONDS)
+            for store in self.stores:
+                if not self.is_dead:
+                    store.beat()
+
+    async def lose_session(self, url: str, seconds: float) -> None:
+        """Lose the connection to the database, and do not get it back for so long."""
+        for store in self.stores:
+            with psycopg.connect(libpq_url(url), autocommit=True) as connection:
+                connection.execute("SELECT pg_terminate_backend(%s, 5000)", (store._db.info.backend_pid,))
+            store._url = NOWHERE
+        await anyio.sleep(seconds)
+        for store in self.stores:
+            store._url = url
 
     def die(self) -> None:
         """Act like SIGKILL: send and write nothing more. (The tasks end, but have no effect.)"""
@@ -52,7 +79,13 @@ class Member:
 
 
 class Fleet:
-    """Runs programs that use the journal at `url`."""
+    """Runs programs that use the journal at `url`.
+
+    Attributes:
+        commit_seconds: how long a task waits for a commit.
+    """
+
+    commit_seconds = 0.0
 
     def __init__(self, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
         self.url = url
@@ -64,12 +97,14 @@ class Fleet:
         """Run a program in a process of its own. It may `die` in the block."""
         self._monkeypatch.setattr(at_exit, "_IMPORT_ID", f"process-{next(self._numbers)}")
         with anyio.CancelScope() as scope:
-            member = Member(scope)
+            member = Member(scope, self.commit_seconds)
             http_client = between(harness, member.answer)
             client = member.client = harness.client(**{"journal": self.url, "http_client": http_client, **settings})
             host = client._engine.host
             host.make_batcher = partial(
                 host.make_batcher, wall_clock=lambda: 1.7e9 + anyio.current_time(), make_writer=member.make_writer
             )
-            async with client:
+            async with client, anyio.create_task_group() as nursery:
+                nursery.start_soon(member.live)
                 yield member
+                nursery.cancel_scope.cancel()
