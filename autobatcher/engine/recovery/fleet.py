@@ -268,16 +268,15 @@ class FleetRecovery(Recovery):
         batch = self._batches.pop(idempotency_key, None)
         if batch is not None:
             logger.warning("autobatcher: another engine took over a batch of this one, which had lost the journal")
-            for request in batch.disown(is_doubled=loss is Lost.FORGOTTEN):
+            is_doubled = loss is Lost.FORGOTTEN
+            for request in batch.disown(is_doubled=is_doubled):
                 if (reservation := request.pop_reservation()) is not None:
                     reservation.release()
-                if loss is Lost.ADOPTED:
+                if is_doubled:
+                    self._claims.add(request)
+                else:  # the line is still its own, unless somebody has claimed it meanwhile
                     request.dequeue()
                     self._remote.add(request, self._line_of(request))
-                else:
-                    self._claims.add(request)
 
     def _line_of(self, request: Request) -> UnclaimedLine:
-        """The line of a request whose batch runs elsewhere by now. It is still ours, or `_look_at` finds out."""
-        idempotency_key, number = line_of(request.custom_id)
-        return UnclaimedLine(idempotency_key, number, self._shared.wall_clock())
+        return UnclaimedLine(*line_of(request.custom_id), self._journal.wall_clock())

@@ -3,27 +3,22 @@
 from __future__ import annotations
 
 import itertools
+import time
 from collections.abc import AsyncGenerator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from functools import partial
 from typing import Any
 
 import anyio
-import psycopg
 import pytest
 
 from autobatcher import BatchOpenAI
 from autobatcher.engine.journal import at_exit
 from autobatcher.engine.journal.contract import JournalStore
-from autobatcher.engine.journal.postgres.url import libpq_url
+from autobatcher.engine.journal.postgres.connection import HEARTBEAT_SECONDS
+from autobatcher.engine.journal.postgres.store import PostgresStore
 from tests.harness import Harness, Send, between
 from tests.journal.inline_writer import InlineWriter
-
-
-HEARTBEAT_SECONDS = 2.0
-
-NOWHERE = "postgresql://127.0.0.1:1/nothing"
-"""Where a database refuses connections at once."""
 
 
 class Member:
@@ -50,32 +45,30 @@ class Member:
     async def live(self) -> None:
         """Beat as the writer's thread does, until cancelled."""
         while True:
+            for store in () if self.is_dead else self.stores:
+                store.beat()
             await anyio.sleep(HEARTBEAT_SECONDS)
-            for store in self.stores:
-                if not self.is_dead:
-                    store.beat()
-
-    async def lose_session(self, url: str, seconds: float) -> None:
-        """Lose the connection to the database, and do not get it back for so long."""
-        for store in self.stores:
-            with psycopg.connect(libpq_url(url), autocommit=True) as connection:
-                connection.execute("SELECT pg_terminate_backend(%s, 5000)", (store._db.info.backend_pid,))
-            store._url = NOWHERE
-        await anyio.sleep(seconds)
-        for store in self.stores:
-            store._url = url
 
     def die(self) -> None:
         """Act like SIGKILL: send and write nothing more. (The tasks end, but have no effect.)"""
         self.is_dead = True
         for writer in self.writers:
             writer.die()
+        for store in self.stores:
+            wait_until_gone(store)
         self._scope.cancel()
 
     async def answer(self, request: Any, send: Send) -> Any:
         if self.is_dead:
             await anyio.sleep_forever()
         return await send(request)
+
+
+def wait_until_gone(store: Any) -> None:
+    """Wait until the server has noticed that the store was closed, which takes some milliseconds."""
+    with closing(PostgresStore(store._url, is_read_only=True)) as other:
+        while any(each.number == store.session and each.is_alive for each in other.sessions()):
+            time.sleep(0.005)
 
 
 class Fleet:

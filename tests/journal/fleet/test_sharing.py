@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import anyio
 import msgspec
+import pytest
 
 from autobatcher.engine.request import Answer
 from tests.harness import ask, open_harness, outcome_of, wait_for_event
@@ -13,6 +14,7 @@ from tests.journal.restarts import ask_all, billed
 TEXTS = ["a", "b", "c"]
 
 
+@pytest.mark.proves("faults", "one of several proxies with a shared journal dies, is stopped, paused or updated")
 async def test_requests_of_a_program_that_died_are_answered_by_its_batch_in_another(fleet: Fleet) -> None:
     async with open_harness(batch_seconds=100) as harness, fleet.member(harness) as other:
         async with fleet.member(harness) as first, anyio.create_task_group() as nursery:
@@ -79,6 +81,7 @@ async def test_a_program_that_ends_leaves_its_batches_to_the_others(fleet: Fleet
         assert set(billed(harness).values()) == {1}
 
 
+@pytest.mark.proves("faults", "a client leaves one proxy, and asks another one again")
 async def test_a_retry_gets_an_answer_that_was_sent_to_nobody(fleet: Fleet) -> None:
     """Behind a load balancer a proxy does not see that its client had gone."""
     async with (
