@@ -41,6 +41,11 @@ class LookUp(NamedTuple):
     elsewhere: set[bytes]
     given_before: dict[bytes, Claimed]
 
+    def lines(self) -> list[tuple[str, int]]:
+        """All that were claimed, by idempotency key and number."""
+        claimed = [each.line for each in (*self.claimed, *self.given_before.values()) if each is not None]
+        return [(line.idempotency_key, line.number) for line in claimed]
+
 
 def _look_up(store: SharedStore, digests: Sequence[bytes], retries: Sequence[bytes], *, since: float) -> LookUp:
     # In this order: a session that ends in between has left its lines when they are claimed.
@@ -134,9 +139,20 @@ class SharedJournal(Journal):
 
         Args:
             retries: those of requests that say that they are retries, whose place may not be free yet.
+
+        Cancelled: what is found is free again.
         """
-        since = self.wall_clock() - UNREAD_SECONDS
-        return await self._ask(lambda store: _look_up(store, digests, retries, since=since))
+        since, found = self.wall_clock() - UNREAD_SECONDS, list[LookUp]()
+
+        def look_up(store: SharedStore) -> LookUp:
+            found[:] = [_look_up(store, digests, retries, since=since)]
+            return found[0]
+
+        try:
+            return await self._ask(look_up)
+        except BaseException:  # nobody hears what it found, or will find
+            self._writer.tell(lambda store: [store.free(each.lines()) for each in found])
+            raise
 
     async def outcomes(self, lines: Sequence[UnclaimedLine]) -> list[RemoteOutcome]:
         """What became of lines that this session waits for, and others see to. Raises `JournalError`."""
