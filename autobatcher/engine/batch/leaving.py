@@ -104,7 +104,7 @@ class Leaving:
             await self._find_out_prices()
         if what is Disposition.LEAVE and self._log.is_journaled and self._upstream.phase in MAY_RUN:
             # Callers may retry, and then a new `Batch` takes over. If none does, the shutdown of the engine decides.
-            await self._log.handed_over.wait()
+            await self._log.until_taken_up()
             return
         with anyio.move_on_after(CLEAN_UP_SECONDS):
             await self._clean_up(what)

@@ -41,6 +41,11 @@ class LookUp(NamedTuple):
     elsewhere: set[bytes]
     given_before: dict[bytes, Claimed]
 
+    def lines(self) -> list[tuple[str, int]]:
+        """All that were claimed, by idempotency key and number."""
+        claimed = [each.line for each in (*self.claimed, *self.given_before.values()) if each is not None]
+        return [(line.idempotency_key, line.number) for line in claimed]
+
 
 def _look_up(store: SharedStore, digests: Sequence[bytes], retries: Sequence[bytes], *, since: float) -> LookUp:
     # In this order: a session that ends in between has left its lines when they are claimed.
@@ -140,9 +145,20 @@ class SharedJournal(Journal):
 
         Args:
             retries: those of requests that say that they are retries, whose place may not be free yet.
+
+        Cancelled: what is found is free again.
         """
-        since = self.wall_clock() - UNREAD_SECONDS
-        return await self._ask(lambda store: _look_up(store, digests, retries, since=since))
+        since, found = self.wall_clock() - UNREAD_SECONDS, list[LookUp]()
+
+        def look_up(store: SharedStore) -> LookUp:
+            found[:] = [_look_up(store, digests, retries, since=since)]
+            return found[0]
+
+        try:
+            return await self._ask(look_up)
+        except BaseException:  # nobody hears what it found, or will find
+            self._writer.tell(lambda store: [store.free(each.lines()) for each in found])
+            raise
 
     async def outcomes(self, lines: Sequence[UnclaimedLine]) -> list[RemoteOutcome]:
         """What became of lines that this session waits for, and others see to. Raises `JournalError`."""
@@ -155,13 +171,20 @@ class SharedJournal(Journal):
 
     # ---- batches ----
 
-    async def adopt(self, accounts: Sequence[bytes], *, keys: Sequence[str] = ()) -> list[Adopted]:
+    async def adopt(
+        self, accounts: Sequence[bytes], *, keys: Sequence[str] = (), but: Sequence[str] = ()
+    ) -> list[Adopted]:
         """Take the batches of these accounts that no session runs. Raises `JournalError`.
 
         Args:
             keys: of batches to take even if they have ended, because their answers are to be read again.
+            but: keys of batches to leave to others.
         """
-        return await self._ask(lambda store: store.adopt(accounts, keys=keys))
+        return await self._ask(lambda store: store.adopt(accounts, keys=keys, but=but))
+
+    def leave(self, idempotency_key: str) -> None:
+        """Leave an unfinished batch of ours to whoever adopts it."""
+        self._tell("leave", idempotency_key)
 
     async def lost_batches(self, idempotency_keys: Sequence[str]) -> dict[str, Lost]:
         """Which of these batches of ours are ours no more. Raises `JournalError`."""

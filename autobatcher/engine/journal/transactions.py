@@ -48,7 +48,7 @@ class Transactions:
         self._store = store
         self._backlog: list[Job] = []  # not written because the journal could not be written
         self._failure: JournalError | None = None  # permanent
-        self._is_unheard = False  # nobody knows whether the backlog was committed
+        self._unheard: list[Job] = []  # the first of the backlog, of which nobody knows whether they were committed
 
     def do(self, jobs: Sequence[Job]) -> None:
         """Run the backlog, then `jobs`, and commit. Sets the `result` or the `failure` of each job."""
@@ -75,17 +75,18 @@ class Transactions:
                         for job in jobs:
                             self._do_alone(job)
         except JournalError as error:
-            self._is_unheard = self._is_unheard or isinstance(error, UnheardCommitError)
+            if isinstance(error, UnheardCommitError):
+                self._unheard = jobs
             return error
         return None
 
     def _without_committed(self, jobs: list[Job]) -> list[Job]:
-        """Leave the backlog out if it turns out to have been committed."""
-        if not self._is_unheard:
+        """Leave out those that turn out to have been committed."""
+        if not self._unheard:
             return jobs
         was_committed = self._store.was_committed()
-        self._is_unheard = False
-        return jobs[len(self._backlog) :] if was_committed else jobs
+        unheard, self._unheard = set(self._unheard), []
+        return [job for job in jobs if job not in unheard] if was_committed else jobs
 
     def _do_alone(self, job: Job) -> None:
         try:

@@ -102,6 +102,9 @@ class BatchLog:
         """Release the record to another `Batch`, or another engine."""
         return []
 
+    async def until_taken_up(self) -> None:
+        """The batch is left as it is: wait until another `Batch` may go on with it."""
+
     def end(self) -> None:
         """Nothing is left to do for the batch."""
 
@@ -169,6 +172,11 @@ class JournalBatchLog(BatchLog):
         """Whether there are unclaimed lines that may still be answered."""
         return bool(self._unclaimed)
 
+    @property
+    def is_open(self) -> bool:
+        """Whether the record is this log's, and not ended."""
+        return self._record_state is _RecordState.OURS
+
     def hand_over(self) -> list[UnclaimedLine]:
         """Release the record to another `Batch`, which may exist already. This log never writes it again.
 
@@ -179,6 +187,9 @@ class JournalBatchLog(BatchLog):
         self._record_state = _RecordState.RELEASED
         self._handed_over.set()
         return lines
+
+    async def until_taken_up(self) -> None:
+        await self._handed_over.wait()
 
     async def intend(self, lines: list[tuple[str, Request]]) -> None:
         now = self._journal.wall_clock()

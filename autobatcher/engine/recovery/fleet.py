@@ -23,12 +23,12 @@ from ..journal.postgres.shared import Lost, Unread, Waiting
 from ..journal.records import StoredAnswer, line_of
 from ..request import ErrorFor, Request
 from ..settings import Settings
-from .batch_log import JournalBatchLog
+from .batch_log import AttachableBatch, JournalBatchLog
 from .claims import Claims
 from .fleet_log import FleetBatchLog
 from .freed_lines import FreedLines
 from .pauses import Pauses
-from .recovery import READ_AT_ONCE, Recovery, answer_of
+from .recovery import READ_AT_ONCE, Recovery, answer_of, log_of
 from .remote_lines import RemoteLines
 
 if TYPE_CHECKING:
@@ -42,6 +42,10 @@ ADOPTION_SECONDS = 2.0
 
 NEWS_SECONDS = 10.0
 """How often answers of other engines are looked for without news of them."""
+
+LEFT_SECONDS = 60.0
+"""For how long this engine leaves a batch to others that it could not go on with itself, unless somebody waits for it
+here."""
 
 FLUSH_SECONDS = 2.0
 """How often windows may be closed for the sake of retries, which come in crowds when an engine dies."""
@@ -61,6 +65,7 @@ class FleetRecovery(Recovery):
         self._remote = RemoteLines(journal.free)
         self._pauses = Pauses()
         self._accounts: dict[bytes, Account] = {}
+        self._left: dict[str, float] = {}  # batches, and until when they are left to others
         self._interrupted = anyio.Event()
         self._flushed_at = -math.inf
         journal.on_interrupted = self._note_interruption
@@ -207,11 +212,27 @@ class FleetRecovery(Recovery):
         while True:
             if self._accounts:
                 try:
-                    for adopted in await self._shared.adopt(list(self._accounts)):
+                    for adopted in await self._shared.adopt(list(self._accounts), but=self._left_to_others()):
                         self._adopt(adopted)
                 except JournalError as error:
                     logger.warning("autobatcher: %s No batches are adopted until it can.", error.message)
             await anyio.sleep(ADOPTION_SECONDS)
+
+    def _left_to_others(self) -> list[str]:
+        now = anyio.current_time()
+        self._left = {key: until for key, until in self._left.items() if until > now}
+        return [key for key in self._left if not self._remote.of_batch(key)]
+
+    def batch_ended(self, batch: AttachableBatch) -> None:
+        """Unregister a batch. One that is not over is left to the engines, of which this is one."""
+        log = log_of(batch)
+        idempotency_key = log.record.idempotency_key
+        if self._batches.get(idempotency_key) is batch:
+            del self._batches[idempotency_key]
+            if log.is_open:
+                log.hand_over()
+                self._left[idempotency_key] = anyio.current_time() + LEFT_SECONDS
+                self._shared.leave(idempotency_key)
 
     def _adopt(self, adopted: Adopted) -> None:
         """Run the batch here. Those who wait for its lines here wait in it from now on."""
@@ -264,6 +285,7 @@ class FleetRecovery(Recovery):
                 if is_doubled:
                     self._claims.add(request)
                 else:  # the line is still its own, unless somebody has claimed it meanwhile
+                    request.dequeue()
                     self._remote.add(request, self._line_of(request))
 
     def _line_of(self, request: Request) -> UnclaimedLine:

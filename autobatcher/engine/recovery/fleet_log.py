@@ -27,6 +27,9 @@ class FleetBatchLog(JournalBatchLog):
     async def ready(self) -> None:
         await self._pauses.settle()
 
+    async def until_taken_up(self) -> None:
+        """Any engine may go on with it, as soon as this one has left it: see `FleetRecovery.batch_ended`."""
+
     async def awaits_others(self) -> bool:
         try:
             return await self._shared.awaits_others(self.record.idempotency_key)

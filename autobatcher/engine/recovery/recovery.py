@@ -277,14 +277,14 @@ class Recovery(NoRecovery):
 
     def batch_started(self, batch: AttachableBatch) -> None:
         """Register a batch that runs in this engine."""
-        idempotency_key = _log_of(batch).record.idempotency_key
+        idempotency_key = log_of(batch).record.idempotency_key
         self._batches[idempotency_key] = batch
         self._records.pop(idempotency_key, None)
         self._read_records.pop(idempotency_key, None)
 
     def batch_ended(self, batch: AttachableBatch) -> None:
         """Unregister a batch."""
-        log = _log_of(batch)
+        log = log_of(batch)
         idempotency_key = log.record.idempotency_key
         if self._batches.get(idempotency_key) is batch:
             del self._batches[idempotency_key]
@@ -301,10 +301,10 @@ class Recovery(NoRecovery):
         batch = self._batches.get(idempotency_key)
         if batch is not None and batch.accepts_lines:
             return batch
-        record = self._record_of(idempotency_key) if batch is None else _log_of(batch).record
+        record = self._record_of(idempotency_key) if batch is None else log_of(batch).record
         if record is None:
             return None
-        before = None if batch is None else _log_of(batch)
+        before = None if batch is None else log_of(batch)
         unclaimed = self._lines_by_batch.pop(idempotency_key, []) if before is None else before.hand_over()
         is_awaited = idempotency_key in self._unvisited
         self._unvisited.discard(idempotency_key)
@@ -327,7 +327,8 @@ class Recovery(NoRecovery):
         return known
 
 
-def _log_of(batch: AttachableBatch) -> JournalBatchLog:
+def log_of(batch: AttachableBatch) -> JournalBatchLog:
+    """The log of a batch in a journal."""
     assert isinstance(batch.log, JournalBatchLog)
     return batch.log
 

@@ -15,6 +15,7 @@ import pytest
 from autobatcher import BatchOpenAI
 from autobatcher.engine.journal import at_exit
 from autobatcher.engine.journal.contract import JournalStore
+from autobatcher.engine.journal.postgres.connection import HEARTBEAT_SECONDS
 from autobatcher.engine.journal.postgres.store import PostgresStore
 from tests.harness import Harness, Send, between
 from tests.journal.inline_writer import InlineWriter
@@ -23,7 +24,8 @@ from tests.journal.inline_writer import InlineWriter
 class Member:
     """One program of the fleet."""
 
-    def __init__(self, scope: anyio.CancelScope) -> None:
+    def __init__(self, scope: anyio.CancelScope, commit_seconds: float) -> None:
+        self.commit_seconds = commit_seconds
         self.client: BatchOpenAI
         self.is_dead = False
         self.writers: list[InlineWriter] = []
@@ -31,7 +33,7 @@ class Member:
         self._scope = scope
 
     def make_writer(self, open_store: Callable[[], JournalStore]) -> InlineWriter:
-        writer = InlineWriter(partial(self._open, open_store))
+        writer = InlineWriter(partial(self._open, open_store), self.commit_seconds)
         self.writers.append(writer)
         return writer
 
@@ -39,6 +41,13 @@ class Member:
         store = open_store()
         self.stores.append(store)
         return store
+
+    async def live(self) -> None:
+        """Beat as the writer's thread does, until cancelled."""
+        while True:
+            for store in () if self.is_dead else self.stores:
+                store.beat()
+            await anyio.sleep(HEARTBEAT_SECONDS)
 
     def die(self) -> None:
         """Act like SIGKILL: send and write nothing more. (The tasks end, but have no effect.)"""
@@ -63,7 +72,13 @@ def wait_until_gone(store: Any) -> None:
 
 
 class Fleet:
-    """Runs programs that use the journal at `url`."""
+    """Runs programs that use the journal at `url`.
+
+    Attributes:
+        commit_seconds: how long a task waits for a commit.
+    """
+
+    commit_seconds = 0.0
 
     def __init__(self, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
         self.url = url
@@ -75,12 +90,14 @@ class Fleet:
         """Run a program in a process of its own. It may `die` in the block."""
         self._monkeypatch.setattr(at_exit, "_IMPORT_ID", f"process-{next(self._numbers)}")
         with anyio.CancelScope() as scope:
-            member = Member(scope)
+            member = Member(scope, self.commit_seconds)
             http_client = between(harness, member.answer)
             client = member.client = harness.client(**{"journal": self.url, "http_client": http_client, **settings})
             host = client._engine.host
             host.make_batcher = partial(
                 host.make_batcher, wall_clock=lambda: 1.7e9 + anyio.current_time(), make_writer=member.make_writer
             )
-            async with client:
+            async with client, anyio.create_task_group() as nursery:
+                nursery.start_soon(member.live)
                 yield member
+                nursery.cancel_scope.cancel()

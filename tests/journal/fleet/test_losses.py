@@ -9,7 +9,7 @@ import pytest
 
 from autobatcher.errors import JournalUnreachableError
 from tests.harness import ask, open_harness, outcome_of, wait_for_event
-from tests.journal.fleet.programs import Fleet, Member
+from tests.journal.fleet.programs import Fleet, Member, wait_until_gone
 from tests.journal.restarts import billed
 
 
@@ -22,11 +22,12 @@ def lose_database(member: Member) -> None:
     store: Any = member.stores[0]
     store._connected = refuse
     store._db.close()
+    wait_until_gone(store)
 
 
 def find_database(member: Member) -> None:
     store: Any = member.stores[0]
-    del store._connected
+    vars(store).pop("_connected", None)
 
 
 @pytest.mark.proves("faults", "an engine loses the database, and another one takes its batches over meanwhile")

@@ -20,7 +20,7 @@ from .shared import Adopted, Lost
 class AdoptionStore(ClaimStore):
     """The statements for batches that change hands."""
 
-    def adopt(self, accounts: Sequence[bytes], *, keys: Sequence[str] = ()) -> list[Adopted]:
+    def adopt(self, accounts: Sequence[bytes], *, keys: Sequence[str] = (), but: Sequence[str] = ()) -> list[Adopted]:
         """Take the unfinished batches of these accounts that nobody runs, or whose session is gone. Each is given once.
 
         A session that comes back at the same moment has lost all of them, or none. Lines for which one waits that is
@@ -30,10 +30,11 @@ class AdoptionStore(ClaimStore):
             accounts: fingerprints.
             keys: of batches to take in any case, even if they have ended, unless another engine runs them. For answers
                 that are to be read again, because the journal has no bodies.
+            but: keys of batches to leave to others.
         """
         gone = self._gone()
         owners = [0, *gone.owners]
-        numbers = dict(self._rows(_ADOPT, (self.session, list(accounts), list(keys), owners)))
+        numbers = dict(self._rows(_ADOPT, (self.session, list(accounts), list(but), list(keys), owners)))
         if not numbers:
             return []
         self._numbers |= numbers
@@ -52,6 +53,10 @@ class AdoptionStore(ClaimStore):
             line = UnclaimedLine(key, line_id % LINES_OF_A_BATCH, since, is_paid=is_paid)
             lines[line_id // LINES_OF_A_BATCH].append((digest, line, waiter))
         return lines
+
+    def leave(self, idempotency_key: str) -> None:
+        """Leave an unfinished batch of this session: any engine may adopt it."""
+        self._do(_LEAVE, (idempotency_key, self.session))
 
     def release_all(self, undelivered: Iterable[tuple[str, int]] = ()) -> None:
         """Leave all that this session has, at a graceful end: others may adopt its batches at once, and claim the lines
@@ -105,9 +110,12 @@ class AdoptionStore(ClaimStore):
 _IS_UNCERTAIN = f"b.status = '{UNCERTAIN}'"
 
 _ADOPT = f"""UPDATE batches SET owner = %s WHERE number IN (SELECT number FROM batches
-    WHERE (account = ANY(%b::bytea[]) AND stage <> 'ended' AND NOT {CALLS} OR idempotency_key = ANY(%s::text[]))
+    WHERE (account = ANY(%b::bytea[]) AND stage <> 'ended' AND NOT {CALLS} AND idempotency_key <> ALL(%s::text[])
+        OR idempotency_key = ANY(%s::text[]))
     AND coalesce(owner, 0) = ANY(%s::int[]) ORDER BY number FOR UPDATE SKIP LOCKED)
     RETURNING idempotency_key, number"""
+
+_LEAVE = "UPDATE batches SET owner = NULL WHERE idempotency_key = %s AND owner = %s AND stage <> 'ended'"
 
 _FREE_LINES = """UPDATE lines SET waiter = NULL WHERE id IN
     (SELECT id FROM lines WHERE waiter = ANY(%s::int[]) LIMIT 20000 FOR UPDATE SKIP LOCKED)"""
