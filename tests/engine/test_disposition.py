@@ -44,6 +44,8 @@ TABLE = [
     ({Phase.CANCELLED, Phase.UNCONFIRMED}, ANY, ANY, ANY, ANY, ANY, ANY, LEAVE),
     # The batch may be running, and is past its deadline.
     (RUNS, {Cause.OVERDUE}, ANY, ANY, ANY, ANY, ANY, CANCEL),
+    # It may be running, and another engine has sent its requests again.
+    (RUNS, {Cause.DOUBLED}, ANY, JOURNALED, ANY, ANY, ANY, CANCEL),
     # The engine keeps running.
     (RUNS, {Cause.ABANDONED}, {Ending.NOT_YET}, ANY, ANY, {True}, ANY, CANCEL),
     (RUNS, {Cause.FAILED}, {Ending.NOT_YET}, JOURNALED, ANY, ANY, ANY, LEAVE),
@@ -71,6 +73,10 @@ def can_occur(case: Case) -> bool:
     runs_on = case.ending is Ending.NOT_YET
     if case.cause is Cause.STOPPED and runs_on:
         return False
+    if case.cause is Cause.LOST:
+        return False  # its record is another engine's, who decides
+    if case.cause is Cause.DOUBLED and (case.journal is NO or case.phase not in RUNS):
+        return False  # what was executed is read, and what was not created is forgotten
     if case.cause is Cause.OVER and case.phase in RUNS | {Phase.CANCELLED, Phase.UNCONFIRMED}:
         return False  # a batch that may be running ends for another reason
     if case.cause is Cause.OVERDUE and case.phase not in {Phase.RUNNING, Phase.CANCELLED, Phase.UNCONFIRMED}:
@@ -127,6 +133,6 @@ def test_every_row_of_the_table_is_needed() -> None:
     assert used == set(range(len(TABLE)))
 
 
-def test_what_a_rerun_needs_is_never_cancelled_unless_its_time_is_over() -> None:
+def test_what_a_rerun_needs_is_never_cancelled_unless_its_time_is_over_or_it_is_doubled() -> None:
     kept = [case for case in CASES if case.journal != NO and case.ending is Ending.FOR_RERUN]
-    assert {case.cause for case in kept if decided(case) is CANCEL} == {Cause.OVERDUE}
+    assert {case.cause for case in kept if decided(case) is CANCEL} == {Cause.OVERDUE, Cause.DOUBLED}

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from typing import Any
 
-from autobatcher.engine.journal.contract import UnheardCommitError
+from autobatcher.engine.journal.failures import UnheardCommitError
 from autobatcher.engine.journal.transactions import Job, Transactions
 from autobatcher.errors import JournalUnreachableError
 

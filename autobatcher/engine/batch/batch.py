@@ -14,6 +14,7 @@ from ...upstream.account import Account
 from ...upstream.failures import GONE, UpstreamError
 from .. import outcomes
 from ..journal import UnclaimedLine
+from ..journal.failures import NotOurBatchError
 from ..journal.records import custom_id_of
 from ..queue.windows import key_of, travel_key
 from ..recovery.batch_log import BatchLog
@@ -37,6 +38,9 @@ from .upstream import UpstreamBatch
 from .watch import Watch
 
 logger: logging.Logger = logging.getLogger("autobatcher")
+
+DISOWN_SECONDS = 60.0
+"""How long a batch that turned out to be another engine's waits for the recovery to say so: it must ask the journal."""
 
 
 class Batch:
@@ -215,6 +219,9 @@ class Batch:
             self._requeue.pay_twice()
             error_for = outcomes.unreachable_error_for(error)
         except JournalError as error:
+            if isinstance(error, NotOurBatchError):
+                with anyio.move_on_after(DISOWN_SECONDS):
+                    await anyio.sleep_forever()  # `disown` comes, and cancels this
             error_for = outcomes.journal_error_for(error)
         except Exception as error:
             logger.exception("autobatcher: a bug in the engine, batch %s; please report it", self.upstream.batch_id)

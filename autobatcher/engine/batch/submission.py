@@ -9,6 +9,7 @@ from ...upstream.account import Account
 from ...upstream.failures import UncertainCreationError, UpstreamError
 from .. import outcomes
 from ..recovery.batch_log import BatchLog
+from ..request import Request
 from .abandonment import Abandonment
 from .cutoff import Cutoff
 from .engine import Engine
@@ -89,9 +90,10 @@ class Submission:
         uploads = self._engine.uploads.turn(self._account)
         async with uploads:  # waits for a slot; `UpstreamBatch.upload` takes one per try
             lines = list(self._pending.requests())
-        self._requeue.lines = [custom_id for custom_id, _ in lines]
         if lines:
             await self._log.intend(lines)
+            lines = self._still_wanted(lines)
+        self._requeue.lines = [custom_id for custom_id, _ in lines]
         try:
             if not lines or not await self._upstream.upload(lines, uploads, self._is_wanted):
                 return False
@@ -108,6 +110,14 @@ class Submission:
             raise refusal
         self._upstream.emit_submission_failed(refusal.summary)
         return False
+
+    def _still_wanted(self, lines: list[tuple[str, Request]]) -> list[tuple[str, Request]]:
+        """Leave out those whose callers left while the batch was recorded: who came back before that found no line."""
+        if self._log.is_journaled:
+            for custom_id, _ in lines:
+                if custom_id not in self._pending:
+                    self._log.line_dropped(custom_id)
+        return [line for line in lines if line[0] in self._pending]
 
     def _is_wanted(self) -> bool:
         return bool(self._pending)

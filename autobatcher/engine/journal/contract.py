@@ -7,15 +7,9 @@ from contextlib import AbstractContextManager
 from decimal import Decimal
 from typing import Any, Literal, Protocol
 
-from ...errors import JournalUnreachableError
 from .charges import NewCharge, Spent
 from .records import BatchRecord, StoredAnswer
 from .rows import Line, NewAnswer
-
-
-class UnheardCommitError(JournalUnreachableError):
-    """The connection was lost during a commit, and did not come back. `JournalStore.was_committed` tells later what
-    happened."""
 
 
 class JournalStore(Protocol):

@@ -12,7 +12,7 @@ from ...errors import JournalUnreachableError
 from ...upstream.back_off import back_off
 from ..event_loop import call_soon, running_loop
 from . import at_exit
-from .contract import UnheardCommitError
+from .failures import UnheardCommitError
 from .journal import Journal
 from .postgres.keeper import keeper_of
 from .postgres.shared import Adopted, Claimed, Lost, RemoteOutcome

@@ -7,7 +7,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from ...errors import JournalError
-from .contract import JournalStore, UnheardCommitError
+from .contract import JournalStore
+from .failures import UnheardCommitError
 
 logger: logging.Logger = logging.getLogger("autobatcher")
 
@@ -95,6 +96,9 @@ class Transactions:
         except Exception as error:
             if self._store.is_unusable(error):
                 raise
+            if isinstance(error, JournalError):  # it says itself what is wrong
+                job.failure = error
+                return
             logger.exception("autobatcher: a journal statement failed, and is left out; please report it")
             what = f"A statement on the journal {self._store.name} failed ({type(error).__name__}); please report it."
             job.failure = JournalError(what)

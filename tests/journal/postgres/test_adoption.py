@@ -9,8 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from autobatcher.engine.journal.charges import NewCharge
+from autobatcher.engine.journal.failures import NotOurBatchError
 from autobatcher.engine.journal.health import WaitingAccount
-from autobatcher.engine.journal.postgres.errors import NotOurBatchError
 from autobatcher.engine.journal.postgres.shared import Adopted, Lost
 from autobatcher.engine.journal.postgres.store import PostgresStore
 from autobatcher.money.ledger import Charge, Fate, Sort

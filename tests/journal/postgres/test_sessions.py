@@ -15,8 +15,9 @@ import psycopg
 import pytest
 from psycopg import errors
 
+from autobatcher.engine.journal.failures import NotOurBatchError
 from autobatcher.engine.journal.postgres.connection import PostgresConnection, connect
-from autobatcher.engine.journal.postgres.errors import NotOurBatchError, is_server_failure
+from autobatcher.engine.journal.postgres.errors import is_server_failure
 from autobatcher.engine.journal.postgres.pooler import Glimpse, is_pooled_by_transaction
 from autobatcher.engine.journal.postgres.schema import MIGRATIONS, migrate
 from autobatcher.engine.journal.postgres.store import PostgresStore

@@ -6,12 +6,12 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
+from ..failures import NotOurBatchError
 from ..records import UNCERTAIN, BatchRecord
 from ..row_checks import MAX_TEXT
 from ..rows import COLUMNS as SQLITE_COLUMNS
 from ..rows import as_many_as_fit, record_of
 from .connection import IDLE_SECONDS
-from .errors import NotOurBatchError
 from .kept import KeptStore
 from .schema import LINES_OF_A_BATCH
 

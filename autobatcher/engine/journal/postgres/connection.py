@@ -19,7 +19,7 @@ import psycopg
 from psycopg import conninfo
 
 from ....errors import JournalError
-from ..contract import UnheardCommitError
+from ..failures import UnheardCommitError
 from .errors import told
 from .schema import check_schema, lock_class
 from .url import libpq_url, schema_of, shown

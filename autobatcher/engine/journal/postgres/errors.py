@@ -9,12 +9,9 @@ import psycopg
 from psycopg import errors
 
 from ....errors import JournalError, JournalUnreachableError
+from ..failures import NotOurBatchError
 
-__all__ = ["NotOurBatchError", "is_server_failure", "told"]
-
-
-class NotOurBatchError(JournalError):
-    """Another engine has adopted the batch meanwhile, or it was forgotten. It must not be created here."""
+__all__ = ["is_server_failure", "told"]
 
 
 _OF_DATABASES = (

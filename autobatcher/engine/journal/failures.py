@@ -1,0 +1,14 @@
+"""What can go wrong in a journal, beside what its callers are told."""
+
+from __future__ import annotations
+
+from ...errors import JournalError, JournalUnreachableError
+
+
+class UnheardCommitError(JournalUnreachableError):
+    """The connection was lost during a commit, and did not come back. `JournalStore.was_committed` tells later what
+    happened."""
+
+
+class NotOurBatchError(JournalError):
+    """Another engine has adopted the batch meanwhile, or it was forgotten. It must not be created here."""
