@@ -32,7 +32,7 @@ from ..client.streams import (
     UnstreamableAnswerError,
     streaming,
 )
-from ..engine.digest import digest_of
+from ..engine.digest import digest_of, digest_of_parts
 from ..engine.request import Request
 from ..errors import BatchError
 from ..turns import in_turns
@@ -152,6 +152,7 @@ class BatchedCalls:
             headers[DEADLINE_HEADER] = exchange.headers[DEADLINE_HEADER]
         request = self._submit(endpoint, body, digested, api_key, headers)
         request.is_retry = says_retry(exchange)
+        request.key = None if key is None else digest_of_parts(*(part.encode() for part in key))
         held.enqueue()
         call = self._pending_calls.add(request, digest, client, key, held, account)
         # Weak: the call holds the request, which holds this callback. A cycle would be work for the garbage collector.

@@ -15,7 +15,7 @@ from . import at_exit
 from .contract import UnheardCommitError
 from .journal import Journal
 from .postgres.keeper import keeper_of
-from .postgres.shared import Adopted, Claimed, Lost, RemoteOutcome
+from .postgres.shared import Adopted, Claimed, KeyOutcome, Lost, RemoteOutcome, WantedKey
 from .postgres.shared_store import SharedStore
 from .records import Contents, SessionEnding, UnclaimedLine
 
@@ -102,11 +102,19 @@ class SharedJournal(Journal):
 
     async def claim(self, digests: Sequence[bytes]) -> list[Claimed | None]:
         """Claim a free line for each digest; equal digests get lines of their own. Raises `JournalError`."""
-        return await self._ask(lambda store: store.claim(digests))
+        return await self._ask(lambda store: store.claim(digests)) if digests else []
 
     async def awaited_elsewhere(self, digests: Sequence[bytes]) -> set[bytes]:
         """Those for which another session that lives waits for a line without an answer. Raises `JournalError`."""
         return await self._ask(lambda store: store.is_awaited_elsewhere(digests))
+
+    async def claim_keys(self, wanted: Sequence[WantedKey]) -> list[KeyOutcome]:
+        """Find what becomes of requests with keys; see `KeyClaimStore.claim_keys`. Raises `JournalError`."""
+        return await self._ask(lambda store: store.claim_keys(wanted, now=self.wall_clock()))
+
+    def release_key(self, key: bytes) -> None:
+        """The request with this key failed, or its caller left before it was sent."""
+        self._tell("release_key", key)
 
     async def outcomes(self, lines: Sequence[UnclaimedLine]) -> list[RemoteOutcome]:
         """What became of lines that this session waits for, and others see to. Raises `JournalError`."""

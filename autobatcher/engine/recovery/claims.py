@@ -5,6 +5,7 @@ from __future__ import annotations
 import heapq
 import itertools
 from collections import deque
+from math import inf
 
 import anyio
 
@@ -60,9 +61,10 @@ class Claims:
         return some
 
     def again(self, request: Request, patience_seconds: float) -> bool:
-        """Look the request up again in a moment; False if it was first looked up longer ago than that."""
+        """Look the request up again in a moment. False if it was first looked up longer ago than that, or if its caller
+        has left."""
         now = anyio.current_time()
-        if now - self._asked_at[request] >= patience_seconds:
+        if now - self._asked_at.get(request, -inf) >= patience_seconds:
             return False
         heapq.heappush(self._later, (now + AGAIN_SECONDS, next(self._order), request))
         self._is_filled.set()

@@ -26,6 +26,7 @@ from .batch_log import JournalBatchLog
 from .claims import Claims
 from .fleet_log import FleetBatchLog
 from .freed_lines import FreedLines
+from .keyed import KeyedRequests
 from .pauses import Pauses
 from .recovery import READ_AT_ONCE, Recovery, answer_of
 from .remote_lines import RemoteLines
@@ -55,6 +56,14 @@ class FleetRecovery(Recovery):
         self._shared = journal
         self._claims = Claims()
         self._remote = RemoteLines(journal.free)
+        self._keyed = KeyedRequests(
+            journal,
+            self._claims,
+            digest_of=self._digest,
+            account_of=lambda request: self._fingerprint(request.account),
+            place=self._place,
+            take_up=self._take_up,
+        )
         self._pauses = Pauses()
         self._accounts: dict[bytes, Account] = {}
         self._interrupted = anyio.Event()
@@ -100,6 +109,7 @@ class FleetRecovery(Recovery):
             await self._claims.wait()
             some = self._claims.next(READ_AT_ONCE)
             try:
+                some = await self._keyed.look_up(some)
                 # In this order: an engine that dies in between has left its lines when they are claimed.
                 elsewhere = await self._awaited_elsewhere([request for request in some if request.is_retry])
                 self._sort(some, await self._shared.claim([self._digest(request) for request in some]), elsewhere)
