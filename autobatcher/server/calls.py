@@ -136,7 +136,9 @@ class BatchedCalls:
         caller = hashlib.sha256(who.encode()).hexdigest()
         digest = digest_of(endpoint, digested, caller.encode())
         if name := exchange.headers.get("idempotency-key"):
-            key = (caller, name)
+            key: tuple[str, ...] | None = (caller, name)
+            if self._client.shares_journal:
+                key = (caller, name, digest.hex())  # the journal tells whether another request has the key
             call = self._retries.with_key(key, digest, client)
         else:
             key = None
@@ -152,7 +154,7 @@ class BatchedCalls:
             headers[DEADLINE_HEADER] = exchange.headers[DEADLINE_HEADER]
         request = self._submit(endpoint, body, digested, api_key, headers)
         request.is_retry = says_retry(exchange)
-        request.key = None if key is None else digest_of_parts(*(part.encode() for part in key))
+        request.key = digest_of_parts(caller.encode(), name.encode()) if name else None
         held.enqueue()
         call = self._pending_calls.add(request, digest, client, key, held, account)
         # Weak: the call holds the request, which holds this callback. A cycle would be work for the garbage collector.

@@ -27,7 +27,7 @@ class Retries:
     def __init__(self, pending_calls: PendingCalls) -> None:
         self._pending_calls = pending_calls
 
-    def with_key(self, key: tuple[str, str], digest: bytes, client: Client) -> PendingCall | None:
+    def with_key(self, key: tuple[str, ...], digest: bytes, client: Client) -> PendingCall | None:
         """The call with this idempotency key; None if there is none.
 
         Raises:

@@ -46,7 +46,7 @@ _RELEASE = """DELETE FROM keys k WHERE key = %s AND session = %s AND NOT EXISTS 
     WHERE l.id = k.line_id AND (l.waiter IS DISTINCT FROM %s OR EXISTS (SELECT 1 FROM answers a WHERE a.id = l.id)))"""
 
 _BIND = """UPDATE keys k SET line_id = n.id FROM unnest(%b::bytea[], %b::bigint[]) AS n(key, id)
-    WHERE k.key = n.key AND k.session = %s AND k.line_id IS NULL"""
+    WHERE k.key = n.key AND k.session = %s"""
 
 _PART = """UPDATE keys k SET line_id = NULL, session = l.waiter FROM lines l WHERE l.id = k.line_id
     AND k.line_id BETWEEN %s AND %s AND l.waiter IS NOT NULL
