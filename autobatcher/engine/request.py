@@ -67,8 +67,8 @@ class HeldKey(Protocol):
 
     key: bytes
 
-    def let_go(self) -> None:
-        """The request has failed, or its caller left. Synchronous."""
+    def let_go(self, *, is_used_up: bool) -> None:
+        """The request has an answer, which uses the key up; or it has failed, or its caller left. Synchronous."""
 
 
 class Request:
@@ -308,8 +308,8 @@ class Request:
 
     def _let_key_go(self, *, is_used_up: bool = False) -> None:
         held_key, self.held_key = self.held_key, None
-        if held_key is not None and not is_used_up:
-            held_key.let_go()
+        if held_key is not None:
+            held_key.let_go(is_used_up=is_used_up)
 
     def give_back(self) -> bool:
         """Mark the outcome as undelivered. True if a journal keeps it for the next identical request."""

@@ -112,6 +112,10 @@ class SharedJournal(Journal):
         """Find what becomes of requests with keys; see `KeyClaimStore.claim_keys`. Raises `JournalError`."""
         return await self._ask(lambda store: store.claim_keys(wanted, now=self.wall_clock()))
 
+    async def lost_keys(self, keys: Sequence[bytes]) -> set[bytes]:
+        """Which of these keys of ours are ours no more. Raises `JournalError`."""
+        return await self._ask(lambda store: store.lost_keys(keys))
+
     def release_key(self, key: bytes) -> None:
         """The request with this key failed, or its caller left before it was sent."""
         self._tell("release_key", key)

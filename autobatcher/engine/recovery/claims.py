@@ -5,7 +5,6 @@ from __future__ import annotations
 import heapq
 import itertools
 from collections import deque
-from math import inf
 
 import anyio
 
@@ -61,10 +60,13 @@ class Claims:
         return some
 
     def again(self, request: Request, patience_seconds: float) -> bool:
-        """Look the request up again in a moment. False if it was first looked up longer ago than that, or if its caller
-        has left."""
+        """Look the request up again in a moment.
+
+        False if it was first looked up longer ago than that, or its caller has left.
+        """
         now = anyio.current_time()
-        if now - self._asked_at.get(request, -inf) >= patience_seconds:
+        asked_at = self._asked_at.get(request)
+        if asked_at is None or now - asked_at >= patience_seconds:
             return False
         heapq.heappush(self._later, (now + AGAIN_SECONDS, next(self._order), request))
         self._is_filled.set()

@@ -233,6 +233,7 @@ class FleetRecovery(Recovery):
             await self._interrupted.wait()
             self._interrupted = anyio.Event()
             try:
+                await self._keyed.make_sure()
                 losses = await self._shared.lost_batches(list(self._batches))
             except JournalError:
                 self._interrupted.set()  # the journal has gone again

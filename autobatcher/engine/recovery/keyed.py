@@ -16,6 +16,7 @@ from .. import outcomes
 from ..digest import digest_of_parts
 from ..journal.postgres.shared import Claimed, Held, KeyOutcome, Reused, WantedKey
 from ..journal.records import StoredAnswer
+from ..queue.windows import ThrottledRequests, Window
 from ..request import Request
 from .claims import Claims
 from .recovery import answer_of
@@ -27,12 +28,15 @@ if TYPE_CHECKING:
 class JournalKey:
     """A key that a request has in the journal."""
 
-    def __init__(self, journal: SharedJournal, key: bytes) -> None:
+    def __init__(self, key: bytes, on_let_go: Callable[[bytes], None], release: Callable[[bytes], None]) -> None:
         self.key: bytes = key
-        self._journal = journal
+        self._on_let_go = on_let_go
+        self._release = release
 
-    def let_go(self) -> None:
-        self._journal.release_key(self.key)
+    def let_go(self, *, is_used_up: bool) -> None:
+        self._on_let_go(self.key)
+        if not is_used_up:
+            self._release(self.key)
 
 
 class KeyedRequests:
@@ -61,6 +65,7 @@ class KeyedRequests:
         self._account_of = account_of
         self._place = place
         self._take_up = take_up
+        self._held: dict[bytes, Request] = {}
 
     async def look_up(self, requests: list[Request]) -> list[Request]:
         """See to those that have keys, and return the others."""
@@ -81,7 +86,8 @@ class KeyedRequests:
         except JournalError as error:
             error_for = outcomes.journal_error_for(error)
             for key, request in keyed.items():
-                self._journal.release_key(key)  # it may have been taken, and nobody heard of it
+                if key not in self._held:
+                    self._journal.release_key(key)  # it may have been taken, and nobody heard of it
                 if self._claims.remove(request):
                     request.settle(error_for(request, None))
             return
@@ -102,11 +108,15 @@ class KeyedRequests:
             request.custom_id = answer.custom_id
             request.settle(answer)
             return
-        request.held_key = JournalKey(self._journal, key)
+        request.held_key = JournalKey(key, self._forget, self._journal.release_key)
+        self._held[key] = request
         if isinstance(outcome, Claimed):
             self._take_up(request, outcome)
         else:
             self._place(request)
+
+    def _forget(self, key: bytes) -> None:
+        self._held.pop(key, None)
 
     def _leave(self, key: bytes, outcome: KeyOutcome) -> None:
         """The caller left while its request was looked up."""
@@ -114,3 +124,19 @@ class KeyedRequests:
             self._journal.free(outcome.line)
         elif outcome is None:
             self._journal.release_key(key)
+
+    async def make_sure(self) -> None:
+        """After the session was lost: queued requests wait for the engines that have taken their keys meanwhile.
+
+        Raises:
+            JournalError: if the journal cannot be asked.
+        """
+        for key in await self._journal.lost_keys(list(self._held)) if self._held else ():
+            request = self._held.get(key)
+            if request is not None and isinstance(holder := request.holder, Window | ThrottledRequests):
+                holder.withdraw(request)
+                self._forget(key)
+                request.held_key = None
+                if (reservation := request.pop_reservation()) is not None:
+                    reservation.release()
+                self._claims.add(request)

@@ -14,16 +14,18 @@ from autobatcher.engine.request import Answer
 from autobatcher.errors import IdempotencyKeyReusedError
 from tests.harness import open_harness, outcome_of
 from tests.journal.fleet.programs import Fleet
+from tests.journal.postgres.stores import cut
 from tests.journal.restarts import billed
 
 SLOW: dict[str, Any] = {"batch_seconds": 100}
 
 
-async def ask(client: BatchOpenAI, text: str, key: str | None = "k") -> str:
+async def ask(client: BatchOpenAI, text: str, key: str | None = "k", *, is_retry: bool = False) -> str:
     """One chat call with a key; the emulator's echo of `text`, or the status of a failure."""
     body = {"model": "m", "messages": [{"role": "user", "content": text}]}
     request = client.submit_nowait("/v1/chat/completions", json.dumps(body).encode())
     request.key = None if key is None else key.encode()
+    request.is_retry = is_retry
     await request.outcome()
     answer = request.result()
     return _content(answer) if answer.status_code == 200 else str(answer.status_code)
@@ -135,3 +137,40 @@ async def test_an_answer_that_no_journal_stores_is_read_again(fleet: Fleet) -> N
         for client in (first.client, other.client):
             assert await ask(client, "a") == "a"
         assert billed(harness) == {"a": 1}
+
+
+@pytest.mark.proves("faults", "the replica dies that has the request of an Idempotency-Key")
+async def test_a_program_that_lost_its_session_sends_nothing_whose_key_another_has_taken(fleet: Fleet) -> None:
+    async with (
+        open_harness(batch_seconds=10) as harness,
+        fleet.member(harness, batch_window_seconds=60) as first,
+        fleet.member(harness) as other,
+        anyio.create_task_group() as nursery,
+    ):
+        nursery.start_soon(ask, first.client, "a")
+        await anyio.sleep(1.1)
+        cut(first.stores[0])
+        assert await ask(other.client, "a") == "a"
+        await anyio.sleep(100)
+        assert billed(harness) == {"a": 1}
+        assert await ask(first.client, "a") == "a"
+
+
+@pytest.mark.parametrize("key", ["k", None])
+async def test_a_caller_who_leaves_while_its_request_is_looked_up_leaves_nothing_behind(
+    fleet: Fleet, key: str | None
+) -> None:
+    async with open_harness(**SLOW) as harness, fleet.member(harness) as first, fleet.member(harness) as other:
+        assert await ask(other.client, "opened", None) == "opened"
+        other.writers[0].commit_seconds = 1.0
+        with anyio.move_on_after(0.5):
+            await ask(other.client, "new", "another key")
+        async with anyio.create_task_group() as nursery:
+            nursery.start_soon(ask, first.client, "a", key)
+            await anyio.sleep(20)
+            with anyio.move_on_after(0.5):
+                await ask(other.client, "a", key, is_retry=True)
+            await anyio.sleep(20)
+        assert await ask(other.client, "a", key) == "a"
+        assert await ask(first.client, "new", "another key") == "new"
+        assert billed(harness) == {"opened": 1, "a": 1 if key else 2, "new": 1}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from .kept import KeptStore
 
@@ -17,6 +17,13 @@ class KeyStore(KeptStore):
         """The request of this session with the key failed, or its caller left: anybody may use the key. It stays with a
         line that has an answer, or that somebody can claim."""
         self._do(_RELEASE, (key, self.session, self.session))
+
+    def lost_keys(self, keys: Sequence[bytes]) -> set[bytes]:
+        """Return those of these keys of ours that are not ours any more."""
+        ours = self._rows(
+            "SELECT key FROM keys WHERE key = ANY(%b::bytea[]) AND session = %s", (list(keys), self.session)
+        )
+        return set(keys) - {key for (key,) in ours}
 
     def _bind_keys(self, lines: Mapping[bytes, int]) -> None:
         """These lines are those of the keys, unless another session has taken a key meanwhile."""
