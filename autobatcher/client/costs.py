@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from decimal import Decimal
+from functools import partial
 from typing import Any, NamedTuple
 
 from pydantic import BaseModel
 
+from ..engine.journal.file import read_journal
+from ..engine.journal_url import JournalUrl
 from ..engine.request import Answer, Request
 from ..engine.spending import Spending
 from ..money.ledger import Sort
-from ..money.receipt import Receipt
+from ..money.receipt import PricesOf, Receipt, receipt_of
 from ..money.usage import Usage
 
 
@@ -42,8 +45,20 @@ class Costs:
 
 
 def pricing_of(client: Costs) -> Callable[[], Receipt]:
-    """`Costs.receipt` in two steps: look at what was billed, and price it. The second one may run in another thread."""
-    return client._spending.pricing()
+    """`Costs.receipt` in two steps: look at what was billed, and price it. The second one may run in another thread.
+
+    With a journal that engines share, the second step reads it, and tells what all of them were billed. It raises
+    `JournalError` then.
+    """
+    place = client._spending.shared_journal
+    return client._spending.pricing() if place is None else partial(_of_the_fleet, place, client._spending.prices.at)
+
+
+def _of_the_fleet(place: JournalUrl, prices_of: PricesOf) -> Receipt:
+    with read_journal(place) as journal:
+        paid = journal.paid()
+    charges = () if paid is None else paid.charges  # not what runs: it is not billed yet
+    return receipt_of([(charge.sort, charge.entry) for charge in charges], prices_of)
 
 
 class CapLeft(NamedTuple):

@@ -27,6 +27,7 @@ from . import checks, money_outcomes
 from .booked_sorts import BookedSorts
 from .caps import Caps, EarlierCost
 from .journal.charges import Spent
+from .journal_url import JournalUrl
 from .known_prices import KnownPrices
 from .left_line import LeftLine
 from .most_cost import most_cost
@@ -275,6 +276,12 @@ class Spending:
     def receipt(self) -> Receipt:
         """What was paid since the engine began. The first one may import a library of prices."""
         return self.pricing()()
+
+    @property
+    def shared_journal(self) -> JournalUrl | None:
+        """Where the journal is, if other engines use it meanwhile."""
+        journal = self._settings.journal
+        return journal if isinstance(journal, JournalUrl) else None
 
     def pricing(self) -> Callable[[], Receipt]:
         """The function that prices what was billed by now. Another thread may call it while the engine goes on."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Iterable
 from decimal import Decimal
@@ -12,9 +13,12 @@ import msgspec
 import trio
 
 from ..client.costs import Costs, looks_up_prices, pricing_of
+from ..errors import JournalError
 from ..money.exact import ZERO
 from ..money.library_prices import import_prices
 from ..money.receipt import Receipt, ReceiptRow, amount_text
+
+logger: logging.Logger = logging.getLogger("autobatcher")
 
 Key = TypeVar("Key", tuple[str, str], tuple[str, str, str])
 
@@ -76,15 +80,21 @@ class PricedCosts:
             if self._seen_at >= asked_at or trio.current_time() < self._stale_at:
                 return
             self._seen_at = trio.current_time()
-            self.told, took = await trio.to_thread.run_sync(_price, pricing_of(self._client), abandon_on_cancel=True)
+            try:
+                self.told, took = await trio.to_thread.run_sync(
+                    _price, pricing_of(self._client), abandon_on_cancel=True
+                )
+            except JournalError as error:  # the last one is told
+                logger.warning("autobatcher: %s", error.message)
+                took = MOST_SECONDS
             self._stale_at = trio.current_time() + min(took / PART_OF_TIME, MOST_SECONDS)
 
 
 def _price(pricing: Callable[[], Receipt]) -> tuple[Told, float]:
-    """The receipt, and how much of the processor's time it took, in seconds; without the import, which comes once."""
+    """The receipt, and how long it took, in seconds; without the import, which comes once."""
     import_prices()
-    begun = time.thread_time()
-    return told_of(pricing()), time.thread_time() - begun
+    begun = time.monotonic()
+    return told_of(pricing()), time.monotonic() - begun
 
 
 async def learn_prices(client: Costs, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:

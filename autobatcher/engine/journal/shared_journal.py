@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, NamedTuple, TypeVar
 
 import anyio
 
@@ -22,6 +22,35 @@ from .records import Contents, SessionEnding, UnclaimedLine
 logger: logging.Logger = logging.getLogger("autobatcher")
 
 T = TypeVar("T")
+
+UNREAD_SECONDS = 60.0
+"""For how long a retry may get an answer that was given before. Behind a load balancer nobody sees that a client had
+gone when its answer was sent."""
+
+
+class LookUp(NamedTuple):
+    """What was found for requests.
+
+    Attributes:
+        claimed: for each, in their order.
+        elsewhere: the digests of retries for which a session that lives waits for a line without an answer.
+        given_before: by digest of a retry that found nothing: an answer that was given a moment ago.
+    """
+
+    claimed: list[Claimed | None]
+    elsewhere: set[bytes]
+    given_before: dict[bytes, Claimed]
+
+
+def _look_up(store: SharedStore, digests: Sequence[bytes], retries: Sequence[bytes], *, since: float) -> LookUp:
+    # In this order: a session that ends in between has left its lines when they are claimed.
+    elsewhere = store.is_awaited_elsewhere(retries) if retries else set()
+    claimed = store.claim(digests)
+    missed = {digest for digest, each in zip(digests, claimed, strict=True) if each is None}
+    lost = [digest for digest in dict.fromkeys(retries) if digest in missed and digest not in elsewhere]
+    again = store.retake(lost, since=since) if lost else []
+    given = {digest: each for digest, each in zip(lost, again, strict=True) if each is not None}
+    return LookUp(claimed, elsewhere, given)
 
 
 class SharedJournal(Journal):
@@ -100,13 +129,16 @@ class SharedJournal(Journal):
 
     # ---- lines ----
 
-    async def claim(self, digests: Sequence[bytes]) -> list[Claimed | None]:
-        """Claim a free line for each digest; equal digests get lines of their own. Raises `JournalError`."""
-        return await self._ask(lambda store: store.claim(digests)) if digests else []
+    async def look_up(self, digests: Sequence[bytes], retries: Sequence[bytes]) -> LookUp:
+        """Claim a free line for each digest; equal digests get lines of their own. Raises `JournalError`.
 
-    async def awaited_elsewhere(self, digests: Sequence[bytes]) -> set[bytes]:
-        """Those for which another session that lives waits for a line without an answer. Raises `JournalError`."""
-        return await self._ask(lambda store: store.is_awaited_elsewhere(digests))
+        Args:
+            retries: those of requests that say that they are retries, whose place may not be free yet.
+        """
+        if not digests:
+            return LookUp([], set(), {})
+        since = self.wall_clock() - UNREAD_SECONDS
+        return await self._ask(lambda store: _look_up(store, digests, retries, since=since))
 
     async def claim_keys(self, wanted: Sequence[WantedKey]) -> list[KeyOutcome]:
         """Find what becomes of requests with keys; see `KeyClaimStore.claim_keys`. Raises `JournalError`."""

@@ -8,6 +8,7 @@ one of those that know its account.
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +20,7 @@ from .. import outcomes
 from ..journal import BatchRecord, UnclaimedLine
 from ..journal.identity import digest_of
 from ..journal.postgres.shared import Lost, Unread, Waiting
-from ..journal.records import StoredAnswer
+from ..journal.records import StoredAnswer, line_of
 from ..request import ErrorFor, Request
 from ..settings import Settings
 from .batch_log import JournalBatchLog
@@ -33,7 +34,7 @@ from .remote_lines import RemoteLines
 
 if TYPE_CHECKING:
     from ..journal.postgres.shared import Adopted, Claimed
-    from ..journal.shared_journal import SharedJournal
+    from ..journal.shared_journal import LookUp, SharedJournal
 
 logger: logging.Logger = logging.getLogger("autobatcher")
 
@@ -42,6 +43,9 @@ ADOPTION_SECONDS = 2.0
 
 NEWS_SECONDS = 10.0
 """How often answers of other engines are looked for without news of them."""
+
+FLUSH_SECONDS = 2.0
+"""How often windows may be closed for the sake of retries, which come in crowds when an engine dies."""
 
 RETRY_SECONDS = 20.0
 """How long a request that says it is a retry waits for its place, while another engine seems to hold that for somebody
@@ -61,12 +65,13 @@ class FleetRecovery(Recovery):
             self._claims,
             digest_of=self._digest,
             account_of=lambda request: self._fingerprint(request.account),
-            place=self._place,
+            place=self._place_and_hurry,
             take_up=self._take_up,
         )
         self._pauses = Pauses()
         self._accounts: dict[bytes, Account] = {}
         self._interrupted = anyio.Event()
+        self._flushed_at = -math.inf
         journal.on_interrupted = self._note_interruption
         journal.on_news = self._remote.tell
 
@@ -110,9 +115,8 @@ class FleetRecovery(Recovery):
             some = self._claims.next(READ_AT_ONCE)
             try:
                 some = await self._keyed.look_up(some)
-                # In this order: an engine that dies in between has left its lines when they are claimed.
-                elsewhere = await self._awaited_elsewhere([request for request in some if request.is_retry])
-                self._sort(some, await self._shared.claim([self._digest(request) for request in some]), elsewhere)
+                retries = [self._digest(request) for request in some if request.is_retry]
+                self._sort(some, await self._shared.look_up([self._digest(request) for request in some], retries))
             except JournalError as error:
                 error_for = outcomes.journal_error_for(error)
                 for request in filter(self._claims.remove, some):
@@ -121,21 +125,29 @@ class FleetRecovery(Recovery):
                 self._claims.are_flushed = False
                 self._flush()
 
-    def _sort(self, some: list[Request], found: list[Claimed | None], elsewhere: set[bytes]) -> None:
-        for request, claimed in zip(some, found, strict=True):
-            if claimed is None and self._digest(request) in elsewhere and self._claims.again(request, RETRY_SECONDS):
-                continue
+    def _sort(self, some: list[Request], found: LookUp) -> None:
+        for request, claimed in zip(some, found.claimed, strict=True):
+            digest = self._digest(request)
+            if claimed is None and digest in found.elsewhere and self._claims.again(request, RETRY_SECONDS):
+                continue  # its place may be free in a moment: its engine has not seen the client leave
+            if claimed is None and request.is_retry:
+                claimed = found.given_before.pop(digest, None)
             if not self._claims.remove(request):
                 if claimed is not None:
                     self._shared.free(claimed.line)
             elif claimed is None:
-                self._place(request)
+                self._place_and_hurry(request)
             else:
                 self._take_up(request, claimed)
 
-    async def _awaited_elsewhere(self, retries: list[Request]) -> set[bytes]:
-        """The digests of retries whose place may become free in a moment: its engine has not seen the client leave."""
-        return await self._shared.awaited_elsewhere([self._digest(each) for each in retries]) if retries else set()
+    def _place_and_hurry(self, request: Request) -> None:
+        """A retry has waited for a window before, in an engine that its client has left. It does not wait for another
+        one: its client may be less patient than a window is long."""
+        self._place(request)
+        now = anyio.current_time()
+        if request.is_retry and now - self._flushed_at >= FLUSH_SECONDS:
+            self._flushed_at = now
+            self._flush()
 
     def _take_up(self, request: Request, claimed: Claimed) -> None:
         line = claimed.line
@@ -246,7 +258,14 @@ class FleetRecovery(Recovery):
         batch = self._batches.pop(idempotency_key, None)
         if batch is not None:
             logger.warning("autobatcher: another engine took over a batch of this one, which had lost the journal")
-            for request in batch.disown(is_doubled=loss is Lost.FORGOTTEN):
+            is_doubled = loss is Lost.FORGOTTEN
+            for request in batch.disown(is_doubled=is_doubled):
                 if (reservation := request.pop_reservation()) is not None:
                     reservation.release()
-                self._claims.add(request)
+                if is_doubled:
+                    self._claims.add(request)
+                else:  # the line is still its own, unless somebody has claimed it meanwhile
+                    self._remote.add(request, self._line_of(request))
+
+    def _line_of(self, request: Request) -> UnclaimedLine:
+        return UnclaimedLine(*line_of(request.custom_id), self._journal.wall_clock())

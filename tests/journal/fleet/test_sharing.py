@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import anyio
+import msgspec
+import pytest
 
+from autobatcher.engine.request import Answer
 from tests.harness import ask, open_harness, outcome_of, wait_for_event
-from tests.journal.fleet.programs import Fleet
+from tests.journal.fleet.programs import Fleet, Member
 from tests.journal.restarts import ask_all, billed
 
 TEXTS = ["a", "b", "c"]
 
 
+@pytest.mark.proves("faults", "one of several proxies with a shared journal dies, is stopped, paused or updated")
 async def test_requests_of_a_program_that_died_are_answered_by_its_batch_in_another(fleet: Fleet) -> None:
     async with open_harness(batch_seconds=100) as harness, fleet.member(harness) as other:
         async with fleet.member(harness) as first, anyio.create_task_group() as nursery:
@@ -75,3 +79,35 @@ async def test_a_program_that_ends_leaves_its_batches_to_the_others(fleet: Fleet
         await wait_for_event(harness, "batch_resumed")
         assert await ask_all(other.client, TEXTS) == TEXTS
         assert set(billed(harness).values()) == {1}
+
+
+@pytest.mark.proves("faults", "a client leaves one proxy, and asks another one again")
+async def test_a_retry_gets_an_answer_that_was_sent_to_nobody(fleet: Fleet) -> None:
+    """Behind a load balancer a proxy does not see that its client had gone."""
+    async with (
+        open_harness(batch_seconds=10) as harness,
+        fleet.member(harness) as first,
+        fleet.member(harness) as other,
+    ):
+        assert await ask(first.client, "a") == "a"
+        assert await _ask_again(other, "a") == "a"
+        await anyio.sleep(100)
+        assert await _ask_again(other, "a") == "a"
+        assert billed(harness) == {"a": 2}
+
+
+async def _ask_again(member: Member, text: str) -> str:
+    """What a proxy does for a client that says that it retries."""
+    body = msgspec.json.encode({"messages": [{"role": "user", "content": text}], "model": "m"})
+    request = member.client.submit_nowait("/v1/chat/completions", body)
+    request.is_retry = True
+    outcome = await request.outcome()
+    assert isinstance(outcome, Answer)
+    content: str = msgspec.json.decode(outcome.body)["choices"][0]["message"]["content"]
+    return content
+
+
+async def test_a_retry_does_not_wait_for_another_window(fleet: Fleet) -> None:
+    async with open_harness(batch_seconds=10) as harness, fleet.member(harness, batch_window_seconds=1000) as other:
+        with anyio.fail_after(100):
+            assert await _ask_again(other, "a") == "a"

@@ -38,6 +38,19 @@ class ClaimStore(BatchStore):
         if keys:
             self._do("UPDATE batches SET owner = %s WHERE idempotency_key = ANY(%s::text[])", (self.session, keys))
 
+    def retake(self, digests: Sequence[bytes], *, since: float) -> list[Claimed | None]:
+        """Find an answer for each retry that a living session was given since then, in Unix seconds: its client may
+        have gone before it had read it. The answer is ours from now on."""
+        ids, claimed = [], []
+        newest = {digest: row for digest, *row in self._rows(_RETAKE, (list(digests), since))}
+        for digest in digests:
+            row = newest.pop(digest, None)
+            claimed.append(None if row is None else _claimed(tuple(row), []))
+            ids += [] if row is None else [row[0]]
+        if ids:
+            self._do("UPDATE lines SET waiter = %s WHERE id = ANY(%b::bigint[])", (self.session, ids))
+        return claimed
+
     def is_awaited_elsewhere(self, digests: Sequence[bytes]) -> set[bytes]:
         """Return those digests of which another session that lives waits for a line without an answer."""
         rows = self._rows(_AWAITED, (list(digests), self.session or 0))
@@ -106,6 +119,13 @@ _CLAIM = f"""SELECT w.digest, f.* FROM
         ORDER BY a.id IS NULL, l.id LIMIT w.number FOR UPDATE OF l) AS f"""
 """It locks lines in the order of their digests: two that claim the same wait for one another, and never in a circle.
 What was never sent, and never will be, is left out, and what belongs to a key: see `claim_keys`."""
+
+_RETAKE = f"""SELECT DISTINCT ON (l.digest) l.digest, l.id, b.idempotency_key, b.owner, b.completion_window,
+        a.answered_at, true, b.status, b.changed_at
+    FROM lines l JOIN batches b ON b.number = l.id / {LINES_OF_A_BATCH} JOIN answers a ON a.id = l.id
+    WHERE l.digest = ANY(%b::bytea[]) AND l.waiter IS NOT NULL AND a.answered_at >= %s AND a.body IS NOT NULL
+    AND NOT EXISTS (SELECT 1 FROM keys k WHERE k.line_id = l.id)
+    ORDER BY l.digest, a.answered_at DESC"""
 
 _AWAITED = """SELECT DISTINCT l.digest FROM lines l WHERE l.digest = ANY(%b::bytea[]) AND l.waiter <> %s
     AND l.waiter IN (SELECT number FROM living_sessions) AND NOT EXISTS (SELECT 1 FROM answers a WHERE a.id = l.id)"""

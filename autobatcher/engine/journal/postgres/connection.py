@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 import time
+import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, LiteralString
@@ -273,6 +274,9 @@ def connect(url: str) -> psycopg.Connection:
         return psycopg.connect(**{**_CLIENT_DEFAULTS, **given}, autocommit=True)  # type: ignore[arg-type]  # any of libpq's
     except psycopg.ProgrammingError as error:  # a parameter that libpq does not know, or a value that it does not take
         raise psycopg.OperationalError(str(error)) from None
+    except psycopg.Error as error:
+        traceback.clear_frames(error.__traceback__)  # they hold the socket of a connection that did not come about
+        raise
 
 
 def set_up(

@@ -1,0 +1,76 @@
+"""An engine loses the database, and others take its batches meanwhile."""
+
+from __future__ import annotations
+
+from typing import Any, NoReturn
+
+import anyio
+import pytest
+
+from autobatcher.errors import JournalUnreachableError
+from tests.harness import ask, open_harness, outcome_of, wait_for_event
+from tests.journal.fleet.programs import Fleet, Member
+from tests.journal.restarts import billed
+
+
+def lose_database(member: Member) -> None:
+    """The server ends the session, and cannot be reached again until `find_database`."""
+
+    def refuse() -> NoReturn:
+        raise JournalUnreachableError("The journal cannot be reached.")
+
+    store: Any = member.stores[0]
+    store._connected = refuse
+    store._db.close()
+
+
+def find_database(member: Member) -> None:
+    store: Any = member.stores[0]
+    del store._connected
+
+
+@pytest.mark.proves("faults", "an engine loses the database, and another one takes its batches over meanwhile")
+async def test_callers_are_answered_whose_batch_another_engine_took(fleet: Fleet) -> None:
+    async with (
+        open_harness(batch_seconds=200) as harness,
+        fleet.member(harness) as first,
+        fleet.member(harness) as other,
+        anyio.create_task_group() as nursery,
+    ):
+        assert await ask(other.client, "before") == "before"
+        answers: list[Any] = []
+
+        async def ask_first() -> None:
+            answers.append(await outcome_of(ask(first.client, "a")))
+
+        nursery.start_soon(ask_first)
+        await wait_for_event(harness, "batch_submitted", 2)
+        lose_database(first)
+        await wait_for_event(harness, "batch_resumed")
+        find_database(first)
+        await anyio.sleep(1000)
+        assert answers == ["a"]
+        assert billed(harness) == {"before": 1, "a": 1}
+
+
+async def test_calls_wait_for_a_database_that_is_away_for_a_moment(fleet: Fleet) -> None:
+    async with open_harness(batch_seconds=50) as harness, fleet.member(harness) as first:
+        async with anyio.create_task_group() as nursery:
+            assert await ask(first.client, "before") == "before"
+            lose_database(first)
+            nursery.start_soon(ask, first.client, "meanwhile")
+            await anyio.sleep(20)
+            find_database(first)
+        assert billed(harness) == {"before": 1, "meanwhile": 1}
+
+
+async def test_a_batch_is_read_while_the_database_is_away_and_its_end_is_recorded_later(fleet: Fleet) -> None:
+    async with open_harness(batch_seconds=50) as harness, fleet.member(harness) as first:
+        async with anyio.create_task_group() as nursery:
+            nursery.start_soon(ask, first.client, "a")
+            await wait_for_event(harness, "batch_submitted")
+            lose_database(first)
+        find_database(first)
+        await anyio.sleep(100)
+        assert billed(harness) == {"a": 1}
+        assert first.stores[0].batches()[0].stage == "ended"
