@@ -148,6 +148,11 @@ class SharedJournal(Journal):
         """Which of these keys of ours are ours no more. Raises `JournalError`."""
         return await self._ask(lambda store: store.lost_keys(keys))
 
+    def use_key_up(self, key: bytes) -> None:
+        """The request with this key has its answer."""
+        if self.is_hash_only:
+            self._tell("leave_key", key)
+
     def release_key(self, key: bytes) -> None:
         """The request with this key failed, or its caller left before it was sent."""
         self._tell("release_key", key)

@@ -28,15 +28,17 @@ if TYPE_CHECKING:
 class JournalKey:
     """A key that a request has in the journal."""
 
-    def __init__(self, key: bytes, on_let_go: Callable[[bytes], None], release: Callable[[bytes], None]) -> None:
+    def __init__(self, journal: SharedJournal, key: bytes, on_let_go: Callable[[bytes], None]) -> None:
         self.key: bytes = key
+        self._journal = journal
         self._on_let_go = on_let_go
-        self._release = release
 
     def let_go(self, *, is_used_up: bool) -> None:
         self._on_let_go(self.key)
-        if not is_used_up:
-            self._release(self.key)
+        if is_used_up:
+            self._journal.use_key_up(self.key)
+        else:
+            self._journal.release_key(self.key)
 
 
 class KeyedRequests:
@@ -108,7 +110,7 @@ class KeyedRequests:
             request.custom_id = answer.custom_id
             request.settle(answer)
             return
-        request.held_key = JournalKey(key, self._forget, self._journal.release_key)
+        request.held_key = JournalKey(self._journal, key, self._forget)
         self._held[key] = request
         if isinstance(outcome, Claimed):
             self._take_up(request, outcome)

@@ -134,8 +134,10 @@ async def test_an_answer_that_no_journal_stores_is_read_again(fleet: Fleet) -> N
             nursery.start_soon(ask, first.client, "a")
             await anyio.sleep(20)
             nursery.start_soon(ask, other.client, "a")
-        for client in (first.client, other.client):
-            assert await ask(client, "a") == "a"
+        with anyio.fail_after(100):
+            async with anyio.create_task_group() as nursery:
+                for client in (first.client, first.client, other.client, other.client):
+                    nursery.start_soon(ask, client, "a")
         assert billed(harness) == {"a": 1}
 
 
@@ -174,3 +176,15 @@ async def test_a_caller_who_leaves_while_its_request_is_looked_up_leaves_nothing
         assert await ask(other.client, "a", key) == "a"
         assert await ask(first.client, "new", "another key") == "new"
         assert billed(harness) == {"opened": 1, "a": 1 if key else 2, "new": 1}
+
+
+async def test_an_answer_that_no_journal_stores_and_nobody_took_is_read_again(fleet: Fleet) -> None:
+    settings = {"journal_hash_only": True}
+    async with open_harness(batch_seconds=50) as harness, fleet.member(harness, **settings) as only:
+        async with anyio.create_task_group() as nursery:
+            nursery.start_soon(ask, only.client, "stays", None)
+            with anyio.move_on_after(20):
+                await ask(only.client, "a")
+        with anyio.fail_after(100):
+            assert await ask(only.client, "a") == "a"
+        assert billed(harness) == {"stays": 1, "a": 1}

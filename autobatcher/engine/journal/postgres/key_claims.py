@@ -30,8 +30,12 @@ class _Row(NamedTuple):
     def is_free(self, gone: Gone) -> bool:
         """Whether its request has failed, or was never sent and nobody is there to send it."""
         if self.bound_to is None:
-            return self.session in gone.owners
+            return self.has_nobody(gone)
         return self.line_id is None or (self.status_code or 0) >= _FAILURE
+
+    def has_nobody(self, gone: Gone) -> bool:
+        """Whether no session that lives sees to it."""
+        return self.session == 0 or self.session in gone.owners
 
     @property
     def is_unread(self) -> bool:
@@ -84,8 +88,10 @@ class KeyClaimStore(ClaimStore):
 
     def _is_held(self, wanted: WantedKey, row: _Row, gone: Gone) -> bool:
         """Whether another request with the key waits, in a session that lives."""
-        if row.is_unread or (wanted.is_ours and row.session == self.session):
+        if wanted.is_ours and row.session == self.session:
             return False
+        if row.is_unread:
+            return not row.has_nobody(gone)
         return row.bound_to is None or (row.waiter is not None and row.waiter not in gone.waiters)
 
     def _take_keys(self, wanted: Sequence[WantedKey], now: float) -> dict[bytes, KeyOutcome]:

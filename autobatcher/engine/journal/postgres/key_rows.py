@@ -17,6 +17,12 @@ class KeyStore(KeptStore):
         """The request of this session with the key failed, or its caller left: anybody may use the key. It stays with a
         line that has an answer, or that somebody can claim."""
         self._do(_RELEASE, (key, self.session, self.session))
+        self.leave_key(key)
+
+    def leave_key(self, key: bytes) -> None:
+        """No request of this session sees to the key any more: whoever asks again may read its answer upstream, if the
+        journal does not store it."""
+        self._do("UPDATE keys SET session = 0 WHERE key = %s AND session = %s", (key, self.session))
 
     def lost_keys(self, keys: Sequence[bytes]) -> set[bytes]:
         """Return those of these keys of ours that are not ours any more."""
