@@ -136,9 +136,8 @@ class BatchedCalls:
         caller = hashlib.sha256(who.encode()).hexdigest()
         digest = digest_of(endpoint, digested, caller.encode())
         if name := exchange.headers.get("idempotency-key"):
-            key: tuple[str, ...] | None = (caller, name)
-            if self._client.shares_journal:
-                key = (caller, name, digest.hex())  # the journal tells whether another request has the key
+            # In a shared journal, that tells whether another request has the key.
+            key = (caller, name, digest.hex()) if self._client.shares_journal else (caller, name)
             call = self._retries.with_key(key, digest, client)
         else:
             key = None
