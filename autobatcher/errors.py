@@ -224,6 +224,17 @@ class EngineError(BatchError):
     status_code: int | None = 500
 
 
+class IdempotencyKeyReusedError(BatchError):
+    """A client of the proxy used an `Idempotency-Key` for another request before, at this replica or another one."""
+
+    status_code: int | None = 409
+
+    def __init__(self) -> None:
+        BatchError.__init__(
+            self, "This Idempotency-Key belongs to a request with another body. Use a new key for a new request."
+        )
+
+
 class JournalError(BatchError):
     """The journal cannot be used: not writable, not a journal, of a newer version, or its disk is full.
 

@@ -58,6 +58,19 @@ class Holder(Protocol):
         """The caller left. Synchronous, so that it can run during cancellation."""
 
 
+class HeldKey(Protocol):
+    """A key that no other request may have meanwhile.
+
+    Attributes:
+        key: as the journal knows it.
+    """
+
+    key: bytes
+
+    def let_go(self, *, is_used_up: bool) -> None:
+        """The request has an answer, which uses the key up; or it has failed, or its caller left. Synchronous."""
+
+
 class Request:
     """One call that waits for its answer. Make it inside an event loop.
 
@@ -76,6 +89,9 @@ class Request:
         placement: how it goes into a batch, if its terms say more than that it may.
         size: an upper bound of the size of its line in an input file, in bytes.
         is_retry: whether its caller says that it asks again: an equal request may wait whose caller is gone.
+        key: its caller's idempotency key, with what tells callers apart; None without one. Engines that share a journal
+            take requests with one key for one request.
+        held_key: the key, while this request has it.
         left_batch_id: the batch that the request was in when its caller left.
         reservation: what it may cost, while that counts against a budget.
         may_have_been_billed: whether it may have been executed outside of a batch that is known to exist.
@@ -99,8 +115,10 @@ class Request:
         "digested",
         "embedding_inputs",
         "endpoint",
+        "held_key",
         "holder",
         "is_retry",
+        "key",
         "left_batch_id",
         "may_have_been_billed",
         "model",
@@ -141,6 +159,8 @@ class Request:
         self.custom_id: str = ""
         self.holder: Holder | None = None
         self.is_retry: bool = False
+        self.key: bytes | None = None
+        self.held_key: HeldKey | None = None
         self.left_batch_id: str | None = None
         self.may_have_been_billed: bool = False
         self.was_repeated: bool = False
@@ -195,6 +215,7 @@ class Request:
         self.holder = None
         self.dequeue()
         self._release_reservation()
+        self._let_key_go(is_used_up=isinstance(outcome, Answer) and outcome.status_code < 400)
         if self.tally is not None:
             self._count_outcome(self.tally, outcome)
         if self._waiter is not None:
@@ -272,6 +293,7 @@ class Request:
         self.holder = None
         self.dequeue()
         self._release_reservation()
+        self._let_key_go()
         if self.tally is not None:
             self.tally.withdraw()
 
@@ -283,6 +305,11 @@ class Request:
     def _release_reservation(self) -> None:
         if self.reservation is not None:
             self.reservation.release()
+
+    def _let_key_go(self, *, is_used_up: bool = False) -> None:
+        held_key, self.held_key = self.held_key, None
+        if held_key is not None:
+            held_key.let_go(is_used_up=is_used_up)
 
     def give_back(self) -> bool:
         """Mark the outcome as undelivered. True if a journal keeps it for the next identical request."""

@@ -32,7 +32,7 @@ from ..client.streams import (
     UnstreamableAnswerError,
     streaming,
 )
-from ..engine.digest import digest_of
+from ..engine.digest import digest_of, digest_of_parts
 from ..engine.request import Request
 from ..errors import BatchError
 from ..turns import in_turns
@@ -136,7 +136,8 @@ class BatchedCalls:
         caller = hashlib.sha256(who.encode()).hexdigest()
         digest = digest_of(endpoint, digested, caller.encode())
         if name := exchange.headers.get("idempotency-key"):
-            key = (caller, name)
+            # In a shared journal, that tells whether another request has the key.
+            key = (caller, name, digest.hex()) if self._client.shares_journal else (caller, name)
             call = self._retries.with_key(key, digest, client)
         else:
             key = None
@@ -152,6 +153,7 @@ class BatchedCalls:
             headers[DEADLINE_HEADER] = exchange.headers[DEADLINE_HEADER]
         request = self._submit(endpoint, body, digested, api_key, headers)
         request.is_retry = says_retry(exchange)
+        request.key = digest_of_parts(caller.encode(), name.encode()) if name else None
         held.enqueue()
         call = self._pending_calls.add(request, digest, client, key, held, account)
         # Weak: the call holds the request, which holds this callback. A cycle would be work for the garbage collector.

@@ -56,13 +56,13 @@ class PendingCall:
         self,
         request: Request,
         digest: bytes,
-        key: tuple[str, str] | None = None,
+        key: tuple[str, ...] | None = None,
         held: HeldBody | None = None,
         account: Hashable = None,
     ) -> None:
         self.request: Request = request
         self.digest: bytes = digest
-        self.key: tuple[str, str] | None = key
+        self.key: tuple[str, ...] | None = key
         self.held: HeldBody | None = held
         self.account: Hashable = account
         self.clients: list[Client] = []

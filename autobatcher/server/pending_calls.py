@@ -62,7 +62,7 @@ class PendingCalls:
         self.equal: EqualCalls = EqualCalls()
         self._grace_seconds = grace_seconds
         self._places = Shares(most, isolates=isolates)
-        self._keyed: dict[tuple[str, str], PendingCall] = {}
+        self._keyed: dict[tuple[str, ...], PendingCall] = {}
         self._expirations: list[_Expiration] = []  # a heap, by time
         self._order = itertools.count()
         self._has_expirations = anyio.Event()
@@ -92,7 +92,7 @@ class PendingCalls:
         request: Request,
         digest: bytes,
         client: Client,
-        key: tuple[str, str] | None = None,
+        key: tuple[str, ...] | None = None,
         held: HeldBody | None = None,
         account: Hashable = None,
     ) -> PendingCall:
@@ -148,7 +148,7 @@ class PendingCalls:
             call.attach(client)
         return call
 
-    def join(self, key: tuple[str, str], client: Client) -> PendingCall | None:
+    def join(self, key: tuple[str, ...], client: Client) -> PendingCall | None:
         """The call with this idempotency key, with a further client; None if there is none."""
         call = self._keyed.get(key)
         if call is not None:
@@ -156,7 +156,7 @@ class PendingCalls:
             call.attach(client)
         return call
 
-    def with_key(self, key: tuple[str, str]) -> PendingCall | None:
+    def with_key(self, key: tuple[str, ...]) -> PendingCall | None:
         """The call with this idempotency key; None if there is none."""
         return self._keyed.get(key)
 

@@ -5,7 +5,13 @@ from __future__ import annotations
 import msgspec
 
 from ..client.http_parts import HttpParts, error_parts
-from ..errors import BatchError, BudgetExceededError, ClientClosedError, JournalUnreachableError
+from ..errors import (
+    BatchError,
+    BudgetExceededError,
+    ClientClosedError,
+    IdempotencyKeyReusedError,
+    JournalUnreachableError,
+)
 from .exchange import RefusedError
 
 _KINDS = {
@@ -41,6 +47,11 @@ _BUDGET_ADVICE = {
 """A caller cannot change the proxy's settings, and whoever can knows them as flags."""
 
 
+def key_reused() -> RefusedError:
+    """For a client that used its `Idempotency-Key` for another request, here or at another replica."""
+    return RefusedError(409, IdempotencyKeyReusedError().message, code="idempotency_key_reused")
+
+
 RETRY_AFTER_SECONDS = 1
 """When a client is to ask again whose place in a batch is kept: it may be in another replica's by then."""
 
@@ -51,6 +62,8 @@ def batch_error_parts(error: BatchError, *, has_journal: bool) -> HttpParts:
     Args:
         has_journal: whether the same request finds its place again, here after a restart or in another replica.
     """
+    if isinstance(error, IdempotencyKeyReusedError):
+        return refusal_parts(key_reused())
     message = f"{error.reason} {_BUDGET_ADVICE[error.setting]}" if isinstance(error, BudgetExceededError) else None
     if not has_journal or not isinstance(error, ClientClosedError | JournalUnreachableError):
         return error_parts(error, message=message)

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import trio
 
-from .exchange import ClientGoneError, Exchange, RefusedError
+from .exchange import ClientGoneError, Exchange
 from .pending_call import Client, PendingCall
 from .pending_calls import PendingCalls
+from .refusals import key_reused
 
 MOMENT_SECONDS = 0.1
 """How long a request waits whose equal has a client that seems to be there."""
@@ -26,7 +27,7 @@ class Retries:
     def __init__(self, pending_calls: PendingCalls) -> None:
         self._pending_calls = pending_calls
 
-    def with_key(self, key: tuple[str, str], digest: bytes, client: Client) -> PendingCall | None:
+    def with_key(self, key: tuple[str, ...], digest: bytes, client: Client) -> PendingCall | None:
         """The call with this idempotency key; None if there is none.
 
         Raises:
@@ -37,8 +38,7 @@ class Retries:
         if call is None:
             return None
         if call.digest != digest:
-            message = "This Idempotency-Key belongs to a request with another body. Use a new key for a new request."
-            raise RefusedError(409, message, code="idempotency_key_reused")
+            raise key_reused()
         if client.peer.is_gone():
             raise ClientGoneError
         return self._pending_calls.join(key, client)

@@ -23,7 +23,7 @@ class InlineWriter:
 
     def __init__(self, open_store: Callable[[], JournalStore], commit_seconds: float = 0.0) -> None:
         self._open_store = open_store
-        self._commit_seconds = commit_seconds
+        self.commit_seconds = commit_seconds
         self._store: JournalStore | None = None
         self._transactions: Transactions | None = None
         self.is_dead = False
@@ -41,8 +41,8 @@ class InlineWriter:
             await anyio.sleep_forever()
         job = Job(statement, is_awaited=True)
         self._do(job)
-        if self._commit_seconds:
-            await anyio.sleep(self._commit_seconds)
+        if self.commit_seconds:
+            await anyio.sleep(self.commit_seconds)
         if job.failure is not None:
             raise copy_of(job.failure)
         result: T = job.result

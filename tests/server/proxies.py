@@ -55,16 +55,27 @@ async def open_proxy(
     **settings: Any,
 ) -> AsyncGenerator[Proxy]:
     """A proxy that batches within a blink; on the way out it is stopped as a signal would stop it."""
+    async with (
+        open_harness(like, has_lanes=has_lanes, **(emulator or {})) as harness,
+        open_replica(harness, app=app, **settings) as proxy,
+    ):
+        yield proxy
+
+
+@asynccontextmanager
+async def open_replica(
+    harness: Harness, *, app: dict[str, Any] | None = None, **settings: Any
+) -> AsyncGenerator[Proxy]:
+    """One of several such proxies in front of one upstream."""
     quick = {"batch_window_seconds": 0.05, "poll_interval_seconds": 0.05, "cancel_active_batches_on_close": True}
-    async with open_harness(like, has_lanes=has_lanes, **(emulator or {})) as harness:
-        client = harness.client(**{**quick, **settings})
-        sockets = listen("127.0.0.1", 0)
-        proxy = Proxy(harness, client, sockets[0].getsockname()[1], trio.Event())
-        async with trio.open_nursery() as nursery:
-            with trio.fail_after(START_SECONDS):
-                served = create_app(client, **{"hosts": HOSTS, **(app or {})})
-                await nursery.start(partial(serve, client, served, sockets, stop=proxy.stop))
-            try:
-                yield proxy
-            finally:
-                proxy.stop.set()
+    client = harness.client(**{**quick, **settings})
+    sockets = listen("127.0.0.1", 0)
+    proxy = Proxy(harness, client, sockets[0].getsockname()[1], trio.Event())
+    async with trio.open_nursery() as nursery:
+        with trio.fail_after(START_SECONDS):
+            served = create_app(client, **{"hosts": HOSTS, **(app or {})})
+            await nursery.start(partial(serve, client, served, sockets, stop=proxy.stop))
+        try:
+            yield proxy
+        finally:
+            proxy.stop.set()

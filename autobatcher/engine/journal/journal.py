@@ -94,9 +94,16 @@ class Journal:
 
     # ---- a batch ----
 
-    async def intend(self, record: BatchRecord, lines: list[Line], reserved: Decimal | None = None) -> None:
+    async def intend(
+        self, record: BatchRecord, lines: list[Line], reserved: Decimal | None = None, **more: Any
+    ) -> None:
         """Record a batch before its upload, and what it may cost, in USD. Raises `JournalError`."""
-        options: dict[str, Any] = {"is_hash_only": self.is_hash_only, "budget": self._budget, "reserved": reserved}
+        options: dict[str, Any] = {
+            "is_hash_only": self.is_hash_only,
+            "budget": self._budget,
+            "reserved": reserved,
+            **more,
+        }
         await self._ask(lambda store: store.intend(record, lines, **options))
 
     async def creating(self, idempotency_key: str, file_id: str | None) -> None:

@@ -15,7 +15,7 @@ from . import at_exit
 from .failures import UnheardCommitError
 from .journal import Journal
 from .postgres.keeper import keeper_of
-from .postgres.shared import Adopted, Claimed, Lost, RemoteOutcome
+from .postgres.shared import Adopted, Claimed, KeyOutcome, Lost, RemoteOutcome, WantedKey
 from .postgres.shared_store import SharedStore
 from .records import Contents, SessionEnding, UnclaimedLine
 
@@ -148,6 +148,8 @@ class SharedJournal(Journal):
 
         Cancelled: what is found is free again.
         """
+        if not digests:
+            return LookUp([], set(), {})
         since, found = self.wall_clock() - UNREAD_SECONDS, list[LookUp]()
 
         def look_up(store: SharedStore) -> LookUp:
@@ -159,6 +161,23 @@ class SharedJournal(Journal):
         except BaseException:  # nobody hears what it found, or will find
             self._writer.tell(lambda store: [store.free(each.lines()) for each in found])
             raise
+
+    async def claim_keys(self, wanted: Sequence[WantedKey]) -> list[KeyOutcome]:
+        """Find what becomes of requests with keys; see `KeyClaimStore.claim_keys`. Raises `JournalError`."""
+        return await self._ask(lambda store: store.claim_keys(wanted, now=self.wall_clock()))
+
+    async def lost_keys(self, keys: Sequence[bytes]) -> set[bytes]:
+        """Which of these keys of ours are ours no more. Raises `JournalError`."""
+        return await self._ask(lambda store: store.lost_keys(keys))
+
+    def use_key_up(self, key: bytes) -> None:
+        """The request with this key has its answer."""
+        if self.is_hash_only:
+            self._tell("leave_key", key)
+
+    def release_key(self, key: bytes) -> None:
+        """The request with this key failed, or its caller left before it was sent."""
+        self._tell("release_key", key)
 
     async def outcomes(self, lines: Sequence[UnclaimedLine]) -> list[RemoteOutcome]:
         """What became of lines that this session waits for, and others see to. Raises `JournalError`."""

@@ -197,7 +197,12 @@ class JournalBatchLog(BatchLog):
         self._record_state = _RecordState.OURS
         self._change(request_count=len(lines), models=models, created_at=now, changed_at=now)
         reserved = reserved_for(request for _, request in lines)
-        await self._journal.intend(self.record, [(number_of(id_), r.endpoint, r.body) for id_, r in lines], reserved)
+        rows = [(number_of(id_), request.endpoint, request.body) for id_, request in lines]
+        await self._journal.intend(self.record, rows, reserved, **self._keys_of(lines))
+
+    def _keys_of(self, lines: list[tuple[str, Request]]) -> dict[str, Any]:
+        """What else a journal wants to know of them."""
+        return {}
 
     async def creating(self, file_id: str) -> None:
         self._change(stage="creating", file_id=file_id, changed_at=self._journal.wall_clock())

@@ -66,7 +66,10 @@ class JournalCallLog(CallLog):
         )
         request.custom_id = custom_id_of(self._record.idempotency_key, 0)
         try:
-            await self._journal.intend(self._record, [(0, request.endpoint, request.body)], reserved_for([request]))
+            lines, keys = [(0, request.endpoint, request.body)], {}
+            if request.held_key is not None:
+                keys["keys"] = {0: request.held_key.key}
+            await self._journal.intend(self._record, lines, reserved_for([request]), **keys)
             await checkpoint_if_cancelled()  # its caller may have left just now: then it must not count as sent
         except BaseException:  # cancelled, it is written all the same
             self.forget()

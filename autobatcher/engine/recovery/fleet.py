@@ -27,6 +27,7 @@ from .batch_log import AttachableBatch, JournalBatchLog
 from .claims import Claims
 from .fleet_log import FleetBatchLog
 from .freed_lines import FreedLines
+from .keyed import KeyedRequests
 from .pauses import Pauses
 from .recovery import READ_AT_ONCE, Recovery, answer_of, log_of
 from .remote_lines import RemoteLines
@@ -63,6 +64,14 @@ class FleetRecovery(Recovery):
         self._shared = journal
         self._claims = Claims()
         self._remote = RemoteLines(journal.free)
+        self._keyed = KeyedRequests(
+            journal,
+            self._claims,
+            digest_of=self._digest,
+            account_of=lambda request: self._fingerprint(request.account),
+            place=self._place_and_hurry,
+            take_up=self._take_up,
+        )
         self._pauses = Pauses()
         self._accounts: dict[bytes, Account] = {}
         self._left: dict[str, float] = {}  # batches, and until when they are left to others
@@ -120,6 +129,7 @@ class FleetRecovery(Recovery):
             await self._claims.wait()
             some = self._claims.next(READ_AT_ONCE)
             try:
+                some = await self._keyed.look_up(some)
                 retries = [self._digest(request) for request in some if request.is_retry]
                 self._sort(some, await self._shared.look_up([self._digest(request) for request in some], retries))
             except JournalError as error:
@@ -141,14 +151,14 @@ class FleetRecovery(Recovery):
                 if claimed is not None:
                     self._shared.free(claimed.line)
             elif claimed is None:
-                self._place(request)
-                self._hurry(request)
+                self._place_and_hurry(request)
             else:
                 self._take_up(request, claimed)
 
-    def _hurry(self, request: Request) -> None:
+    def _place_and_hurry(self, request: Request) -> None:
         """A retry has waited for a window before, in an engine that its client has left. It does not wait for another
         one: its client may be less patient than a window is long."""
+        self._place(request)
         now = anyio.current_time()
         if request.is_retry and now - self._flushed_at >= FLUSH_SECONDS:
             self._flushed_at = now
@@ -266,6 +276,7 @@ class FleetRecovery(Recovery):
             await self._interrupted.wait()
             self._interrupted = anyio.Event()
             try:
+                await self._keyed.make_sure()
                 losses = await self._shared.lost_batches(list(self._batches))
             except JournalError:
                 self._interrupted.set()  # the journal has gone again

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ...errors import JournalError
+from ..journal.records import number_of
+from ..request import Request
 from .batch_log import JournalBatchLog
 from .pauses import Pauses
 
@@ -23,6 +25,9 @@ class FleetBatchLog(JournalBatchLog):
         super().__init__(journal, *arguments, **options)
         self._shared = journal
         self._pauses = pauses
+
+    def _keys_of(self, lines: list[tuple[str, Request]]) -> dict[str, Any]:
+        return {"keys": {number_of(id_): each.held_key.key for id_, each in lines if each.held_key is not None}}
 
     async def ready(self) -> None:
         await self._pauses.settle()

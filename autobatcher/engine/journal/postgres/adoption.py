@@ -11,13 +11,13 @@ from collections.abc import Iterable, Sequence
 from ..health import WaitingAccount
 from ..records import UNCERTAIN, UnclaimedLine
 from .batch_rows import CALLS
-from .claims import ClaimStore
+from .key_claims import KeyClaimStore
 from .schema import LINES_OF_A_BATCH
 from .sessions import REMEMBERED_SECONDS
 from .shared import Adopted, Lost
 
 
-class AdoptionStore(ClaimStore):
+class AdoptionStore(KeyClaimStore):
     """The statements for batches that change hands."""
 
     def adopt(self, accounts: Sequence[bytes], *, keys: Sequence[str] = (), but: Sequence[str] = ()) -> list[Adopted]:
@@ -94,6 +94,7 @@ class AdoptionStore(ClaimStore):
         if not gone.owners:
             return
         self._do(_FREE_LINES, (gone.waiters,))
+        self._do("DELETE FROM keys WHERE line_id IS NULL AND session = ANY(%s::int[])", (gone.owners,))
         exited = [number for (number,) in self._rows(_EXITED, (gone.owners,))]
         if exited:
             self._do(_DELETE_TAKEN, (exited,))
@@ -130,8 +131,10 @@ _UNANSWERED = f"""SELECT b.idempotency_key, b.changed_at, l.id, l.digest,
 _EXITED = "SELECT number FROM sessions WHERE ending = 'exited' AND number = ANY(%s::int[])"
 
 _DELETE_TAKEN = """WITH gone AS (DELETE FROM lines WHERE id IN (SELECT l.id FROM lines l JOIN answers a ON a.id = l.id
-    WHERE l.waiter = ANY(%s::int[]) FOR UPDATE OF l SKIP LOCKED) RETURNING id)
+    WHERE l.waiter = ANY(%s::int[]) AND NOT EXISTS (SELECT 1 FROM keys WHERE line_id = l.id)
+    FOR UPDATE OF l SKIP LOCKED) RETURNING id)
     DELETE FROM answers USING gone WHERE answers.id = gone.id"""
+"""What has a key of its caller stays for whoever asks with that again."""
 
 _DELETE_SESSIONS = """DELETE FROM sessions s WHERE number = ANY(%s::int[]) AND (ending <> '' OR missed_at < %s)
     AND NOT EXISTS (SELECT 1 FROM lines WHERE waiter = s.number)

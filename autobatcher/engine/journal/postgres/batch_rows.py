@@ -12,7 +12,7 @@ from ..row_checks import MAX_TEXT
 from ..rows import COLUMNS as SQLITE_COLUMNS
 from ..rows import as_many_as_fit, record_of
 from .connection import IDLE_SECONDS
-from .kept import KeptStore
+from .key_rows import KeyStore
 from .schema import LINES_OF_A_BATCH
 
 COLUMNS = ("idempotency_key", *SQLITE_COLUMNS[1:])
@@ -35,7 +35,7 @@ _DELETE_EMPTY = (
 )
 
 
-class BatchStore(KeptStore):
+class BatchStore(KeyStore):
     """The statements for batches. What another engine runs is left as it is."""
 
     def __init__(self, url: str, *, is_read_only: bool = False, idle_seconds: float | None = IDLE_SECONDS) -> None:
@@ -95,6 +95,7 @@ class BatchStore(KeptStore):
             return
         self._announce_awaited([number])
         if not keeps_unanswered:
+            self._part_keys(*range_of(number))
             self._do(f"DELETE FROM lines WHERE id IN ({_UNANSWERED})", range_of(number))
         self._do("UPDATE batches SET stage = 'ended', owner = NULL, changed_at = %s WHERE number = %s", (now, number))
         self._do(f"{_DELETE_EMPTY} AND number = %s", (number,))
@@ -112,6 +113,7 @@ class BatchStore(KeptStore):
         if numbers:
             self._announce_awaited(numbers)
         for number in numbers:
+            self._part_keys(*range_of(number))
             self._do("DELETE FROM answers WHERE id BETWEEN %s AND %s", range_of(number))
             self._do(f"DELETE FROM lines WHERE id IN ({_ALL})", range_of(number))
         for (key,) in self._rows("DELETE FROM batches WHERE number = ANY(%s) RETURNING idempotency_key", (numbers,)):

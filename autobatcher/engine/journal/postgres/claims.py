@@ -115,14 +115,16 @@ _CLAIM = f"""SELECT w.digest, f.* FROM
         WHERE l.digest = w.digest AND (l.waiter IS NULL OR l.waiter = ANY(g.waiters))
         AND (b.stage <> 'intended' OR b.owner IS NOT NULL AND b.owner <> ALL(g.owners))
         AND (b.stage <> 'ended' OR a.id IS NOT NULL OR l.body IS NULL)
+        AND NOT EXISTS (SELECT 1 FROM keys k WHERE k.line_id = l.id)
         ORDER BY a.id IS NULL, l.id LIMIT w.number FOR UPDATE OF l) AS f"""
 """It locks lines in the order of their digests: two that claim the same wait for one another, and never in a circle.
-What was never sent, and never will be, is left out."""
+What was never sent, and never will be, is left out, and what belongs to a key: see `claim_keys`."""
 
 _RETAKE = f"""SELECT DISTINCT ON (l.digest) l.digest, l.id, b.idempotency_key, b.owner, b.completion_window,
         a.answered_at, true, b.status, b.changed_at
     FROM lines l JOIN batches b ON b.number = l.id / {LINES_OF_A_BATCH} JOIN answers a ON a.id = l.id
     WHERE l.digest = ANY(%b::bytea[]) AND l.waiter IS NOT NULL AND a.answered_at >= %s AND a.body IS NOT NULL
+    AND NOT EXISTS (SELECT 1 FROM keys k WHERE k.line_id = l.id)
     ORDER BY l.digest, a.answered_at DESC"""
 
 _AWAITED = """SELECT DISTINCT l.digest FROM lines l WHERE l.digest = ANY(%b::bytea[]) AND l.waiter <> %s

@@ -68,6 +68,17 @@ MIGRATIONS: tuple[str, ...] = (
         body bytea
     );
     CREATE INDEX answers_by_time ON answers (answered_at);
+    -- The keys by which callers say that two requests are one.
+    CREATE TABLE keys (
+        key bytea PRIMARY KEY,  -- a digest of the caller and the key
+        digest bytea NOT NULL,  -- of the request
+        session int NOT NULL,  -- whose request it is
+        line_id bigint,  -- NULL until it is in a batch
+        used_at double precision NOT NULL
+    );
+    CREATE INDEX keys_by_line ON keys (line_id) WHERE line_id IS NOT NULL;
+    CREATE INDEX keys_by_session ON keys (session) WHERE line_id IS NULL;
+    CREATE INDEX keys_by_time ON keys (used_at);
     CREATE TABLE durations (id int PRIMARY KEY CHECK (id = 1), content bytea NOT NULL);
     CREATE TABLE calibration (id int PRIMARY KEY CHECK (id = 1), content bytea NOT NULL);
     -- Each session has rows of its own, so that none waits for another one's commit.
@@ -119,7 +130,7 @@ _COMPRESSION = """
 LINES_OF_A_BATCH = 2**32
 """Larger than any provider's limit for one batch."""
 
-TABLES = ("sessions", "batches", "lines", "answers", "durations", "calibration", "charges", "reservations")
+TABLES = ("sessions", "batches", "lines", "answers", "keys", "durations", "calibration", "charges", "reservations")
 
 _VERSION_TABLE = "CREATE TABLE schema_version (version int NOT NULL)"
 

@@ -55,5 +55,30 @@ class Lost(Enum):
     """It is not in the journal any more."""
 
 
+class WantedKey(NamedTuple):
+    """What a request with an idempotency key asks of the journal.
+
+    Attributes:
+        key: of its caller.
+        digest: of the request.
+        is_ours: whether it is the request for which this session took the key before.
+    """
+
+    key: bytes
+    digest: bytes
+    is_ours: bool
+
+
+class Reused(msgspec.Struct, frozen=True):
+    """The key is the one of another request."""
+
+
+class Held(msgspec.Struct, frozen=True):
+    """The request with the key waits for its answer, in a session that lives."""
+
+
 RemoteOutcome = StoredAnswer | Missing | Waiting | Unread
 """What is known of a line that this session waits for and another one's engine sees to."""
+
+KeyOutcome = Reused | Held | StoredAnswer | Claimed | None
+"""What becomes of a request with a key. None: it is to be sent."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from decimal import Decimal
 from typing import Any
 
@@ -47,9 +47,10 @@ class PostgresStore(AdoptionStore):
         is_hash_only: bool,
         budget: str = "",
         reserved: Decimal | None = None,
+        keys: Mapping[int, bytes] | None = None,
     ) -> None:
         """Insert a batch that is about to be uploaded by our engine, its lines, for which it waits, and what it may
-        cost under a budget."""
+        cost under a budget. `keys` are those of callers, by the numbers of lines."""
         first = self._insert_batch(record) * LINES_OF_A_BATCH
         rows = (
             (first + number, digest_of(endpoint, body, record.account), endpoint, None if is_hash_only else body)
@@ -58,6 +59,7 @@ class PostgresStore(AdoptionStore):
         for some in _parts(rows):
             ids, digests, endpoints, bodies = map(list, zip(*some, strict=True))
             self._do(_INSERT_LINES, (self.session, ids, digests, endpoints, bodies))
+        self._bind_keys({key: first + number for number, key in (keys or {}).items()})
         if reserved or budget:
             self._reserve(record.idempotency_key, budget=budget, amount=reserved or Decimal(0))
 
@@ -107,7 +109,9 @@ class PostgresStore(AdoptionStore):
             id_ = batch * LINES_OF_A_BATCH + number
             self._lock_batches([batch])
             self._announce_answered({id_})
-            self._do(_DROP, (id_, batch, self.session, self._owners()))
+            self._lock_keys(id_, id_)
+            for (waiter,) in self._rows(_DROP, (id_, batch, self.session, self._owners())):
+                self._part_key(id_, waiter)
 
     def mark_taken(self, idempotency_key: str, number: int) -> None:
         """Mark a stored answer as delivered by this session."""
@@ -186,6 +190,7 @@ class PostgresStore(AdoptionStore):
         until = now - max(retention_seconds, UNFINISHED_SECONDS)
         too_old = [number for (number,) in self._rows(_TOO_OLD, (until, owners, BATCHES_FORGOTTEN_AT_ONCE))]
         self._delete_batches(too_old)
+        self._forget_old_keys(until=now - retention_seconds, most=FORGOTTEN_AT_ONCE)
         self._forget_old_charges(now=now)
         return len(old) == FORGOTTEN_AT_ONCE or len(too_old) == BATCHES_FORGOTTEN_AT_ONCE
 
@@ -235,7 +240,8 @@ _ANNOUNCE = """SELECT pg_notify(%s, b.idempotency_key) FROM batches b WHERE numb
     WHERE l.id = ANY(%b::bigint[]) AND l.waiter IS NOT NULL AND l.waiter <> %s)"""
 
 _DROP = """DELETE FROM lines l WHERE id = %s AND EXISTS (SELECT 1 FROM batches b
-    WHERE b.number = %s AND (l.waiter = %s OR coalesce(b.owner, 0) = ANY(%s::int[])))"""
+    WHERE b.number = %s AND (l.waiter = %s OR coalesce(b.owner, 0) = ANY(%s::int[])))
+    RETURNING l.waiter"""
 
 _DELETE_DELIVERED = """WITH gone AS
     (DELETE FROM lines WHERE id = ANY(%b::bigint[]) AND (waiter IS NULL OR waiter = %s) RETURNING id)
