@@ -120,6 +120,20 @@ class Spending:
         request.reservation = Reservation(budgets, most) if budgets else None
         return None
 
+    def refuse_excess(self, request: Request) -> BudgetExceededError | None:
+        """Take back what is reserved for a request that was not sent, and return why, if a cap is exceeded; else None.
+
+        That happens when other engines of a shared journal reserve at the same moment.
+        """
+        for budget in self.caps.budgets_of(request.account):
+            if not budget.has_room(ZERO):
+                reservation = request.pop_reservation()
+                if reservation is not None:
+                    reservation.release()
+                most = None if reservation is None else reservation.amount
+                return money_outcomes.budget_error(request, budget, most, setting=self.caps.name_of(budget))
+        return None
+
     def reserve_anyway(self, request: Request) -> Reservation | None:
         """Reserve what a request may cost that runs already, though it may be more than the caps leave."""
         if not self.has_caps:

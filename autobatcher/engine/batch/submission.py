@@ -8,7 +8,9 @@ from ... import events
 from ...upstream.account import Account
 from ...upstream.failures import UncertainCreationError, UpstreamError
 from .. import outcomes
+from ..cap_check import NoRoomError
 from ..recovery.batch_log import BatchLog
+from ..request import Request
 from .abandonment import Abandonment
 from .cutoff import Cutoff
 from .engine import Engine
@@ -77,21 +79,24 @@ class Submission:
     async def _upload_and_create(self) -> bool:
         if not await self._upload():
             return False
-        moment = self._engine.queue.reserve_creation(self._account)
-        if await self._abandonment.happens_within(moment - anyio.current_time()):
+        if await self._abandonment.happens_within(await self._wait_before_creation()):
             return False
         await self._log.ready()
         return await self._upstream.create(self._is_wanted, self._log.creating, self._pending.set_may_be_billed)
+
+    async def _wait_before_creation(self) -> float:
+        moment = self._engine.queue.reserve_creation(self._account)
+        most = self._account.provider.max_batches_per_hour
+        shared = 0.0 if most is None else await self._log.reserve_creation(most)
+        return max(moment - anyio.current_time(), shared)
 
     async def _upload(self) -> bool:
         """Upload the pending requests; False if there are none, or if the upstream rejected some of the lines."""
         await self._log.ready()
         uploads = self._engine.uploads.turn(self._account)
         async with uploads:  # waits for a slot; `UpstreamBatch.upload` takes one per try
-            lines = list(self._pending.requests())
+            lines = await self._intend()
         self._requeue.lines = [custom_id for custom_id, _ in lines]
-        if lines:
-            await self._log.intend(lines)
         try:
             if not lines or not await self._upstream.upload(lines, uploads, self._is_wanted):
                 return False
@@ -108,6 +113,16 @@ class Submission:
             raise refusal
         self._upstream.emit_submission_failed(refusal.summary)
         return False
+
+    async def _intend(self) -> list[tuple[str, Request]]:
+        """Record the pending requests, and return them. The last ones are refused if the caps have no room for all."""
+        while lines := list(self._pending.requests()):
+            try:
+                await self._log.intend(lines)
+                break
+            except NoRoomError:
+                self._pending.refuse_excess(self._engine.spending)
+        return lines
 
     def _is_wanted(self) -> bool:
         return bool(self._pending)

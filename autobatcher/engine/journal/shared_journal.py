@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from typing import Any, Literal, TypeVar
+from decimal import Decimal
+from functools import partial
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import anyio
 
 from ...errors import JournalUnreachableError
 from ...upstream.back_off import back_off
+from ..cap_check import NoRoomError
 from ..event_loop import call_soon, running_loop
 from . import at_exit
 from .contract import UnheardCommitError
@@ -17,7 +20,12 @@ from .journal import Journal
 from .postgres.keeper import keeper_of
 from .postgres.shared import Adopted, Claimed, Lost, RemoteOutcome
 from .postgres.shared_store import SharedStore
-from .records import Contents, SessionEnding, UnclaimedLine
+from .records import BatchRecord, Contents, SessionEnding, UnclaimedLine
+from .rows import Line
+
+if TYPE_CHECKING:
+    from ..cap_check import CapCheck, SharedCaps
+    from ..others_cost import OthersCost
 
 logger: logging.Logger = logging.getLogger("autobatcher")
 
@@ -33,12 +41,14 @@ class SharedJournal(Journal):
     Attributes:
         on_interrupted: called when the session was lost and is there again. Others may have taken its batches.
         on_news: called with the idempotency key of a batch of which others may wait for lines.
+        caps: which batches must have room in them; None for none.
     """
 
     def __init__(self, url: str, *, patience_seconds: float, **options: Any) -> None:
         self._patience_seconds = patience_seconds
         self.on_interrupted: Callable[[], None] = lambda: None
         self.on_news: Callable[[str], None] = lambda idempotency_key: None
+        self.caps: SharedCaps | None = None
         self._loop: object = None
         self._has_session = False
         self._url = url
@@ -117,6 +127,54 @@ class SharedJournal(Journal):
         """Nobody here waits for the line any more: anybody may claim it."""
         self._tell("free", [(line.idempotency_key, line.number)])
 
+    # ---- limits ----
+
+    async def intend(self, record: BatchRecord, lines: list[Line], reserved: Decimal | None = None) -> None:
+        """Record a batch before its upload, and what it may cost, in USD.
+
+        Raises:
+            NoRoomError: if the caps have no room for it, counting what other engines have spent and reserved.
+            JournalError: if it cannot be recorded.
+        """
+        if self.caps is None:
+            await super().intend(record, lines, reserved)
+            return
+        caps = self.caps
+        options: dict[str, Any] = {"is_hash_only": self.is_hash_only, "budget": self._budget, "reserved": reserved}
+
+        def intend_if_room(check: CapCheck, store: SharedStore) -> tuple[OthersCost, bool]:
+            store.take_turn()
+            others = check.cost_of(store.others_spent(check.since, self._budget))
+            has_room = check.has_room(others)
+            if has_room:
+                store.intend(record, lines, **options)
+            return others, has_room
+
+        # Each try takes down anew what this engine has spent: others of its batches may have been recorded since.
+        others, has_room = await self._ask_anew(
+            lambda: partial(intend_if_room, caps.check_now(record.account)), goes_first=True
+        )
+        caps.see(others)
+        if not has_room:
+            raise NoRoomError
+
+    async def look_at_others(self) -> None:
+        """See what other engines have spent and reserved. Raises `JournalError`."""
+        if self.caps is not None:
+            check = self.caps.check_now()
+            self.caps.see(await self._ask(lambda store: check.cost_of(store.others_spent(check.since, self._budget))))
+
+    async def reserve_creation(self, place: str, most: int) -> float:
+        """Reserve the earliest time at which a batch may be created, and return how long it is until then, in seconds.
+        Raises `JournalError`.
+
+        Args:
+            place: what has the limit: an account, or an upstream.
+            most: how many may be created in any hour.
+        """
+        now = self.wall_clock()
+        return await self._ask_anew(lambda: lambda store: store.reserve_creation(place, most, now=now), goes_first=True)
+
     # ---- batches ----
 
     async def adopt(self, accounts: Sequence[bytes], *, keys: Sequence[str] = ()) -> list[Adopted]:
@@ -136,11 +194,20 @@ class SharedJournal(Journal):
         return await self._ask(lambda store: store.awaits_others(idempotency_key))
 
     async def _ask(self, statement: Callable[[Any], T]) -> T:
-        """Ask again while the database cannot be reached, for as long as patience lasts."""
+        return await self._ask_anew(lambda: statement)
+
+    async def _ask_anew(self, make: Callable[[], Callable[[Any], T]], *, goes_first: bool = False) -> T:
+        """Ask again while the database cannot be reached, for as long as patience lasts.
+
+        Args:
+            make: makes the statement, each time.
+            goes_first: see `Job`.
+        """
         delays, until = back_off(), anyio.current_time() + self._patience_seconds
         while True:
             try:
-                return await super()._ask(statement)
+                self._tell_answers()
+                return await self._writer.ask(make(), goes_first=goes_first)
             except UnheardCommitError:
                 raise  # it may have been committed: nothing is done twice
             except JournalUnreachableError as error:

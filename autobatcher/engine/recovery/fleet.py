@@ -16,6 +16,7 @@ import anyio
 from ...errors import JournalError
 from ...upstream.account import Account
 from .. import outcomes
+from ..cap_check import SharedCaps
 from ..journal import BatchRecord, UnclaimedLine
 from ..journal.identity import digest_of
 from ..journal.postgres.shared import Lost, Unread, Waiting
@@ -42,6 +43,9 @@ ADOPTION_SECONDS = 2.0
 NEWS_SECONDS = 10.0
 """How often answers of other engines are looked for without news of them."""
 
+CAPS_SECONDS = 5.0
+"""How often it is looked what other engines have spent, if there is a cap. What is sent is checked besides."""
+
 RETRY_SECONDS = 20.0
 """How long a request that says it is a retry waits for its place, while another engine seems to hold that for somebody
 else. An engine that is paused loses its session within ten seconds."""
@@ -60,6 +64,7 @@ class FleetRecovery(Recovery):
         self._interrupted = anyio.Event()
         journal.on_interrupted = self._note_interruption
         journal.on_news = self._remote.tell
+        journal.caps = SharedCaps(self._spending) if self._spending.has_caps else None
 
     def __len__(self) -> int:
         return len(self._claims) + len(self._remote) + super().__len__()
@@ -89,7 +94,7 @@ class FleetRecovery(Recovery):
             async with anyio.create_task_group() as nursery:
                 for task in (
                     *(self._pauses.run, self._deliver_all, self._claim_all, self._follow_others),
-                    *(self._adopt_all, self._make_sure_of_ours),
+                    *(self._adopt_all, self._make_sure_of_ours, self._look_at_others),
                 ):
                     nursery.start_soon(task)
         except Exception as defect:
@@ -196,7 +201,9 @@ class FleetRecovery(Recovery):
         record = adopted.record
         lines = [line for _, line, _ in adopted.lines]
         log = self._make_log(record, lines, is_awaited=True)
-        batch = self._resume(log, self._accounts[record.account])
+        account = self._accounts[record.account]
+        self._spending.caps.take_over(record.idempotency_key, account)
+        batch = self._resume(log, account)
         self.batch_started(batch)
         known = {line.number: line for line in lines}
         for request, line in self._remote.of_batch(record.idempotency_key):
@@ -207,9 +214,24 @@ class FleetRecovery(Recovery):
         self, record: BatchRecord, unclaimed: Iterable[UnclaimedLine], *, is_awaited: bool = False
     ) -> JournalBatchLog:
         where = self._unclaimed_lines
+        limited = record.account.hex() if self._settings.isolate_accounts else record.base_url
         return FleetBatchLog(
-            self._shared, self._pauses, where, record, unclaimed, self.give_back, is_awaited=is_awaited
+            self._shared, self._pauses, limited, where, record, unclaimed, self.give_back, is_awaited=is_awaited
         )
+
+    # ---- limits that all engines share ----
+
+    async def _load_spent(self) -> None:
+        self._spending.caps.begin_among_others()
+        await self._shared.look_at_others()
+
+    async def _look_at_others(self) -> None:
+        while self._spending.has_caps:
+            await anyio.sleep(CAPS_SECONDS)
+            try:
+                await self._shared.look_at_others()
+            except JournalError as error:
+                logger.warning("autobatcher: %s What others spend is not seen until it can.", error.message)
 
     # ---- batches that may not be ours any more ----
 

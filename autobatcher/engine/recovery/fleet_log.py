@@ -17,15 +17,20 @@ class FleetBatchLog(JournalBatchLog):
 
     Args:
         pauses: notices that this process was paused.
+        limited: what the provider's limit of batches an hour counts for: an account, or an upstream.
     """
 
-    def __init__(self, journal: SharedJournal, pauses: Pauses, *arguments: Any, **options: Any) -> None:
+    def __init__(self, journal: SharedJournal, pauses: Pauses, limited: str, *arguments: Any, **options: Any) -> None:
         super().__init__(journal, *arguments, **options)
         self._shared = journal
         self._pauses = pauses
+        self._limited = limited
 
     async def ready(self) -> None:
         await self._pauses.settle()
+
+    async def reserve_creation(self, most: int) -> float:
+        return await self._shared.reserve_creation(self._limited, most)
 
     async def awaits_others(self) -> bool:
         try:

@@ -12,7 +12,7 @@ from ..rows import COLUMNS as SQLITE_COLUMNS
 from ..rows import as_many_as_fit, record_of
 from .connection import IDLE_SECONDS
 from .errors import NotOurBatchError
-from .kept import KeptStore
+from .limits import LimitStore
 from .schema import LINES_OF_A_BATCH
 
 COLUMNS = ("idempotency_key", *SQLITE_COLUMNS[1:])
@@ -35,7 +35,7 @@ _DELETE_EMPTY = (
 )
 
 
-class BatchStore(KeptStore):
+class BatchStore(LimitStore):
     """The statements for batches. What another engine runs is left as it is."""
 
     def __init__(self, url: str, *, is_read_only: bool = False, idle_seconds: float | None = IDLE_SECONDS) -> None:
