@@ -13,7 +13,7 @@ from ..money.exact import ZERO
 from ..upstream.account import Account
 from .journal.charges import HOUR
 from .journal.identity import fingerprint
-from .others_cost import NO_OTHERS, OthersCost
+from .journal.others_cost import NO_OTHERS, OthersCost
 from .settings import Settings
 
 MAX_BUDGETS = 10_000

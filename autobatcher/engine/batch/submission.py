@@ -8,7 +8,7 @@ from ... import events
 from ...upstream.account import Account
 from ...upstream.failures import UncertainCreationError, UpstreamError
 from .. import outcomes
-from ..cap_check import NoRoomError
+from ..journal.cap_check import NoRoomError
 from ..recovery.batch_log import BatchLog
 from ..request import Request
 from .abandonment import Abandonment

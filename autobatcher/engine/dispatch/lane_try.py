@@ -8,7 +8,7 @@ from ...money.ledger import Charge
 from ...upstream.failures import UpstreamError
 from ...upstream.realtime_api import RealtimeAnswer, RealtimeAPI, was_executed
 from ..answer_room import AnswerRoom
-from ..cap_check import NoRoomError
+from ..journal.cap_check import NoRoomError
 from ..lanes.durations import Durations
 from ..lanes.kinds import CallKind
 from ..lanes.lane import Lane

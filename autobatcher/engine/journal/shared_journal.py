@@ -12,9 +12,9 @@ import anyio
 
 from ...errors import JournalUnreachableError
 from ...upstream.back_off import back_off
-from ..cap_check import NoRoomError
 from ..event_loop import call_soon, running_loop
 from . import at_exit
+from .cap_check import NoRoomError, SharedCaps
 from .contract import UnheardCommitError
 from .journal import Journal
 from .postgres.keeper import keeper_of
@@ -24,8 +24,8 @@ from .records import BatchRecord, Contents, SessionEnding, UnclaimedLine
 from .rows import Line
 
 if TYPE_CHECKING:
-    from ..cap_check import CapCheck, SharedCaps
-    from ..others_cost import OthersCost
+    from .cap_check import CapCheck
+    from .others_cost import OthersCost
 
 logger: logging.Logger = logging.getLogger("autobatcher")
 

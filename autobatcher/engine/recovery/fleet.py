@@ -16,7 +16,6 @@ import anyio
 from ...errors import JournalError
 from ...upstream.account import Account
 from .. import outcomes
-from ..cap_check import SharedCaps
 from ..journal import BatchRecord, UnclaimedLine
 from ..journal.identity import digest_of
 from ..journal.postgres.shared import Lost, Unread, Waiting
@@ -30,6 +29,7 @@ from .freed_lines import FreedLines
 from .pauses import Pauses
 from .recovery import READ_AT_ONCE, Recovery, answer_of
 from .remote_lines import RemoteLines
+from .spending_caps import SpendingCaps
 
 if TYPE_CHECKING:
     from ..journal.postgres.shared import Adopted, Claimed
@@ -64,7 +64,7 @@ class FleetRecovery(Recovery):
         self._interrupted = anyio.Event()
         journal.on_interrupted = self._note_interruption
         journal.on_news = self._remote.tell
-        journal.caps = SharedCaps(self._spending) if self._spending.has_caps else None
+        journal.caps = SpendingCaps(self._spending) if self._spending.has_caps else None
 
     def __len__(self) -> int:
         return len(self._claims) + len(self._remote) + super().__len__()

@@ -5,8 +5,8 @@ from __future__ import annotations
 from decimal import Decimal
 
 from ....money.usage import Usage
-from ...others_cost import OthersCharge, OthersReservation, OthersSpent
 from ..charges import COUNTS, HOUR, SORT, sort_of
+from ..others_cost import OthersCharge, OthersReservation, OthersSpent
 from .kept import KeptStore
 
 

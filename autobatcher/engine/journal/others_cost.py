@@ -7,12 +7,12 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from decimal import Decimal
 from typing import NamedTuple
 
-from ..money import exact
-from ..money.budget import Budget
-from ..money.exact import ZERO
-from ..money.ledger import Sort
-from ..money.usage import Usage
-from .journal.charges import HOUR
+from ...money import exact
+from ...money.budget import Budget
+from ...money.exact import ZERO
+from ...money.ledger import Sort
+from ...money.usage import Usage
+from .charges import HOUR
 
 Price = Callable[[Sort, Usage], Decimal | None]
 

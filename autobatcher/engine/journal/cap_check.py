@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from decimal import Decimal
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple, Protocol
 
-from ..money import exact
+from ...money import exact
 from .others_cost import OthersCost, OthersSpent, Price, cost_of_others
-
-if TYPE_CHECKING:
-    from .spending import Spending
 
 
 class NoRoomError(Exception):
@@ -57,11 +54,8 @@ class CapCheck(NamedTuple):
         )
 
 
-class SharedCaps:
+class SharedCaps(Protocol):
     """The caps of one engine that shares a journal."""
-
-    def __init__(self, spending: Spending) -> None:
-        self._spending = spending
 
     def check_now(self, payer: bytes | None = None) -> CapCheck:
         """Take down what counts at this moment.
@@ -69,11 +63,6 @@ class SharedCaps:
         Args:
             payer: the fingerprint of the account that is to pay; None if nothing is to be paid.
         """
-        spending = self._spending
-        budgets = [] if payer is None else spending.caps.budgets_of_payer(payer)
-        uses = tuple(CapUse(budget.cap.amount, budget.began_at, of, budget.own) for budget, of in budgets)
-        return CapCheck(uses, spending.caps.taken_over, spending.cost_in, spending.counts_since)
 
     def see(self, others: OthersCost) -> None:
         """Count from now on what others have spent and reserved."""
-        self._spending.caps.see_others(others)
