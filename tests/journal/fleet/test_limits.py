@@ -115,6 +115,7 @@ async def test_whatever_comes_when_and_whoever_dies_the_bill_is_under_the_cap(fl
         assert any(map(is_refused, outcomes))
 
 
+@pytest.mark.proves("faults", "programs that share a journal create more batches in an hour than the provider takes")
 async def test_programs_create_together_no_more_batches_an_hour_than_the_provider_takes(fleet: Fleet) -> None:
     settings = {"provider": replace(OPENAI, max_batches_per_hour=4)}
     async with (
