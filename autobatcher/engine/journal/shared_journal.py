@@ -144,7 +144,7 @@ class SharedJournal(Journal):
 
         def intend_if_room(check: CapCheck, store: SharedStore) -> tuple[OthersCost, bool]:
             store.take_turn()
-            others = check.cost_of(store.others_spent(check.since, self._budget))
+            others = self._cost_of_others(check, store)
             has_room = check.has_room(others)
             if has_room:
                 store.intend(record, lines, **options)
@@ -162,7 +162,10 @@ class SharedJournal(Journal):
         """See what other engines have spent and reserved. Raises `JournalError`."""
         if self.caps is not None:
             check = self.caps.check_now()
-            self.caps.see(await self._ask(lambda store: check.cost_of(store.others_spent(check.since, self._budget))))
+            self.caps.see(await self._ask(lambda store: self._cost_of_others(check, store)))
+
+    def _cost_of_others(self, check: CapCheck, store: SharedStore) -> OthersCost:
+        return check.cost_of(store.others_spent(check.since, self._budget))
 
     async def reserve_creation(self, place: str, most: int) -> float:
         """Reserve the earliest time at which a batch may be created, and return how long it is until then, in seconds.
@@ -183,7 +186,18 @@ class SharedJournal(Journal):
         Args:
             keys: of batches to take even if they have ended, because their answers are to be read again.
         """
-        return await self._ask(lambda store: store.adopt(accounts, keys=keys))
+        caps = self.caps
+        if caps is None:
+            return await self._ask(lambda store: store.adopt(accounts, keys=keys))
+
+        def adopt(check: CapCheck, store: SharedStore) -> tuple[list[Adopted], OthersCost | None]:
+            adopted = store.adopt(accounts, keys=keys)
+            return adopted, self._cost_of_others(check, store) if adopted else None
+
+        adopted, others = await self._ask_anew(lambda: partial(adopt, caps.check_now()))
+        if others is not None:  # what was reserved for these batches is known before they run here
+            caps.see(others)
+        return adopted
 
     async def lost_batches(self, idempotency_keys: Sequence[str]) -> dict[str, Lost]:
         """Which of these batches of ours are ours no more. Raises `JournalError`."""

@@ -202,7 +202,7 @@ class FleetRecovery(Recovery):
         lines = [line for _, line, _ in adopted.lines]
         log = self._make_log(record, lines, is_awaited=True)
         account = self._accounts[record.account]
-        self._spending.caps.take_over(record.idempotency_key, account)
+        self._spending.take_over(record.idempotency_key, account)
         batch = self._resume(log, account)
         self.batch_started(batch)
         known = {line.number: line for line in lines}

@@ -17,7 +17,7 @@ class SpendingCaps:
         spending = self._spending
         budgets = [] if payer is None else spending.caps.budgets_of_payer(payer)
         uses = tuple(CapUse(budget.cap.amount, budget.began_at, of, budget.own) for budget, of in budgets)
-        return CapCheck(uses, spending.caps.taken_over, spending.cost_in, spending.counts_since)
+        return CapCheck(uses, spending.counted_here, spending.cost_in, spending.counts_since)
 
     def see(self, others: OthersCost) -> None:
         self._spending.caps.see_others(others)

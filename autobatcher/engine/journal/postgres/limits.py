@@ -7,24 +7,48 @@ from decimal import Decimal
 from ....money.usage import Usage
 from ..charges import COUNTS, HOUR, SORT, sort_of
 from ..others_cost import OthersCharge, OthersReservation, OthersSpent
+from .connection import IDLE_SECONDS
 from .kept import KeptStore
 
 
 class LimitStore(KeptStore):
     """The statements for what one engine may do, because the others have not done it."""
 
+    def __init__(self, url: str, *, is_read_only: bool = False, idle_seconds: float | None = IDLE_SECONDS) -> None:
+        self._has_turn = False
+        self._seen: dict[tuple[float, str], OthersSpent] = {}
+        super().__init__(url, is_read_only=is_read_only, idle_seconds=idle_seconds)
+
     def take_turn(self) -> None:
         """Let no other engine count against a limit before this transaction ends.
 
         It must be the first statement that locks anything: else two transactions could wait for one another.
         """
-        self._do("SELECT 1 FROM turns FOR UPDATE")
+        if not self._has_turn:
+            self._do("SELECT 1 FROM turns FOR UPDATE")
+            self._has_turn, self._seen = True, {}
+
+    def _begin(self) -> None:
+        self._has_turn = False
+        super()._begin()
+
+    def _on_rollback(self) -> None:
+        self._has_turn = False
+        super()._on_rollback()
 
     def others_spent(self, since: float, budget: str) -> OthersSpent:
         """Return what other sessions have spent since then, in Unix seconds, and reserved, whether they live or not.
 
-        In this order: a reservation goes after the charges that it was for have come.
+        It is looked up once in a turn: until that ends, others reserve nothing.
         """
+        if not self._has_turn:
+            return self._others_spent(since, budget)
+        if (since, budget) not in self._seen:
+            self._seen[since, budget] = self._others_spent(since, budget)
+        return self._seen[since, budget]
+
+    def _others_spent(self, since: float, budget: str) -> OthersSpent:
+        """In this order: a reservation goes after the charges that it was for have come."""
         reservations = self._rows(_RESERVATIONS, (budget, self.session, self.session))
         charges = self._rows(_CHARGES, (int(since // HOUR), budget, self.session or 0))
         return OthersSpent(
