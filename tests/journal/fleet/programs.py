@@ -14,6 +14,7 @@ import pytest
 from autobatcher import BatchOpenAI
 from autobatcher.engine.journal import at_exit
 from autobatcher.engine.journal.contract import JournalStore
+from autobatcher.engine.journal.postgres.connection import connect
 from tests.harness import Harness, Send, between
 from tests.journal.inline_writer import InlineWriter
 
@@ -41,8 +42,14 @@ class Member:
     def die(self) -> None:
         """Act like SIGKILL: send and write nothing more. (The tasks end, but have no effect.)"""
         self.is_dead = True
+        backends = [(store._url, store._db.info.backend_pid) for store in self.stores if store.is_connected]
         for writer in self.writers:
             writer.die()
+        for url, pid in backends:  # virtual time does not wait until the server knows
+            with connect(url) as connection:
+                connection.execute(
+                    "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE pid = %s", (pid,)
+                )
         self._scope.cancel()
 
     async def answer(self, request: Any, send: Send) -> Any:
