@@ -79,7 +79,7 @@ class CapLeft(NamedTuple):
 def cap_left(client: Costs) -> CapLeft | None:
     """What is left of the cap of all calls together; None if there is none."""
     budget = client._spending.caps.budget
-    return None if budget is None else CapLeft(str(budget.cap), budget.spent_now, budget.reserved, budget.left)
+    return None if budget is None else CapLeft(str(budget.cap), budget.spent_now, budget.reserved_now, budget.left)
 
 
 def looks_up_prices(client: Costs) -> bool:

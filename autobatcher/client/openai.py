@@ -108,7 +108,7 @@ class BatchOpenAI(_Elsewhere, AsyncContextManagerMixin, openai.AsyncOpenAI):  # 
             more than is left gets a `BudgetExceededError` at once. See docs/cost.md.
         max_cost_per_account: the same for each account (key) by itself.
         budget: the name under which a journal adds up what is spent: processes with the same journal and budget share
-            `max_cost`, one after another.
+            `max_cost`.
         unknown_prices: what happens to calls whose price is unknown: they count nothing against `max_cost`, or are
             refused.
         prices: prices that come before those of the provider and of genai-prices: a dict, or the path of a TOML file;

@@ -13,6 +13,7 @@ from ..money.exact import ZERO
 from ..upstream.account import Account
 from .journal.charges import HOUR
 from .journal.identity import fingerprint
+from .journal.others_cost import NO_OTHERS, OthersCost
 from .settings import Settings
 
 MAX_BUDGETS = 10_000
@@ -49,8 +50,10 @@ class Caps:
             None if settings.max_cost is None else Budget(cap_of(settings.max_cost), wall_clock)
         )
         self._account_cap = None if settings.max_cost_per_account is None else cap_of(settings.max_cost_per_account)
-        self._by_account: dict[Account, Budget] = {}
+        self._by_account: dict[Account, Budget] = {}  # a cache of the next one
+        self._by_fingerprint: dict[bytes, Budget] = {}
         self._looked_at = MAX_BUDGETS
+        self._others = NO_OTHERS
         self._spent_earlier: dict[bytes, list[EarlierCost]] = {}  # by fingerprint
         self._reserved_earlier: dict[str, Reservation] = {}  # by idempotency key
 
@@ -80,11 +83,21 @@ class Caps:
         budget = self._by_account.get(account)
         if budget is None:
             if len(self._by_account) >= self._looked_at:
-                self._by_account = {each: found for each, found in self._by_account.items() if found.counts_anything}
-                self._looked_at = max(MAX_BUDGETS, 2 * len(self._by_account))  # looking takes as long as they are many
-            budget = self._by_account[account] = Budget(cap, self._wall_clock)
-            if self._spent_earlier:
-                budget.spend(_in_period(self._spent_earlier.get(fingerprint(account), ()), budget))
+                self._forget_idle()
+            payer = fingerprint(account)
+            budget = self._by_fingerprint.get(payer)
+            budget = self._by_account[account] = self._new_budget(payer, cap) if budget is None else budget
+        return budget
+
+    def _forget_idle(self) -> None:
+        self._by_account.clear()
+        self._by_fingerprint = {each: found for each, found in self._by_fingerprint.items() if found.counts_anything}
+        self._looked_at = max(MAX_BUDGETS, 2 * len(self._by_fingerprint))  # looking takes as long as they are many
+
+    def _new_budget(self, payer: bytes, cap: Cap) -> Budget:
+        budget = self._by_fingerprint[payer] = Budget(cap, self._wall_clock)
+        budget.spend(_in_period(self._spent_earlier.get(payer, ()), budget))
+        self._others.count_in(budget, payer)
         return budget
 
     # ---- earlier runs ----
@@ -119,8 +132,43 @@ class Caps:
     def forget_reservations(self) -> None:
         """This is a fork of the process in which requests run: none of them runs here."""
         self.budget = None if self.budget is None else self.budget.without_reservations()
-        self._by_account = {account: found.without_reservations() for account, found in self._by_account.items()}
+        self._by_fingerprint = {payer: found.without_reservations() for payer, found in self._by_fingerprint.items()}
+        self._by_account.clear()
         self._reserved_earlier.clear()
+
+    # ---- other engines, which share a journal at the same time ----
+
+    def begin_among_others(self) -> None:
+        """A session of a shared journal begins. What was spent before is among the costs of others."""
+        for budget, _ in self._all():
+            budget.spent = ZERO
+
+    def see_others(self, others: OthersCost) -> None:
+        """Count what others have spent and reserved, in place of what was seen before."""
+        self._others = others
+        for budget, payer in self._all():
+            others.count_in(budget, payer)
+
+    def budgets_of_payer(self, payer: bytes) -> list[tuple[Budget, bytes | None]]:
+        """Each budget of an account that counts anything here, and whose it is; None for all. The account is given by
+        its fingerprint."""
+        return [each for each in self._all() if each[1] in (None, payer)]
+
+    def _all(self) -> list[tuple[Budget, bytes | None]]:
+        of_all: list[tuple[Budget, bytes | None]] = [] if self.budget is None else [(self.budget, None)]
+        return [*of_all, *((budget, payer) for payer, budget in self._by_fingerprint.items())]
+
+    def take_over(self, idempotency_key: str, account: Account) -> None:
+        """Count here what another session has reserved for a batch that runs here from now on."""
+        amount = self._others.reservations.get(idempotency_key)
+        if amount and self and idempotency_key not in self._reserved_earlier:
+            self._reserved_earlier[idempotency_key] = Reservation(self.budgets_of(account), amount)
+            self.see_others(self._others.without(idempotency_key))
+
+    @property
+    def taken_over(self) -> frozenset[str]:
+        """The batches whose reservation counts here."""
+        return frozenset(self._reserved_earlier)
 
 
 def _in_period(costs: Iterable[EarlierCost], budget: Budget) -> Decimal:

@@ -16,12 +16,12 @@ def budget_error(request: Request, budget: Budget, most: Decimal | None, *, sett
     """For a request that may cost more than a cap leaves. `setting` is the cap's name."""
     asked = "its price is unknown" if most is None else f"it may cost {dollars(most)}"
     return BudgetExceededError(
-        f"This call was not sent: {asked}, and of {budget.cap} {dollars(budget.spent)} were spent and "
-        f"{dollars(budget.reserved)} are reserved for calls under way.",
+        f"This call was not sent: {asked}, and of {budget.cap} {dollars(budget.spent_now)} were spent and "
+        f"{dollars(budget.reserved_now)} are reserved for calls under way.",
         advice=f"Wait for their answers, set a limit of output tokens in the call, or raise {setting}.",
         setting=setting,
-        spent=budget.spent,
-        reserved=budget.reserved,
+        spent=budget.spent_now,
+        reserved=budget.reserved_now,
         asked=most,
         cap=budget.cap.amount,
     )

@@ -228,7 +228,7 @@ class Settings:
         str,
         Setting(
             "the name under which a journal adds up what is spent: processes with the same journal and budget share "
-            "`max_cost`, one after another",
+            "`max_cost`",
             check=checks.name,
             flag=Flag(help="the name under which the journal adds up what counts against --max-cost"),
         ),

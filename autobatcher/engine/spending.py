@@ -75,8 +75,22 @@ class Spending:
             EarlierCost(account, hour, self.cost_in(sort, entry.usage) or ZERO)
             for (account, hour, sort), entry in spent.charges.items()
         )
-        here = {key for key, lines in self._left.items() if lines}  # an earlier engine of this process reserved them
+        here = self._left_here()
         self.caps.load(costs, {key: amount for key, amount in spent.reserved.items() if key not in here})
+
+    def _left_here(self) -> set[str]:
+        """The batches of which lines are reserved here already, perhaps by an earlier engine of this process."""
+        return {key for key, lines in self._left.items() if lines}
+
+    @property
+    def counted_here(self) -> frozenset[str]:
+        """Those batches of other sessions of a shared journal whose reservation counts here."""
+        return self.caps.taken_over | self._left_here()
+
+    def take_over(self, idempotency_key: str, account: Account) -> None:
+        """Count here what another session has reserved for a batch, which runs here from now on."""
+        if not self._left.get(idempotency_key):
+            self.caps.take_over(idempotency_key, account)
 
     def begun(self) -> Self:
         """An engine begins. In a fork of the process, what runs in the other one is not counted."""
@@ -119,6 +133,20 @@ class Spending:
             if not budget.has_room(most or ZERO):
                 return money_outcomes.budget_error(request, budget, most, setting=self.caps.name_of(budget))
         request.reservation = Reservation(budgets, most) if budgets else None
+        return None
+
+    def refuse_excess(self, request: Request) -> BudgetExceededError | None:
+        """Take back what is reserved for a request that was not sent, and return why, if a cap is exceeded; else None.
+
+        That happens when other engines of a shared journal reserve at the same moment.
+        """
+        for budget in self.caps.budgets_of(request.account):
+            if not budget.has_room(ZERO):
+                reservation = request.pop_reservation()
+                if reservation is not None:
+                    reservation.release()
+                most = None if reservation is None else reservation.amount
+                return money_outcomes.budget_error(request, budget, most, setting=self.caps.name_of(budget))
         return None
 
     def reserve_anyway(self, request: Request) -> Reservation | None:

@@ -22,6 +22,7 @@ class Budget:
     Attributes:
         spent: in the current period.
         reserved: for what runs or waits, whenever it was admitted.
+        others_spent, others_reserved: the same of other engines that share the cap, as last seen.
         unknown: how many requests count as nothing, because their price is unknown.
     """
 
@@ -29,25 +30,37 @@ class Budget:
         self.cap: Cap = cap
         self.spent: Decimal = ZERO
         self.reserved: Decimal = ZERO
+        self.others_spent: Decimal = ZERO
+        self.others_reserved: Decimal = ZERO
         self.unknown: int = 0
         self._wall_clock = wall_clock
         self._began_at = cap.period.began_at(wall_clock())
 
     def has_room(self, amount: Decimal) -> bool:
         """Whether so much more may be reserved."""
-        self._pass_time()
-        return exact.total((self.spent, self.reserved, amount)) <= self.cap.amount
+        return exact.total((self.spent_now, self.reserved_now, amount)) <= self.cap.amount
 
     @property
     def spent_now(self) -> Decimal:
-        """What was spent in the period of this moment."""
+        """What was spent in the period of this moment, by others, too."""
         self._pass_time()
-        return self.spent
+        return exact.total((self.spent, self.others_spent))
+
+    @property
+    def reserved_now(self) -> Decimal:
+        """What is reserved, by others, too."""
+        return exact.total((self.reserved, self.others_reserved))
+
+    @property
+    def own(self) -> Decimal:
+        """What counts of this engine alone."""
+        self._pass_time()
+        return exact.total((self.spent, self.reserved))
 
     @property
     def left(self) -> Decimal:
         """What may still be reserved; 0 if answers cost more than was reserved for them."""
-        return max(ZERO, exact.less(self.cap.amount, exact.total((self.spent_now, self.reserved))))
+        return max(ZERO, exact.less(self.cap.amount, exact.total((self.spent_now, self.reserved_now))))
 
     @property
     def counts_anything(self) -> bool:
@@ -79,7 +92,7 @@ class Budget:
     def _pass_time(self) -> None:
         began_at = self.cap.period.began_at(self._wall_clock())
         if began_at > self._began_at:
-            self._began_at, self.spent = began_at, ZERO
+            self._began_at, self.spent, self.others_spent = began_at, ZERO, ZERO
 
 
 class Reservation:

@@ -36,10 +36,10 @@ class InlineWriter:
         if not self.is_dead:
             self._do(Job(statement))
 
-    async def ask(self, statement: Callable[[Any], T]) -> T:
+    async def ask(self, statement: Callable[[Any], T], *, goes_first: bool = False) -> T:
         if self.is_dead:
             await anyio.sleep_forever()
-        job = Job(statement, is_awaited=True)
+        job = Job(statement, is_awaited=True, goes_first=goes_first)
         self._do(job)
         if self.commit_seconds:
             await anyio.sleep(self.commit_seconds)

@@ -82,3 +82,20 @@ def test_what_could_not_be_written_is_written_with_what_comes_next(tmp_path: Pat
         again = Job(lambda store: len(store.batches()), is_awaited=True)
         doing.do([again])
         assert again.result == 1
+
+
+def test_a_statement_that_takes_a_lock_is_the_first_of_its_transaction(tmp_path: Path) -> None:
+    with closing(OwnedFile(tmp_path / "journal")) as store:
+        begun: list[int] = []
+        transaction = store.transaction
+
+        def counted() -> Any:
+            begun.append(0)
+            return transaction()
+
+        store.transaction = counted  # type: ignore[method-assign]
+        jobs = [
+            Job(lambda store: len(begun), is_awaited=True, goes_first=first) for first in (False, True, False, True)
+        ]
+        Transactions(store).do(jobs)
+        assert [job.result for job in jobs] == [1, 2, 2, 2]

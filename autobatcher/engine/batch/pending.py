@@ -13,6 +13,7 @@ from ...upstream.output_line import OutputLine
 from .. import money_outcomes, outcomes
 from ..recovery.batch_log import NULL_BATCH_LOG, BatchLog
 from ..request import Answer, ErrorFor, Request
+from ..spending import Spending
 from .billing import BatchBilling
 
 Resubmit = Callable[[Request], bool]
@@ -163,6 +164,15 @@ class PendingRequests:
         """Fail the request of one line, if it is still pending."""
         if custom_id in self._requests:
             self._settle(custom_id, error_for(self._requests[custom_id], batch_id))
+
+    def refuse_excess(self, spending: Spending) -> None:
+        """Settle the last requests, until no cap is exceeded. None of them was sent."""
+        for custom_id, request in reversed(list(self._requests.items())):
+            refusal = spending.refuse_excess(request)
+            if refusal is None:
+                return
+            del self._requests[custom_id]
+            request.settle(refusal)
 
     def fail_all(self, error_for: ErrorFor, batch_id: str | None) -> None:
         """Settle each pending request with an error of its own."""

@@ -8,6 +8,7 @@ from ... import events
 from ...upstream.account import Account
 from ...upstream.failures import UncertainCreationError, UpstreamError
 from .. import outcomes
+from ..journal.cap_check import NoRoomError
 from ..recovery.batch_log import BatchLog
 from ..request import Request
 from .abandonment import Abandonment
@@ -78,20 +79,23 @@ class Submission:
     async def _upload_and_create(self) -> bool:
         if not await self._upload():
             return False
-        moment = self._engine.queue.reserve_creation(self._account)
-        if await self._abandonment.happens_within(moment - anyio.current_time()):
+        if await self._abandonment.happens_within(await self._wait_before_creation()):
             return False
         await self._log.ready()
         return await self._upstream.create(self._is_wanted, self._log.creating, self._pending.set_may_be_billed)
+
+    async def _wait_before_creation(self) -> float:
+        moment = self._engine.queue.reserve_creation(self._account)
+        most = self._account.provider.max_batches_per_hour
+        shared = 0.0 if most is None else await self._log.reserve_creation(most)
+        return max(moment - anyio.current_time(), shared)
 
     async def _upload(self) -> bool:
         """Upload the pending requests; False if there are none, or if the upstream rejected some of the lines."""
         await self._log.ready()
         uploads = self._engine.uploads.turn(self._account)
         async with uploads:  # waits for a slot; `UpstreamBatch.upload` takes one per try
-            lines = list(self._pending.requests())
-        if lines:
-            await self._log.intend(lines)
+            lines = await self._intend()
             lines = self._still_wanted(lines)
         self._requeue.lines = [custom_id for custom_id, _ in lines]
         try:
@@ -110,6 +114,16 @@ class Submission:
             raise refusal
         self._upstream.emit_submission_failed(refusal.summary)
         return False
+
+    async def _intend(self) -> list[tuple[str, Request]]:
+        """Record the pending requests, and return them. The last ones are refused if the caps have no room for all."""
+        while lines := list(self._pending.requests()):
+            try:
+                await self._log.intend(lines)
+                break
+            except NoRoomError:
+                self._pending.refuse_excess(self._engine.spending)
+        return lines
 
     def _still_wanted(self, lines: list[tuple[str, Request]]) -> list[tuple[str, Request]]:
         """Leave out those whose callers left while the batch was recorded: who came back before that found no line."""

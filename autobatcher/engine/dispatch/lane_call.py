@@ -8,7 +8,7 @@ from typing import Protocol
 
 import anyio
 
-from ...errors import BatchError, JournalError
+from ...errors import BatchError, BudgetExceededError, JournalError
 from ...upstream.back_off import back_off, retry_delay
 from ...upstream.failures import UpstreamError
 from ...upstream.http import PATIENCE_SECONDS
@@ -79,6 +79,8 @@ class _Call:
                 return await self._try()
             except JournalError as error:
                 return outcomes.journal_error_for(error)(self._request, None)
+            except BudgetExceededError as error:
+                return error.with_traceback(None)
             except UpstreamError as error:
                 failure = error.with_traceback(None)  # it has this frame, which has the error
             if self._has_no_such_tier(failure):

@@ -8,6 +8,7 @@ from ...money.ledger import Charge
 from ...upstream.failures import UpstreamError
 from ...upstream.realtime_api import RealtimeAnswer, RealtimeAPI, was_executed
 from ..answer_room import AnswerRoom
+from ..journal.cap_check import NoRoomError
 from ..lanes.durations import Durations
 from ..lanes.kinds import CallKind
 from ..lanes.lane import Lane
@@ -50,11 +51,12 @@ class LaneTry:
 
         Raises:
             UpstreamError: for any answer but 2xx, and without one.
-            JournalError: if the call could not be recorded. Nothing was sent.
+            JournalError, BudgetExceededError: if the call could not be recorded, or the caps have no room for it beside
+                what other engines spend. Nothing was sent.
 
         Cancelled: the call may have been executed and billed, unless it was not recorded yet.
         """
-        await log.intend(request)
+        await self._intend(request, log)
         self._running[request] = log, lane
         was_billed, request.may_have_been_billed = request.may_have_been_billed, True
         try:
@@ -73,6 +75,16 @@ class LaneTry:
             was_left = self._running.pop(request, None) is None
         log.answered(request, answer, None if was_left else self._spending.book_call(request, answer))
         return answer
+
+    async def _intend(self, request: Request, log: CallLog) -> None:
+        while True:
+            try:
+                await log.intend(request)
+                return
+            except NoRoomError:
+                refusal = self._spending.refuse_excess(request)
+            if refusal is not None:
+                raise refusal
 
     def _note_failure(
         self, request: Request, lane: Lane, log: CallLog, executed: bool | None, *, repeats: bool

@@ -105,7 +105,7 @@ def kept_charges(db: sqlite3.Connection, *, since: float = 0.0, budget: str | No
 def kept_charge_of(row: Sequence[Any]) -> KeptCharge:
     """Make it of a row's values for `COLUMNS`."""
     hour, name, batch_id, metadata, account = row[:5]
-    sort, (requests, untold, *tokens) = _sort_of(row[5:13]), row[13:]
+    sort, (requests, untold, *tokens) = sort_of(row[5:13]), row[13:]
     entry = Entry(requests, Usage(*tokens), untold, {batch_id: None} if batch_id else {})
     return KeptCharge(hour, name, metadata, account, sort, entry)
 
@@ -144,7 +144,7 @@ def spent_of(sums: Iterable[Sequence[Any]], reservations: Iterable[tuple[str, st
     """Make it of rows: account, hour, `SORT` and sums of `COUNTS`; idempotency keys and amounts."""
     charges: dict[tuple[bytes, int, Sort], Entry] = {}
     for account, hour, *row in sums:
-        charges[account, hour, _sort_of(row[:8])] = Entry(row[8], Usage(*row[10:]), row[9])
+        charges[account, hour, sort_of(row[:8])] = Entry(row[8], Usage(*row[10:]), row[9])
     return Spent(charges, {idempotency_key: Decimal(amount) for idempotency_key, amount in reservations})
 
 
@@ -158,7 +158,8 @@ def first_kept_hour(now: float) -> int:
     return int((now - KEPT_SECONDS) // HOUR)
 
 
-def _sort_of(row: Sequence[Any]) -> Sort:
+def sort_of(row: Sequence[Any]) -> Sort:
+    """Make it of a row's values for `SORT`."""
     provider, base_url, model, endpoint, lane, window, fate, bracket = row
     return Sort(provider, base_url, model, endpoint, lane, window, Fate(fate), bracket)
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from typing import Any, Literal, NamedTuple, TypeVar
+from decimal import Decimal
+from functools import partial
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
 
 import anyio
 
@@ -12,12 +14,18 @@ from ...errors import JournalUnreachableError
 from ...upstream.back_off import back_off
 from ..event_loop import call_soon, running_loop
 from . import at_exit
+from .cap_check import NoRoomError, SharedCaps
 from .failures import UnheardCommitError
 from .journal import Journal
 from .postgres.keeper import keeper_of
 from .postgres.shared import Adopted, Claimed, KeyOutcome, Lost, RemoteOutcome, WantedKey
 from .postgres.shared_store import SharedStore
-from .records import Contents, SessionEnding, UnclaimedLine
+from .records import BatchRecord, Contents, SessionEnding, UnclaimedLine
+from .rows import Line
+
+if TYPE_CHECKING:
+    from .cap_check import CapCheck
+    from .others_cost import OthersCost
 
 logger: logging.Logger = logging.getLogger("autobatcher")
 
@@ -69,6 +77,7 @@ class SharedJournal(Journal):
         session: its number, which others see; None before `open`.
         on_interrupted: called when the session was lost and is there again. Others may have taken its batches.
         on_news: called with the idempotency key of a batch of which others may wait for lines.
+        caps: which batches must have room in them; None for none.
     """
 
     def __init__(self, url: str, *, patience_seconds: float, **options: Any) -> None:
@@ -77,6 +86,7 @@ class SharedJournal(Journal):
         self.session: int | None = None
         self.on_interrupted: Callable[[], None] = lambda: None
         self.on_news: Callable[[str], None] = lambda idempotency_key: None
+        self.caps: SharedCaps | None = None
         self._loop: object = None
         self._has_session = False
         self._url = url
@@ -188,6 +198,64 @@ class SharedJournal(Journal):
         """Nobody here waits for the line any more: anybody may claim it."""
         self._tell("free", [(line.idempotency_key, line.number)])
 
+    # ---- limits ----
+
+    async def intend(
+        self, record: BatchRecord, lines: list[Line], reserved: Decimal | None = None, **more: Any
+    ) -> None:
+        """Record a batch before its upload, and what it may cost, in USD.
+
+        Raises:
+            NoRoomError: if the caps have no room for it, counting what other engines have spent and reserved.
+            JournalError: if it cannot be recorded.
+        """
+        if self.caps is None:
+            await super().intend(record, lines, reserved, **more)
+            return
+        caps = self.caps
+        options: dict[str, Any] = {
+            "is_hash_only": self.is_hash_only,
+            "budget": self._budget,
+            "reserved": reserved,
+            **more,
+        }
+
+        def intend_if_room(check: CapCheck, store: SharedStore) -> tuple[OthersCost, bool]:
+            store.take_turn()
+            others = self._cost_of_others(check, store)
+            has_room = check.has_room(others)
+            if has_room:
+                store.intend(record, lines, **options)
+            return others, has_room
+
+        # Each try takes down anew what this engine has spent: others of its batches may have been recorded since.
+        others, has_room = await self._ask_anew(
+            lambda: partial(intend_if_room, caps.check_now(record.account)), goes_first=True
+        )
+        caps.see(others)
+        if not has_room:
+            raise NoRoomError
+
+    async def look_at_others(self) -> None:
+        """See what other engines have spent and reserved. Raises `JournalError`."""
+        if self.caps is not None:
+            check = self.caps.check_now()
+            self.caps.see(await self._ask(lambda store: self._cost_of_others(check, store)))
+
+    def _cost_of_others(self, check: CapCheck, store: SharedStore) -> OthersCost:
+        return check.cost_of(store.others_spent(check.since, self._budget))
+
+    async def reserve_creation(self, place: str, most: int) -> float:
+        """Reserve the earliest time at which a batch may be created, and return how long it is until then, in seconds.
+        Raises `JournalError`.
+
+        Args:
+            place: what has the limit: an account, or an upstream.
+            most: how many may be created in any hour.
+        """
+        now = self.wall_clock()
+        return await self._ask_anew(lambda: lambda store: store.reserve_creation(place, most, now=now), goes_first=True)
+
     # ---- batches ----
 
     async def adopt(
@@ -199,7 +267,18 @@ class SharedJournal(Journal):
             keys: of batches to take even if they have ended, because their answers are to be read again.
             but: keys of batches to leave to others.
         """
-        return await self._ask(lambda store: store.adopt(accounts, keys=keys, but=but))
+        caps = self.caps
+        if caps is None:
+            return await self._ask(lambda store: store.adopt(accounts, keys=keys, but=but))
+
+        def adopt(check: CapCheck, store: SharedStore) -> tuple[list[Adopted], OthersCost | None]:
+            adopted = store.adopt(accounts, keys=keys, but=but)
+            return adopted, self._cost_of_others(check, store) if adopted else None
+
+        adopted, others = await self._ask_anew(lambda: partial(adopt, caps.check_now()))
+        if others is not None:  # what was reserved for these batches is known before they run here
+            caps.see(others)
+        return adopted
 
     def leave(self, idempotency_key: str) -> None:
         """Leave an unfinished batch of ours to whoever adopts it."""
@@ -214,11 +293,20 @@ class SharedJournal(Journal):
         return await self._ask(lambda store: store.awaits_others(idempotency_key))
 
     async def _ask(self, statement: Callable[[Any], T]) -> T:
-        """Ask again while the database cannot be reached, for as long as patience lasts."""
+        return await self._ask_anew(lambda: statement)
+
+    async def _ask_anew(self, make: Callable[[], Callable[[Any], T]], *, goes_first: bool = False) -> T:
+        """Ask again while the database cannot be reached, for as long as patience lasts.
+
+        Args:
+            make: makes the statement, each time.
+            goes_first: see `Job`.
+        """
         delays, until = back_off(), anyio.current_time() + self._patience_seconds
         while True:
             try:
-                return await super()._ask(statement)
+                self._tell_answers()
+                return await self._writer.ask(make(), goes_first=goes_first)
             except UnheardCommitError:
                 raise  # it may have been committed: nothing is done twice
             except JournalUnreachableError as error:

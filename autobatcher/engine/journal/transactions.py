@@ -25,15 +25,17 @@ class Job:
 
     Args:
         is_awaited: whether a task waits for it. If so, it is not retried: the task gets the failure.
+        goes_first: whether it must be the first of a transaction, because of what it locks. Others like it may follow.
 
     Attributes:
         result: what the statement returned, after the commit.
         failure: why it was not committed.
     """
 
-    def __init__(self, statement: Statement, *, is_awaited: bool = False) -> None:
+    def __init__(self, statement: Statement, *, is_awaited: bool = False, goes_first: bool = False) -> None:
         self.statement = statement
         self.is_awaited = is_awaited
+        self.goes_first = goes_first
         self.result: Any = None
         self.failure: JournalError | None = None
 
@@ -53,6 +55,12 @@ class Transactions:
 
     def do(self, jobs: Sequence[Job]) -> None:
         """Run the backlog, then `jobs`, and commit. Sets the `result` or the `failure` of each job."""
+        first = next((number for number, job in enumerate(jobs) if job.goes_first), 0)
+        if first or (self._backlog and jobs and jobs[0].goes_first):
+            self._do_together(jobs[:first])
+        self._do_together(jobs[first:])
+
+    def _do_together(self, jobs: Sequence[Job]) -> None:
         together = [*self._backlog, *jobs]
         failure = self._failure or self._commit(together)
         if failure is not None:

@@ -38,7 +38,7 @@ class JournalWriter(Protocol):
 
     def tell(self, statement: Statement) -> None: ...
 
-    async def ask(self, statement: Callable[[Any], T]) -> T: ...
+    async def ask(self, statement: Callable[[Any], T], *, goes_first: bool = False) -> T: ...
 
     async def close(self) -> None: ...
 
@@ -77,15 +77,18 @@ class Writer:
         reports it."""
         self._queue.put(Job(statement))
 
-    async def ask(self, statement: Callable[[Any], T]) -> T:
+    async def ask(self, statement: Callable[[Any], T], *, goes_first: bool = False) -> T:
         """Wait until `statement` and all before it are committed, and return its result.
+
+        Args:
+            goes_first: see `Job`.
 
         Raises:
             JournalError: if it failed, or the journal cannot be written.
 
         Cancelled: the statement runs all the same.
         """
-        ask = _Ask(statement)
+        ask = _Ask(statement, goes_first=goes_first)
         self._queue.put(ask)
         return await ask.answer()
 
@@ -158,8 +161,8 @@ def _finite(seconds: float) -> float | None:
 class _Ask(Job, Generic[T]):
     """A statement, and the task that waits for its result."""
 
-    def __init__(self, statement: Callable[[Any], T]) -> None:
-        super().__init__(statement, is_awaited=True)
+    def __init__(self, statement: Callable[[Any], T], *, goes_first: bool = False) -> None:
+        super().__init__(statement, is_awaited=True, goes_first=goes_first)
         self._loop = running_loop()
         self._is_done = anyio.Event()
 

@@ -58,7 +58,12 @@ class BatchLog:
         return False
 
     async def intend(self, lines: list[tuple[str, Request]]) -> None:
-        """Record the intent to upload. If this raises `JournalError`, do not upload."""
+        """Record the intent to upload. If this raises `JournalError` or `NoRoomError`, do not upload."""
+
+    async def reserve_creation(self, most: int) -> float:
+        """Reserve the earliest time at which all engines of the journal together create no more than `most` batches an
+        hour. Return how long it is until then, in seconds. Raises `JournalError`."""
+        return 0.0
 
     async def creating(self, file_id: str) -> None:
         """Record a try of the creation. If this raises `JournalError`, do not create."""

@@ -23,7 +23,12 @@ class CallLog:
     """Null object used when no journal is configured. See `JournalCallLog`. One for each try of a call."""
 
     async def intend(self, request: Request) -> None:
-        """Record that the call is about to be sent. If this raises, do not send it: the record is gone again."""
+        """Record that the call is about to be sent. If this raises, do not send it: the record is gone again.
+
+        Raises:
+            NoRoomError: if other engines have spent what the caps leave.
+            JournalError: if it cannot be recorded.
+        """
 
     def answered(self, request: Request, answer: Answer, charge: Charge | None) -> None:
         """The request is about to get this answer, which was billed."""

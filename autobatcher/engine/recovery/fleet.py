@@ -31,6 +31,7 @@ from .keyed import KeyedRequests
 from .pauses import Pauses
 from .recovery import READ_AT_ONCE, Recovery, answer_of, log_of
 from .remote_lines import RemoteLines
+from .spending_caps import SpendingCaps
 
 if TYPE_CHECKING:
     from ..journal.postgres.shared import Adopted, Claimed
@@ -50,6 +51,9 @@ here."""
 
 FLUSH_SECONDS = 2.0
 """How often windows may be closed for the sake of retries, which come in crowds when an engine dies."""
+
+CAPS_SECONDS = 5.0
+"""How often it is looked what other engines have spent, if there is a cap. What is sent is checked besides."""
 
 RETRY_SECONDS = 20.0
 """How long a request that says it is a retry waits for its place, while another engine seems to hold that for somebody
@@ -79,6 +83,7 @@ class FleetRecovery(Recovery):
         self._flushed_at = -math.inf
         journal.on_interrupted = self._note_interruption
         journal.on_news = self._remote.tell
+        journal.caps = SpendingCaps(self._spending) if self._spending.has_caps else None
 
     def __len__(self) -> int:
         return len(self._claims) + len(self._remote) + super().__len__()
@@ -118,7 +123,7 @@ class FleetRecovery(Recovery):
             async with anyio.create_task_group() as nursery:
                 for task in (
                     *(self._pauses.run, self._deliver_all, self._claim_all, self._follow_others),
-                    *(self._adopt_all, self._make_sure_of_ours),
+                    *(self._adopt_all, self._make_sure_of_ours, self._look_at_others),
                 ):
                     nursery.start_soon(task)
         except Exception as defect:
@@ -249,7 +254,9 @@ class FleetRecovery(Recovery):
         record = adopted.record
         lines = [line for _, line, _ in adopted.lines]
         log = self._make_log(record, lines, is_awaited=True)
-        batch = self._resume(log, self._accounts[record.account])
+        account = self._accounts[record.account]
+        self._spending.take_over(record.idempotency_key, account)
+        batch = self._resume(log, account)
         self.batch_started(batch)
         known = {line.number: line for line in lines}
         for request, line in self._remote.of_batch(record.idempotency_key):
@@ -260,9 +267,24 @@ class FleetRecovery(Recovery):
         self, record: BatchRecord, unclaimed: Iterable[UnclaimedLine], *, is_awaited: bool = False
     ) -> JournalBatchLog:
         where = self._unclaimed_lines
+        limited = record.account.hex() if self._settings.isolate_accounts else record.base_url
         return FleetBatchLog(
-            self._shared, self._pauses, where, record, unclaimed, self.give_back, is_awaited=is_awaited
+            self._shared, self._pauses, limited, where, record, unclaimed, self.give_back, is_awaited=is_awaited
         )
+
+    # ---- limits that all engines share ----
+
+    async def _load_spent(self) -> None:
+        self._spending.caps.begin_among_others()
+        await self._shared.look_at_others()
+
+    async def _look_at_others(self) -> None:
+        while self._spending.has_caps:
+            await anyio.sleep(CAPS_SECONDS)
+            try:
+                await self._shared.look_at_others()
+            except JournalError as error:
+                logger.warning("autobatcher: %s What others spend is not seen until it can.", error.message)
 
     # ---- batches that may not be ours any more ----
 

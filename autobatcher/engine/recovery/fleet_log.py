@@ -19,12 +19,14 @@ class FleetBatchLog(JournalBatchLog):
 
     Args:
         pauses: notices that this process was paused.
+        limited: what the provider's limit of batches an hour counts for: an account, or an upstream.
     """
 
-    def __init__(self, journal: SharedJournal, pauses: Pauses, *arguments: Any, **options: Any) -> None:
+    def __init__(self, journal: SharedJournal, pauses: Pauses, limited: str, *arguments: Any, **options: Any) -> None:
         super().__init__(journal, *arguments, **options)
         self._shared = journal
         self._pauses = pauses
+        self._limited = limited
 
     def _keys_of(self, lines: list[tuple[str, Request]]) -> dict[str, Any]:
         return {"keys": {number_of(id_): each.held_key.key for id_, each in lines if each.held_key is not None}}
@@ -34,6 +36,9 @@ class FleetBatchLog(JournalBatchLog):
 
     async def until_taken_up(self) -> None:
         """Any engine may go on with it, as soon as this one has left it: see `FleetRecovery.batch_ended`."""
+
+    async def reserve_creation(self, most: int) -> float:
+        return await self._shared.reserve_creation(self._limited, most)
 
     async def awaits_others(self) -> bool:
         try:

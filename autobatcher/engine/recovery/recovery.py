@@ -113,7 +113,7 @@ class Recovery(NoRecovery):
         self._durations.load(contents.durations)
         self._spending.calibration.adopt(Calibration.decoded(contents.calibration))
         if self._spending.has_caps:
-            self._spending.load(await self._journal.spent(since=self._spending.counts_since))
+            await self._load_spent()
         for number, (digest, line) in enumerate(contents.unclaimed_lines, start=1):
             if number % ADDED_AT_ONCE == 0:
                 await checkpoint()
@@ -132,6 +132,9 @@ class Recovery(NoRecovery):
                 self._place(request)
         if self._early.are_flushed:
             self._flush()
+
+    async def _load_spent(self) -> None:
+        self._spending.load(await self._journal.spent(since=self._spending.counts_since))
 
     async def run(self, on_defect: Callable[[Exception], None]) -> None:
         """Deliver stored answers, until cancelled or until a bug of ours, which is told."""

@@ -44,6 +44,7 @@ class BatchStore(KeyStore):
 
     def _on_rollback(self) -> None:
         self._numbers.clear()
+        super()._on_rollback()
 
     def batches(self) -> list[BatchRecord]:
         """Return all batches, the oldest first."""

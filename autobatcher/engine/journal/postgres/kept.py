@@ -101,6 +101,7 @@ class KeptStore(SessionStore):
                 digest_of_parts(
                     *(str(each).encode() for each in (self.session, row[0], row[1], *row[3:4], *row[6:14]))
                 ),
+                self.session or 0,
                 *row,
             )
             for row in map(_storable, charge_rows(ours, lambda key: payers[key][0], now=now))
@@ -140,12 +141,12 @@ _PAYERS = (
     "LEFT JOIN batches b ON b.idempotency_key = k.key LEFT JOIN reservations r ON r.idempotency_key = k.key"
 )
 _TYPES = (
-    *("bytea", "text", "int", "text", "text", "text", "bytea"),
+    *("bytea", "int", "text", "int", "text", "text", "text", "bytea"),
     *("text" for name in SORT if name != "bracket"),
     *("bigint" for _ in ("bracket", *COUNTS)),
 )
 _ADD = (
-    f"INSERT INTO charges (alike, idempotency_key, {', '.join(COLUMNS)}) "
+    f"INSERT INTO charges (alike, session, idempotency_key, {', '.join(COLUMNS)}) "
     f"SELECT * FROM unnest({', '.join(f'%s::{each}[]' for each in _TYPES)}) ORDER BY 1 "
     f"ON CONFLICT (alike) DO UPDATE SET {', '.join(f'{name} = charges.{name} + excluded.{name}' for name in COUNTS)}"
 )

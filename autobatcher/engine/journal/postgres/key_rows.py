@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from .kept import KeptStore
+from .limits import LimitStore
 
 
-class KeyStore(KeptStore):
+class KeyStore(LimitStore):
     """Which line is the one of a caller's key.
 
     A key without a line belongs to a request that waits to be sent in its session. One whose line is gone is free.

@@ -85,6 +85,7 @@ MIGRATIONS: tuple[str, ...] = (
     CREATE TABLE charges (
         id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
         alike bytea NOT NULL UNIQUE,  -- a digest of session, idempotency_key, hour, batch_id and sort
+        session int NOT NULL,
         idempotency_key text NOT NULL,
         hour int NOT NULL,
         budget text NOT NULL,
@@ -115,6 +116,16 @@ MIGRATIONS: tuple[str, ...] = (
         budget text NOT NULL,
         amount numeric NOT NULL
     );
+    -- Who counts against a limit that all engines share locks the one row first.
+    CREATE TABLE turns (id int PRIMARY KEY CHECK (id = 1));
+    INSERT INTO turns VALUES (1);
+    -- When batches were created in the last hour, or may be, where a provider limits how many.
+    CREATE TABLE creations (
+        id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+        place text NOT NULL,  -- an account, or a base URL
+        moment double precision NOT NULL
+    );
+    CREATE INDEX creations_by_place ON creations (place, moment);
     """,
 )
 """The statements from each schema version to the next. Never change a released one; add another."""
@@ -130,7 +141,10 @@ _COMPRESSION = """
 LINES_OF_A_BATCH = 2**32
 """Larger than any provider's limit for one batch."""
 
-TABLES = ("sessions", "batches", "lines", "answers", "keys", "durations", "calibration", "charges", "reservations")
+TABLES = (
+    *("sessions", "batches", "lines", "answers", "keys", "durations", "calibration", "charges", "reservations"),
+    *("turns", "creations"),
+)
 
 _VERSION_TABLE = "CREATE TABLE schema_version (version int NOT NULL)"
 
