@@ -29,7 +29,7 @@ from .fleet_log import FleetBatchLog
 from .freed_lines import FreedLines
 from .keyed import KeyedRequests
 from .pauses import Pauses
-from .recovery import READ_AT_ONCE, Recovery, answer_of, log_of
+from .recovery import MAX_ACCOUNTS, READ_AT_ONCE, Recovery, answer_of, log_of
 from .remote_lines import RemoteLines
 from .spending_caps import SpendingCaps
 
@@ -89,7 +89,11 @@ class FleetRecovery(Recovery):
         return len(self._claims) + len(self._remote) + super().__len__()
 
     def know(self, account: Account) -> None:
-        self._accounts[self._fingerprint(account)] = account
+        key = self._fingerprint(account)
+        self._accounts.pop(key, None)
+        self._accounts[key] = account  # the newest is the last
+        if len(self._accounts) > MAX_ACCOUNTS:
+            del self._accounts[next(iter(self._accounts))]
 
     def knows(self, account: bytes) -> bool:
         return account in self._accounts
@@ -105,7 +109,7 @@ class FleetRecovery(Recovery):
 
     def claim(self, request: Request) -> bool:
         """Let the request wait until it was looked up. Always True: it is placed then, if it matches nothing."""
-        self._accounts[self._fingerprint(request.account)] = request.account
+        self.know(request.account)
         self._claims.add(request)
         return True
 
@@ -252,9 +256,12 @@ class FleetRecovery(Recovery):
     def _adopt(self, adopted: Adopted) -> None:
         """Run the batch here. Those who wait for its lines here wait in it from now on."""
         record = adopted.record
+        account = self._accounts.get(record.account)
+        if account is None:  # it was forgotten meanwhile, among thousands
+            self._shared.leave(record.idempotency_key)
+            return
         lines = [line for _, line, _ in adopted.lines]
         log = self._make_log(record, lines, is_awaited=True)
-        account = self._accounts[record.account]
         self._spending.take_over(record.idempotency_key, account)
         batch = self._resume(log, account)
         self.batch_started(batch)

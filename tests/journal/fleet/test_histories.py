@@ -26,7 +26,7 @@ from tests.postgres_server import PostgresServer
 
 SEEDS = int(os.environ.get("HYPOTHESIS_SEEDS", "0"))
 EXAMPLES = settings(
-    max_examples=SEEDS or 20,
+    max_examples=SEEDS or 6,
     derandomize=not SEEDS,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
