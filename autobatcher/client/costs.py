@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 
 from pydantic import BaseModel
 
-from ..engine.journal.file import read_journal
 from ..engine.journal_url import JournalUrl
 from ..engine.request import Answer, Request
 from ..engine.spending import Spending
@@ -55,6 +54,8 @@ def pricing_of(client: Costs) -> Callable[[], Receipt]:
 
 
 def _of_the_fleet(place: JournalUrl, prices_of: PricesOf) -> Receipt:
+    from ..engine.journal.file import read_journal  # imports sqlite3, which some Pythons lack
+
     with read_journal(place) as journal:
         paid = journal.paid()
     charges = () if paid is None else paid.charges  # not what runs: it is not billed yet

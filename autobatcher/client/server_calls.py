@@ -105,27 +105,6 @@ class ServerCalls:
 
         host.make_batcher = make_shown
 
-    def see_fleet(self) -> FleetSeen | None:
-        """Look at the engines that share the journal, over a connection of its own; None if only one can use it.
-
-        Blocks, for up to a minute: call it in a worker thread.
-
-        Raises:
-            JournalError: if the database cannot be asked.
-        """
-        from ..engine.journal.file import read_journal  # imported only if used: some Pythons lack sqlite3
-
-        place, batcher = self._place_of_journal, self._engine.host.batcher
-        if batcher is None or not isinstance(place, JournalUrl):
-            return None
-        with read_journal(place) as journal:
-            fleet = journal.fleet()
-        if fleet is None:
-            return None
-        waiting = [account for account in fleet.waiting if not batcher.recovery.knows(account.account)]
-        left_batches = sum(account.batches for account in fleet.waiting)
-        return FleetSeen(fleet.engines, batcher.recovery.session, waiting, left_batches)
-
     def resume_earlier(self) -> None:
         """Run the batches of this client's own account that no engine of a shared journal runs, from now on.
 
@@ -144,3 +123,25 @@ class ServerCalls:
         """How many bytes of request bodies wait to be uploaded, and how many may (`max_queued_bytes`)."""
         batcher = self._engine.host.batcher
         return (0, math.inf) if batcher is None else batcher.queue_bytes()
+
+
+def see_fleet(client: ServerCalls) -> FleetSeen | None:
+    """Look at the engines that share the journal, over a connection of its own; None if only one can use it.
+
+    Blocks, for up to a minute: call it in a worker thread.
+
+    Raises:
+        JournalError: if the database cannot be asked.
+    """
+    from ..engine.journal.file import read_journal  # imported only if used: some Pythons lack sqlite3
+
+    place, batcher = client._place_of_journal, client._engine.host.batcher
+    if batcher is None or not isinstance(place, JournalUrl):
+        return None
+    with read_journal(place) as journal:
+        fleet = journal.fleet()
+    if fleet is None:
+        return None
+    waiting = [account for account in fleet.waiting if not batcher.recovery.knows(account.account)]
+    left_batches = sum(account.batches for account in fleet.waiting)
+    return FleetSeen(fleet.engines, batcher.recovery.session, waiting, left_batches)

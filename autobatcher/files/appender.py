@@ -7,7 +7,7 @@ is sent to the command, its group or its terminal does not reach it.
 from __future__ import annotations
 
 import os
-import subprocess
+import subprocess  # nosec B404
 import sys
 from contextlib import suppress
 from pathlib import Path
@@ -29,7 +29,7 @@ class Appender:
     """
 
     def __init__(self, descriptor: int) -> None:
-        self._process = subprocess.Popen(  # noqa: S603  (ours)
+        self._process = subprocess.Popen(  # noqa: S603  # nosec B603
             [sys.executable, "-I", "-S", str(_PROGRAM)],
             stdin=subprocess.PIPE,
             stdout=descriptor,

@@ -5,12 +5,14 @@ from __future__ import annotations
 import time
 from collections import Counter, deque
 from collections.abc import Mapping
+from functools import partial
 from itertools import islice
 from typing import Any
 
 from .. import events
 from ..client.costs import cap_left
 from ..client.openai import BatchOpenAI
+from ..client.server_calls import see_fleet
 from ..money.receipt import Receipt, amount_text
 from ..printable import printable
 from ..progress import BatchProgress, Progress
@@ -51,7 +53,7 @@ class Report:
     def watch(self, client: BatchOpenAI, pending_calls: PendingCalls) -> None:
         """Report on these, and on the upstream's responses to that client."""
         self._client, self._pending_calls, self._costs = client, pending_calls, PricedCosts(client)
-        self._fleet = FleetView(client.see_fleet) if client.shares_journal else None
+        self._fleet = FleetView(partial(see_fleet, client)) if client.shares_journal else None
         client.event_hooks["response"].append(self._take_response)
 
     async def _take_response(self, response: Any) -> None:

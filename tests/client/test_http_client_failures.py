@@ -263,7 +263,7 @@ async def test_a_key_function_that_raises_is_named_with_its_exception() -> None:
 
 
 def test_a_journal_without_sqlite3_is_refused_with_the_reason(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
-    monkeypatch.setitem(sys.modules, "autobatcher.engine.journal.journal", None)
+    monkeypatch.setitem(sys.modules, "autobatcher.engine.journal.places", None)
 
     async def call() -> None:
         client = BatchOpenAI(api_key="k", journal=tmp_path / "journal")

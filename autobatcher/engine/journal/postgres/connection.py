@@ -147,15 +147,16 @@ class PostgresConnection:
                 self._pipeline.sync()
             if ended.statusmessage != "COMMIT":
                 raise JournalError(f"The journal {self._shown} cannot be used: a commit undid what was before it.")
-        except BaseException as error:
+        except psycopg.Error:
             self._is_in_transaction = False
-            is_unheard = is_ending and self._db.closed and self._has_written and isinstance(error, psycopg.Error)
-            if is_unheard and self._heard_of_commit():
+            if is_ending and self._db.closed and self._has_written and self._heard_of_commit():
                 return
-            self._on_rollback()
-            self._roll_back()
+            self._undo()
             with told(self._shown):
                 raise
+        except BaseException:
+            self._undo()
+            raise
         finally:
             self._is_in_transaction = False
 
@@ -174,6 +175,10 @@ class PostgresConnection:
         except psycopg.OperationalError:  # it was lost while nobody looked
             self._reconnect()
             self._db.execute("BEGIN")
+
+    def _undo(self) -> None:
+        self._on_rollback()
+        self._roll_back()
 
     def _roll_back(self) -> None:
         try:
