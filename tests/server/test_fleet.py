@@ -79,8 +79,8 @@ async def test_a_database_that_is_down_leaves_the_page_working(
             postgres.stop()
             try:
                 fleet, metrics = await told(proxy)
-                while "cannot be listed" not in caplog.text:
-                    await trio.sleep(0.05)  # noqa: ASYNC110  (a log has no event)
+                while "cannot be listed" not in caplog.text:  # noqa: ASYNC110  (a log has no event)
+                    await trio.sleep(0.05)
             finally:
                 postgres.start()
     assert (fleet["engines"], fleet["is_stale"], fleet["age_seconds"]) == ([], True, None)
