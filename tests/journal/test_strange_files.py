@@ -185,6 +185,18 @@ def _claim_pages(path: Path) -> None:
         file.write((2**31 - 1).to_bytes(4, "big"))
 
 
+def _empty_index(path: Path) -> None:
+    """By which a batch is found, whose row is there: SQLite's quick check finds nothing wrong."""
+    with closing(sqlite3.connect(path)) as connection:
+        query = "SELECT rootpage FROM sqlite_master WHERE tbl_name = 'batches' AND type = 'index'"
+        (page,) = connection.execute(query).fetchone()
+        (size,) = connection.execute("PRAGMA page_size").fetchone()
+    no_rows = b"\x0a" + bytes(4) + size.to_bytes(2, "big") + bytes(1)  # the header of a leaf
+    with path.open("r+b") as file:
+        file.seek((page - 1) * size)
+        file.write(no_rows.ljust(size, b"\0"))
+
+
 def _noise_in_schema(path: Path) -> None:
     """SQLite quotes it in its error, which Python cannot decode."""
     path.write_bytes(path.read_bytes().replace(b"CREATE TABLE lines", b"CREATE T\xa8BLE lines"))
@@ -247,6 +259,7 @@ CONTENTS: dict[str, tuple[Callable[[Path], None], str]] = {
     "another application": (_sql("PRAGMA application_id = 7"), FOREIGN),
     "an older version than any": (_sql("PRAGMA user_version = -1"), FOREIGN),
     "a page of noise": (_damage, "damaged"),
+    "an index without its rows": (_empty_index, "damaged"),
     "pages that are not there": (_claim_pages, "malformed"),
     "a file cut short": (lambda path: os.truncate(path, 5000), "malformed"),
 }

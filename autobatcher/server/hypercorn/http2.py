@@ -57,6 +57,13 @@ class HardenedH2(H2Protocol):
                 return
             await super().handle(RawData(some))
 
+    async def _priority_updated(self, event: Any) -> None:
+        """Do nothing: RFC 9113 deprecates priorities.
+
+        hypercorn's tree of them takes a millisecond for each frame once it has a thousand streams, which cost a client
+        no request.
+        """
+
     async def _release_senders(self) -> None:
         """Let those go on who wait for the client's window; hypercorn 0.18 lets them wait for ever."""
         for buffer in list(self.stream_buffers.values()):
