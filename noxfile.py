@@ -140,7 +140,7 @@ def _install_postgres(session: nox.Session) -> None:
 @nox.parametrize("python,openai,paths", ELSEWHERE)
 def tests_elsewhere(session: nox.Session, openai: str, paths: tuple[str, ...]) -> None:
     """What differs by Python or by openai's major version, where `tests` does not run it."""
-    session.install("-e", ".[test]", OPENAI[openai])
+    session.install("-e", ".[postgres,test]", OPENAI[openai])
     session.run("pytest", *PARALLEL, *(session.posargs or paths))
 
 
