@@ -6,6 +6,7 @@ Functions named `*_error_for` return an `ErrorFor`, which makes a separate error
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
 import msgspec
 
@@ -125,8 +126,10 @@ def rejected_line(problem: Problem, status_code: int, custom_id: str, batch_id: 
     return Answer(status_code, body, None, batch_id or "", custom_id)
 
 
-def ended_error_for(state: BatchState, *, resubmits_missing: bool = False, was_paid: bool = False) -> ErrorFor:
-    """For requests without a line in a batch that has ended.
+def ended_error_of(
+    state: BatchState, *, resubmits_missing: bool = False, was_paid: bool = False
+) -> Callable[[str | None], BatchEndedError]:
+    """Make the error, by custom_id, for requests without a line in a batch that has ended.
 
     Args:
         resubmits_missing: whether a line that the batch counts as done is retryable.
@@ -141,11 +144,11 @@ def ended_error_for(state: BatchState, *, resubmits_missing: bool = False, was_p
     is_retryable = state.status == "completed" and (resubmits_missing or _counts_less_than_all(state))
     code = MISSING if was_paid else _NOT_EXECUTED if is_retryable else None
     errors = [str(problem) for problem in state.problems[:_PROBLEMS_KEPT]]
-    return lambda request, batch_id: BatchEndedError(
-        f"Batch {batch_id} {what}. The request can be sent again.",
+    return lambda custom_id: BatchEndedError(
+        f"Batch {state.id} {what}. The request can be sent again.",
         status=state.status,
-        batch_id=batch_id,
-        custom_id=request.custom_id,
+        batch_id=state.id,
+        custom_id=custom_id,
         body={"code": code, "errors": errors[:]},
     )
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 
 import anyio
 
-from ...errors import BatchError
+from ...errors import BatchEndedError, BatchError
 from ...money.ledger import Charge
 from ...upstream.batch_state import Problem
 from ...upstream.output_line import OutputLine
@@ -178,6 +178,17 @@ class PendingRequests:
         """Settle each pending request with an error of its own."""
         for custom_id, request in self.requests():
             self._settle(custom_id, error_for(request, batch_id))
+
+    def fail_rest(self, error_of: Callable[[str], BatchEndedError], *, tells_others: bool) -> None:
+        """The batch has ended without these requests: settle each with an error, made of its custom_id.
+
+        Args:
+            tells_others: whether engines that share the journal, and wait for lines, are told so. Else they send their
+                requests again.
+        """
+        self.fail_all(lambda request, batch_id: error_of(request.custom_id), self.batch_id)
+        if tells_others:
+            self._log.unclaimed_failed(error_of)
 
     def _settle(self, custom_id: str, outcome: Answer | BatchError) -> None:
         request = self._requests[custom_id]

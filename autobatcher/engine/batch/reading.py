@@ -92,14 +92,16 @@ class Reading:
         elif may_resend and self._resends_unanswered():
             self._requeue.resend(f"their batch had ended as {state.status} without them")
         elif state.status == "failed" and outcomes.is_throttled(state):
-            error_for = outcomes.ended_error_for(state)
-            self._requeue.throttle(0.0, "the upstream has no capacity for the batch", error_for)
+            error_of = outcomes.ended_error_of(state)
+            why = "the upstream has no capacity for the batch"
+            self._requeue.throttle(0.0, why, lambda request, batch_id: error_of(request.custom_id))
         elif state.status == "failed":
             self._requeue.reject_lines(state.problems, 400)
         if may_resend and state.status in _ENDED_WITHOUT_THEM:
             self._requeue.send_hurried_on(f"their batch had ended as {state.status} without them")
-        error_for = outcomes.ended_error_for(state, resubmits_missing=self._resubmits_missing, was_paid=not may_resend)
-        self._pending.fail_all(error_for, state.id)
+        error_of = outcomes.ended_error_of(state, resubmits_missing=self._resubmits_missing, was_paid=not may_resend)
+        is_final = not may_resend or (state.status == "cancelled" and not self._resends_unanswered())
+        self._pending.fail_rest(error_of, tells_others=is_final)
 
     def _lacks_results(self) -> bool:
         assert self._upstream.state is not None

@@ -194,6 +194,10 @@ class SharedJournal(Journal):
         places = [(line.idempotency_key, line.number) for line in lines]
         return await self._ask(lambda store: store.outcomes_of(places))
 
+    def fail(self, idempotency_key: str, numbers: Sequence[int], ending: str) -> None:
+        """Delete lines that failed. Who waits for one in another engine gets `ending`."""
+        self._tell("fail", idempotency_key, numbers, ending, now=self.wall_clock())
+
     def free(self, line: UnclaimedLine) -> None:
         """Nobody here waits for the line any more: anybody may claim it."""
         self._tell("free", [(line.idempotency_key, line.number)])

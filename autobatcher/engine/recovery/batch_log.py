@@ -100,6 +100,10 @@ class BatchLog:
     def line_dropped(self, custom_id: str) -> None:
         """A line failed, or its request goes into another batch."""
 
+    def unclaimed_failed(self, error_of: Callable[[str], BatchEndedError]) -> None:
+        """The batch has ended without the unclaimed lines, and who waits for one elsewhere gets this error, made of its
+        custom_id: it is not sent again."""
+
     def drop_unanswered(self) -> None:
         """Drop the unclaimed lines: they cannot be answered any more."""
 
@@ -238,11 +242,14 @@ class JournalBatchLog(BatchLog):
             return
         self._awaited.discard(custom_id)
         if not isinstance(outcome, Answer) or outcomes.is_retryable(outcome):
-            self.line_dropped(custom_id)
+            self._unclaimed_failed(custom_id, outcome)
             return
         self._journal.answer(self.record.idempotency_key, outcome, charge, is_taken=False)
         line = self._unclaimed.pop(custom_id)
         line.is_stored, line.unclaimed_since = True, self._journal.wall_clock()
+
+    def _unclaimed_failed(self, custom_id: str, outcome: Answer | BatchError) -> None:
+        self.line_dropped(custom_id)
 
     def _note_payment(self, custom_id: str, outcome: Answer | BatchError, charge: Charge | None) -> None:
         """The line is read again for its caller, and is not booked again then."""

@@ -8,7 +8,6 @@ one of those that know its account.
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
@@ -16,48 +15,37 @@ import anyio
 
 from ...errors import JournalError
 from ...upstream.account import Account
-from .. import outcomes
 from ..journal import BatchRecord, UnclaimedLine
 from ..journal.identity import digest_of
-from ..journal.postgres.shared import Lost, Unread, Waiting
-from ..journal.records import StoredAnswer, line_of
+from ..journal.postgres.shared import Lost
+from ..journal.records import line_of
 from ..request import ErrorFor, Request
 from ..settings import Settings
 from .batch_log import AttachableBatch, JournalBatchLog
-from .claims import Claims
 from .fleet_log import FleetBatchLog
 from .freed_lines import FreedLines
-from .keyed import KeyedRequests
+from .lookups import Lookups
 from .pauses import Pauses
-from .recovery import MAX_ACCOUNTS, READ_AT_ONCE, Recovery, answer_of, log_of
+from .recovery import MAX_ACCOUNTS, Recovery, log_of
+from .remote_answers import RemoteAnswers
 from .remote_lines import RemoteLines
 from .spending_caps import SpendingCaps
 
 if TYPE_CHECKING:
     from ..journal.postgres.shared import Adopted, Claimed
-    from ..journal.shared_journal import LookUp, SharedJournal
+    from ..journal.shared_journal import SharedJournal
 
 logger: logging.Logger = logging.getLogger("autobatcher")
 
 ADOPTION_SECONDS = 2.0
 """How often batches are looked for that no engine runs."""
 
-NEWS_SECONDS = 10.0
-"""How often answers of other engines are looked for without news of them."""
-
 LEFT_SECONDS = 60.0
 """For how long this engine leaves a batch to others that it could not go on with itself, unless somebody waits for it
 here."""
 
-FLUSH_SECONDS = 2.0
-"""How often windows may be closed for the sake of retries, which come in crowds when an engine dies."""
-
 CAPS_SECONDS = 5.0
 """How often it is looked what other engines have spent, if there is a cap. What is sent is checked besides."""
-
-RETRY_SECONDS = 20.0
-"""How long a request that says it is a retry waits for its place, while another engine seems to hold that for somebody
-else. An engine that is paused loses its session within ten seconds."""
 
 
 class FleetRecovery(Recovery):
@@ -66,27 +54,32 @@ class FleetRecovery(Recovery):
     def __init__(self, journal: SharedJournal, settings: Settings, **options: Any) -> None:
         super().__init__(journal, settings, unclaimed_lines=FreedLines(journal), **options)
         self._shared = journal
-        self._claims = Claims()
-        self._remote = RemoteLines(journal.free)
-        self._keyed = KeyedRequests(
+        self._lookups = Lookups(
             journal,
-            self._claims,
             digest_of=self._digest,
             account_of=lambda request: self._fingerprint(request.account),
-            place=self._place_and_hurry,
+            place=self._place,
             take_up=self._take_up,
+            flush=self._flush,
+        )
+        self._remote = RemoteLines(journal.free)
+        self._remote_answers = RemoteAnswers(
+            journal,
+            self._remote,
+            look_up=self._lookups.add,
+            give_back=self._give_back_line,
+            read_again=self._read_again,
         )
         self._pauses = Pauses()
         self._accounts: dict[bytes, Account] = {}
         self._left: dict[str, float] = {}  # batches, and until when they are left to others
         self._interrupted = anyio.Event()
-        self._flushed_at = -math.inf
         journal.on_interrupted = self._note_interruption
         journal.on_news = self._remote.tell
         journal.caps = SpendingCaps(self._spending) if self._spending.has_caps else None
 
     def __len__(self) -> int:
-        return len(self._claims) + len(self._remote) + super().__len__()
+        return len(self._lookups) + len(self._remote) + super().__len__()
 
     def know(self, account: Account) -> None:
         key = self._fingerprint(account)
@@ -110,14 +103,14 @@ class FleetRecovery(Recovery):
     def claim(self, request: Request) -> bool:
         """Let the request wait until it was looked up. Always True: it is placed then, if it matches nothing."""
         self.know(request.account)
-        self._claims.add(request)
+        self._lookups.add(request)
         return True
 
     def flush_early(self) -> None:
-        self._claims.are_flushed = self._claims.are_flushed or len(self._claims) > 0
+        self._lookups.flush()
 
     def fail_all(self, error_for: ErrorFor) -> None:
-        for request in (*self._claims.pop_all(), *self._remote.pop_all()):
+        for request in (*self._lookups.pop_all(), *self._remote.pop_all()):
             request.settle(error_for(request, None))
         super().fail_all(error_for)
 
@@ -126,52 +119,12 @@ class FleetRecovery(Recovery):
         try:
             async with anyio.create_task_group() as nursery:
                 for task in (
-                    *(self._pauses.run, self._deliver_all, self._claim_all, self._follow_others),
+                    *(self._pauses.run, self._deliver_all, self._lookups.run, self._remote_answers.run),
                     *(self._adopt_all, self._make_sure_of_ours, self._look_at_others),
                 ):
                     nursery.start_soon(task)
         except Exception as defect:
             on_defect(defect)
-
-    async def _claim_all(self) -> None:
-        while True:
-            await self._claims.wait()
-            some = self._claims.next(READ_AT_ONCE)
-            try:
-                some = await self._keyed.look_up(some)
-                retries = [self._digest(request) for request in some if request.is_retry]
-                self._sort(some, await self._shared.look_up([self._digest(request) for request in some], retries))
-            except JournalError as error:
-                error_for = outcomes.journal_error_for(error)
-                for request in filter(self._claims.remove, some):
-                    request.settle(error_for(request, None))
-            if self._claims.are_flushed and not self._claims:
-                self._claims.are_flushed = False
-                self._flush()
-
-    def _sort(self, some: list[Request], found: LookUp) -> None:
-        for request, claimed in zip(some, found.claimed, strict=True):
-            digest = self._digest(request)
-            if claimed is None and digest in found.elsewhere and self._claims.again(request, RETRY_SECONDS):
-                continue  # its place may be free in a moment: its engine has not seen the client leave
-            if claimed is None and request.is_retry:
-                claimed = found.given_before.pop(digest, None)
-            if not self._claims.remove(request):
-                if claimed is not None:
-                    self._shared.free(claimed.line)
-            elif claimed is None:
-                self._place_and_hurry(request)
-            else:
-                self._take_up(request, claimed)
-
-    def _place_and_hurry(self, request: Request) -> None:
-        """A retry has waited for a window before, in an engine that its client has left. It does not wait for another
-        one: its client may be less patient than a window is long."""
-        self._place(request)
-        now = anyio.current_time()
-        if request.is_retry and now - self._flushed_at >= FLUSH_SECONDS:
-            self._flushed_at = now
-            self._flush()
 
     def _take_up(self, request: Request, claimed: Claimed) -> None:
         line = claimed.line
@@ -192,38 +145,10 @@ class FleetRecovery(Recovery):
 
     # ---- batches of others ----
 
-    async def _follow_others(self) -> None:
-        """Deliver answers that other engines have read."""
-        while True:
-            waiting = await self._remote.with_news(NEWS_SECONDS)
-            for first in range(0, len(waiting), READ_AT_ONCE):
-                await self._look_at(waiting[first : first + READ_AT_ONCE])
-
-    async def _look_at(self, waiting: list[tuple[Request, UnclaimedLine]]) -> None:
-        try:
-            found = await self._shared.outcomes([line for _, line in waiting])
-            unread = (line for (_, line), each in zip(waiting, found, strict=True) if isinstance(each, Unread))
-            await self._read_again({line.idempotency_key for line in unread})
-        except JournalError as error:
-            logger.warning("autobatcher: %s Answers that other engines have read wait for it.", error.message)
-            return
-        for (request, line), outcome in zip(waiting, found, strict=True):
-            if isinstance(outcome, Waiting | Unread) or not self._remote.remove(request):
-                continue
-            if isinstance(outcome, StoredAnswer):
-                self._give(request, line, outcome)
-            else:  # the line is gone, or was claimed while our session was lost
-                self._claims.add(request)
-
     async def _read_again(self, keys: set[str]) -> None:
         """Run batches that have ended, whose answers are only upstream: the journal stores none."""
         for adopted in await self._shared.adopt((), keys=list(keys)) if keys else ():
             self._adopt(adopted)
-
-    def _give(self, request: Request, line: UnclaimedLine, stored: StoredAnswer) -> None:
-        request.custom_id = line.custom_id
-        request.on_undelivered = lambda request: self._give_back_line(request, line)
-        request.settle(answer_of(stored))
 
     # ---- batches without an engine ----
 
@@ -305,7 +230,7 @@ class FleetRecovery(Recovery):
             await self._interrupted.wait()
             self._interrupted = anyio.Event()
             try:
-                await self._keyed.make_sure()
+                await self._lookups.keyed.make_sure()
                 losses = await self._shared.lost_batches(list(self._batches))
             except JournalError:
                 self._interrupted.set()  # the journal has gone again
@@ -323,7 +248,7 @@ class FleetRecovery(Recovery):
                 if (reservation := request.pop_reservation()) is not None:
                     reservation.release()
                 if is_doubled:
-                    self._claims.add(request)
+                    self._lookups.add(request)
                 else:  # the line is still its own, unless somebody has claimed it meanwhile
                     request.dequeue()
                     self._remote.add(request, self._line_of(request))

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from ...errors import JournalError
+from ...errors import BatchEndedError, BatchError, JournalError
+from .. import outcomes
 from ..journal.records import number_of
-from ..request import Request
+from ..request import Answer, Request
+from . import line_failures
 from .batch_log import JournalBatchLog
 from .pauses import Pauses
 
@@ -30,6 +33,19 @@ class FleetBatchLog(JournalBatchLog):
 
     def _keys_of(self, lines: list[tuple[str, Request]]) -> dict[str, Any]:
         return {"keys": {number_of(id_): each.held_key.key for id_, each in lines if each.held_key is not None}}
+
+    def unclaimed_failed(self, error_of: Callable[[str], BatchEndedError]) -> None:
+        if self._unclaimed and self.keeps_answers:
+            ending = line_failures.encoded(error_of(next(iter(self._unclaimed))))
+            self._shared.fail(self.record.idempotency_key, [number_of(each) for each in self._unclaimed], ending)
+            self.drop_unanswered()
+
+    def _unclaimed_failed(self, custom_id: str, outcome: Answer | BatchError) -> None:
+        if isinstance(outcome, BatchEndedError) and not outcomes.is_retryable(outcome):
+            self._unclaimed.pop(custom_id)
+            self._shared.fail(self.record.idempotency_key, [number_of(custom_id)], line_failures.encoded(outcome))
+        else:
+            self.line_dropped(custom_id)
 
     async def ready(self) -> None:
         await self._pauses.settle()

@@ -8,12 +8,13 @@ from typing import Any
 
 from ...lanes.lane import Lane
 from ..records import UNCERTAIN, StoredAnswer, UnclaimedLine, lane_in
-from .batch_rows import OF_THIS_BATCH, BatchStore
+from .batch_rows import OF_THIS_BATCH
+from .failed_lines import FailedLineStore
 from .schema import LINES_OF_A_BATCH
-from .shared import Claimed, Missing, Unread, Waiting
+from .shared import Claimed, Missing, RemoteOutcome, Unread, Waiting
 
 
-class ClaimStore(BatchStore):
+class ClaimStore(FailedLineStore):
     """The statements for lines that one engine runs, and another one waits for."""
 
     def claim(self, digests: Sequence[bytes]) -> list[Claimed | None]:
@@ -62,7 +63,7 @@ class ClaimStore(BatchStore):
         if ids:
             self._do("UPDATE lines SET waiter = NULL WHERE id = ANY(%b::bigint[]) AND waiter = %s", (ids, self.session))
 
-    def outcomes_of(self, lines: Iterable[tuple[str, int]]) -> list[StoredAnswer | Missing | Waiting | Unread]:
+    def outcomes_of(self, lines: Iterable[tuple[str, int]]) -> list[RemoteOutcome]:
         """Look for the answers of lines that this session waits for, and that others run. Changes nothing but this: a
         line that was freed while our session was lost, and that nobody has claimed, is ours again."""
         places = list(lines)
@@ -70,8 +71,10 @@ class ClaimStore(BatchStore):
         known = [id_ for id_ in ids if id_ is not None]
         self._take(known)
         found = {row[0]: row[1:] for row in self._rows(_OUTCOMES, (known, self.session))}
+        failed = self._failures_of(place for place, id_ in zip(places, ids, strict=True) if id_ not in found)
         return [
-            _outcome(place, found[id_]) if id_ in found else Missing() for place, id_ in zip(places, ids, strict=True)
+            _outcome(place, found[id_]) if id_ in found else failed.get(place, Missing())
+            for place, id_ in zip(places, ids, strict=True)
         ]
 
     def awaits_others(self, idempotency_key: str) -> bool:
@@ -97,7 +100,7 @@ def _claimed(row: tuple[Any, ...], gone: list[int]) -> Claimed:
     return Claimed(line, owner, owner is not None and owner not in gone)
 
 
-def _outcome(place: tuple[str, int], row: tuple[Any, ...]) -> StoredAnswer | Missing | Waiting | Unread:
+def _outcome(place: tuple[str, int], row: tuple[Any, ...]) -> RemoteOutcome:
     batch_id, status_code, body, request_id, window, has_ended, is_hash_only = row
     if body is not None:
         return StoredAnswer(*place, batch_id or "", status_code, body, request_id, lane_in(window))

@@ -127,6 +127,18 @@ MIGRATIONS: tuple[str, ...] = (
     );
     CREATE INDEX creations_by_place ON creations (place, moment);
     """,
+    """
+    -- Lines that failed in a batch of one session, and that another one waits for.
+    CREATE TABLE failures (
+        idempotency_key text NOT NULL,
+        number bigint NOT NULL,
+        waiter int NOT NULL,
+        failed_at double precision NOT NULL,
+        ending text NOT NULL,  -- JSON: how the batch ended for them
+        PRIMARY KEY (idempotency_key, number)
+    );
+    CREATE INDEX failures_by_time ON failures (failed_at);
+    """,
 )
 """The statements from each schema version to the next. Never change a released one; add another."""
 
@@ -143,7 +155,7 @@ LINES_OF_A_BATCH = 2**32
 
 TABLES = (
     *("sessions", "batches", "lines", "answers", "keys", "durations", "calibration", "charges", "reservations"),
-    *("turns", "creations"),
+    *("turns", "creations", "failures"),
 )
 
 _VERSION_TABLE = "CREATE TABLE schema_version (version int NOT NULL)"

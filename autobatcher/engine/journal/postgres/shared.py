@@ -34,6 +34,16 @@ class Unread(msgspec.Struct, frozen=True):
     """The batch has ended, nobody runs it, and the journal has no bodies: `adopt` it to read the answer upstream."""
 
 
+class Failed(msgspec.Struct, frozen=True):
+    """The line has no answer, and its request is not sent again.
+
+    Attributes:
+        ending: how its batch ended, as the engine that ran it has told; see `recovery.line_failures`.
+    """
+
+    ending: str
+
+
 class Adopted(NamedTuple):
     """A batch that is ours from now on.
 
@@ -77,7 +87,7 @@ class Held(msgspec.Struct, frozen=True):
     """The request with the key waits for its answer, in a session that lives."""
 
 
-RemoteOutcome = StoredAnswer | Missing | Waiting | Unread
+RemoteOutcome = StoredAnswer | Missing | Waiting | Unread | Failed
 """What is known of a line that this session waits for and another one's engine sees to."""
 
 KeyOutcome = Reused | Held | StoredAnswer | Claimed | None

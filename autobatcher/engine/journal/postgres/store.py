@@ -191,6 +191,7 @@ class PostgresStore(AdoptionStore):
         too_old = [number for (number,) in self._rows(_TOO_OLD, (until, owners, BATCHES_FORGOTTEN_AT_ONCE))]
         self._delete_batches(too_old)
         self._forget_old_keys(until=now - retention_seconds, most=FORGOTTEN_AT_ONCE)
+        self._forget_old_failures(until=now - retention_seconds, most=FORGOTTEN_AT_ONCE)
         self._forget_old_charges(now=now)
         return len(old) == FORGOTTEN_AT_ONCE or len(too_old) == BATCHES_FORGOTTEN_AT_ONCE
 
