@@ -12,8 +12,9 @@ import trio
 
 from ..emulator import Emulator, FaultPlan, PriceList
 from ..emulator.known_dialects import Like
+from ..emulator.server import MAX_STORED_BYTES
 from ..upstream.key import key_mistake
-from .flags import Count, Port, Seconds, Secret, Url, UsageError
+from .flags import Bytes, Count, Port, Seconds, Secret, Url, UsageError
 from .host_flags import Hosts, Origins, hosts_served
 from .key_file import key_given
 from .loopback import bypass_proxy, is_loopback
@@ -63,6 +64,7 @@ def emulate(
     flex_seconds: Seconds = 0.0,
     api_key: Secret = None,
     api_key_file: Path | None = None,
+    max_bytes: Bytes = MAX_STORED_BYTES,
     faults: Path | None = None,
     bill_prices: Path | None = None,
     forward_to: Url | None = None,
@@ -73,8 +75,8 @@ def emulate(
     """Run a Batch API server on this machine: files, batches, and the calls themselves in real time.
 
     Its answers are deterministic: an echo with plausible token counts, embeddings that depend on the input, JSON that
-    satisfies a given schema. With --forward-to, a real model answers. Files are kept in a temporary directory of at
-    most 2 GB, deleted at the end. Ctrl-C, SIGTERM and SIGHUP stop the server; a second one at once.
+    satisfies a given schema. With --forward-to, a real model answers. Files are kept in a temporary directory, which
+    is deleted at the end. Ctrl-C, SIGTERM and SIGHUP stop the server; a second one at once.
 
     Args:
         host: The address to listen on; 0.0.0.0 for all interfaces.
@@ -91,6 +93,7 @@ def emulate(
         flex_seconds: How long a call on the flex tier takes.
         api_key: Refuse requests with any other key; without this flag, any key is accepted.
         api_key_file: A file with that key and nothing else.
+        max_bytes: How much its files may take. Files that nothing uses any more give way; else uploads are refused.
         faults: A JSON file that says what goes wrong, when, and how long things take; see the last example and
             docs/emulator.md.
         bill_prices: A JSON file with prices, by which /emulator/bill says what everything cost; see docs/emulator.md.
@@ -120,6 +123,7 @@ def emulate(
         realtime_seconds=realtime_seconds,
         flex_seconds=flex_seconds,
         api_key=api_key,
+        max_bytes=max_bytes,
         faults=plan,
         prices=prices,
         forward_to=forward_to,

@@ -23,11 +23,15 @@ from .processes import find_url, read_until, run, started
 pytestmark = pytest.mark.real_time
 
 LAST_LINE = "OPENAI_API_KEY"
+LINE = (
+    b'{"custom_id": "1", "method": "POST", "url": "/v1/chat/completions", '
+    b'"body": {"model": "m", "messages": [{"role": "user", "content": "a"}]}}'
+)
 
 
 @pytest.fixture(scope="module")
 def url() -> Iterator[str]:
-    flags = ("--realtime-seconds", "0.2", "--flex-seconds", "0.4", "--cancelling-seconds", "1h")
+    flags = ("--realtime-seconds", "0.2", "--flex-seconds", "0.4", "--cancelling-seconds", "1h", "--max-bytes", "1MB")
     with started(
         "emulate", "--like", "doubleword", "--api-key", "the-key", *flags, AUTOBATCHER_BATCH_SECONDS="1"
     ) as process:
@@ -74,6 +78,15 @@ def test_another_server_answers_if_told_so(url: str) -> None:
 
 
 @pytest.mark.proves("faults", "a page in a browser uses the proxy, by DNS rebinding or from another origin")
+def test_a_file_is_refused_for_which_there_is_no_room(url: str) -> None:
+    with (
+        openai.OpenAI(api_key="the-key", base_url=url, max_retries=0) as sdk,
+        pytest.raises(openai.APIStatusError) as refused,
+    ):
+        sdk.files.create(file=LINE + b" " * 2_000_000, purpose="batch")
+    assert refused.value.status_code == 413
+
+
 def test_it_serves_its_bill(url: str) -> None:
     told = httpx.get(url.removesuffix("/v1") + "/emulator/bill", headers={"authorization": "Bearer the-key"})
     assert told.json()["currency"] == "USD"
