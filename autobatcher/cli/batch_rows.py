@@ -13,10 +13,10 @@ from ..engine.journal import BatchRecord
 from ..engine.journal.file import Session
 from ..engine.journal.records import UNCERTAIN
 from ..events import TERMINAL_STATUSES
-from ..upstream.batch_api import IDEMPOTENCY_METADATA_KEY
 from ..upstream.batch_state import BatchState
 from ..upstream.failures import GONE, UpstreamError
 from ..upstream.http import PATIENCE_SECONDS
+from ..upstream.lookup import IDEMPOTENCY_METADATA_KEY
 from .engines import Engines, engine_fields
 from .upstream_flags import Upstream, host_of
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -26,13 +25,11 @@ from .http import PATIENCE_SECONDS, UpstreamHTTP
 from .identifiers import path_segment
 from .jsonl import InputFile, Overlong
 from .large_turn import LargeTurn
+from .lookup import IDEMPOTENCY_METADATA_KEY, LOOKUP_PAGES, Lookup, page_size
 from .model_list import ModelList
 from .patience import REFUSED_SECONDS, Patience
 from .realtime_api import RealtimeAPI
 from .result_file import read_lines
-
-IDEMPOTENCY_METADATA_KEY = "autobatcher_stamp"
-"""The metadata key that holds a batch's idempotency key."""
 
 CREATE_SECONDS = 30.0
 """How long a `POST /batches` in flight is shielded from cancellation, in seconds. Cutting it off would leave a batch
@@ -49,37 +46,9 @@ LOOKUP_DELAYS = (1.0, 4.0, 10.0, 30.0)
 """Seconds before each lookup of a creation of unknown outcome: a gateway may time out while the server behind it keeps
 working. Their sum exceeds `CREATE_SECONDS`."""
 
-LOOKUP_PAGE_SIZE = 20
-LOOKUP_PAGES = 50
-"""Batches of a page, and pages, that are searched for an idempotency key. Pages are small because connections may die.
-Servers list the newest batch first; if ours is not among these, nobody can tell whether it exists."""
-
 MAX_METADATA_PAIRS = 16
 """Maximum number of metadata pairs. If the user sets as many, there is no room for the idempotency key, and the batch
 is recognised by its input file's id."""
-
-
-@dataclass
-class Lookup:
-    """A search for one batch in the upstream's list, page by page.
-
-    Attributes:
-        page, after: the page that comes next, and its cursor.
-    """
-
-    idempotency_key: str
-    input_file_id: str
-    page: int = 0
-    after: str | None = None
-
-    def matches(self, state: BatchState) -> bool:
-        """Whether this is the batch."""
-        key = state.metadata.get(IDEMPOTENCY_METADATA_KEY)
-        return key == self.idempotency_key or state.input_file_id == self.input_file_id
-
-    def restart(self) -> None:
-        """Begin again at the first page."""
-        self.page, self.after = 0, None
 
 
 class BatchAPI:
@@ -243,39 +212,33 @@ class BatchAPI:
 
     async def look_up(self, account: Account, lookup: Lookup) -> BatchState | None:
         """Like `find`, without retries. After a failure, call it again with the same `lookup`, which knows its page."""
-        while lookup.page < LOOKUP_PAGES:
+        while True:
             try:
-                states, after = await self._page(account, lookup.after)
+                states, after = await self._page(account, lookup.page, lookup.after)
             except UpstreamError as error:
                 if not error.is_retryable:
                     lookup.restart()  # the page itself may be what is refused
                 raise
-            found = next((state for state in states if lookup.matches(state)), None)
-            if found is not None or after is None:
+            found = lookup.find_in(states)
+            if found is not None or not lookup.goes_on(states, after):
                 lookup.restart()
                 return found
-            if after == lookup.after:
-                break
-            lookup.page, lookup.after = lookup.page + 1, after
-        lookup.restart()
-        reason = f"has more than {LOOKUP_PAGES} pages, or the same page again and again"
-        raise UpstreamError(f"GET /batches {reason}", is_permanent=True)
 
     async def list_batches(self, account: Account) -> list[BatchState]:
         """List batches in the server's order (newest first), `LOOKUP_PAGES` pages at most. No retries."""
         listed: list[BatchState] = []
         after, before = None, None
-        for _ in range(LOOKUP_PAGES):
-            states, after = await self._page(account, before)
+        for number in range(LOOKUP_PAGES):
+            states, after = await self._page(account, number, before)
             listed += states
             if after in (None, before):
                 break
             before = after
         return listed
 
-    async def _page(self, account: Account, after: str | None) -> tuple[list[BatchState], str | None]:
+    async def _page(self, account: Account, number: int, after: str | None) -> tuple[list[BatchState], str | None]:
         """Fetch one page of the list; return its batches, and the cursor of the next page or None."""
-        params = {"limit": str(LOOKUP_PAGE_SIZE), **({"after": after} if after else {})}
+        params = {"limit": str(page_size(number)), **({"after": after} if after else {})}
         page = decoded("GET /batches", await self._http.call(account, "GET", "/batches", params=params))
         states = batches_listed(page)
         has_more = bool(states) and isinstance(page, dict) and bool(page.get("has_more"))

@@ -13,6 +13,10 @@ from .identifiers import is_usable_id
 MAX_LINES = 2**32
 """Larger than any provider's limit for one batch."""
 
+MAX_TIME = 2.0**40
+"""In Unix seconds. What is later is no time of a batch."""
+
+
 MAX_TOKENS = 2**50
 """More than any batch has."""
 
@@ -65,6 +69,7 @@ class BatchState(msgspec.Struct, frozen=True, kw_only=True):
         counts: None if the server reports none.
         tokens: what the server bills for the whole batch, once it has ended; None if it does not say.
         problems: why the whole batch failed.
+        created_at: in Unix seconds, by the server's clock; None if it does not say.
     """
 
     id: str
@@ -76,6 +81,7 @@ class BatchState(msgspec.Struct, frozen=True, kw_only=True):
     tokens: BatchTokens | None = None
     problems: tuple[Problem, ...] = ()
     metadata: dict[str, Any] = {}
+    created_at: float | None = None
 
     @property
     def is_terminal(self) -> bool:
@@ -144,6 +150,7 @@ def parse_batch(fields: Any) -> BatchState | None:
         tokens=_tokens(fields.get("usage")),
         problems=_problems(fields.get("errors")),
         metadata=metadata if isinstance(metadata, dict) else {},
+        created_at=_time(fields.get("created_at")),
     )
 
 
@@ -177,6 +184,12 @@ def _member(value: object, name: str, default: int | None = 0) -> object:
 def is_tokens(value: object) -> TypeGuard[int]:
     """Whether it can be a number of tokens."""
     return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MAX_TOKENS
+
+
+def _time(value: object) -> float | None:
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return None
+    return float(value) if 0 < value < MAX_TIME else None
 
 
 def _counts(value: object) -> RequestCounts | None:

@@ -9,9 +9,11 @@ from typing import Any
 import pytest
 
 from autobatcher.upstream.account import Account
-from autobatcher.upstream.batch_api import IDEMPOTENCY_METADATA_KEY, LOOKUP_PAGES, BatchAPI
+from autobatcher.upstream.batch_api import BatchAPI
+from autobatcher.upstream.batch_state import parse_batch
 from autobatcher.upstream.failures import UpstreamError
 from autobatcher.upstream.large_turn import LargeTurn
+from autobatcher.upstream.lookup import CLOCK_SECONDS, IDEMPOTENCY_METADATA_KEY, LOOKUP_PAGES, Lookup
 from autobatcher.upstream.providers import CONSERVATIVE
 from tests.harness import HTTP
 
@@ -50,6 +52,56 @@ async def test_a_batch_is_found_on_a_later_page_and_not_looked_for_without_end()
     async with HTTP.AsyncClient(transport=Pages(None)) as http:
         with pytest.raises(UpstreamError, match="pages"):
             await BatchAPI(http).find(ACCOUNT, idempotency_key="elsewhere", input_file_id="")
+
+
+class AccountOfYears(HTTP.AsyncBaseTransport):  # type: ignore[misc]  # the library is known at run time only
+    """An upstream with a batch each hour, for years. Ours is the one of so many hours ago."""
+
+    def __init__(self, ours: int | None) -> None:
+        self.ours = ours
+        self.listed = 0
+
+    async def handle_async_request(self, request: Any) -> Any:
+        first, size = int(request.url.params.get("after", "-1")) + 1, int(request.url.params["limit"])
+        self.listed += size
+        batches = [
+            {
+                "id": str(hour),
+                "status": "completed",
+                "created_at": 1_800_000_000 - 3600 * hour,
+                "metadata": {IDEMPOTENCY_METADATA_KEY: "ours" if hour == self.ours else "another"},
+            }
+            for hour in range(first, first + size)
+        ]
+        return HTTP.Response(200, json={"data": batches, "has_more": True})
+
+
+async def test_an_account_with_a_long_history_is_searched_no_further_back_than_the_batch_can_be() -> None:
+    async with HTTP.AsyncClient(transport=AccountOfYears(None)) as http:
+        assert await BatchAPI(http).find(ACCOUNT, idempotency_key="ours", input_file_id="") is None
+
+
+@pytest.mark.parametrize("hours", [0, 100, 4_000])
+async def test_a_batch_of_that_age_is_found(hours: int) -> None:
+    upstream = AccountOfYears(hours)
+    async with HTTP.AsyncClient(transport=upstream) as http:
+        for hours_by_our_clock in (hours, hours + 20, max(hours - 20, 0)):
+            lookup = Lookup("ours", "", 3600.0 * hours_by_our_clock)
+            found = await BatchAPI(http).look_up(ACCOUNT, lookup)
+            assert found is not None
+            assert found.id == str(hours)
+        upstream.ours, upstream.listed = None, 0
+        assert await BatchAPI(http).look_up(ACCOUNT, Lookup("ours", "", 3600.0 * hours)) is None
+    assert upstream.listed <= hours + CLOCK_SECONDS / 3600 + 220
+
+
+@pytest.mark.parametrize("times", [[None, None], [1e9, 2e9], [2e9, "2001-01-01"], [2e9, 1e15], [2e9, True]])
+def test_a_list_without_times_or_in_another_order_is_searched_to_its_end(times: list[Any]) -> None:
+    lookup = Lookup("ours", "")
+    for number, told in enumerate(times):
+        state = parse_batch({"id": str(number), "status": "completed", "created_at": told})
+        assert state is not None
+        assert lookup.goes_on([state], str(number))
 
 
 async def test_a_lookup_that_fails_goes_on_where_it_stopped() -> None:

@@ -12,10 +12,11 @@ import anyio
 from ... import events
 from ...upstream.account import Account
 from ...upstream.back_off import retry_delay
-from ...upstream.batch_api import BatchAPI, Lookup
+from ...upstream.batch_api import BatchAPI
 from ...upstream.batch_state import BatchState
 from ...upstream.failures import UncertainCreationError, UpstreamError
 from ...upstream.jsonl import InputFile, input_line, input_line_size
+from ...upstream.lookup import Lookup
 from ...upstream.patience import ReadPatience
 from ..emitter import Emit
 from ..journal import BatchRecord
@@ -234,7 +235,8 @@ class UpstreamBatch:
         Raises:
             UpstreamError: if the lookup fails permanently.
         """
-        patience, lookup = ReadPatience(), Lookup(self.idempotency_key, self._file_id or "")
+        age = anyio.current_time() - self._submitted_at if self._submitted_at else 0.0
+        patience, lookup = ReadPatience(), Lookup(self.idempotency_key, self._file_id or "", age)
         while True:
             try:
                 found = await self._api.look_up(self._account, lookup)
