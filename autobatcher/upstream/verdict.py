@@ -99,4 +99,4 @@ def _missing(batches: Answered, models: Verdict, profile: ProviderProfile) -> Ju
 
 def _because(what: str, answer: Answered) -> str:
     advice = f". {answer.advice}" if answer.advice else ""
-    return f"{what}: {answer.failure}{advice}"
+    return f"{what}: {(answer.failure or '').removesuffix('.')}{advice}"
