@@ -33,7 +33,7 @@ from .rehearsal import Rehearsal, rehearsal
 from .run_summary import Summary, summary_document, summary_rows
 from .serve import listen_or_refuse, refused_journal_told, start_logging
 from .signals import leave_terminal, receivable, signals_here
-from .start_check import refuse_hopeless
+from .start_check import check_first
 
 EXAMPLES = """
 **Examples**
@@ -124,7 +124,7 @@ def run(
             progress=Lines(_print_progress) if progress else False,  # no picture: the terminal is the command's
         )
         on_answer = None if rehearsed is None else rehearsed.count
-        check = None if flags.no_check or rehearse else partial(refuse_hopeless, client, command="run")
+        check = None if flags.no_check or rehearse else partial(check_first, client, command="run")
         with refused_journal_told():
             end = trio.run(_run, list(command), client, flags, on_answer, check)
         _tell_end(end, totals, client, rehearsed, receipt, summary_json)

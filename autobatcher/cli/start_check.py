@@ -23,8 +23,17 @@ async def refuse_hopeless(client: BatchOpenAI, *, command: str, forward_keys: bo
     judgement = await client.judge_upstream(seconds=CHECK_SECONDS, is_own_key=not forward_keys)
     if judgement.is_hopeless:
         raise UsageError(f"the upstream {judgement.sentence}. --no-check starts all the same.")
-    warning = "" if judgement.is_good else "warning: "
-    print_notice(f"autobatcher {command}: {warning}the upstream {judgement.sentence}.")
+    goes_on = "" if judgement.is_good else f" It may work later, so {command} goes on."
+    print_notice(f"autobatcher {command}: the upstream {judgement.sentence}.{goes_on}")
+
+
+async def check_first(client: BatchOpenAI, *, command: str) -> None:
+    """The same before a client is open. If it cannot work, its connections are closed."""
+    try:
+        await refuse_hopeless(client, command=command)
+    except UsageError:
+        await client.close()
+        raise
 
 
 async def run_checked(
