@@ -17,7 +17,6 @@ import trio
 from cyclopts import Parameter
 
 from .. import BatchOpenAI, events
-from ..display.displays import Lines
 from ..engine.request import Request
 from ..progress import Progress
 from .arrivals import Arrivals, counting
@@ -30,6 +29,7 @@ from .output import print_notice
 from .proxy_flags import ProxyFlags
 from .receipt_file import keep_receipt, write_or_tell
 from .rehearsal import Rehearsal, rehearsal
+from .run_progress import progress_beside_command
 from .run_summary import Summary, summary_document, summary_rows
 from .serve import listen_or_refuse, refused_journal_told, start_logging
 from .signals import leave_terminal, receivable, signals_here
@@ -81,7 +81,7 @@ def run(
     receipt: Path | None = None,
     summary_json: Path | None = None,
     rehearse: Switch = False,
-    progress: Switch = False,
+    progress: Annotated[bool | None, Parameter(show_default=False)] = None,
     flags: ProxyFlags | None = None,
 ) -> int:
     """Run one command with its own proxy, and cancel the batches that it leaves running.
@@ -102,7 +102,8 @@ def run(
         summary_json: Write the summary to this file, as JSON.
         rehearse: Send nothing to the provider: an emulator in this process answers, with the provider's rules for
             batches, at once and at no cost. No key and no network are needed. The end says what it would have cost.
-        progress: Print a line to stderr every 30 s: how far the command's calls are.
+        progress: Show how far the command's calls are: in the last row of a terminal, elsewhere in a line on stderr
+            every 30 s, and at the end if --progress is given.
     """
     if not command:
         raise UsageError("the command is missing: autobatcher run [flags] -- COMMAND ARGS...")
@@ -121,7 +122,7 @@ def run(
         client = flags.make_client(
             partial(_take_event, totals, lines),
             http_client=rehearsed.http_client if rehearsed else None,
-            progress=Lines(_print_progress) if progress else False,  # no picture: the terminal is the command's
+            progress=progress_beside_command(progress, sys.stderr, os.environ),
         )
         on_answer = None if rehearsed is None else rehearsed.count
         check = None if flags.no_check or rehearse else partial(check_first, client, command="run")
@@ -129,10 +130,6 @@ def run(
             end = trio.run(_run, list(command), client, flags, on_answer, check)
         _tell_end(end, totals, client, rehearsed, receipt, summary_json)
         return end.code
-
-
-def _print_progress(line: str) -> None:
-    print_notice(f"autobatcher run: {line}")
 
 
 @dataclass(frozen=True)

@@ -153,6 +153,9 @@ def test_no_command_lets_a_key_out_or_gives_one_away(
             assert main(["check", *upstream, "--json"]) in (0, 1)
             told = capfd.readouterr()
             exits.add("check", told.out + told.err)
+            if server.refuses:
+                assert main(["run", *upstream, "--", "true"]) == 2
+                exits.add("run, refused", capfd.readouterr().err)
             command("status")
             command("status", "--upstream", *upstream)
             command("status", "--upstream", "--json", *upstream)

@@ -179,6 +179,7 @@ def test_what_was_paid_is_in_the_summary_and_in_files(tmp_path: Path, capfd: pyt
         assert [of_all[name] for name in ("exit_code", "requests", "answered", "batches_submitted")] == [3, 1, 1, 1]
         assert [batch["id"] for batch in of_all["batches"]] == row["batch_ids"]
         assert f"batch ids {row['batch_ids'][0]}\n" in said
+        assert "calls answered" not in said  # a line of progress comes every 30 s
 
         assert run_here(*command, str(table), *child, GITHUB_STEP_SUMMARY=str(summary)) == 3
         assert summary.read_text() == f"what another step said\n{table.read_text()}"
