@@ -9,7 +9,7 @@ from typing import Any
 import anyio
 
 from .account import Account
-from .answers import decoded
+from .answers import decoded, has_list
 from .base_url import advice_after, is_html
 from .failures import UpstreamError, reason_given
 from .http import UpstreamHTTP
@@ -69,7 +69,10 @@ async def ask(http: UpstreamHTTP, account: Account, path: str, *, seconds: float
         )
     except UpstreamError as error:
         return _failed(error, operation, account.base_url, anyio.current_time() - begun)
-    return Answered(content=content, seconds=anyio.current_time() - begun)
+    seconds_taken = anyio.current_time() - begun
+    if not has_list(content):
+        return Answered(failure="answered no list", may_pass=True, seconds=seconds_taken)
+    return Answered(content=content, seconds=seconds_taken)
 
 
 def _failed(error: UpstreamError, operation: str, base_url: str, seconds: float) -> Answered:

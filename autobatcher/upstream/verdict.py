@@ -98,5 +98,5 @@ def _missing(batches: Answered, models: Verdict, profile: ProviderProfile) -> Ju
 
 
 def _because(what: str, answer: Answered) -> str:
-    advice = f". {answer.advice}" if answer.advice else ""
-    return f"{what}: {(answer.failure or '').removesuffix('.')}{advice}"
+    reason = (answer.failure or "").removesuffix(".")
+    return f"{what}: {reason}. {answer.advice}".removesuffix(" ").removesuffix(".")

@@ -44,6 +44,7 @@ UNCERTAIN = {
     "no connection": (every(refuse=True), "cannot be reached now: ConnectError"),
     "a cut connection": (every(disconnect=True), "cannot be reached now: ReadError"),
     "a silent server": (every(delay_seconds=3_000), "cannot be reached now: did not "),
+    "no list": (every(status=200, body='{"status": "ok"}'), "does not work now: answered no list"),
     "no JSON": (every(status=200, body="OK"), "does not work now: answered something that is not JSON"),
 }
 
@@ -68,6 +69,7 @@ async def test_what_cannot_work_is_told_from_what_may_work_later() -> None:
             judgement = await judgement_on(faults)
             assert (judgement.is_good, judgement.is_hopeless) == (False, is_hopeless), name
             assert words in judgement.sentence, name
+            assert not judgement.sentence.endswith("."), name
 
 
 async def test_no_key_is_judged_where_callers_send_their_own() -> None:
