@@ -172,14 +172,14 @@ def test_what_was_paid_is_in_the_summary_and_in_files(tmp_path: Path, capfd: pyt
         cost = row["tokens"]["input"] * Decimal("0.001") + row["tokens"]["output"] * Decimal("0.002")
         assert cost > 0
         assert [Decimal(receipt[name]) for name in ("cost", "list_price", "saving")] == [cost, 2 * cost, cost]
-        said = capfd.readouterr().err
-        assert f"cost      ${cost:.4f} for 1 request instead of ${2 * cost:.4f}" in said
+        whole = capfd.readouterr().err
+        assert f"cost      ${cost:.4f} for 1 request instead of ${2 * cost:.4f}" in whole
         of_all = json.loads(totals.read_text())
         assert [Decimal(of_all[name]) for name in ("cost", "list_price", "saving")] == [cost, 2 * cost, cost]
         assert [of_all[name] for name in ("exit_code", "requests", "answered", "batches_submitted")] == [3, 1, 1, 1]
         assert [batch["id"] for batch in of_all["batches"]] == row["batch_ids"]
-        assert f"batch ids {row['batch_ids'][0]}\n" in said
-        assert "calls answered" not in said  # a line of progress comes every 30 s
+        assert f"batch ids {row['batch_ids'][0]}\n" in whole
+        assert "calls answered" not in whole  # a line of progress comes every 30 s
 
         assert run_here(*command, str(table), *child, GITHUB_STEP_SUMMARY=str(summary)) == 3
         assert summary.read_text() == f"what another step said\n{table.read_text()}"
