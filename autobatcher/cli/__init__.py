@@ -5,6 +5,8 @@ app.py        the commands, and their exit codes
 emulate.py    `autobatcher emulate`
 demo.py       `autobatcher demo`; demo_plan.py, demo_run.py, workload.py, live_status.py, summary.py are its parts
 serve.py      `autobatcher serve`; run.py: `autobatcher run`; proxy_flags.py, event_lines.py: what they share
+check.py      `autobatcher check`; check_report.py: its table; start_check.py: what `serve` and `run` check at start
+run_summary.py, arrivals.py: parts of `run`
 rehearsal.py  `autobatcher run --rehearse`
 plan.py       `autobatcher plan`; input_file.py, plan_report.py are its parts; price_flags.py: shared with prices.py
 batch.py      `autobatcher batch`; batch_*.py are its parts but batch_rows.py and batch_table.py, with ../files

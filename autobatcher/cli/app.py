@@ -16,7 +16,22 @@ from rich.console import Console, ConsoleOptions
 
 from .. import __version__
 from ..redaction import without_url_secrets
-from . import batch, cancel, demo, emulate, forget, plan, prices, receipt, reconcile, results, serve, status, watch
+from . import (
+    batch,
+    cancel,
+    check,
+    demo,
+    emulate,
+    forget,
+    plan,
+    prices,
+    receipt,
+    reconcile,
+    results,
+    serve,
+    status,
+    watch,
+)
 from . import run as run_
 from .config import Environment, environment_and_file_of
 from .flags import UsageError
@@ -68,6 +83,7 @@ def make_app() -> App:
     app.command(emulate.emulate, help_epilogue=emulate.EXAMPLES, config=environment)
     app.command(serve.serve, help_epilogue=serve.EXAMPLES, config=environment_and_file)
     app.command(run_.run, usage=run_.USAGE, help_epilogue=run_.EXAMPLES, config=environment_and_file)
+    app.command(check.check, help_epilogue=check.EXAMPLES, config=environment)
     app.command(plan.plan, help_epilogue=plan.EXAMPLES, config=environment)
     app.command(prices.prices, help_epilogue=prices.EXAMPLES, config=environment)
     app.command(batch.batch, help_epilogue=batch.EXAMPLES, config=environment)

@@ -12,7 +12,7 @@ from cyclopts import Parameter, validators
 from .. import BatchOpenAI
 from ..display.choice import ProgressSetting
 from ..money.given_prices import GivenPrices
-from .flags import Bytes, Count, Seconds
+from .flags import Bytes, Count, Seconds, Switch
 from .output import print_notice
 from .settings_flags import settings_of, with_settings
 from .upstream_flags import UpstreamFlags
@@ -41,6 +41,8 @@ class ProxyFlags(UpstreamFlags):
         Maximum size of all bodies that are being received or wait; further requests get a 503.
     max_body_bytes:
         Maximum size of a request; larger ones get a 413.
+    no_check:
+        Do not ask the upstream at start whether it works.
     log_level:
         The least severe messages to log to stderr.
     config:
@@ -54,6 +56,7 @@ class ProxyFlags(UpstreamFlags):
     max_waiting: Count = 20_000
     max_waiting_bytes: Bytes = 2_000_000_000
     max_body_bytes: Bytes = 64_000_000
+    no_check: Switch = False
     log_level: LogLevel = "warning"
     config: Path | None = None
 

@@ -15,6 +15,9 @@ SUMMARY = "GITHUB_STEP_SUMMARY"
 """The variable that names the file of a GitHub job's summary: Markdown, to which each step adds."""
 
 
+RECEIPT = "the receipt"
+
+
 def keep_receipt(receipt: Receipt, path: Path | None, environment: Mapping[str, str], *, command: str) -> None:
     """Write a receipt to `path`, if there is one, and to the summary of the job that this is part of, if it is.
 
@@ -24,9 +27,9 @@ def keep_receipt(receipt: Receipt, path: Path | None, environment: Mapping[str, 
         command: that says so.
     """
     if path is not None:
-        _told(command, path, lambda: path.write_text(file_text(receipt, path), encoding="utf-8"))
+        write_or_tell(command, RECEIPT, path, lambda: path.write_text(file_text(receipt, path), encoding="utf-8"))
     if summary := environment.get(SUMMARY):
-        _told(command, summary, lambda: _append(summary, f"\n{markdown(receipt)}"))
+        write_or_tell(command, RECEIPT, summary, lambda: _append(summary, f"\n{markdown(receipt)}"))
 
 
 def file_text(receipt: Receipt, path: Path) -> str:
@@ -41,11 +44,10 @@ def _append(path: str, text: str) -> None:
         file.write(text)
 
 
-def _told(command: str, path: str | os.PathLike[str], write: Callable[[], object]) -> None:
+def write_or_tell(command: str, what: str, path: str | os.PathLike[str], write: Callable[[], object]) -> None:
+    """Write something at the end of a command. A file that cannot be written is told of, and changes no exit code."""
     try:
         write()
     except (OSError, ValueError) as error:  # ValueError: a path that no file can have
         reason = (error.strerror if isinstance(error, OSError) else None) or error
-        print_notice(
-            f"autobatcher {command}: the receipt is not in {os.fspath(path)}, which cannot be written: {reason}"
-        )
+        print_notice(f"autobatcher {command}: {what} is not in {os.fspath(path)}, which cannot be written: {reason}")

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import secrets
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, TextIO
@@ -15,11 +17,9 @@ import trio
 from cyclopts import Parameter
 
 from .. import BatchOpenAI, events
-from ..display.displays import Lines
 from ..engine.request import Request
-from ..money.receipt import Receipt
-from ..money.receipt_text import sentence
 from ..progress import Progress
+from .arrivals import Arrivals, counting
 from .child_environment import without_keys
 from .event_lines import EventLines, event_lines
 from .flags import Switch, UsageError
@@ -27,10 +27,13 @@ from .host_flags import hosts_served
 from .loopback import without_proxy
 from .output import print_notice
 from .proxy_flags import ProxyFlags
-from .receipt_file import keep_receipt
+from .receipt_file import keep_receipt, write_or_tell
 from .rehearsal import Rehearsal, rehearsal
+from .run_progress import progress_beside_command
+from .run_summary import Summary, summary_document, summary_rows
 from .serve import listen_or_refuse, refused_journal_told, start_logging
 from .signals import leave_terminal, receivable, signals_here
+from .start_check import check_first
 
 EXAMPLES = """
 **Examples**
@@ -76,8 +79,9 @@ def run(
     *command: Annotated[str, Parameter(allow_leading_hyphen=True, show=False)],
     events: Path | None = None,
     receipt: Path | None = None,
+    summary_json: Path | None = None,
     rehearse: Switch = False,
-    progress: Switch = False,
+    progress: Annotated[bool | None, Parameter(show_default=False)] = None,
     flags: ProxyFlags | None = None,
 ) -> int:
     """Run one command with its own proxy, and cancel the batches that it leaves running.
@@ -95,9 +99,11 @@ def run(
     Args:
         events: Append lifecycle events to this file, one JSON object a line.
         receipt: Write what was paid to this file: as JSON, or as Markdown if its name ends in .md.
+        summary_json: Write the summary to this file, as JSON.
         rehearse: Send nothing to the provider: an emulator in this process answers, with the provider's rules for
             batches, at once and at no cost. No key and no network are needed. The end says what it would have cost.
-        progress: Print a line to stderr every 30 s: how far the command's calls are.
+        progress: Show how far the command's calls are: in the last row of a terminal, elsewhere in a line on stderr
+            every 30 s, and at the end if --progress is given.
     """
     if not command:
         raise UsageError("the command is missing: autobatcher run [flags] -- COMMAND ARGS...")
@@ -116,31 +122,54 @@ def run(
         client = flags.make_client(
             partial(_take_event, totals, lines),
             http_client=rehearsed.http_client if rehearsed else None,
-            progress=Lines(_print_progress) if progress else False,  # no picture: the terminal is the command's
+            progress=progress_beside_command(progress, sys.stderr, os.environ),
         )
         on_answer = None if rehearsed is None else rehearsed.count
+        check = None if flags.no_check or rehearse else partial(check_first, client, command="run")
         with refused_journal_told():
-            code, tally = trio.run(_run, list(command), client, flags, on_answer)
-        _tell_end(tally, totals, client, rehearsed, receipt)
-        return code
+            end = trio.run(_run, list(command), client, flags, on_answer, check)
+        _tell_end(end, totals, client, rehearsed, receipt, summary_json)
+        return end.code
 
 
-def _print_progress(line: str) -> None:
-    print_notice(f"autobatcher run: {line}")
+@dataclass(frozen=True)
+class _End:
+    """How the command ended, and what its proxy counted."""
+
+    code: int
+    was_started: bool
+    tally: Any
+    arrivals: Arrivals
 
 
 def _tell_end(
-    tally: Any, progress: Progress, client: BatchOpenAI, rehearsed: Rehearsal | None, receipt_file: Path | None
+    end: _End,
+    progress: Progress,
+    client: BatchOpenAI,
+    rehearsed: Rehearsal | None,
+    receipt_file: Path | None,
+    summary_file: Path | None,
 ) -> None:
-    """The summary, and what was paid or would have been."""
+    """The summary, and what was paid or would have been. Of a command that never ran there is nothing to tell."""
     receipt = None if rehearsed else client.receipt()
-    for line in summary(tally, progress, receipt):
-        print_notice(line)
-    if rehearsed is not None:
-        for line in (REHEARSED, *rehearsed.told()):
+    summary = Summary(
+        exit_code=end.code,
+        was_started=end.was_started,
+        tally=end.tally,
+        progress=progress,
+        receipt=receipt,
+        arrivals=end.arrivals,
+    )
+    if end.was_started:
+        for line in summary_rows(summary):
+            print_notice(f"autobatcher run: {line}")
+        for line in () if rehearsed is None else (REHEARSED, *rehearsed.told()):
             print_notice(line)
+    if summary_file is not None:
+        text = json.dumps(summary_document(summary), indent=2) + "\n"
+        write_or_tell("run", "the summary", summary_file, lambda: summary_file.write_text(text, encoding="utf-8"))
     if receipt is not None:
-        keep_receipt(receipt, receipt_file, os.environ, command="run")
+        keep_receipt(receipt, receipt_file, os.environ if end.was_started else {}, command="run")
 
 
 def _open_record(path: Path) -> TextIO:
@@ -157,16 +186,22 @@ def _take_event(progress: Progress, lines: EventLines | None, fields: dict[str, 
 
 
 async def _run(
-    command: list[str], client: BatchOpenAI, flags: ProxyFlags, on_answer: Callable[[Request], None] | None
-) -> tuple[int, Any]:
-    """The command's exit code, and the proxy's `Tally`."""
+    command: list[str],
+    client: BatchOpenAI,
+    flags: ProxyFlags,
+    on_answer: Callable[[Request], None] | None,
+    check: Callable[[], Awaitable[None]] | None,
+) -> _End:
     from ..server import Report, create_app, serve
 
+    if check is not None:
+        await check()
     sockets = listen_or_refuse(HOST, 0)
     key, report, stop = secrets.token_urlsafe(32), Report(), trio.Event()
     report.tally.on_answer = on_answer
     limits = flags.limits()
     flags.say_if_lowered("run", limits)
+    arrivals, was_started = Arrivals(), False
     app = create_app(client, proxy_key=key, limits=limits, report=report, hosts=hosts_served(HOST))
     environment = {
         **without_keys(os.environ, (client.api_key, getattr(client, "admin_api_key", None))),
@@ -177,24 +212,29 @@ async def _run(
     # Outermost, so that a signal during start-up or shutdown of the proxy does not end the process.
     with trio.open_signal_receiver(*receivable(PASSED_ON)) as signals:
         async with trio.open_nursery() as nursery:
-            await nursery.start(partial(serve, client, app, sockets, stop=stop))
+            await nursery.start(partial(serve, client, counting(app, arrivals), sockets, stop=stop))
             end_badly = partial(_end_badly, client, stop)
-            code = await _run_command(command, environment, partial(_pass_on, signals, end_badly))
+            try:
+                process = await trio.lowlevel.open_process(command, env=environment)  # it inherits the standard streams
+            except OSError as error:
+                code = _why_not_started(command[0], error)
+            else:
+                was_started = True
+                code = await _end_of(process, partial(_pass_on, signals, end_badly))
             if code != 0:
                 end_badly()
             stop.set()
-    return code, report.tally
+    return _End(code, was_started, report.tally, arrivals)
 
 
-async def _run_command(
-    command: list[str], environment: dict[str, str], watch: Callable[[trio.Process], Awaitable[None]]
-) -> int:
-    """Run the command to its end, with `watch` beside it. Returns its exit code, as a shell would."""
-    try:
-        process = await trio.lowlevel.open_process(command, env=environment)  # it inherits stdin, stdout, stderr
-    except OSError as error:
-        print_notice(f"autobatcher run: cannot start {command[0]}: {error.strerror or error}")
-        return NOT_FOUND if isinstance(error, FileNotFoundError) else NOT_EXECUTABLE
+def _why_not_started(name: str, error: OSError) -> int:
+    """Say why the command cannot be started. Returns a shell's exit code."""
+    print_notice(f"autobatcher run: cannot start {name}: {error.strerror or error}")
+    return NOT_FOUND if isinstance(error, FileNotFoundError) else NOT_EXECUTABLE
+
+
+async def _end_of(process: trio.Process, watch: Callable[[trio.Process], Awaitable[None]]) -> int:
+    """Wait for the command's end, with `watch` beside it. Returns its exit code, as a shell would."""
     async with trio.open_nursery() as nursery:
         nursery.start_soon(watch, process)
         await process.wait()
@@ -229,25 +269,3 @@ def _shares_a_keyboard() -> bool:
 async def _call_later(end_badly: Callable[[], None]) -> None:
     await trio.sleep(GRACE_SECONDS)
     end_badly()
-
-
-def summary(tally: Any, progress: Progress, receipt: Receipt | None) -> list[str]:
-    """Totals of the command's use of its proxy, and what was paid, if anything could be."""
-    left = tally.requests - tally.answered - tally.failed
-    rows = [
-        ("requests", f"{tally.requests:,} ({tally.answered:,} answered, {tally.failed:,} failed, {left:,} withdrawn)"),
-        ("batches", f"{progress.submitted_batches:,} ({progress.cancelled_batches:,} cancelled at the end)"),
-        *_lanes(tally),
-        ("tokens", f"{tally.input_tokens:,} in, {tally.output_tokens:,} out"),
-        *([] if receipt is None else [("cost", sentence(receipt))]),
-        ("time", f"{progress.seconds:.1f} s"),
-    ]
-    return [f"autobatcher run: {name:9} {value}" for name, value in rows]
-
-
-def _lanes(tally: Any) -> list[tuple[str, str]]:
-    """A row if deadlines or lanes were used."""
-    if not tally.deadlines_missed and not tally.lanes.keys() - {"batch"}:
-        return []
-    counts = [f"{count:,} {lane}" for lane, count in sorted(tally.lanes.items())]
-    return [("lanes", f"{', '.join(counts) or 'none'} ({tally.deadlines_missed:,} deadlines missed)")]

@@ -32,6 +32,7 @@ from .output import PrintableConsole, print_notice
 from .price_flags import flat_prices
 from .proxy_flags import ProxyFlags
 from .signals import run_until_signalled
+from .start_check import refuse_hopeless, run_checked
 
 EXAMPLES = """
 **Examples**
@@ -93,6 +94,9 @@ def serve(
     into upstream batches, and each client gets its own answer. With stream=true the finished answer is streamed. A
     client that disconnects and retries is reattached to its request. GET /v1/models is passed through; GET / is a live
     page, /metrics is for Prometheus, /ready says whether the upstream accepts the key, /health says ok.
+
+    At start, while it listens, it asks the upstream for its list of batches and says in a line what it found. It exits
+    2 if nothing can work: the key is refused, or there is no API at this URL. An outage is a warning.
 
     Lifecycle events go to stdout, one JSON object per line, unless it is a terminal. Logs, and on a terminal a live
     status, go to stderr. Ctrl-C, SIGTERM and SIGHUP answer waiting requests with a 503, cancel active batches upstream
@@ -189,8 +193,12 @@ def _serve_until_signalled(door: Door, flags: ProxyFlags, lines: EventLines | No
         address = f"http://{_shown(door.host)}:{bound}/v1"
         print_notice(f"autobatcher serve: {address} -> {shown_url(client.base_url)} (rules: {rules})")
         flags.say_if_lowered("serve", limits)
+        work = partial(_serve, client, app, sockets)
+        if not flags.no_check:
+            check = partial(refuse_hopeless, client, command="serve", forward_keys=door.forward_keys)
+            work = partial(run_checked, check, work)
         with refused_journal_told():
-            trio.run(run_until_signalled, partial(_serve, client, app, sockets))
+            trio.run(run_until_signalled, work)
     return 0
 
 

@@ -18,6 +18,7 @@ from ..engine.journal import BatchRecord
 from ..engine.journal.file import is_payer
 from ..upstream.account import Account
 from ..upstream.batch_api import BatchAPI
+from ..upstream.http import UpstreamHTTP
 from ..upstream.providers import profile_named
 from .flags import Secret, Url, UsageError
 from .key_file import key_given
@@ -78,10 +79,12 @@ class Upstream:
     """One account and its API.
 
     Attributes:
+        http: makes calls of any kind there.
         follows_records: whether a batch follows the provider in its own record.
     """
 
     api: BatchAPI
+    http: UpstreamHTTP
     account: Account
     follows_records: bool
 
@@ -110,7 +113,8 @@ async def open_upstream(flags: UpstreamFlags) -> AsyncGenerator[Upstream]:
     client = flags.client_with()
     try:
         async with openai.DefaultAsyncHttpxClient() as http:
-            yield Upstream(BatchAPI(http), account_behind(client), follows_records=flags.provider is None)
+            api, account = BatchAPI(http), account_behind(client)
+            yield Upstream(api, UpstreamHTTP(http), account, follows_records=flags.provider is None)
     finally:
         with anyio.move_on_after(CLOSE_SECONDS, shield=True):
             await client.close()

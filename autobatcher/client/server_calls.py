@@ -10,8 +10,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from ..engine.batcher import Batcher
 from ..engine.journal.health import Session, WaitingAccount
 from ..engine.journal_url import JournalUrl, checked_place
+from ..engine.lanes.lane import Lane
 from ..engine.request import Request
 from ..engine.statistics import BatcherStatistics
+from ..upstream.http import UpstreamHTTP
+from ..upstream.probe import BATCHES, MODELS, ask
+from ..upstream.verdict import Judgement, is_enough, judge
 from .call import Call
 from .shared_engine import AsyncEngine
 
@@ -113,6 +117,22 @@ class ServerCalls:
         batcher = self._engine.host.batcher
         if batcher is not None and self.shares_journal:
             batcher.recovery.know(self._call().account)
+
+    async def judge_upstream(self, *, seconds: float, is_own_key: bool = True) -> Judgement:
+        """Ask the upstream whether it can work, by one GET or two. They create nothing and cost nothing.
+
+        Args:
+            seconds: how long each may take.
+            is_own_key: whether this client's key pays, not those of callers.
+
+        Cancelled: nothing was changed anywhere.
+        """
+        account, http = self._call().account, UpstreamHTTP(self._engine.upstream)
+        lanes = self._engine.settings.lanes
+        path, other = (BATCHES, MODELS) if lanes is None or Lane.BATCH.value in lanes else (MODELS, BATCHES)
+        first = await ask(http, account, path, seconds=seconds)
+        second = None if is_enough(first) else await ask(http, account, other, seconds=seconds)
+        return judge(first, second, account.provider, is_own_key=is_own_key)
 
     def batch_statistics(self) -> BatcherStatistics | None:
         """Count queued and waiting requests and list active batches; None before the first call."""

@@ -10,6 +10,7 @@ from typing import Any
 
 from .displays import Calls, Display, Lines, Notebook, Terminal
 from .snapshot import ProgressSnapshot
+from .status_row import StatusRow
 
 ProgressSetting = bool | Callable[[ProgressSnapshot], object]
 """Whether progress is shown; or a function that is called with snapshots, in a thread of its own."""
@@ -28,7 +29,7 @@ def checked_progress(value: Any) -> ProgressSetting:
 def display_for(progress: ProgressSetting) -> Display | None:
     """The display of a checked setting; None for none."""
     if not isinstance(progress, bool):
-        return progress if isinstance(progress, Terminal | Notebook | Lines | Calls) else Calls(progress)
+        return progress if isinstance(progress, Terminal | StatusRow | Notebook | Lines | Calls) else Calls(progress)
     return _display_here() if progress else None
 
 

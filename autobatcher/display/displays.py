@@ -118,20 +118,25 @@ class Lines:
 
     Args:
         write: takes each line; None for the log, or stderr if nobody reads the log.
+        tells_end: whether there is a line at the end.
     """
 
     rate: float = 1.0
     calls: int = 0
 
-    def __init__(self, write: Callable[[str], None] | None = None, seconds: float = LINE_SECONDS) -> None:
+    def __init__(
+        self, write: Callable[[str], None] | None = None, seconds: float = LINE_SECONDS, *, tells_end: bool = True
+    ) -> None:
         self.seconds: float = seconds
+        self._tells_end = tells_end
         self._write = write or _log_or_print
 
     def open(self) -> None:
         """Nothing to do: the first line comes when there is something to tell."""
 
     def __call__(self, snapshot: ProgressSnapshot) -> None:
-        if snapshot.requests or snapshot.submitted_batches:
+        is_told = self._tells_end or not snapshot.is_final
+        if is_told and (snapshot.requests or snapshot.submitted_batches):
             self._write(sentence(snapshot))
 
     def close(self) -> None:

@@ -35,6 +35,13 @@ def files_listed(page: Any) -> list[tuple[str, Any]]:
     return [(str(file["id"]), file.get("filename")) for file in files if is_usable_id(str(file["id"]))]
 
 
+def has_list(page: Any) -> bool:
+    """Whether an answer is a list of any known shape, perhaps an empty one."""
+    if isinstance(page, dict):
+        return page.get("object") == "list" or _items(page) is not None
+    return isinstance(page, list)
+
+
 def _items(page: dict[str, Any]) -> Any:
     """Return the list in a page, which servers have called by several names and wrapped once more."""
     for name in ("data", "items", "result", "results", "batches", "files"):

@@ -56,18 +56,8 @@ def advice_after(status_code: int | None, body: bytes, base_url: str) -> str:
     return f"Is base_url right? {base_url} {what}.{_alternative(base_url)}"
 
 
-def is_html(body: bytes) -> bool:
-    """Whether a body is a web page."""
-    return body[:512].lstrip().lower().startswith((b"<!doctype html", b"<html", b"<head", b"<body"))
-
-
-def _alternative(base_url: str) -> str:
-    likely = _likely(base_url)
-    return "" if likely == base_url else f" Try {likely}"
-
-
-def _likely(base_url: str) -> str:
-    """Where the API probably is."""
+def likely_base_url(base_url: str) -> str:
+    """Where the API of this URL's server probably is: the URL itself, unless it lacks a version."""
     parts = urlsplit(base_url)
     path = _API_PATHS.get(profile_for(base_url).name, "/v1")
     if path in parts.path or _VERSION.search(parts.path):
@@ -75,12 +65,22 @@ def _likely(base_url: str) -> str:
     return urlunsplit((parts.scheme, parts.netloc, parts.path.rstrip("/") + path, parts.query, ""))
 
 
+def is_html(body: bytes) -> bool:
+    """Whether a body is a web page."""
+    return body[:512].lstrip().lower().startswith((b"<!doctype html", b"<html", b"<head", b"<body"))
+
+
+def _alternative(base_url: str) -> str:
+    likely = likely_base_url(base_url)
+    return "" if likely == base_url else f" Try {likely}"
+
+
 def _completed(base_url: str) -> str:
     """With a scheme, without an endpoint, and, at a provider that is known, with the path of its API."""
     has_scheme = base_url.lower().startswith(("http://", "https://"))
     whole = _without_endpoint(base_url if has_scheme else _with_scheme(base_url))
     is_known = profile_for(whole).name != "conservative"
-    return _likely(whole) if is_known and urlsplit(whole).path in ("", "/") else whole
+    return likely_base_url(whole) if is_known and urlsplit(whole).path in ("", "/") else whole
 
 
 def _with_scheme(base_url: str) -> str:

@@ -51,7 +51,7 @@ class ModelList:
         if listed is None or now - asked_at > KEPT_SECONDS:
             try:
                 answer = await self._http.call(account, "GET", "/models", seconds=ASK_SECONDS)
-                listed = _names_in(decoded("GET /models", answer))
+                listed = names_in(decoded("GET /models", answer))
             except UpstreamError:
                 listed = ()
             if len(self._known) >= _MOST_ACCOUNTS:
@@ -60,7 +60,7 @@ class ModelList:
         return listed
 
 
-def _names_in(answer: Any) -> tuple[str, ...]:
+def names_in(answer: Any) -> tuple[str, ...]:
     """The ids of the models in a list; empty for anything else, and for a page of a longer list."""
     items = answer.get("data") if isinstance(answer, dict) else None
     if not isinstance(items, list) or answer.get("has_more") is True or len(items) > MOST_LISTED:

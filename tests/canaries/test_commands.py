@@ -150,6 +150,12 @@ def test_no_command_lets_a_key_out_or_gives_one_away(
         assert not {"DOUBLEWORD_API_KEY", "UPSTREAM_HEADER"} & given.keys()
         assert not [name for name in given if re.match("AUTOBATCHER_.*KEY", name)]
         for server.refuses in (False, True):
+            assert main(["check", *upstream, "--json"]) in (0, 1)
+            told = capfd.readouterr()
+            exits.add("check", told.out + told.err)
+            if server.refuses:
+                assert main(["run", *upstream, "--", "true"]) == 2
+                exits.add("run, refused", capfd.readouterr().err)
             command("status")
             command("status", "--upstream", *upstream)
             command("status", "--upstream", "--json", *upstream)

@@ -25,6 +25,7 @@ pytestmark = pytest.mark.real_time
 
 COMMANDS = (
     "cancel",
+    "check",
     "demo",
     "emulate",
     "forget",

@@ -46,17 +46,19 @@ def test_a_command_gets_batch_prices_and_its_output_is_its_own(tmp_path: Path) -
     [("raise SystemExit(7)", 7), ("import os; os.kill(os.getpid(), 9)", 137), ("pass", 0)],
 )
 def test_the_commands_exit_code_is_ours(script: str, code: int) -> None:
-    assert run_here("run", "--api-key", "k", "--", sys.executable, "-c", script) == code
+    assert run_here("run", "--api-key", "k", "--no-check", "--", sys.executable, "-c", script) == code
 
 
 def test_a_command_that_cannot_be_started_is_told_as_a_shell_would(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run_here("run", "--api-key", "k", "--", "no-such-command-anywhere") == 127
-    assert "no-such-command-anywhere" in capsys.readouterr().err
+    assert run_here("run", "--api-key", "k", "--no-check", "--", "no-such-command-anywhere") == 127
+    told = capsys.readouterr().err.splitlines()
+    assert "no-such-command-anywhere" in told[-1]
+    assert not [line for line in told if "requests" in line]  # no summary of what never ran
     plain_file = tmp_path / "plain"
     plain_file.write_text("")
-    assert run_here("run", "--api-key", "k", "--", str(plain_file)) == 126
+    assert run_here("run", "--api-key", "k", "--no-check", "--", str(plain_file)) == 126
 
 
 def test_a_missing_command_is_a_usage_error(capsys: pytest.CaptureFixture[str]) -> None:
@@ -66,7 +68,7 @@ def test_a_missing_command_is_a_usage_error(capsys: pytest.CaptureFixture[str]) 
 
 def test_the_commands_stdin_is_its_own() -> None:
     done = subprocess.run(
-        [*COMMAND, "run", "--api-key", "k", "--", "cat"],
+        [*COMMAND, "run", "--api-key", "k", "--no-check", "--", "cat"],
         input="to be echoed",
         env=environment(),
         capture_output=True,
@@ -88,6 +90,19 @@ def test_only_the_one_time_key_is_accepted_and_no_page_in_a_browser(capfd: pytes
     with emulator() as upstream:
         assert run_here(*flags(upstream), "--", sys.executable, "-c", script) == 0
         assert capfd.readouterr().out.split() == ["401", "403"]
+
+
+def test_a_command_that_does_not_come_to_the_proxy_is_asked_why(capfd: pytest.CaptureFixture[str]) -> None:
+    with_another_key = ASK_CHEAPLY.replace('os.environ["OPENAI_API_KEY"]', '"sk-another-key"')
+    models = ASK_CHEAPLY.replace("/chat/completions", "/models").replace("json.dumps(body).encode()", "None")
+    with emulator() as upstream:
+        for child, code, said in (
+            ("pass", 0, "no request came: does the command read OPENAI_BASE_URL?"),
+            (with_another_key, 1, "all requests came with another key: does the command read OPENAI_API_KEY?"),
+            (models, 3, "requests came, but none that can be batched."),
+        ):
+            assert run_here(*flags(upstream), "--", sys.executable, "-c", child) == code
+            assert f"autobatcher run: {said}\n" in capfd.readouterr().err
 
 
 def test_what_the_command_leaves_behind_is_cancelled() -> None:
@@ -147,16 +162,24 @@ def test_what_was_paid_is_in_the_summary_and_in_files(tmp_path: Path, capfd: pyt
     prices, told, table, summary = (tmp_path / name for name in ("p.toml", "r.json", "r.md", "summary"))
     prices.write_text(PRICES)
     summary.write_text("what another step said")
+    totals = tmp_path / "totals.json"
     child = ("--", sys.executable, "-c", ASK_CHEAPLY)
     with emulator() as upstream:
         command = (*flags(upstream), "--prices", str(prices), "--receipt")
-        assert run_here(*command, str(told), *child) == 3
+        assert run_here(*command, str(told), "--summary-json", str(totals), *child) == 3
         receipt = json.loads(told.read_text())
         (row,) = receipt["rows"]
         cost = row["tokens"]["input"] * Decimal("0.001") + row["tokens"]["output"] * Decimal("0.002")
         assert cost > 0
         assert [Decimal(receipt[name]) for name in ("cost", "list_price", "saving")] == [cost, 2 * cost, cost]
-        assert f"cost      ${cost:.4f} for 1 request instead of ${2 * cost:.4f}" in capfd.readouterr().err
+        whole = capfd.readouterr().err
+        assert f"cost      ${cost:.4f} for 1 request instead of ${2 * cost:.4f}" in whole
+        of_all = json.loads(totals.read_text())
+        assert [Decimal(of_all[name]) for name in ("cost", "list_price", "saving")] == [cost, 2 * cost, cost]
+        assert [of_all[name] for name in ("exit_code", "requests", "answered", "batches_submitted")] == [3, 1, 1, 1]
+        assert [batch["id"] for batch in of_all["batches"]] == row["batch_ids"]
+        assert f"batch ids {row['batch_ids'][0]}\n" in whole
+        assert "calls answered" not in whole  # a line of progress comes every 30 s
 
         assert run_here(*command, str(table), *child, GITHUB_STEP_SUMMARY=str(summary)) == 3
         assert summary.read_text() == f"what another step said\n{table.read_text()}"
