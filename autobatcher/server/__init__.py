@@ -2,7 +2,8 @@
 
 app.py            the routes: `create_app(client)`
 hosts.py          which hosts and origins are served; browser_headers.py: what browsers may do with a response
-keys.py           bearer tokens of callers, and how wrong ones are slowed down
+access.py         which routes need the proxy's key
+keys.py           keys of callers, and how wrong ones are slowed down
 caller_headers.py which header values of callers can be used and passed on
 models.py         model lookups; relayed.py: what the upstream answers to them
 refusals.py       the response to a refused request
