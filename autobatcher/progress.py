@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from . import events
@@ -13,12 +14,15 @@ REMEMBERED_BATCHES = 200
 
 @dataclass
 class BatchProgress:
-    """One upstream batch. `number` counts from 1 in order of submission."""
+    """One upstream batch. `number` counts from 1 in order of submission. `done` lines are those that failed, too."""
 
     number: int
     id: str
     total: int
     begun: float
+    endpoint: str = ""
+    completion_window: str = ""
+    models: Sequence[str] = ()
     status: str = "submitted"
     done: int = 0
     failed: int = 0
@@ -86,7 +90,15 @@ class Progress:
         match event:
             case events.BatchSubmitted() | events.BatchResumed():
                 self.submitted_batches += 1
-                batch = BatchProgress(self.submitted_batches, event.batch_id, event.request_count, now)
+                batch = BatchProgress(
+                    self.submitted_batches,
+                    event.batch_id,
+                    event.request_count,
+                    now,
+                    event.endpoint,
+                    event.completion_window,
+                    event.models,
+                )
                 self.batches[event.batch_id] = batch
                 self._forget_old_ones()
                 return batch

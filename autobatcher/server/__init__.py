@@ -16,7 +16,9 @@ body_limiter.py   how many bytes of bodies are held
 exchange.py       one HTTP exchange: bodies within limits, responses that may begin early
 costs.py          what the calls cost, priced in a worker thread
 fleet.py          the engines that share the journal
-report.py         the state of the proxy; tally.py: counters; metrics.py: for Prometheus; page.html: the live page
+report.py         the state of the proxy; tally.py: counters; metrics.py: for Prometheus
+batch_rows.py     its batches as rows; waiting_kinds.py: what waits, by kind; history.py: the last minutes
+page/             the live page
 paths.py          what may be passed on of a path
 description.py    the OpenAPI description
 file_limit.py     the limit of open files

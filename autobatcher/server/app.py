@@ -6,7 +6,6 @@ import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
 from contextlib import suppress
 from functools import partial
-from importlib.resources import files
 from typing import Any
 
 import anyio
@@ -23,6 +22,7 @@ from ..upstream.key import key_mistake
 from ..upstream.providers import BATCHABLE_ENDPOINTS
 from . import caller_headers
 from .access import Access, challenge
+from .batch_rows import FEW_ROWS, MOST_ROWS
 from .browser_headers import policy_of_page
 from .calls import BatchedCalls, CallLimits
 from .costs import learn_prices
@@ -33,6 +33,7 @@ from .hypercorn.connection import without_late_disconnects
 from .hypercorn.sends import broken_sends_raise
 from .metrics import Metrics
 from .models import model_lookups
+from .page import document
 from .pending_calls import PendingCalls
 from .refusals import refusal_parts
 from .report import Report
@@ -85,7 +86,8 @@ def create_app(
     app = QuartTrio("autobatcher", static_folder=None)
     quart = without_late_disconnects(app.asgi_app)
     access = Access(proxy_key, public_status=public_status)
-    routes = _Routes(calls, quart, pending_calls, access, partial(learn_prices, client))
+    beside = (pending_calls.run, report.history.run, partial(learn_prices, client))
+    routes = _Routes(calls, quart, access, beside)
     app.asgi_app = OnlyServedHosts(routes, hosts or _LOOPBACK)  # type: ignore[method-assign, assignment]  # Quart's own way
     app.config.update(RESPONSE_TIMEOUT=None)
     if proxy_key is not None:
@@ -95,31 +97,25 @@ def create_app(
 
 
 class _Routes:
-    """Route batchable calls to `BatchedCalls` and everything else to Quart. The lifespan runs `PendingCalls`.
+    """Route batchable calls to `BatchedCalls` and everything else to Quart.
 
     Args:
-        prepare: is run beside them, and tells when requests may come.
+        beside: is run during the lifespan. Each tells when requests may come.
     """
 
     def __init__(
-        self,
-        calls: BatchedCalls,
-        quart: Any,
-        pending_calls: PendingCalls,
-        access: Access,
-        prepare: Callable[..., Awaitable[None]],
+        self, calls: BatchedCalls, quart: Any, access: Access, beside: Iterable[Callable[..., Awaitable[None]]]
     ) -> None:
         self._calls = calls
         self._quart = quart
-        self._pending_calls = pending_calls
-        self._prepare = prepare
         self._access = access
+        self._beside = beside
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
             async with trio.open_nursery() as nursery:
-                await nursery.start(self._pending_calls.run)
-                await nursery.start(self._prepare)
+                for run in self._beside:
+                    await nursery.start(run)
                 await self._quart(scope, receive, send)
                 nursery.cancel_scope.cancel()
         elif scope["type"] == "websocket":
@@ -189,7 +185,10 @@ def _add_routes(app: QuartTrio, client: BatchOpenAI, report: Report, forward_key
         ("/health", _health),
         ("/ready", _ready(client, forward_keys)),
         ("/metrics", _after(report.refresh, metrics.text, "text/plain; version=0.0.4; charset=utf-8")),
-        ("/status", _after(report.refresh, lambda: msgspec.json.encode(report.status()), "application/json")),
+        (
+            "/status",
+            _after(report.refresh, lambda: msgspec.json.encode(report.status(_rows_asked())), "application/json"),
+        ),
         ("/receipt", _after(report.price, lambda: report.costs.document, "application/json")),
         ("/openapi.json", _always(lambda: msgspec.json.encode(description()), "application/json")),
         ("/", _page()),
@@ -198,6 +197,11 @@ def _add_routes(app: QuartTrio, client: BatchOpenAI, report: Report, forward_key
         app.add_url_rule(path, path, view, methods=["GET"])
     app.register_error_handler(HTTPException, _refused)
     app.register_error_handler(Exception, _defect)
+
+
+def _rows_asked() -> int:
+    """How many batches `/status?batches=all` tells, and `/status`."""
+    return MOST_ROWS if request.args.get("batches") == "all" else FEW_ROWS
 
 
 def _models(client: BatchOpenAI, forward_keys: bool) -> Callable[..., Awaitable[Response]]:
@@ -245,7 +249,7 @@ async def _why_not_ready(client: BatchOpenAI, forward_keys: bool) -> str:
 
 
 def _page() -> Callable[[], Awaitable[Response]]:
-    html = files("autobatcher.server").joinpath("page.html").read_text(encoding="utf-8")
+    html = document()
     policy = {"content-security-policy": policy_of_page(html)}
     return _always(html.encode, "text/html; charset=utf-8", policy)
 

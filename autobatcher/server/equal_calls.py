@@ -26,6 +26,9 @@ class EqualCalls:
     def __contains__(self, digest: bytes) -> bool:
         return digest in self._all
 
+    def __iter__(self) -> Iterator[PendingCall]:
+        return chain.from_iterable(self._all.values())
+
     @property
     def free_count(self) -> int:
         """Number of calls without a client."""

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter, deque
-from collections.abc import Mapping
 from functools import partial
-from itertools import islice
 from typing import Any
 
 from .. import events
@@ -15,14 +13,16 @@ from ..client.openai import BatchOpenAI
 from ..client.server_calls import see_fleet
 from ..money.receipt import Receipt, amount_text
 from ..printable import printable
-from ..progress import BatchProgress, Progress
+from ..progress import Progress
+from .batch_rows import FEW_ROWS, MOST_ROWS, batch_rows, chosen
 from .costs import PricedCosts, Told, told_of
 from .fleet import FleetView
+from .history import Counts, History
 from .pending_calls import PendingCalls
 from .tally import Tally
+from .waiting_kinds import WaitingKinds
 
 REMEMBERED_ERRORS = 20
-SHOWN_BATCHES = 50
 
 _OPERATIONS = (("/files", "files"), ("/batches", "batches"), ("/cancel", "cancel"), ("/content", "content"))
 
@@ -36,6 +36,9 @@ class Report:
     """State folded from lifecycle events, the tally, and the upstream's responses.
 
     Pass each event of the client (`batch_event_handler`) to `take_event`, or no batches are shown.
+
+    Attributes:
+        history: the last minutes, as long as its `run` runs.
     """
 
     def __init__(self) -> None:
@@ -49,10 +52,14 @@ class Report:
         self._pending_calls: PendingCalls | None = None
         self._costs: PricedCosts | None = None
         self._fleet: FleetView | None = None
+        self._waiting: WaitingKinds | None = None
+        self.history: History = History(self._counts)
 
     def watch(self, client: BatchOpenAI, pending_calls: PendingCalls) -> None:
         """Report on these, and on the upstream's responses to that client."""
-        self._client, self._pending_calls, self._costs = client, pending_calls, PricedCosts(client)
+        self._client, self._pending_calls = client, pending_calls
+        self._costs = PricedCosts(client, lambda: [batch.id for batch in chosen(self.progress.batches, MOST_ROWS)])
+        self._waiting = WaitingKinds(pending_calls.calls)
         self._fleet = FleetView(partial(see_fleet, client)) if client.shares_journal else None
         client.event_hooks["response"].append(self._take_response)
 
@@ -87,23 +94,25 @@ class Report:
             await self._costs.refresh()
 
     async def refresh(self) -> None:
-        """Bring `costs` and `fleet` up to date; see `FleetView.refresh`."""
+        """Bring up to date what takes a moment; see `FleetView.refresh`, `WaitingKinds.refresh`."""
         await self.price()
+        if self._waiting is not None:
+            await self._waiting.refresh()
         if self._fleet is not None:
             await self._fleet.refresh()
 
     @property
     def costs(self) -> Told:
         """What was paid, as of the last `price`."""
-        return told_of(Receipt(())) if self._costs is None else self._costs.told
+        return told_of(Receipt(()), {}) if self._costs is None else self._costs.told
 
     @property
     def fleet(self) -> FleetView | None:
         """The engines that share the journal; None if only one can use it."""
         return self._fleet
 
-    def status(self) -> dict[str, Any]:
-        """The state as JSON types."""
+    def status(self, most_batches: int = FEW_ROWS) -> dict[str, Any]:
+        """The state as JSON types, with at most so many batches."""
         now, tally = self.progress.seconds, self.tally
         statistics = self._client.batch_statistics() if self._client is not None else None
         return {
@@ -126,7 +135,16 @@ class Report:
             "cost": self.costs.fields,
             "cap": self._cap(),
             "refused": dict(tally.refused),
-            "batches": self._batches(now, {} if statistics is None else statistics.remaining_seconds),
+            "queue": None if self._waiting is None else self._waiting.fields(),
+            "history": self.history.fields(),
+            "batches": batch_rows(
+                chosen(self.progress.batches, most_batches),
+                now,
+                {} if statistics is None else statistics.remaining_seconds,
+                self.costs.batches,
+            ),
+            "batches_known": len(self.progress.batches),
+            "batches_submitted": self.progress.submitted_batches,
             "fleet": None if self._fleet is None else self._fleet.fields(),
             "errors": list(reversed(self._errors)),
         }
@@ -139,23 +157,11 @@ class Report:
         amounts = {name: amount_text(getattr(found, name)) for name in ("spent", "reserved", "left")}
         return {"cap": found.cap, **amounts}
 
-    def _batches(self, now: float, remaining: Mapping[str, float]) -> list[dict[str, Any]]:
-        """The newest ones first."""
-        newest = islice(reversed(self.progress.batches.values()), SHOWN_BATCHES)
-        return [self._batch(batch, now, remaining.get(batch.id)) for batch in newest]
-
-    def _batch(self, batch: BatchProgress, now: float, remaining: float | None) -> dict[str, Any]:
-        age = (now if batch.ended is None else batch.ended) - batch.begun
-        return {
-            "id": batch.id,
-            "status": batch.status,
-            "total": batch.total,
-            "done": batch.done,
-            "failed": batch.failed,
-            "age_seconds": round(age, 1),
-            "remaining_seconds": None if remaining is None else round(remaining, 1),
-            "has_ended": batch.ended is not None,
-        }
+    def _counts(self) -> Counts:
+        waiting = 0
+        if self._client is not None and (statistics := self._client.batch_statistics()) is not None:
+            waiting = statistics.waiting_requests
+        return Counts(waiting, self.tally.answered, self.tally.failed)
 
     def _error(self, ts: float, text: str) -> None:
         self._errors.append({"time": time.strftime("%H:%M:%S", time.gmtime(ts)) + " UTC", "text": text})
