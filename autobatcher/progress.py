@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from . import events
 
 REMEMBERED_BATCHES = 200
+KEPT_MODELS, MODEL_LENGTH = 3, 100
 
 
 @dataclass
 class BatchProgress:
-    """One upstream batch. `number` counts from 1 in order of submission. `done` lines are those that failed, too."""
+    """One upstream batch.
+
+    Attributes:
+        number: counts from 1 in order of submission.
+        models: the first ones of its `model_count` models, shortened: callers choose the names.
+        done: how many lines have a result, those that `failed` included.
+    """
 
     number: int
     id: str
@@ -22,7 +28,8 @@ class BatchProgress:
     begun: float
     endpoint: str = ""
     completion_window: str = ""
-    models: Sequence[str] = ()
+    models: tuple[str, ...] = ()
+    model_count: int = 0
     status: str = "submitted"
     done: int = 0
     failed: int = 0
@@ -97,7 +104,8 @@ class Progress:
                     now,
                     event.endpoint,
                     event.completion_window,
-                    event.models,
+                    tuple(shortened(model, MODEL_LENGTH) for model in event.models[:KEPT_MODELS]),
+                    len(event.models),
                 )
                 self.batches[event.batch_id] = batch
                 self._forget_old_ones()

@@ -10,7 +10,7 @@ from .ledger import Charge, Entry, Ledger, Sort
 MOST_BATCHES = 1_000
 """How many batches are told apart, more than run at once. The first ones are forgotten first. A kilobyte each."""
 
-MOST_SORTS_OF_ONE = 100
+MOST_SORTS_OF_ONE = 50
 """How many sorts of one batch are told apart: callers choose the names of models."""
 
 

@@ -8,14 +8,11 @@ from typing import Any
 
 from ..engine.lanes.lane import Lane
 from ..printable import printable
-from ..progress import BatchProgress, shortened
+from ..progress import BatchProgress
 from .costs import BatchCost
 
 FEW_ROWS, MOST_ROWS = 50, 500
 """How many rows there are, and how many whoever asks for all of them gets."""
-
-SHOWN_MODELS = 3
-MODEL_LENGTH = 100
 
 _NO_COST = BatchCost(None, 0)
 
@@ -39,19 +36,14 @@ def batch_rows(
     return [_row(batch, now, remaining.get(batch.id), costs.get(batch.id, _NO_COST)) for batch in batches]
 
 
-def model_name(model: str) -> str:
-    """A caller's name of a model, short enough for a row."""
-    return printable(shortened(model, MODEL_LENGTH))
-
-
 def _row(batch: BatchProgress, now: float, remaining: float | None, cost: BatchCost) -> dict[str, Any]:
     age = (now if batch.ended is None else batch.ended) - batch.begun
     return {
         "id": batch.id,
         "status": batch.status,
         "endpoint": batch.endpoint,
-        "models": [model_name(model) for model in batch.models[:SHOWN_MODELS]],
-        "models_left_out": max(len(batch.models) - SHOWN_MODELS, 0),
+        "models": [printable(model) for model in batch.models],
+        "models_left_out": batch.model_count - len(batch.models),
         "lane": Lane.BATCH.value,
         "completion_window": batch.completion_window,
         "total": batch.total,

@@ -54,16 +54,17 @@ class History:
         minutes = max(1, int((self._clock() - self._begun_at) // MINUTE))
         self._begun_at += minutes * MINUTE
         self._samples.extend([None] * min(minutes - 1, MINUTES))
-        self._samples.append(self._since_last_sample())
-        self._at_last_sample = self._count()
+        now = self._count()
+        self._samples.append(self._since_last_sample(now))
+        self._at_last_sample = now
 
-    def _since_last_sample(self) -> Counts:
-        now, then = self._count(), self._at_last_sample
+    def _since_last_sample(self, now: Counts) -> Counts:
+        then = self._at_last_sample
         return Counts(now.waiting, now.answered - then.answered, now.failed - then.failed)
 
-    def fields(self) -> dict[str, Any]:
+    def fields(self, now: Counts) -> dict[str, Any]:
         """The minutes as JSON types, the oldest first; the last one is not over. None: nothing is known of it."""
-        samples = [*self._samples, self._since_last_sample()]
+        samples = [*self._samples, self._since_last_sample(now)]
         return {
             "waiting": [None if each is None else each.waiting for each in samples],
             "answered": [None if each is None else each.answered for each in samples],

@@ -11,6 +11,7 @@ from .. import events
 from ..client.costs import cap_left
 from ..client.openai import BatchOpenAI
 from ..client.server_calls import see_fleet
+from ..engine.statistics import BatcherStatistics
 from ..money.receipt import Receipt, amount_text
 from ..printable import printable
 from ..progress import Progress
@@ -53,7 +54,7 @@ class Report:
         self._costs: PricedCosts | None = None
         self._fleet: FleetView | None = None
         self._waiting: WaitingKinds | None = None
-        self.history: History = History(self._counts)
+        self.history: History = History(lambda: self._counts(self._statistics()))
 
     def watch(self, client: BatchOpenAI, pending_calls: PendingCalls) -> None:
         """Report on these, and on the upstream's responses to that client."""
@@ -114,7 +115,7 @@ class Report:
     def status(self, most_batches: int = FEW_ROWS) -> dict[str, Any]:
         """The state as JSON types, with at most so many batches."""
         now, tally = self.progress.seconds, self.tally
-        statistics = self._client.batch_statistics() if self._client is not None else None
+        statistics = self._statistics()
         return {
             "seconds": round(now, 1),
             "upstream": shown_url(self._client.base_url) if self._client is not None else None,
@@ -136,7 +137,7 @@ class Report:
             "cap": self._cap(),
             "refused": dict(tally.refused),
             "queue": None if self._waiting is None else self._waiting.fields(),
-            "history": self.history.fields(),
+            "history": self.history.fields(self._counts(statistics)),
             "batches": batch_rows(
                 chosen(self.progress.batches, most_batches),
                 now,
@@ -157,10 +158,11 @@ class Report:
         amounts = {name: amount_text(getattr(found, name)) for name in ("spent", "reserved", "left")}
         return {"cap": found.cap, **amounts}
 
-    def _counts(self) -> Counts:
-        waiting = 0
-        if self._client is not None and (statistics := self._client.batch_statistics()) is not None:
-            waiting = statistics.waiting_requests
+    def _statistics(self) -> BatcherStatistics | None:
+        return None if self._client is None else self._client.batch_statistics()
+
+    def _counts(self, statistics: BatcherStatistics | None) -> Counts:
+        waiting = 0 if statistics is None else statistics.waiting_requests
         return Counts(waiting, self.tally.answered, self.tally.failed)
 
     def _error(self, ts: float, text: str) -> None:

@@ -11,8 +11,9 @@ from typing import Any, NamedTuple
 import trio
 
 from ..client.server_calls import place_of
+from ..printable import printable
+from ..progress import MODEL_LENGTH, shortened
 from ..turns import Steps, in_turns
-from .batch_rows import model_name
 from .pending_call import PendingCall
 
 SHOWN_KINDS = 20
@@ -40,6 +41,10 @@ class Waiting:
     under_way: int = 0
     oldest_at: float | None = None
 
+    @property
+    def total(self) -> int:
+        return self.queued + self.under_way
+
     def take(self, *, is_queued: bool, created_at: float) -> None:
         if is_queued:
             self.queued += 1
@@ -59,7 +64,8 @@ class WaitingKinds:
         self._calls = calls
         self._turn = trio.Lock()
         self._next_at = float("-inf")
-        self._counted: dict[Kind, Waiting] = {}
+        self._shown: list[tuple[Kind, Waiting]] = []
+        self._left_out = 0
 
     async def refresh(self) -> None:
         """Count, unless that was done just before."""
@@ -67,17 +73,18 @@ class WaitingKinds:
             if trio.current_time() < self._next_at:
                 return
             begun = time.monotonic()
-            self._counted = await in_turns(counted(self._calls()))
+            found = await in_turns(counted(self._calls()))
+            self._shown = heapq.nlargest(SHOWN_KINDS, found.items(), key=lambda item: item[1].total)
+            self._left_out = len(found) - len(self._shown)
             took = time.monotonic() - begun
             self._next_at = trio.current_time() + max(LEAST_SECONDS, took / PART_OF_TIME)
 
     def fields(self) -> dict[str, Any]:
         """The largest kinds as JSON types."""
-        shown = heapq.nlargest(SHOWN_KINDS, self._counted.items(), key=lambda item: item[1].queued + item[1].under_way)
         now = trio.current_time()
         return {
-            "kinds": [_fields(kind, waiting, now) for kind, waiting in shown],
-            "kinds_left_out": max(len(self._counted) - SHOWN_KINDS, 0),
+            "kinds": [_fields(kind, waiting, now) for kind, waiting in self._shown],
+            "kinds_left_out": self._left_out,
         }
 
 
@@ -99,7 +106,7 @@ def counted(calls: list[PendingCall]) -> Steps[dict[Kind, Waiting]]:
 def _fields(kind: Kind, waiting: Waiting, now: float) -> dict[str, Any]:
     return {
         "endpoint": kind.endpoint,
-        "model": model_name(kind.model),
+        "model": printable(shortened(kind.model, MODEL_LENGTH)),
         "lane": kind.lane,
         "queued": waiting.queued,
         "under_way": waiting.under_way,

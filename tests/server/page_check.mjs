@@ -93,6 +93,7 @@ const scenarios = {
     told.plots = await page.locator("#plots svg").evaluateAll((plots) => plots.map((plot) => plot.ariaLabel));
     told.bars = await page.locator("#done-plot rect").count();
     await page.locator("#minutes summary").press("Enter");
+    await page.locator("#minute-list tr").first().waitFor();
     told.minutes = await textOf(page, "#minute-list tr");
     told.live = await page.locator("[aria-live], [role=status], [role=alert]").evaluateAll((all) => all.map((each) => each.id));
     await look(page);

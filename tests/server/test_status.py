@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import trio
 
+from autobatcher import events
 from autobatcher.emulator import FaultPlan, LineFault
 from autobatcher.progress import BatchProgress
 from autobatcher.server import Report
@@ -96,16 +97,28 @@ async def test_callers_with_many_models_make_no_long_table() -> None:
 
 
 def batch(number: int, ended: float | None) -> BatchProgress:
-    return BatchProgress(number, f"batch_{number}", 1, 0.0, CHAT, "24h", [f"m{i}" for i in range(5)], ended=ended)
+    return BatchProgress(number, f"batch_{number}", 1, 0.0, ended=ended)
 
 
 def test_no_batch_that_runs_gives_way_to_one_that_has_ended() -> None:
     batches = {f"batch_{i}": batch(i, ended=None if i in (2, 7) else 1.0) for i in range(10_000)}
     shown = chosen(batches, 4)
     assert [each.number for each in shown] == [9_999, 9_998, 7, 2]
-    row = batch_rows(shown, 2.0, {}, {})[0]
-    assert (row["models"], row["models_left_out"], row["cost"]) == (["m0", "m1", "m2"], 2, None)
+    assert {row["cost"] for row in batch_rows(shown, 2.0, {}, {})} == {None}
     assert [each.number for each in chosen(batches, 1)] == [7]
+
+
+def test_of_many_models_of_a_batch_few_are_kept() -> None:
+    """Callers choose their names, and how many there are."""
+    report = Report()
+    models = [f"{number}\x1b{5_000 * 'm'}" for number in range(10_000)]
+    fields: dict[str, Any] = {"input_file_id": "f", "endpoint": CHAT, "completion_window": "24h", "metadata": {}}
+    submitted = events.BatchSubmitted(ts=0.0, batch_id="b", request_count=10_000, models=models, **fields)
+    report.progress.take(submitted, 0.0)
+    (row,) = batch_rows(report.progress.batches.values(), 1.0, {}, {})
+    assert (len(row["models"]), row["models_left_out"]) == (3, 9_997)
+    assert all(len(model) < 200 and model.isprintable() for model in row["models"])
+    assert len(repr(report.progress.batches)) < 1_000
 
 
 class Clock:
@@ -119,7 +132,7 @@ class Clock:
 async def test_the_last_minutes_are_kept_and_a_pause_is_a_gap() -> None:
     counts = Counts(0, 0, 0)
     history = History(lambda: counts)
-    assert history.fields()["waiting"] == [0]  # before it runs
+    assert history.fields(Counts(7, 1, 0))["waiting"] == [7]  # before it runs
     async with trio.open_nursery() as nursery:
         await nursery.start(history.run)
         counts = Counts(5, 10, 1)
@@ -127,21 +140,22 @@ async def test_the_last_minutes_are_kept_and_a_pause_is_a_gap() -> None:
         counts = Counts(3, 12, 4)
         await trio.sleep(MINUTE)
         counts = Counts(4, 20, 4)
-        told = history.fields()
+        told = history.fields(counts)
         assert told["waiting"] == [5, 3, 4]
         assert (told["answered"], told["failed"]) == ([10, 2, 8], [1, 3, 0])  # of each minute, not since the start
         await trio.sleep(2 * MINUTES * MINUTE)
         nursery.cancel_scope.cancel()
-    assert len(history.fields()["waiting"]) == MINUTES + 1
+    assert len(history.fields(counts)["waiting"]) == MINUTES + 1
 
 
 def test_minutes_in_which_the_process_was_paused_are_unknown() -> None:
     clock = Clock()
-    history = History(lambda: Counts(1, 2, 3), clock)
+    counts = Counts(1, 2, 3)
+    history = History(lambda: counts, clock)
     history.begin()
     for clock.now in (MINUTE, 4.5 * MINUTE, 5.0 * MINUTE):
         history.sample()
-    assert history.fields()["waiting"] == [1, None, None, 1, 1, 1]
+    assert history.fields(counts)["waiting"] == [1, None, None, 1, 1, 1]
     clock.now = 1e9
     history.sample()
-    assert len(history.fields()["answered"]) == MINUTES + 1
+    assert len(history.fields(counts)["answered"]) == MINUTES + 1

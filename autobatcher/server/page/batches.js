@@ -58,7 +58,7 @@ function showBatches({ batches, batches_known: known, batches_submitted: submitt
   get("first-steps").hidden = requests > 0;
   put(get("no-batch-text"), queued
     ? `No batch yet. ${counted(queued, "request")} will travel in the first one.`
-    : `No batch yet. Send a request to ${base}/chat/completions.`);
+    : `No batch yet. Send a request to ${base}.`);
   const few = someBatches(batches);
   batchList.show(showsAllBatches ? batches : few, (batch) => batch.id);
   const all = Math.min(known, MOST_BATCHES);
