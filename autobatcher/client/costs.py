@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from decimal import Decimal
 from functools import partial
 from typing import Any, NamedTuple
@@ -12,7 +12,7 @@ from pydantic import BaseModel
 from ..engine.journal_url import JournalUrl
 from ..engine.request import Answer, Request
 from ..engine.spending import Spending
-from ..money.ledger import Entry, Sort
+from ..money.ledger import Sort
 from ..money.receipt import PricesOf, Receipt, receipt_of
 from ..money.usage import Usage
 
@@ -51,17 +51,6 @@ def pricing_of(client: Costs) -> Callable[[], Receipt]:
     """
     place = client._spending.shared_journal
     return client._spending.pricing() if place is None else partial(_of_the_fleet, place, client._spending.prices.at)
-
-
-def batch_pricing_of(client: Costs, batch_ids: Iterable[str]) -> Callable[[], dict[str, Receipt]]:
-    """What each of these batches was billed that this client read, in the same two steps. Batches without a bill are
-    left out."""
-    billed = client._spending.batch_ledgers.snapshot(batch_ids)
-    return partial(_priced_each, billed, client._spending.prices.at)
-
-
-def _priced_each(billed: dict[str, tuple[tuple[Sort, Entry], ...]], prices_of: PricesOf) -> dict[str, Receipt]:
-    return {batch_id: receipt_of(entries, prices_of) for batch_id, entries in billed.items()}
 
 
 def _of_the_fleet(place: JournalUrl, prices_of: PricesOf) -> Receipt:

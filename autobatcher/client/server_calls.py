@@ -8,11 +8,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..engine.batcher import Batcher
-from ..engine.dispatch.lane_calls import LaneCalls
 from ..engine.journal.health import Session, WaitingAccount
 from ..engine.journal_url import JournalUrl, checked_place
-from ..engine.lanes.lane import Lane
-from ..engine.queue.windows import ThrottledRequests, Window
 from ..engine.request import Request
 from ..engine.statistics import BatcherStatistics
 from .call import Call
@@ -126,29 +123,6 @@ class ServerCalls:
         """How many bytes of request bodies wait to be uploaded, and how many may (`max_queued_bytes`)."""
         batcher = self._engine.host.batcher
         return (0, math.inf) if batcher is None else batcher.queue_bytes()
-
-
-class Place(NamedTuple):
-    """Where a request waits: on which lane, and whether it is still in no batch and no call."""
-
-    lane: str
-    is_queued: bool
-
-
-_QUEUES = (Window, ThrottledRequests)
-_QUEUED, _IN_A_BATCH = Place(Lane.BATCH.value, is_queued=True), Place(Lane.BATCH.value, is_queued=False)
-
-
-def place_of(request: Request) -> Place | None:
-    """Where a request waits; None if it has an outcome, or was withdrawn."""
-    holder = request.holder
-    if holder is None:
-        return None
-    if isinstance(holder, _QUEUES):
-        return _QUEUED
-    if isinstance(holder, LaneCalls):
-        return Place(holder.lane_of(request).value, is_queued=False)
-    return _IN_A_BATCH  # or about to find one in a journal
 
 
 def see_fleet(client: ServerCalls) -> FleetSeen | None:

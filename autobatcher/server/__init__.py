@@ -16,11 +16,13 @@ body_limiter.py   how many bytes of bodies are held
 exchange.py       one HTTP exchange: bodies within limits, responses that may begin early
 costs.py          what the calls cost, priced in a worker thread
 fleet.py          the engines that share the journal
-report.py         the state of the proxy; tally.py: counters; metrics.py: for Prometheus
-batch_rows.py     its batches as rows; waiting_kinds.py: what waits, by kind; history.py: the last minutes
-page/             the live page
+overview.py       the longer parts of the status
+batch_rows.py     batches as rows; batch_costs.py: what each one cost
+waiting_kinds.py  what waits, by kind; history.py: the last minutes
+report.py         the state of the proxy; tally.py: counters; metrics.py: for Prometheus; page.html: the live page
 paths.py          what may be passed on of a path
 description.py    the OpenAPI description
+page/             the live page: page.html with its style and scripts
 file_limit.py     the limit of open files
 serving.py        `serve`: client, app and worker, from start-up to shutdown
 hypercorn/        hypercorn's trio worker, hardened against clients

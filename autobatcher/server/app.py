@@ -86,8 +86,7 @@ def create_app(
     app = QuartTrio("autobatcher", static_folder=None)
     quart = without_late_disconnects(app.asgi_app)
     access = Access(proxy_key, public_status=public_status)
-    beside = (pending_calls.run, report.history.run, partial(learn_prices, client))
-    routes = _Routes(calls, quart, access, beside)
+    routes = _Routes(calls, quart, pending_calls, access, partial(_prepare, client, report))
     app.asgi_app = OnlyServedHosts(routes, hosts or _LOOPBACK)  # type: ignore[method-assign, assignment]  # Quart's own way
     app.config.update(RESPONSE_TIMEOUT=None)
     if proxy_key is not None:
@@ -97,25 +96,31 @@ def create_app(
 
 
 class _Routes:
-    """Route batchable calls to `BatchedCalls` and everything else to Quart.
+    """Route batchable calls to `BatchedCalls` and everything else to Quart. The lifespan runs `PendingCalls`.
 
     Args:
-        beside: is run during the lifespan. Each tells when requests may come.
+        prepare: is run beside them, and tells when requests may come.
     """
 
     def __init__(
-        self, calls: BatchedCalls, quart: Any, access: Access, beside: Iterable[Callable[..., Awaitable[None]]]
+        self,
+        calls: BatchedCalls,
+        quart: Any,
+        pending_calls: PendingCalls,
+        access: Access,
+        prepare: Callable[..., Awaitable[None]],
     ) -> None:
         self._calls = calls
         self._quart = quart
+        self._pending_calls = pending_calls
+        self._prepare = prepare
         self._access = access
-        self._beside = beside
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
             async with trio.open_nursery() as nursery:
-                for run in self._beside:
-                    await nursery.start(run)
+                await nursery.start(self._pending_calls.run)
+                await nursery.start(self._prepare)
                 await self._quart(scope, receive, send)
                 nursery.cancel_scope.cancel()
         elif scope["type"] == "websocket":
@@ -167,6 +172,13 @@ class _Routes:
                         await exchange.respond(refusal_parts(_DEFECT, kind="server_error"))
 
 
+async def _prepare(client: BatchOpenAI, report: Report, *, task_status: trio.TaskStatus[None]) -> None:
+    async with trio.open_nursery() as nursery:
+        await nursery.start(report.overview.history.run)
+        await nursery.start(learn_prices, client)
+        task_status.started()
+
+
 def _authorization(scope: Scope) -> str:
     return next((value.decode("latin-1") for name, value in scope["headers"] if name == b"authorization"), "")
 
@@ -185,10 +197,7 @@ def _add_routes(app: QuartTrio, client: BatchOpenAI, report: Report, forward_key
         ("/health", _health),
         ("/ready", _ready(client, forward_keys)),
         ("/metrics", _after(report.refresh, metrics.text, "text/plain; version=0.0.4; charset=utf-8")),
-        (
-            "/status",
-            _after(report.refresh, lambda: msgspec.json.encode(report.status(_rows_asked())), "application/json"),
-        ),
+        ("/status", _after(report.refresh, lambda: msgspec.json.encode(_status(report)), "application/json")),
         ("/receipt", _after(report.price, lambda: report.costs.document, "application/json")),
         ("/openapi.json", _always(lambda: msgspec.json.encode(description()), "application/json")),
         ("/", _page()),
@@ -199,9 +208,8 @@ def _add_routes(app: QuartTrio, client: BatchOpenAI, report: Report, forward_key
     app.register_error_handler(Exception, _defect)
 
 
-def _rows_asked() -> int:
-    """How many batches `/status?batches=all` tells, and `/status`."""
-    return MOST_ROWS if request.args.get("batches") == "all" else FEW_ROWS
+def _status(report: Report) -> dict[str, Any]:
+    return report.status(MOST_ROWS if request.args.get("batches") == "all" else FEW_ROWS)
 
 
 def _models(client: BatchOpenAI, forward_keys: bool) -> Callable[..., Awaitable[Response]]:

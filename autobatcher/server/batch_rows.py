@@ -9,7 +9,7 @@ from typing import Any
 from ..engine.lanes.lane import Lane
 from ..printable import printable
 from ..progress import BatchProgress
-from .costs import BatchCost
+from .batch_costs import BatchCost
 
 FEW_ROWS, MOST_ROWS = 50, 500
 """How many rows there are, and how many whoever asks for all of them gets."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from decimal import Decimal
 from itertools import islice
 from typing import Any, NamedTuple, TypeVar
@@ -12,10 +12,9 @@ from typing import Any, NamedTuple, TypeVar
 import msgspec
 import trio
 
-from ..client.costs import Costs, batch_pricing_of, looks_up_prices, pricing_of
+from ..client.costs import Costs, looks_up_prices, pricing_of
 from ..errors import JournalError
 from ..money.exact import ZERO
-from ..money.ledger import Fate
 from ..money.library_prices import import_prices
 from ..money.receipt import Receipt, ReceiptRow, amount_text
 
@@ -38,13 +37,6 @@ class LaneCost(NamedTuple):
     unpriced: int
 
 
-class BatchCost(NamedTuple):
-    """What one batch was billed, in USD as text; None if no price is known. And how many requests have none."""
-
-    cost: str | None
-    unpriced: int
-
-
 class Told(NamedTuple):
     """A receipt in all forms in which the proxy tells it.
 
@@ -53,7 +45,6 @@ class Told(NamedTuple):
         fields: what the page shows, as JSON types: totals, and the dearest models.
         lanes: for metrics, whose labels must be few.
         list_price, saving: in USD; `saving` is None if no list price is known.
-        batches: by id: those that were asked for, and billed by this process.
     """
 
     document: bytes
@@ -61,7 +52,6 @@ class Told(NamedTuple):
     lanes: tuple[LaneCost, ...]
     list_price: Decimal
     saving: Decimal | None
-    batches: Mapping[str, BatchCost]
 
 
 class PricedCosts:
@@ -70,17 +60,13 @@ class PricedCosts:
     To price may import a library, and callers choose how many models there are. So it never happens on the event loop,
     once at a time, and not for long.
 
-    Args:
-        batch_ids: says of which batches the cost is shown, each by itself.
-
     Attributes:
         told: the newest one.
     """
 
-    def __init__(self, client: Costs, batch_ids: Callable[[], Iterable[str]]) -> None:
-        self.told: Told = told_of(Receipt(()), {})
+    def __init__(self, client: Costs) -> None:
+        self.told: Told = told_of(Receipt(()))
         self._client = client
-        self._batch_ids = batch_ids
         self._turn = trio.Lock()
         self._seen_at = self._stale_at = float("-inf")
 
@@ -95,9 +81,8 @@ class PricedCosts:
                 return
             self._seen_at = trio.current_time()
             try:
-                each = batch_pricing_of(self._client, self._batch_ids())
                 self.told, took = await trio.to_thread.run_sync(
-                    _price, pricing_of(self._client), each, abandon_on_cancel=True
+                    _price, pricing_of(self._client), abandon_on_cancel=True
                 )
             except JournalError as error:  # the last one is told
                 logger.warning("autobatcher: %s", error.message)
@@ -105,11 +90,11 @@ class PricedCosts:
             self._stale_at = trio.current_time() + min(took / PART_OF_TIME, MOST_SECONDS)
 
 
-def _price(pricing: Callable[[], Receipt], each: Callable[[], dict[str, Receipt]]) -> tuple[Told, float]:
+def _price(pricing: Callable[[], Receipt]) -> tuple[Told, float]:
     """The receipt, and how long it took, in seconds; without the import, which comes once."""
     import_prices()
     begun = time.monotonic()
-    return told_of(pricing(), each()), time.monotonic() - begun
+    return told_of(pricing()), time.monotonic() - begun
 
 
 async def learn_prices(client: Costs, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -122,8 +107,8 @@ async def learn_prices(client: Costs, *, task_status: trio.TaskStatus[None] = tr
         task_status.started()
 
 
-def told_of(receipt: Receipt, of_batches: Mapping[str, Receipt]) -> Told:
-    """A receipt in all forms, and those of single batches."""
+def told_of(receipt: Receipt) -> Told:
+    """A receipt in all forms."""
     whole = receipt.as_dict()
     models = _alike(receipt.rows, lambda row: (row.model, row.lane, row.fate))
     lanes = _alike(receipt.rows, lambda row: (row.lane, row.fate))
@@ -134,14 +119,7 @@ def told_of(receipt: Receipt, of_batches: Mapping[str, Receipt]) -> Told:
         "models_left_out": max(len(models) - SHOWN_ROWS, 0),
     }
     costs = (LaneCost(*key, _sum(row.cost for row in rows), _unpriced(rows)) for key, rows in sorted(lanes.items()))
-    batches = {batch_id: _batch_cost(each) for batch_id, each in of_batches.items()}
-    return Told(msgspec.json.encode(whole), fields, tuple(costs), total.list_price, total.saving, batches)
-
-
-def _batch_cost(receipt: Receipt) -> BatchCost:
-    total = receipt.total
-    is_priced = any(row.cost is not None and row.fate != Fate.UNKNOWN.value for row in receipt.rows)
-    return BatchCost(amount_text(total.cost) if is_priced else None, total.unpriced)
+    return Told(msgspec.json.encode(whole), fields, tuple(costs), total.list_price, total.saving)
 
 
 def _alike(rows: Iterable[ReceiptRow], key_of: Callable[[ReceiptRow], Key]) -> dict[Key, list[ReceiptRow]]:

@@ -26,9 +26,6 @@ class EqualCalls:
     def __contains__(self, digest: bytes) -> bool:
         return digest in self._all
 
-    def __iter__(self) -> Iterator[PendingCall]:
-        return chain.from_iterable(self._all.values())
-
     @property
     def free_count(self) -> int:
         """Number of calls without a client."""
@@ -63,6 +60,9 @@ class EqualCalls:
 
     def forget_delivery(self, call: PendingCall) -> None:
         _remove(self._delivered, call)
+
+    def __iter__(self) -> Iterator[PendingCall]:
+        return chain.from_iterable(self._all.values())
 
     @contextmanager
     def waiting(self, digest: bytes, client: Client) -> Iterator[None]:

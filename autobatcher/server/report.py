@@ -11,17 +11,15 @@ from .. import events
 from ..client.costs import cap_left
 from ..client.openai import BatchOpenAI
 from ..client.server_calls import see_fleet
-from ..engine.statistics import BatcherStatistics
 from ..money.receipt import Receipt, amount_text
 from ..printable import printable
 from ..progress import Progress
-from .batch_rows import FEW_ROWS, MOST_ROWS, batch_rows, chosen
+from .batch_rows import FEW_ROWS
 from .costs import PricedCosts, Told, told_of
 from .fleet import FleetView
-from .history import Counts, History
+from .overview import Overview
 from .pending_calls import PendingCalls
 from .tally import Tally
-from .waiting_kinds import WaitingKinds
 
 REMEMBERED_ERRORS = 20
 
@@ -37,9 +35,6 @@ class Report:
     """State folded from lifecycle events, the tally, and the upstream's responses.
 
     Pass each event of the client (`batch_event_handler`) to `take_event`, or no batches are shown.
-
-    Attributes:
-        history: the last minutes, as long as its `run` runs.
     """
 
     def __init__(self) -> None:
@@ -53,15 +48,13 @@ class Report:
         self._pending_calls: PendingCalls | None = None
         self._costs: PricedCosts | None = None
         self._fleet: FleetView | None = None
-        self._waiting: WaitingKinds | None = None
-        self.history: History = History(lambda: self._counts(self._statistics()))
+        self.overview: Overview = Overview(self.progress, self.tally)
 
     def watch(self, client: BatchOpenAI, pending_calls: PendingCalls) -> None:
         """Report on these, and on the upstream's responses to that client."""
-        self._client, self._pending_calls = client, pending_calls
-        self._costs = PricedCosts(client, lambda: [batch.id for batch in chosen(self.progress.batches, MOST_ROWS)])
-        self._waiting = WaitingKinds(pending_calls.calls)
+        self._client, self._pending_calls, self._costs = client, pending_calls, PricedCosts(client)
         self._fleet = FleetView(partial(see_fleet, client)) if client.shares_journal else None
+        self.overview.watch(client, pending_calls)
         client.event_hooks["response"].append(self._take_response)
 
     async def _take_response(self, response: Any) -> None:
@@ -95,17 +88,16 @@ class Report:
             await self._costs.refresh()
 
     async def refresh(self) -> None:
-        """Bring up to date what takes a moment; see `FleetView.refresh`, `WaitingKinds.refresh`."""
+        """Bring `costs`, `overview` and `fleet` up to date; see `FleetView.refresh`."""
         await self.price()
-        if self._waiting is not None:
-            await self._waiting.refresh()
+        await self.overview.refresh()
         if self._fleet is not None:
             await self._fleet.refresh()
 
     @property
     def costs(self) -> Told:
         """What was paid, as of the last `price`."""
-        return told_of(Receipt(()), {}) if self._costs is None else self._costs.told
+        return told_of(Receipt(())) if self._costs is None else self._costs.told
 
     @property
     def fleet(self) -> FleetView | None:
@@ -115,7 +107,7 @@ class Report:
     def status(self, most_batches: int = FEW_ROWS) -> dict[str, Any]:
         """The state as JSON types, with at most so many batches."""
         now, tally = self.progress.seconds, self.tally
-        statistics = self._statistics()
+        statistics = self._client.batch_statistics() if self._client is not None else None
         return {
             "seconds": round(now, 1),
             "upstream": shown_url(self._client.base_url) if self._client is not None else None,
@@ -136,16 +128,7 @@ class Report:
             "cost": self.costs.fields,
             "cap": self._cap(),
             "refused": dict(tally.refused),
-            "queue": None if self._waiting is None else self._waiting.fields(),
-            "history": self.history.fields(self._counts(statistics)),
-            "batches": batch_rows(
-                chosen(self.progress.batches, most_batches),
-                now,
-                {} if statistics is None else statistics.remaining_seconds,
-                self.costs.batches,
-            ),
-            "batches_known": len(self.progress.batches),
-            "batches_submitted": self.progress.submitted_batches,
+            **self.overview.fields(statistics, most_batches),
             "fleet": None if self._fleet is None else self._fleet.fields(),
             "errors": list(reversed(self._errors)),
         }
@@ -157,13 +140,6 @@ class Report:
             return None
         amounts = {name: amount_text(getattr(found, name)) for name in ("spent", "reserved", "left")}
         return {"cap": found.cap, **amounts}
-
-    def _statistics(self) -> BatcherStatistics | None:
-        return None if self._client is None else self._client.batch_statistics()
-
-    def _counts(self, statistics: BatcherStatistics | None) -> Counts:
-        waiting = 0 if statistics is None else statistics.waiting_requests
-        return Counts(waiting, self.tally.answered, self.tally.failed)
 
     def _error(self, ts: float, text: str) -> None:
         self._errors.append({"time": time.strftime("%H:%M:%S", time.gmtime(ts)) + " UTC", "text": text})

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import trio
 
-from ..client.server_calls import place_of
+from ..client.places import place_of
 from ..printable import printable
 from ..progress import MODEL_LENGTH, shortened
 from ..turns import Steps, in_turns
