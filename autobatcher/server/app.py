@@ -95,6 +95,13 @@ def create_app(
     return app
 
 
+async def _prepare(client: BatchOpenAI, report: Report, *, task_status: trio.TaskStatus[None]) -> None:
+    async with trio.open_nursery() as nursery:
+        await nursery.start(report.overview.history.run)
+        await nursery.start(learn_prices, client)
+        task_status.started()
+
+
 class _Routes:
     """Route batchable calls to `BatchedCalls` and everything else to Quart. The lifespan runs `PendingCalls`.
 
@@ -170,13 +177,6 @@ class _Routes:
                 if not exchange.has_begun:
                     with suppress(ClientGoneError):
                         await exchange.respond(refusal_parts(_DEFECT, kind="server_error"))
-
-
-async def _prepare(client: BatchOpenAI, report: Report, *, task_status: trio.TaskStatus[None]) -> None:
-    async with trio.open_nursery() as nursery:
-        await nursery.start(report.overview.history.run)
-        await nursery.start(learn_prices, client)
-        task_status.started()
 
 
 def _authorization(scope: Scope) -> str:
