@@ -95,13 +95,6 @@ def create_app(
     return app
 
 
-async def _prepare(client: BatchOpenAI, report: Report, *, task_status: trio.TaskStatus[None]) -> None:
-    async with trio.open_nursery() as nursery:
-        await nursery.start(report.overview.history.run)
-        await nursery.start(learn_prices, client)
-        task_status.started()
-
-
 class _Routes:
     """Route batchable calls to `BatchedCalls` and everything else to Quart. The lifespan runs `PendingCalls`.
 
@@ -284,6 +277,13 @@ def _after(
         return await plain()
 
     return view
+
+
+async def _prepare(client: BatchOpenAI, report: Report, *, task_status: trio.TaskStatus[None]) -> None:
+    async with trio.open_nursery() as nursery:
+        await nursery.start(report.overview.history.run)
+        await nursery.start(learn_prices, client)
+        task_status.started()
 
 
 # ---- errors ----
