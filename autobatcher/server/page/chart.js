@@ -81,6 +81,7 @@ function showChart(history) {
     `Requests waiting in ${time}: ${number(Math.max(...shown))} at most, ${number(shown.at(-1))} now`);
   plot("done-plot", minutes, Math.max(...done), (top) => barsOf(sliced, first, top),
     `Requests done a minute in ${time}: ${number(Math.max(...done))} at most; ${number(sum(sliced.answered))} answered and ${number(sum(sliced.failed))} failed together`);
+  get("minutes").hidden = history.waiting.length < 2; // the first minute is not over
   showMinutes(history);
 }
 

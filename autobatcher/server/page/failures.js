@@ -38,9 +38,9 @@ function lineOfFailure(failure) {
 }
 
 function fillCause(item, { lines }) {
-  const [newest] = lines, oldest = lines.at(-1);
-  const when = item.querySelector(".when");
-  when.replaceChildren(...(lines.length > 1 ? [moment(oldest.time), " to ", moment(newest.time)] : [moment(newest.time)]));
+  const newest = moment(lines[0].time), oldest = moment(lines.at(-1).time);
+  const isAtOnce = oldest.textContent === newest.textContent;
+  item.querySelector(".when").replaceChildren(...(isAtOnce ? [newest] : [oldest, " to ", newest]));
   put(item.querySelector("summary"), counted(lines.length, "request"));
   const rows = lines.slice(0, SHOWN_LINES).map(lineOfFailure);
   if (lines.length > SHOWN_LINES) rows.push(make("li", "muted", `and ${number(lines.length - SHOWN_LINES)} more`));
