@@ -9,16 +9,27 @@ from dataclasses import dataclass, field
 from . import events
 
 REMEMBERED_BATCHES = 200
+KEPT_MODELS, MODEL_LENGTH = 3, 100
 
 
 @dataclass
 class BatchProgress:
-    """One upstream batch. `number` counts from 1 in order of submission."""
+    """One upstream batch.
+
+    Attributes:
+        number: counts from 1 in order of submission.
+        models: the first ones of its `model_count` models, shortened: callers choose the names.
+        done: how many lines have a result, those that `failed` included.
+    """
 
     number: int
     id: str
     total: int
     begun: float
+    endpoint: str = ""
+    completion_window: str = ""
+    models: tuple[str, ...] = ()
+    model_count: int = 0
     status: str = "submitted"
     done: int = 0
     failed: int = 0
@@ -86,7 +97,16 @@ class Progress:
         match event:
             case events.BatchSubmitted() | events.BatchResumed():
                 self.submitted_batches += 1
-                batch = BatchProgress(self.submitted_batches, event.batch_id, event.request_count, now)
+                batch = BatchProgress(
+                    self.submitted_batches,
+                    event.batch_id,
+                    event.request_count,
+                    now,
+                    event.endpoint,
+                    event.completion_window,
+                    tuple(shortened(model, MODEL_LENGTH) for model in event.models[:KEPT_MODELS]),
+                    len(event.models),
+                )
                 self.batches[event.batch_id] = batch
                 self._forget_old_ones()
                 return batch

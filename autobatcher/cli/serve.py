@@ -81,6 +81,7 @@ def serve(
     cors_origin: Origins = None,
     proxy_key: Secret = None,
     proxy_key_file: Path | None = None,
+    public_status: Switch = False,
     forward_keys: Switch = False,
     max_cost_per_key: SpendingCap = None,
     input_price: Dollars | None = None,
@@ -110,9 +111,11 @@ def serve(
         allowed_host: Also serve this name or address, by which a reverse proxy or another machine reaches it. On
             loopback only localhost, 127.0.0.1, [::1] and these are served; elsewhere any host is, unless this is given.
         cors_origin: Serve pages of this origin, such as https://app.example; * for all. Other pages are refused.
-        proxy_key: Require this bearer token on every /v1 route. Other users see the command line in `ps`: prefer
-            AUTOBATCHER_PROXY_KEY or --proxy-key-file.
-        proxy_key_file: A file with that token and nothing else.
+        proxy_key: Require this key on every route but /health, /ready and /openapi.json: as a bearer token, or in a
+            browser as the password. Other users see the command line in `ps`: prefer AUTOBATCHER_PROXY_KEY or
+            --proxy-key-file.
+        proxy_key_file: A file with that key and nothing else.
+        public_status: Let everybody read /, /status, /metrics and /receipt without that key.
         forward_keys: Use each caller's own bearer token upstream; batches never mix keys. Not with --proxy-key.
         max_cost_per_key: The most that each caller's key may spend, in USD, such as 20 or 20/day. Needs --forward-keys.
         input_price: The real-time price of a million input tokens of any model, in dollars. --prices can say more.
@@ -135,7 +138,7 @@ def serve(
     prices = flat_prices(input_price, output_price, saving)
     if prices is not None and flags.prices is not None:  # type: ignore[attr-defined]  # a flag made from a setting
         raise UsageError("--prices has the prices: leave out --input-price and --output-price.")
-    door = Door(host, port, proxy_key, forward_keys, max_cost_per_key, prices, served)
+    door = Door(host, port, proxy_key, forward_keys, max_cost_per_key, prices, served, public_status)
     start_logging(flags.log_level)
     with contextlib.ExitStack() as stack:
         # On a terminal the live status replaces the JSON lines.
@@ -154,6 +157,7 @@ class Door:
     max_cost_per_key: str | None
     prices: GivenPrices | None
     hosts: Any
+    public_status: bool = False
 
 
 def _serve_until_signalled(door: Door, flags: ProxyFlags, lines: EventLines | None) -> int:
@@ -184,6 +188,7 @@ def _serve_until_signalled(door: Door, flags: ProxyFlags, lines: EventLines | No
         app = create_app(
             client,
             proxy_key=door.proxy_key,
+            public_status=door.public_status,
             forward_keys=door.forward_keys,
             limits=limits,
             report=report,

@@ -104,9 +104,14 @@ class Entry:
 
 
 class Ledger:
-    """All executions of one engine, or of one journal."""
+    """All executions of one engine, one journal or one batch.
 
-    def __init__(self) -> None:
+    Args:
+        most_sorts: how many sorts are told apart.
+    """
+
+    def __init__(self, *, most_sorts: int = MOST_SORTS) -> None:
+        self._most_sorts = most_sorts
         self._entries: dict[Sort, Entry] = {}
 
     def __iter__(self) -> Iterator[tuple[Sort, Entry]]:
@@ -120,7 +125,7 @@ class Ledger:
         """Add executions of a sort. `usage` is their sum; None if it is not known."""
         entry = self._entries.get(sort)
         if entry is None:
-            if len(self._entries) >= MOST_SORTS:
+            if len(self._entries) >= self._most_sorts:
                 sort = sort._replace(model=OTHER_MODELS, bracket=0)
             entry = self._entries.setdefault(sort, Entry())
         entry.add(usage, batch_id, requests)

@@ -6,7 +6,6 @@ import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
 from contextlib import suppress
 from functools import partial
-from importlib.resources import files
 from typing import Any
 
 import anyio
@@ -22,6 +21,8 @@ from ..client.openai import BatchOpenAI
 from ..upstream.key import key_mistake
 from ..upstream.providers import BATCHABLE_ENDPOINTS
 from . import caller_headers
+from .access import Access, challenge
+from .batch_rows import FEW_ROWS, MOST_ROWS
 from .browser_headers import policy_of_page
 from .calls import BatchedCalls, CallLimits
 from .costs import learn_prices
@@ -30,9 +31,9 @@ from .exchange import ClientGoneError, Exchange, Receive, RefusedError, Scope, S
 from .hosts import OnlyServedHosts, ServedHosts, served_hosts
 from .hypercorn.connection import without_late_disconnects
 from .hypercorn.sends import broken_sends_raise
-from .keys import ProxyKey
 from .metrics import Metrics
 from .models import model_lookups
+from .page import document
 from .pending_calls import PendingCalls
 from .refusals import refusal_parts
 from .report import Report
@@ -42,9 +43,6 @@ logger: logging.Logger = logging.getLogger("autobatcher")
 READY_SECONDS = 10.0
 """How long the result of a readiness check is cached, and its timeout."""
 
-OPEN_PATHS = frozenset({"/", "/health", "/ready", "/metrics", "/status", "/receipt", "/openapi.json"})
-"""Paths that need no key. All others do, in whatever spelling: Quart also finds `//v1/models` and absolute URLs."""
-
 _LOOPBACK = served_hosts("127.0.0.1", is_loopback=True)
 
 
@@ -52,6 +50,7 @@ def create_app(
     client: BatchOpenAI,
     *,
     proxy_key: str | None = None,
+    public_status: bool = False,
     forward_keys: bool = False,
     limits: CallLimits | None = None,
     report: Report | None = None,
@@ -63,7 +62,8 @@ def create_app(
     disconnects is kept for a grace period, so that a retry finds it: see `CallLimits`.
 
     Args:
-        proxy_key: the bearer token that every route but `OPEN_PATHS` requires; None for no authentication.
+        proxy_key: the key that every route but `access.OPEN_PATHS` requires; None for no authentication.
+        public_status: whether `access.STATUS_PATHS` (the page, `/status`, `/metrics`, `/receipt`) need no key either.
         forward_keys: use each caller's own bearer token upstream. A batch never mixes keys.
         report: the counters behind `/`, `/status` and `/metrics`. Pass the client's events to its `take_event`.
         hosts: which hosts and origins are served, from `served_hosts`. Default: those of this machine alone.
@@ -85,7 +85,8 @@ def create_app(
     calls = BatchedCalls(client, pending_calls, report.tally, limits, forward_keys=forward_keys)
     app = QuartTrio("autobatcher", static_folder=None)
     quart = without_late_disconnects(app.asgi_app)
-    routes = _Routes(calls, quart, pending_calls, proxy_key, partial(learn_prices, client))
+    access = Access(proxy_key, public_status=public_status)
+    routes = _Routes(calls, quart, pending_calls, access, partial(_prepare, client, report))
     app.asgi_app = OnlyServedHosts(routes, hosts or _LOOPBACK)  # type: ignore[method-assign, assignment]  # Quart's own way
     app.config.update(RESPONSE_TIMEOUT=None)
     if proxy_key is not None:
@@ -106,14 +107,14 @@ class _Routes:
         calls: BatchedCalls,
         quart: Any,
         pending_calls: PendingCalls,
-        proxy_key: str | None,
+        access: Access,
         prepare: Callable[..., Awaitable[None]],
     ) -> None:
         self._calls = calls
         self._quart = quart
         self._pending_calls = pending_calls
         self._prepare = prepare
-        self._key = None if proxy_key is None else ProxyKey(proxy_key)
+        self._access = access
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -138,12 +139,14 @@ class _Routes:
         if not scope["path"].startswith("/") and "://" not in scope["path"]:  # "?query"; Quart cannot bear it
             return refusal_parts(_NO_PATH, closes=True)
         refused = caller_headers.why_refused(scope["headers"])
-        if refused is None and self._key is not None and scope["path"] not in OPEN_PATHS:
-            refused = self._key.why_refused(_authorization(scope), _address(scope), anyio.current_time())
+        if refused is None:
+            path, now = scope["path"], anyio.current_time()
+            refused = self._access.why_refused(path, _authorization(scope), _address(scope), now)
         if refused is None:
             return None
         parts = refusal_parts(refused, closes=refused.status_code == 429)
-        return {**parts, "headers": {**parts["headers"], "x-should-retry": "false"}}
+        added = {"x-should-retry": "false", **challenge(refused, scope["path"])}
+        return {**parts, "headers": {**parts["headers"], **added}}
 
     async def _page(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pages take no body. Quart would respond before reading one, so it is drained first."""
@@ -187,7 +190,7 @@ def _add_routes(app: QuartTrio, client: BatchOpenAI, report: Report, forward_key
         ("/health", _health),
         ("/ready", _ready(client, forward_keys)),
         ("/metrics", _after(report.refresh, metrics.text, "text/plain; version=0.0.4; charset=utf-8")),
-        ("/status", _after(report.refresh, lambda: msgspec.json.encode(report.status()), "application/json")),
+        ("/status", _after(report.refresh, lambda: msgspec.json.encode(_status(report)), "application/json")),
         ("/receipt", _after(report.price, lambda: report.costs.document, "application/json")),
         ("/openapi.json", _always(lambda: msgspec.json.encode(description()), "application/json")),
         ("/", _page()),
@@ -196,6 +199,10 @@ def _add_routes(app: QuartTrio, client: BatchOpenAI, report: Report, forward_key
         app.add_url_rule(path, path, view, methods=["GET"])
     app.register_error_handler(HTTPException, _refused)
     app.register_error_handler(Exception, _defect)
+
+
+def _status(report: Report) -> dict[str, Any]:
+    return report.status(MOST_ROWS if request.args.get("batches") == "all" else FEW_ROWS)
 
 
 def _models(client: BatchOpenAI, forward_keys: bool) -> Callable[..., Awaitable[Response]]:
@@ -243,7 +250,7 @@ async def _why_not_ready(client: BatchOpenAI, forward_keys: bool) -> str:
 
 
 def _page() -> Callable[[], Awaitable[Response]]:
-    html = files("autobatcher.server").joinpath("page.html").read_text(encoding="utf-8")
+    html = document()
     policy = {"content-security-policy": policy_of_page(html)}
     return _always(html.encode, "text/html; charset=utf-8", policy)
 
@@ -270,6 +277,13 @@ def _after(
         return await plain()
 
     return view
+
+
+async def _prepare(client: BatchOpenAI, report: Report, *, task_status: trio.TaskStatus[None]) -> None:
+    async with trio.open_nursery() as nursery:
+        await nursery.start(report.overview.history.run)
+        await nursery.start(learn_prices, client)
+        task_status.started()
 
 
 # ---- errors ----

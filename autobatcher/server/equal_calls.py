@@ -61,6 +61,9 @@ class EqualCalls:
     def forget_delivery(self, call: PendingCall) -> None:
         _remove(self._delivered, call)
 
+    def __iter__(self) -> Iterator[PendingCall]:
+        return chain.from_iterable(self._all.values())
+
     @contextmanager
     def waiting(self, digest: bytes, client: Client) -> Iterator[None]:
         """Inside this block the client waits for a call to lose its client."""

@@ -73,6 +73,10 @@ class PendingCalls:
     def __len__(self) -> int:
         return self._places.used
 
+    def calls(self) -> list[PendingCall]:
+        """A copy of all of them."""
+        return [*self.equal, *self._keyed.values()]
+
     def has_room(self, account: Hashable = None) -> bool:
         """Whether another call may become pending. Gives up the oldest answer that no client has claimed if needed."""
         if not self._places.has_room():

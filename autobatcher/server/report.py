@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter, deque
-from collections.abc import Mapping
 from functools import partial
-from itertools import islice
 from typing import Any
 
 from .. import events
@@ -15,14 +13,15 @@ from ..client.openai import BatchOpenAI
 from ..client.server_calls import see_fleet
 from ..money.receipt import Receipt, amount_text
 from ..printable import printable
-from ..progress import BatchProgress, Progress
+from ..progress import Progress
+from .batch_rows import FEW_ROWS
 from .costs import PricedCosts, Told, told_of
 from .fleet import FleetView
+from .overview import Overview
 from .pending_calls import PendingCalls
 from .tally import Tally
 
 REMEMBERED_ERRORS = 20
-SHOWN_BATCHES = 50
 
 _OPERATIONS = (("/files", "files"), ("/batches", "batches"), ("/cancel", "cancel"), ("/content", "content"))
 
@@ -49,11 +48,13 @@ class Report:
         self._pending_calls: PendingCalls | None = None
         self._costs: PricedCosts | None = None
         self._fleet: FleetView | None = None
+        self.overview: Overview = Overview(self.progress, self.tally)
 
     def watch(self, client: BatchOpenAI, pending_calls: PendingCalls) -> None:
         """Report on these, and on the upstream's responses to that client."""
         self._client, self._pending_calls, self._costs = client, pending_calls, PricedCosts(client)
         self._fleet = FleetView(partial(see_fleet, client)) if client.shares_journal else None
+        self.overview.watch(client, pending_calls)
         client.event_hooks["response"].append(self._take_response)
 
     async def _take_response(self, response: Any) -> None:
@@ -87,8 +88,9 @@ class Report:
             await self._costs.refresh()
 
     async def refresh(self) -> None:
-        """Bring `costs` and `fleet` up to date; see `FleetView.refresh`."""
+        """Bring `costs`, `overview` and `fleet` up to date; see `FleetView.refresh`."""
         await self.price()
+        await self.overview.refresh()
         if self._fleet is not None:
             await self._fleet.refresh()
 
@@ -102,8 +104,8 @@ class Report:
         """The engines that share the journal; None if only one can use it."""
         return self._fleet
 
-    def status(self) -> dict[str, Any]:
-        """The state as JSON types."""
+    def status(self, most_batches: int = FEW_ROWS) -> dict[str, Any]:
+        """The state as JSON types, with at most so many batches."""
         now, tally = self.progress.seconds, self.tally
         statistics = self._client.batch_statistics() if self._client is not None else None
         return {
@@ -126,7 +128,7 @@ class Report:
             "cost": self.costs.fields,
             "cap": self._cap(),
             "refused": dict(tally.refused),
-            "batches": self._batches(now, {} if statistics is None else statistics.remaining_seconds),
+            **self.overview.fields(statistics, most_batches),
             "fleet": None if self._fleet is None else self._fleet.fields(),
             "errors": list(reversed(self._errors)),
         }
@@ -138,24 +140,6 @@ class Report:
             return None
         amounts = {name: amount_text(getattr(found, name)) for name in ("spent", "reserved", "left")}
         return {"cap": found.cap, **amounts}
-
-    def _batches(self, now: float, remaining: Mapping[str, float]) -> list[dict[str, Any]]:
-        """The newest ones first."""
-        newest = islice(reversed(self.progress.batches.values()), SHOWN_BATCHES)
-        return [self._batch(batch, now, remaining.get(batch.id)) for batch in newest]
-
-    def _batch(self, batch: BatchProgress, now: float, remaining: float | None) -> dict[str, Any]:
-        age = (now if batch.ended is None else batch.ended) - batch.begun
-        return {
-            "id": batch.id,
-            "status": batch.status,
-            "total": batch.total,
-            "done": batch.done,
-            "failed": batch.failed,
-            "age_seconds": round(age, 1),
-            "remaining_seconds": None if remaining is None else round(remaining, 1),
-            "has_ended": batch.ended is not None,
-        }
 
     def _error(self, ts: float, text: str) -> None:
         self._errors.append({"time": time.strftime("%H:%M:%S", time.gmtime(ts)) + " UTC", "text": text})

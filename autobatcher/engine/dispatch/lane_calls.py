@@ -40,6 +40,7 @@ class LaneCalls:
         self._on_left = on_left
         self._new: deque[tuple[Request, Lane, anyio.CancelScope]] = deque()
         self._scopes: dict[Request, anyio.CancelScope] = {}
+        self._lanes: dict[Request, Lane] = {}
         self.counts: Counter[Account] = Counter()
 
     def __len__(self) -> int:
@@ -50,9 +51,14 @@ class LaneCalls:
         """Call for `request` on that lane."""
         request.holder, request.custom_id = self, ""
         scope = self._scopes[request] = anyio.CancelScope()
+        self._lanes[request] = lane
         self.counts[request.account] += 1
         self._new.append((request, lane, scope))
         self._wake()
+
+    def lane_of(self, request: Request) -> Lane:
+        """The lane on which a request waits that is held here."""
+        return self._lanes[request]
 
     def start(self, nursery: TaskGroup) -> None:
         """Start a task for each new call."""
@@ -77,6 +83,7 @@ class LaneCalls:
         self.counts[request.account] -= 1
         if not self.counts[request.account]:
             del self.counts[request.account]
+        del self._lanes[request]
         return self._scopes.pop(request)
 
     async def _run(self, request: Request, lane: Lane, scope: anyio.CancelScope) -> None:
