@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..engine.batcher import Batcher
@@ -12,6 +13,7 @@ from ..engine.journal.health import Session, WaitingAccount
 from ..engine.journal_url import JournalUrl, checked_place
 from ..engine.request import Request
 from ..engine.statistics import BatcherStatistics
+from ..errors import BatchError
 from .call import Call
 from .shared_engine import AsyncEngine
 
@@ -75,8 +77,22 @@ class ServerCalls:
             BatchError: as `answer` does.
         """
         request = self._request(endpoint, body, digested, api_key, headers)
-        self._engine.host.submit_nowait(request)
+        try:
+            self._engine.host.submit_nowait(request)
+        except BatchError as error:
+            self._engine.host.tell_refusal(request, error)
+            raise
         return request
+
+    def caller(self, headers: Mapping[str, str]) -> AbstractContextManager[object]:
+        """The context of a caller, if tracing is on: what is asked within it belongs to the caller's trace.
+
+        Args:
+            headers: of the caller's request, names in lower case; `traceparent` names its span.
+        """
+        batcher = self._engine.host.batcher
+        tracer = None if batcher is None else batcher.tracer
+        return nullcontext() if tracer is None else tracer.caller(headers)
 
     @property
     def has_journal(self) -> bool:

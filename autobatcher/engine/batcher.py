@@ -29,7 +29,6 @@ from .journal.records import CLOSE_SECONDS as JOURNAL_CLOSE_SECONDS
 from .lanes.lane import Lane
 from .queue.queue import RequestQueue
 from .recovery.batch_log import JournalBatchLog
-from .recovery.call_log import CallLog
 from .recovery.choice import recovery_of
 from .recovery.no_recovery import NoRecovery
 from .request import Answer, ErrorFor, Request
@@ -37,6 +36,7 @@ from .settings import Settings
 from .spending import Spending
 from .statistics import BatcherStatistics
 from .tally import Tally
+from .tracer import Tracer
 
 if TYPE_CHECKING:
     from .journal.writer import MakeWriter  # imported at run time only if used: some Pythons lack sqlite3
@@ -61,10 +61,12 @@ class Batcher:
         wall_clock: Callable[[], float] = time.time,
         make_writer: MakeWriter | None = None,
         spending: Spending | None = None,
+        tracer: Tracer | None = None,
     ) -> None:
         self._wake: anyio.Event | None = None
         self.settings: Settings = settings
         self.api: BatchAPI = api
+        self.tracer: Tracer | None = tracer
         self.queue: RequestQueue = RequestQueue(settings, self._wake_up)
         isolates = settings.isolate_accounts
         self.uploads: FairLimiter = FairLimiter.for_calls(CONCURRENT_UPLOADS, isolates=isolates)
@@ -74,7 +76,13 @@ class Batcher:
         self.emit: Emit = Emitter(settings.batch_event_handler, wall_clock, self.observers)
         self.spending: Spending = (spending or Spending(settings, wall_clock)).begun()
         self.dispatcher: Dispatcher = Dispatcher(
-            settings, api.realtime, self.queue, self.spending, self.emit, self._wake_up, self._call_log_for
+            settings,
+            api.realtime,
+            self.queue,
+            self.spending,
+            self.emit,
+            self._wake_up,
+            lambda request, lane: self.recovery.new_call_log(request, lane),
         )
         self._wall_clock = wall_clock
         self._byte_limiter = FairLimiter(settings.max_queued_bytes, isolates=isolates)
@@ -252,9 +260,6 @@ class Batcher:
         self._batches.resume(batch)
         self._wake_up()
         return batch
-
-    def _call_log_for(self, request: Request, lane: Lane) -> CallLog:
-        return self.recovery.new_call_log(request, lane)
 
     # ---- starting batches ----
 
