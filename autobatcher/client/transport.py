@@ -17,6 +17,7 @@ from ..engine.batcher import Batcher
 from ..engine.hosting import AT_END_SECONDS, Host
 from ..engine.settings import Settings
 from ..engine.spending import Spending
+from ..engine.tracer import Tracer
 from ..errors import BatchError
 from ..tracing.choice import tracer_of
 from ..upstream.batch_api import BatchAPI
@@ -106,8 +107,8 @@ def make_host(settings: Settings, connections: Connections, spending: Spending) 
     return show_progress(host, settings.progress)
 
 
-def _make_batcher(settings: Settings, api: BatchAPI, **options: Any) -> Batcher:
-    return Batcher(settings, api, tracer=tracer_of(settings.tracing), **options)
+def _make_batcher(settings: Settings, api: BatchAPI, *, tracer: Tracer | None = None, **options: Any) -> Batcher:
+    return Batcher(settings, api, tracer=tracer or tracer_of(settings.tracing), **options)
 
 
 async def close_host(host: Host, connections: Connections) -> None:

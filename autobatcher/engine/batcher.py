@@ -29,6 +29,7 @@ from .journal.records import CLOSE_SECONDS as JOURNAL_CLOSE_SECONDS
 from .lanes.lane import Lane
 from .queue.queue import RequestQueue
 from .recovery.batch_log import JournalBatchLog
+from .recovery.call_log import CallLog
 from .recovery.choice import recovery_of
 from .recovery.no_recovery import NoRecovery
 from .request import Answer, ErrorFor, Request
@@ -76,13 +77,7 @@ class Batcher:
         self.emit: Emit = Emitter(settings.batch_event_handler, wall_clock, self.observers)
         self.spending: Spending = (spending or Spending(settings, wall_clock)).begun()
         self.dispatcher: Dispatcher = Dispatcher(
-            settings,
-            api.realtime,
-            self.queue,
-            self.spending,
-            self.emit,
-            self._wake_up,
-            lambda request, lane: self.recovery.new_call_log(request, lane),
+            settings, api.realtime, self.queue, self.spending, self.emit, self._wake_up, self._call_log_for
         )
         self._wall_clock = wall_clock
         self._byte_limiter = FairLimiter(settings.max_queued_bytes, isolates=isolates)
@@ -245,8 +240,6 @@ class Batcher:
                 self.queue.batch_ended(batch.key)
             self._wake_up()
 
-    # ---- the journal ----
-
     async def _open_journal(self) -> None:
         try:
             await self.recovery.open()
@@ -260,6 +253,9 @@ class Batcher:
         self._batches.resume(batch)
         self._wake_up()
         return batch
+
+    def _call_log_for(self, request: Request, lane: Lane) -> CallLog:
+        return self.recovery.new_call_log(request, lane)
 
     # ---- starting batches ----
 

@@ -70,7 +70,7 @@ class BatchSpan:
     @contained
     def joined(self, request: Request) -> None:
         """See `BatchTrace`."""
-        if self._span.is_recording() and isinstance(request.trace, CallSpan):
+        if self._span is not trace.INVALID_SPAN and isinstance(request.trace, CallSpan):
             self._request_count += 1
             request.trace.join(self._span.get_span_context())
             if self._link_count < MOST_LINKS:
@@ -114,9 +114,8 @@ class BatchSpan:
         self._span = self._tracer.start_span(
             self._name, Context(), SpanKind.INTERNAL, self._attributes, links, self._now()
         )
-        if self._span.is_recording():
-            for call in calls:
-                call.join(self._span.get_span_context())
+        for call in calls:
+            call.join(self._span.get_span_context())
 
     @contained
     def _end(self) -> None:

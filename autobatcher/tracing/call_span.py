@@ -64,7 +64,10 @@ class CallSpan:
         outcome = request.settled_as if request.is_settled else None
         error, (name, usage) = error_type(outcome), read_answer(outcome)
         ended_at, said = self._now(), of_answer(name, usage)
-        self._end_span(error, said | of_place(outcome, request), ended_at)
+        place = of_place(outcome, request)
+        if "autobatcher.batch.id" in place and not self._batches:
+            place["autobatcher.from_journal"] = True  # its answer was stored, or is of a batch of another engine
+        self._end_span(error, said | place, ended_at)
         attributes = dict(self._attributes)
         if "gen_ai.response.model" in said:
             attributes["gen_ai.response.model"] = said["gen_ai.response.model"]

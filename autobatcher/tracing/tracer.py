@@ -30,12 +30,20 @@ class OpenTelemetryTracer:
 
     Args:
         clock: returns the time in Unix nanoseconds.
+        spans, meters: where they go; None for what the program has set up, also if it does so later.
     """
 
-    def __init__(self, clock: Callable[[], int] = time.time_ns) -> None:
+    def __init__(
+        self,
+        clock: Callable[[], int] = time.time_ns,
+        *,
+        spans: trace.TracerProvider | None = None,
+        meters: metrics.MeterProvider | None = None,
+    ) -> None:
         self.now: Callable[[], int] = clock
-        self._tracer = trace.get_tracer(_NAME, version(_NAME))
-        self._metrics = Metrics(metrics.get_meter(_NAME, version(_NAME)))
+        ours = version(_NAME)
+        self._tracer = trace.get_tracer(_NAME, ours, spans)
+        self._metrics = Metrics(metrics.get_meter(_NAME, ours, meters))
 
     @contained
     def begin(self, request: Request, asked_at: int) -> None:

@@ -188,6 +188,7 @@ class Batch:
         requests = self.pending.disown()
         if not is_doubled:
             self.log.hand_over()
+        self.trace.over(self._loss.name.lower(), self.upstream.state)
         self._ours.cancel()
         return requests
 
