@@ -14,8 +14,8 @@ from .request import Request
 class BatchTrace(Protocol):
     """The trace of one batch."""
 
-    def life(self, requests: Sequence[Request]) -> AbstractContextManager[object]:
-        """The time from its upload to its last line. These requests are in it from the beginning."""
+    def task(self, requests: Sequence[Request]) -> AbstractContextManager[object]:
+        """The task of a batch. Its life begins now, with these requests, and ends with `over`, or with the task."""
 
     def step(self, name: str) -> AbstractContextManager[object]:
         """A part of its life."""
@@ -30,7 +30,7 @@ class BatchTrace(Protocol):
         """A poll told its state."""
 
     def over(self, cause: str, state: BatchState | None) -> None:
-        """Its life is about to end.
+        """Its life has ended. What the task does after that is cleaning up.
 
         Args:
             cause: "over", "abandoned", "overdue", "failed" or "lost": see `Cause` in batch/phase.py.
@@ -63,7 +63,7 @@ class Tracer(Protocol):
 class _NoBatchTrace:
     """The trace of a batch while tracing is off."""
 
-    def life(self, requests: Sequence[Request]) -> AbstractContextManager[object]:
+    def task(self, requests: Sequence[Request]) -> AbstractContextManager[object]:
         return nullcontext()
 
     def step(self, name: str) -> AbstractContextManager[object]:

@@ -38,11 +38,10 @@ class BatchSpan:
         self._step: Span = trace.INVALID_SPAN
         self._status = ""
         self._request_count = self._link_count = self._poll_count = 0
-        self._cause = "stopped"
-        self._error: str | None = None
+        self._has_ended = False
 
     @contextmanager
-    def life(self, requests: Sequence[Request]) -> Iterator[None]:
+    def task(self, requests: Sequence[Request]) -> Iterator[None]:
         """See `BatchTrace`."""
         self._begin(requests)
         token = context.attach(trace.set_span_in_context(self._span, Context()))
@@ -50,7 +49,7 @@ class BatchSpan:
             yield
         finally:
             context.detach(token)
-            self._end()
+            self._end("stopped")
 
     @contextmanager
     def step(self, name: str) -> Iterator[None]:
@@ -93,18 +92,13 @@ class BatchSpan:
     @contained
     def over(self, cause: str, state: BatchState | None) -> None:
         """See `BatchTrace`."""
-        self._cause = cause
-        if state is None:
-            self._error = None if cause == "abandoned" else "not_created"
-            return
-        if cause in _FAILED:
-            self._error = cause
-        elif state.status in _FAILED_STATUSES:
-            self._error = state.status
-        self._span.set_attribute("autobatcher.batch.status", state.status)
-        if state.counts is not None:
+        fail(self._span, _error(cause, state))
+        if state is not None:
+            self._span.set_attribute("autobatcher.batch.status", state.status)
+        if state is not None and state.counts is not None:
             self._span.set_attribute("autobatcher.batch.completed_count", state.counts.completed)
             self._span.set_attribute("autobatcher.batch.failed_count", state.counts.failed)
+        self._end(cause)
 
     @contained
     def _begin(self, requests: Sequence[Request]) -> None:
@@ -118,10 +112,12 @@ class BatchSpan:
             call.join(self._span.get_span_context())
 
     @contained
-    def _end(self) -> None:
+    def _end(self, cause: str) -> None:
+        if self._has_ended:
+            return
+        self._has_ended = True
         self._span.set_attribute("autobatcher.batch.request_count", self._request_count)
-        self._span.set_attribute("autobatcher.batch.cause", self._cause)
-        fail(self._span, self._error)
+        self._span.set_attribute("autobatcher.batch.cause", cause)
         self._span.end(self._now())
 
     @contained
@@ -138,3 +134,11 @@ class BatchSpan:
             step.set_attribute("autobatcher.poll.count", self._poll_count)
         fail(step, error)
         step.end(self._now())
+
+
+def _error(cause: str, state: BatchState | None) -> str | None:
+    if state is None:
+        return "not_created" if cause in ("over", "failed") else None
+    if cause in _FAILED:
+        return cause
+    return state.status if state.status in _FAILED_STATUSES else None

@@ -48,6 +48,11 @@ class Recorder:
         """Those that have ended, in that order, whose name begins so."""
         return [span for span in self._exporter.get_finished_spans() if span.name.startswith(name)]
 
+    def said(self) -> str:
+        """All that left: each span as JSON, with its attributes, events and links; and the metrics."""
+        found = self._reader.get_metrics_data()
+        return "\n".join([*(span.to_json() for span in self.spans()), found.to_json() if found else ""])
+
     def points(self, metric: str) -> list[HistogramDataPoint]:
         """All points of one histogram."""
         found = self._reader.get_metrics_data()

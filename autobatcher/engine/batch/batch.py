@@ -196,9 +196,13 @@ class Batch:
 
     async def run(self) -> None:
         """Run the batch from beginning to end. Raises nothing but Cancelled, which means that the engine stops."""
+        with self.trace.task([request for _, request in self.pending.requests()]):
+            await self._run()
+
+    async def _run(self) -> None:
         ending = Ending.NOT_YET
         try:
-            with self._ours, self.trace.life([request for _, request in self.pending.requests()]):
+            with self._ours:
                 cause = await self._run_to_end()
                 self.trace.over(cause.name.lower(), self.upstream.state)
                 self._leaving.conclude(cause)
