@@ -268,6 +268,7 @@ class Broken(SpanProcessor):
         raise RuntimeError("a broken processor")
 
 
+@pytest.mark.proves("faults", "a span processor, sampler or propagator of the program raises, while tracing is on")
 async def test_a_broken_span_processor_breaks_no_call(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG, "autobatcher")  # only the first failure of a process is a warning
     recorder = Recorder(processor=Broken())
