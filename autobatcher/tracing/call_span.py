@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 
 from opentelemetry.trace import Span, SpanContext, Status, StatusCode, use_span
 
-from ..engine.request import Request
+from ..engine.request import Answer, Request
 from .attributes import Attributes, error_type, of_answer, of_place, read_answer
 from .containment import contained
 from .metrics import Metrics
@@ -65,7 +65,7 @@ class CallSpan:
         error, (name, usage) = error_type(outcome), read_answer(outcome)
         ended_at, said = self._now(), of_answer(name, usage)
         place = of_place(outcome, request)
-        if "autobatcher.batch.id" in place and not self._batches:
+        if isinstance(outcome, Answer) and outcome.batch_id and not self._batches:
             place["autobatcher.from_journal"] = True  # its answer was stored, or is of a batch of another engine
         self._end_span(error, said | place, ended_at)
         attributes = dict(self._attributes)
