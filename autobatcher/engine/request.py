@@ -305,10 +305,10 @@ class Request:
             self.trace.end(self)
 
     def give_up(self, error_for: ErrorFor) -> None:
-        """Take the request out of what it waits in, and settle it with an error."""
+        """Take the request out of what it waits in, and settle it with an error; nothing if its caller has left."""
         if self.holder is not None:
             self._leave(self.holder)
-        self.settle(error_for(self, self.left_batch_id))
+            self.settle(error_for(self, self.left_batch_id))
 
     def _leave(self, holder: Holder) -> None:
         self.left_batch_id = holder.batch_id

@@ -163,8 +163,6 @@ async def test_a_call_whose_deadline_passes_has_one_span_with_that_error() -> No
         recorder.trace(harness.client(deadline="6h", lanes=["batch"])) as client,
     ):
         assert isinstance(await outcome_of(ask(client, "x")), DeadlineMissedError)
-        tally = client._engine.host.batcher.tally  # type: ignore[union-attr]
-        assert (tally.failed, tally.withdrawn, tally.waiting) == (1, 0, 0)
     (span,) = recorder.spans("chat")
     assert attributes(span)["error.type"] == "DeadlineMissedError"
 
