@@ -106,6 +106,7 @@ DIFFERS_BY_VERSION = (
     "tests/engine/test_event_loop.py",
     "tests/server/test_connections.py",
     "tests/server/test_proxy.py",
+    "tests/tracing",
 )
 """These ask most of what differs, or failed before where it did. `nightly` runs the whole suite there."""
 
@@ -222,7 +223,7 @@ def _files_with_tasks() -> list[str]:
 @nox.session
 def audit(session: nox.Session) -> None:
     """No bound lets in a version with a known advisory; and bandit, for what ruff's S rules do not have."""
-    session.install("-e", ".[money,postgres,serve]", "pip-audit", "bandit[toml]", "packaging")
+    session.install("-e", ".[money,otel,postgres,serve]", "pip-audit", "bandit[toml]", "packaging")
     session.run("python", "tests/audit.py")
     session.run("bandit", "--quiet", "--configfile", "pyproject.toml", "--recursive", "autobatcher")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..engine.batcher import Batcher
@@ -13,6 +14,7 @@ from ..engine.journal_url import JournalUrl, checked_place
 from ..engine.lanes.lane import Lane
 from ..engine.request import Request
 from ..engine.statistics import BatcherStatistics
+from ..errors import BatchError
 from ..upstream.http import UpstreamHTTP
 from ..upstream.probe import BATCHES, MODELS, ask
 from ..upstream.verdict import Judgement, is_enough, judge
@@ -79,8 +81,22 @@ class ServerCalls:
             BatchError: as `answer` does.
         """
         request = self._request(endpoint, body, digested, api_key, headers)
-        self._engine.host.submit_nowait(request)
+        try:
+            self._engine.host.submit_nowait(request)
+        except BatchError as error:
+            self._engine.host.tell_refusal(request, error)
+            raise
         return request
+
+    def caller(self, headers: Mapping[str, str]) -> AbstractContextManager[object]:
+        """The context of a caller, if tracing is on: what is asked within it belongs to the caller's trace.
+
+        Args:
+            headers: of the caller's request, names in lower case; `traceparent` names its span.
+        """
+        batcher = self._engine.host.batcher
+        tracer = None if batcher is None else batcher.tracer
+        return nullcontext() if tracer is None else tracer.caller(headers)
 
     @property
     def has_journal(self) -> bool:

@@ -37,6 +37,7 @@ from .settings import Settings
 from .spending import Spending
 from .statistics import BatcherStatistics
 from .tally import Tally
+from .tracer import Tracer
 
 if TYPE_CHECKING:
     from .journal.writer import MakeWriter  # imported at run time only if used: some Pythons lack sqlite3
@@ -61,10 +62,12 @@ class Batcher:
         wall_clock: Callable[[], float] = time.time,
         make_writer: MakeWriter | None = None,
         spending: Spending | None = None,
+        tracer: Tracer | None = None,
     ) -> None:
         self._wake: anyio.Event | None = None
         self.settings: Settings = settings
         self.api: BatchAPI = api
+        self.tracer: Tracer | None = tracer
         self.queue: RequestQueue = RequestQueue(settings, self._wake_up)
         isolates = settings.isolate_accounts
         self.uploads: FairLimiter = FairLimiter.for_calls(CONCURRENT_UPLOADS, isolates=isolates)
@@ -236,8 +239,6 @@ class Batcher:
             if batch.was_accepted:
                 self.queue.batch_ended(batch.key)
             self._wake_up()
-
-    # ---- the journal ----
 
     async def _open_journal(self) -> None:
         try:

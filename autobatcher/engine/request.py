@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable
+from contextlib import AbstractContextManager
 from decimal import Decimal
 from typing import Any, NoReturn, Protocol
 
@@ -18,6 +19,7 @@ from ..upstream.patience import Patience
 from .bisection import Bisection
 from .event_loop import new_waiter, wake
 from .fair_limiter import FairLimiter
+from .held_key import HeldKey
 from .lanes.lane import Lane, Overrun
 from .lanes.terms import ANYWHERE, ORDINARY, Placement, Terms
 from .tally import Tally
@@ -58,17 +60,17 @@ class Holder(Protocol):
         """The caller left. Synchronous, so that it can run during cancellation."""
 
 
-class HeldKey(Protocol):
-    """A key that no other request may have meanwhile.
+class CallTrace(Protocol):
+    """What a tracer is told of one request. Synchronous; raises nothing."""
 
-    Attributes:
-        key: as the journal knows it.
-    """
+    def active(self) -> AbstractContextManager[object]:
+        """Within it, what is done is done for this request."""
 
-    key: bytes
+    def event(self, name: str, **attributes: str | bool) -> None:
+        """Something happened to it."""
 
-    def let_go(self, *, is_used_up: bool) -> None:
-        """The request has an answer, which uses the key up; or it has failed, or its caller left. Synchronous."""
+    def end(self, request: Request) -> None:
+        """It is settled, or its caller left. Can be called again."""
 
 
 class Request:
@@ -101,6 +103,7 @@ class Request:
         throttle_patience: how much longer it may wait for capacity upstream; None if it never had to.
         on_undelivered: called by `give_back`; None if no journal stores answers.
         tally: counts what becomes of it; None until it is queued.
+        trace: is told what becomes of it; None if tracing is off.
     """
 
     __slots__ = (
@@ -131,6 +134,7 @@ class Request:
         "tally",
         "terms",
         "throttle_patience",
+        "trace",
         "was_repeated",
     )
 
@@ -170,6 +174,7 @@ class Request:
         self.throttle_patience: Patience | None = None
         self.on_undelivered: Callable[[Request], None] | None = None
         self.tally: Tally | None = None
+        self.trace: CallTrace | None = None
         self._byte_limiter: FairLimiter | None = None
         self._on_outcome: Callable[[], None] | None = None
         self._outcome: Answer | BatchError | None = None
@@ -218,6 +223,8 @@ class Request:
         self._let_key_go(is_used_up=isinstance(outcome, Answer) and outcome.status_code < 400)
         if self.tally is not None:
             self._count_outcome(self.tally, outcome)
+        if self.trace is not None:
+            self.trace.end(self)
         if self._waiter is not None:
             wake(self._waiter)
         on_outcome, self._on_outcome = self._on_outcome, None  # it may refer to this request: leave no circle
@@ -288,14 +295,25 @@ class Request:
         if self.holder is None:
             self.give_back()
             return
-        self.left_batch_id = self.holder.batch_id
-        self.holder.withdraw(self)
-        self.holder = None
+        self._leave(self.holder)
         self.dequeue()
         self._release_reservation()
         self._let_key_go()
         if self.tally is not None:
             self.tally.withdraw()
+        if self.trace is not None:
+            self.trace.end(self)
+
+    def give_up(self, error_for: ErrorFor) -> None:
+        """Take the request out of what it waits in, and settle it with an error; nothing if its caller has left."""
+        if self.holder is not None:
+            self._leave(self.holder)
+            self.settle(error_for(self, self.left_batch_id))
+
+    def _leave(self, holder: Holder) -> None:
+        self.left_batch_id = holder.batch_id
+        holder.withdraw(self)
+        self.holder = None
 
     def pop_reservation(self) -> Reservation | None:
         """Take the reservation out: somebody else sees to it."""

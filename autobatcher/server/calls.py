@@ -151,7 +151,8 @@ class BatchedCalls:
             raise no_room()
         if DEADLINE_HEADER in exchange.headers:  # no part of the digest: a retry keeps the deadline of its call
             headers[DEADLINE_HEADER] = exchange.headers[DEADLINE_HEADER]
-        request = self._submit(endpoint, body, digested, api_key, headers)
+        with self._client.caller(exchange.headers):
+            request = self._submit(endpoint, body, digested, api_key, headers)
         request.is_retry = says_retry(exchange)
         request.key = digest_of_parts(caller.encode(), name.encode()) if name else None
         held.enqueue()

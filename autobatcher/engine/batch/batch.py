@@ -19,6 +19,7 @@ from ..journal.records import custom_id_of
 from ..queue.windows import key_of, travel_key
 from ..recovery.batch_log import BatchLog
 from ..request import Request
+from ..tracer import NO_BATCH_TRACE, BatchTrace
 from .abandonment import COME_BACK_SECONDS, Abandonment
 from .billing import BatchBilling
 from .cancellation import Cancellation
@@ -65,7 +66,7 @@ class Batch:
         engine: Engine,
         log: BatchLog,
     ) -> None:
-        settings = engine.settings
+        settings, tracer = engine.settings, engine.tracer
         self.key: Hashable = key
         self.log: BatchLog = log
         self.upstream: UpstreamBatch = UpstreamBatch(
@@ -77,8 +78,10 @@ class Batch:
             emit=engine.emit,
             completion_window=source.completion_window,
         )
+        self.trace: BatchTrace = NO_BATCH_TRACE if tracer is None else tracer.batch(account, endpoint)
         self._billing = BatchBilling(engine.spending, account, self.upstream, endpoint=endpoint, source=source)
         self.pending: PendingRequests = PendingRequests(requests, engine.resubmit, self._billing, log)
+        self.pending.trace = self.trace
         self._source = source
         self._ours = anyio.CancelScope()  # cancelled when another engine has taken the batch
         self._loss = Cause.LOST
@@ -99,6 +102,7 @@ class Batch:
             self._reader,
             self._requeue,
             self._abandonment,
+            self.trace,
             account=account,
             key=key,
             engine=engine,
@@ -184,6 +188,7 @@ class Batch:
         requests = self.pending.disown()
         if not is_doubled:
             self.log.hand_over()
+        self.trace.over(self._loss.name.lower(), self.upstream.state)
         self._ours.cancel()
         return requests
 
@@ -191,10 +196,16 @@ class Batch:
 
     async def run(self) -> None:
         """Run the batch from beginning to end. Raises nothing but Cancelled, which means that the engine stops."""
+        with self.trace.task([request for _, request in self.pending.requests()]):
+            await self._run()
+
+    async def _run(self) -> None:
         ending = Ending.NOT_YET
         try:
             with self._ours:
-                self._leaving.conclude(await self._run_to_end())
+                cause = await self._run_to_end()
+                self.trace.over(cause.name.lower(), self.upstream.state)
+                self._leaving.conclude(cause)
             self._leaving.conclude(self._loss)
             await self._leaving.finish(lambda: self._engine.release(self))
         except anyio.get_cancelled_exc_class():
@@ -232,7 +243,8 @@ class Batch:
     async def _begin_and_watch(self) -> Cause:
         if not await self._begin():
             return Cause.FAILED if self.upstream.phase is Phase.CREATING else Cause.OVER
-        early = await self._cutoff.until_ended(begins_at_once=isinstance(self._source, EarlierBatch))
+        with self.trace.step("poll"):
+            early = await self._cutoff.until_ended(begins_at_once=isinstance(self._source, EarlierBatch))
         return await self._read() if early is None else early
 
     async def _begin(self) -> bool:
@@ -246,6 +258,7 @@ class Batch:
         self.pending.batch_id = self.upstream.batch_id
         if self.upstream.state is not None:
             self.log.state_changed(self.upstream.state)
+            self.trace.seen(self.upstream.state)
         return exists
 
     def _submission(self) -> Submission:
@@ -257,6 +270,7 @@ class Batch:
             self._abandonment,
             self._cutoff,
             self._creation,
+            self.trace,
             account=self.account,
             engine=self._engine,
         )
@@ -275,7 +289,8 @@ class Batch:
 
     async def _read(self) -> Cause:
         """Read both files and settle requests by custom_id. Then settle the rest according to the batch's status."""
-        unreadable = await self._reading.run()
+        with self.trace.step("read"):
+            unreadable = await self._reading.run()
         if unreadable is not None and self._handle_gone(unreadable):
             return Cause.OVER
         if unreadable is not None:

@@ -14,6 +14,7 @@ from .. import money_outcomes, outcomes
 from ..recovery.batch_log import NULL_BATCH_LOG, BatchLog
 from ..request import Answer, ErrorFor, Request
 from ..spending import Spending
+from ..tracer import NO_BATCH_TRACE, BatchTrace
 from .billing import BatchBilling
 
 Resubmit = Callable[[Request], bool]
@@ -33,6 +34,7 @@ class PendingRequests:
         batch_id: the upstream's; None until there is one.
         may_be_executed: if True, requests that are sent again may have been executed, and billed, in this batch.
         answers_only: if True, error lines settle nothing, because their requests go into another batch.
+        trace: is told who comes to the batch.
         abandoned: set once no caller waits any more although lines of callers who left may still run.
     """
 
@@ -43,6 +45,7 @@ class PendingRequests:
         self.batch_id: str | None = None
         self.may_be_executed: bool = False
         self.answers_only: bool = False
+        self.trace: BatchTrace = NO_BATCH_TRACE
         self._requests = requests
         self._resubmit = resubmit
         self._billing = billing
@@ -91,6 +94,7 @@ class PendingRequests:
         self._requests[custom_id] = request
         request.custom_id, request.holder, request.may_have_been_billed = custom_id, self, True
         self._log.caller_attached(custom_id)
+        self.trace.joined(request)
         if self.abandoned.is_set():
             self.abandoned = anyio.Event()
 
@@ -146,6 +150,7 @@ class PendingRequests:
                 self._billing.repeated(custom_id, request)
             self._log.line_dropped(custom_id)
             popped.append(request)
+            self._tell_requeued(request)
         self._check_abandonment()
         return popped
 
@@ -195,6 +200,7 @@ class PendingRequests:
         may_repeat = not self.may_be_executed or self._billing.may_repeat(request)
         if outcomes.is_retryable(outcome) and may_repeat and self._resubmit(request):
             self._resubmitted += 1
+            self._tell_requeued(request)
             del self._requests[custom_id]
             if self.may_be_executed:
                 self._billing.repeated(custom_id, request)
@@ -210,6 +216,10 @@ class PendingRequests:
             return self._billing.answered(request, outcome)
         self._billing.failed(request, outcome)
         return None
+
+    def _tell_requeued(self, request: Request) -> None:
+        if request.trace is not None:
+            request.trace.event("autobatcher.requeued", **{"autobatcher.batch.id": self.batch_id or ""})
 
     def _check_abandonment(self) -> None:
         if self._has_lost_callers and not self._requests and not self._log.awaits_callers:

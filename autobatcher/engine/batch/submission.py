@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractAsyncContextManager
+
 import anyio
 
 from ... import events
@@ -11,6 +13,7 @@ from .. import outcomes
 from ..journal.cap_check import NoRoomError
 from ..recovery.batch_log import BatchLog
 from ..request import Request
+from ..tracer import BatchTrace
 from .abandonment import Abandonment
 from .cutoff import Cutoff
 from .engine import Engine
@@ -37,6 +40,7 @@ class Submission:
         abandonment: Abandonment,
         cutoff: Cutoff,
         creation: UncertainCreation,
+        trace: BatchTrace,
         *,
         account: Account,
         engine: Engine,
@@ -48,6 +52,7 @@ class Submission:
         self._abandonment = abandonment
         self._cutoff = cutoff
         self._creation = creation
+        self._trace = trace
         self._account = account
         self._engine = engine
 
@@ -82,7 +87,8 @@ class Submission:
         if await self._abandonment.happens_within(await self._wait_before_creation()):
             return False
         await self._log.ready()
-        return await self._upstream.create(self._is_wanted, self._log.creating, self._pending.set_may_be_billed)
+        with self._trace.step("create"):
+            return await self._upstream.create(self._is_wanted, self._log.creating, self._pending.set_may_be_billed)
 
     async def _wait_before_creation(self) -> float:
         moment = self._engine.queue.reserve_creation(self._account)
@@ -99,7 +105,7 @@ class Submission:
             lines = self._still_wanted(lines)
         self._requeue.lines = [custom_id for custom_id, _ in lines]
         try:
-            if not lines or not await self._upstream.upload(lines, uploads, self._is_wanted):
+            if not lines or not await self._sent(lines, uploads):
                 return False
         except UpstreamError as error:
             refusal = error
@@ -114,6 +120,10 @@ class Submission:
             raise refusal
         self._upstream.emit_submission_failed(refusal.summary)
         return False
+
+    async def _sent(self, lines: list[tuple[str, Request]], uploads: AbstractAsyncContextManager[None]) -> bool:
+        with self._trace.step("upload"):
+            return await self._upstream.upload(lines, uploads, self._is_wanted)
 
     async def _intend(self) -> list[tuple[str, Request]]:
         """Record the pending requests, and return them. The last ones are refused if the caps have no room for all."""

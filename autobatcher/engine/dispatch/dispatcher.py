@@ -224,8 +224,7 @@ class Dispatcher:
         due = self._deadlines.due(now)
         for request in due:
             if request.terms.given_up_at <= now:
-                request.withdraw()
-                request.settle(outcomes.missed_deadline_error(request, request.left_batch_id))
+                request.give_up(outcomes.missed_deadline_error)
         late: defaultdict[Hashable, list[Request]] = defaultdict(list)
         waiting = self._queue.hurried() if due else []
         leaving: Counter[Account] = Counter()

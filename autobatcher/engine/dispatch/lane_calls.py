@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections import Counter, deque
 from collections.abc import Awaitable, Callable
+from contextlib import nullcontext
 
 import anyio
 from anyio.abc import TaskGroup
@@ -87,7 +88,8 @@ class LaneCalls:
         return self._scopes.pop(request)
 
     async def _run(self, request: Request, lane: Lane, scope: anyio.CancelScope) -> None:
-        with scope:  # it may be cancelled already: the caller left before this task began
+        active = nullcontext() if request.trace is None else request.trace.active()
+        with scope, active:  # it may be cancelled already: the caller left before this task began
             try:
                 outcome = await self._call(request, lane)
             except Exception as defect:  # the caller must not wait for ever
