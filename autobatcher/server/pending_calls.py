@@ -12,7 +12,7 @@ import heapq
 import itertools
 import math
 from collections import deque
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from functools import partial
 
 import anyio
@@ -63,6 +63,7 @@ class PendingCalls:
         self._grace_seconds = grace_seconds
         self._places = Shares(most, isolates=isolates)
         self._keyed: dict[tuple[str, ...], PendingCall] = {}
+        self._unanswered: dict[PendingCall, None] = {}  # the oldest first
         self._expirations: list[_Expiration] = []  # a heap, by time
         self._order = itertools.count()
         self._has_expirations = anyio.Event()
@@ -87,6 +88,11 @@ class PendingCalls:
         """Number of calls without a client."""
         return self.equal.free_count + sum(not call.clients for call in self._keyed.values())
 
+    def oldest_seconds(self, is_meant: Callable[[Request], bool] = lambda _: True) -> float:
+        """How long the oldest request waits for which `is_meant`; 0 if there is none."""
+        oldest = next((call for call in self._unanswered if is_meant(call.request)), None)
+        return 0.0 if oldest is None else anyio.current_time() - oldest.created_at
+
     def add(
         self,
         request: Request,
@@ -100,6 +106,7 @@ class PendingCalls:
         call = PendingCall(request, digest, key, held, account)
         call.attach(client)
         self._places.take(call.account)
+        self._unanswered[call] = None
         if key is None:
             self.equal.add(call)
         else:
@@ -182,6 +189,7 @@ class PendingCalls:
 
     def on_outcome(self, call: PendingCall) -> None:
         """The request has an outcome: resume its clients, in turn."""
+        self._unanswered.pop(call, None)
         if call.expires_at < math.inf and call.request.give_back():
             self._forget(call)
         elif self._is_running:
@@ -239,6 +247,7 @@ class PendingCalls:
 
     def _forget(self, call: PendingCall) -> None:
         call.expires_at = math.inf
+        self._unanswered.pop(call, None)
         self._places.give_back(call.account)
         if call.held is not None:
             call.held.release()

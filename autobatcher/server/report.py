@@ -3,28 +3,28 @@
 from __future__ import annotations
 
 import time
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Mapping
 from functools import partial
 from itertools import islice
 from typing import Any
 
 from .. import events
-from ..client.costs import cap_left
+from ..client.costs import CapLeft, cap_left
 from ..client.openai import BatchOpenAI
 from ..client.server_calls import see_fleet
-from ..money.receipt import Receipt, amount_text
-from ..printable import printable
+from ..engine.statistics import BatcherStatistics
+from ..money.receipt import amount_text
 from ..progress import BatchProgress, Progress
-from .costs import PricedCosts, Told, told_of
+from .batch_counts import BatchCounts
+from .costs import PricedCosts, Told, nothing_told
 from .fleet import FleetView
 from .pending_calls import PendingCalls
 from .tally import Tally
+from .upstream_calls import UpstreamCalls
 
 REMEMBERED_ERRORS = 20
 SHOWN_BATCHES = 50
-
-_OPERATIONS = (("/files", "files"), ("/batches", "batches"), ("/cancel", "cancel"), ("/content", "content"))
 
 
 def shown_url(url: Any) -> str:
@@ -41,9 +41,8 @@ class Report:
     def __init__(self) -> None:
         self.progress: Progress = Progress(requests=None)
         self.tally: Tally = Tally()
-        self.upstream_calls: Counter[tuple[str, int]] = Counter()
-        self.batch_ends: Counter[str] = Counter()
-        self.escalations: Counter[tuple[str, str]] = Counter()
+        self.upstream_calls: UpstreamCalls = UpstreamCalls()
+        self.batch_counts: BatchCounts = BatchCounts()
         self._errors: deque[dict[str, Any]] = deque(maxlen=REMEMBERED_ERRORS)
         self._client: BatchOpenAI | None = None
         self._pending_calls: PendingCalls | None = None
@@ -52,34 +51,26 @@ class Report:
 
     def watch(self, client: BatchOpenAI, pending_calls: PendingCalls) -> None:
         """Report on these, and on the upstream's responses to that client."""
-        self._client, self._pending_calls, self._costs = client, pending_calls, PricedCosts(client)
+        self._client, self._pending_calls, self._costs = (
+            client,
+            pending_calls,
+            PricedCosts(client, self.tally.by_model.labels),
+        )
         self._fleet = FleetView(partial(see_fleet, client)) if client.shares_journal else None
-        client.event_hooks["response"].append(self._take_response)
-
-    async def _take_response(self, response: Any) -> None:
-        path = response.request.url.path
-        one = "file" if "/files/" in path else "batch" if "/batches/" in path else "other"
-        name = next((name for ending, name in _OPERATIONS if path.endswith(ending)), one)
-        self.upstream_calls[(f"{response.request.method} {name}", response.status_code)] += 1
+        self.upstream_calls.watch(client.event_hooks)
 
     def take_event(self, fields: dict[str, Any]) -> None:
         """Take a lifecycle event of the client."""
         event = events.parse(fields)
         self.progress.take(event, self.progress.seconds)
+        self.batch_counts.take(event)
         match event:
             case events.BatchSubmissionFailed() | events.BatchCancelFailed():
                 self._error(event.ts, event.error)
             case events.RequestsResubmitted():
                 self._error(event.ts, f"{event.request_count} requests go into another batch: {event.reason}")
-            case events.RequestsEscalated():
-                self.escalations[event.from_lane, event.to_lane] += event.request_count
             case events.BatchTerminal():
-                self.batch_ends[printable(event.status)] += 1
                 self._error(event.ts, f"batch {event.batch_id} {event.status}")
-            case events.BatchCompleted():
-                self.batch_ends["completed"] += 1
-            case events.BatchCancelledUpstream():
-                self.batch_ends["cancelled by us"] += 1
 
     async def price(self) -> None:
         """Bring `costs` up to date; see `PricedCosts.refresh`."""
@@ -95,12 +86,33 @@ class Report:
     @property
     def costs(self) -> Told:
         """What was paid, as of the last `price`."""
-        return told_of(Receipt(())) if self._costs is None else self._costs.told
+        return nothing_told() if self._costs is None else self._costs.told
 
     @property
     def fleet(self) -> FleetView | None:
         """The engines that share the journal; None if only one can use it."""
         return self._fleet
+
+    def gauges(self) -> dict[str, float]:
+        """How many requests and batches there are now, and how old they are, in seconds, by the names of metrics."""
+        if self._client is None or self._pending_calls is None:
+            return {}
+        statistics = self._client.batch_statistics() or BatcherStatistics()
+        return {
+            "queued_requests": statistics.queued_requests,
+            "waiting_requests": statistics.waiting_requests,
+            "lane_requests": statistics.lane_requests,
+            "active_batches": len(statistics.active_batch_ids),
+            "clients_away": self._pending_calls.detached_count,
+            "oldest_queued_seconds": self._pending_calls.oldest_seconds(self._client.is_queued),
+            "oldest_waiting_seconds": self._pending_calls.oldest_seconds(),
+            "oldest_batch_seconds": statistics.oldest_batch_seconds,
+        }
+
+    @property
+    def cap(self) -> CapLeft | None:
+        """What is left of the cap of all calls together; None if there is none."""
+        return None if self._client is None else cap_left(self._client)
 
     def status(self) -> dict[str, Any]:
         """The state as JSON types."""
@@ -119,7 +131,7 @@ class Report:
             "failed": tally.failed,
             "reattached": tally.reattached,
             "lanes": dict(tally.lanes),
-            "escalated": sum(self.escalations.values()),
+            "escalated": sum(self.batch_counts.escalations.values()),
             "deadlines_missed": tally.deadlines_missed,
             "input_tokens": tally.input_tokens,
             "output_tokens": tally.output_tokens,
@@ -133,8 +145,7 @@ class Report:
 
     def _cap(self) -> dict[str, str | None] | None:
         """What is left of the cap. Amounts are texts, as in `cost`."""
-        found = None if self._client is None else cap_left(self._client)
-        if found is None:
+        if (found := self.cap) is None:
             return None
         amounts = {name: amount_text(getattr(found, name)) for name in ("spent", "reserved", "left")}
         return {"cap": found.cap, **amounts}
