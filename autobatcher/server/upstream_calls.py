@@ -8,6 +8,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+from ..upstream.providers import BATCHABLE_ENDPOINTS
 from .histogram import CALL_BOUNDS, Histogram
 
 _BEGUN = "autobatcher_begun"
@@ -18,6 +19,7 @@ _ENDINGS = (
     ("/cancel", "cancel"),
     ("/content", "content"),
     ("/models", "models"),
+    *((endpoint.removeprefix("/v1"), "realtime") for endpoint in sorted(BATCHABLE_ENDPOINTS)),
 )
 _PARTS = (("/files/", "file"), ("/batches/", "batch"), ("/models/", "model"))
 
