@@ -197,10 +197,11 @@ def tables(session: nox.Session) -> None:
 
 @nox.session
 def settings(session: nox.Session) -> None:
-    """Writes what the documents and the docstring of BatchOpenAI say of settings and providers, from the code."""
+    """Writes what documents and a docstring say of settings, providers and metrics, from the code."""
     session.install("-e", ".[test]")
     session.run("python", "tests/settings_docs.py")
     session.run("python", "tests/providers_docs.py")
+    session.run("python", "tests/metrics_docs.py")
 
 
 @nox.session

@@ -15,7 +15,9 @@ body_limiter.py   how many bytes of bodies are held
 exchange.py       one HTTP exchange: bodies within limits, responses that may begin early
 costs.py          what the calls cost, priced in a worker thread
 fleet.py          the engines that share the journal
-report.py         the state of the proxy; tally.py: counters; metrics.py: for Prometheus; page.html: the live page
+report.py         the state of the proxy; page.html: the live page
+tally.py          counters of requests; model_counts.py: by model; batch_counts.py, upstream_calls.py, billed_sums.py: others
+metrics.py        for Prometheus; metrics_catalogue.py: each metric; labels.py, histogram.py: what its series are made of
 paths.py          what may be passed on of a path
 description.py    the OpenAPI description
 file_limit.py     the limit of open files

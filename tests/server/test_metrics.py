@@ -61,6 +61,7 @@ class TestFromOutside:
         assert told == expected
         assert {"process_resident_memory_bytes", "process_open_fds", "process_start_time_seconds"} <= series.keys()
 
+    @pytest.mark.proves("faults", "callers invent names of models or service tiers, by the thousand")
     async def test_a_stranger_names_no_series(self) -> None:
         """Models that no upstream answers for have none, and of those that it answers for only the first ones."""
         plan = FaultPlan((LineFault(kind="fail", status=404, containing="nonsense"),))
@@ -158,6 +159,7 @@ def test_what_was_paid_twice_is_told_apart_and_what_is_not_certain_is_in_no_coun
     assert sums.costs["flex", "paid_twice"] == 0  # told from the beginning: `increase()` needs that
 
 
+@pytest.mark.proves("faults", "callers invent names of models or service tiers, by the thousand")
 def test_callers_choose_no_lane_by_naming_service_tiers() -> None:
     sums = BilledSums(Receipt(tuple(a_row(Fate.DELIVERED, lane=f"tier-{number}") for number in range(50))), str)
     assert sums.costs["other", "delivered"] == 5
