@@ -16,8 +16,9 @@ exchange.py       one HTTP exchange: bodies within limits, responses that may be
 costs.py          what the calls cost, priced in a worker thread
 fleet.py          the engines that share the journal
 report.py         the state of the proxy; page.html: the live page
-tally.py          counters of requests; model_counts.py: by model; batch_counts.py, upstream_calls.py, billed_sums.py: others
-metrics.py        for Prometheus; metrics_catalogue.py: each metric; labels.py, histogram.py: what its series are made of
+tally.py          counts of requests; model_counts.py: by model
+batch_counts.py   counts of batches; upstream_calls.py: of upstream calls; billed_sums.py: of what was billed
+metrics.py        for Prometheus; metrics_catalogue.py: each metric; labels.py, histogram.py: what series are made of
 paths.py          what may be passed on of a path
 description.py    the OpenAPI description
 file_limit.py     the limit of open files

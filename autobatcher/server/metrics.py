@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib.metadata import version
 
+import trio
 from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
 from prometheus_client.core import Metric
 
@@ -24,18 +25,42 @@ USUAL_STATUSES = (0, 200, 400, 401, 402, 403, 404, 408, 409, 413, 422, 429, 500,
 """They are told from the beginning: a batch brings many at once, and `increase()` misses what a series begins with."""
 
 
-class Metrics:
-    """A registry with the metrics of this proxy and its process, and none of the process's default registry."""
+FRESH_SECONDS = 1.0
+"""How old what is told of the process may be. The system lists its open files for that: thousands take milliseconds."""
 
-    def __init__(self, report: Report) -> None:
+
+def process_text() -> bytes:
+    """Memory, CPU time and open files of this process, in Prometheus' format. Blocks for some milliseconds."""
+    registry = CollectorRegistry()
+    ProcessCollector(registry=registry)
+    return generate_latest(registry)
+
+
+class Metrics:
+    """A registry with the metrics of this proxy and its process, and none of the process's default registry.
+
+    Args:
+        of_process: returns the text on the process; called in a worker thread.
+    """
+
+    def __init__(self, report: Report, of_process: Callable[[], bytes] = process_text) -> None:
         self._report = report
         self._registry = CollectorRegistry()
         self._registry.register(self)  # calls `collect`
-        ProcessCollector(registry=self._registry)
+        self._of_process = of_process
+        self._process = b""
+        self._stale_at = float("-inf")
+
+    async def refresh(self) -> None:
+        """Bring up to date what is asked of other threads. Cancelled: they end by themselves."""
+        await self._report.refresh()
+        if trio.current_time() >= self._stale_at:
+            self._stale_at = trio.current_time() + FRESH_SECONDS
+            self._process = await trio.to_thread.run_sync(self._of_process, abandon_on_cancel=True)
 
     def text(self) -> bytes:
         """The body of the response."""
-        return generate_latest(self._registry)
+        return generate_latest(self._registry) + self._process
 
     def collect(self) -> Iterator[Metric]:
         """The metrics; called by `CollectorRegistry` at each scrape."""
@@ -84,6 +109,7 @@ def _batches(submitted: int, counts: BatchCounts) -> Iterator[Metric]:
 
 
 def _upstream(calls: UpstreamCalls) -> Iterator[Metric]:
+    yield metric("upstream_requests", {(call,): count for call, count in calls.sent.items()})
     yield metric("upstream_calls", {(call, str(status)): count for (call, status), count in calls.responses.items()})
     yield metric("upstream_seconds", {(call,): seconds for call, seconds in calls.seconds.items()})
 

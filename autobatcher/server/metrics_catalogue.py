@@ -73,6 +73,9 @@ CATALOGUE: dict[str, Described] = {
     "batch_cancellations_failed": _counter("Batches that may run on, and cost money, though we cancelled them."),
     "batch_seconds": _histogram("Seconds from the creation of a batch to its end.", "endpoint", "status"),
     # ---- the upstream ----
+    "upstream_requests": _counter(
+        "Requests to the upstream; those that nothing answered are in no other metric.", "call"
+    ),
     "upstream_calls": _counter("Responses of the upstream.", "call", "status"),
     "upstream_seconds": _histogram("Seconds until the upstream began to respond, uploads included.", "call"),
     # ---- money ----

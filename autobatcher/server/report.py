@@ -98,14 +98,15 @@ class Report:
         if self._client is None or self._pending_calls is None:
             return {}
         statistics = self._client.batch_statistics() or BatcherStatistics()
+        oldest = self._pending_calls.oldest_seconds
         return {
             "queued_requests": statistics.queued_requests,
             "waiting_requests": statistics.waiting_requests,
             "lane_requests": statistics.lane_requests,
             "active_batches": len(statistics.active_batch_ids),
             "clients_away": self._pending_calls.detached_count,
-            "oldest_queued_seconds": self._pending_calls.oldest_seconds(self._client.is_queued),
-            "oldest_waiting_seconds": self._pending_calls.oldest_seconds(),
+            "oldest_queued_seconds": oldest(self._client.is_queued) if statistics.queued_requests else 0.0,
+            "oldest_waiting_seconds": oldest(),
             "oldest_batch_seconds": statistics.oldest_batch_seconds,
         }
 

@@ -1,4 +1,4 @@
-"""The upstream's responses: how many of which status, and how long they took to begin."""
+"""Calls of the upstream: how many were sent and answered, with which status, and after how long."""
 
 from __future__ import annotations
 
@@ -27,24 +27,27 @@ METHODS = frozenset({"GET", "POST", "DELETE", "PUT"})
 
 
 class UpstreamCalls:
-    """Counts of one client's responses.
+    """Counts of one client's calls.
 
     Attributes:
+        sent: by call. What is in no response was not answered, or not yet.
         responses: by call, such as "POST files", and HTTP status.
         seconds: by call, from the request to the beginning of its response. An upload is part of that.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self.sent: Counter[str] = Counter()
         self.responses: Counter[tuple[str, int]] = Counter()
         self.seconds: defaultdict[str, Histogram] = defaultdict(partial(Histogram, CALL_BOUNDS))
         self._clock = clock
 
     def watch(self, event_hooks: dict[str, list[Any]]) -> None:
-        """Count what the client with these hooks is answered from now on."""
+        """Count what the client with these hooks sends and is answered from now on."""
         event_hooks["request"].append(self._take_request)
         event_hooks["response"].append(self._take_response)
 
     async def _take_request(self, request: Any) -> None:
+        self.sent[call_name(request.method, request.url.path)] += 1
         request.extensions[_BEGUN] = self._clock()
 
     async def _take_response(self, response: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from decimal import Decimal
 from typing import Any
 
@@ -18,6 +19,7 @@ from autobatcher.server.batch_counts import BatchCounts
 from autobatcher.server.billed_sums import BilledSums
 from autobatcher.server.histogram import Histogram
 from autobatcher.server.labels import MOST_MODELS, ModelLabels, lane_label
+from autobatcher.server.metrics import Metrics
 from autobatcher.server.metrics_catalogue import CATALOGUE
 from autobatcher.server.upstream_calls import call_name
 from tests.harness import open_harness
@@ -126,6 +128,23 @@ class TestFromOutside:
         assert queued["oldest_batch_seconds"] == 0.0
         assert running["oldest_queued_seconds"] == 0.0
         assert running["oldest_waiting_seconds"] >= 0.3 > running["oldest_batch_seconds"] > 0.0
+
+
+@pytest.mark.parametrize("anyio_backend", ["trio"], indirect=True)
+@pytest.mark.real_time
+async def test_scrapes_that_come_together_ask_the_system_once_and_off_the_event_loop() -> None:
+    threads: list[int] = []
+
+    def of_process() -> bytes:
+        threads.append(threading.get_ident())
+        return b"process_open_fds 1.0\n"
+
+    metrics = Metrics(Report(), of_process)
+    for _ in range(3):
+        await metrics.refresh()
+        assert metrics.text().endswith(b"\nprocess_open_fds 1.0\n")
+    (thread,) = threads
+    assert thread != threading.get_ident()
 
 
 def a_row(fate: Fate, *, model: str = "m", lane: str = "batch", cost: str = "0.1") -> ReceiptRow:
