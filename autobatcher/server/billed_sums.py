@@ -11,7 +11,7 @@ from ..money.ledger import Fate
 from ..money.receipt import Receipt
 from .labels import LANES, lane_label
 
-FATES = tuple(fate.value for fate in Fate if fate is not Fate.UNKNOWN)
+FATES: tuple[str, ...] = tuple(fate.value for fate in Fate if fate is not Fate.UNKNOWN)
 """What certainly was billed. Of the rest, parts become certain, or turn out to be nothing."""
 
 

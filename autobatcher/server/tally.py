@@ -12,7 +12,7 @@ from ..money.usage import Usage, usage_of
 from .histogram import Histogram
 from .model_counts import ModelCounts
 
-NO_TOKENS = Usage()
+NO_TOKENS: Usage = Usage()
 
 
 @dataclass
