@@ -333,9 +333,9 @@ def fleet(session: nox.Session) -> None:
 
 @nox.session
 def deploy(session: nox.Session) -> None:
-    """The Docker Compose file and the Kubernetes manifests, against their schemas."""
-    session.install("-e", ".[test]", "pyyaml", "kubernetes-validate")
-    session.run("pytest", "tests/deploy", *session.posargs)
+    """All that is in deploy/: against schemas, and against what `serve` takes and tells."""
+    session.install("-e", ".[postgres,test]", "pyyaml", "kubernetes-validate")
+    session.run("pytest", "tests/deploy", "tests/docs/test_operations_docs.py", *session.posargs)
 
 
 @nox.session(python=FOUND[0])

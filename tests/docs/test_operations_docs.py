@@ -1,4 +1,4 @@
-"""What docs/operations.md says to type works, and what it names exists."""
+"""What docs/operations.md says to type works, and what it names exists. `nox -s deploy` runs this."""
 
 from __future__ import annotations
 
