@@ -75,7 +75,7 @@ class Metrics:
 
 
 def _now(report: Report) -> Iterator[Metric]:
-    for name, value in report.gauges().items():
+    for name, value in report.gauges.values().items():
         yield metric(name, value)
 
 
@@ -123,7 +123,7 @@ def _money(report: Report, own: BilledSums) -> Iterator[Metric]:
     yield metric("list_price_dollars", float(own.list_price))
     if own.saving is not None:
         yield metric("saved_dollars", float(own.saving))
-    if (cap := report.cap) is not None:
+    if (cap := report.gauges.cap()) is not None:
         yield metric("cap_dollars", float(cap.amount))
         yield metric("cap_left_dollars", float(cap.left))
 

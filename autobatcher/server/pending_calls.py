@@ -62,8 +62,8 @@ class PendingCalls:
         self.equal: EqualCalls = EqualCalls()
         self._grace_seconds = grace_seconds
         self._places = Shares(most, isolates=isolates)
-        self._keyed: dict[tuple[str, ...], PendingCall] = {}
         self._unanswered: dict[PendingCall, None] = {}  # the oldest first
+        self._keyed: dict[tuple[str, ...], PendingCall] = {}
         self._expirations: list[_Expiration] = []  # a heap, by time
         self._order = itertools.count()
         self._has_expirations = anyio.Event()
@@ -87,11 +87,6 @@ class PendingCalls:
     def detached_count(self) -> int:
         """Number of calls without a client."""
         return self.equal.free_count + sum(not call.clients for call in self._keyed.values())
-
-    def oldest_seconds(self, is_meant: Callable[[Request], bool] = lambda _: True) -> float:
-        """How long the oldest request waits for which `is_meant`; 0 if there is none."""
-        oldest = next((call for call in self._unanswered if is_meant(call.request)), None)
-        return 0.0 if oldest is None else anyio.current_time() - oldest.created_at
 
     def add(
         self,
@@ -167,6 +162,11 @@ class PendingCalls:
         """The call with this idempotency key; None if there is none."""
         return self._keyed.get(key)
 
+    def oldest_seconds(self, is_meant: Callable[[Request], bool] = lambda _: True) -> float:
+        """How long the oldest request waits for which `is_meant`; 0 if there is none."""
+        oldest = next((call for call in self._unanswered if is_meant(call.request)), None)
+        return 0.0 if oldest is None else anyio.current_time() - oldest.created_at
+
     def finish(self, call: PendingCall, client: Client) -> None:
         """The answer was sent. With an idempotency key, a good one is kept for the grace period."""
         call.clients.remove(client)
@@ -189,7 +189,6 @@ class PendingCalls:
 
     def on_outcome(self, call: PendingCall) -> None:
         """The request has an outcome: resume its clients, in turn."""
-        self._unanswered.pop(call, None)
         if call.expires_at < math.inf and call.request.give_back():
             self._forget(call)
         elif self._is_running:
@@ -197,6 +196,7 @@ class PendingCalls:
             self._has_answers.set()
         else:
             call.resume()
+        self._unanswered.pop(call, None)
 
     async def run(self, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
         """Resume clients and withdraw expired calls, until cancelled."""
@@ -247,7 +247,6 @@ class PendingCalls:
 
     def _forget(self, call: PendingCall) -> None:
         call.expires_at = math.inf
-        self._unanswered.pop(call, None)
         self._places.give_back(call.account)
         if call.held is not None:
             call.held.release()
@@ -255,6 +254,7 @@ class PendingCalls:
             self.equal.discard(call)
         else:
             del self._keyed[call.key]
+        self._unanswered.pop(call, None)
 
 
 def _has_succeeded(request: Request) -> bool:

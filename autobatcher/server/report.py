@@ -10,15 +10,15 @@ from itertools import islice
 from typing import Any
 
 from .. import events
-from ..client.costs import CapLeft, cap_left
+from ..client.costs import cap_left
 from ..client.openai import BatchOpenAI
 from ..client.server_calls import see_fleet
-from ..engine.statistics import BatcherStatistics
 from ..money.receipt import amount_text
 from ..progress import BatchProgress, Progress
 from .batch_counts import BatchCounts
 from .costs import PricedCosts, Told, nothing_told
 from .fleet import FleetView
+from .gauges import Gauges
 from .pending_calls import PendingCalls
 from .tally import Tally
 from .upstream_calls import UpstreamCalls
@@ -43,6 +43,7 @@ class Report:
         self.tally: Tally = Tally()
         self.upstream_calls: UpstreamCalls = UpstreamCalls()
         self.batch_counts: BatchCounts = BatchCounts()
+        self.gauges: Gauges = Gauges()
         self._errors: deque[dict[str, Any]] = deque(maxlen=REMEMBERED_ERRORS)
         self._client: BatchOpenAI | None = None
         self._pending_calls: PendingCalls | None = None
@@ -58,6 +59,7 @@ class Report:
         )
         self._fleet = FleetView(partial(see_fleet, client)) if client.shares_journal else None
         self.upstream_calls.watch(client.event_hooks)
+        self.gauges.watch(client, pending_calls)
 
     def take_event(self, fields: dict[str, Any]) -> None:
         """Take a lifecycle event of the client."""
@@ -93,28 +95,6 @@ class Report:
         """The engines that share the journal; None if only one can use it."""
         return self._fleet
 
-    def gauges(self) -> dict[str, float]:
-        """How many requests and batches there are now, and how old they are, in seconds, by the names of metrics."""
-        if self._client is None or self._pending_calls is None:
-            return {}
-        statistics = self._client.batch_statistics() or BatcherStatistics()
-        oldest = self._pending_calls.oldest_seconds
-        return {
-            "queued_requests": statistics.queued_requests,
-            "waiting_requests": statistics.waiting_requests,
-            "lane_requests": statistics.lane_requests,
-            "active_batches": len(statistics.active_batch_ids),
-            "clients_away": self._pending_calls.detached_count,
-            "oldest_queued_seconds": oldest(self._client.is_queued) if statistics.queued_requests else 0.0,
-            "oldest_waiting_seconds": oldest(),
-            "oldest_batch_seconds": statistics.oldest_batch_seconds,
-        }
-
-    @property
-    def cap(self) -> CapLeft | None:
-        """What is left of the cap of all calls together; None if there is none."""
-        return None if self._client is None else cap_left(self._client)
-
     def status(self) -> dict[str, Any]:
         """The state as JSON types."""
         now, tally = self.progress.seconds, self.tally
@@ -146,7 +126,8 @@ class Report:
 
     def _cap(self) -> dict[str, str | None] | None:
         """What is left of the cap. Amounts are texts, as in `cost`."""
-        if (found := self.cap) is None:
+        found = None if self._client is None else cap_left(self._client)
+        if found is None:
             return None
         amounts = {name: amount_text(getattr(found, name)) for name in ("spent", "reserved", "left")}
         return {"cap": found.cap, **amounts}

@@ -115,13 +115,13 @@ class TestFromOutside:
                 proxy.http() as http,
                 trio.open_nursery() as nursery,
             ):
-                idle = report.gauges()
+                idle = report.gauges.values()
                 nursery.start_soon(ask, http, "m")
-                while not report.gauges()["queued_requests"]:  # noqa: ASYNC110  (as a user would look)
+                while not report.gauges.values()["queued_requests"]:  # noqa: ASYNC110  (as a user would look)
                     await trio.sleep(0.01)
-                queued = report.gauges()
+                queued = report.gauges.values()
                 await began.wait()
-                running = report.gauges()
+                running = report.gauges.values()
                 nursery.cancel_scope.cancel()
         assert [idle[f"oldest_{age}_seconds"] for age in ages] == [0.0, 0.0, 0.0]
         assert queued["oldest_queued_seconds"] > 0.0
