@@ -198,10 +198,11 @@ def tables(session: nox.Session) -> None:
 
 @nox.session
 def settings(session: nox.Session) -> None:
-    """Writes what the documents and the docstring of BatchOpenAI say of settings and providers, from the code."""
+    """Writes what documents and a docstring say of settings, providers and metrics, from the code."""
     session.install("-e", ".[test]")
     session.run("python", "tests/settings_docs.py")
     session.run("python", "tests/providers_docs.py")
+    session.run("python", "tests/metrics_docs.py")
 
 
 @nox.session
@@ -333,9 +334,9 @@ def fleet(session: nox.Session) -> None:
 
 @nox.session
 def deploy(session: nox.Session) -> None:
-    """The Docker Compose file and the Kubernetes manifests, against their schemas."""
-    session.install("-e", ".[test]", "pyyaml", "kubernetes-validate")
-    session.run("pytest", "tests/deploy", *session.posargs)
+    """All that is in deploy/: against schemas, and against what `serve` takes and tells."""
+    session.install("-e", ".[postgres,test]", "pyyaml", "kubernetes-validate")
+    session.run("pytest", "tests/deploy", "tests/docs/test_operations_docs.py", *session.posargs)
 
 
 @nox.session(python=FOUND[0])

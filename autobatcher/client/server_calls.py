@@ -155,6 +155,11 @@ class ServerCalls:
         batcher = self._engine.host.batcher
         return None if batcher is None else batcher.statistics()
 
+    def is_queued(self, request: Request) -> bool:
+        """Whether the request is in no batch yet."""
+        batcher = self._engine.host.batcher
+        return batcher is not None and batcher.queue.holds(request)
+
     def queue_bytes(self) -> tuple[int, float]:
         """How many bytes of request bodies wait to be uploaded, and how many may (`max_queued_bytes`)."""
         batcher = self._engine.host.batcher

@@ -19,7 +19,10 @@ fleet.py          the engines that share the journal
 overview.py       the longer parts of the status
 batch_rows.py     batches as rows; batch_costs.py: what each one cost
 waiting_kinds.py  what waits, by kind; history.py: the last minutes
-report.py         the state of the proxy; tally.py: counters; metrics.py: for Prometheus; page.html: the live page
+report.py         the state of the proxy
+tally.py          counts of requests; model_counts.py: by model
+batch_counts.py   counts of batches; upstream_calls.py: of upstream calls; billed_sums.py: of what was billed
+metrics.py        for Prometheus; metrics_catalogue.py: each metric; labels.py, histogram.py: what series are made of
 paths.py          what may be passed on of a path
 description.py    the OpenAPI description
 page/             the live page: page.html with its style and scripts

@@ -189,7 +189,7 @@ def _add_routes(app: QuartTrio, client: BatchOpenAI, report: Report, forward_key
         ("/v1/models/<path:model>", models),
         ("/health", _health),
         ("/ready", _ready(client, forward_keys)),
-        ("/metrics", _after(report.refresh, metrics.text, "text/plain; version=0.0.4; charset=utf-8")),
+        ("/metrics", _after(metrics.refresh, metrics.text, "text/plain; version=0.0.4; charset=utf-8")),
         ("/status", _after(report.refresh, lambda: msgspec.json.encode(_status(report)), "application/json")),
         ("/receipt", _after(report.price, lambda: report.costs.document, "application/json")),
         ("/openapi.json", _always(lambda: msgspec.json.encode(description()), "application/json")),

@@ -12,7 +12,7 @@ import heapq
 import itertools
 import math
 from collections import deque
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from functools import partial
 
 import anyio
@@ -62,6 +62,7 @@ class PendingCalls:
         self.equal: EqualCalls = EqualCalls()
         self._grace_seconds = grace_seconds
         self._places = Shares(most, isolates=isolates)
+        self._unanswered: dict[PendingCall, None] = {}  # the oldest first
         self._keyed: dict[tuple[str, ...], PendingCall] = {}
         self._expirations: list[_Expiration] = []  # a heap, by time
         self._order = itertools.count()
@@ -104,6 +105,7 @@ class PendingCalls:
         call = PendingCall(request, digest, key, held, account)
         call.attach(client)
         self._places.take(call.account)
+        self._unanswered[call] = None
         if key is None:
             self.equal.add(call)
         else:
@@ -164,6 +166,11 @@ class PendingCalls:
         """The call with this idempotency key; None if there is none."""
         return self._keyed.get(key)
 
+    def oldest_seconds(self, is_meant: Callable[[Request], bool] = lambda _: True) -> float:
+        """How long the oldest request waits for which `is_meant`; 0 if there is none."""
+        oldest = next((call for call in self._unanswered if is_meant(call.request)), None)
+        return 0.0 if oldest is None else anyio.current_time() - oldest.created_at
+
     def finish(self, call: PendingCall, client: Client) -> None:
         """The answer was sent. With an idempotency key, a good one is kept for the grace period."""
         call.clients.remove(client)
@@ -193,6 +200,7 @@ class PendingCalls:
             self._has_answers.set()
         else:
             call.resume()
+        self._unanswered.pop(call, None)
 
     async def run(self, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
         """Resume clients and withdraw expired calls, until cancelled."""
@@ -250,6 +258,7 @@ class PendingCalls:
             self.equal.discard(call)
         else:
             del self._keyed[call.key]
+        self._unanswered.pop(call, None)
 
 
 def _has_succeeded(request: Request) -> bool:

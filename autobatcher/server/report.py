@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections import Counter, deque
+from collections import deque
 from functools import partial
 from typing import Any
 
@@ -11,19 +11,19 @@ from .. import events
 from ..client.costs import cap_left
 from ..client.openai import BatchOpenAI
 from ..client.server_calls import see_fleet
-from ..money.receipt import Receipt, amount_text
-from ..printable import printable
+from ..money.receipt import amount_text
 from ..progress import Progress
+from .batch_counts import BatchCounts
 from .batch_rows import FEW_ROWS
-from .costs import PricedCosts, Told, told_of
+from .costs import PricedCosts, Told, nothing_told
 from .fleet import FleetView
+from .gauges import Gauges
 from .overview import Overview
 from .pending_calls import PendingCalls
 from .tally import Tally
+from .upstream_calls import UpstreamCalls
 
 REMEMBERED_ERRORS = 20
-
-_OPERATIONS = (("/files", "files"), ("/batches", "batches"), ("/cancel", "cancel"), ("/content", "content"))
 
 
 def shown_url(url: Any) -> str:
@@ -40,9 +40,9 @@ class Report:
     def __init__(self) -> None:
         self.progress: Progress = Progress(requests=None)
         self.tally: Tally = Tally()
-        self.upstream_calls: Counter[tuple[str, int]] = Counter()
-        self.batch_ends: Counter[str] = Counter()
-        self.escalations: Counter[tuple[str, str]] = Counter()
+        self.upstream_calls: UpstreamCalls = UpstreamCalls()
+        self.batch_counts: BatchCounts = BatchCounts()
+        self.gauges: Gauges = Gauges()
         self._errors: deque[dict[str, Any]] = deque(maxlen=REMEMBERED_ERRORS)
         self._client: BatchOpenAI | None = None
         self._pending_calls: PendingCalls | None = None
@@ -52,35 +52,25 @@ class Report:
 
     def watch(self, client: BatchOpenAI, pending_calls: PendingCalls) -> None:
         """Report on these, and on the upstream's responses to that client."""
-        self._client, self._pending_calls, self._costs = client, pending_calls, PricedCosts(client)
+        self._client, self._pending_calls = client, pending_calls
+        self._costs = PricedCosts(client, self.tally.by_model.labels)
         self._fleet = FleetView(partial(see_fleet, client)) if client.shares_journal else None
         self.overview.watch(client, pending_calls)
-        client.event_hooks["response"].append(self._take_response)
-
-    async def _take_response(self, response: Any) -> None:
-        path = response.request.url.path
-        one = "file" if "/files/" in path else "batch" if "/batches/" in path else "other"
-        name = next((name for ending, name in _OPERATIONS if path.endswith(ending)), one)
-        self.upstream_calls[(f"{response.request.method} {name}", response.status_code)] += 1
+        self.upstream_calls.watch(client.event_hooks)
+        self.gauges.watch(client, pending_calls)
 
     def take_event(self, fields: dict[str, Any]) -> None:
         """Take a lifecycle event of the client."""
         event = events.parse(fields)
         self.progress.take(event, self.progress.seconds)
+        self.batch_counts.take(event)
         match event:
             case events.BatchSubmissionFailed() | events.BatchCancelFailed():
                 self._error(event.ts, event.error)
             case events.RequestsResubmitted():
                 self._error(event.ts, f"{event.request_count} requests go into another batch: {event.reason}")
-            case events.RequestsEscalated():
-                self.escalations[event.from_lane, event.to_lane] += event.request_count
             case events.BatchTerminal():
-                self.batch_ends[printable(event.status)] += 1
                 self._error(event.ts, f"batch {event.batch_id} {event.status}")
-            case events.BatchCompleted():
-                self.batch_ends["completed"] += 1
-            case events.BatchCancelledUpstream():
-                self.batch_ends["cancelled by us"] += 1
 
     async def price(self) -> None:
         """Bring `costs` up to date; see `PricedCosts.refresh`."""
@@ -97,7 +87,7 @@ class Report:
     @property
     def costs(self) -> Told:
         """What was paid, as of the last `price`."""
-        return told_of(Receipt(())) if self._costs is None else self._costs.told
+        return nothing_told() if self._costs is None else self._costs.told
 
     @property
     def fleet(self) -> FleetView | None:
@@ -121,7 +111,7 @@ class Report:
             "failed": tally.failed,
             "reattached": tally.reattached,
             "lanes": dict(tally.lanes),
-            "escalated": sum(self.escalations.values()),
+            "escalated": sum(self.batch_counts.escalations.values()),
             "deadlines_missed": tally.deadlines_missed,
             "input_tokens": tally.input_tokens,
             "output_tokens": tally.output_tokens,

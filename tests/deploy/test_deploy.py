@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from tests.cli.processes import run_here
+from tests.deploy.dockerfile import instructions, last_stage
 from tests.fleet.nginx import PROGRAM
 
 yaml = pytest.importorskip("yaml", reason="PyYAML is not installed")
@@ -67,6 +68,24 @@ def test_each_volume_of_a_container_is_one_of_its_pod() -> None:
         assert mounted == {volume["name"] for volume in pod["volumes"]}, path
 
 
+def test_each_container_is_probed_and_writes_nothing_but_its_journal_and_temporary_files() -> None:
+    for path, pod, container in containers():
+        paths = {container[probe]["httpGet"]["path"] for probe in ("readinessProbe", "livenessProbe")}
+        assert paths == {"/ready", "/health"}, path
+        confined = container["securityContext"]
+        assert (confined["readOnlyRootFilesystem"], confined["allowPrivilegeEscalation"]) == (True, False), path
+        assert confined["capabilities"] == {"drop": ["ALL"]}, path
+        assert pod["securityContext"]["runAsNonRoot"], path
+        assert f"{pod['securityContext']['runAsUser']}" in _users(), path
+        mounts = {mount["mountPath"] for mount in container["volumeMounts"]}
+        journal = _journal(container)
+        assert mounts >= {"/tmp", *({} if "://" in journal else {str(Path(journal).parent)})}, path
+
+
+def _users() -> str:
+    return next(each.text for each in last_stage(instructions(DEPLOY / "Dockerfile")) if each.name == "USER")
+
+
 def test_only_a_fleet_whose_journal_is_a_server_has_several_replicas() -> None:
     for path in MANIFESTS:
         (deployment,) = (each for each in objects(path) if each["kind"] == "Deployment")
@@ -98,6 +117,8 @@ def test_serve_understands_the_arguments(capfd: pytest.CaptureFixture[str]) -> N
 def test_compose_depends_on_services_and_mounts_files_that_exist() -> None:
     content = compose()
     services = content["services"]
+    assert services["autobatcher"]["read_only"]
+    assert services["autobatcher"]["tmpfs"] == ["/tmp"]
     for service in services.values():
         assert set(service.get("depends_on", ())) <= set(services)
         for volume in service.get("volumes", ()):
