@@ -43,6 +43,9 @@ class ProxyFlags(UpstreamFlags):
         Maximum size of a request; larger ones get a 413.
     log_level:
         The least severe messages to log to stderr.
+    request_log:
+        Append a line to this file for each call, as JSON: time, status, model, ids, sizes, tokens, cost, wait; never
+        prompts or answers. It may be moved away (logrotate).
     config:
         A TOML file with these flags (batch-size = 500, batch-window = "1m"). Keys in a table [serve] or [run] apply to
         that command only. Flags and AUTOBATCHER_* variables win.
@@ -55,6 +58,7 @@ class ProxyFlags(UpstreamFlags):
     max_waiting_bytes: Bytes = 2_000_000_000
     max_body_bytes: Bytes = 64_000_000
     log_level: LogLevel = "warning"
+    request_log: Path | None = None
     config: Path | None = None
 
     def limits(self) -> Any:

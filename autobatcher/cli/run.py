@@ -29,6 +29,7 @@ from .output import print_notice
 from .proxy_flags import ProxyFlags
 from .receipt_file import keep_receipt
 from .rehearsal import Rehearsal, rehearsal
+from .request_log import request_log_at
 from .serve import listen_or_refuse, refused_journal_told, start_logging
 from .signals import leave_terminal, receivable, signals_here
 
@@ -119,8 +120,9 @@ def run(
             progress=Lines(_print_progress) if progress else False,  # no picture: the terminal is the command's
         )
         on_answer = None if rehearsed is None else rehearsed.count
+        request_log = stack.enter_context(request_log_at(flags.request_log))
         with refused_journal_told():
-            code, tally = trio.run(_run, list(command), client, flags, on_answer)
+            code, tally = trio.run(_run, list(command), client, flags, on_answer, request_log)
         _tell_end(tally, totals, client, rehearsed, receipt)
         return code
 
@@ -157,7 +159,11 @@ def _take_event(progress: Progress, lines: EventLines | None, fields: dict[str, 
 
 
 async def _run(
-    command: list[str], client: BatchOpenAI, flags: ProxyFlags, on_answer: Callable[[Request], None] | None
+    command: list[str],
+    client: BatchOpenAI,
+    flags: ProxyFlags,
+    on_answer: Callable[[Request], None] | None,
+    request_log: Any,
 ) -> tuple[int, Any]:
     """The command's exit code, and the proxy's `Tally`."""
     from ..server import Report, create_app, serve
@@ -167,7 +173,8 @@ async def _run(
     report.tally.on_answer = on_answer
     limits = flags.limits()
     flags.say_if_lowered("run", limits)
-    app = create_app(client, proxy_key=key, limits=limits, report=report, hosts=hosts_served(HOST))
+    hosts = hosts_served(HOST)
+    app = create_app(client, proxy_key=key, limits=limits, report=report, hosts=hosts, request_log=request_log)
     environment = {
         **without_keys(os.environ, (client.api_key, getattr(client, "admin_api_key", None))),
         **without_proxy(os.environ, HOST),

@@ -16,6 +16,8 @@ exchange.py       one HTTP exchange: bodies within limits, responses that may be
 costs.py          what the calls cost, priced in a worker thread
 fleet.py          the engines that share the journal
 report.py         the state of the proxy; tally.py: counters; metrics.py: for Prometheus; page.html: the live page
+failed_lines.py   the newest requests that failed, and why
+request_log.py    a log of the calls in a file, appended_file.py, which logrotate may move
 paths.py          what may be passed on of a path
 description.py    the OpenAPI description
 file_limit.py     the limit of open files

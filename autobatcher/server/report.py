@@ -17,6 +17,7 @@ from ..money.receipt import Receipt, amount_text
 from ..printable import printable
 from ..progress import BatchProgress, Progress
 from .costs import PricedCosts, Told, told_of
+from .failed_lines import FailedLines
 from .fleet import FleetView
 from .pending_calls import PendingCalls
 from .tally import Tally
@@ -25,6 +26,12 @@ REMEMBERED_ERRORS = 20
 SHOWN_BATCHES = 50
 
 _OPERATIONS = (("/files", "files"), ("/batches", "batches"), ("/cancel", "cancel"), ("/content", "content"))
+
+
+def _sentence_of(event: events.RequestsFailed) -> str:
+    status = str(event.status) if event.status else "no response"
+    where = "" if event.batch_id is None else f" in batch {event.batch_id}"
+    return f"{event.request_count} requests failed{where}: {status}: {event.message}"
 
 
 def shown_url(url: Any) -> str:
@@ -41,6 +48,7 @@ class Report:
     def __init__(self) -> None:
         self.progress: Progress = Progress(requests=None)
         self.tally: Tally = Tally()
+        self.failed_lines: FailedLines = FailedLines()
         self.upstream_calls: Counter[tuple[str, int]] = Counter()
         self.batch_ends: Counter[str] = Counter()
         self.escalations: Counter[tuple[str, str]] = Counter()
@@ -71,6 +79,8 @@ class Report:
                 self._error(event.ts, event.error)
             case events.RequestsResubmitted():
                 self._error(event.ts, f"{event.request_count} requests go into another batch: {event.reason}")
+            case events.RequestsFailed():
+                self._error(event.ts, _sentence_of(event))
             case events.RequestsEscalated():
                 self.escalations[event.from_lane, event.to_lane] += event.request_count
             case events.BatchTerminal():
@@ -129,6 +139,7 @@ class Report:
             "batches": self._batches(now, {} if statistics is None else statistics.remaining_seconds),
             "fleet": None if self._fleet is None else self._fleet.fields(),
             "errors": list(reversed(self._errors)),
+            "failures": self.failed_lines.fields(),
         }
 
     def _cap(self) -> dict[str, str | None] | None:
