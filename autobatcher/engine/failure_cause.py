@@ -11,7 +11,6 @@ from ..errors import BatchEndedError, BatchError, BatchSubmissionError
 from ..printable import printable
 from ..upstream import bounded_json
 from ..upstream.failures import reason_given
-from ..upstream.output_line import MAX_RAW_BYTES
 from ..upstream.reasons import code_in
 from .failure import Failure
 from .request import Answer, Request
@@ -19,7 +18,8 @@ from .request import Answer, Request
 MOST_CHARACTERS = 300
 """How long a message is at most."""
 
-MOST_CODE_CHARACTERS = 100
+_MOST_CODE_CHARACTERS = 100
+_MOST_READ_BYTES = 100_000
 
 
 def failure_of(
@@ -36,7 +36,7 @@ def failure_of(
     words = masked(said[:MOST_CHARACTERS], request.body) if reason is None else reason
     return Failure(
         status,
-        printable(code[:MOST_CODE_CHARACTERS]) if code else None,
+        printable(code[:_MOST_CODE_CHARACTERS]) if code else None,
         printable(words[:MOST_CHARACTERS]),
         outcome.lane if isinstance(outcome, Answer) else request.lane,
         outcome.batch_id or None,
@@ -56,7 +56,7 @@ def _told(outcome: Answer | BatchError) -> tuple[int, str, str | None]:
 
 
 def _told_in(content: bytes) -> tuple[str, str | None]:
-    if len(content) > MAX_RAW_BYTES:
+    if len(content) > _MOST_READ_BYTES:
         return f"an answer of {len(content):,} bytes", None
     try:
         code = code_in(bounded_json.decode(content))

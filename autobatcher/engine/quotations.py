@@ -16,8 +16,8 @@ from ..upstream.bounded_json import has_hard_numbers
 QUOTED_CHARACTERS = 16
 """So many characters in a row that stand in a prompt, too, are a quotation. Fewer are words that any text may have."""
 
-SHORTEST_TEXT = 8
-"""A prompt this short is masked only as a whole, and a shorter one never: "hello" is a word of any reason."""
+SHORTEST_TEXT = 4
+"""A whole prompt is masked where it stands as a word, unless it is shorter."""
 
 MOST_BYTES_AT_ONCE = 200_000
 """Larger requests are searched in turns or not at all. These take some milliseconds."""
@@ -28,6 +28,7 @@ _PROMPTS = ("messages", "input", "prompt", "suffix", "instructions")
 _NO_PROMPTS = frozenset({"type", "role", "id", "call_id", "tool_call_id", "name", "status", "detail", "format"})
 _MOST_PARSED_BYTES = 4_000_000
 _PIECE_CHARACTERS = 200_000
+_SMALL_CHARACTERS = 500  # take as long as to read a small body
 _BLOCK = QUOTED_CHARACTERS // 2
 _BLOCKS = re.compile(f"(?s).{{{_BLOCK}}}")
 
@@ -39,37 +40,37 @@ def masked(reason: str, body: bytes) -> str:
 
 def masking(reason: str, bodies: Iterable[bytes]) -> Steps[str]:
     """Mask what a reason quotes of the prompts in any of these bodies, in steps of some milliseconds."""
-    found, searched = [False] * len(reason), 0
+    marks, searched = ["."] * len(reason), 0
     grams = {reason[at : at + _BLOCK] for at in range(len(reason) - _BLOCK + 1)}
     for body in bodies:
         for piece in _pieces(body, is_escaped="\\" in reason):
             for begin, end in _quotations(reason, grams, piece):
-                found[begin:end] = [True] * (end - begin)
-            searched += len(piece)
+                mark = "w" if len(piece) < QUOTED_CHARACTERS else "q"
+                marks[begin:end] = mark * (end - begin)
+            searched += len(piece) + _SMALL_CHARACTERS
             if searched > _PIECE_CHARACTERS:
                 searched = 0
                 yield
-    return MASK.join(_between(reason, found)) if any(found) else reason
+    return MASK.join(_between(reason, "".join(marks)))
 
 
-def _between(reason: str, found: list[bool]) -> Iterator[str]:
+def _between(reason: str, marks: str) -> Iterator[str]:
     """What is left around the quotations. Two that are near each other are one, with an escape in it."""
     begin = 0
-    for quotation in _RUNS.finditer("".join("x" if is_found else "." for is_found in found)):
+    for quotation in _QUOTATIONS.finditer(marks):
         yield reason[begin : quotation.start()]
         begin = quotation.end()
     yield reason[begin:]
 
 
-_RUNS = re.compile(f"x(?:.{{0,{2 * QUOTED_CHARACTERS}}}x)*")
+_QUOTATIONS = re.compile(f"q(?:.{{0,{2 * QUOTED_CHARACTERS}}}q)*|w+")
 
 
 def _quotations(reason: str, grams: set[str], piece: str) -> Iterator[tuple[int, int]]:
-    """Where in the reason quotations of a piece stand. Of a long one, each block of the piece is found in it."""
+    """Where in the reason quotations of a piece stand. A long quotation has a block of the piece in it."""
     if len(piece) < QUOTED_CHARACTERS:
-        at = reason.find(piece) if len(piece) >= SHORTEST_TEXT else -1
-        if at >= 0:
-            yield at, at + len(piece)
+        if len(piece) >= SHORTEST_TEXT and piece in reason:
+            yield from (found.span() for found in re.finditer(rf"(?<!\w){re.escape(piece)}(?!\w)", reason))
         return
     for block in grams.intersection(_BLOCKS.findall(piece)):
         at = reason.find(block)

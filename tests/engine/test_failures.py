@@ -157,7 +157,7 @@ def test_quotations_are_masked_however_they_are_written() -> None:
         assert "***" in left
         assert "quoted" not in left
         assert "line" not in left
-    assert masked("No pin 1234-ab!", body("pin 1234-ab")) == "No ***!"  # a short prompt, as a whole
+    assert masked("No text: 'text', context", body("text")) == "No ***: '***', context"  # a short prompt, as a whole
     assert masked("Bad: " + "\u4f60\u597d" * 20, body("\u4f60\u597d" * 30)) == "Bad: ***"
     assert PROMPT not in masked(f"Bad: {PROMPT}", body("x" * 300_000, PROMPT))
     assert PROMPT not in masked(f"Bad: {PROMPT}", b"{no json " + PROMPT.encode())
