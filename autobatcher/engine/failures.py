@@ -16,7 +16,7 @@ from ..printable import printable
 from .emitter import Emit
 from .failure import Failure
 from .failure_cause import failure_of
-from .quotations import WITHHELD, masked
+from .quotations import QUOTED_CHARACTERS, WITHHELD, masked
 from .request import Answer, Request
 
 logger: logging.Logger = logging.getLogger("autobatcher")
@@ -84,6 +84,7 @@ class Failures:
         self._knows_submissions = knows_submissions
         self._causes: dict[tuple[object, ...], _Alike] = {}
         self._masked: dict[str, str] = {}
+        self._clean: set[str] = set()
 
     def add(self, request: Request, outcome: Answer | BatchError, reason: str | None = None) -> None:
         """A request failed for good. See `failure_of`."""
@@ -101,12 +102,15 @@ class Failures:
             self._on_first()
 
     def _mask(self, said: str, body: bytes) -> str:
-        """Words that were said of several prompts alike quote none of them."""
-        found = self._masked.get(said)
-        if found is None:
-            found = masked(said, body)
-            if found != WITHHELD and len(self._masked) < MOST_CAUSES:
-                self._masked[said] = found
+        """Words that were said of several prompts alike quote none of them, nor do numbers between them."""
+        words = said if _has_long_variation(said) else _VARYING.sub("#", said)
+        if words in self._clean:
+            return said
+        found = self._masked.get(said) or masked(said, body)
+        if found == said and len(self._clean) < MOST_CAUSES:
+            self._clean.add(words)
+        elif found != WITHHELD and len(self._masked) < MOST_CAUSES:
+            self._masked[said] = found
         return found
 
     def look(self) -> None:
@@ -116,7 +120,8 @@ class Failures:
 
     def tell(self) -> None:
         """Tell what was gathered. Can be called again."""
-        causes, self._causes, self._masked, self.due = self._causes, {}, {}, math.inf
+        causes, self._causes, self.due = self._causes, {}, math.inf
+        self._masked, self._clean = {}, set()
         for alike in causes.values():
             self._tell(alike)
 
@@ -144,3 +149,8 @@ class Failures:
             custom_ids=alike.custom_ids,
             lane=failure.lane,
         )
+
+
+def _has_long_variation(said: str) -> bool:
+    """Whether a varying word is so long that it may quote a prompt."""
+    return any(len(word) >= QUOTED_CHARACTERS for word in _VARYING.findall(said))
