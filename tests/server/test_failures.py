@@ -99,16 +99,19 @@ class TestOnRealTrio:
         assert any("POST /files answered 401: invalid api key" in error["text"] for error in status["errors"])
 
     async def test_the_request_log_has_a_line_for_each_call_without_its_prompt(self, tmp_path: Path) -> None:
-        path, faults = tmp_path / "calls.jsonl", FaultPlan((LineFault(kind="fail", status=422, containing="bad"),))
+        path, faults = tmp_path / "calls.jsonl", FaultPlan((LineFault(kind="fail", status=503, containing="bad"),))
         with trio.fail_after(LIMIT), request_log(path) as log:
             async with (
                 open_proxy(
-                    emulator={"faults": faults, "prices": BILLED_PRICES}, app={"request_log": log}, prices=GIVEN_PRICES
+                    emulator={"faults": faults, "prices": BILLED_PRICES},
+                    app={"request_log": log},
+                    prices=GIVEN_PRICES,
+                    max_retries=1,
                 ) as proxy,
                 proxy.http() as http,
             ):
                 assert await call(http) == 200
-                assert await call(http, f"bad {PROMPT}") == 422
+                assert await call(http, f"bad {PROMPT}") == 503
                 assert (await http.post("/v1/chat/completions", content=b"[]")).status_code == 400
                 (row,) = (await http.get("/receipt")).json()["rows"]
         good, bad, refused = (json.loads(line) for line in path.read_text().splitlines())
@@ -118,7 +121,7 @@ class TestOnRealTrio:
         assert good["batch_id"] != bad["batch_id"]
         assert good["output_tokens"] > 0
         assert good["request_bytes"] > len(PROMPT)
-        assert (bad["status"], bad["cost"], bad["output_tokens"]) == (422, None, None)
+        assert (bad["status"], bad["cost"], bad["tries"]) == (503, None, 2)
         assert (refused["status"], refused["model"], refused["endpoint"]) == (400, None, "/v1/chat/completions")
         assert good.keys() == bad.keys() == refused.keys()
 

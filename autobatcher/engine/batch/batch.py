@@ -32,7 +32,7 @@ from .phase import BEFORE_CREATION, MAY_RUN, Cause, Ending, Phase
 from .reading import Reading
 from .requeue import Requeue
 from .results import ResultReader
-from .shown_reason import reason_of_end
+from .shown_reason import mask_reason, reason_of_end
 from .source import EarlierBatch, NewBatch, Source
 from .submission import Submission
 from .uncertain_creation import UncertainCreation
@@ -224,6 +224,7 @@ class Batch:
             if self._handle_gone(error):
                 return Cause.OVER
             self._requeue.pay_twice()
+            await mask_reason(error, self.pending.requests())
             error_for, reason = outcomes.unreachable_error_for(error), error.summary
         except JournalError as error:
             if isinstance(error, NotOurBatchError):
@@ -287,6 +288,7 @@ class Batch:
             return Cause.OVER
         if unreadable is not None:
             self._requeue.pay_twice()
+            await mask_reason(unreadable, self.pending.requests())
             error_for = outcomes.unreachable_error_for(unreadable)
             self.pending.fail_all(error_for, self.upstream.batch_id, unreadable.summary)
         else:
@@ -301,7 +303,7 @@ class Batch:
         assert self.upstream.state is not None
         requests = [request for _, request in self.pending.requests()]
         self.upstream.state = await with_advice(self.upstream.state, self._engine.api.models, self.account, requests)
-        return await reason_of_end(self.upstream.state, requests)
+        return await reason_of_end(self.upstream.state, self.pending.requests())
 
     def close(self) -> None:
         """Fail the pending requests at once, because the engine stops. Can be called again."""

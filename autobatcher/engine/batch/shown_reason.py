@@ -12,23 +12,32 @@ from ..failure_cause import MOST_CHARACTERS
 from ..quotations import masking
 from ..request import Request
 
+Line = tuple[str, Request]
+"""A pending request, with its custom_id."""
+
 _PROBLEMS_SHOWN = 3
 
-
-async def mask_reason(error: UpstreamError, requests: Iterable[Request]) -> None:
-    """Mask it in the reason of a refusal."""
-    if error.reason:
-        error.mask_reason(await _without_quotations(error.reason, requests))
+_MOST_BYTES_OFTEN = 5_000_000
+"""How much is searched for the sake of a refusal that comes again and again. Takes a tenth of a second, in turns."""
 
 
-async def reason_of_end(state: BatchState, requests: Iterable[Request]) -> str | None:
+async def mask_reason(error: UpstreamError, lines: Iterable[Line]) -> None:
+    """Mask it in the reason of a refusal. Withhold the reason of one for want of room if that would take long."""
+    lines = list(lines)
+    if error.is_throttled and sum(len(request.body) for _, request in lines) > _MOST_BYTES_OFTEN:
+        error.mask_reason("")
+    elif error.reason:
+        error.mask_reason(await _without_quotations(error.reason, lines))
+
+
+async def reason_of_end(state: BatchState, lines: Iterable[Line]) -> str | None:
     """Why a batch ended as it did; None if its upstream does not say."""
     if not state.problems:
         return None
     said = "; ".join(map(str, state.problems[:_PROBLEMS_SHOWN]))
-    return await _without_quotations(printable(said[:MOST_CHARACTERS]), requests)
+    return await _without_quotations(printable(said[:MOST_CHARACTERS]), lines)
 
 
-async def _without_quotations(words: str, requests: Iterable[Request]) -> str:
-    bodies = [request.body for request in requests]
+async def _without_quotations(words: str, lines: Iterable[Line]) -> str:
+    bodies = [request.body for _, request in lines]
     return await in_turns(masking(words, bodies))

@@ -139,7 +139,7 @@ class Submission:
 
     async def _advise(self, error: UpstreamError) -> None:
         requests = [request for _, request in self._pending.requests()]
-        await mask_reason(error, requests)
+        await mask_reason(error, self._pending.requests())
         if not error.advice:
             await advise(error, self._engine.api.models, self._account, requests)
 
