@@ -141,7 +141,7 @@ async def test_what_an_error_says_is_text_and_never_markup() -> None:
             )
             async with look_at(proxy, "showsErrors") as look:
                 told = await look.end()
-    newest, oldest = told["shown"]
+    newest, _, oldest = told["shown"]
     assert newest.split("\n", 1) == ["00:00:00 UTC", evil]
     assert "failed" in oldest
     assert told["batches"] == [failed["id"]]
