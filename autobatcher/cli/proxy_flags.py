@@ -45,6 +45,9 @@ class ProxyFlags(UpstreamFlags):
         Do not ask the upstream at start whether it works.
     log_level:
         The least severe messages to log to stderr.
+    request_log:
+        Append a line to this file for each call, as JSON: time, status, model, ids, sizes, tokens, cost, wait; never
+        prompts or answers. It may be moved away (logrotate).
     config:
         A TOML file with these flags (batch-size = 500, batch-window = "1m"). Keys in a table [serve] or [run] apply to
         that command only. Flags and AUTOBATCHER_* variables win.
@@ -58,6 +61,7 @@ class ProxyFlags(UpstreamFlags):
     max_body_bytes: Bytes = 64_000_000
     no_check: Switch = False
     log_level: LogLevel = "warning"
+    request_log: Path | None = None
     config: Path | None = None
 
     def limits(self) -> Any:

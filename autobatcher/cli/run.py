@@ -29,6 +29,7 @@ from .output import print_notice
 from .proxy_flags import ProxyFlags
 from .receipt_file import keep_receipt, write_or_tell
 from .rehearsal import Rehearsal, rehearsal
+from .request_log import request_log_at
 from .run_progress import progress_beside_command
 from .run_summary import Summary, summary_document, summary_rows
 from .serve import listen_or_refuse, refused_journal_told, start_logging
@@ -125,9 +126,10 @@ def run(
             progress=progress_beside_command(progress, sys.stderr, os.environ),
         )
         on_answer = None if rehearsed is None else rehearsed.count
+        request_log = stack.enter_context(request_log_at(flags.request_log))
         check = None if flags.no_check or rehearse else partial(check_first, client, command="run")
         with refused_journal_told():
-            end = trio.run(_run, list(command), client, flags, on_answer, check)
+            end = trio.run(_run, list(command), client, flags, on_answer, check, request_log)
         _tell_end(end, totals, client, rehearsed, receipt, summary_json)
         return end.code
 
@@ -191,6 +193,7 @@ async def _run(
     flags: ProxyFlags,
     on_answer: Callable[[Request], None] | None,
     check: Callable[[], Awaitable[None]] | None,
+    request_log: Any,
 ) -> _End:
     from ..server import Report, create_app, serve
 
@@ -202,7 +205,8 @@ async def _run(
     limits = flags.limits()
     flags.say_if_lowered("run", limits)
     arrivals, was_started = Arrivals(), False
-    app = create_app(client, proxy_key=key, limits=limits, report=report, hosts=hosts_served(HOST))
+    hosts = hosts_served(HOST)
+    app = create_app(client, proxy_key=key, limits=limits, report=report, hosts=hosts, request_log=request_log)
     environment = {
         **without_keys(os.environ, (client.api_key, getattr(client, "admin_api_key", None))),
         **without_proxy(os.environ, HOST),

@@ -31,6 +31,7 @@ from .loopback import is_loopback
 from .output import PrintableConsole, print_notice
 from .price_flags import flat_prices
 from .proxy_flags import ProxyFlags
+from .request_log import request_log_at
 from .signals import run_until_signalled
 from .start_check import refuse_hopeless, run_checked
 
@@ -193,6 +194,7 @@ def _serve_until_signalled(door: Door, flags: ProxyFlags, lines: EventLines | No
             limits=limits,
             report=report,
             hosts=door.hosts,
+            request_log=stack.enter_context(request_log_at(flags.request_log)),
         )
         rules = flags.provider or profile_for(str(client.base_url)).name
         address = f"http://{_shown(door.host)}:{bound}/v1"

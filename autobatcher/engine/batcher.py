@@ -272,6 +272,7 @@ class Batcher:
             self._place(request)
         if request.is_settled:
             request.result()  # it was refused
+        request.failures = self.dispatcher.failures
 
     def _place(self, request: Request) -> Lane:
         if (refusal := self.spending.reserve(request)) is None:

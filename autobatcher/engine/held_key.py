@@ -1,4 +1,4 @@
-"""A key of a caller that one request has."""
+"""A caller's idempotency key, while one request has it."""
 
 from __future__ import annotations
 

@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable
-from contextlib import AbstractContextManager
-from decimal import Decimal
+from collections.abc import Awaitable, Callable
 from typing import Any, NoReturn, Protocol
 
 import anyio
 import msgspec
 
 from ..errors import BatchError, ClientClosedError
-from ..money import exact
 from ..money.budget import Reservation
 from ..upstream.account import Account
 from ..upstream.jsonl import most_line_bytes
 from ..upstream.patience import Patience
 from .bisection import Bisection
 from .event_loop import new_waiter, wake
+from .failure import Failure
 from .fair_limiter import FairLimiter
 from .held_key import HeldKey
 from .lanes.lane import Lane, Overrun
 from .lanes.terms import ANYWHERE, ORDINARY, Placement, Terms
+from .request_observers import CallTrace, FailureLog
 from .tally import Tally
 
 
@@ -60,19 +59,6 @@ class Holder(Protocol):
         """The caller left. Synchronous, so that it can run during cancellation."""
 
 
-class CallTrace(Protocol):
-    """What a tracer is told of one request. Synchronous; raises nothing."""
-
-    def active(self) -> AbstractContextManager[object]:
-        """Within it, what is done is done for this request."""
-
-    def event(self, name: str, **attributes: str | bool) -> None:
-        """Something happened to it."""
-
-    def end(self, request: Request) -> None:
-        """It is settled, or its caller left. Can be called again."""
-
-
 class Request:
     """One call that waits for its answer. Make it inside an event loop.
 
@@ -104,6 +90,10 @@ class Request:
         on_undelivered: called by `give_back`; None if no journal stores answers.
         tally: counts what becomes of it; None until it is queued.
         trace: is told what becomes of it; None if tracing is off.
+        tries: in how many batches and calls it was.
+        lane: on which it was tried last.
+        failures: who tells if it fails outside of a batch; None until it is queued.
+        failure: what it failed for; None if it did not.
     """
 
     __slots__ = (
@@ -118,10 +108,13 @@ class Request:
         "digested",
         "embedding_inputs",
         "endpoint",
+        "failure",
+        "failures",
         "held_key",
         "holder",
         "is_retry",
         "key",
+        "lane",
         "left_batch_id",
         "may_have_been_billed",
         "model",
@@ -135,6 +128,7 @@ class Request:
         "terms",
         "throttle_patience",
         "trace",
+        "tries",
         "was_repeated",
     )
 
@@ -175,6 +169,10 @@ class Request:
         self.on_undelivered: Callable[[Request], None] | None = None
         self.tally: Tally | None = None
         self.trace: CallTrace | None = None
+        self.tries: int = 0
+        self.lane: str = Lane.BATCH.value
+        self.failures: FailureLog | None = None
+        self.failure: Failure | None = None
         self._byte_limiter: FairLimiter | None = None
         self._on_outcome: Callable[[], None] | None = None
         self._outcome: Answer | BatchError | None = None
@@ -212,8 +210,15 @@ class Request:
             self._byte_limiter.release(self.account, len(self.body))
             self._byte_limiter = None
 
-    def settle(self, outcome: Answer | BatchError) -> None:
-        """Set the one outcome and wake the caller. A second outcome is a bug."""
+    def settle(
+        self, outcome: Answer | BatchError, failures: FailureLog | None = None, reason: str | None = None
+    ) -> None:
+        """Set the one outcome and wake the caller. A second outcome is a bug.
+
+        Args:
+            failures: who tells if it failed; None for `failures`.
+            reason: why its whole batch failed, in words that may be shown.
+        """
         if self._outcome is not None:
             raise AssertionError(f"{self.custom_id} was settled twice")
         self._outcome = outcome
@@ -222,7 +227,7 @@ class Request:
         self._release_reservation()
         self._let_key_go(is_used_up=isinstance(outcome, Answer) and outcome.status_code < 400)
         if self.tally is not None:
-            self._count_outcome(self.tally, outcome)
+            self._count_outcome(self.tally, outcome, failures or self.failures, reason)
         if self.trace is not None:
             self.trace.end(self)
         if self._waiter is not None:
@@ -231,11 +236,22 @@ class Request:
         if on_outcome is not None:
             on_outcome()
 
-    def _count_outcome(self, tally: Tally, outcome: Answer | BatchError) -> None:
+    def _count_outcome(
+        self, tally: Tally, outcome: Answer | BatchError, failures: FailureLog | None, reason: str | None
+    ) -> None:
         if isinstance(outcome, ClientClosedError):
             tally.withdraw()
+        elif isinstance(outcome, Answer) and outcome.status_code < 400:
+            tally.settle(outcome.lane)
         else:
-            tally.settle(outcome.lane if isinstance(outcome, Answer) and outcome.status_code < 400 else None)
+            tally.settle(None)
+            if failures is not None:
+                failures.add(self, outcome, reason)
+
+    def sent(self, lane: Lane) -> None:
+        """It goes into a batch, or a call is made for it."""
+        self.tries += 1
+        self.lane = lane.value
 
     async def outcome(self) -> Answer | BatchError:
         """Wait for the outcome and return it. See `result`, which raises errors.
@@ -336,12 +352,6 @@ class Request:
             return False
         on_undelivered(self)
         return True
-
-
-def reserved_for(requests: Iterable[Request]) -> Decimal | None:
-    """What these requests may cost together, in USD; None if nothing is reserved."""
-    amounts = [each.reservation.amount for each in requests if each.reservation is not None]
-    return exact.total(amount for amount in amounts if amount is not None) if amounts else None
 
 
 ErrorFor = Callable[[Request, str | None], BatchError]

@@ -18,6 +18,8 @@ from werkzeug.exceptions import HTTPException
 
 from ..client.http_parts import HttpParts
 from ..client.openai import BatchOpenAI
+from ..printable import printable
+from ..upstream.failures import reason_given
 from ..upstream.key import key_mistake
 from ..upstream.providers import BATCHABLE_ENDPOINTS
 from . import caller_headers
@@ -37,6 +39,7 @@ from .page import document
 from .pending_calls import PendingCalls
 from .refusals import refusal_parts
 from .report import Report
+from .request_log import RequestLog
 
 logger: logging.Logger = logging.getLogger("autobatcher")
 
@@ -55,6 +58,7 @@ def create_app(
     limits: CallLimits | None = None,
     report: Report | None = None,
     hosts: ServedHosts | None = None,
+    request_log: RequestLog | None = None,
 ) -> QuartTrio:
     """Make an OpenAI-compatible proxy. Batchable calls go into batches of `client`; model lookups are passed through.
 
@@ -67,6 +71,7 @@ def create_app(
         forward_keys: use each caller's own bearer token upstream. A batch never mixes keys.
         report: the counters behind `/`, `/status` and `/metrics`. Pass the client's events to its `take_event`.
         hosts: which hosts and origins are served, from `served_hosts`. Default: those of this machine alone.
+        request_log: has a line for each batchable call.
 
     Raises:
         ValueError: `proxy_key` is empty or fits no header, or is given together with `forward_keys`: both need the same
@@ -82,7 +87,14 @@ def create_app(
     grace_seconds = 0.0 if client.shares_journal else limits.grace_seconds  # others may get the retry
     pending_calls = PendingCalls(grace_seconds=grace_seconds, most=limits.max_waiting, isolates=forward_keys)
     report.watch(client, pending_calls)
-    calls = BatchedCalls(client, pending_calls, report.tally, limits, forward_keys=forward_keys)
+    calls = BatchedCalls(
+        client,
+        pending_calls,
+        report.tally,
+        limits,
+        forward_keys=forward_keys,
+        **_observers(client, report, request_log),
+    )
     app = QuartTrio("autobatcher", static_folder=None)
     quart = without_late_disconnects(app.asgi_app)
     access = Access(proxy_key, public_status=public_status)
@@ -93,6 +105,14 @@ def create_app(
         client.mask(proxy_key)
     _add_routes(app, client, report, forward_keys)
     return app
+
+
+def _observers(client: BatchOpenAI, report: Report, request_log: RequestLog | None) -> dict[str, Any]:
+    """Who is told of calls, as arguments of `BatchedCalls`."""
+    if request_log is None:
+        return {"observers": [report.failed_lines.take]}
+    request_log.watch(client)
+    return {"observers": [report.failed_lines.take, request_log.take], "on_refused": request_log.take_refused}
 
 
 class _Routes:
@@ -243,7 +263,7 @@ async def _why_not_ready(client: BatchOpenAI, forward_keys: bool) -> str:
     except openai.APIStatusError as error:
         if forward_keys and error.status_code in (401, 403):
             return ""
-        return f"the upstream answered {error.status_code}"
+        return f"the upstream answered {error.status_code}: {printable(reason_given(error.response.content))}"
     except (openai.APIError, TimeoutError) as error:
         return f"the upstream cannot be reached: {type(error).__name__}"
     return ""

@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import weakref
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -82,10 +83,20 @@ class BatchedCalls:
 
     Args:
         forward_keys: use each caller's own bearer token upstream.
+        observers: are shown each request that has an outcome, and how many seconds it waited.
+        on_refused: is told the endpoint and the status of each call that the proxy refuses.
     """
 
     def __init__(
-        self, client: BatchOpenAI, pending_calls: PendingCalls, tally: Tally, limits: CallLimits, *, forward_keys: bool
+        self,
+        client: BatchOpenAI,
+        pending_calls: PendingCalls,
+        tally: Tally,
+        limits: CallLimits,
+        *,
+        forward_keys: bool,
+        observers: Sequence[Callable[[Request, float], None]] = (),
+        on_refused: Callable[[str, int], None] = lambda endpoint, status: None,
     ) -> None:
         self._client = client
         self._pending_calls = pending_calls
@@ -94,6 +105,8 @@ class BatchedCalls:
         self._tally = tally
         self._limits = limits
         self._forward_keys = forward_keys
+        self._observers = observers
+        self._on_refused = on_refused
 
     async def __call__(self, exchange: Exchange) -> None:
         """Answer one request. If its client disconnects, keep the call for the grace period."""
@@ -106,14 +119,18 @@ class BatchedCalls:
             return
         except RefusedError as refused:
             held.release()  # draining the rest may take a while
-            await exchange.refuse(refusal_parts(refused))
+            await self._refuse(exchange, refusal_parts(refused))
         except BatchError as error:
-            await exchange.refuse(batch_error_parts(error, has_journal=self._client.has_journal))
+            await self._refuse(exchange, batch_error_parts(error, has_journal=self._client.has_journal))
         else:
             await self._serve(call, client, asked, exchange)
         finally:
             if client.call is None or client.call.held is not held:
                 held.release()
+
+    async def _refuse(self, exchange: Exchange, parts: HttpParts) -> None:
+        self._on_refused(exchange.path, parts["status_code"])
+        await exchange.refuse(parts)
 
     def _account_of(self, exchange: Exchange) -> str:
         """Who pays: the key, however its header is written; one account for all callers of the proxy's own key."""
@@ -177,7 +194,10 @@ class BatchedCalls:
     def _on_outcome(self, reference: weakref.ref[PendingCall]) -> None:
         call = reference()
         if call is not None:
-            self._tally.take(call.request, anyio.current_time() - call.created_at)
+            seconds = anyio.current_time() - call.created_at
+            self._tally.take(call.request, seconds)
+            for observe in self._observers:
+                observe(call.request, seconds)
             self._pending_calls.on_outcome(call)
 
     async def _serve(self, call: PendingCall, client: Client, asked: StreamRequest, exchange: Exchange) -> None:

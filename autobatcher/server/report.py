@@ -16,6 +16,7 @@ from ..progress import Progress
 from .batch_counts import BatchCounts
 from .batch_rows import FEW_ROWS
 from .costs import PricedCosts, Told, nothing_told
+from .failed_lines import FailedLines
 from .fleet import FleetView
 from .gauges import Gauges
 from .overview import Overview
@@ -40,6 +41,7 @@ class Report:
     def __init__(self) -> None:
         self.progress: Progress = Progress(requests=None)
         self.tally: Tally = Tally()
+        self.failed_lines: FailedLines = FailedLines()
         self.upstream_calls: UpstreamCalls = UpstreamCalls()
         self.batch_counts: BatchCounts = BatchCounts()
         self.gauges: Gauges = Gauges()
@@ -121,6 +123,7 @@ class Report:
             **self.overview.fields(statistics, most_batches),
             "fleet": None if self._fleet is None else self._fleet.fields(),
             "errors": list(reversed(self._errors)),
+            "failures": self.failed_lines.fields(),
         }
 
     def _cap(self) -> dict[str, str | None] | None:

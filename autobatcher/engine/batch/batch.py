@@ -13,6 +13,7 @@ from ...errors import JournalError
 from ...upstream.account import Account
 from ...upstream.failures import GONE, UpstreamError
 from .. import outcomes
+from ..failures import Failures
 from ..journal import UnclaimedLine
 from ..journal.failures import NotOurBatchError
 from ..journal.records import custom_id_of
@@ -32,6 +33,7 @@ from .phase import BEFORE_CREATION, MAY_RUN, Cause, Ending, Phase
 from .reading import Reading
 from .requeue import Requeue
 from .results import ResultReader
+from .shown_reason import mask_reason, reason_of_end
 from .source import EarlierBatch, NewBatch, Source
 from .submission import Submission
 from .uncertain_creation import UncertainCreation
@@ -80,7 +82,8 @@ class Batch:
         )
         self.trace: BatchTrace = NO_BATCH_TRACE if tracer is None else tracer.batch(account, endpoint)
         self._billing = BatchBilling(engine.spending, account, self.upstream, endpoint=endpoint, source=source)
-        self.pending: PendingRequests = PendingRequests(requests, engine.resubmit, self._billing, log)
+        self._failures = Failures(engine.emit, settings.batch_metadata, knows_submissions=True)
+        self.pending: PendingRequests = PendingRequests(requests, engine.resubmit, self._billing, log, self._failures)
         self.pending.trace = self.trace
         self._source = source
         self._ours = anyio.CancelScope()  # cancelled when another engine has taken the batch
@@ -204,6 +207,7 @@ class Batch:
         try:
             with self._ours:
                 cause = await self._run_to_end()
+                self._failures.tell()
                 self.trace.over(cause.name.lower(), self.upstream.state)
                 self._leaving.conclude(cause)
             self._leaving.conclude(self._loss)
@@ -219,16 +223,19 @@ class Batch:
             with anyio.move_on_after(SHUTDOWN_SECONDS, shield=True):
                 await self._leaving.shut_down(ending)
             self._leaving.end(ending)
+            self._failures.tell()
 
     async def _run_to_end(self) -> Cause:
         """Run the batch until its life ends by itself. Failures in here fail the callers, not the engine."""
+        reason = None
         try:
             return await self._begin_and_watch()
         except UpstreamError as error:
             if self._handle_gone(error):
                 return Cause.OVER
             self._requeue.pay_twice()
-            error_for = outcomes.unreachable_error_for(error)
+            await mask_reason(error, self.pending.requests())
+            error_for, reason = outcomes.unreachable_error_for(error), error.summary
         except JournalError as error:
             if isinstance(error, NotOurBatchError):
                 with anyio.move_on_after(DISOWN_SECONDS):
@@ -237,7 +244,7 @@ class Batch:
         except Exception as error:
             logger.exception("autobatcher: a bug in the engine, batch %s; please report it", self.upstream.batch_id)
             error_for = outcomes.defect_error_for(error)
-        self.pending.fail_all(error_for, self.upstream.batch_id)
+        self.pending.fail_all(error_for, self.upstream.batch_id, reason)
         return Cause.FAILED
 
     async def _begin_and_watch(self) -> Cause:
@@ -295,19 +302,22 @@ class Batch:
             return Cause.OVER
         if unreadable is not None:
             self._requeue.pay_twice()
-            self.pending.fail_all(outcomes.unreachable_error_for(unreadable), self.upstream.batch_id)
+            await mask_reason(unreadable, self.pending.requests())
+            error_for = outcomes.unreachable_error_for(unreadable)
+            self.pending.fail_all(error_for, self.upstream.batch_id, unreadable.summary)
         else:
-            await self._look_at_models()
-            self._reading.settle_rest()
+            self._reading.settle_rest(await self._reason_of_end())
             self.upstream.phase = Phase.READ
         self._requeue.emit_resubmitted()
         self.upstream.emit_end()
         return Cause.OVER if unreadable is None else Cause.FAILED
 
-    async def _look_at_models(self) -> None:
+    async def _reason_of_end(self) -> str | None:
+        """Why the batch ended as it did, in words that may be shown; with advice on its model in the state."""
         assert self.upstream.state is not None
         requests = [request for _, request in self.pending.requests()]
         self.upstream.state = await with_advice(self.upstream.state, self._engine.api.models, self.account, requests)
+        return await reason_of_end(self.upstream.state, self.pending.requests())
 
     def close(self) -> None:
         """Fail the pending requests at once, because the engine stops. Can be called again."""

@@ -21,6 +21,7 @@ from .model_advice import advise
 from .pending import PendingRequests
 from .phase import Phase
 from .requeue import Requeue
+from .shown_reason import mask_reason
 from .uncertain_creation import UncertainCreation
 from .upstream import UpstreamBatch
 
@@ -148,6 +149,7 @@ class Submission:
 
     async def _advise(self, error: UpstreamError) -> None:
         requests = [request for _, request in self._pending.requests()]
+        await mask_reason(error, self._pending.requests())
         if not error.advice:
             await advise(error, self._engine.api.models, self._account, requests)
 
@@ -159,7 +161,7 @@ class Submission:
             return
         self._upstream.emit_submission_failed(error.summary)
         self._requeue.send_hurried_on("their batch could not be submitted")
-        self._pending.fail_all(error_for, None)
+        self._pending.fail_all(error_for, None, error.reason or error.summary)
 
     async def _find(self, error: UncertainCreationError) -> bool:
         """Look for a batch that may have been created, as long as deadlines allow. False if there is none to watch."""
@@ -170,7 +172,8 @@ class Submission:
         self._upstream.emit_submission_failed(error.summary)
         if exists is None:
             self._requeue.pay_twice()
-            self._pending.fail_all(outcomes.unsubmitted_error_for(error, self._upstream.idempotency_key), None)
+            error_for = outcomes.unsubmitted_error_for(error, self._upstream.idempotency_key)
+            self._pending.fail_all(error_for, None, error.summary)
         else:
             self._requeue.send_on("their batch was not created")
         return False

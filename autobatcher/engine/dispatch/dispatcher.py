@@ -15,6 +15,7 @@ from ...upstream.realtime_api import RealtimeAPI
 from .. import outcomes
 from ..answer_room import AnswerRoom
 from ..emitter import Emit
+from ..failures import Failures
 from ..fair_limiter import FairLimiter
 from ..lanes.cutoff import BARGAIN_CHANCE, LEAST_CHANCE, cutoff, seconds_to_leave
 from ..lanes.deadline import deadline_class
@@ -62,6 +63,7 @@ class Dispatcher:
     ) -> None:
         self.durations: Durations = Durations()
         self.answer_room: AnswerRoom = AnswerRoom(settings.max_answer_bytes, isolates=settings.isolate_accounts)
+        self.failures: Failures = Failures(emit, settings.batch_metadata, on_first=wake)
         self._settings = settings
         self._queue = queue
         self._escalations = Escalations(settings, emit)
@@ -219,7 +221,8 @@ class Dispatcher:
         return len(patient)
 
     def look(self) -> None:
-        """Give up requests whose deadline has passed, and take those out of the queue that cannot wait there."""
+        """Give up what is past its deadline, take out of the queue what cannot wait there, and tell of failures."""
+        self.failures.look()
         now = anyio.current_time()
         due = self._deadlines.due(now)
         for request in due:
@@ -244,7 +247,7 @@ class Dispatcher:
 
     def next_moment(self) -> float:
         """When to `look` next."""
-        return self._deadlines.next()
+        return min(self._deadlines.next(), self.failures.due)
 
     def start(self, nursery: TaskGroup) -> None:
         """Start the tasks of new lane calls."""
@@ -253,6 +256,7 @@ class Dispatcher:
     def fail_all(self, error_for: ErrorFor) -> None:
         """Settle each request on the flex and real-time lanes with its own error."""
         self._calls.fail_all(error_for)
+        self.failures.tell()
 
     # ---- inside ----
 
