@@ -1,13 +1,9 @@
-"""Who is told what becomes of requests."""
+"""Who is told what becomes of requests. They are `Any` here: `Request` knows its observers, and not they it."""
 
 from __future__ import annotations
 
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, Protocol
-
-if TYPE_CHECKING:
-    from ..errors import BatchError
-    from .request import Answer, Request
+from typing import Any, Protocol
 
 
 class CallTrace(Protocol):
@@ -19,12 +15,12 @@ class CallTrace(Protocol):
     def event(self, name: str, **attributes: str | bool) -> None:
         """Something happened to it."""
 
-    def end(self, request: Request) -> None:
+    def end(self, request: Any) -> None:
         """It is settled, or its caller left. Can be called again."""
 
 
 class FailureLog(Protocol):
     """Who tells of requests that failed for good."""
 
-    def add(self, request: Request, outcome: Answer | BatchError, reason: str | None = None) -> None:
+    def add(self, request: Any, outcome: Any, reason: str | None = None) -> None:
         """Take one, and set its `failure`."""
