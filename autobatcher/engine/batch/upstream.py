@@ -143,7 +143,7 @@ class UpstreamBatch:
 
         url = self._account.provider.line_url
 
-        def encoded() -> Iterator[bytes]:
+        def encoded() -> Iterator[tuple[bytes, bytes, bytes]]:
             return (input_line(custom_id, url(r.endpoint), r.body) for custom_id, r in lines)
 
         size = sum(input_line_size(custom_id, url(r.endpoint), r.body) for custom_id, r in lines)
