@@ -114,6 +114,12 @@ class ServerCalls:
         if batcher is not None and self.shares_journal:
             batcher.recovery.know(self._call().account)
 
+    def cancel_batches_on_close(self, cancels: bool) -> None:
+        """Say what becomes of running batches when this client closes, whatever its settings say."""
+        batcher = self._engine.host.batcher
+        if batcher is not None:
+            batcher.cancels_on_close = cancels
+
     def batch_statistics(self) -> BatcherStatistics | None:
         """Count queued and waiting requests and list active batches; None before the first call."""
         batcher = self._engine.host.batcher

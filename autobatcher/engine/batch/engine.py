@@ -29,6 +29,7 @@ class Engine(Protocol):
     uploads: FairLimiter
     polls: FairLimiter
     spending: Spending
+    cancels_on_close: bool
 
     @property
     def batch_count(self) -> int:
