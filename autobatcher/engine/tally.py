@@ -50,7 +50,7 @@ class Tally:
 
     @property
     def waited(self) -> int:
-        """How many have no outcome yet, or had none until just now: Ctrl-C cancels callers together with their engine."""
+        """How many have no outcome yet, or left just now: Ctrl-C cancels callers together with their engine."""
         return self.waiting + (self._left_together if self._is_lately(_now()) else 0)
 
     def settle(self, lane: str | None) -> None:

@@ -82,7 +82,7 @@ def create_app(
     grace_seconds = 0.0 if client.shares_journal else limits.grace_seconds  # others may get the retry
     pending_calls = PendingCalls(grace_seconds=grace_seconds, most=limits.max_waiting, isolates=forward_keys)
     report.watch(client, pending_calls)
-    calls = BatchedCalls(client, pending_calls, report.tally, limits, forward_keys=forward_keys)
+    calls = BatchedCalls(client, pending_calls, report, limits, forward_keys=forward_keys)
     app = QuartTrio("autobatcher", static_folder=None)
     quart = without_late_disconnects(app.asgi_app)
     routes = _Routes(calls, quart, pending_calls, proxy_key, partial(learn_prices, client))
@@ -185,7 +185,7 @@ def _add_routes(app: QuartTrio, client: BatchOpenAI, report: Report, forward_key
         ("/v1/models", models),
         ("/v1/models/<path:model>", models),
         ("/health", _health),
-        ("/ready", _ready(client, forward_keys)),
+        ("/ready", _ready(client, forward_keys, report)),
         ("/metrics", _after(report.refresh, metrics.text, "text/plain; version=0.0.4; charset=utf-8")),
         ("/status", _after(report.refresh, lambda: msgspec.json.encode(report.status()), "application/json")),
         ("/receipt", _after(report.price, lambda: report.costs.document, "application/json")),
@@ -211,8 +211,8 @@ async def _health() -> Response:
     return Response("ok", content_type="text/plain; charset=utf-8")
 
 
-def _ready(client: BatchOpenAI, forward_keys: bool) -> Callable[[], Awaitable[Response]]:
-    """Whether the upstream accepts our key; with `forward_keys`, whether it is reachable.
+def _ready(client: BatchOpenAI, forward_keys: bool, report: Report) -> Callable[[], Awaitable[Response]]:
+    """Whether the upstream accepts our key; with `forward_keys`, whether it is reachable. Never while draining.
 
     The upstream is asked at most once every `READY_SECONDS`.
     """
@@ -220,10 +220,11 @@ def _ready(client: BatchOpenAI, forward_keys: bool) -> Callable[[], Awaitable[Re
 
     async def ready() -> Response:
         nonlocal last_asked, last_said
-        if anyio.current_time() - last_asked > READY_SECONDS:
+        if not report.is_draining and anyio.current_time() - last_asked > READY_SECONDS:
             last_asked, last_said = anyio.current_time(), await _why_not_ready(client, forward_keys)
-        content = msgspec.json.encode({"ready": not last_said, "reason": last_said or None})
-        return Response(content, 503 if last_said else 200, content_type="application/json")
+        reason = "shutting down" if report.is_draining else last_said
+        content = msgspec.json.encode({"ready": not reason, "reason": reason or None})
+        return Response(content, 503 if reason else 200, content_type="application/json")
 
     return ready
 

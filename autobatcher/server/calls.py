@@ -43,9 +43,9 @@ from .heartbeat import HEARTBEAT_SECONDS, heartbeat_seconds
 from .keys import bearer_in, bearer_of
 from .pending_call import Client, PendingCall
 from .pending_calls import GRACE_SECONDS, PendingCalls
-from .refusals import batch_error_parts, refusal_parts
+from .refusals import batch_error_parts, refusal_parts, shutting_down
+from .report import Report
 from .retries import Retries, says_retry
-from .tally import Tally
 
 logger: logging.Logger = logging.getLogger("autobatcher")
 
@@ -85,13 +85,20 @@ class BatchedCalls:
     """
 
     def __init__(
-        self, client: BatchOpenAI, pending_calls: PendingCalls, tally: Tally, limits: CallLimits, *, forward_keys: bool
+        self,
+        client: BatchOpenAI,
+        pending_calls: PendingCalls,
+        report: Report,
+        limits: CallLimits,
+        *,
+        forward_keys: bool,
     ) -> None:
         self._client = client
         self._pending_calls = pending_calls
         self._retries = Retries(pending_calls)
         self._bodies = BodyLimiter(limits.max_waiting_bytes, client.queue_bytes, isolates=forward_keys)
-        self._tally = tally
+        self._report = report
+        self._tally = report.tally
         self._limits = limits
         self._forward_keys = forward_keys
 
@@ -108,7 +115,7 @@ class BatchedCalls:
             held.release()  # draining the rest may take a while
             await exchange.refuse(refusal_parts(refused))
         except BatchError as error:
-            await exchange.refuse(batch_error_parts(error, has_journal=self._client.has_journal))
+            await exchange.refuse(self._error_parts(error))
         else:
             await self._serve(call, client, asked, exchange)
         finally:
@@ -146,6 +153,8 @@ class BatchedCalls:
             held.release()
             self._tally.reattached += 1
             return call
+        if self._report.is_draining:
+            raise shutting_down()
         account = self._account_of(exchange)
         if not self._pending_calls.has_room(account):
             raise no_room()
@@ -204,9 +213,12 @@ class BatchedCalls:
             stream = await in_turns(streaming(call.request.endpoint, answer.body, include_usage=asked.include_usage))
             return streamed_parts(answer, stream)
         except BatchError as error:
-            return batch_error_parts(error, has_journal=self._client.has_journal)
+            return self._error_parts(error, was_sent=bool(error.custom_id) or call.request.may_have_been_billed)
         except UnstreamableAnswerError as error:
             return refusal_parts(RefusedError(502, str(error)), kind="server_error")
+
+    def _error_parts(self, error: BatchError, *, was_sent: bool = False) -> HttpParts:
+        return batch_error_parts(error, has_journal=self._client.has_journal, was_sent=was_sent)
 
     async def _wait(self, call: PendingCall, client: Client, asked: StreamRequest, exchange: Exchange) -> None:
         """Wait for the outcome, sending heartbeats. Raises `ClientGoneError`."""

@@ -87,6 +87,11 @@ class PendingCalls:
         """Number of calls without a client."""
         return self.equal.free_count + sum(not call.clients for call in self._keyed.values())
 
+    @property
+    def unclaimed_count(self) -> int:
+        """Number of calls without a client whose answers nobody has got."""
+        return self.equal.free_count + sum(not (call.clients or call.was_delivered) for call in self._keyed.values())
+
     def add(
         self,
         request: Request,
@@ -165,6 +170,7 @@ class PendingCalls:
         call.clients.remove(client)
         if call.clients:
             return
+        call.was_delivered = True
         if call.key is not None and _has_succeeded(call.request):
             self._expire(call, self._grace_seconds)
             return

@@ -36,6 +36,9 @@ class Report:
     """State folded from lifecycle events, the tally, and the upstream's responses.
 
     Pass each event of the client (`batch_event_handler`) to `take_event`, or no batches are shown.
+
+    Attributes:
+        is_draining: whether the proxy takes nothing new, since it is told to stop; see `Drain`.
     """
 
     def __init__(self) -> None:
@@ -44,6 +47,7 @@ class Report:
         self.upstream_calls: Counter[tuple[str, int]] = Counter()
         self.batch_ends: Counter[str] = Counter()
         self.escalations: Counter[tuple[str, str]] = Counter()
+        self.is_draining: bool = False
         self._errors: deque[dict[str, Any]] = deque(maxlen=REMEMBERED_ERRORS)
         self._client: BatchOpenAI | None = None
         self._pending_calls: PendingCalls | None = None
@@ -93,6 +97,16 @@ class Report:
             await self._fleet.refresh()
 
     @property
+    def attended_calls(self) -> int:
+        """Calls for which a client waits, or is being given the answer."""
+        return 0 if self._pending_calls is None else len(self._pending_calls) - self._pending_calls.detached_count
+
+    @property
+    def unclaimed_answers(self) -> int:
+        """Answers whose clients went away, and may come back for them."""
+        return 0 if self._pending_calls is None else self._pending_calls.unclaimed_count
+
+    @property
     def costs(self) -> Told:
         """What was paid, as of the last `price`."""
         return told_of(Receipt(())) if self._costs is None else self._costs.told
@@ -113,6 +127,7 @@ class Report:
             "waiting": 0 if statistics is None else statistics.waiting_requests,
             "lane_requests": 0 if statistics is None else statistics.lane_requests,
             "active_batches": 0 if statistics is None else len(statistics.active_batch_ids),
+            "is_draining": self.is_draining,
             "clients_away": 0 if self._pending_calls is None else self._pending_calls.detached_count,
             "requests": tally.requests,
             "answered": tally.answered,

@@ -11,11 +11,12 @@ import h2.exceptions
 import hypercorn.protocol
 import trio
 from hypercorn.events import Closed, Event, RawData
-from hypercorn.protocol.events import Body, EndBody, Response, StreamClosed
+from hypercorn.protocol.events import Body, EndBody, StreamClosed
 from hypercorn.protocol.h2 import H2Protocol
 from hyperframe.frame import GoAwayFrame
 
 from .frame_budget import FrameBudget
+from .http1 import CLOSE, closes
 from .sends import do_broken_sends_raise, send_seconds
 
 logger: logging.Logger = logging.getLogger("autobatcher")
@@ -25,10 +26,6 @@ SLICE_BYTES = 2**11
 
 ANSWER_FRAMES, BYTES_PER_FRAME = 10, 1_000
 """What an answer, and what is sent, brings back of the budget: a client may acknowledge each frame twice."""
-
-
-CLOSE = (b"connection", b"close")
-"""The header of a response after which the connection is to be closed. HTTP/2 has a frame for that."""
 
 
 class HardenedH2(H2Protocol):
@@ -88,8 +85,8 @@ class HardenedH2(H2Protocol):
         A stream whose response was started and not finished is reset; hypercorn 0.18 leaves it open.
         """
         size = len(event.data) if isinstance(event, Body) else 0
-        if isinstance(event, Response) and CLOSE in event.headers:
-            event.headers.remove(CLOSE)
+        if closes(event, self.context):
+            event.headers = [header for header in event.headers if header != CLOSE]
             self._closing.add(event.stream_id)
         with trio.move_on_after(send_seconds(size)) as limit:
             await super().stream_send(event)
