@@ -14,7 +14,7 @@ from ..client.openai import BatchOpenAI
 from .drain import Drain
 from .file_limit import raise_file_limit, room_for_clients
 from .hypercorn.connection import EndingContext
-from .hypercorn.worker import KEEP_ALIVE_SECONDS, make_config, run_worker
+from .hypercorn.worker import make_config, run_worker
 
 YOUNG_OBJECTS = 50_000
 """The threshold of the youngest generation; a collection takes 10 to 20 ms. Older generations are not collected
@@ -55,8 +55,9 @@ async def serve(
     calm_garbage_collection()
     async with client, trio.open_nursery() as nursery:
         client.resume_earlier()
-        context = EndingContext(KEEP_ALIVE_SECONDS, room.connections)
-        await nursery.start(partial(run_worker, app, make_config(), sockets, stop=closing.wait, context=context))
+        config = make_config()
+        context = EndingContext(config.keep_alive_timeout, room.connections)
+        await nursery.start(partial(run_worker, app, config, sockets, stop=closing.wait, context=context))
         nursery.start_soon(collect_garbage, closing)
         task_status.started()
         await stop.wait()

@@ -40,7 +40,7 @@ class World(NamedTuple):
 async def open_world(emulator: dict[str, Any], **settings: Any) -> AsyncGenerator[World]:
     async with open_harness(**emulator) as harness, harness.client(**settings) as client:
         report = Report()
-        app = create_app(client, report=report, hosts=HOSTS)
+        app: Any = create_app(client, report=report, hosts=HOSTS)
         async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost") as http:
             yield World(harness, client, report, http)
 
