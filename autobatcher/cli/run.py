@@ -21,16 +21,19 @@ from ..money.receipt import Receipt
 from ..money.receipt_text import sentence
 from ..progress import Progress
 from .child_environment import without_keys
+from .command_stop import CommandStop
 from .event_lines import EventLines, event_lines
 from .flags import Switch, UsageError
 from .host_flags import hosts_served
 from .loopback import without_proxy
 from .output import print_notice
 from .proxy_flags import ProxyFlags
+from .question import Question, question_here
 from .receipt_file import keep_receipt
 from .rehearsal import Rehearsal, rehearsal
 from .serve import listen_or_refuse, refused_journal_told, start_logging
-from .signals import leave_terminal, receivable, signals_here
+from .signals import StopSignals, receivable, signals_here
+from .stopping import ProxyStop
 
 EXAMPLES = """
 **Examples**
@@ -63,10 +66,6 @@ FROM_A_KEYBOARD = signals_here("SIGINT", "SIGQUIT")
 ABOUT_THE_END = (*FROM_A_KEYBOARD, *signals_here("SIGTERM", "SIGHUP"))
 PASSED_ON = (*ABOUT_THE_END, *signals_here("SIGUSR1", "SIGUSR2"))
 """Signals for the command: `run` ends when the command does."""
-
-GRACE_SECONDS = 5.0
-"""How long after a signal the command may still use its batches. CI systems kill about ten seconds after the first
-signal. By then no paid batch may be left running, even if the command ignores signals."""
 
 NOT_FOUND, NOT_EXECUTABLE = 127, 126
 """A shell's exit codes for a command that cannot be started."""
@@ -120,7 +119,8 @@ def run(
         )
         on_answer = None if rehearsed is None else rehearsed.count
         with refused_journal_told():
-            code, tally = trio.run(_run, list(command), client, flags, on_answer)
+            question = None if rehearse else question_here()  # nothing is paid in a rehearsal
+            code, tally = trio.run(_run, list(command), client, flags, on_answer, question)
         _tell_end(tally, totals, client, rehearsed, receipt)
         return code
 
@@ -157,13 +157,17 @@ def _take_event(progress: Progress, lines: EventLines | None, fields: dict[str, 
 
 
 async def _run(
-    command: list[str], client: BatchOpenAI, flags: ProxyFlags, on_answer: Callable[[Request], None] | None
+    command: list[str],
+    client: BatchOpenAI,
+    flags: ProxyFlags,
+    on_answer: Callable[[Request], None] | None,
+    question: Question | None,
 ) -> tuple[int, Any]:
     """The command's exit code, and the proxy's `Tally`."""
-    from ..server import Report, create_app, serve
+    from ..server import Drain, Report, create_app, serve
 
     sockets = listen_or_refuse(HOST, 0)
-    key, report, stop = secrets.token_urlsafe(32), Report(), trio.Event()
+    key, report = secrets.token_urlsafe(32), Report()
     report.tally.on_answer = on_answer
     limits = flags.limits()
     flags.say_if_lowered("run", limits)
@@ -174,61 +178,51 @@ async def _run(
         "OPENAI_BASE_URL": f"http://{HOST}:{sockets[0].getsockname()[1]}/v1",
         "OPENAI_API_KEY": key,
     }
+    stop = ProxyStop("run", client, Drain(report, flags.drain), question)
+    ending, signals = CommandStop(stop, client), StopSignals()
     # Outermost, so that a signal during start-up or shutdown of the proxy does not end the process.
-    with trio.open_signal_receiver(*receivable(PASSED_ON)) as signals:
-        async with trio.open_nursery() as nursery:
-            await nursery.start(partial(serve, client, app, sockets, stop=stop))
-            end_badly = partial(_end_badly, client, stop)
-            code = await _run_command(command, environment, partial(_pass_on, signals, end_badly))
-            if code != 0:
-                end_badly()
-            stop.set()
+    with trio.open_signal_receiver(*receivable(PASSED_ON)) as received:
+        async with trio.open_nursery() as watching:
+            async with trio.open_nursery() as serving:
+                await serving.start(partial(serve, client, app, sockets, stop=stop.stop, drain=stop.drain))
+                watching.start_soon(ending.upon, signals)
+                code = await _run_command(command, environment, watching, partial(_pass_on, received, signals))
+                await ending.command_ended(signals, code)
+            watching.cancel_scope.cancel()
     return code, report.tally
 
 
 async def _run_command(
-    command: list[str], environment: dict[str, str], watch: Callable[[trio.Process], Awaitable[None]]
+    command: list[str],
+    environment: dict[str, str],
+    watching: trio.Nursery,
+    watch: Callable[[trio.Process], Awaitable[None]],
 ) -> int:
-    """Run the command to its end, with `watch` beside it. Returns its exit code, as a shell would."""
+    """Run the command to its end, and `watch` from its start on. Returns its exit code, as a shell would."""
     try:
         process = await trio.lowlevel.open_process(command, env=environment)  # it inherits stdin, stdout, stderr
     except OSError as error:
         print_notice(f"autobatcher run: cannot start {command[0]}: {error.strerror or error}")
         return NOT_FOUND if isinstance(error, FileNotFoundError) else NOT_EXECUTABLE
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(watch, process)
-        await process.wait()
-        nursery.cancel_scope.cancel()
+    watching.start_soon(watch, process)
+    await process.wait()
     code = process.returncode or 0
     return 128 - code if code < 0 else code
 
 
-def _end_badly(client: BatchOpenAI, stop: trio.Event) -> None:
-    """Stop the proxy, and keep journaled batches for a rerun."""
-    client.keep_for_rerun()
-    stop.set()
-
-
-async def _pass_on(signals: AsyncIterator[int], end_badly: Callable[[], None], process: trio.Process) -> None:
+async def _pass_on(received: AsyncIterator[int], signals: StopSignals, process: trio.Process) -> None:
     """Pass signals on to the command. One that asks it to end also limits the time of its batches."""
-    async with trio.open_nursery() as nursery:
-        async for number in signals:
-            leave_terminal(number)
-            if not (number in FROM_A_KEYBOARD and _shares_a_keyboard()):
-                with contextlib.suppress(ProcessLookupError):
-                    process.send_signal(number)
-            if number in ABOUT_THE_END:
-                nursery.start_soon(_call_later, end_badly)
+    async for number in received:
+        if not (number in FROM_A_KEYBOARD and _shares_a_keyboard()):
+            with contextlib.suppress(ProcessLookupError):
+                process.send_signal(number)
+        if number in ABOUT_THE_END:
+            signals.take(number)
 
 
 def _shares_a_keyboard() -> bool:
     """Whether the command gets Ctrl-C by itself: terminals and Windows consoles send it to all their processes."""
     return os.name == "nt" or (sys.stdin is not None and sys.stdin.isatty())
-
-
-async def _call_later(end_badly: Callable[[], None]) -> None:
-    await trio.sleep(GRACE_SECONDS)
-    end_badly()
 
 
 def summary(tally: Any, progress: Progress, receipt: Receipt | None) -> list[str]:

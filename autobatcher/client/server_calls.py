@@ -114,11 +114,22 @@ class ServerCalls:
         if batcher is not None and self.shares_journal:
             batcher.recovery.know(self._call().account)
 
+    @property
+    def cancels_batches_on_close(self) -> bool:
+        """Whether running batches are cancelled when this client closes. (A journal may keep them all the same.)"""
+        batcher = self._engine.host.batcher
+        settings = self._engine.settings
+        return settings.cancel_active_batches_on_close if batcher is None else batcher.cancels_on_close
+
     def cancel_batches_on_close(self, cancels: bool) -> None:
         """Say what becomes of running batches when this client closes, whatever its settings say."""
         batcher = self._engine.host.batcher
         if batcher is not None:
             batcher.cancels_on_close = cancels
+
+    def keep_answers_for_rerun(self) -> None:
+        """Like `keep_for_rerun`, but running batches end as configured."""
+        self._engine.host.keep_for_rerun(batches=False)
 
     def batch_statistics(self) -> BatcherStatistics | None:
         """Count queued and waiting requests and list active batches; None before the first call."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import logging
 import sys
+import threading
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -57,7 +58,8 @@ class Terminal:
         self.rate: float = rate
         self.calls: int = calls
         self._live = Live(console=console, auto_refresh=False, transient=False)
-        self._is_begun = False
+        self._is_begun = self._is_paused = False
+        self._turn = threading.Lock()  # of this display's thread, and of whoever pauses it
 
     def open(self) -> None:
         """Nothing to do: the terminal may block."""
@@ -65,17 +67,33 @@ class Terminal:
     def __call__(self, snapshot: ProgressSnapshot) -> None:
         from .picture import picture
 
-        self._live.update(picture(snapshot))
-        if not self._is_begun:
-            self._is_begun = True
-            self._live.start()
-        self._live.refresh()
+        with self._turn:
+            if self._is_paused:
+                return
+            self._live.update(picture(snapshot))
+            if not self._is_begun:
+                self._is_begun = True
+                self._live.start()
+            self._live.refresh()
 
     def close(self) -> None:
         """Leave the last picture where it is."""
-        if self._is_begun:
-            self._is_begun = False  # another engine of the same client may begin again
-            self._live.stop()
+        with self._turn:
+            if self._is_begun:
+                self._is_begun = False  # another engine of the same client may begin again
+                self._live.stop()
+
+    def pause(self) -> None:
+        """Leave the last picture where it is, and paint nothing until `resume`: somebody else uses the terminal.
+
+        Thread-safe. May block, as the terminal may.
+        """
+        self._is_paused = True
+        self.close()
+
+    def resume(self) -> None:
+        """Go on, below what was written meanwhile. Thread-safe."""
+        self._is_paused = False
 
 
 class Notebook:
