@@ -53,12 +53,11 @@ class Terminal:
     seconds: float = REPAINT_SECONDS
 
     def __init__(self, console: Any, *, rate: float = 1.0, calls: int = 0) -> None:
-        from rich.live import Live
-
         self.rate: float = rate
         self.calls: int = calls
-        self._live = Live(console=console, auto_refresh=False, transient=False)
-        self._is_begun = self._is_paused = False
+        self._console = console
+        self._live: Any = None  # a new one each time: one that was stopped would erase what was written after it
+        self._is_paused = False
         self._turn = threading.Lock()  # of this display's thread, and of whoever pauses it
 
     def open(self) -> None:
@@ -70,18 +69,22 @@ class Terminal:
         with self._turn:
             if self._is_paused:
                 return
-            self._live.update(picture(snapshot))
-            if not self._is_begun:
-                self._is_begun = True
-                self._live.start()
-            self._live.refresh()
+            if self._live is None:
+                self._begin()
+            self._live.update(picture(snapshot), refresh=True)
+
+    def _begin(self) -> None:
+        from rich.live import Live
+
+        self._live = Live(console=self._console, auto_refresh=False, transient=False)
+        self._live.start()
 
     def close(self) -> None:
         """Leave the last picture where it is."""
         with self._turn:
-            if self._is_begun:
-                self._is_begun = False  # another engine of the same client may begin again
-                self._live.stop()
+            live, self._live = self._live, None
+            if live is not None:
+                live.stop()
 
     def pause(self) -> None:
         """Leave the last picture where it is, and paint nothing until `resume`: somebody else uses the terminal.
