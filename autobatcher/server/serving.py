@@ -44,9 +44,9 @@ async def serve(
 ) -> None:
     """Serve `app` (see `create_app`) with `client` open around it, until `stop` is set.
 
-    After `stop` calls are waited for as `drain` says. Then the shutdown takes at most `client.block.CLOSE_SECONDS`: the
-    proxy stops accepting connections, answers waiting requests with a 503, and cancels active batches upstream or
-    leaves them running, as the client is configured.
+    After `stop` calls are waited for as `drain` says. Then the shutdown takes at most `SHUTDOWN_SECONDS`, after up to
+    `CREATE_SECONDS` if a batch is being created: the proxy stops accepting connections, answers waiting requests with
+    a 503, and cancels active batches upstream or leaves them running, as the client is configured.
 
     Cancelled: connections are cut. Batches are still cancelled upstream or left running, as configured.
     """
