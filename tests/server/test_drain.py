@@ -151,6 +151,27 @@ async def test_a_client_that_went_away_gets_its_answer_from_a_proxy_that_drains(
 
 
 @pytest.mark.real_time
+async def test_over_http_2_a_refused_call_does_not_end_those_beside_it() -> None:
+    with trio.fail_after(LIMIT):
+        async with (
+            open_proxy(emulator={"batch_seconds": 1}, drain_seconds=LIMIT) as proxy,
+            proxy.http(http1=False, http2=True) as client,
+            trio.open_nursery() as nursery,
+        ):
+            answers: list[httpx.Response] = []
+
+            async def ask() -> None:
+                answers.append(await client.post(CHAT_PATH, json=chat("x")))
+
+            nursery.start_soon(ask)
+            await wait_for_event(proxy.harness, "batch_submitted")
+            proxy.stop.set()
+            await trio.testing.wait_all_tasks_blocked()
+            assert (await client.post(CHAT_PATH, json=chat("new"))).status_code == 503
+    assert [answer.status_code for answer in answers] == [200]
+
+
+@pytest.mark.real_time
 async def test_an_answer_that_nobody_comes_back_for_does_not_take_the_whole_drain() -> None:
     with trio.fail_after(LIMIT / 2):
         async with open_proxy(drain_seconds=LIMIT, batch_window_seconds=LIMIT) as proxy, proxy.http() as client:

@@ -13,14 +13,9 @@ CLOSE = (b"connection", b"close")
 """The header of a response after which the connection is to be closed. HTTP/2 has a frame for that."""
 
 
-def closes(event: Any, context: Any) -> bool:
-    """Whether this event is a response after which its connection is to be closed.
-
-    Args:
-        context: an `EndingContext`, or one of hypercorn's own, as the emulator has it.
-    """
-    keeps_alive = getattr(context, "keeps_alive", True)
-    return isinstance(event, Response) and (CLOSE in event.headers or not keeps_alive)
+def keeps_alive(context: Any) -> bool:
+    """Whether a connection may be used for another request: see `EndingContext`. The emulator has hypercorn's own."""
+    return bool(getattr(context, "keeps_alive", True))
 
 
 class HardenedH11(H11Protocol):
@@ -31,7 +26,7 @@ class HardenedH11(H11Protocol):
 
     async def stream_send(self, event: Any) -> None:
         """Like hypercorn's, and say so if the connection is closed after a response."""
-        if closes(event, self.context) and CLOSE not in event.headers:
+        if isinstance(event, Response) and not keeps_alive(self.context) and CLOSE not in event.headers:
             event.headers.append(CLOSE)
         await super().stream_send(event)
 

@@ -11,12 +11,12 @@ import h2.exceptions
 import hypercorn.protocol
 import trio
 from hypercorn.events import Closed, Event, RawData
-from hypercorn.protocol.events import Body, EndBody, StreamClosed
+from hypercorn.protocol.events import Body, EndBody, Response, StreamClosed
 from hypercorn.protocol.h2 import H2Protocol
 from hyperframe.frame import GoAwayFrame
 
 from .frame_budget import FrameBudget
-from .http1 import CLOSE, closes
+from .http1 import CLOSE, keeps_alive
 from .sends import do_broken_sends_raise, send_seconds
 
 logger: logging.Logger = logging.getLogger("autobatcher")
@@ -85,8 +85,8 @@ class HardenedH2(H2Protocol):
         A stream whose response was started and not finished is reset; hypercorn 0.18 leaves it open.
         """
         size = len(event.data) if isinstance(event, Body) else 0
-        if closes(event, self.context):
-            event.headers = [header for header in event.headers if header != CLOSE]
+        if isinstance(event, Response) and CLOSE in event.headers:
+            event.headers.remove(CLOSE)
             self._closing.add(event.stream_id)
         with trio.move_on_after(send_seconds(size)) as limit:
             await super().stream_send(event)
@@ -111,8 +111,12 @@ class HardenedH2(H2Protocol):
             self.connection.reset_stream(request.stream_id, h2.errors.ErrorCodes.REFUSED_STREAM)
 
     async def _leave_if_told(self, stream_id: int) -> None:
-        """Close the connection after the streams that are open: they may be those of others, behind one front end."""
-        if stream_id in self._closing and not self._is_leaving and not self.closed:
+        """Close the connection after the streams that are open: they may be those of others, behind one front end.
+
+        While the worker is about to stop, say so after the last of them: some clients give up all they have open then.
+        """
+        is_told = stream_id in self._closing or not (keeps_alive(self.context) or self.streams)
+        if is_told and not self._is_leaving and not self.closed:
             self._is_leaving = True
             frame = GoAwayFrame(0, last_stream_id=self.connection.highest_inbound_stream_id)
             await self.send(RawData(frame.serialize()))  # h2's own way would end the open streams
