@@ -46,7 +46,11 @@ class CommandStop:
         if code > SIGNALLED:
             with trio.move_on_after(MOMENT_SECONDS):
                 await signals.asked.wait()
-        self._stop.drain.seconds = 0.0
+        drain = self._stop.drain
+        drain.expect_nobody()
+        if not (self._stop.choice is Choice.WAIT and self._client.has_journal):
+            drain.seconds = 0.0
+            drain.hurry()
         await self._end(signals, is_well=code == 0, can_wait=self._client.has_journal)
 
     async def _end(self, signals: StopSignals, *, is_well: bool, can_wait: bool) -> None:

@@ -35,6 +35,11 @@ class Drain:
         """Take nothing new from now on. Synchronous; can be called again."""
         self._report.is_draining = True
 
+    def expect_nobody(self) -> None:
+        """No client comes back: answers are waited for all the same, for the journal, and kept for nobody else."""
+        self.unclaimed_seconds = 0.0
+        self._report.keep_calls()
+
     async def run(self, client: BatchOpenAI) -> None:
         """Wait until every call is answered, until `seconds` have passed, or until `hurry`. Open windows are closed.
 

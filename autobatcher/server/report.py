@@ -106,6 +106,11 @@ class Report:
         """Answers whose clients went away, and may come back for them."""
         return 0 if self._pending_calls is None else self._pending_calls.unclaimed_count
 
+    def keep_calls(self) -> None:
+        """Withdraw no call any more whose client is away."""
+        if self._pending_calls is not None:
+            self._pending_calls.keep_all()
+
     @property
     def costs(self) -> Told:
         """What was paid, as of the last `price`."""

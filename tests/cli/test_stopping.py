@@ -163,6 +163,21 @@ async def test_run_cancels_journaled_batches_if_the_user_says_so(restarts: Resta
         assert not world.is_running()
 
 
+@on_trio
+async def test_a_drain_of_run_ends_with_its_command() -> None:
+    async with open_world(drain=50) as world, trio.open_nursery() as nursery:
+        ending, begun = CommandStop(world.stop, world.client), trio.current_time()
+        nursery.start_soon(ending.upon, world.signals)
+        nursery.start_soon(stop_proxy, world)
+        world.signals.take(signal.SIGTERM)
+        await trio.sleep(20)
+        assert world.is_running()  # the command goes on, and so does what it asked
+        await ending.command_ended(world.signals, 0)
+        await world.client._engine.host.batcher.wait_ended()
+        assert trio.current_time() - begun < 25
+        nursery.cancel_scope.cancel()
+
+
 def test_a_closed_terminal_counts_once_however_often_it_is_told() -> None:
     signals = StopSignals()
     for _ in range(3):

@@ -12,7 +12,7 @@ import trio
 import trio.testing
 
 from autobatcher import BatchOpenAI
-from autobatcher.server import Drain, Report, create_app
+from autobatcher.server import CallLimits, Drain, Report, create_app
 from autobatcher.server.drain import UNCLAIMED_SECONDS
 from tests.harness import Harness, open_harness, wait_for_event
 from tests.server.proxies import HOSTS, open_proxy
@@ -178,6 +178,22 @@ async def test_an_answer_that_nobody_comes_back_for_does_not_take_the_whole_drai
             proxy.drain.unclaimed_seconds = 0.5
             await _leave(client, 0.2)
             proxy.stop.set()
+    assert len(proxy.harness.events_named("batch_completed")) == 1
+
+
+@pytest.mark.real_time
+async def test_when_no_client_can_come_back_calls_are_answered_however_long_that_takes() -> None:
+    with trio.fail_after(LIMIT):
+        limits = {"limits": CallLimits(grace_seconds=0.2)}
+        async with (
+            open_proxy(emulator={"batch_seconds": 1}, app=limits, drain_seconds=LIMIT) as proxy,
+            proxy.http() as client,
+        ):
+            await _leave(client, 0.1)
+            proxy.drain.expect_nobody()
+            proxy.stop.set()
+            begun = trio.current_time()
+        assert trio.current_time() - begun < UNCLAIMED_SECONDS / 2
     assert len(proxy.harness.events_named("batch_completed")) == 1
 
 
