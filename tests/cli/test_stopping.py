@@ -237,10 +237,11 @@ class OnTerminal:
 
 
 @contextmanager
-def on_terminal(*arguments: str) -> Iterator[OnTerminal]:
+def on_terminal(*command: str) -> Iterator[OnTerminal]:
     ours, theirs = pty.openpty()
-    command = [*COMMAND, *arguments]
-    take = f"import fcntl, os, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); os.execv({command[0]!r}, {command!r})"
+    take = (
+        f"import fcntl, os, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); os.execv({command[0]!r}, {list(command)!r})"
+    )
     with (
         default_signals(),
         subprocess.Popen(
@@ -261,11 +262,31 @@ def on_terminal(*arguments: str) -> Iterator[OnTerminal]:
 
 
 @pytest.mark.real_time
+def test_a_question_takes_a_letter_and_no_longer_than_it_may() -> None:
+    script = (
+        "import trio\n"
+        "from autobatcher.cli.question import Question\n"
+        "for seconds in (0.1, 600, 600):\n"
+        "    print('got', trio.run(Question(0, ask_seconds=seconds).ask, 'w/l? ', 'wl'), flush=True)\n"
+    )
+    with on_terminal(sys.executable, "-c", script) as terminal:
+        terminal.read_until("got None")  # nobody answered
+        terminal.read_until("w/l? ")
+        terminal.type("\x04")
+        terminal.read_until("got None")  # nobody can
+        terminal.read_until("w/l? ")
+        terminal.type("neither\n")
+        terminal.read_until("w/l? ")
+        terminal.type(" Leave\n")
+        terminal.read_until("got l")
+
+
+@pytest.mark.real_time
 def test_ctrl_c_at_a_terminal_asks_below_a_picture_that_stands_still() -> None:
     flags = ("--port", "0", "--api-key", "k", *QUICK)
     with (
         emulator("--batch-seconds", "3") as upstream,
-        on_terminal("serve", "--base-url", upstream, *flags) as terminal,
+        on_terminal(*COMMAND, "serve", "--base-url", upstream, *flags) as terminal,
     ):
         url = find_url(terminal.read_until("/v1 ->")).removesuffix("/v1")
         with ask_in_background(url, 2) as results:
@@ -297,7 +318,7 @@ def test_ctrl_c_that_ends_the_command_of_run_asks_too() -> None:
     flags = ("--api-key", "k", *QUICK, "--events", "/dev/stderr")
     with (
         emulator("--batch-seconds", "600") as upstream,
-        on_terminal("run", "--base-url", upstream, *flags, "--", sys.executable, "-c", script) as terminal,
+        on_terminal(*COMMAND, "run", "--base-url", upstream, *flags, "--", sys.executable, "-c", script) as terminal,
     ):
         terminal.read_until("batch_submitted")
         terminal.type("\x03")
