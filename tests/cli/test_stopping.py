@@ -281,6 +281,7 @@ def test_a_question_takes_a_letter_and_no_longer_than_it_may() -> None:
         terminal.read_until("got l")
 
 
+@pytest.mark.proves("faults", "Ctrl-C at the terminal of `serve` or `run` while paid batches run")
 @pytest.mark.real_time
 def test_ctrl_c_at_a_terminal_asks_below_a_picture_that_stands_still() -> None:
     flags = ("--port", "0", "--api-key", "k", *QUICK)
