@@ -6,6 +6,7 @@ from typing import Any
 
 import trio
 
+from ..client.server_calls import keep_answers_for_rerun
 from .signals import StopSignals
 from .stopping import Choice, ProxyStop
 
@@ -59,7 +60,7 @@ class CommandStop:
         self._is_begun = True
         await self._stop.decide(signals, can_wait=can_wait)
         if self._stop.choice is Choice.CANCEL:
-            self._client.keep_answers_for_rerun()
+            keep_answers_for_rerun(self._client)
         elif not is_well:
             self._client.keep_for_rerun()  # its batches, too
         self._stop.end(signals)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
+from ..client.server_calls import cancels_on_close, set_cancels_on_close
 from ..engine.units import format_duration
 from .output import print_notice
 from .question import Question
@@ -102,7 +103,7 @@ class ProxyStop:
             self.drain.seconds = math.inf
         elif choice is not None:
             self.drain.seconds = 0.0
-            self._client.cancel_batches_on_close(choice is Choice.CANCEL)
+            set_cancels_on_close(self._client, choice is Choice.CANCEL)
 
     def _text(self, choices: list[Choice], ask_seconds: float) -> str:
         """What the user is asked. The last line is the prompt."""
@@ -127,7 +128,7 @@ class ProxyStop:
 
     def _default(self) -> str:
         """What happens without an answer."""
-        cancels = self._client.cancels_batches_on_close and not self._client.has_journal
+        cancels = cancels_on_close(self._client) and not self._client.has_journal
         close = self._meaning(Choice.CANCEL if cancels else Choice.LEAVE)
         return f"wait for up to {format_duration(self.drain.seconds)}; then {close}" if self.drain.seconds else close
 
