@@ -202,7 +202,13 @@ class BatchCancelFailed(BatchEvent, frozen=True, kw_only=True, tag="batch_cancel
 
 
 class ClientClosing(BatchEvent, frozen=True, kw_only=True, tag="client_closing"):
-    """The engine stops. Requests that still wait get a `ClientClosedError`."""
+    """The engine stops. Requests that still wait get a `ClientClosedError`.
+
+    Attributes:
+        pending_request_count: those that wait, in a window, in a batch or elsewhere, and those whose callers are
+            cancelled together with the engine.
+        cancel_active_batches_on_close: whether running batches are cancelled. (A journal may keep them all the same.)
+    """
 
     pending_request_count: int
     active_batch_ids: list[str]

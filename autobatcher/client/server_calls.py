@@ -186,3 +186,22 @@ def see_fleet(client: ServerCalls) -> FleetSeen | None:
     waiting = [account for account in fleet.waiting if not batcher.recovery.knows(account.account)]
     left_batches = sum(account.batches for account in fleet.waiting)
     return FleetSeen(fleet.engines, batcher.recovery.session, waiting, left_batches)
+
+
+def cancels_on_close(client: ServerCalls) -> bool:
+    """Whether running batches are cancelled when this client closes. (A journal may keep them all the same.)"""
+    engine = client._engine
+    batcher = engine.host.batcher
+    return engine.settings.cancel_active_batches_on_close if batcher is None else batcher.cancels_on_close
+
+
+def set_cancels_on_close(client: ServerCalls, cancels: bool) -> None:
+    """Say so while its engine runs, whatever the settings say."""
+    batcher = client._engine.host.batcher
+    if batcher is not None:
+        batcher.cancels_on_close = cancels
+
+
+def keep_answers_for_rerun(client: ServerCalls) -> None:
+    """Like `BatchOpenAI.keep_for_rerun`, but running batches end as configured."""
+    client._engine.host.keep_for_rerun(batches=False)

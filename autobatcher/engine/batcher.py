@@ -93,6 +93,7 @@ class Batcher:
             durations=self.dispatcher.durations,
             spending=self.spending,
         )
+        self.cancels_on_close: bool = settings.cancel_active_batches_on_close
         self._stop = Ending.NOT_YET
         self._keeps_for_rerun = self._is_closed = False
         self._ended = anyio.Event()
@@ -335,7 +336,7 @@ class Batcher:
         if self._is_closed:
             return
         self._is_closed = True
-        pending_request_count = len(self.queue) + len(self.dispatcher) + len(self.recovery)
+        pending_request_count = self.tally.waited + self._byte_limiter.waiting
         self.recovery.fail_all(error_for)
         self.queue.fail_all(error_for)
         self.dispatcher.fail_all(error_for)
@@ -345,6 +346,6 @@ class Batcher:
             events.ClientClosing,
             pending_request_count=pending_request_count,
             active_batch_ids=list(self._batches.running()),
-            cancel_active_batches_on_close=self.settings.cancel_active_batches_on_close,
+            cancel_active_batches_on_close=self.cancels_on_close,
             metadata=dict(self.settings.batch_metadata),
         )

@@ -39,6 +39,11 @@ class FairLimiter:
         """How much all accounts hold."""
         return self._shares.used
 
+    @property
+    def waiting(self) -> int:
+        """How many wait to be admitted."""
+        return sum(map(len, self._waiting.values()))
+
     async def acquire(self, account: Hashable, size: int = 1) -> None:
         """Wait until `account` may hold `size` more, and take that until `release`. Cancelled: nothing is taken."""
         if self._fits_now(account, size):

@@ -29,6 +29,7 @@ paths.py          what may be passed on of a path
 description.py    the OpenAPI description
 page/             the live page: page.html with its style and scripts
 file_limit.py     the limit of open files
+drain.py          what runs is waited for before a proxy stops
 serving.py        `serve`: client, app and worker, from start-up to shutdown
 hypercorn/        hypercorn's trio worker, hardened against clients
 """
@@ -37,9 +38,10 @@ from __future__ import annotations
 
 from .app import create_app
 from .calls import CallLimits
+from .drain import Drain
 from .hosts import ServedHosts, served_hosts
 from .report import Report
 from .serving import serve
 from .tally import Tally
 
-__all__ = ["create_app", "CallLimits", "Report", "ServedHosts", "Tally", "serve", "served_hosts"]
+__all__ = ["create_app", "CallLimits", "Drain", "Report", "ServedHosts", "Tally", "serve", "served_hosts"]

@@ -90,7 +90,7 @@ def create_app(
     calls = BatchedCalls(
         client,
         pending_calls,
-        report.tally,
+        report,
         limits,
         forward_keys=forward_keys,
         **_observers(client, report, request_log),
@@ -208,7 +208,7 @@ def _add_routes(app: QuartTrio, client: BatchOpenAI, report: Report, forward_key
         ("/v1/models", models),
         ("/v1/models/<path:model>", models),
         ("/health", _health),
-        ("/ready", _ready(client, forward_keys)),
+        ("/ready", _ready(client, forward_keys, report)),
         ("/metrics", _after(metrics.refresh, metrics.text, "text/plain; version=0.0.4; charset=utf-8")),
         ("/status", _after(report.refresh, lambda: msgspec.json.encode(_status(report)), "application/json")),
         ("/receipt", _after(report.price, lambda: report.costs.document, "application/json")),
@@ -238,8 +238,8 @@ async def _health() -> Response:
     return Response("ok", content_type="text/plain; charset=utf-8")
 
 
-def _ready(client: BatchOpenAI, forward_keys: bool) -> Callable[[], Awaitable[Response]]:
-    """Whether the upstream accepts our key; with `forward_keys`, whether it is reachable.
+def _ready(client: BatchOpenAI, forward_keys: bool, report: Report) -> Callable[[], Awaitable[Response]]:
+    """Whether the upstream accepts our key; with `forward_keys`, whether it is reachable. Never while draining.
 
     The upstream is asked at most once every `READY_SECONDS`.
     """
@@ -247,10 +247,11 @@ def _ready(client: BatchOpenAI, forward_keys: bool) -> Callable[[], Awaitable[Re
 
     async def ready() -> Response:
         nonlocal last_asked, last_said
-        if anyio.current_time() - last_asked > READY_SECONDS:
+        if not report.is_draining and anyio.current_time() - last_asked > READY_SECONDS:
             last_asked, last_said = anyio.current_time(), await _why_not_ready(client, forward_keys)
-        content = msgspec.json.encode({"ready": not last_said, "reason": last_said or None})
-        return Response(content, 503 if last_said else 200, content_type="application/json")
+        reason = "shutting down" if report.is_draining else last_said
+        content = msgspec.json.encode({"ready": not reason, "reason": reason or None})
+        return Response(content, 503 if reason else 200, content_type="application/json")
 
     return ready
 

@@ -44,9 +44,9 @@ from .heartbeat import HEARTBEAT_SECONDS, heartbeat_seconds
 from .keys import bearer_in, bearer_of
 from .pending_call import Client, PendingCall
 from .pending_calls import GRACE_SECONDS, PendingCalls
-from .refusals import batch_error_parts, refusal_parts
+from .refusals import batch_error_parts, refusal_parts, shutting_down
+from .report import Report
 from .retries import Retries, says_retry
-from .tally import Tally
 
 logger: logging.Logger = logging.getLogger("autobatcher")
 
@@ -91,7 +91,7 @@ class BatchedCalls:
         self,
         client: BatchOpenAI,
         pending_calls: PendingCalls,
-        tally: Tally,
+        report: Report,
         limits: CallLimits,
         *,
         forward_keys: bool,
@@ -102,7 +102,8 @@ class BatchedCalls:
         self._pending_calls = pending_calls
         self._retries = Retries(pending_calls)
         self._bodies = BodyLimiter(limits.max_waiting_bytes, client.queue_bytes, isolates=forward_keys)
-        self._tally = tally
+        self._report = report
+        self._tally = report.tally
         self._limits = limits
         self._forward_keys = forward_keys
         self._observers = observers
@@ -121,7 +122,7 @@ class BatchedCalls:
             held.release()  # draining the rest may take a while
             await self._refuse(exchange, refusal_parts(refused))
         except BatchError as error:
-            await self._refuse(exchange, batch_error_parts(error, has_journal=self._client.has_journal))
+            await self._refuse(exchange, self._error_parts(error))
         else:
             await self._serve(call, client, asked, exchange)
         finally:
@@ -163,6 +164,8 @@ class BatchedCalls:
             held.release()
             self._tally.reattached += 1
             return call
+        if self._report.is_draining:
+            raise shutting_down()
         account = self._account_of(exchange)
         if not self._pending_calls.has_room(account):
             raise no_room()
@@ -225,9 +228,12 @@ class BatchedCalls:
             stream = await in_turns(streaming(call.request.endpoint, answer.body, include_usage=asked.include_usage))
             return streamed_parts(answer, stream)
         except BatchError as error:
-            return batch_error_parts(error, has_journal=self._client.has_journal)
+            return self._error_parts(error, was_sent=bool(error.custom_id) or call.request.may_have_been_billed)
         except UnstreamableAnswerError as error:
             return refusal_parts(RefusedError(502, str(error)), kind="server_error")
+
+    def _error_parts(self, error: BatchError, *, was_sent: bool = False) -> HttpParts:
+        return batch_error_parts(error, has_journal=self._client.has_journal, was_sent=was_sent)
 
     async def _wait(self, call: PendingCall, client: Client, asked: StreamRequest, exchange: Exchange) -> None:
         """Wait for the outcome, sending heartbeats. Raises `ClientGoneError`."""

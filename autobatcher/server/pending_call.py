@@ -48,9 +48,21 @@ class PendingCall:
         clients: more than one with an idempotency key only.
         created_at: when the call was made, on the event loop's clock.
         expires_at: when the call is withdrawn; infinity while a client waits.
+        was_delivered: whether a client was sent the outcome.
     """
 
-    __slots__ = ("__weakref__", "account", "clients", "created_at", "digest", "expires_at", "held", "key", "request")
+    __slots__ = (
+        "__weakref__",
+        "account",
+        "clients",
+        "created_at",
+        "digest",
+        "expires_at",
+        "held",
+        "key",
+        "request",
+        "was_delivered",
+    )
 
     def __init__(
         self,
@@ -68,6 +80,7 @@ class PendingCall:
         self.clients: list[Client] = []
         self.created_at: float = anyio.current_time()
         self.expires_at: float = math.inf
+        self.was_delivered: bool = False
 
     def attach(self, client: Client) -> None:
         """The client waits for this call."""

@@ -27,6 +27,9 @@ from .pending_call import Client, PendingCall
 GRACE_SECONDS = 300.0
 """How long a call is kept after its client disconnected. Retries arrive within seconds or a few minutes."""
 
+FOR_GOOD = 1e9
+"""A grace that no process lives to see the end of. Finite, since the journal keeps answers of calls that expire."""
+
 CUT_OFF_SECONDS = 60.0
 """The least grace period after a response was cut off: the client's retry gets the stored error after its back-off."""
 
@@ -91,6 +94,11 @@ class PendingCalls:
     def detached_count(self) -> int:
         """Number of calls without a client."""
         return self.equal.free_count + sum(not call.clients for call in self._keyed.values())
+
+    @property
+    def unclaimed_count(self) -> int:
+        """Number of calls without a client whose answers nobody has got."""
+        return self.equal.free_count + sum(not (call.clients or call.was_delivered) for call in self._keyed.values())
 
     def add(
         self,
@@ -176,6 +184,7 @@ class PendingCalls:
         call.clients.remove(client)
         if call.clients:
             return
+        call.was_delivered = True
         if call.key is not None and _has_succeeded(call.request):
             self._expire(call, self._grace_seconds)
             return
@@ -190,6 +199,11 @@ class PendingCalls:
             self._places.take(call.account)
             self.equal.add(call)
             self._keep(call, was_cut_off=False)
+
+    def keep_all(self) -> None:
+        """Withdraw no call from now on: its answer is wanted even if no client comes back for it."""
+        self._grace_seconds = FOR_GOOD
+        self._expirations.clear()
 
     def on_outcome(self, call: PendingCall) -> None:
         """The request has an outcome: resume its clients, in turn."""

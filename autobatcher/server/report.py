@@ -36,6 +36,9 @@ class Report:
     """State folded from lifecycle events, the tally, and the upstream's responses.
 
     Pass each event of the client (`batch_event_handler`) to `take_event`, or no batches are shown.
+
+    Attributes:
+        is_draining: whether the proxy takes nothing new, since it is told to stop; see `Drain`.
     """
 
     def __init__(self) -> None:
@@ -45,6 +48,7 @@ class Report:
         self.upstream_calls: UpstreamCalls = UpstreamCalls()
         self.batch_counts: BatchCounts = BatchCounts()
         self.gauges: Gauges = Gauges()
+        self.is_draining: bool = False
         self._errors: deque[dict[str, Any]] = deque(maxlen=REMEMBERED_ERRORS)
         self._client: BatchOpenAI | None = None
         self._pending_calls: PendingCalls | None = None
@@ -87,6 +91,21 @@ class Report:
             await self._fleet.refresh()
 
     @property
+    def attended_calls(self) -> int:
+        """Calls for which a client waits, or is being given the answer."""
+        return 0 if self._pending_calls is None else len(self._pending_calls) - self._pending_calls.detached_count
+
+    @property
+    def unclaimed_answers(self) -> int:
+        """Answers whose clients went away, and may come back for them."""
+        return 0 if self._pending_calls is None else self._pending_calls.unclaimed_count
+
+    def keep_calls(self) -> None:
+        """Withdraw no call any more whose client is away."""
+        if self._pending_calls is not None:
+            self._pending_calls.keep_all()
+
+    @property
     def costs(self) -> Told:
         """What was paid, as of the last `price`."""
         return nothing_told() if self._costs is None else self._costs.told
@@ -107,6 +126,7 @@ class Report:
             "waiting": 0 if statistics is None else statistics.waiting_requests,
             "lane_requests": 0 if statistics is None else statistics.lane_requests,
             "active_batches": 0 if statistics is None else len(statistics.active_batch_ids),
+            "is_draining": self.is_draining,
             "clients_away": 0 if self._pending_calls is None else self._pending_calls.detached_count,
             "requests": tally.requests,
             "answered": tally.answered,

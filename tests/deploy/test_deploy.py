@@ -11,6 +11,11 @@ from typing import Any
 
 import pytest
 
+from autobatcher.engine.batch.leaving import SHUTDOWN_SECONDS
+from autobatcher.engine.hosting import AT_END_SECONDS
+from autobatcher.engine.journal.records import CLOSE_SECONDS as JOURNAL_CLOSE_SECONDS
+from autobatcher.engine.units import parse_duration
+from autobatcher.upstream.batch_api import CREATE_SECONDS
 from tests.cli.processes import run_here
 from tests.deploy.dockerfile import instructions, last_stage
 from tests.fleet.nginx import PROGRAM
@@ -112,6 +117,20 @@ def test_serve_understands_the_arguments(capfd: pytest.CaptureFixture[str]) -> N
     for path, _, container in containers():  # refused for a port that cannot be, and for nothing else
         assert run_here(*container["args"], "--port", "70000") == 2, path
         assert "--port" in capfd.readouterr().err
+
+
+def test_a_pod_has_the_time_to_drain_and_to_close() -> None:
+    close = CREATE_SECONDS + SHUTDOWN_SECONDS + JOURNAL_CLOSE_SECONDS + AT_END_SECONDS
+    for path, pod, container in containers():
+        arguments = container["args"]
+        drain = parse_duration(arguments[arguments.index("--drain") + 1])
+        before = float(container["lifecycle"]["preStop"]["exec"]["command"][-1])
+        assert pod["terminationGracePeriodSeconds"] >= before + drain + close, path
+        probe = container["readinessProbe"]  # for balancers that ask it, and hear nothing of the pod's end
+        assert probe["httpGet"]["path"] == "/ready"
+        assert probe["periodSeconds"] * probe["failureThreshold"] <= drain, path
+    grace = parse_duration(compose()["services"]["autobatcher"]["stop_grace_period"])
+    assert grace >= close  # without a drain
 
 
 def test_compose_depends_on_services_and_mounts_files_that_exist() -> None:

@@ -31,6 +31,7 @@ class Engine(Protocol):
     polls: FairLimiter
     spending: Spending
     tracer: Tracer | None
+    cancels_on_close: bool
 
     @property
     def batch_count(self) -> int:
