@@ -36,6 +36,7 @@ from .models import model_lookups
 from .pending_calls import PendingCalls
 from .refusals import refusal_parts
 from .report import Report
+from .response_routes import BELOW
 from .routes import not_allowed_parts, not_served_parts, served_path
 
 logger: logging.Logger = logging.getLogger("autobatcher")
@@ -120,6 +121,7 @@ class _Routes:
         if scope["type"] == "lifespan":
             async with trio.open_nursery() as nursery:
                 await nursery.start(self._pending_calls.run)
+                await nursery.start(self._calls.left.run)
                 await nursery.start(self._prepare)
                 await self._quart(scope, receive, send)
                 nursery.cancel_scope.cancel()
@@ -132,11 +134,13 @@ class _Routes:
     def _route(self, scope: Scope) -> Callable[[Scope, Receive, Send], Awaitable[None]]:
         if (refused := self._refused(scope)) is not None:
             return _refusing(refused)
+        if scope["path"].startswith(BELOW):
+            return partial(self._call, self._calls.responses)
         if scope["path"] not in BATCHABLE_ENDPOINTS:
             return self._page
         if scope["method"] != "POST":
             return _refusing(not_allowed_parts(scope["method"], scope["path"], ["POST"]))
-        return self._call
+        return partial(self._call, self._calls)
 
     def _refused(self, scope: Scope) -> HttpParts | None:
         """What is refused on every route."""
@@ -165,11 +169,13 @@ class _Routes:
 
         await self._quart(scope, after_body, send)
 
-    async def _call(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _call(
+        self, answer: Callable[[Exchange], Awaitable[None]], scope: Scope, receive: Receive, send: Send
+    ) -> None:
         exchange = Exchange(scope, receive, send)
         with broken_sends_raise():
             try:
-                await self._calls(exchange)
+                await answer(exchange)
             except Exception as error:
                 logger.error("autobatcher: a defect in the proxy at %r", exchange.path, exc_info=error)
                 if not exchange.has_begun:

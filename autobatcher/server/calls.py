@@ -37,14 +37,19 @@ from ..engine.request import Request
 from ..errors import BatchError
 from ..turns import in_turns
 from ..upstream import bounded_json
+from .background import BackgroundResponses
 from .body_limiter import BodyLimiter, HeldBody
 from .exchange import ClientGoneError, Exchange, RefusedError, no_room
 from .heartbeat import HEARTBEAT_SECONDS, heartbeat_seconds
 from .keys import bearer_in, bearer_of
+from .left_responses import LeftResponses
 from .pending_call import Client, PendingCall
 from .pending_calls import GRACE_SECONDS, PendingCalls
 from .refusals import batch_error_parts, refusal_parts
+from .response_object import is_in_background
+from .response_routes import ResponseRoutes
 from .retries import Retries, says_retry
+from .routes import RESPONSES
 from .tally import Tally
 
 logger: logging.Logger = logging.getLogger("autobatcher")
@@ -82,6 +87,10 @@ class BatchedCalls:
 
     Args:
         forward_keys: use each caller's own bearer token upstream.
+
+    Attributes:
+        responses: the routes of those that are made in the background.
+        left: goes on with those that no proxy makes any more.
     """
 
     def __init__(
@@ -91,6 +100,9 @@ class BatchedCalls:
         self._pending_calls = pending_calls
         self._retries = Retries(pending_calls)
         self._bodies = BodyLimiter(limits.max_waiting_bytes, client.queue_bytes, isolates=forward_keys)
+        background = BackgroundResponses(client, tally, isolates=forward_keys)
+        self.responses: ResponseRoutes = ResponseRoutes(background, forward_keys=forward_keys)
+        self.left: LeftResponses = LeftResponses(client, background, self._bodies, forward_keys=forward_keys)
         self._tally = tally
         self._limits = limits
         self._forward_keys = forward_keys
@@ -101,6 +113,9 @@ class BatchedCalls:
         client = Client(exchange.peer, has_own_connection=exchange.has_own_connection)
         try:
             asked, digested = await self._asked(exchange.path, exchange, held)
+            if exchange.path == RESPONSES and is_in_background(asked.body):
+                await self.responses.create(asked, exchange, held)
+                return
             call = await self._pending_call(exchange.path, asked.body, digested, exchange, client, held)
         except ClientGoneError:
             return

@@ -2,31 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
 from typing import Any
 
 import anyio
-import httpx
 import pytest
 
-from autobatcher.server import create_app, served_hosts
 from autobatcher.upstream.providers import BATCHABLE_ENDPOINTS
-from tests.harness import Harness, open_harness
-
-HOSTS = served_hosts("127.0.0.1", is_loopback=True, cors_origins=["https://app.example"])
-PAGE = {"origin": "https://app.example"}
+from tests.server.apps import PAGE, open_app
 
 pytestmark = pytest.mark.parametrize("anyio_backend", ["trio"], indirect=True)
-
-
-@asynccontextmanager
-async def open_app(**options: Any) -> AsyncGenerator[tuple[Harness, httpx.AsyncClient]]:
-    """A client of the proxy's app, without a socket."""
-    async with open_harness() as harness, harness.client() as client:
-        app: Any = create_app(client, hosts=HOSTS, **options)
-        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost") as http:
-            yield harness, http
 
 
 BODIES: dict[str, dict[str, Any]] = {
@@ -43,7 +27,7 @@ BODIES: dict[str, dict[str, Any]] = {
 async def test_each_endpoint_is_served_without_v1_and_with_slashes_at_its_end() -> None:
     assert BODIES.keys() == BATCHABLE_ENDPOINTS
     answers = []
-    async with open_app() as (_, http):
+    async with open_app() as (http, _):
 
         async def post(path: str, body: dict[str, Any]) -> None:
             answers.append(await http.post(path, json={"model": "m", **body}))
@@ -59,7 +43,7 @@ async def test_each_endpoint_is_served_without_v1_and_with_slashes_at_its_end() 
 
 
 async def test_however_a_route_is_written_it_needs_the_key() -> None:
-    async with open_app(proxy_key="sesame") as (_, http):
+    async with open_app(app={"proxy_key": "sesame"}) as (http, _):
         for path in ("/models", "/models/", "/v1/models/x", "//v1/models", "/responses/x", "/nowhere"):
             assert (await http.get(path)).status_code == 401, path
         assert (await http.post("/chat/completions/", json={})).status_code == 401
@@ -77,7 +61,7 @@ async def test_however_a_route_is_written_it_needs_the_key() -> None:
     ],
 )
 async def test_a_wrong_method_is_a_405_that_says_which_is_right(method: str, path: str, allowed: str) -> None:
-    async with open_app() as (harness, http):
+    async with open_app() as (http, harness):
         answer = await http.request(method, path, content=b"{}")
         assert (answer.status_code, answer.headers["allow"]) == (405, allowed)
         error = answer.json()["error"]
@@ -88,7 +72,7 @@ async def test_a_wrong_method_is_a_405_that_says_which_is_right(method: str, pat
 
 
 async def test_an_allowed_page_may_use_every_method_that_is_served() -> None:
-    async with open_app(proxy_key="sesame") as (_, http):
+    async with open_app(app={"proxy_key": "sesame"}) as (http, _):
         for path in ("/v1/responses", "/responses/", "/v1/responses/resp_x", "/v1/models"):
             for method in ("POST", "GET", "DELETE"):
                 asks = {"access-control-request-method": method, "access-control-request-headers": "authorization"}
