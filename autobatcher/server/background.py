@@ -28,9 +28,6 @@ from .tally import Tally
 
 ENDPOINT = "/v1/responses"
 
-MOST_OPEN = 20_000
-"""How many may be open in one proxy. They hold no connections."""
-
 
 class NewCall(NamedTuple):
     """A call for a response.
@@ -83,6 +80,7 @@ class BackgroundResponses:
     """All background responses of a proxy.
 
     Args:
+        most: how many may be open. They hold no connections.
         isolates: whether owners are strangers to each other.
 
     Attributes:
@@ -91,13 +89,13 @@ class BackgroundResponses:
         on_owner: called with the owner and the key of each caller.
     """
 
-    def __init__(self, client: BatchOpenAI, tally: Tally, *, isolates: bool) -> None:
+    def __init__(self, client: BatchOpenAI, tally: Tally, *, most: int, isolates: bool) -> None:
         self.open: dict[str, OpenResponse] = {}
         self.on_left: Callable[[], None] = lambda: None
         self.on_owner: Callable[[bytes, str | None], None] = lambda owner, api_key: None
         self._client = client
         self._tally = tally
-        self._places = Shares(MOST_OPEN, isolates=isolates)
+        self._places = Shares(most, isolates=isolates)
         self._in_memory = ResponsesInMemory()
 
     @property

@@ -70,6 +70,7 @@ class CallLimits:
         heartbeat_seconds: send a heartbeat to each client at least this often; 0 for none.
         grace_seconds: how long the request of a client that disconnected is kept.
         max_waiting: maximum number of pending requests; further ones get a 503.
+        max_background: maximum number of background responses that have not ended; further ones get a 503.
         max_waiting_bytes: maximum size of all bodies that are being received or wait; further requests get a 503.
         max_body_bytes, body_seconds: maximum size of a body, and maximum time to receive it.
     """
@@ -77,6 +78,7 @@ class CallLimits:
     heartbeat_seconds: float = HEARTBEAT_SECONDS
     grace_seconds: float = GRACE_SECONDS
     max_waiting: int = 20_000
+    max_background: int = 20_000
     max_waiting_bytes: int = 2_000_000_000
     max_body_bytes: int = MAX_BODY_BYTES
     body_seconds: float = BODY_SECONDS
@@ -100,7 +102,7 @@ class BatchedCalls:
         self._pending_calls = pending_calls
         self._retries = Retries(pending_calls)
         self._bodies = BodyLimiter(limits.max_waiting_bytes, client.queue_bytes, isolates=forward_keys)
-        background = BackgroundResponses(client, tally, isolates=forward_keys)
+        background = BackgroundResponses(client, tally, most=limits.max_background, isolates=forward_keys)
         self.responses: ResponseRoutes = ResponseRoutes(background, forward_keys=forward_keys)
         self.left: LeftResponses = LeftResponses(client, background, self._bodies, forward_keys=forward_keys)
         self._tally = tally

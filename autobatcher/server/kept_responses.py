@@ -63,6 +63,7 @@ class ResponsesInMemory:
         self._ended: OrderedDict[str, _Ended] = OrderedDict()
         self._by_owner: dict[bytes, OrderedDict[str, None]] = {}
         self._sizes: dict[bytes, int] = {}
+        self._size = 0
 
     async def add(self, new: KeptResponse) -> KeptResponse | None:
         self._drop_old()
@@ -94,7 +95,8 @@ class ResponsesInMemory:
         self._ended[ended.id] = each = _Ended(ended._replace(body=None), self._clock())
         self._by_owner.setdefault(ended.owner, OrderedDict())[ended.id] = None
         self._sizes[ended.owner] = self._sizes.get(ended.owner, 0) + each.size
-        while sum(self._sizes.values()) > self._most_bytes:
+        self._size += each.size
+        while self._size > self._most_bytes:
             largest = max(self._sizes, key=self._sizes.__getitem__)
             self._drop(next(iter(self._by_owner[largest])))
 
@@ -132,5 +134,6 @@ class ResponsesInMemory:
         owner = ended.response.owner
         del self._by_owner[owner][id_]
         self._sizes[owner] -= ended.size
+        self._size -= ended.size
         if not self._by_owner[owner]:
             del self._by_owner[owner], self._sizes[owner]
