@@ -27,7 +27,7 @@ from .refusals import batch_error_parts, refusal_parts
 
 logger: logging.Logger = logging.getLogger("autobatcher")
 
-LOOK_SECONDS = 2.0
+LOOK_SECONDS = 5.0
 """How often it is looked which have begun, which were cancelled at another replica, and which nobody makes."""
 
 ADOPTED_AT_ONCE = 500

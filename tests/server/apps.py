@@ -10,6 +10,7 @@ import httpx
 import openai
 import trio
 
+from autobatcher import BatchOpenAI
 from autobatcher.server import create_app, served_hosts
 from tests.harness import HTTP, Harness, open_harness
 
@@ -32,9 +33,16 @@ async def open_app(
 
 @asynccontextmanager
 async def serving(harness: Harness, *, app: dict[str, Any] | None = None, **settings: Any) -> AsyncGenerator[Any]:
-    """The app, with its lifespan around it."""
-    async with harness.client(**settings) as client, trio.open_nursery() as nursery:
-        served: Any = create_app(client, **{"hosts": HOSTS, **(app or {})})
+    """The app of a client of its own."""
+    async with harness.client(**settings) as client, serving_with(client, **(app or {})) as served:
+        yield served
+
+
+@asynccontextmanager
+async def serving_with(client: BatchOpenAI, **app: Any) -> AsyncGenerator[Any]:
+    """The app of this client, with its lifespan around it."""
+    async with trio.open_nursery() as nursery:
+        served: Any = create_app(client, **{"hosts": HOSTS, **app})
         await nursery.start(_live, served)
         yield served
         nursery.cancel_scope.cancel()
