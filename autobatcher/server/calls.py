@@ -140,7 +140,10 @@ class BatchedCalls:
         limits = self._limits
         body = await exchange.read_body(held, most_bytes=limits.max_body_bytes, most_seconds=limits.body_seconds)
         check_content_type(endpoint, exchange.headers.get("content-type", ""))
-        return await checked_call(endpoint, body)
+        asked, digested = await checked_call(endpoint, body)
+        return (
+            await self.responses.for_upstream(asked, digested, exchange) if endpoint == RESPONSES else (asked, digested)
+        )
 
     async def _pending_call(
         self, endpoint: str, body: bytes, digested: bytes, exchange: Exchange, client: Client, held: HeldBody

@@ -24,10 +24,9 @@ MOST_ECHOED_BYTES = 10_000
 _MOST_ID_CHARACTERS = 512
 
 
-class BackgroundCall(msgspec.Struct):
-    """The field of a call that says that it is made in the background."""
-
+class _Call(msgspec.Struct):
     background: Raw = Raw()
+    previous_response_id: Raw = Raw()
 
 
 _DEFAULTS: dict[str, Any] = {
@@ -56,7 +55,7 @@ _DEFAULTS: dict[str, Any] = {
 """What OpenAI's response object repeats of the call, and says where the call does not."""
 
 _NULL, _TRUE = Raw(b"null"), Raw(b"true")
-_decode_call = msgspec.json.Decoder(BackgroundCall).decode
+_decode_call = msgspec.json.Decoder(_Call).decode
 _decode_fields = msgspec.json.Decoder(dict[str, Raw]).decode
 _encode = msgspec.json.encode
 _UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
@@ -70,6 +69,21 @@ def is_in_background(body: bytes) -> bool:
         return _decode_call(body).background == _TRUE
     except _UNREADABLE:
         return False  # it is refused elsewhere, with the reason
+
+
+def previous_id(body: bytes) -> str | None:
+    """The response that a call goes on from; None for none."""
+    if b"previous_response_id" not in body:
+        return None
+    try:
+        return msgspec.json.decode(_decode_call(body).previous_response_id, type=str)
+    except _UNREADABLE:
+        return None  # the upstream is to say what is wrong with it
+
+
+def going_on_from(body: bytes, id_: str) -> bytes:
+    """The body of a call that goes on from another response."""
+    return _encode({**_decode_fields(body), "previous_response_id": id_})
 
 
 def begun(id_: str, body: bytes, created_at: float) -> bytes:

@@ -50,6 +50,27 @@ class ResponseRoutes:
 
     # ---- POST /v1/responses ----
 
+    async def for_upstream(
+        self, asked: StreamRequest, digested: bytes, exchange: Exchange
+    ) -> tuple[StreamRequest, bytes]:
+        """What a call asks, once the response that it goes on from is named as the upstream knows it.
+
+        Raises:
+            RefusedError: 400 if that is one of ours, and is unknown or has not ended well.
+            BatchError: if the journal cannot be asked.
+        """
+        previous = response_object.previous_id(asked.body)
+        if previous is None or not _ID.fullmatch(previous):
+            return asked, digested
+        found = await self._background.get(previous, self._background.owner(self._key_of(exchange)))
+        if found is None or found.upstream_id is None:
+            state = "not found" if found is None else f"is {found.status}, so that no call can go on from it"
+            raise RefusedError(
+                400, f"Previous response with id '{previous}' {state}.", code="previous_response_not_found"
+            )
+        body = response_object.going_on_from(asked.body, found.upstream_id)
+        return asked._replace(body=body), await checked_body(ENDPOINT, body)
+
     async def create(self, asked: StreamRequest, exchange: Exchange, held: HeldBody) -> None:
         """Begin a response, and tell its id at once.
 

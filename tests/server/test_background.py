@@ -173,6 +173,25 @@ async def test_an_idempotency_key_is_one_response() -> None:
         assert len(harness.bodies_sent()) == 1
 
 
+async def test_a_call_can_go_on_from_a_response_by_its_id() -> None:
+    async with open_app(batch_window_seconds=0.1) as (http, harness):
+        first = (await posted(http)).json()["id"]
+        early = await posted(http, previous_response_id=first)
+        assert (early.status_code, early.json()["error"]["code"]) == (400, "previous_response_not_found")
+        await status_at_end(http, first)
+        second = (await posted(http, previous_response_id=first)).json()
+        assert second["previous_response_id"] is not None
+        await status_at_end(http, second["id"])
+        foreground = {"model": "m", "input": "x", "previous_response_id": second["id"]}
+        assert (await http.post(PATH, json=foreground)).status_code == 200
+        elsewhere = {**foreground, "previous_response_id": "resp_of_upstream"}
+        assert (await http.post(PATH, json=elsewhere)).status_code == 200
+        told = [body.get("previous_response_id") for body in harness.bodies_sent()]
+        assert (told[0], told[3], first in told, second["id"] in told) == (None, "resp_of_upstream", False, False)
+        unknown = {**foreground, "previous_response_id": "resp_bg_" + "0" * 40}
+        assert (await http.post(PATH, json=unknown)).status_code == 400
+
+
 async def test_a_deadline_holds_in_the_background_too() -> None:
     async with open_app() as (http, _):
         assert (await posted(http, {"x-autobatcher-deadline": "soon"})).status_code == 400
