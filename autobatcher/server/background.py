@@ -6,6 +6,7 @@ its deletion does.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
@@ -26,7 +27,13 @@ from .kept_responses import KeptResponses, ResponsesInMemory
 from .refusals import batch_error_parts, key_reused
 from .tally import Tally
 
+logger: logging.Logger = logging.getLogger("autobatcher")
+
 ENDPOINT = "/v1/responses"
+
+_LOSS = (
+    "Background responses that have not ended are lost with this proxy. With --journal the next one goes on with them."
+)
 
 
 class NewCall(NamedTuple):
@@ -97,6 +104,7 @@ class BackgroundResponses:
         self._tally = tally
         self._places = Shares(most, isolates=isolates)
         self._in_memory = ResponsesInMemory()
+        self._has_told_loss = False
 
     @property
     def kept(self) -> KeptResponses:
@@ -205,8 +213,11 @@ class BackgroundResponses:
         outcome = own.request.settled_as
         if isinstance(outcome, ClientClosedError | JournalError) and self._client.kept_responses is not None:
             self.leave(id_)
-        else:
-            self.end(own.kept, self._parts_of(outcome))
+            return
+        if isinstance(outcome, ClientClosedError) and not self._has_told_loss:
+            self._has_told_loss = True
+            logger.warning("autobatcher: %s", _LOSS)
+        self.end(own.kept, self._parts_of(outcome))
 
     def _parts_of(self, outcome: Answer | BatchError) -> HttpParts:
         if isinstance(outcome, Answer):

@@ -11,6 +11,7 @@ import httpx
 import pytest
 import trio
 
+from autobatcher.cli import main
 from autobatcher.server import CallLimits
 from tests.harness import Harness, open_harness, wait_for_event
 from tests.journal.restarts import Program, Restarts
@@ -113,3 +114,27 @@ async def test_they_wait_for_room_after_a_restart(restarts: Restarts) -> None:
             for id_ in ids:
                 assert (await status_at_end(http, id_))["status"] == "completed"
     assert len(billed(harness)) == 5
+
+
+async def test_they_can_be_forgotten_without_a_trace(restarts: Restarts, capsys: pytest.CaptureFixture[str]) -> None:
+    async with open_harness() as harness, proxy(restarts, harness) as (http, _):
+        done = (await posted(http, input="a secret")).json()["id"]
+        assert (await status_at_end(http, done))["status"] == "completed"
+        await posted(http, input="another secret")
+    for flags, told in (((), "1 background response forgotten"), (("--force",), "1 background response forgotten")):
+        assert main(["forget", "--all", *flags, "--journal", str(restarts.path)]) == 0
+        assert told in capsys.readouterr().out
+    assert b"a secret" not in restarts.path.read_bytes()
+    assert b"another secret" not in restarts.path.read_bytes()
+
+
+async def test_they_are_kept_as_long_as_answers_are(restarts: Restarts) -> None:
+    async with open_harness() as harness:
+        async with proxy(restarts, harness) as (http, _):
+            done = (await posted(http, input="done")).json()["id"]
+            assert (await status_at_end(http, done))["status"] == "completed"
+        await trio.sleep(3600)
+        async with proxy(restarts, harness, journal_retention_seconds=7200.0) as (http, _):
+            assert (await http.get(f"{PATH}/{done}")).status_code == 200
+        async with proxy(restarts, harness, journal_retention_seconds=3599.0) as (http, _):
+            assert (await http.get(f"{PATH}/{done}")).status_code == 404
