@@ -94,6 +94,8 @@ class LeftResponses:
             if not self._has_failed:
                 logger.warning("autobatcher: %s No background responses are taken over until it can.", error.message)
             self._has_failed = True
+        except Exception as error:
+            logger.error("autobatcher: a defect in the proxy, at its background responses", exc_info=error)
         else:
             self._has_failed = False
 
@@ -129,7 +131,7 @@ class LeftResponses:
             await self._submit(found)
         except RefusedError:
             self._background.leave(found.id)  # until there is room
-        except ClientClosedError:
+        except (ClientClosedError, JournalError):
             self._background.leave(found.id)
             raise
         except BatchError as error:

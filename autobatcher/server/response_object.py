@@ -5,6 +5,8 @@ Source: OpenAI's API reference and its guide to background mode.
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import msgspec
@@ -12,7 +14,9 @@ from msgspec import Raw
 
 from ..client.http_parts import HttpParts
 from ..engine.journal.responses import OPEN, QUEUED, STATUSES
+from ..upstream import tolerant_json
 from ..upstream.key import fits_a_header
+from ..upstream.reasons import well_formed
 from .exchange import RefusedError
 
 MOST_BYTES = 100_000_000
@@ -132,16 +136,36 @@ def ended(begun: bytes, answer: HttpParts) -> Ended:
     if len(answer["content"]) > MOST_BYTES:
         return _failed(begun, {"code": "server_error", "message": f"The answer has more than {MOST_BYTES:,} bytes."})
     try:
-        fields = _decode_fields(answer["content"])
-        status = msgspec.json.decode(fields.get("status", _NULL), type=str | None) or "completed"
-        upstream_id = msgspec.json.decode(fields.get("id", _NULL), type=str | None)
-    except _UNREADABLE:
+        fields = members_of(answer["content"])
+    except ValueError:
         return _failed(begun, {"code": "server_error", "message": "The upstream's answer is no response object."})
+    status = _text(fields.get("status")) or "completed"
     if status in OPEN:
         return _failed(begun, {"code": "server_error", "message": f"The upstream left the response {status}."})
     own = {name: value for name, value in _decode_fields(begun).items() if name in _OWN}
-    whole = _encode({**fields, **own, "status": status})
-    return Ended(status if status in STATUSES else "completed", whole, _usable(upstream_id))
+    status = status if status in STATUSES else "completed"
+    whole = _written({**fields, **own, "status": _encoded(status)})
+    return Ended(status, whole, _usable(_text(fields.get("id"))))
+
+
+def members_of(content: bytes) -> Mapping[str, bytes | Raw]:
+    """The members of an object as they were written, also where a strict parser refuses it. Raises ValueError."""
+    try:
+        return _decode_fields(content)
+    except _UNREADABLE:
+        return tolerant_json.members(content)
+
+
+def _text(written: bytes | Raw | None) -> str | None:
+    try:
+        return msgspec.json.decode(written or _NULL, type=str | None)
+    except _UNREADABLE:
+        return None
+
+
+def _written(fields: Mapping[str, bytes | Raw]) -> bytes:
+    """An object of members as they were written. Their names may have what UTF-8 cannot say."""
+    return b"{%b}" % b",".join(b"%b:%b" % (json.dumps(name).encode(), value) for name, value in fields.items())
 
 
 def _failed(begun: bytes, error: dict[str, Any]) -> Ended:
@@ -155,7 +179,7 @@ def _error_in(content: bytes) -> dict[str, Any]:
     except _UNREADABLE:
         error = _Error(message=content[:1000].decode(errors="replace"))
     code = error.code if isinstance(error.code, str) and error.code else "server_error"
-    return {"code": code, "message": error.message, "type": error.type, "param": error.param}
+    return {"code": code, "message": well_formed(error.message), "type": error.type, "param": error.param}
 
 
 class _Error(msgspec.Struct):
