@@ -87,6 +87,7 @@ class BackgroundResponses:
     """All background responses of a proxy.
 
     Args:
+        on_outcome: is shown each request that has an outcome, and how many seconds it took.
         most: how many may be open. They hold no connections.
         isolates: whether owners are strangers to each other.
 
@@ -96,12 +97,21 @@ class BackgroundResponses:
         on_owner: called with the owner and the key of each caller.
     """
 
-    def __init__(self, client: BatchOpenAI, tally: Tally, *, most: int, isolates: bool) -> None:
+    def __init__(
+        self,
+        client: BatchOpenAI,
+        tally: Tally,
+        on_outcome: Callable[[Request, float], None],
+        *,
+        most: int,
+        isolates: bool,
+    ) -> None:
         self.open: dict[str, OpenResponse] = {}
         self.on_left: Callable[[], None] = lambda: None
         self.on_owner: Callable[[bytes, str | None], None] = lambda owner, api_key: None
         self._client = client
         self._tally = tally
+        self._tell_outcome = on_outcome
         self._places = Shares(most, isolates=isolates)
         self._in_memory = ResponsesInMemory()
         self._has_told_loss = False
@@ -209,7 +219,7 @@ class BackgroundResponses:
         if own is None:
             return
         self._let_go(own)
-        self._tally.take(own.request, anyio.current_time() - own.began_at)
+        self._tell_outcome(own.request, anyio.current_time() - own.began_at)
         outcome = own.request.settled_as
         if isinstance(outcome, ClientClosedError | JournalError) and self._client.kept_responses is not None:
             self.leave(id_)

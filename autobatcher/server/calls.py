@@ -102,7 +102,8 @@ class BatchedCalls:
         self._pending_calls = pending_calls
         self._retries = Retries(pending_calls)
         self._bodies = BodyLimiter(limits.max_waiting_bytes, client.queue_bytes, isolates=forward_keys)
-        background = BackgroundResponses(client, tally, most=limits.max_background, isolates=forward_keys)
+        most, isolates = limits.max_background, forward_keys
+        background = BackgroundResponses(client, tally, tally.take, most=most, isolates=isolates)
         self.responses: ResponseRoutes = ResponseRoutes(background, forward_keys=forward_keys)
         self.left: LeftResponses = LeftResponses(client, background, self._bodies, forward_keys=forward_keys)
         self._tally = tally
