@@ -122,7 +122,7 @@ class ResponseRoutes:
             return batch_error_parts(error, has_journal=True)
 
     async def _get(self, id_: str, owner: bytes, query: bytes) -> HttpParts:
-        if parse_qs(query).get(b"stream", [b""])[-1].lower() == b"true":
+        if parse_qs(query.decode("latin-1")).get("stream", [""])[-1].lower() == "true":
             raise response_object.refuse_stream()
         found = await self._background.get(id_, owner) if _ID.fullmatch(id_) else None
         if found is None:

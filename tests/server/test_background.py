@@ -229,18 +229,29 @@ async def test_memory_keeps_how_a_response_ended_first() -> None:
     assert found.status == "cancelled"
 
 
-async def test_a_client_that_left_before_it_knew_the_id_leaves_nothing() -> None:
+def scope_of(method: str, path: str, query: bytes = b"") -> dict[str, Any]:
+    headers = [(b"host", b"localhost"), (b"content-type", b"application/json")]
+    names = {"type": "http", "http_version": "1.1", "state": {}, "headers": headers}
+    return {**names, "method": method, "path": path, "query_string": query}
+
+
+async def test_a_query_that_is_no_ascii_does_no_harm() -> None:
+    statuses = []
     async with open_harness() as harness, serving(harness) as app:
-        body = b'{"model": "m", "input": "x", "background": true}'
-        scope = {
-            "type": "http",
-            "method": "POST",
-            "path": PATH,
-            "query_string": b"",
-            "http_version": "1.1",
-            "state": {},
-            "headers": [(b"host", b"localhost"), (b"content-type", b"application/json")],
-        }
+
+        async def receive() -> dict[str, Any]:
+            return {"type": "http.request", "body": b""}
+
+        async def send(message: dict[str, Any]) -> None:
+            statuses.append(message.get("status"))
+
+        await app.asgi_app(scope_of("GET", f"{PATH}/resp_x", b"stream=\xff&\xfe"), receive, send)
+    assert statuses[0] == 404
+
+
+async def test_a_client_that_left_before_it_knew_the_id_leaves_nothing() -> None:
+    body = b'{"model": "m", "input": "x", "background": true}'
+    async with open_harness() as harness, serving(harness) as app:
 
         async def receive() -> dict[str, Any]:
             return {"type": "http.request", "body": body}
@@ -248,7 +259,7 @@ async def test_a_client_that_left_before_it_knew_the_id_leaves_nothing() -> None
         async def send(message: dict[str, Any]) -> None:
             raise trio.BrokenResourceError
 
-        await app.asgi_app(scope, receive, send)
+        await app.asgi_app(scope_of("POST", PATH), receive, send)
         async with plain(app) as http:
             status = (await http.get("/status")).json()
             assert (status["queued"], status["requests"]) == (0, 1)
