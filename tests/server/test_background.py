@@ -263,3 +263,12 @@ async def test_a_client_that_left_before_it_knew_the_id_leaves_nothing() -> None
         async with plain(app) as http:
             status = (await http.get("/status")).json()
             assert (status["queued"], status["requests"]) == (0, 1)
+
+
+async def test_a_proxy_without_a_journal_says_what_is_lost(caplog: pytest.LogCaptureFixture) -> None:
+    async with open_app(batch_window_seconds=3600.0) as (http, _):
+        for _ in range(2):
+            await posted(http)
+    told = [record.message for record in caplog.records if "are lost with this proxy" in record.message]
+    assert len(told) == 1
+    assert "--journal" in told[0]
