@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..engine.batcher import Batcher
 from ..engine.journal.health import Session, WaitingAccount
+from ..engine.journal.identity import fingerprint
+from ..engine.journal.responses import JournaledResponses
 from ..engine.journal_url import JournalUrl, checked_place
 from ..engine.lanes.lane import Lane
 from ..engine.request import Request
@@ -19,6 +21,7 @@ from ..upstream.http import UpstreamHTTP
 from ..upstream.probe import BATCHES, MODELS, ask
 from ..upstream.verdict import Judgement, is_enough, judge
 from .call import Call
+from .sdk import with_key
 from .shared_engine import AsyncEngine
 
 
@@ -97,6 +100,17 @@ class ServerCalls:
         batcher = self._engine.host.batcher
         tracer = None if batcher is None else batcher.tracer
         return nullcontext() if tracer is None else tracer.caller(headers)
+
+    def owner_of(self, api_key: str | None) -> bytes:
+        """A digest of who pays for calls with this key; None is the client's own key."""
+        account = self._call().account
+        return fingerprint(account if api_key is None else with_key(account, api_key))
+
+    @property
+    def kept_responses(self) -> JournaledResponses | None:
+        """The background responses in the journal; None without one that keeps prompts, and before the first call."""
+        batcher = self._engine.host.batcher
+        return None if batcher is None else batcher.recovery.responses
 
     @property
     def has_journal(self) -> bool:

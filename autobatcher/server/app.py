@@ -14,7 +14,7 @@ import openai
 import trio
 from quart import Response, request
 from quart_trio import QuartTrio
-from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
 
 from ..client.http_parts import HttpParts
 from ..client.openai import BatchOpenAI
@@ -40,6 +40,8 @@ from .pending_calls import PendingCalls
 from .refusals import refusal_parts
 from .report import Report
 from .request_log import RequestLog
+from .response_routes import BELOW
+from .routes import not_allowed_parts, not_served_parts, served_path
 
 logger: logging.Logger = logging.getLogger("autobatcher")
 
@@ -140,17 +142,26 @@ class _Routes:
         if scope["type"] == "lifespan":
             async with trio.open_nursery() as nursery:
                 await nursery.start(self._pending_calls.run)
+                await nursery.start(self._calls.left.run)
                 await nursery.start(self._prepare)
                 await self._quart(scope, receive, send)
                 nursery.cancel_scope.cancel()
         elif scope["type"] == "websocket":
             await send({"type": "websocket.close"})  # before it is accepted: a 403
-        elif (refused := self._refused(scope)) is not None:
-            await Exchange(scope, receive, send).refuse(refused)
-        elif scope["method"] == "POST" and scope["path"] in BATCHABLE_ENDPOINTS:
-            await self._call(Exchange(scope, receive, send))
         else:
-            await self._page(scope, receive, send)
+            scope["path"] = served_path(scope["path"])
+            await self._route(scope)(scope, receive, send)
+
+    def _route(self, scope: Scope) -> Callable[[Scope, Receive, Send], Awaitable[None]]:
+        if (refused := self._refused(scope)) is not None:
+            return _refusing(refused)
+        if scope["path"].startswith(BELOW):
+            return partial(self._call, self._calls.responses)
+        if scope["path"] not in BATCHABLE_ENDPOINTS:
+            return self._page
+        if scope["method"] != "POST":
+            return _refusing(not_allowed_parts(scope["method"], scope["path"], ["POST"]))
+        return partial(self._call, self._calls)
 
     def _refused(self, scope: Scope) -> HttpParts | None:
         """What is refused on every route."""
@@ -181,15 +192,22 @@ class _Routes:
 
         await self._quart(scope, after_body, send)
 
-    async def _call(self, exchange: Exchange) -> None:
+    async def _call(
+        self, answer: Callable[[Exchange], Awaitable[None]], scope: Scope, receive: Receive, send: Send
+    ) -> None:
+        exchange = Exchange(scope, receive, send)
         with broken_sends_raise():
             try:
-                await self._calls(exchange)
+                await answer(exchange)
             except Exception as error:
                 logger.error("autobatcher: a defect in the proxy at %r", exchange.path, exc_info=error)
                 if not exchange.has_begun:
                     with suppress(ClientGoneError):
                         await exchange.respond(refusal_parts(_DEFECT, kind="server_error"))
+
+
+def _refusing(parts: HttpParts) -> Callable[[Scope, Receive, Send], Awaitable[None]]:
+    return lambda scope, receive, send: Exchange(scope, receive, send).refuse(parts)
 
 
 def _authorization(scope: Scope) -> str:
@@ -324,13 +342,11 @@ def _has_two_lengths(scope: Scope) -> bool:
 
 async def _refused(error: HTTPException) -> Response:
     """Errors that Quart raises itself: unknown routes and wrong methods."""
-    status = error.code or 500
-    if status in (404, 405):
-        served = ", ".join(f"POST {endpoint}" for endpoint in sorted(BATCHABLE_ENDPOINTS))
-        message = f"{request.method} {request.path} is not served here. This proxy serves {served}, "
-        others = "GET /v1/models, /v1/models/{id}, /health, /ready, /metrics, /status, /receipt, /openapi.json and /."
-        return _refusal(RefusedError(404, message + others, code="unknown_url"))
-    return _refusal(RefusedError(status, error.description or error.name))
+    if isinstance(error, NotFound):
+        return _response(not_served_parts(request.method, request.path))
+    if isinstance(error, MethodNotAllowed):
+        return _response(not_allowed_parts(request.method, request.path, error.valid_methods or ()))
+    return _refusal(RefusedError(error.code or 500, error.description or error.name))
 
 
 async def _defect(error: Exception) -> Response:

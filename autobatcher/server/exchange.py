@@ -61,7 +61,9 @@ class Exchange:
 
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self.headers: Mapping[str, str] = _headers(scope)
+        self.method: str = scope["method"]
         self.path: str = scope["path"]
+        self.query: bytes = scope.get("query_string", b"")
         self.has_own_connection: bool = not scope.get("http_version", "2").startswith("2")
         self.is_http_1_0: bool = scope.get("http_version") == "1.0"
         self.has_begun: bool = False

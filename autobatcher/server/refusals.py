@@ -23,10 +23,12 @@ _KINDS = {
 }
 
 
-def refusal_parts(refused: RefusedError, *, kind: str | None = None, closes: bool = False) -> HttpParts:
+def refusal_parts(
+    refused: RefusedError, *, kind: str | None = None, closes: bool = False, param: str | None = None
+) -> HttpParts:
     """An OpenAI-shaped error response. With `closes` the connection (HTTP/1.1) is closed after it."""
     kind = kind or _KINDS.get(refused.status_code, "invalid_request_error")
-    fields = {"message": refused.message, "type": kind, "param": None, "code": refused.code}
+    fields = {"message": refused.message, "type": kind, "param": param, "code": refused.code}
     headers = {"content-type": "application/json"}
     if refused.retry_after is None:
         headers["x-should-retry"] = "false"

@@ -15,6 +15,7 @@ from ..request import Answer
 from .charges import NewCharge, Spent
 from .contract import JournalStore
 from .records import BatchRecord, Contents, SessionEnding, StoredAnswer, UnclaimedLine, number_of
+from .responses import JournaledResponses
 from .rows import Line, NewAnswer
 from .store import UNFINISHED_SECONDS
 from .writer import JournalWriter, MakeWriter, Writer
@@ -38,6 +39,9 @@ class Journal:
         budget: the name under which charges are kept.
         wall_clock: returns Unix seconds.
         make_writer: makes the writer; None for a thread.
+
+    Attributes:
+        responses: those that are made in the background.
     """
 
     def __init__(
@@ -52,6 +56,7 @@ class Journal:
     ) -> None:
         self.is_hash_only: bool = is_hash_only
         self.wall_clock: Callable[[], float] = wall_clock
+        self.responses: JournaledResponses = JournaledResponses(self._ask, self._tell, wall_clock)
         self._retention_seconds = retention_seconds
         self._budget = budget
         self._writer: JournalWriter = (make_writer or Writer)(open_store)
