@@ -18,7 +18,7 @@ import trio
 
 from autobatcher.engine.journal.store import Store
 from autobatcher.server.metrics_catalogue import CATALOGUE
-from tests.cli.processes import run_here
+from tests.cli.processes import emulator, run_here
 from tests.deploy.dockerfile import instructions, last_stage, variables
 from tests.deploy.test_deploy import MANIFESTS, containers, objects
 from tests.deploy.test_observability import PROMTOOL, RULES, needs_promtool, rules
@@ -198,3 +198,39 @@ def test_the_commands_to_read_a_journal_read_it(
         assert words[0] == "autobatcher"
         assert run_here(*words[1:]) == 0, words
     assert "uploading" in capfd.readouterr().out
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="the commands use curl")
+@pytest.mark.real_time
+def test_the_commands_with_the_key_are_let_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AUTOBATCHER_PROXY_KEY", "the-key-of-the-proxy")
+
+    async def looked() -> str:
+        with trio.fail_after(40):
+            async with open_proxy(app={"proxy_key": "the-key-of-the-proxy"}) as proxy:
+                script = block("commands: key").replace("http://127.0.0.1:8080", proxy.url)
+                done = await trio.run_process(["bash", "-ec", script.replace("curl", "curl -sf")], capture_stdout=True)
+                return done.stdout.decode()
+
+    said = trio.run(looked)
+    assert "autobatcher_build_info" in said
+    assert '"batches_known"' in said
+
+
+def test_the_upstream_is_checked_as_told(capfd: pytest.CaptureFixture[str]) -> None:
+    (words,) = commands("check")
+    with emulator() as upstream:
+        told = [upstream if word.startswith("https://") else word for word in words[1:]]
+        assert run_here(*told, "--api-key", "k") == 0
+    assert "batches" in capfd.readouterr().out
+
+
+def test_each_command_has_the_flags_that_it_is_given(capfd: pytest.CaptureFixture[str]) -> None:
+    shown = "\n".join(re.findall(r"```(?:sh|bash)\n(.*?)```", TEXT, re.DOTALL)).replace("\\\n", " ")
+    given = re.findall(r"^(?:opentelemetry-instrument )?autobatcher (\w+)(.*)$", shown, re.MULTILINE)
+    assert {"serve", "check", "status"} <= {name for name, _ in given}
+    for name, rest in given:
+        assert run_here(name, "--help") == 0
+        helped = capfd.readouterr().out
+        for flag in re.findall(r"--[a-z-]+", rest):
+            assert flag in helped, (name, flag)
