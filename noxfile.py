@@ -22,7 +22,7 @@ nox.options.error_on_missing_interpreters = False
 # Containers set it. Every process that a test starts would compile all that it imports: twice the time to start.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
-SOURCES = ("autobatcher", "tests", "benchmarks", "noxfile.py")
+SOURCES = ("autobatcher", "autobatcher_pytest.py", "tests", "benchmarks", "noxfile.py")
 PYTHONS = ("3.11", "3.12", "3.13", "3.14")
 """Each one that is found here is tested."""
 OPENAI = {"2": "openai>=2.33,<3", "3": "openai>=3,<4"}

@@ -9,11 +9,13 @@ from .ledger import Billed
 from .prices import Price, PriceList
 from .server import Emulator
 from .statistics import BatchView, LineView, Statistics
+from .upstream import BatchUpstream
 from .usage import Usage
 from .wire import ConnectionLostError, Reply, Request
 
 __all__ = [
     "Emulator",
+    "BatchUpstream",
     "FaultPlan",
     "Fault",
     "HttpFault",

@@ -241,6 +241,11 @@ class FaultsAtWork:
     """A plan as executed by one emulator, with its counters."""
 
     def __init__(self, plan: FaultPlan) -> None:
+        self.follow(plan)
+
+    def follow(self, plan: FaultPlan) -> None:
+        """Another plan from now on. Its faults count from here, and its time begins with the next request."""
+        self.plan = plan
         self._seed = plan.seed
         self._began: float | None = None
         self._http = _counted(plan, HttpFault)

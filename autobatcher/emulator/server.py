@@ -260,6 +260,18 @@ class Emulator:
     def _answer_line(self, url: str, body: bytes, created: int) -> Answer:
         return answer(self._dialect.openai_endpoint(url), body, created, metering=self._settings.metering)
 
+    @property
+    def faults(self) -> FaultPlan:
+        """What goes wrong. May be set at any time: the new plan counts requests and batches from then on.
+
+        `LineFault.batches` goes on with the numbers that batches have.
+        """
+        return self._faults.plan
+
+    @faults.setter
+    def faults(self, plan: FaultPlan) -> None:
+        self._faults.follow(plan)
+
     # Looking at it
 
     def statistics(self) -> Statistics:
