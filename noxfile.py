@@ -48,6 +48,15 @@ PEERS = {
     "batchwizard-0.5.0": ("batchwizard==0.5.0", OPENAI["2"]),
 }
 """Whom the benchmarks compare with, and what is in their environments: the newest openai 2.x, as they know no 3.x."""
+FIELD = {
+    "autobatcher": ("-e", ".", OPENAI["3"]),
+    "autobatcher 0.6": PEERS["autobatcher-0.6.0"],
+    "autobatcher 0.12": PEERS["autobatcher-0.12.0"],
+    "batchling": PEERS["batchling-0.1.0a3"],
+    "pydantic-ai": FRAMEWORKS["pydantic_ai"],
+    "inspect-ai": (*FRAMEWORKS["inspect_ai"], OPENAI["3"]),
+}
+"""Whom docs/field.md compares with: tests/field/peers.py says how each is asked."""
 BENCHMARKS = ("facade", "journal", "proxy", "latency", "transfer", "imports", "deadlines", "many", "fleet")
 
 
@@ -343,7 +352,7 @@ def deploy(session: nox.Session) -> None:
 def bench(session: nox.Session) -> None:
     """The benchmarks, beside others who do the same job; writes docs/performance.md. `-- --rounds 1` for a look."""
     session.install("-e", ".[test]", OPENAI["3"], "matplotlib", "uv")
-    environments = [f"--environment={name}={_environment(session, name)}" for name in PEERS]
+    environments = _environments(session, PEERS)
     results = Path("benchmarks/results.jsonl").resolve()
     results.unlink(missing_ok=True)
     for script in BENCHMARKS:
@@ -351,13 +360,23 @@ def bench(session: nox.Session) -> None:
     session.run("python", "benchmarks/report.py", f"--results={results}")
 
 
-def _environment(session: nox.Session, peer: str) -> Path:
-    """The Python of a new environment, of the session's own version, with what PEERS says in it."""
-    folder = Path(session.create_tmp()).resolve() / peer
-    session.run("uv", "venv", "--quiet", "--clear", "--python", str(session.python), str(folder))
-    python = folder / "bin" / "python"
-    session.run("uv", "pip", "install", "--quiet", "--python", str(python), *PEERS[peer])
-    return python
+@nox.session(python=FOUND[0])
+def field(session: nox.Session) -> None:
+    """Bad days for autobatcher and its peers: who is answered, what is billed; writes docs/field.md. Minutes."""
+    session.install("-e", ".[test]", OPENAI["3"], "uv")
+    session.run("python", "-m", "tests.field", *_environments(session, FIELD), *session.posargs)
+
+
+def _environments(session: nox.Session, requirements: dict[str, tuple[str, ...]]) -> list[str]:
+    """A new environment for each name, of the session's own version of Python, as arguments of our programs."""
+    folders = Path(session.create_tmp()).resolve()
+    arguments = []
+    for name, required in requirements.items():
+        python = folders / name / "bin" / "python"
+        session.run("uv", "venv", "--quiet", "--clear", "--python", str(session.python), str(folders / name))
+        session.run("uv", "pip", "install", "--quiet", "--compile-bytecode", "--python", str(python), *required)
+        arguments.append(f"--environment={name}={python}")
+    return arguments
 
 
 @nox.session

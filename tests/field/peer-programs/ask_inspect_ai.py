@@ -1,0 +1,57 @@
+"""inspect-ai's batch mode: an evaluation with a sample for each caller, which runs those again that fail."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from importlib import import_module
+from typing import Any
+
+from callers import WINDOW_SECONDS, Job, Told, main
+
+os.environ["INSPECT_DISPLAY"] = "none"
+inspect_ai: Any = import_module("inspect_ai")
+dataset: Any = import_module("inspect_ai.dataset")
+models: Any = import_module("inspect_ai.model")
+solvers: Any = import_module("inspect_ai.solver")
+
+
+async def ask_all(job: Job, told: Told) -> None:
+    batch = models.BatchConfig(size=1000, send_delay=WINDOW_SECONDS, tick=job.poll_seconds)
+    config = models.GenerateConfig(batch=batch, max_connections=1000)
+    tasks = [
+        inspect_ai.Task(
+            dataset=[dataset.Sample(input=text) for model, text in job.prompts if model == name],
+            solver=noted(told),
+            model=models.get_model(f"openai/{name}", base_url=job.base_url, api_key="any", config=config),
+            config=config,
+        )
+        for name in dict.fromkeys(model for model, _ in job.prompts)
+    ]
+    going_on = {"fail_on_error": False, "retry_on_error": 2, "max_samples": 1000, "max_tasks": len(tasks)}
+    evaluation = inspect_ai.eval_async(tasks, **going_on, log_dir=str(job.file("logs")))
+    told.callers = [asyncio.create_task(evaluation)]
+    await asyncio.wait(told.callers, timeout=job.limit_seconds)
+    if job.ends == "cancelled":
+        await asyncio.sleep(1.0)
+
+
+@solvers.solver  # type: ignore[untyped-decorator]
+def noted(told: Told) -> Any:
+    """Inspect's own `generate`, and a note of what came of it."""
+
+    async def solve(state: Any, generate: Any) -> Any:
+        asked = state.input_text
+        try:
+            state = await generate(state)
+        except Exception as error:
+            told.errors[asked] = f"{type(error).__name__}: {error}"
+            raise  # inspect runs the sample again
+        told.answers[asked] = str(state.output.completion)
+        told.errors.pop(asked, None)
+        return state
+
+    return solve
+
+
+main("inspect-ai", ask_all)
