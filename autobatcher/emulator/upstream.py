@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import ExitStack, asynccontextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -72,8 +72,9 @@ class BatchUpstream:
     def __enter__(self) -> BatchUpstream:
         with ExitStack() as stack:
             stack.enter_context(self._emulator)
+            serve = _the_server()
             portal = stack.enter_context(start_blocking_portal("trio"))
-            self._url = stack.enter_context(portal.wrap_async_context_manager(_served(self._emulator)))
+            self._url = stack.enter_context(portal.wrap_async_context_manager(_served(serve, self._emulator)))
             self._portal, self._stack = portal, stack.pop_all()
         return self
 
@@ -95,16 +96,20 @@ class BatchUpstream:
         self._emulator.faults = plan
 
 
-@asynccontextmanager
-async def _served(emulator: Emulator) -> AsyncGenerator[str]:
-    """The URL of the emulator, without /v1."""
+def _the_server() -> Callable[..., Any]:
     try:
-        import trio
-
         from .app import serve_emulator
     except ImportError as missing:
         raise ImportError(MISSING.format(missing.name)) from missing
+    return serve_emulator
+
+
+@asynccontextmanager
+async def _served(serve: Callable[..., Any], emulator: Emulator) -> AsyncGenerator[str]:
+    """The URL of the emulator, without /v1."""
+    import trio
+
     async with trio.open_nursery() as nursery:
-        url: str = await nursery.start(serve_emulator, emulator)
+        url: str = await nursery.start(serve, emulator)
         yield url
         nursery.cancel_scope.cancel()

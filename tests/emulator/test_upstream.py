@@ -60,6 +60,12 @@ def test_faults_count_from_when_they_are_set(batch_upstream: BatchUpstream) -> N
     assert batch_upstream.statistics().http_calls == {"models": 6}
 
 
+def test_without_the_extra_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "autobatcher.emulator.app", None)
+    with pytest.raises(ImportError, match=r"pip install 'autobatcher\[serve\]'"), BatchUpstream():
+        pass
+
+
 def test_nobody_listens_after_it() -> None:
     with BatchUpstream() as upstream:
         models = f"{upstream.base_url}/models"
