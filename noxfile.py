@@ -50,7 +50,7 @@ PEERS = {
 """Whom the benchmarks compare with, and what is in their environments: the newest openai 2.x, as they know no 3.x."""
 FIELD = {
     "autobatcher": ("-e", ".", OPENAI["3"]),
-    "autobatcher 0.6": PEERS["autobatcher-0.6.0"],
+    "autobatcher 0.6": ("autobatcher==0.6.0", OPENAI["2"]),
     "autobatcher 0.12": PEERS["autobatcher-0.12.0"],
     "batchling": PEERS["batchling-0.1.0a3"],
     "pydantic-ai": FRAMEWORKS["pydantic_ai"],

@@ -1,4 +1,4 @@
-"""inspect-ai's batch mode: an evaluation with a sample for each caller, which runs those again that fail."""
+"""inspect-ai's batch mode: an evaluation with a sample for each caller, which goes on when some fail."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ async def ask_all(job: Job, told: Told) -> None:
         )
         for name in dict.fromkeys(model for model, _ in job.prompts)
     ]
-    going_on = {"fail_on_error": False, "retry_on_error": 2, "max_samples": 1000, "max_tasks": len(tasks)}
+    going_on = {"fail_on_error": False, "max_samples": 1000, "max_tasks": len(tasks)}
     evaluation = inspect_ai.eval_async(tasks, **going_on, log_dir=str(job.file("logs")))
     told.callers = [asyncio.create_task(evaluation)]
     await asyncio.wait(told.callers, timeout=job.limit_seconds)
@@ -46,9 +46,8 @@ def noted(told: Told) -> Any:
             state = await generate(state)
         except Exception as error:
             told.errors[asked] = f"{type(error).__name__}: {error}"
-            raise  # inspect runs the sample again
+            raise
         told.answers[asked] = str(state.output.completion)
-        told.errors.pop(asked, None)
         return state
 
     return solve
