@@ -32,7 +32,7 @@ def main() -> int:
     parser.add_argument("--results", type=Path, help="where the counts go, as JSON")
     parser.add_argument("--only", default="", metavar="TEXT", help="bad days with that in their names; writes no page")
     given = parser.parse_args()
-    pythons = {name: Path(python) for name, _, python in (each.partition("=") for each in given.environment)}
+    pythons = {name: Path(python).absolute() for name, _, python in (each.partition("=") for each in given.environment)}
     days = [day for day in BAD_DAYS if given.only in day.name]
     results = run(pythons, days)
     if given.results is not None:
@@ -40,7 +40,7 @@ def main() -> int:
     if not given.only:
         write(given.page, results, datetime.now(UTC).date())
     wanting = list(_wanting(results[OURS], days)) if OURS in results else []
-    print("\n".join(wanting or ["autobatcher: all is well"]))
+    print("\n".join(wanting or ["nothing that autobatcher owes is missing"] * (OURS in results)))
     return 1 if wanting else 0
 
 
@@ -48,7 +48,7 @@ def run(pythons: dict[str, Path], days: list[BadDay]) -> dict[str, dict[str, Any
     """Of each library what it weighs, and its cells by bad day. Those that take long go first."""
     cells: dict[tuple[str, str], Future[Cell]] = {}
     with ThreadPoolExecutor(AT_ONCE) as threads:
-        for day in sorted(days, key=lambda day: -day.limit_seconds):
+        for day in sorted(days, key=lambda day: -day.may_wait):
             for name, python in pythons.items():
                 cells[name, day.name] = threads.submit(_run_and_tell, name, python, day)
     return {

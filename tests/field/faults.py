@@ -33,7 +33,7 @@ class BadDay:
     may_wait: int = 0
     billed: int | None = CALLERS
     batch_seconds: float = 2.0
-    limit_seconds: float = 45.0
+    limit_seconds: float = 90.0
     models: tuple[str, ...] = ("gpt-4o-mini",)
     suffix: str = ""
     ends: str = ""

@@ -32,7 +32,7 @@ def run_day(peer: Peer, python: Path, day: BadDay) -> Cell:
     ):
         try:
             told = _told(peer, python, day, upstream.base_url, folder)
-        except (ValueError, IndexError, subprocess.SubprocessError) as error:
+        except (ValueError, OSError, subprocess.SubprocessError) as error:
             return Cell(failure=f"{type(error).__name__}: {error}"[:300])
         while upstream.statistics().running_batch_ids:  # they may be billed still
             time.sleep(0.2)
@@ -41,8 +41,11 @@ def run_day(peer: Peer, python: Path, day: BadDay) -> Cell:
 
 
 def weigh(peer: Peer, python: Path) -> dict[str, Any]:
-    """Its version, its lines, and how many distributions are installed with it."""
-    return _last_line(_run(python, [str(PROGRAMS / "weigh.py"), *peer.weighed], START_SECONDS))
+    """Its version, its lines, and how many distributions are installed with it. Never raises because of the library."""
+    try:
+        return _last_line(_run(python, [str(PROGRAMS / "weigh.py"), *peer.weighed], START_SECONDS))
+    except (ValueError, OSError, subprocess.SubprocessError):
+        return {"version": "(cannot be installed)", "lines": 0, "distributions": 0}
 
 
 def _told(peer: Peer, python: Path, day: BadDay, base_url: str, folder: str) -> dict[str, Any]:
