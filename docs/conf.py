@@ -49,8 +49,6 @@ nitpick_ignore = [
         "Duration",
         "Like",
         "TaskStatus",
-        "autobatcher.client.costs.Billed",
-        "autobatcher.client.costs.Priced",
     )
 ]
 

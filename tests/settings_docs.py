@@ -6,6 +6,7 @@ settings` calls this; tests/docs/test_settings_docs.py asserts that it was calle
 
 from __future__ import annotations
 
+import re
 import textwrap
 from collections.abc import Iterator
 from pathlib import Path
@@ -40,7 +41,7 @@ def _between(text: str, begin: str, end: str, new: str) -> str:
 
 def table() -> str:
     """That of the page."""
-    rows = [f"| `{each.name}` | {_flag(each)} | {_default(each)} | {each.setting.help} |" for each in _described()]
+    rows = [f"| `{each.name}` | {_flag(each)} | {_default(each)} | {_meaning(each)} |" for each in _described()]
     return "\n".join(("| parameter | flag | default | meaning |", "|---|---|---|---|", *rows))
 
 
@@ -65,6 +66,11 @@ def _described() -> tuple[Described, ...]:
 
 def _flag(described: Described) -> str:
     return "" if described.flag is None else f"`--{described.flag}`"
+
+
+def _meaning(described: Described) -> str:
+    """With links to the pages that it names."""
+    return re.sub(r"docs/(\w+\.md)", r"[\1](\1)", described.setting.help)
 
 
 def _default(described: Described) -> str:

@@ -11,21 +11,45 @@ import re
 from collections.abc import Callable, Collection, Iterator
 from typing import Any
 
+from docutils import nodes
 from sphinx.application import Sphinx
 
 import autobatcher
 from autobatcher import emulator, errors, events
 
+AFTER_TYPES = 800
+"""Sphinx itself adds types at 500."""
+
 MODULES = (autobatcher, errors, events)
 _SECTION = re.compile(r"(Args|Attributes|Raises|Returns):\s*(.*)")
 _ENTRY = re.compile(r"( *)(\**\w+(?:, \w+)*): (.*)")
 _ITEM = re.compile(r'(kind "\w+"|[a-z_]+(?:, [a-z_]+)*): +(.+)')
+_PAGE = re.compile(r"docs/(\w+)\.md")
 _CODE = re.compile(r"`([^`]+)`")
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("autodoc-process-docstring", _process)
+    app.connect("autodoc-process-signature", _process_signature)
+    app.connect("object-description-transform", _without_noise, priority=AFTER_TYPES)
     return {"parallel_read_safe": True}
+
+
+def _process_signature(*event: Any) -> tuple[str | None, str | None]:
+    """Defaults that are objects say nothing."""
+    signature, returned = event[-2:]
+    return signature and re.sub(r"=<.*?>(?=[,)])", "=...", re.sub(r", _\w+=\w+", "", signature)), returned
+
+
+def _without_noise(app: Sphinx, domain: str, kind: str, content: nodes.Element) -> None:
+    """That nothing is returned, and what is private."""
+    for field in list(content.findall(nodes.field)):
+        name, text = field[0].astext(), field[1].astext()
+        if (name, text) == ("rtype", "None") or name.rpartition(" ")[2].startswith("_"):
+            field.parent.remove(field)
+    for fields in list(content.findall(nodes.field_list)):
+        if not fields.children:
+            fields.parent.remove(fields)
 
 
 def _process(app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
@@ -129,6 +153,7 @@ def _inline(text: str, link: Callable[[str], str | None]) -> str:
     parts = _CODE.split(text)
     plain = [re.sub(r"([*|\\]|(?<=\w)_(?=\W|$))", r"\\\1", part) for part in parts[::2]]
     code = [f":py:obj:`{name} <{target}>`" if (target := link(name)) else f"``{name}``" for name in parts[1::2]]
+    plain = [_PAGE.sub(r":doc:`\1 </\1>`", part) for part in plain]
     between = [*code, ""]
     return "".join(text for pair in zip(plain, between, strict=True) for text in pair)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from docutils import nodes
@@ -16,7 +17,7 @@ class HttpRoutes(SphinxDirective):
 
     def run(self) -> list[nodes.Node]:
         rows = [
-            (f"{method.upper()} {path}", _fields(operation), operation["summary"])
+            (f"`{method.upper()} {path}`", _fields(operation), operation["summary"])
             for path, operations in description()["paths"].items()
             for method, operation in operations.items()
         ]
@@ -32,13 +33,19 @@ def _fields(operation: dict[str, Any]) -> str:
 
 def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> nodes.table:
     group = nodes.tgroup("", *(nodes.colspec(colwidth=1) for _ in head), cols=len(head))
-    group += nodes.thead("", _row(*(nodes.Text(cell) for cell in head)))
-    group += nodes.tbody("", *(_row(nodes.literal(text=row[0]), *map(nodes.Text, row[1:])) for row in rows))
+    group += nodes.thead("", _row(head))
+    group += nodes.tbody("", *map(_row, rows))
     return nodes.table("", group)
 
 
-def _row(*cells: nodes.Node) -> nodes.row:
-    return nodes.row("", *(nodes.entry("", nodes.paragraph("", "", cell)) for cell in cells))
+def _row(cells: tuple[str, ...]) -> nodes.row:
+    return nodes.row("", *(nodes.entry("", nodes.paragraph("", "", *_inline(cell))) for cell in cells))
+
+
+def _inline(text: str) -> Iterator[nodes.Node]:
+    """What stands in backticks is literal."""
+    for number, part in enumerate(text.split("`")):
+        yield nodes.literal(text=part) if number % 2 else nodes.Text(part)
 
 
 def setup(app: Sphinx) -> dict[str, Any]:

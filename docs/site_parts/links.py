@@ -1,7 +1,8 @@
-"""Links that lead out of docs/: to a page that the site has under another name, or to a file.
+"""Links as GitHub needs them, made into links as a site wants them.
 
-On GitHub `../CHANGELOG.md` is a file beside the README; the site has it as a page. Other files are offered as
-downloads, which MyST does by itself. Folders and other pages cannot be, so only their names are left.
+`../CHANGELOG.md` is a file beside the README there, and a page here. Other files outside of docs/ are offered as
+downloads, which MyST does by itself; of folders and other pages only the names are left. A page that is called
+`deadlines.md` there is called deadlines here.
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ PAGES = {
     "../SECURITY.md": "reporting.md",
 }
 
-_LINK = re.compile(r"(?<!!)\[([^\]\n]+)\]\((\.\./[^)#\s]*)\)")
+_LINK = re.compile(r"(?<!!)\[([^\]\n]+)\]\(([^)#\s:]+)(#[^)\s]*)?\)")
+_NAME = re.compile(r"(\w+)\.md")
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
@@ -28,12 +30,16 @@ def setup(app: Sphinx) -> dict[str, Any]:
 
 
 def _redirect(app: Sphinx, page: str, source: list[str]) -> None:
-    here = Path(app.srcdir, page).parent
+    docs = Path(app.srcdir).resolve()
+    here = (docs / page).parent
 
     def new(link: re.Match[str]) -> str:
-        text, target = link.groups()
-        if target in PAGES and here == Path(app.srcdir):
-            return f"[{text}]({PAGES[target]})"
-        return text if (here / target).is_dir() or target.endswith(".md") else link[0]
+        text, target, heading = link[1], PAGES.get(link[2], link[2]), link[3] or ""
+        path = (here / target).resolve()
+        if not path.is_relative_to(docs) and (path.is_dir() or path.suffix == ".md"):
+            return text
+        if name := _NAME.fullmatch(text):
+            text = name[1].replace("_", " ")
+        return f"[{text}]({target}{heading})"
 
     source[0] = _LINK.sub(new, source[0])
