@@ -164,7 +164,19 @@ def newest(session: nox.Session) -> None:
 def nightly(session: nox.Session) -> None:
     """What takes too long for each change: the whole suite on all of it, all frameworks, and thousands of seeds."""
     frameworks = [f"frameworks({name})" for name in FRAMEWORKS]
-    for name in ("lint", "types", "audit", "package", "notebook", "soak", "fuzz", "impatient", "fleet", *frameworks):
+    for name in (
+        "lint",
+        "types",
+        "audit",
+        "package",
+        "docs",
+        "notebook",
+        "soak",
+        "fuzz",
+        "impatient",
+        "fleet",
+        *frameworks,
+    ):
         session.notify(name)
     elsewhere = [f"tests_elsewhere({case.id})" for case in ELSEWHERE]
     for name in ("tests", "newest", *elsewhere, "lowest"):
@@ -373,4 +385,4 @@ def docs(session: nox.Session) -> None:
     session.install("-e", ".[docs,test]")
     site = Path(session.create_tmp()).resolve() / "site"
     session.run("sphinx-build", "--fail-on-warning", "--keep-going", "--nitpicky", "--fresh-env", "docs", str(site))
-    session.run("pytest", "tests/docs", *session.posargs)
+    session.run("pytest", *(session.posargs or ["tests/docs"]))

@@ -36,7 +36,8 @@ suppress_warnings = ["misc.highlighting_failure"]  # DuckDB writes more than SQL
 
 # Types of projects that publish no list of their names, and our own names for types that say themselves what they are.
 nitpick_ignore_regex = [
-    (r"py:.*", r"(openai|httpx|msgspec)\..*"),
+    (r"py:.*", r"(openai|httpx|msgspec|quart_trio)\..*"),
+    (r"py:class", r"autobatcher\.server\.(histogram|model_counts|request_log)\..*"),
     (r"py:class", r"(ge|le)=\d+"),
 ]
 nitpick_ignore = [

@@ -15,12 +15,12 @@ from docutils import nodes
 from sphinx.application import Sphinx
 
 import autobatcher
-from autobatcher import emulator, errors, events
+from autobatcher import emulator, errors, events, server
 
 AFTER_TYPES = 800
 """Sphinx itself adds types at 500."""
 
-MODULES = (autobatcher, errors, events)
+MODULES = (autobatcher, server, errors, events)
 _SECTION = re.compile(r"(Args|Attributes|Raises|Returns):\s*(.*)")
 _ENTRY = re.compile(r"( *)(\**\w+(?:, \w+)*): (.*)")
 _ITEM = re.compile(r'(kind "\w+"|[a-z_]+(?:, [a-z_]+)*): +(.+)')
@@ -171,7 +171,7 @@ def _linked(name: str, modules: tuple[Any, ...]) -> str | None:
     first, _, below = name.partition(".")
     for module in reversed(modules):
         thing = getattr(module, first, None)
-        is_here = module in (autobatcher, emulator) or getattr(thing, "__module__", "") == module.__name__
+        is_here = module in (autobatcher, emulator, server) or getattr(thing, "__module__", "") == module.__name__
         if isinstance(thing, type) and is_here and (not below or callable(getattr(thing, below, None))):
             return f"{module.__name__}.{first}{'.' + below if below else ''}"
     return None

@@ -13,6 +13,7 @@ from pathlib import Path
 URLS = {
     "python": "https://docs.python.org/3/",
     "anyio": "https://anyio.readthedocs.io/en/stable/",
+    "trio": "https://trio.readthedocs.io/en/stable/",
 }
 
 NAMES = {
@@ -23,15 +24,18 @@ NAMES = {
         "class:collections.abc.AsyncIterator class:collections.abc.Awaitable class:collections.abc.Callable "
         "class:collections.abc.Iterable class:collections.abc.Iterator "
         "class:collections.abc.Mapping class:collections.abc.Sequence",
+        "library/collections.html": "class:collections.Counter",
         "library/constants.html": "data:None",
         "library/datetime.html": "class:datetime.date class:datetime.datetime",
         "library/decimal.html": "class:decimal.Decimal",
         "library/exceptions.html": "exception:Exception exception:RuntimeError exception:TypeError "
         "exception:ValueError",
         "library/os.html": "class:os.PathLike",
+        "library/socket.html": "class:socket.socket",
         "library/typing.html": "data:typing.Any class:typing.Self",
     },
     "anyio": {"api.html": "class:anyio.abc.TaskStatus"},
+    "trio": {"reference-core.html": "class:trio.Event class:trio.TaskStatus"},
 }
 """By project and page: roles and names of Python's domain."""
 

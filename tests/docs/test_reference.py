@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 
 import autobatcher
-from autobatcher import emulator
+from autobatcher import emulator, server
 
 from .pages import DOCS
 
 
-@pytest.mark.parametrize("module", [autobatcher, emulator], ids=lambda module: module.__name__)
+@pytest.mark.parametrize("module", [autobatcher, emulator, server], ids=lambda module: module.__name__)
 def test_every_public_name_is_in_the_reference(module: ModuleType) -> None:
     text = "\n".join(path.read_text(encoding="utf-8") for path in (DOCS / "reference").glob("*.md"))
     named = set(re.findall(rf"auto\w+:: {module.__name__}\.(\w+)", text))
