@@ -385,4 +385,4 @@ def docs(session: nox.Session) -> None:
     session.install("-e", ".[docs,test]")
     site = Path(session.create_tmp()).resolve() / "site"
     session.run("sphinx-build", "--fail-on-warning", "--keep-going", "--nitpicky", "--fresh-env", "docs", str(site))
-    session.run("pytest", *(session.posargs or ["tests/docs"]))
+    session.run("pytest", *(session.posargs or ["tests/docs"]), env={"SITE_FOR_TESTS": str(site)})

@@ -57,7 +57,6 @@ intersphinx_mapping = inventories.mapping()
 intersphinx_timeout = 5
 
 myst_heading_anchors = 4
-myst_enable_extensions = ["colon_fence"]
 
 autodoc_member_order = "bysource"
 autodoc_typehints = "description"
@@ -65,5 +64,4 @@ autodoc_typehints_description_target = "all"
 
 html_theme = "furo"
 html_title = f"autobatcher {release}"
-html_extra_path: list[str] = []
 exclude_patterns = ["site_parts"]
