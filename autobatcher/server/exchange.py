@@ -9,8 +9,9 @@ from typing import Any
 import trio
 
 from ..client.http_parts import HttpParts
+from ..upstream.decompression import EncodingError
 from .body_limiter import BUSY_SECONDS, HeldBody
-from .content_coding import EncodingError, UnknownEncodingError, content_decoder
+from .content_coding import UnknownEncodingError, content_decoder
 from .hypercorn.peer import PEER, Peer
 
 DRAINED_BYTES, DRAINED_SECONDS = 100_000_000, 5.0
@@ -91,7 +92,7 @@ class Exchange:
             except UnknownEncodingError as error:
                 raise RefusedError(415, str(error)) from None
             except EncodingError as error:
-                raise RefusedError(400, str(error)) from None
+                raise RefusedError(400, f"The body came {error}.") from None
         raise RefusedError(408, f"The body did not arrive within {most_seconds:.0f} seconds.")
 
     def _check_length(self, held: HeldBody, most_bytes: int) -> None:
@@ -116,7 +117,7 @@ class Exchange:
             if decoder is None:
                 _add(chunk, whole, held, most_bytes)
                 continue
-            for piece in decoder.decode(chunk):
+            for piece in decoder.pieces(chunk):
                 _add(piece, whole, held, most_bytes)
                 await trio.lowlevel.checkpoint()  # a few bytes may become many pieces
         if decoder is not None:
