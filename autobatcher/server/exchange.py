@@ -201,7 +201,11 @@ def too_large(most_bytes: int) -> RefusedError:
 
 def _headers(scope: Scope) -> Mapping[str, str]:
     headers: dict[str, str] = {}
+    repeated: dict[str, list[str]] = {}  # joined once: 64 kB may have one name ten thousand times
     for raw_name, raw_value in scope["headers"]:
         name, value = raw_name.decode("latin-1").lower(), raw_value.decode("latin-1")
-        headers[name] = f"{headers[name]}, {value}" if name in headers else value
-    return headers
+        if name in headers:
+            repeated.setdefault(name, [headers[name]]).append(value)
+        else:
+            headers[name] = value
+    return headers | {name: ", ".join(values) for name, values in repeated.items()} if repeated else headers

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Hashable
 
 import anyio
@@ -47,10 +46,9 @@ class PendingCall:
         held: its body, as far as the bytes of all bodies are bounded.
         clients: more than one with an idempotency key only.
         created_at: when the call was made, on the event loop's clock.
-        expires_at: when the call is withdrawn; infinity while a client waits.
     """
 
-    __slots__ = ("__weakref__", "account", "clients", "created_at", "digest", "expires_at", "held", "key", "request")
+    __slots__ = ("__weakref__", "account", "clients", "created_at", "digest", "held", "key", "request")
 
     def __init__(
         self,
@@ -67,7 +65,6 @@ class PendingCall:
         self.account: Hashable = account
         self.clients: list[Client] = []
         self.created_at: float = anyio.current_time()
-        self.expires_at: float = math.inf
 
     def attach(self, client: Client) -> None:
         """The client waits for this call."""
