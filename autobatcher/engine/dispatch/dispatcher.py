@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import replace
 
 import anyio
 from anyio.abc import TaskGroup
 
-from ...upstream.account import Account
 from ...upstream.realtime_api import RealtimeAPI
 from .. import outcomes
 from ..answer_room import AnswerRoom
@@ -32,6 +31,7 @@ from .begun_batch import BegunBatch
 from .crowd import Crowd
 from .deadlines import Deadlines
 from .escalations import Escalations
+from .headcount import Headcount
 from .lane_call import LaneCall
 from .lane_calls import LaneCalls
 from .lane_try import LaneTry
@@ -118,7 +118,7 @@ class Dispatcher:
             return
         # If there is no place for its batch, all may have to go to the next lane. `look` counts how many really do.
         window_closes = anyio.current_time() + self._settings.batch_window_seconds
-        crowd = Counter({request.account: len(self._deadlines)})
+        crowd = Headcount({request.account: len(self._deadlines)})
         leaves_crowd = max(window_closes, self._leaves_queue(request, crowd))
         moments = (min(leaves_crowd, self._leaves_queue(request)), request.terms.given_up_at)
         news = [self._deadlines.add(moment, request) for moment in moments if moment < math.inf]
@@ -148,7 +148,7 @@ class Dispatcher:
             moment = min(moment, self._moment(requests, kind=batch.kind, started_at=batch.started_at, crowd=crowd))
         return min(given_up, moment)
 
-    def latest_start(self, requests: Sequence[Request], crowd: Counter[Account] | None = None) -> float:
+    def latest_start(self, requests: Sequence[Request], crowd: Headcount | None = None) -> float:
         """When these requests must be on the next lane at the latest; infinite if there is none.
 
         Args:
@@ -170,7 +170,7 @@ class Dispatcher:
         *,
         kind: Kind | None,
         started_at: float,
-        crowd: Counter[Account] | None = None,
+        crowd: Headcount | None = None,
     ) -> float:
         hurried = self._hurried(requests)
         if not hurried:
@@ -228,17 +228,13 @@ class Dispatcher:
                 request.settle(outcomes.missed_deadline_error(request, request.left_batch_id))
         late: defaultdict[Hashable, list[Request]] = defaultdict(list)
         waiting = self._queue.hurried() if due else []
-        leaving: Counter[Account] = Counter()
-        for request in filter(self._queue.holds, due):
-            crowd = self.crowd.before(request, waiting)
-            crowd.subtract(leaving)
+        for request, crowd in self.crowd.before_each(filter(self._queue.holds, due), waiting):
             if (moment := self._leaves_queue(request, crowd)) > now:
                 self._deadlines.add(moment, request)  # others have left
                 continue
             assert request.holder is not None
             request.holder.withdraw(request)
             request.holder = None
-            leaving[request.account] += 1
             late[request.account, request.endpoint].append(request)
         for requests in late.values():
             self.send_on(requests, None, reason="their batch could not start in time")
@@ -304,7 +300,7 @@ class Dispatcher:
         """The lanes that a hurried request may take after that one."""
         return () if request.terms.deadline is None else _later_lanes(request, lane)
 
-    def _leaves_queue(self, request: Request, crowd: Counter[Account] | None = None) -> float:
+    def _leaves_queue(self, request: Request, crowd: Headcount | None = None) -> float:
         """When it goes to the next lane if no batch took it: it would be too late; infinite: never."""
         latest = self.latest_start([request], crowd)
         return min(latest, request.placement.leave_by + PLACE_SECONDS) if latest < math.inf else latest
