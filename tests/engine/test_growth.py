@@ -10,8 +10,10 @@ import pytest
 from autobatcher.client.header_kinds import HeaderKinds
 from autobatcher.engine.dispatch.crowd import place_behind
 from autobatcher.engine.dispatch.headcount import Headcount
+from autobatcher.engine.journal import UnclaimedLine
 from autobatcher.engine.queue.queue import RequestQueue
 from autobatcher.engine.queue.windows import ThrottledRequests
+from autobatcher.engine.recovery.unclaimed import UnclaimedLines
 from autobatcher.engine.settings import Settings
 from autobatcher.events import BatchSubmitted
 from autobatcher.progress import Progress
@@ -115,3 +117,14 @@ def test_a_batch_is_noted_whatever_else_is_under_way() -> None:
         return lambda: progress.take(submitted(count), 0.0)
 
     assert growth(noting) < FLAT
+
+
+def test_lines_of_a_batch_that_is_gone_are_forgotten_at_the_next_sweep_and_not_after_31_days() -> None:
+    unclaimed = UnclaimedLines()
+    lines = [UnclaimedLine("batch", number, unclaimed_since=100.0) for number in range(1_000)]
+    for line in lines:
+        unclaimed.add(b"%d" % line.number, line)
+        line.is_gone = line.number > 0
+    unclaimed.forget_old(stored_before=0.0, unread_before=0.0)
+    assert len(unclaimed._lines) == 1
+    assert list(unclaimed) == lines[:1]
