@@ -76,6 +76,7 @@ async def test_no_body_takes_more_than_a_few_times_its_size_or_holds_up_the_othe
         "lists": (head + b',"x":' + LISTS + b"}", b"400"),
         "stream": (head + b',"stream":[' + b"1," * 4_000_000 + b"1]}", b"400"),
         "options": (head + b',"stream":true,"stream_options":[' + b"1," * 4_000_000 + b"1]}", b""),
+        "a name": (json.dumps({**chat, "model": "m" * 2_000_000}).encode(), b"400"),
         "names": (head + b',"stream":true,' + names + b"}", b"400"),
         "hard numbers": (head + b',"x":[' + b"5e-324," * 199_000 + b"1]}", b""),
         "levels": (head + b',"x":' + b"[" * 751 + b"]" * 751 + b"}", b"400"),
