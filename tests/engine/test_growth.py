@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -10,7 +11,9 @@ import pytest
 from autobatcher.client.header_kinds import HeaderKinds
 from autobatcher.engine.dispatch.crowd import place_behind
 from autobatcher.engine.dispatch.headcount import Headcount
+from autobatcher.engine.dispatch.recent_crowds import MOST_KEPT, RecentCrowds
 from autobatcher.engine.journal import UnclaimedLine
+from autobatcher.engine.lanes.terms import ORDINARY
 from autobatcher.engine.queue.queue import RequestQueue
 from autobatcher.engine.queue.windows import ThrottledRequests
 from autobatcher.engine.recovery.unclaimed import UnclaimedLines
@@ -128,3 +131,23 @@ def test_lines_of_a_batch_that_is_gone_are_forgotten_at_the_next_sweep_and_not_a
     unclaimed.forget_old(stored_before=0.0, unread_before=0.0)
     assert len(unclaimed._lines) == 1
     assert list(unclaimed) == lines[:1]
+
+
+async def test_a_crowd_is_not_counted_for_each_of_those_who_come_in_one_moment() -> None:
+    counted: list[float] = []
+
+    def count(deadline: float) -> Headcount:
+        counted.append(deadline)
+        return Headcount()
+
+    recent = RecentCrowds(count)
+    for number in range(10_000):
+        request = await make(account(key=f"key-{number % 10}"))
+        request.terms = ORDINARY._replace(deadline=1_000.0 + 8.6 * number)  # within a day
+        crowd = recent.of(1_000.0 + 8.6 * number, now=number / 20_000)
+        recent.came(request)
+    assert len(counted) < MOST_KEPT
+    assert all(deadline <= later for deadline, later in pairwise(counted))
+    assert crowd.of(account(key="key-9")) > 0
+    recent.of(1_000.0, now=1.0)
+    assert counted[-1] == 1_020.0  # anew

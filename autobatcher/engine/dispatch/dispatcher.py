@@ -35,6 +35,7 @@ from .headcount import Headcount
 from .lane_call import LaneCall
 from .lane_calls import LaneCalls
 from .lane_try import LaneTry
+from .recent_crowds import RecentCrowds
 
 PLACE_SECONDS = 1.0
 """How long after its window a batch may get its place."""
@@ -72,6 +73,9 @@ class Dispatcher:
         call = LaneCall(tries, limiter, leave=self._leave, on_moved=self._moved, log_for=log_for)
         self._calls = LaneCalls(call.run, wake, tries.left)
         self.crowd: Crowd = Crowd(settings, self._calls.counts)
+        self._recent_crowds = RecentCrowds(
+            lambda deadline: self.crowd.after_cutoffs(deadline, waiting=self._queue.hurried())
+        )
 
     def __len__(self) -> int:
         """How many requests wait on the flex and real-time lanes."""
@@ -106,6 +110,8 @@ class Dispatcher:
         left = None if terms.deadline is None else terms.deadline - now
         request.placement = Placement(planned.completion_window, deadline_class(left), leave_by)
         self.watch(request)
+        if left is not None:
+            self._recent_crowds.came(request)
         if planned.lane is not Lane.BATCH:
             self._calls.add(request, planned.lane)
             return planned.lane
@@ -281,7 +287,7 @@ class Dispatcher:
     def _bargain(self, request: Request) -> Plan | None:
         """A batch that may well be too slow, if a dearer lane can keep the deadline even after that; else None."""
         deadline = _deadline_of(request)
-        crowd = self.crowd.after_cutoffs(deadline, waiting=self._queue.hurried())
+        crowd = self._recent_crowds.of(deadline, anyio.current_time())
         planned = plan(
             deadline - anyio.current_time(),
             request.terms.lanes,
