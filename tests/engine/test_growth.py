@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from autobatcher.client.header_kinds import HeaderKinds
+from autobatcher.engine.booked_sorts import BookedSorts
 from autobatcher.engine.dispatch.crowd import place_behind
 from autobatcher.engine.dispatch.headcount import Headcount
 from autobatcher.engine.dispatch.recent_crowds import MOST_KEPT, RecentCrowds
@@ -19,6 +20,8 @@ from autobatcher.engine.queue.windows import ThrottledRequests
 from autobatcher.engine.recovery.unclaimed import UnclaimedLines
 from autobatcher.engine.settings import Settings
 from autobatcher.events import BatchSubmitted
+from autobatcher.money.ledger import Fate, Ledger, Sort
+from autobatcher.money.usage import Usage
 from autobatcher.progress import Progress
 from autobatcher.upstream.account import Account
 from tests.engine.test_windows import account, make
@@ -151,3 +154,16 @@ async def test_a_crowd_is_not_counted_for_each_of_those_who_come_in_one_moment()
     assert crowd.of(account(key="key-9")) > 0
     recent.of(1_000.0, now=1.0)
     assert counted[-1] == 1_020.0  # anew
+
+
+def test_what_an_answer_cost_is_found_without_a_look_at_each_model() -> None:
+    def finding(count: int) -> Callable[[], Any]:
+        ledger, sorts = Ledger(), BookedSorts("24h")
+        for number in range(count):
+            ledger.add(Sort("openai", "", f"model-{number}", "", "batch", "24h", Fate.DELIVERED), Usage(1, 0, 1, 0))
+        body = b'{"model": "model-7-2026-01-31", "usage": {"prompt_tokens": 1, "completion_tokens": 1}}'
+        return lambda: sorts.of_body(body, None, ledger)
+
+    sort, _ = finding(50)()
+    assert sort.model == "model-7"
+    assert growth(finding) < FLAT
