@@ -69,5 +69,5 @@ async def test_a_client_that_comes_and_goes_leaves_nothing_behind() -> None:
 
 def test_headers_of_one_name_are_joined() -> None:
     headers = [(b"accept", b"a"), (b"x", b"b"), (b"Accept", b"c"), (b"accept", b"d")]
-    exchange = Exchange({"path": "/", "headers": headers}, None, None)  # type: ignore[arg-type]
+    exchange = Exchange({"method": "GET", "path": "/", "headers": headers}, None, None)  # type: ignore[arg-type]
     assert exchange.headers == {"accept": "a, c, d", "x": "b"}
