@@ -32,6 +32,7 @@ extensions = [
 ]
 
 nitpicky = True
+smartquotes = False  # "24h" is typed as it stands
 suppress_warnings = ["misc.highlighting_failure"]  # DuckDB writes more than SQL
 
 # Types of projects that publish no list of their names, and our own names for types that say themselves what they are.
@@ -63,5 +64,7 @@ autodoc_typehints = "description"
 autodoc_typehints_description_target = "all"
 
 html_theme = "furo"
+html_static_path = ["site_parts/static"]
+html_css_files = ["site.css"]
 html_title = f"autobatcher {release}"
 exclude_patterns = ["site_parts"]
