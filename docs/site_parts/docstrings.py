@@ -89,7 +89,8 @@ def rest(lines: list[str], *, parameters: Collection[str], link: Callable[[str],
 
 def _sections(lines: list[str]) -> Iterator[tuple[str, list[str]]]:
     """Each section, and the text between sections under the title ""."""
-    title, body = "", []
+    title = ""
+    body: list[str] = []
     for line in lines:
         found = _SECTION.fullmatch(line)
         ends = title != "" and line.strip() != "" and not line.startswith(" ")

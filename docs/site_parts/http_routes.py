@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from docutils import nodes
@@ -31,7 +31,7 @@ def _fields(operation: dict[str, Any]) -> str:
     return ", ".join(name if name in required else f"[{name}]" for name in body.get("properties", {}))
 
 
-def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> nodes.table:
+def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> nodes.table:
     group = nodes.tgroup("", *(nodes.colspec(colwidth=1) for _ in head), cols=len(head))
     group += nodes.thead("", _row(head))
     group += nodes.tbody("", *map(_row, rows))

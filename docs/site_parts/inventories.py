@@ -42,11 +42,14 @@ NAMES = {
 
 def mapping() -> dict[str, tuple[str, tuple[str | None, ...]]]:
     """For `intersphinx_mapping`: the project's own list first."""
-    folder = Path(tempfile.mkdtemp(prefix="autobatcher-docs-"))
-    return {project: (url, (None, str(_written(folder, project)))) for project, url in URLS.items()}
+    return {project: (url, (None, str(_written(project)))) for project, url in URLS.items()}
 
 
-def _written(folder: Path, project: str) -> Path:
+_FOLDER = tempfile.TemporaryDirectory(prefix="autobatcher-docs-")
+"""Goes when Sphinx has ended."""
+
+
+def _written(project: str) -> Path:
     """A list in the format of `objects.inv`."""
     head = f"# Sphinx inventory version 2\n# Project: {project}\n# Version: \n"
     head += "# The remainder of this file is compressed using zlib.\n"
@@ -55,6 +58,6 @@ def _written(folder: Path, project: str) -> Path:
         for page, names in NAMES[project].items()
         for role, name in (each.split(":") for each in names.split())
     )
-    path = folder / f"{project}.inv"
+    path = Path(_FOLDER.name, f"{project}.inv")
     path.write_bytes(head.encode() + zlib.compress(lines.encode()))
     return path
