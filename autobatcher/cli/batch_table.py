@@ -13,7 +13,7 @@ from .text_table import text_table
 
 _COLUMNS = (
     Column("batch", cut="middle", least=13),
-    Column("state", least=9),
+    Column("state", least=11),
     Column("requests", leaves=7),
     Column("answered", leaves=4),
     Column("taken", leaves=3),
@@ -21,6 +21,7 @@ _COLUMNS = (
     Column("host", cut="middle", leaves=1),
     Column("age", leaves=5),
 )
+NOTHING_THERE = "There are no batches: nothing is running."
 _OF_UPSTREAM = (Column("upstream says", least=13), Column("done"))
 _ENGINE = Column("engine", cut="never", leaves=6)
 
@@ -91,7 +92,8 @@ def totals(rows: Sequence[Row], *, with_engines: bool = False, foreign: int = 0)
     Args:
         foreign: how many batches of the account are not shown.
     """
-    return _totals(rows, with_engines) + (_foreign_words(foreign) if foreign else "")
+    shown = _totals(rows, with_engines) if rows else NOTHING_THERE
+    return shown + (_foreign_words(foreign) if foreign else "")
 
 
 def _foreign_words(count: int) -> str:

@@ -21,7 +21,7 @@ from ..engine.journal.file import Session
 from ..engine.settings import Settings
 from ..upstream.batch_api import LOOKUP_DELAYS
 from ..upstream.batch_state import BatchState
-from ..upstream.failures import UpstreamError
+from ..upstream.failures import GONE, UpstreamError
 from ..upstream.patience import Patience
 from .batch_table import name_of
 from .engines import Engines, engine_fields
@@ -49,6 +49,8 @@ CANCEL_SECONDS = 60.0
 CONCURRENT_CANCELS = 8
 
 ANOTHER_ACCOUNTS = "left alone: created with another base URL or key"
+
+UNKNOWN = "the upstream knows no batch of this id with this key"
 
 COLUMNS = (Column("batch", cut="middle", least=13), Column("what happened", cut="wrap", least=24))
 _STYLES = {"cancelled": "green", "not": "red", "left": "yellow"}
@@ -103,7 +105,7 @@ def cancel(
     read, so a running program may use it; its callers get an error. It sees that at its next poll. What an engine of a
     shared journal is about to create cannot be cancelled yet, and counts as a failure.
 
-    Exit codes: 0, or 1 if a batch could not be cancelled.
+    Exit codes: 0, 1 if a batch could not be cancelled or is not known, or 2 if there is no such journal.
 
     Args:
         batches: Ids or idempotency keys of batches in the journal, or ids that only the upstream knows.
@@ -223,11 +225,21 @@ class _Cancelling:
         upstream = self._upstream
         await Cancellation(self._batch, upstream.account, upstream.api, patience=Patience(0.0, least=1)).run()
         if (failed := self._told.get(events.BatchCancelFailed)) is not None:
-            return self._end(f"not cancelled: {failed['error']}", is_failure=True)
+            reason = UNKNOWN if record is None and await self._is_unknown() else failed["error"]
+            return self._end(f"not cancelled: {reason}", is_failure=True)
         if events.BatchCancelledUpstream not in self._told:
             return self._end("has ended before")
         engine = self._target.engine
         return self._end("cancelled" if engine is None else f"cancelled: engine {engine.number} reads what already ran")
+
+    async def _is_unknown(self) -> bool:
+        """Whether the upstream denies that there is a batch of this name."""
+        assert self._target.batch_id is not None
+        try:
+            await self._upstream.api.retrieve(self._upstream.account, self._target.batch_id)
+        except UpstreamError as error:
+            return error.status_code in GONE
+        return False
 
     def _not_there(self, words: str) -> End:
         """An engine that runs it may create it at any moment."""

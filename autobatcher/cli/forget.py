@@ -50,7 +50,7 @@ def forget(
     them first, or give --force. So are calls on other lanes that may have been billed. Nothing changes upstream. A
     rerun sends and pays for forgotten requests again.
 
-    Exit codes: 0, or 1 if a batch was kept.
+    Exit codes: 0, 1 if a batch was kept, or 2 if there is no such journal or batch.
 
     Args:
         batches: Ids or idempotency keys of batches.

@@ -54,7 +54,8 @@ def plan(
     Tokens are estimated without downloads, with a band that eight in ten fall into. Answers in a journal make it
     narrower. Prices are those of `autobatcher prices`.
 
-    Exit codes: 0, or 1 if there are bad lines. They are named and do not count.
+    Exit codes: 0, 1 if there are bad lines, or 2 if there is no such file or journal. Bad lines are named and do not
+    count.
 
     Args:
         file: A JSON Lines file, through gzip if its name ends in .gz; - for standard input.

@@ -23,7 +23,7 @@ MOST_NAMED = 20
 
 _MODELS = (
     Column("model", cut="middle", least=16),
-    Column("endpoint", leaves=1),
+    Column("endpoint", least=20, leaves=1),
     Column("requests", cut="never"),
     Column("tokens in", cut="never"),
     Column("tokens out", cut="never"),

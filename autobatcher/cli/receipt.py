@@ -52,6 +52,8 @@ def receipt(
     cost that are not over, such as those of a program that crashed. The journal may be in use meanwhile. It keeps what
     was billed for 400 days, also of batches that are forgotten. Prices are those of now; see `autobatcher prices`.
 
+    Exit codes: 0, or 2 if there is no such journal.
+
     Args:
         journal: The journal: its file, or its URL.
         since: Leave out what was billed longer ago than this, to the hour.

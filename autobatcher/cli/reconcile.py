@@ -64,7 +64,7 @@ def reconcile(
     key are only listed, and so are calls on other lanes that may have been billed. No engine may use a file
     meanwhile. Engines may use a shared journal: those batches are looked at that none of them runs.
 
-    Exit codes: 0, or 1 if a batch could not be checked.
+    Exit codes: 0, 1 if a batch could not be checked, or 2 if there is no such journal.
 
     Args:
         journal: The journal: its file, or its URL.

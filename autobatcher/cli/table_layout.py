@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Literal, NamedTuple
 
 from rich.cells import cell_len, set_cell_size
@@ -11,6 +11,9 @@ GAP = 2
 """Between two columns."""
 
 DOTS = "..."
+
+READABLE = 20
+"""Columns become narrower than this only when none is wider. Ids are shortened after other text."""
 
 Cut = Literal["end", "middle", "wrap", "never"]
 
@@ -47,8 +50,10 @@ def fitted(columns: Sequence[Column], widths: Sequence[int], room: int | None) -
         if _total(least.values()) <= room:
             break
         del shown[number], least[number]
-    for cut in ("wrap", "end", "middle"):
-        _narrow(shown, least, [number for number in shown if columns[number].cut == cut], room)
+    readable = {number: max(width, min(shown[number], READABLE)) for number, width in least.items()}
+    ids = {number for number in shown if columns[number].cut == "middle"}
+    for numbers, floor in ((shown.keys() - ids, readable), (ids, readable), (shown.keys(), least)):
+        _narrow(shown, floor, sorted(numbers), room)
     return shown
 
 
@@ -60,10 +65,10 @@ def _total(widths: Collection[int]) -> int:
     return sum(widths) + GAP * (len(widths) - 1)
 
 
-def _narrow(shown: dict[int, int], least: dict[int, int], numbers: Sequence[int], room: int) -> None:
-    """Take from the widest of these columns until the table fits."""
+def _narrow(shown: dict[int, int], floor: Mapping[int, int], numbers: Sequence[int], room: int) -> None:
+    """Take from the widest of these columns until the table fits, or none is wider than its floor."""
     excess = _total(shown.values()) - room
-    while excess > 0 and (wide := [number for number in numbers if shown[number] > least[number]]):
+    while excess > 0 and (wide := [number for number in numbers if shown[number] > floor[number]]):
         shown[max(wide, key=lambda number: shown[number])] -= 1
         excess -= 1
 

@@ -67,15 +67,16 @@ def watch(
     if journal is not None:
         read_batches(journal)  # refuse an unreadable journal before showing anything
     with ExitStack() as stack:
-        show = stack.enter_context(_LivePicture(wide=wide)) if is_live else _Changes()
+        show = stack.enter_context(LivePicture(wide=wide)) if is_live else _Changes()
         asking = partial(ask, shows_foreign=all_upstream)
         return run_until_interrupted(partial(_watch, flags or UpstreamFlags(), journal, interval, asking, show))
 
 
 async def _watch(
-    flags: UpstreamFlags, journal: Place | None, interval: float, asking: _Asking, show: _LivePicture | _Changes
+    flags: UpstreamFlags, journal: Place | None, interval: float, asking: _Asking, show: LivePicture | _Changes
 ) -> int:
     async with open_upstream(flags) as upstream:
+        has_waited = False
         while True:
             records, engines = (None, None) if journal is None else read_again(journal)
             seen = (await asking(upstream, records)).with_engines(engines)
@@ -83,11 +84,14 @@ async def _watch(
             if seen.failure is None:
                 awaited = [row for row in seen.rows if journal is None or row.record is not None]
                 if not any(row.may_run(time.time()) for row in awaited):
+                    if not has_waited:
+                        print_notice("autobatcher watch: nothing is running.")
                     return 0
             elif not seen.failure.is_retryable:
                 print_notice(f"autobatcher watch: the upstream refuses: {seen.failure.summary}")
                 return 1
             await trio.sleep(interval)
+            has_waited = True
 
 
 class _Changes:
@@ -113,7 +117,7 @@ class _Changes:
             print_json(fields)
 
 
-class _LivePicture:
+class LivePicture:
     """A live table. Its last state stays."""
 
     def __init__(self, *, wide: bool = False) -> None:
@@ -121,7 +125,7 @@ class _LivePicture:
         self._seen = Seen()
         self._wide = wide
 
-    def __enter__(self) -> _LivePicture:
+    def __enter__(self) -> LivePicture:
         self._live.start()
         return self
 
@@ -129,11 +133,13 @@ class _LivePicture:
         self._live.stop()
 
     def take(self, seen: Seen) -> None:
+        """Show it."""
         if seen.failure is None:
             self._seen = seen
-        self._live.update(self._picture(seen), refresh=True)
+        self._live.update(self.picture(seen), refresh=True)
 
-    def _picture(self, seen: Seen) -> RenderableType:
+    def picture(self, seen: Seen) -> RenderableType:
+        """The batches as they were last seen, and why they could not be asked for now."""
         now, rows, engines = time.time(), self._seen.rows, self._seen.engines
         is_shared, room = engines is not None, None if self._wide else self._live.console.width
         parts: list[RenderableType] = [

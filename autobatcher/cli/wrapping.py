@@ -9,6 +9,8 @@ from rich.cells import cell_len, chop_cells
 NARROWEST = 20
 """However little room there is, a line may have so many columns."""
 
+LEAST_INDENT = 2
+
 
 def wrapped(text: str, room: int | None, *, chops: bool = True) -> list[str]:
     """The lines of a text; one line if room does not matter.
@@ -31,13 +33,13 @@ def wrapped(text: str, room: int | None, *, chops: bool = True) -> list[str]:
 
 
 def hanging(line: str, begin: int, room: int | None) -> list[str]:
-    """The lines of a text whose later lines begin further right. Its words stay whole."""
+    """The lines of a text whose later lines begin further right, if its words have room there: they stay whole."""
     first, *rest = wrapped(line, room, chops=False)
-    if not rest:
+    if room is None or not rest:
         return [first]
-    indent = " " * begin
-    taken = line[len(first) :].lstrip(" ")
-    return [first, *(indent + each for each in wrapped(taken, (room or 0) - begin, chops=False))]
+    indent = begin if max(map(cell_len, line.split(" "))) <= room - begin else LEAST_INDENT
+    left = line[len(first) :].lstrip(" ")
+    return [first, *(" " * indent + each for each in wrapped(left, room - indent, chops=False))]
 
 
 def value_lines(rows: Sequence[tuple[str, str]], room: int | None) -> Iterator[tuple[str, str]]:
