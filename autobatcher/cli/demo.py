@@ -34,7 +34,7 @@ EXAMPLES = """
     # a provider with one endpoint and one model per batch
     autobatcher demo --like openai --requests 1000
 
-    # a batch that is too slow: it is cancelled, and its lines go to the flex lane
+    # a batch is too slow: it is cancelled, its lines go to the flex lane
     autobatcher demo --like openai --deadline 30s
 
     # a real provider: 20 calls, which cost real money

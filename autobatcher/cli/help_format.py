@@ -53,7 +53,9 @@ class _Grouped(DefaultFormatter):
 
 
 def _columns(console: Console, options: ConsoleOptions, entries: list[HelpEntry]) -> tuple[ColumnSpec, ...]:
-    """A column as wide as the longest flag, and one for the descriptions."""
-    width = min(max(len(" ".join(entry.display_labels_with_metavar)) for entry in entries), console.width // 2)
-    names = ColumnSpec(renderer=NameRenderer(width), style="cyclopts.name", max_width=width)
+    """A column as wide as the longest flag, and one for the descriptions. A flag is never cut in two."""
+    longest = max(len(" ".join(entry.display_labels_with_metavar)) for entry in entries)
+    longest_word = max(len(word) for entry in entries for word in " ".join(entry.display_labels_with_metavar).split())
+    width = max(min(longest, console.width // 2), longest_word)
+    names = ColumnSpec(renderer=NameRenderer(width), style="cyclopts.name", max_width=width, no_wrap=True)
     return (names, ColumnSpec(renderer=DescriptionRenderer(), overflow="fold"))

@@ -28,7 +28,7 @@ EXAMPLES = """
     # make the tables, with a role that may
     autobatcher journal migrate postgresql://admin@db.example.com/app
 
-    # whether the role of your programs can use them; the password is in ~/.pgpass
+    # whether the role of your programs can use them; password in ~/.pgpass
     autobatcher journal check postgresql://app@db.example.com/app
 """
 

@@ -34,7 +34,7 @@ EXAMPLES = """
     # until all batches in a journal have ended
     autobatcher watch --journal journal.sqlite3
 
-    # all batches that autobatcher made in the account, with a line for each change
+    # all that autobatcher made in the account, with a line for each change
     autobatcher watch --interval 60 --json
 """
 

@@ -295,6 +295,45 @@ def test_status_of_the_upstream_alone(
     assert {row["batch_id"] for row in as_json(capsys)} >= {record.batch_id for record in records_of(unfinished)}
 
 
+@pytest.mark.proves("faults", "batches of the account that other programs made")
+def test_batches_of_other_programs_are_shown_only_if_asked_for(
+    unfinished: Path, slow_upstream: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    theirs = create_batch(slow_upstream)
+    for journal in ((), ("--journal", str(unfinished))):
+        flags = (*journal, *to(slow_upstream))
+        assert main(["status", "--upstream", *flags]) == 0
+        told = as_text(capsys)
+        assert theirs not in told
+        assert "--all-upstream lists them." in told
+        assert main(["status", "--upstream", "--json", *flags]) == 0
+        assert theirs not in as_text(capsys)
+        assert main(["status", "--all-upstream", *flags]) == 0
+        told = as_text(capsys)
+        assert theirs in told
+        assert "--all-upstream" not in told
+
+
+def test_nothing_that_runs_and_a_batch_that_nobody_knows_are_told(
+    quick_upstream: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    journal = tmp_path / "journal.sqlite3"
+    Store(journal).close()
+    create_batch(quick_upstream)  # nobody's business here
+    flags = ("--journal", str(journal), *to(quick_upstream))
+    said = {
+        ("status", "--upstream"): "There are no batches: nothing is running.",
+        ("watch",): "nothing is running.",
+        ("cancel", "--all"): "Nothing to cancel.",
+        ("reconcile",): "Nothing to reconcile.",
+    }
+    for command, sentence in said.items():
+        assert main([*command, *flags]) == 0
+        assert sentence in as_text(capsys)
+    assert main(["cancel", "batch_of_nobody", *flags]) == 1
+    assert "not cancelled: the upstream knows no batch of this id with this key" in as_text(capsys)
+
+
 def test_status_of_another_account_is_not_asked_for(
     unfinished: Path, slow_upstream: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

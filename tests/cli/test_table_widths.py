@@ -6,6 +6,7 @@ import io
 import sys
 import time
 from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -28,6 +29,7 @@ from autobatcher.cli.run_summary import Summary, summary_rows
 from autobatcher.cli.summary import Summary as DemoSummary
 from autobatcher.cli.summary import summary_rows as demo_rows
 from autobatcher.cli.summary import summary_text
+from autobatcher.cli.text_table import ROWS_LOOKED_AT
 from autobatcher.cli.watch import LivePicture
 from autobatcher.engine.journal import BatchRecord
 from autobatcher.engine.journal.charges import NewCharge
@@ -277,3 +279,37 @@ def test_what_is_no_terminal_gets_ids_whole_in_one_line(
     monkeypatch.setenv("COLUMNS", "60")
     TABLES[name](tmp_path)
     assert BATCH_ID in capsys.readouterr().out
+
+
+def test_results_are_printed_as_they_are_read(capsys: pytest.CaptureFixture[str]) -> None:
+    read, printed = 0, 0
+    held = []
+
+    def source() -> Iterable[Result]:
+        nonlocal read, printed
+        for number in range(3 * ROWS_LOOKED_AT):
+            read += 1
+            printed += capsys.readouterr().out.count("\n")
+            held.append(read - printed)
+            yield Result("0" * 32, number, "/v1/responses", b"{}", None, None, None, is_taken=False)
+
+    print_results(source(), room=None)
+    assert max(held) <= ROWS_LOOKED_AT
+    assert printed + capsys.readouterr().out.count("\n") == read + 1  # and the headings
+
+
+def test_wide_shows_ids_whole_on_a_narrow_terminal(
+    on_a_terminal: Callable[[Callable[[Path], None], int], list[str]], tmp_path: Path
+) -> None:
+    journal = tmp_path / "journal.sqlite3"
+    store = Store(journal)
+    store.intend(record(1), [(0, "/v1/responses", b"{}")], is_hash_only=False)
+    store.close()
+    for command, name in (("status", BATCH_ID), ("results", f"{1:032x}-0")):
+        for flags, is_whole in (([], False), (["--wide"], True)):
+            asked = partial(_main, command, "--journal", str(journal), *flags)
+            assert any(name in line for line in on_a_terminal(asked, 60)) == is_whole
+
+
+def _main(*arguments: str | Path) -> None:
+    assert main([str(each) for each in arguments[:-1]]) == 0  # the last one is the folder
