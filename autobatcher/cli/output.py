@@ -44,8 +44,9 @@ def print_table(lines: Iterable[Text]) -> None:
     for line in lines:
         if console.is_terminal:
             console.print(line, soft_wrap=True)
-        else:  # a hundred times as fast
+        else:  # which is many times as fast
             sys.stdout.write(printable(line.plain) + "\n")
+    sys.stdout.flush()  # so that it fails here if the reader is gone, and not at exit
 
 
 def print_json(fields: dict[str, Any], *, encoded: Mapping[str, str] | None = None) -> None:

@@ -576,11 +576,11 @@ def test_forget_what_was_taken_what_is_old_and_what_is_named(
 
 
 def flags_of(command: str) -> tuple[str, ...]:
-    upstream = () if command in ("results", "forget") else to("http://127.0.0.1:9/v1")
+    upstream = () if command in ("results", "forget", "receipt") else to("http://127.0.0.1:9/v1")
     return (command, *upstream, *(("--all",) if command in ("cancel", "forget") else ()))
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("command", [*COMMANDS, "receipt"])
 def test_a_file_that_is_no_journal_is_one_line_and_stays_as_it_is(
     command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -590,7 +590,8 @@ def test_a_file_that_is_no_journal_is_one_line_and_stays_as_it_is(
             connection.execute("CREATE TABLE batches_of_bread (flour)")
             connection.execute(f"PRAGMA user_version = {version}")
     before = {part.name: part.read_bytes() for part in tmp_path.iterdir()}
-    said = {"text": "not a database", "foreign": "no journal", "later": "update it", "absent": "No such file"}
+    said = {"text": "not a database", "foreign": "no journal", "later": "update it", "absent": "Check the path"}
+    said |= {".": "Is a directory. Give the path of a file in it", "text/absent": "in a directory that exists"}
     for name, words in said.items():
         assert main([*flags_of(command), "--journal", str(tmp_path / name)]) == 2
         told = capsys.readouterr()
