@@ -80,7 +80,7 @@ class _Table:
     def lines(self, row: Sequence[str]) -> Iterator[Text]:
         """One row: its line, and further ones if a sentence goes on below."""
         last = len(row) - 1
-        if self._has_room or self._columns[last].cut != "wrap":
+        if self._has_room or self._columns[last].cut != "wrap" or last not in self._widths:
             yield self.line(row)
             return
         first, *rest = wrapped(row[last], self._widths[last])

@@ -27,7 +27,7 @@ def wrapped(text: str, room: int | None, *, chops: bool = True) -> list[str]:
             line = joined
             continue
         lines += [line] if line else []
-        *full, line = chop_cells(word, width) if chops and word else [word]
+        *full, line = (chop_cells(word, width) if chops else []) or [word]
         lines += full
     return [*lines, line]
 

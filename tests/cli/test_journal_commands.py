@@ -371,7 +371,7 @@ def test_watch_ends_when_nothing_may_run_any_more(
 
 def test_ctrl_c_ends_watch_with_130(slow_upstream: str) -> None:
     create_batch(slow_upstream)
-    with started("watch", *to(slow_upstream)) as process:
+    with started("watch", "--all-upstream", *to(slow_upstream)) as process:
         assert process.stdout is not None
         process.stdout.readline()
         process.send_signal(signal.SIGINT)
