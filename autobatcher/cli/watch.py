@@ -76,7 +76,6 @@ async def _watch(
     flags: UpstreamFlags, journal: Place | None, interval: float, asking: _Asking, show: LivePicture | _Changes
 ) -> int:
     async with open_upstream(flags) as upstream:
-        has_waited = False
         while True:
             records, engines = (None, None) if journal is None else read_again(journal)
             seen = (await asking(upstream, records)).with_engines(engines)
@@ -84,14 +83,13 @@ async def _watch(
             if seen.failure is None:
                 awaited = [row for row in seen.rows if journal is None or row.record is not None]
                 if not any(row.may_run(time.time()) for row in awaited):
-                    if not has_waited:
+                    if not awaited:  # else what is shown says so
                         print_notice("autobatcher watch: nothing is running.")
                     return 0
             elif not seen.failure.is_retryable:
                 print_notice(f"autobatcher watch: the upstream refuses: {seen.failure.summary}")
                 return 1
             await trio.sleep(interval)
-            has_waited = True
 
 
 class _Changes:
