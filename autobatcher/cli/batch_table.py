@@ -21,7 +21,7 @@ _COLUMNS = (
     Column("host", cut="middle", leaves=1),
     Column("age", leaves=5),
 )
-NOTHING_THERE = "There are no batches: nothing is running."
+NOTHING_THERE = "there are no batches: nothing is running."
 _OF_UPSTREAM = (Column("upstream says", least=13), Column("done"))
 _ENGINE = Column("engine", cut="never", leaves=6)
 
@@ -92,7 +92,7 @@ def totals(rows: Sequence[Row], *, with_engines: bool = False, foreign: int = 0)
     Args:
         foreign: how many batches of the account are not shown.
     """
-    shown = _totals(rows, with_engines) if rows else NOTHING_THERE
+    shown = _totals(rows, with_engines) if rows else NOTHING_THERE.capitalize()
     return shown + (_foreign_words(foreign) if foreign else "")
 
 

@@ -18,7 +18,7 @@ from rich.text import Text
 from ..engine.journal import BatchRecord
 from ..engine.journal_url import Place
 from .batch_rows import Row, Seen, ask
-from .batch_table import batch_table, totals
+from .batch_table import NOTHING_THERE, batch_table, totals
 from .engine_table import engine_table
 from .flags import JournalPlace, PositiveSeconds
 from .journal_flags import AllUpstream, AsJson, Wide, read_again, read_batches
@@ -67,7 +67,7 @@ def watch(
     if journal is not None:
         read_batches(journal)  # refuse an unreadable journal before showing anything
     with ExitStack() as stack:
-        show = stack.enter_context(LivePicture(wide=wide)) if is_live else _Changes()
+        show = stack.enter_context(LivePicture(wide=wide)) if is_live else _Changes(as_json=as_json)
         asking = partial(ask, shows_foreign=all_upstream)
         return run_until_interrupted(partial(_watch, flags or UpstreamFlags(), journal, interval, asking, show))
 
@@ -83,8 +83,6 @@ async def _watch(
             if seen.failure is None:
                 awaited = [row for row in seen.rows if journal is None or row.record is not None]
                 if not any(row.may_run(time.time()) for row in awaited):
-                    if not awaited:  # else what is shown says so
-                        print_notice("autobatcher watch: nothing is running.")
                     return 0
             elif not seen.failure.is_retryable:
                 print_notice(f"autobatcher watch: the upstream refuses: {seen.failure.summary}")
@@ -95,7 +93,8 @@ async def _watch(
 class _Changes:
     """JSON lines: each batch once, and again whenever it changes."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, as_json: bool) -> None:
+        self._is_for_people = not as_json
         self._told: dict[str, dict[str, Any]] = {}
         self._failure = ""
 
@@ -103,6 +102,8 @@ class _Changes:
         if seen.failure is None:
             for row in seen.rows:
                 self._tell_if_new(row)
+            if self._is_for_people and not seen.rows:
+                print_notice(f"autobatcher watch: {NOTHING_THERE}")
         failure = "" if seen.failure is None else seen.failure.summary
         if failure and failure != self._failure:
             print_notice(f"autobatcher watch: the upstream could not be asked: {failure}")
