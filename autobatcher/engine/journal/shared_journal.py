@@ -17,6 +17,7 @@ from . import at_exit
 from .cap_check import NoRoomError, SharedCaps
 from .failures import UnheardCommitError
 from .journal import Journal
+from .postgres.claims import UNREAD_SECONDS
 from .postgres.keeper import keeper_of
 from .postgres.shared import Adopted, Claimed, KeyOutcome, Lost, RemoteOutcome, WantedKey
 from .postgres.shared_store import SharedStore
@@ -30,10 +31,6 @@ if TYPE_CHECKING:
 logger: logging.Logger = logging.getLogger("autobatcher")
 
 T = TypeVar("T")
-
-UNREAD_SECONDS = 60.0
-"""For how long a retry may get an answer that was given before. Behind a load balancer nobody sees that a client had
-gone when its answer was sent."""
 
 
 class LookUp(NamedTuple):
@@ -188,6 +185,10 @@ class SharedJournal(Journal):
     def release_key(self, key: bytes) -> None:
         """The request with this key failed, or its caller left before it was sent."""
         self._tell("release_key", key)
+
+    def mark_taken(self, line: UnclaimedLine) -> None:
+        super().mark_taken(line)
+        self._tell("note_delivery", line.idempotency_key, line.number, now=self.wall_clock())
 
     async def outcomes(self, lines: Sequence[UnclaimedLine]) -> list[RemoteOutcome]:
         """What became of lines that this session waits for, and others see to. Raises `JournalError`."""

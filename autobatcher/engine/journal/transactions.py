@@ -8,13 +8,16 @@ from typing import Any
 
 from ...errors import JournalError
 from .contract import JournalStore
-from .failures import UnheardCommitError
+from .failures import CollisionError, UnheardCommitError
 
 logger: logging.Logger = logging.getLogger("autobatcher")
 
 MAX_BACKLOG = 10_000
 """Maximum number of statements that wait for an unwritable journal (a full disk, another program's lock). Each may hold
 many answers. Beyond this the journal is given up for good."""
+
+TRIES = 5
+"""How often a transaction is run that collides with others. The server ends one of two, and the other goes on."""
 
 Statement = Callable[[Any], Any]
 """Is called with the store."""
@@ -44,7 +47,8 @@ class Transactions:
     """Runs jobs in order, all that are queued in one transaction.
 
     A statement that fails by itself is left out: no row can hold its value, or it is a bug, so a retry would not help.
-    If the journal cannot be written, all jobs wait for the next transaction.
+    If the journal cannot be written, all jobs wait for the next transaction. If two engines wait for one another, the
+    one that the server chooses runs all of its jobs again.
     """
 
     def __init__(self, store: JournalStore) -> None:
@@ -73,21 +77,33 @@ class Transactions:
         try:
             with self._store.errors_told():
                 jobs = self._without_committed(jobs)
-                try:
-                    with self._store.transaction():
-                        for job in jobs:
-                            job.result = job.statement(self._store)
-                except Exception as error:
-                    if self._store.is_unusable(error):
-                        raise
-                    with self._store.transaction():  # one by one, to find the one that fails
-                        for job in jobs:
-                            self._do_alone(job)
+                self._run(jobs)
         except JournalError as error:
             if isinstance(error, UnheardCommitError):
                 self._unheard = jobs
             return error
         return None
+
+    def _run(self, jobs: list[Job]) -> None:
+        for tries_left in reversed(range(TRIES)):
+            try:
+                self._run_once(jobs)
+                return
+            except CollisionError:
+                if tries_left == 0:
+                    raise
+
+    def _run_once(self, jobs: list[Job]) -> None:
+        try:
+            with self._store.transaction():
+                for job in jobs:
+                    job.result = job.statement(self._store)
+        except Exception as error:
+            if self._store.is_unusable(error):
+                raise
+            with self._store.transaction():  # one by one, to find the one that fails
+                for job in jobs:
+                    self._do_alone(job)
 
     def _without_committed(self, jobs: list[Job]) -> list[Job]:
         """Leave out those that turn out to have been committed."""

@@ -6,9 +6,11 @@ import anyio
 import msgspec
 import pytest
 
+from autobatcher.engine.journal.postgres.claims import UNREAD_SECONDS
+from autobatcher.engine.recovery.lookups import RETRY_SECONDS
 from autobatcher.engine.request import Answer
 from tests.harness import ask, open_harness, outcome_of, wait_for_event
-from tests.journal.fleet.programs import Fleet, Member
+from tests.journal.fleet.programs import Fleet, Member, find_database, lose_database
 from tests.journal.restarts import ask_all, billed
 
 TEXTS = ["a", "b", "c"]
@@ -111,3 +113,57 @@ async def test_a_retry_does_not_wait_for_another_window(fleet: Fleet) -> None:
     async with open_harness(batch_seconds=10) as harness, fleet.member(harness, batch_window_seconds=1000) as other:
         with anyio.fail_after(100):
             assert await _ask_again(other, "a") == "a"
+
+
+@pytest.mark.proves("faults", "a proxy is updated while it reads stored answers for retries")
+async def test_a_stored_answer_that_a_program_had_no_time_to_read_is_free(fleet: Fleet) -> None:
+    fleet.commit_seconds = 5.0
+    async with open_harness(batch_seconds=10) as harness, fleet.member(harness) as other:
+        with anyio.move_on_after(8):
+            await ask(other.client, "a")
+        await anyio.sleep(100)
+        async with fleet.member(harness) as first, anyio.create_task_group() as nursery:
+            nursery.start_soon(outcome_of, ask(first.client, "a"))
+            await anyio.sleep(7)  # it has claimed the answer, and reads it
+            await first.client.close()
+        assert await ask(other.client, "a") == "a"
+        assert billed(harness) == {"a": 1}
+
+
+@pytest.mark.proves("faults", "a client leaves one proxy, and asks another one again")
+async def test_a_retry_gets_an_old_answer_that_was_sent_to_nobody_a_moment_ago(fleet: Fleet) -> None:
+    async with (
+        open_harness(batch_seconds=10) as harness,
+        fleet.member(harness) as first,
+        fleet.member(harness) as other,
+    ):
+        with anyio.move_on_after(5):
+            await ask(first.client, "a")
+        for _ in range(3):
+            await anyio.sleep(UNREAD_SECONDS - 10)
+            assert await _ask_again(other, "a") == "a"
+        assert billed(harness) == {"a": 1}
+
+
+@pytest.mark.proves("faults", "a retry comes to a proxy that has lost the database, while another one has its place")
+async def test_a_retry_waits_for_its_place_however_long_the_database_was_away(fleet: Fleet) -> None:
+    async with (
+        open_harness(batch_seconds=200) as harness,
+        fleet.member(harness) as first,
+        fleet.member(harness) as other,
+        anyio.create_task_group() as nursery,
+    ):
+        assert await ask(other.client, "before") == "before"
+        nursery.start_soon(_leave_after, RETRY_SECONDS + 15, first, "a")
+        await wait_for_event(harness, "batch_submitted", 2)
+        lose_database(other)
+        nursery.start_soon(_ask_again, other, "a")
+        await anyio.sleep(RETRY_SECONDS + 5)
+        find_database(other)
+        await anyio.sleep(300)
+        assert billed(harness) == {"before": 1, "a": 1}
+
+
+async def _leave_after(seconds: float, member: Member, text: str) -> None:
+    with anyio.move_on_after(seconds):
+        await ask(member.client, text)

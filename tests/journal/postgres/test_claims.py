@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from autobatcher.engine.journal.postgres.claims import UNREAD_SECONDS
 from autobatcher.engine.journal.postgres.shared import Claimed, Missing, Unread, Waiting
 from autobatcher.engine.journal.postgres.store import PostgresStore
 from autobatcher.engine.journal.records import StoredAnswer
@@ -75,7 +76,10 @@ def test_what_was_delivered_is_free_only_if_its_process_was_killed(stores: Store
     close(two)
     close(keeper)
     assert claim(other, b"a") == [None]
-    do(other, PostgresStore.sweep_sessions, now=4.0)
+    do(other, PostgresStore.sweep_sessions, now=UNREAD_SECONDS)  # a retry may still come for it
+    assert [each.number for each in other.results("one")] == [0, 1]
+    assert claim(other, b"a") == [None]
+    do(other, PostgresStore.sweep_sessions, now=UNREAD_SECONDS + 4.0)
     assert [each.number for each in other.results("one")] == [1]
     assert [each.number for each in other.sessions()] == [killed.session, one.session, other.session]
 

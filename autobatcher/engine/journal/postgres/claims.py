@@ -13,6 +13,10 @@ from .failed_lines import FailedLineStore
 from .schema import LINES_OF_A_BATCH
 from .shared import Claimed, Missing, RemoteOutcome, Unread, Waiting
 
+UNREAD_SECONDS = 60.0
+"""For how long a retry may get an answer that was given before. Behind a load balancer nobody sees that a client had
+gone when its answer was sent."""
+
 
 class ClaimStore(FailedLineStore):
     """The statements for lines that one engine runs, and another one waits for."""
@@ -39,9 +43,14 @@ class ClaimStore(FailedLineStore):
         if keys:
             self._do("UPDATE batches SET owner = %s WHERE idempotency_key = ANY(%s::text[])", (self.session, keys))
 
+    def note_delivery(self, idempotency_key: str, number: int, *, now: float) -> None:
+        """A stored answer is about to be delivered. Its age counts from now: it may not arrive, see `retake`."""
+        ids = self._known_ids_of([(idempotency_key, number)])
+        self._do("UPDATE answers SET answered_at = %s WHERE id = ANY(%b::bigint[])", (now, ids))
+
     def retake(self, digests: Sequence[bytes], *, since: float) -> list[Claimed | None]:
-        """Find an answer for each retry that a living session was given since then, in Unix seconds: its client may
-        have gone before it had read it. The answer is ours from now on."""
+        """Find an answer for each retry that a session was given since then, in Unix seconds: its client may have gone
+        before it had read it. The answer is ours from now on."""
         ids, claimed = [], []
         newest = {digest: row for digest, *row in self._rows(_RETAKE, (list(digests), since))}
         for digest in digests:
