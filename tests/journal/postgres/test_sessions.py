@@ -22,7 +22,7 @@ from autobatcher.engine.journal.postgres.pooler import Glimpse, is_pooled_by_tra
 from autobatcher.engine.journal.postgres.schema import MIGRATIONS, migrate
 from autobatcher.engine.journal.postgres.store import PostgresStore
 from autobatcher.errors import JournalError
-from tests.journal.postgres.stores import Stores, an_answer, cut, do, write_batch
+from tests.journal.postgres.stores import Stores, an_answer, cut, digest, do, write_batch
 from tests.journal.records import a_record
 from tests.postgres_server import PostgresServer
 
@@ -48,6 +48,19 @@ def test_a_lost_connection_comes_back_with_its_lock(stores: Stores) -> None:
     with pytest.raises(JournalError, match="cannot be used"):
         do(store, write)
     assert store.batches()[0].stage == "created"
+
+
+@pytest.mark.proves("faults", "a process is stopped in the middle of a transaction of a shared journal")
+def test_a_process_that_is_stopped_in_a_transaction_loses_its_session(stores: Stores) -> None:
+    """The server waits for the rest of a pipeline without a timeout."""
+    stopped, other = (stores.open(idle_seconds=IDLE_SECONDS) for _ in range(2))
+    write_batch(stopped, "one", [b"a"])
+    with pytest.raises(JournalError, match="cannot be used"), stopped.transaction():
+        stopped.drop("another", 0)
+        deadline = time.monotonic() + 10
+        while do(other, PostgresStore.claim, [digest(b"a")]) == [None]:
+            assert time.monotonic() < deadline
+            time.sleep(IDLE_SECONDS / 5)
 
 
 def test_an_old_connection_that_the_server_still_keeps_is_ended(stores: Stores) -> None:

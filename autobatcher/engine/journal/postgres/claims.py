@@ -43,14 +43,15 @@ class ClaimStore(FailedLineStore):
         if keys:
             self._do("UPDATE batches SET owner = %s WHERE idempotency_key = ANY(%s::text[])", (self.session, keys))
 
-    def note_delivery(self, idempotency_key: str, number: int, *, now: float) -> None:
-        """A stored answer is about to be delivered. Its age counts from now: it may not arrive, see `retake`."""
-        ids = self._known_ids_of([(idempotency_key, number)])
-        self._do("UPDATE answers SET answered_at = %s WHERE id = ANY(%b::bigint[])", (now, ids))
+    def renew(self, lines: Iterable[tuple[str, int]], *, now: float) -> None:
+        """The answers to these lines are about to be given, and may not arrive: for `retake` they are new again."""
+        ids = self._known_ids_of(lines)
+        if ids:
+            self._do("UPDATE answers SET answered_at = %s WHERE id = ANY(%b::bigint[])", (now, ids))
 
     def retake(self, digests: Sequence[bytes], *, since: float) -> list[Claimed | None]:
         """Find an answer for each retry that a session was given since then, in Unix seconds: its client may have gone
-        before it had read it. The answer is ours from now on."""
+        before it had read it. Or one that became free after `claim` had looked. The answer is ours from now on."""
         ids, claimed = [], []
         newest = {digest: row for digest, *row in self._rows(_RETAKE, (list(digests), since))}
         for digest in digests:
@@ -135,7 +136,7 @@ What was never sent, and never will be, is left out, and what belongs to a key: 
 _RETAKE = f"""SELECT DISTINCT ON (l.digest) l.digest, l.id, b.idempotency_key, b.owner, b.completion_window,
         a.answered_at, true, b.status, b.changed_at
     FROM lines l JOIN batches b ON b.number = l.id / {LINES_OF_A_BATCH} JOIN answers a ON a.id = l.id
-    WHERE l.digest = ANY(%b::bytea[]) AND l.waiter IS NOT NULL AND a.answered_at >= %s AND a.body IS NOT NULL
+    WHERE l.digest = ANY(%b::bytea[]) AND (l.waiter IS NULL OR a.answered_at >= %s) AND a.body IS NOT NULL
     AND NOT EXISTS (SELECT 1 FROM keys k WHERE k.line_id = l.id)
     ORDER BY l.digest, a.answered_at DESC"""
 
