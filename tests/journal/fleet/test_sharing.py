@@ -9,7 +9,7 @@ import pytest
 from autobatcher.engine.journal.postgres.claims import UNREAD_SECONDS
 from autobatcher.engine.recovery.lookups import RETRY_SECONDS
 from autobatcher.engine.request import Answer
-from tests.harness import ask, open_harness, outcome_of, wait_for_event
+from tests.harness import ask, open_harness, outcome_of, pause_process, wait_for_event
 from tests.journal.fleet.programs import Fleet, Member, find_database, lose_database
 from tests.journal.restarts import ask_all, billed
 
@@ -166,4 +166,28 @@ async def test_a_retry_waits_for_its_place_however_long_the_database_was_away(fl
 
 async def _leave_after(seconds: float, member: Member, text: str) -> None:
     with anyio.move_on_after(seconds):
+        await ask(member.client, text)
+
+
+@pytest.mark.proves("faults", "a client leaves while its proxy is paused and its batch is being recorded")
+async def test_who_left_during_a_pause_in_which_the_batch_was_recorded_is_not_sent(fleet: Fleet) -> None:
+    fleet.commit_seconds = 5.0
+    async with (
+        open_harness(batch_seconds=10) as harness,
+        fleet.member(harness) as first,
+        anyio.create_task_group() as nursery,
+    ):
+        leaving = anyio.CancelScope()
+        nursery.start_soon(ask, first.client, "stays")
+        nursery.start_soon(_ask_in, leaving, first, "leaves")
+        while not (first.stores and first.stores[0].batches()):
+            await anyio.sleep(0.1)
+        pause_process(30)
+        await anyio.sleep(0.3)  # until its disconnect is read
+        leaving.cancel()
+    assert billed(harness) == {"stays": 1}
+
+
+async def _ask_in(scope: anyio.CancelScope, member: Member, text: str) -> None:
+    with scope:
         await ask(member.client, text)
