@@ -180,7 +180,7 @@ async def test_who_left_during_a_pause_in_which_the_batch_was_recorded_is_not_se
         leaving = anyio.CancelScope()
         nursery.start_soon(ask, first.client, "stays")
         nursery.start_soon(_ask_in, leaving, first, "leaves")
-        while not (first.stores and first.stores[0].batches()):
+        while not (first.stores and first.stores[0].batches()):  # noqa: ASYNC110  (rows)
             await anyio.sleep(0.1)
         pause_process(30)
         await anyio.sleep(0.3)  # until its disconnect is read
