@@ -106,6 +106,7 @@ DIFFERS_BY_VERSION = (
     "tests/engine/test_event_loop.py",
     "tests/server/test_connections.py",
     "tests/server/test_proxy.py",
+    "tests/tracing",
 )
 """These ask most of what differs, or failed before where it did. `nightly` runs the whole suite there."""
 
@@ -197,10 +198,11 @@ def tables(session: nox.Session) -> None:
 
 @nox.session
 def settings(session: nox.Session) -> None:
-    """Writes what the documents and the docstring of BatchOpenAI say of settings and providers, from the code."""
+    """Writes what documents and a docstring say of settings, providers and metrics, from the code."""
     session.install("-e", ".[test]")
     session.run("python", "tests/settings_docs.py")
     session.run("python", "tests/providers_docs.py")
+    session.run("python", "tests/metrics_docs.py")
 
 
 @nox.session
@@ -222,7 +224,7 @@ def _files_with_tasks() -> list[str]:
 @nox.session
 def audit(session: nox.Session) -> None:
     """No bound lets in a version with a known advisory; and bandit, for what ruff's S rules do not have."""
-    session.install("-e", ".[money,postgres,serve]", "pip-audit", "bandit[toml]", "packaging")
+    session.install("-e", ".[money,otel,postgres,serve]", "pip-audit", "bandit[toml]", "packaging")
     session.run("python", "tests/audit.py")
     session.run("bandit", "--quiet", "--configfile", "pyproject.toml", "--recursive", "autobatcher")
 
@@ -332,9 +334,9 @@ def fleet(session: nox.Session) -> None:
 
 @nox.session
 def deploy(session: nox.Session) -> None:
-    """The Docker Compose file and the Kubernetes manifests, against their schemas."""
-    session.install("-e", ".[test]", "pyyaml", "kubernetes-validate")
-    session.run("pytest", "tests/deploy", *session.posargs)
+    """All that is in deploy/: against schemas, and against what `serve` takes and tells."""
+    session.install("-e", ".[postgres,test]", "pyyaml", "kubernetes-validate")
+    session.run("pytest", "tests/deploy", "tests/docs/test_operations_docs.py", *session.posargs)
 
 
 @nox.session(python=FOUND[0])

@@ -155,6 +155,31 @@ class RequestsEscalated(BatchEvent, frozen=True, kw_only=True, tag="requests_esc
     paid_twice: bool = False
 
 
+class RequestsFailed(BatchEvent, frozen=True, kw_only=True, tag="requests_failed"):
+    """Requests failed for good, for one cause. Their callers have the error. Told when their batch is over.
+
+    Attributes:
+        batch_id: their batch; None if there was none.
+        models: at most 20 of them.
+        status: the upstream's HTTP status; 0 if it gave none.
+        code: the error code; None if there is none.
+        message: the reason, at most 300 characters. Quotations of prompts are masked.
+        custom_ids: the lines of the first 20.
+        lane: "batch", "flex" or "realtime".
+    """
+
+    batch_id: str | None
+    endpoint: str
+    request_count: int
+    models: list[str]
+    metadata: dict[str, str]
+    status: int
+    code: str | None
+    message: str
+    custom_ids: list[str]
+    lane: str
+
+
 class BatchCancelRequested(_OfOneBatch, frozen=True, kw_only=True, tag="batch_cancel_requested"):
     """We are about to cancel the batch upstream."""
 
@@ -177,7 +202,13 @@ class BatchCancelFailed(BatchEvent, frozen=True, kw_only=True, tag="batch_cancel
 
 
 class ClientClosing(BatchEvent, frozen=True, kw_only=True, tag="client_closing"):
-    """The engine stops. Requests that still wait get a `ClientClosedError`."""
+    """The engine stops. Requests that still wait get a `ClientClosedError`.
+
+    Attributes:
+        pending_request_count: those that wait, in a window, in a batch or elsewhere, and those whose callers are
+            cancelled together with the engine.
+        cancel_active_batches_on_close: whether running batches are cancelled. (A journal may keep them all the same.)
+    """
 
     pending_request_count: int
     active_batch_ids: list[str]
@@ -196,6 +227,7 @@ AnyBatchEvent = (
     | RequestsReattached
     | RequestsResubmitted
     | RequestsEscalated
+    | RequestsFailed
     | BatchCancelRequested
     | BatchCancelledUpstream
     | BatchCancelFailed

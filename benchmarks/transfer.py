@@ -32,7 +32,7 @@ from autobatcher.upstream.account import Account
 from autobatcher.upstream.batch_api import BatchAPI
 from autobatcher.upstream.jsonl import Overlong, input_line
 from autobatcher.upstream.large_turn import LargeTurn
-from autobatcher.upstream.output_line import parse_output_line
+from autobatcher.upstream.output_line import parse_output_line, parse_plain_block
 from autobatcher.upstream.providers import profile_for
 
 LINES = 200_000
@@ -61,7 +61,7 @@ def ours_upload(http: Any, base_url: str, lines: int) -> tuple[Transfer, int]:
     async def transfer() -> None:
         assert await batch.upload(numbered, anyio.CapacityLimiter(1), lambda: True)
 
-    return transfer, sum(len(input_line(custom_id, r.endpoint, r.body)) for custom_id, r in numbered)
+    return transfer, sum(len(b"".join(input_line(custom_id, r.endpoint, r.body))) for custom_id, r in numbered)
 
 
 def _turn() -> LargeTurn:
@@ -78,8 +78,17 @@ def ours_download(http: Any, base_url: str, lines: int) -> tuple[Transfer, int]:
         result = parse_output_line(line)
         read += result is not None and result.status_code == 200
 
+    def take_block(block: bytes) -> int | None:
+        nonlocal read
+        results = parse_plain_block(block)
+        if results is None:
+            return None
+        for result in results:
+            read += result.status_code == 200
+        return len(results)
+
     async def transfer() -> None:
-        await BatchAPI(http).read_lines(make_account(base_url), f"source-{lines}", take, large=_turn())
+        await BatchAPI(http).read_lines(make_account(base_url), f"source-{lines}", take_block, take, large=_turn())
         assert read == lines
 
     return transfer, lines * LINE_BYTES
@@ -93,7 +102,11 @@ def ours_download_lines_only(http: Any, base_url: str, lines: int) -> tuple[Tran
 
     async def transfer() -> None:
         api = BatchAPI(http)
-        assert await api.read_lines(make_account(base_url), f"source-{lines}", take, large=_turn()) == lines
+        source, count = f"source-{lines}", bytes.count
+        read = await api.read_lines(
+            make_account(base_url), source, lambda each: count(each, b"\n"), take, large=_turn()
+        )
+        assert read == lines
 
     return transfer, lines * LINE_BYTES
 

@@ -24,7 +24,14 @@ def main() -> int:
     listed = tomllib.loads((folder / "advisories.toml").read_text(encoding="utf-8"))
     project = tomllib.loads((folder.parent / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     extras = project["optional-dependencies"]
-    listed_there = (*project["dependencies"], *extras["trio"], *extras["serve"], *extras["money"], *extras["postgres"])
+    listed_there = (
+        *project["dependencies"],
+        *extras["trio"],
+        *extras["serve"],
+        *extras["money"],
+        *extras["otel"],
+        *extras["postgres"],
+    )
     requirements = [Requirement(each) for each in listed_there]
     wrong = [
         *outdated(listed, datetime.datetime.now(tz=datetime.UTC).date()),

@@ -20,6 +20,7 @@ output.py     all that is printed
 flags.py      types and checks of flags; settings_flags.py: the flags of the settings
 config.py     flags from the environment and from --config; config_file.py: the contents of that file
 signals.py    Ctrl-C, SIGTERM and SIGHUP, for commands that run until they are stopped; loopback.py: local addresses
+stopping.py   how a proxy stops; command_stop.py: that of `run`; question.py: what a terminal is asked
 """
 
 from __future__ import annotations

@@ -48,7 +48,8 @@ def forget(
     Engines may use a shared journal meanwhile: the batches that they run are kept.
     Batches that may still be running, or were not read yet, are kept: `autobatcher cancel` or `autobatcher reconcile`
     them first, or give --force. So are calls on other lanes that may have been billed. Nothing changes upstream. A
-    rerun sends and pays for forgotten requests again.
+    rerun sends and pays for forgotten requests again. --all and --older-than also forget background responses of the
+    proxy that have ended; with --force those that have not, too.
 
     Exit codes: 0, or 1 if a batch was kept.
 
@@ -76,11 +77,15 @@ def forget(
         kept = {} if force else {record.idempotency_key: why for record in records if (why := _why_kept(record))}
         in_use = opened.forget(record for record in records if record.idempotency_key not in kept)
         kept |= dict.fromkeys((record.idempotency_key for record in in_use), _KEPT_IN_USE)
+        responses = 0
+        if not batches:
+            until = time.time() - (older_than or 0.0)
+            responses = opened.forget_responses(until=until, open_until=until if force else 0.0)
         if every:
             opened.forget_durations()
             opened.compact()
     forgotten = [record for record in records if record.idempotency_key not in kept]
-    return report(records, kept, sum(record.answered for record in forgotten), as_json=as_json)
+    return report(records, kept, sum(record.answered for record in forgotten), as_json=as_json, responses=responses)
 
 
 def _why_kept(record: BatchRecord) -> str | None:
@@ -95,11 +100,12 @@ def _older(records: list[BatchRecord], seconds: float) -> list[BatchRecord]:
     return [record for record in records if record.created_at < until]
 
 
-def report(records: list[BatchRecord], kept: dict[str, str], answers: int, *, as_json: bool) -> int:
+def report(records: list[BatchRecord], kept: dict[str, str], answers: int, *, as_json: bool, responses: int = 0) -> int:
     """Print what was forgotten and kept, and return the exit code.
 
     Args:
         kept: why, by idempotency key. The other records were forgotten.
+        responses: how many background responses were forgotten.
     """
     forgotten = [record for record in records if record.idempotency_key not in kept]
     if as_json:
@@ -108,13 +114,15 @@ def report(records: list[BatchRecord], kept: dict[str, str], answers: int, *, as
                 "answers": answers,
                 "forgotten": [record.batch_id or record.idempotency_key for record in forgotten],
                 "kept": [record.batch_id or key for record in records if (key := record.idempotency_key) in kept],
+                **({"responses": responses} if responses else {}),
             }
         )
     else:
         for record in records:
             if (why := kept.get(record.idempotency_key)) is not None:
                 print_text(f"{name_of(record.batch_id, record.idempotency_key)} was kept: {why}")
-        print_text(
-            f"{counted(len(forgotten), 'batch', 'batches')} and {counted(answers, 'answer', 'answers')} forgotten."
-        )
+        what = f"{counted(len(forgotten), 'batch', 'batches')} and {counted(answers, 'answer', 'answers')}"
+        if responses:
+            what += f" and {counted(responses, 'background response', 'background responses')}"
+        print_text(f"{what} forgotten.")
     return 1 if kept else 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from typing import Literal
 
 from rich.console import Console
 from rich.text import Text
@@ -25,7 +26,7 @@ class Screen:
         """Print a line, above the live picture if there is one."""
         self.console.print(Text(printable(line)), soft_wrap=True)
 
-    def progress(self, *, rate: float = 1.0, calls: int = 0) -> Terminal | bool:
+    def progress(self, *, rate: float = 1.0, calls: int = 0) -> Terminal | Literal[False]:
         """What a client is given as `progress`.
 
         Args:

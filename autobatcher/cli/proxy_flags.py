@@ -35,6 +35,8 @@ class ProxyFlags(UpstreamFlags):
         more often to clients with a shorter timeout. 0: never.
     grace:
         Keep the request of a client that disconnects for this long, so that a retry finds it.
+    drain:
+        After a first SIGTERM, SIGHUP or Ctrl-C wait this long for running calls; new ones get a 503. 0: stop at once.
     max_waiting:
         Maximum number of waiting requests; further ones get a 503. Lowered to what the limit of open files allows.
     max_waiting_bytes:
@@ -45,6 +47,9 @@ class ProxyFlags(UpstreamFlags):
         Do not ask the upstream at start whether it works.
     log_level:
         The least severe messages to log to stderr.
+    request_log:
+        Append a line to this file for each call, as JSON: time, status, model, ids, sizes, tokens, cost, wait; never
+        prompts or answers. It may be moved away (logrotate).
     config:
         A TOML file with these flags (batch-size = 500, batch-window = "1m"). Keys in a table [serve] or [run] apply to
         that command only. Flags and AUTOBATCHER_* variables win.
@@ -53,11 +58,13 @@ class ProxyFlags(UpstreamFlags):
     max_retries: Annotated[int, Parameter(validator=validators.Number(gte=0))] = 2
     heartbeat: Seconds = 50.0
     grace: Seconds = 300.0
+    drain: Seconds = 0.0
     max_waiting: Count = 20_000
     max_waiting_bytes: Bytes = 2_000_000_000
     max_body_bytes: Bytes = 64_000_000
     no_check: Switch = False
     log_level: LogLevel = "warning"
+    request_log: Path | None = None
     config: Path | None = None
 
     def limits(self) -> Any:

@@ -21,19 +21,23 @@ from ..engine.request import Request
 from ..progress import Progress
 from .arrivals import Arrivals, counting
 from .child_environment import without_keys
+from .command_stop import CommandStop
 from .event_lines import EventLines, event_lines
 from .flags import Switch, UsageError
 from .host_flags import hosts_served
 from .loopback import without_proxy
 from .output import print_notice
 from .proxy_flags import ProxyFlags
+from .question import Question, question_here
 from .receipt_file import keep_receipt, write_or_tell
 from .rehearsal import Rehearsal, rehearsal
+from .request_log import request_log_at
 from .run_progress import progress_beside_command
 from .run_summary import Summary, summary_document, summary_rows
 from .serve import listen_or_refuse, refused_journal_told, start_logging
-from .signals import leave_terminal, receivable, signals_here
+from .signals import StopSignals, receivable, signals_here
 from .start_check import check_first
+from .stopping import ProxyStop
 
 EXAMPLES = """
 **Examples**
@@ -66,10 +70,6 @@ FROM_A_KEYBOARD = signals_here("SIGINT", "SIGQUIT")
 ABOUT_THE_END = (*FROM_A_KEYBOARD, *signals_here("SIGTERM", "SIGHUP"))
 PASSED_ON = (*ABOUT_THE_END, *signals_here("SIGUSR1", "SIGUSR2"))
 """Signals for the command: `run` ends when the command does."""
-
-GRACE_SECONDS = 5.0
-"""How long after a signal the command may still use its batches. CI systems kill about ten seconds after the first
-signal. By then no paid batch may be left running, even if the command ignores signals."""
 
 NOT_FOUND, NOT_EXECUTABLE = 127, 126
 """A shell's exit codes for a command that cannot be started."""
@@ -125,9 +125,11 @@ def run(
             progress=progress_beside_command(progress, sys.stderr, os.environ),
         )
         on_answer = None if rehearsed is None else rehearsed.count
+        request_log = stack.enter_context(request_log_at(flags.request_log))
         check = None if flags.no_check or rehearse else partial(check_first, client, command="run")
         with refused_journal_told():
-            end = trio.run(_run, list(command), client, flags, on_answer, check)
+            question = None if rehearse else question_here()  # nothing is paid in a rehearsal
+            end = trio.run(_run, list(command), client, flags, on_answer, check, request_log, question)
         _tell_end(end, totals, client, rehearsed, receipt, summary_json)
         return end.code
 
@@ -191,81 +193,72 @@ async def _run(
     flags: ProxyFlags,
     on_answer: Callable[[Request], None] | None,
     check: Callable[[], Awaitable[None]] | None,
+    request_log: Any,
+    question: Question | None,
 ) -> _End:
-    from ..server import Report, create_app, serve
+    from ..server import Drain, Report, create_app, serve
 
     if check is not None:
         await check()
     sockets = listen_or_refuse(HOST, 0)
-    key, report, stop = secrets.token_urlsafe(32), Report(), trio.Event()
+    key, report = secrets.token_urlsafe(32), Report()
     report.tally.on_answer = on_answer
     limits = flags.limits()
     flags.say_if_lowered("run", limits)
-    arrivals, was_started = Arrivals(), False
-    app = create_app(client, proxy_key=key, limits=limits, report=report, hosts=hosts_served(HOST))
+    arrivals = Arrivals()
+    hosts = hosts_served(HOST)
+    app = create_app(client, proxy_key=key, limits=limits, report=report, hosts=hosts, request_log=request_log)
     environment = {
         **without_keys(os.environ, (client.api_key, getattr(client, "admin_api_key", None))),
         **without_proxy(os.environ, HOST),
         "OPENAI_BASE_URL": f"http://{HOST}:{sockets[0].getsockname()[1]}/v1",
         "OPENAI_API_KEY": key,
     }
+    stop = ProxyStop("run", client, Drain(report, flags.drain), question)
+    ending, signals = CommandStop(stop, client), StopSignals()
     # Outermost, so that a signal during start-up or shutdown of the proxy does not end the process.
-    with trio.open_signal_receiver(*receivable(PASSED_ON)) as signals:
-        async with trio.open_nursery() as nursery:
-            await nursery.start(partial(serve, client, counting(app, arrivals), sockets, stop=stop))
-            end_badly = partial(_end_badly, client, stop)
-            try:
-                process = await trio.lowlevel.open_process(command, env=environment)  # it inherits the standard streams
-            except OSError as error:
-                code = _why_not_started(command[0], error)
-            else:
-                was_started = True
-                code = await _end_of(process, partial(_pass_on, signals, end_badly))
-            if code != 0:
-                end_badly()
-            stop.set()
+    with trio.open_signal_receiver(*receivable(PASSED_ON)) as received:
+        async with trio.open_nursery() as watching:
+            async with trio.open_nursery() as serving:
+                counted = counting(app, arrivals)
+                await serving.start(partial(serve, client, counted, sockets, stop=stop.stop, drain=stop.drain))
+                watching.start_soon(ending.upon, signals)
+                watch = partial(_pass_on, received, signals)
+                code, was_started = await _run_command(command, environment, watching, watch)
+                await ending.command_ended(signals, code)
+            watching.cancel_scope.cancel()
     return _End(code, was_started, report.tally, arrivals)
 
 
-def _why_not_started(name: str, error: OSError) -> int:
-    """Say why the command cannot be started. Returns a shell's exit code."""
-    print_notice(f"autobatcher run: cannot start {name}: {error.strerror or error}")
-    return NOT_FOUND if isinstance(error, FileNotFoundError) else NOT_EXECUTABLE
-
-
-async def _end_of(process: trio.Process, watch: Callable[[trio.Process], Awaitable[None]]) -> int:
-    """Wait for the command's end, with `watch` beside it. Returns its exit code, as a shell would."""
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(watch, process)
-        await process.wait()
-        nursery.cancel_scope.cancel()
+async def _run_command(
+    command: list[str],
+    environment: dict[str, str],
+    watching: trio.Nursery,
+    watch: Callable[[trio.Process], Awaitable[None]],
+) -> tuple[int, bool]:
+    """Run the command to its end, and `watch` from its start on. Returns its exit code, as a shell would, and whether
+    it was started."""
+    try:
+        process = await trio.lowlevel.open_process(command, env=environment)  # it inherits stdin, stdout, stderr
+    except OSError as error:
+        print_notice(f"autobatcher run: cannot start {command[0]}: {error.strerror or error}")
+        return (NOT_FOUND if isinstance(error, FileNotFoundError) else NOT_EXECUTABLE), False
+    watching.start_soon(watch, process)
+    await process.wait()
     code = process.returncode or 0
-    return 128 - code if code < 0 else code
+    return (128 - code if code < 0 else code), True
 
 
-def _end_badly(client: BatchOpenAI, stop: trio.Event) -> None:
-    """Stop the proxy, and keep journaled batches for a rerun."""
-    client.keep_for_rerun()
-    stop.set()
-
-
-async def _pass_on(signals: AsyncIterator[int], end_badly: Callable[[], None], process: trio.Process) -> None:
+async def _pass_on(received: AsyncIterator[int], signals: StopSignals, process: trio.Process) -> None:
     """Pass signals on to the command. One that asks it to end also limits the time of its batches."""
-    async with trio.open_nursery() as nursery:
-        async for number in signals:
-            leave_terminal(number)
-            if not (number in FROM_A_KEYBOARD and _shares_a_keyboard()):
-                with contextlib.suppress(ProcessLookupError):
-                    process.send_signal(number)
-            if number in ABOUT_THE_END:
-                nursery.start_soon(_call_later, end_badly)
+    async for number in received:
+        if not (number in FROM_A_KEYBOARD and _shares_a_keyboard()):
+            with contextlib.suppress(ProcessLookupError):
+                process.send_signal(number)
+        if number in ABOUT_THE_END:
+            signals.take(number)
 
 
 def _shares_a_keyboard() -> bool:
     """Whether the command gets Ctrl-C by itself: terminals and Windows consoles send it to all their processes."""
     return os.name == "nt" or (sys.stdin is not None and sys.stdin.isatty())
-
-
-async def _call_later(end_badly: Callable[[], None]) -> None:
-    await trio.sleep(GRACE_SECONDS)
-    end_badly()

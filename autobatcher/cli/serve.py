@@ -31,8 +31,11 @@ from .loopback import is_loopback
 from .output import PrintableConsole, print_notice
 from .price_flags import flat_prices
 from .proxy_flags import ProxyFlags
-from .signals import run_until_signalled
+from .question import question_here
+from .request_log import request_log_at
+from .signals import StopSignals, run_with_signals
 from .start_check import refuse_hopeless, run_checked
+from .stopping import ProxyStop
 
 EXAMPLES = """
 **Examples**
@@ -81,6 +84,7 @@ def serve(
     cors_origin: Origins = None,
     proxy_key: Secret = None,
     proxy_key_file: Path | None = None,
+    public_status: Switch = False,
     forward_keys: Switch = False,
     max_cost_per_key: SpendingCap = None,
     input_price: Dollars | None = None,
@@ -99,8 +103,10 @@ def serve(
     2 if nothing can work: the key is refused, or there is no API at this URL. An outage is a warning.
 
     Lifecycle events go to stdout, one JSON object per line, unless it is a terminal. Logs, and on a terminal a live
-    status, go to stderr. Ctrl-C, SIGTERM and SIGHUP answer waiting requests with a 503, cancel active batches upstream
-    and exit 0; a second signal stops at once. Every flag can also be set as AUTOBATCHER_FLAG_NAME.
+    status, go to stderr. Upon Ctrl-C, SIGTERM or SIGHUP nothing new is taken, what runs is waited for as --drain says,
+    the rest is answered with a 503, active batches are cancelled upstream (or left to a --journal), and the exit code
+    is 0. A second signal ends the waiting, a third one the process. On a terminal Ctrl-C asks first what becomes of
+    paid batches. Every flag can also be set as AUTOBATCHER_FLAG_NAME.
 
     A DURATION is written 10s, 30m, 1.5h or 7d; a bare number is seconds. A SIZE is written 500kB, 64MB or 1GiB.
 
@@ -110,9 +116,11 @@ def serve(
         allowed_host: Also serve this name or address, by which a reverse proxy or another machine reaches it. On
             loopback only localhost, 127.0.0.1, [::1] and these are served; elsewhere any host is, unless this is given.
         cors_origin: Serve pages of this origin, such as https://app.example; * for all. Other pages are refused.
-        proxy_key: Require this bearer token on every /v1 route. Other users see the command line in `ps`: prefer
-            AUTOBATCHER_PROXY_KEY or --proxy-key-file.
-        proxy_key_file: A file with that token and nothing else.
+        proxy_key: Require this key on every route but /health, /ready and /openapi.json: as a bearer token, or in a
+            browser as the password. Other users see the command line in `ps`: prefer AUTOBATCHER_PROXY_KEY or
+            --proxy-key-file.
+        proxy_key_file: A file with that key and nothing else.
+        public_status: Let everybody read /, /status, /metrics and /receipt without that key.
         forward_keys: Use each caller's own bearer token upstream; batches never mix keys. Not with --proxy-key.
         max_cost_per_key: The most that each caller's key may spend, in USD, such as 20 or 20/day. Needs --forward-keys.
         input_price: The real-time price of a million input tokens of any model, in dollars. --prices can say more.
@@ -135,7 +143,7 @@ def serve(
     prices = flat_prices(input_price, output_price, saving)
     if prices is not None and flags.prices is not None:  # type: ignore[attr-defined]  # a flag made from a setting
         raise UsageError("--prices has the prices: leave out --input-price and --output-price.")
-    door = Door(host, port, proxy_key, forward_keys, max_cost_per_key, prices, served)
+    door = Door(host, port, proxy_key, forward_keys, max_cost_per_key, prices, served, public_status)
     start_logging(flags.log_level)
     with contextlib.ExitStack() as stack:
         # On a terminal the live status replaces the JSON lines.
@@ -154,24 +162,27 @@ class Door:
     max_cost_per_key: str | None
     prices: GivenPrices | None
     hosts: Any
+    public_status: bool = False
 
 
 def _serve_until_signalled(door: Door, flags: ProxyFlags, lines: EventLines | None) -> int:
-    from ..server import Report, create_app  # here, because they are slow to import
+    from ..server import Drain, Report, create_app  # here, because they are slow to import
     from ..server.report import shown_url
 
     if door.forward_keys and not flags.has_key:
         flags = replace(flags, api_key=NO_KEY)
     report = Report()
     tell = partial(_tell, report, lines)
+    display = screen_on(PrintableConsole(stderr=True)).progress()
     client = flags.make_client(
         tell,
         keeps_journaled=True,
         forward_keys=door.forward_keys,
         max_cost_per_key=door.max_cost_per_key,
         flat_prices=door.prices,
-        progress=screen_on(PrintableConsole(stderr=True)).progress(),
+        progress=display,
     )
+    stop = ProxyStop("serve", client, Drain(report, flags.drain), question_here(display or None))
     sockets = listen_or_refuse(door.host, door.port)
     with contextlib.ExitStack() as stack:
         for each in sockets:
@@ -184,21 +195,23 @@ def _serve_until_signalled(door: Door, flags: ProxyFlags, lines: EventLines | No
         app = create_app(
             client,
             proxy_key=door.proxy_key,
+            public_status=door.public_status,
             forward_keys=door.forward_keys,
             limits=limits,
             report=report,
             hosts=door.hosts,
+            request_log=stack.enter_context(request_log_at(flags.request_log)),
         )
         rules = flags.provider or profile_for(str(client.base_url)).name
         address = f"http://{_shown(door.host)}:{bound}/v1"
         print_notice(f"autobatcher serve: {address} -> {shown_url(client.base_url)} (rules: {rules})")
         flags.say_if_lowered("serve", limits)
-        work = partial(_serve, client, app, sockets)
+        work = partial(_serve, client, app, sockets, stop)
         if not flags.no_check:
             check = partial(refuse_hopeless, client, command="serve", forward_keys=door.forward_keys)
             work = partial(run_checked, check, work)
         with refused_journal_told():
-            trio.run(run_until_signalled, work)
+            trio.run(run_with_signals, work)
     return 0
 
 
@@ -269,10 +282,13 @@ def _tell(report: Any, lines: EventLines | None, fields: dict[str, Any]) -> None
     report.take_event(fields)
 
 
-async def _serve(client: Any, app: Any, sockets: list[socket.socket], stop: trio.Event) -> None:
+async def _serve(client: Any, app: Any, sockets: list[socket.socket], stop: ProxyStop, signals: StopSignals) -> None:
     from ..server import serve as serve_app
 
-    await serve_app(client, app, sockets, stop=stop)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(stop.upon, signals, nursery.cancel_scope)
+        await serve_app(client, app, sockets, stop=stop.stop, drain=stop.drain)
+        nursery.cancel_scope.cancel()
 
 
 def seen_host(host: str) -> str:

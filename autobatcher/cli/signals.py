@@ -1,4 +1,4 @@
-"""Ctrl-C, SIGTERM and a closed terminal: the first signal stops gracefully, the second one at once."""
+"""Ctrl-C, SIGTERM and a closed terminal: the first signal stops, the second one hurries, the third ends the process."""
 
 from __future__ import annotations
 
@@ -42,26 +42,82 @@ def _is_terminal(descriptor: int) -> bool:
         return True
 
 
-async def run_until_signalled(work: Callable[[trio.Event], Awaitable[None]]) -> signal.Signals | None:
-    """Run `work(stop)` to its end. Returns the first signal received meanwhile, or None.
+class StopSignals:
+    """The signals that ask a command to stop, as they come.
 
-    The first SIGINT, SIGTERM or SIGHUP sets `stop`, upon which `work` should return; the second one cancels it.
-    Exceptions of `work` are raised as they are. Must be called in the main thread.
+    A terminal that is closed may send SIGHUP several times, which counts once and never ends the process.
+
+    Attributes:
+        asked: set by the first one.
+        hurried: set by the second one. After that SIGINT and SIGTERM end the process at once.
+        first: the first one; None before it.
     """
-    stop = trio.Event()
-    received: list[signal.Signals] = []
+
+    def __init__(self) -> None:
+        self.asked: trio.Event = trio.Event()
+        self.hurried: trio.Event = trio.Event()
+        self.first: signal.Signals | None = None
+        self._has_hung_up = False
+
+    def take(self, number: int) -> None:
+        """Take a signal. Synchronous."""
+        leave_terminal(number)
+        if number in HANGUP:
+            if self._has_hung_up:
+                return
+            self._has_hung_up = True
+        if self.first is None:
+            self.first = signal.Signals(number)
+            self.asked.set()
+        else:
+            self.hurried.set()
+            for each in (signal.SIGINT, signal.SIGTERM):
+                signal.signal(each, signal.SIG_DFL)  # works even if the event loop hangs
+
+    async def take_all(self, received: AsyncIterator[int]) -> None:
+        """Take signals until cancelled."""
+        async for number in received:
+            self.take(number)
+
+
+async def run_with_signals(
+    work: Callable[[StopSignals], Awaitable[None]], *, second_cancels: bool = False
+) -> signal.Signals | None:
+    """Run `work(signals)` to its end. Returns the first signal received meanwhile, or None.
+
+    Exceptions of `work` are raised as they are. Must be called in the main thread.
+
+    Args:
+        second_cancels: whether the second signal cancels `work`, which need not look for it then.
+    """
+    signals = StopSignals()
     failure: Exception | None = None
-    with trio.open_signal_receiver(*receivable(STOPPING)) as signals:
+    with trio.open_signal_receiver(*receivable(STOPPING)) as received:
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(_watch, signals, received, stop, nursery.cancel_scope)
+            nursery.start_soon(signals.take_all, received)
+            if second_cancels:
+                nursery.start_soon(_cancel_upon, signals.hurried, nursery.cancel_scope)
             try:
-                await work(stop)
+                await work(signals)
             except Exception as error:
                 failure = error  # raised below, outside the nursery, so that it is not wrapped in a group
             nursery.cancel_scope.cancel()
     if failure is not None:
         raise failure
-    return received[0] if received else None
+    return signals.first
+
+
+async def run_until_signalled(work: Callable[[trio.Event], Awaitable[None]]) -> signal.Signals | None:
+    """Run `work(stop)` to its end. Returns the first signal received meanwhile, or None.
+
+    The first SIGINT, SIGTERM or SIGHUP sets `stop`, upon which `work` should return; the second one cancels it; the
+    third ends the process.
+    """
+
+    async def until_asked(signals: StopSignals) -> None:
+        await work(signals.asked)
+
+    return await run_with_signals(until_asked, second_cancels=True)
 
 
 def run_until_interrupted(work: Callable[[], Awaitable[int]]) -> int:
@@ -87,17 +143,6 @@ def run_until_interrupted(work: Callable[[], Awaitable[int]]) -> int:
     return codes[0] if codes else 128 + (received or signal.SIGINT)
 
 
-async def _cancel_upon(stop: trio.Event, scope: trio.CancelScope) -> None:
-    await stop.wait()
+async def _cancel_upon(event: trio.Event, scope: trio.CancelScope) -> None:
+    await event.wait()
     scope.cancel()
-
-
-async def _watch(
-    signals: AsyncIterator[int], received: list[signal.Signals], stop: trio.Event, scope: trio.CancelScope
-) -> None:
-    async for number in signals:
-        received.append(signal.Signals(number))
-        leave_terminal(number)
-        if stop.is_set():
-            scope.cancel()
-        stop.set()

@@ -13,6 +13,7 @@ import trio
 from .. import BatchOpenAI
 from .flags import UsageError
 from .output import print_notice
+from .signals import StopSignals
 
 CHECK_SECONDS = 5.0
 """How long each of one or two GETs may take. `run` waits for them before it starts the command, `serve` does not."""
@@ -37,9 +38,9 @@ async def check_first(client: BatchOpenAI, *, command: str) -> None:
 
 
 async def run_checked(
-    check: Callable[[], Awaitable[None]], work: Callable[[trio.Event], Awaitable[None]], stop: trio.Event
+    check: Callable[[], Awaitable[None]], work: Callable[[StopSignals], Awaitable[None]], signals: StopSignals
 ) -> None:
-    """Run `work(stop)`, with the check beside it: whoever looks for a listening port finds it at once.
+    """Run `work(signals)`, with the check beside it: whoever looks for a listening port finds it at once.
 
     Exceptions of `work` are raised as they are.
 
@@ -49,9 +50,9 @@ async def run_checked(
     refused: list[UsageError] = []
     failure: Exception | None = None
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(_check, check, stop, refused, nursery.cancel_scope)
+        nursery.start_soon(_check, check, signals, refused, nursery.cancel_scope)
         try:
-            await work(stop)
+            await work(signals)
         except Exception as error:
             failure = error  # raised below, outside the nursery, so that it is not wrapped in a group
         nursery.cancel_scope.cancel()
@@ -60,11 +61,11 @@ async def run_checked(
 
 
 async def _check(
-    check: Callable[[], Awaitable[None]], stop: trio.Event, refused: list[UsageError], scope: trio.CancelScope
+    check: Callable[[], Awaitable[None]], signals: StopSignals, refused: list[UsageError], scope: trio.CancelScope
 ) -> None:
     try:
         await check()
     except UsageError as error:
-        if not stop.is_set():  # else the client may be closed, and know nothing
+        if not signals.asked.is_set():  # else the client may be closed, and know nothing
             refused.append(error)
             scope.cancel()

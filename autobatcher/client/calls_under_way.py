@@ -12,7 +12,7 @@ import anyio
 
 from ..engine.hosting import Host
 from ..engine.request import Answer, Request
-from ..errors import BudgetExceededError
+from ..errors import BatchError, BudgetExceededError
 
 T = TypeVar("T")
 
@@ -118,8 +118,9 @@ class CallsUnderWay(Generic[T]):
             request = await self._make(call.asked)
             try:
                 await self._host.enqueue(request)
-            except BudgetExceededError as refused:
+            except BatchError as refused:
                 if not self._may_fit_later(refused):
+                    self._host.tell_refusal(request, refused)
                     raise
             else:
                 return request
@@ -134,8 +135,9 @@ class CallsUnderWay(Generic[T]):
             self._has_changed = anyio.Event()
             await self._has_changed.wait()
 
-    def _may_fit_later(self, refused: BudgetExceededError) -> bool:
-        return refused.cap is not None and len(self._waiting) > 1 and not self._is_left
+    def _may_fit_later(self, refused: BatchError) -> bool:
+        has_cap = isinstance(refused, BudgetExceededError) and refused.cap is not None
+        return has_cap and len(self._waiting) > 1 and not self._is_left
 
     def _settle(self, call: CallUnderWay[T], outcome: Answer | Exception) -> None:
         """Give a call its outcome, and hand on what can be."""

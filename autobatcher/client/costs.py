@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from decimal import Decimal
 from functools import partial
 from typing import Any, NamedTuple
@@ -53,6 +53,16 @@ def pricing_of(client: Costs) -> Callable[[], Receipt]:
     return client._spending.pricing() if place is None else partial(_of_the_fleet, place, client._spending.prices.at)
 
 
+def own_pricing_of(client: Costs) -> Callable[[], Receipt] | None:
+    """`pricing_of` for what this engine alone was billed; None if that is all that `pricing_of` tells."""
+    return None if client._spending.shared_journal is None else client._spending.pricing()
+
+
+def billed_models(client: Costs) -> Iterator[str]:
+    """The models of all that was billed, in the order of the first time; some more than once."""
+    return (sort.model for sort, _ in client._spending.ledger)
+
+
 def _of_the_fleet(place: JournalUrl, prices_of: PricesOf) -> Receipt:
     from ..engine.journal.file import read_journal  # imports sqlite3, which some Pythons lack
 
@@ -67,11 +77,13 @@ class CapLeft(NamedTuple):
 
     Attributes:
         cap: in words, such as "$5 a day".
+        amount: of the cap.
         spent: in the current period.
         reserved: what calls under way may cost.
     """
 
     cap: str
+    amount: Decimal
     spent: Decimal
     reserved: Decimal
     left: Decimal
@@ -80,7 +92,9 @@ class CapLeft(NamedTuple):
 def cap_left(client: Costs) -> CapLeft | None:
     """What is left of the cap of all calls together; None if there is none."""
     budget = client._spending.caps.budget
-    return None if budget is None else CapLeft(str(budget.cap), budget.spent_now, budget.reserved_now, budget.left)
+    if budget is None:
+        return None
+    return CapLeft(str(budget.cap), budget.cap.amount, budget.spent_now, budget.reserved_now, budget.left)
 
 
 def looks_up_prices(client: Costs) -> bool:

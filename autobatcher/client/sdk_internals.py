@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Mapping
 from inspect import signature
+from operator import is_
 from pathlib import Path
 from types import FunctionType
 from typing import TYPE_CHECKING, Any
@@ -136,8 +137,7 @@ def can_be_skipped(client: Any, resource: Any, method: Any) -> bool:
             and resource._post == client.post
             and not client._strict_response_validation
             and _are_plain_headers(client._custom_headers)
-            and not _is_watched(client)
-            and _is_the_sdks_own(method)
+            and not _is_watched(client, method)
         )
     except AttributeError:
         return False
@@ -151,7 +151,7 @@ def _are_plain_headers(headers: Mapping[str, Any]) -> bool:
     return True
 
 
-def _is_watched(client: Any) -> bool:
+def _is_watched(client: Any, method: Any) -> bool:
     """Whether a function that takes part in the SDK's calls is replaced, on this client or on its class.
 
     (Tracers of httpx itself see the actual HTTP calls: files and batches.)
@@ -159,19 +159,30 @@ def _is_watched(client: Any) -> bool:
     http = client._client
     return (
         not _WATCHABLE.isdisjoint(client.__dict__)
-        or "_prepare_request" in client.__dict__
         or "send" in http.__dict__
         or "handle_async_request" in http._transport.__dict__
         or any(http.event_hooks.values())
-        or not _are_the_sdks_own(type(client))
+        or not _are_the_sdks_own(type(client), method)
     )
 
 
-def _are_the_sdks_own(client_class: type) -> bool:
-    for name in _WATCHABLE:
-        if not _is_the_sdks_own(getattr(client_class, name)):
-            return False
-    return _is_the_sdks_own(openai.AsyncOpenAI._prepare_request)
+def _are_the_sdks_own(kind: Any, method: Any) -> bool:
+    """Whether all functions that take part in a call are the SDK's own."""
+    functions = (
+        *(method, kind.request, kind.post, kind._prepare_options, kind._build_request, kind._process_response),
+        openai.AsyncOpenAI._prepare_request,
+    )
+    own = _own_functions.get(kind, ())
+    if len(own) == len(functions) and all(map(is_, functions, own)):
+        return True
+    if not all(map(_is_the_sdks_own, functions)):
+        return False
+    _own_functions[kind] = functions
+    return True
+
+
+_own_functions: dict[type, tuple[Any, ...]] = {}
+"""Functions that were found to be the SDK's own, by the class of clients. To be the same object says enough."""
 
 
 def _is_the_sdks_own(function: Any) -> bool:
@@ -180,5 +191,7 @@ def _is_the_sdks_own(function: Any) -> bool:
     return type(function) is FunctionType and function.__code__.co_filename.startswith(_SDK)
 
 
-_WATCHABLE = frozenset({"request", "post", "_prepare_options", "_build_request", "_process_response"})
+_WATCHABLE = frozenset(
+    {"request", "post", "_prepare_options", "_build_request", "_process_response", "_prepare_request"}
+)
 _SDK = str(Path(openai.__file__).parent) + os.sep

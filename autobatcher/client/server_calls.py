@@ -5,18 +5,23 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..engine.batcher import Batcher
 from ..engine.journal.health import Session, WaitingAccount
+from ..engine.journal.identity import fingerprint
+from ..engine.journal.responses import JournaledResponses
 from ..engine.journal_url import JournalUrl, checked_place
 from ..engine.lanes.lane import Lane
 from ..engine.request import Request
 from ..engine.statistics import BatcherStatistics
+from ..errors import BatchError
 from ..upstream.http import UpstreamHTTP
 from ..upstream.probe import BATCHES, MODELS, ask
 from ..upstream.verdict import Judgement, is_enough, judge
 from .call import Call
+from .sdk import with_key
 from .shared_engine import AsyncEngine
 
 
@@ -79,8 +84,33 @@ class ServerCalls:
             BatchError: as `answer` does.
         """
         request = self._request(endpoint, body, digested, api_key, headers)
-        self._engine.host.submit_nowait(request)
+        try:
+            self._engine.host.submit_nowait(request)
+        except BatchError as error:
+            self._engine.host.tell_refusal(request, error)
+            raise
         return request
+
+    def caller(self, headers: Mapping[str, str]) -> AbstractContextManager[object]:
+        """The context of a caller, if tracing is on: what is asked within it belongs to the caller's trace.
+
+        Args:
+            headers: of the caller's request, names in lower case; `traceparent` names its span.
+        """
+        batcher = self._engine.host.batcher
+        tracer = None if batcher is None else batcher.tracer
+        return nullcontext() if tracer is None else tracer.caller(headers)
+
+    def owner_of(self, api_key: str | None) -> bytes:
+        """A digest of who pays for calls with this key; None is the client's own key."""
+        account = self._call().account
+        return fingerprint(account if api_key is None else with_key(account, api_key))
+
+    @property
+    def kept_responses(self) -> JournaledResponses | None:
+        """The background responses in the journal; None without one that keeps prompts, and before the first call."""
+        batcher = self._engine.host.batcher
+        return None if batcher is None else batcher.recovery.responses
 
     @property
     def has_journal(self) -> bool:
@@ -139,6 +169,11 @@ class ServerCalls:
         batcher = self._engine.host.batcher
         return None if batcher is None else batcher.statistics()
 
+    def is_queued(self, request: Request) -> bool:
+        """Whether the request is in no batch yet."""
+        batcher = self._engine.host.batcher
+        return batcher is not None and batcher.queue.holds(request)
+
     def queue_bytes(self) -> tuple[int, float]:
         """How many bytes of request bodies wait to be uploaded, and how many may (`max_queued_bytes`)."""
         batcher = self._engine.host.batcher
@@ -165,3 +200,22 @@ def see_fleet(client: ServerCalls) -> FleetSeen | None:
     waiting = [account for account in fleet.waiting if not batcher.recovery.knows(account.account)]
     left_batches = sum(account.batches for account in fleet.waiting)
     return FleetSeen(fleet.engines, batcher.recovery.session, waiting, left_batches)
+
+
+def cancels_on_close(client: ServerCalls) -> bool:
+    """Whether running batches are cancelled when this client closes. (A journal may keep them all the same.)"""
+    engine = client._engine
+    batcher = engine.host.batcher
+    return engine.settings.cancel_active_batches_on_close if batcher is None else batcher.cancels_on_close
+
+
+def set_cancels_on_close(client: ServerCalls, cancels: bool) -> None:
+    """Say so while its engine runs, whatever the settings say."""
+    batcher = client._engine.host.batcher
+    if batcher is not None:
+        batcher.cancels_on_close = cancels
+
+
+def keep_answers_for_rerun(client: ServerCalls) -> None:
+    """Like `BatchOpenAI.keep_for_rerun`, but running batches end as configured."""
+    client._engine.host.keep_for_rerun(batches=False)

@@ -17,7 +17,9 @@ from ..engine.batcher import Batcher
 from ..engine.hosting import AT_END_SECONDS, Host
 from ..engine.settings import Settings
 from ..engine.spending import Spending
+from ..engine.tracer import Tracer
 from ..errors import BatchError
+from ..tracing.choice import tracer_of
 from ..upstream.batch_api import BatchAPI
 from .batchable import batchable_endpoint
 from .batched_call import batched
@@ -101,8 +103,12 @@ class TransportToBatches:
 def make_host(settings: Settings, connections: Connections, spending: Spending) -> Host:
     """Make an engine's host that talks to the upstream through that client, and closes it after its shutdown."""
     api = BatchAPI(connections.client)
-    host = Host(partial(Batcher, settings, api, spending=spending), connections, spending)
+    host = Host(partial(_make_batcher, settings, api, spending=spending), connections, spending)
     return show_progress(host, settings.progress)
+
+
+def _make_batcher(settings: Settings, api: BatchAPI, *, tracer: Tracer | None = None, **options: Any) -> Batcher:
+    return Batcher(settings, api, tracer=tracer or tracer_of(settings.tracing), **options)
 
 
 async def close_host(host: Host, connections: Connections) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import logging
 import sys
+import threading
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -52,12 +53,12 @@ class Terminal:
     seconds: float = REPAINT_SECONDS
 
     def __init__(self, console: Any, *, rate: float = 1.0, calls: int = 0) -> None:
-        from rich.live import Live
-
         self.rate: float = rate
         self.calls: int = calls
-        self._live = Live(console=console, auto_refresh=False, transient=False)
-        self._is_begun = False
+        self._console = console
+        self._live: Any = None  # a new one each time: one that was stopped would erase what was written after it
+        self._is_paused = False
+        self._turn = threading.Lock()  # of this display's thread, and of whoever pauses it
 
     def open(self) -> None:
         """Nothing to do: the terminal may block."""
@@ -65,17 +66,37 @@ class Terminal:
     def __call__(self, snapshot: ProgressSnapshot) -> None:
         from .picture import picture
 
-        self._live.update(picture(snapshot))
-        if not self._is_begun:
-            self._is_begun = True
-            self._live.start()
-        self._live.refresh()
+        with self._turn:
+            if self._is_paused:
+                return
+            if self._live is None:
+                self._begin()
+            self._live.update(picture(snapshot), refresh=True)
+
+    def _begin(self) -> None:
+        from rich.live import Live
+
+        self._live = Live(console=self._console, auto_refresh=False, transient=False)
+        self._live.start()
 
     def close(self) -> None:
         """Leave the last picture where it is."""
-        if self._is_begun:
-            self._is_begun = False  # another engine of the same client may begin again
-            self._live.stop()
+        with self._turn:
+            live, self._live = self._live, None
+            if live is not None:
+                live.stop()
+
+    def pause(self) -> None:
+        """Leave the last picture where it is, and paint nothing until `resume`: somebody else uses the terminal.
+
+        Thread-safe. May block, as the terminal may.
+        """
+        self._is_paused = True
+        self.close()
+
+    def resume(self) -> None:
+        """Go on, below what was written meanwhile. Thread-safe."""
+        self._is_paused = False
 
 
 class Notebook:

@@ -66,6 +66,7 @@ class ActiveBatches:
             lane_requests=len(dispatcher),
             active_batch_ids=tuple(active),
             remaining_seconds={name: batch.remaining_seconds(durations) for name, batch in active.items()},
+            oldest_batch_seconds=max((batch.age_seconds for batch in active.values()), default=0.0),
         )
 
     def running(self) -> dict[str, UpstreamBatch]:

@@ -37,6 +37,7 @@ from .settings import Settings
 from .spending import Spending
 from .statistics import BatcherStatistics
 from .tally import Tally
+from .tracer import Tracer
 
 if TYPE_CHECKING:
     from .journal.writer import MakeWriter  # imported at run time only if used: some Pythons lack sqlite3
@@ -61,10 +62,12 @@ class Batcher:
         wall_clock: Callable[[], float] = time.time,
         make_writer: MakeWriter | None = None,
         spending: Spending | None = None,
+        tracer: Tracer | None = None,
     ) -> None:
         self._wake: anyio.Event | None = None
         self.settings: Settings = settings
         self.api: BatchAPI = api
+        self.tracer: Tracer | None = tracer
         self.queue: RequestQueue = RequestQueue(settings, self._wake_up)
         isolates = settings.isolate_accounts
         self.uploads: FairLimiter = FairLimiter.for_calls(CONCURRENT_UPLOADS, isolates=isolates)
@@ -90,6 +93,7 @@ class Batcher:
             durations=self.dispatcher.durations,
             spending=self.spending,
         )
+        self.cancels_on_close: bool = settings.cancel_active_batches_on_close
         self._stop = Ending.NOT_YET
         self._keeps_for_rerun = self._is_closed = False
         self._ended = anyio.Event()
@@ -237,8 +241,6 @@ class Batcher:
                 self.queue.batch_ended(batch.key)
             self._wake_up()
 
-    # ---- the journal ----
-
     async def _open_journal(self) -> None:
         try:
             await self.recovery.open()
@@ -271,6 +273,7 @@ class Batcher:
             self._place(request)
         if request.is_settled:
             request.result()  # it was refused
+        request.failures = self.dispatcher.failures
 
     def _place(self, request: Request) -> Lane:
         if (refusal := self.spending.reserve(request)) is None:
@@ -333,7 +336,7 @@ class Batcher:
         if self._is_closed:
             return
         self._is_closed = True
-        pending_request_count = len(self.queue) + len(self.dispatcher) + len(self.recovery)
+        pending_request_count = self.tally.waited + self._byte_limiter.waiting
         self.recovery.fail_all(error_for)
         self.queue.fail_all(error_for)
         self.dispatcher.fail_all(error_for)
@@ -343,6 +346,6 @@ class Batcher:
             events.ClientClosing,
             pending_request_count=pending_request_count,
             active_batch_ids=list(self._batches.running()),
-            cancel_active_batches_on_close=self.settings.cancel_active_batches_on_close,
+            cancel_active_batches_on_close=self.cancels_on_close,
             metadata=dict(self.settings.batch_metadata),
         )

@@ -9,6 +9,7 @@ import inspect
 import math
 import os
 from collections.abc import Callable, Mapping
+from importlib.util import find_spec
 from typing import Any
 
 from ..money.cap import Cap, cap_of
@@ -153,3 +154,19 @@ def handler(value: Any) -> Any:
     if inspect.iscoroutinefunction(value) or inspect.iscoroutinefunction(getattr(value, "__call__", None)):  # noqa: B004
         raise TypeError("must be a plain function: the engine does not await it")
     return value
+
+
+def tracing(value: object) -> bool | None:
+    """True, False, or None for what the program has set up."""
+    if value is not None and not isinstance(value, bool):
+        raise TypeError(f"must be True, False or None, not {value!r}")
+    if value and not _has_opentelemetry():
+        raise ValueError('is True, but OpenTelemetry is not installed: pip install "autobatcher[otel]"')
+    return value
+
+
+def _has_opentelemetry() -> bool:
+    try:
+        return find_spec("opentelemetry.trace") is not None
+    except ModuleNotFoundError:
+        return False

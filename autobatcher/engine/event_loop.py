@@ -23,6 +23,8 @@ _background_tasks: set[asyncio.Task[None]] = set()
 
 def running_loop() -> object:
     """A token of the running event loop, like `current_token().native_token`. Raises RuntimeError outside of one."""
+    if (loop := _asyncio_loop()) is not None:
+        return loop
     lowlevel = _trio_lowlevel()
     return asyncio.get_running_loop() if lowlevel is None else lowlevel.current_trio_token()
 
@@ -81,9 +83,10 @@ def new_waiter() -> tuple[Any, Awaitable[object]]:
 
     Await it once and immediately. Cancelled: a later `wake` does nothing.
     """
-    lowlevel = _trio_lowlevel()
+    loop = _asyncio_loop()
+    lowlevel = _trio_lowlevel() if loop is None else None
     if lowlevel is None:
-        future = asyncio.get_running_loop().create_future()
+        future = (loop or asyncio.get_running_loop()).create_future()
         return future, future
     waiter = _TrioWaiter(lowlevel)
     return waiter, lowlevel.wait_task_rescheduled(waiter)
@@ -151,6 +154,18 @@ def holds_interrupt(error: object) -> bool:
     if isinstance(error, BaseExceptionGroup):
         return error.subgroup(KeyboardInterrupt) is not None
     return isinstance(error, KeyboardInterrupt)
+
+
+def _asyncio_loop() -> asyncio.AbstractEventLoop | None:
+    """The running loop of asyncio, but for tasks of trio as its guest; None elsewhere."""
+    loop = asyncio._get_running_loop()  # `get_running_loop` raises without one, which takes twice as long
+    if loop is None or (_may_be_in_trio() and asyncio.current_task(loop) is None):
+        return None
+    return loop
+
+
+def _may_be_in_trio() -> bool:
+    return "trio.lowlevel" in sys.modules
 
 
 def _trio_lowlevel() -> Any:

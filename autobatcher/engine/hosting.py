@@ -18,6 +18,7 @@ import anyio
 from anyio.abc import TaskStatus
 
 from ..errors import ClientClosedError, JournalError, WrongEventLoopError
+from . import traced_calls
 from .batcher import Batcher
 from .event_loop import call_soon, is_alive, running_loop, runs, start_in_background
 from .interruption import Interruption
@@ -96,6 +97,8 @@ class Host:
         """
         batcher = self._batcher_in_running_loop()
         self._lone_calls.ask(request, batcher.tally, batcher.settings)
+        if batcher.tracer is not None:
+            return await traced_calls.submit(batcher, batcher.tracer, request)
         return await batcher.submit(request)
 
     def submit_nowait(self, request: Request, *, is_awaited: bool = False) -> None:
@@ -110,14 +113,25 @@ class Host:
         if is_awaited:
             self._lone_calls.ask(request, batcher.tally, batcher.settings)
         batcher.submit_nowait(request)
+        if batcher.tracer is not None:
+            traced_calls.begin(batcher.tracer, request, batcher.tracer.now())
 
     async def enqueue(self, request: Request) -> None:
         """`Batcher.enqueue`, with the engine started as by `submit`. Raises as `submit` does."""
         batcher = self._batcher_in_running_loop()
+        if batcher.tracer is not None:
+            await traced_calls.enqueue(batcher, batcher.tracer, request)
+            return
         try:
             batcher.submit_nowait(request)  # most find room, and a wait costs as much as all the rest
         except anyio.WouldBlock:
             await batcher.enqueue(request)
+
+    def tell_refusal(self, request: Request, error: Exception) -> None:
+        """Trace a request that `submit_nowait` or `enqueue` refused, and that is not tried again."""
+        tracer = None if self._batcher is None else self._batcher.tracer
+        if tracer is not None:
+            tracer.refused(request, tracer.now(), error)
 
     def flush(self) -> None:
         """Close the open windows now. Needs the engine's event loop."""

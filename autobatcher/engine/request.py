@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable
-from decimal import Decimal
+from collections.abc import Awaitable, Callable
 from typing import Any, NoReturn, Protocol
 
 import anyio
 import msgspec
 
 from ..errors import BatchError, ClientClosedError
-from ..money import exact
 from ..money.budget import Reservation
 from ..upstream.account import Account
 from ..upstream.jsonl import most_line_bytes
 from ..upstream.patience import Patience
 from .bisection import Bisection
 from .event_loop import new_waiter, wake
+from .failure import Failure
 from .fair_limiter import FairLimiter
+from .held_key import HeldKey
 from .lanes.lane import Lane, Overrun
 from .lanes.terms import ANYWHERE, ORDINARY, Placement, Terms
+from .request_observers import CallTrace, FailureLog
 from .tally import Tally
 
 
@@ -58,19 +59,6 @@ class Holder(Protocol):
         """The caller left. Synchronous, so that it can run during cancellation."""
 
 
-class HeldKey(Protocol):
-    """A key that no other request may have meanwhile.
-
-    Attributes:
-        key: as the journal knows it.
-    """
-
-    key: bytes
-
-    def let_go(self, *, is_used_up: bool) -> None:
-        """The request has an answer, which uses the key up; or it has failed, or its caller left. Synchronous."""
-
-
 class Request:
     """One call that waits for its answer. Make it inside an event loop.
 
@@ -101,6 +89,11 @@ class Request:
         throttle_patience: how much longer it may wait for capacity upstream; None if it never had to.
         on_undelivered: called by `give_back`; None if no journal stores answers.
         tally: counts what becomes of it; None until it is queued.
+        trace: is told what becomes of it; None if tracing is off.
+        tries: in how many batches and calls it was.
+        lane: on which it was tried last.
+        failures: who tells if it fails outside of a batch; None until it is queued.
+        failure: what it failed for; None if it did not.
     """
 
     __slots__ = (
@@ -115,10 +108,13 @@ class Request:
         "digested",
         "embedding_inputs",
         "endpoint",
+        "failure",
+        "failures",
         "held_key",
         "holder",
         "is_retry",
         "key",
+        "lane",
         "left_batch_id",
         "may_have_been_billed",
         "model",
@@ -131,6 +127,8 @@ class Request:
         "tally",
         "terms",
         "throttle_patience",
+        "trace",
+        "tries",
         "was_repeated",
     )
 
@@ -170,6 +168,11 @@ class Request:
         self.throttle_patience: Patience | None = None
         self.on_undelivered: Callable[[Request], None] | None = None
         self.tally: Tally | None = None
+        self.trace: CallTrace | None = None
+        self.tries: int = 0
+        self.lane: str = Lane.BATCH.value
+        self.failures: FailureLog | None = None
+        self.failure: Failure | None = None
         self._byte_limiter: FairLimiter | None = None
         self._on_outcome: Callable[[], None] | None = None
         self._outcome: Answer | BatchError | None = None
@@ -207,8 +210,15 @@ class Request:
             self._byte_limiter.release(self.account, len(self.body))
             self._byte_limiter = None
 
-    def settle(self, outcome: Answer | BatchError) -> None:
-        """Set the one outcome and wake the caller. A second outcome is a bug."""
+    def settle(
+        self, outcome: Answer | BatchError, failures: FailureLog | None = None, reason: str | None = None
+    ) -> None:
+        """Set the one outcome and wake the caller. A second outcome is a bug.
+
+        Args:
+            failures: who tells if it failed; None for `failures`.
+            reason: why its whole batch failed, in words that may be shown.
+        """
         if self._outcome is not None:
             raise AssertionError(f"{self.custom_id} was settled twice")
         self._outcome = outcome
@@ -217,18 +227,31 @@ class Request:
         self._release_reservation()
         self._let_key_go(is_used_up=isinstance(outcome, Answer) and outcome.status_code < 400)
         if self.tally is not None:
-            self._count_outcome(self.tally, outcome)
+            self._count_outcome(self.tally, outcome, failures or self.failures, reason)
+        if self.trace is not None:
+            self.trace.end(self)
         if self._waiter is not None:
             wake(self._waiter)
         on_outcome, self._on_outcome = self._on_outcome, None  # it may refer to this request: leave no circle
         if on_outcome is not None:
             on_outcome()
 
-    def _count_outcome(self, tally: Tally, outcome: Answer | BatchError) -> None:
+    def _count_outcome(
+        self, tally: Tally, outcome: Answer | BatchError, failures: FailureLog | None, reason: str | None
+    ) -> None:
         if isinstance(outcome, ClientClosedError):
             tally.withdraw()
+        elif isinstance(outcome, Answer) and outcome.status_code < 400:
+            tally.settle(outcome.lane)
         else:
-            tally.settle(outcome.lane if isinstance(outcome, Answer) and outcome.status_code < 400 else None)
+            tally.settle(None)
+            if failures is not None:
+                failures.add(self, outcome, reason)
+
+    def sent(self, lane: Lane) -> None:
+        """It goes into a batch, or a call is made for it."""
+        self.tries += 1
+        self.lane = lane.value
 
     async def outcome(self) -> Answer | BatchError:
         """Wait for the outcome and return it. See `result`, which raises errors.
@@ -288,14 +311,25 @@ class Request:
         if self.holder is None:
             self.give_back()
             return
-        self.left_batch_id = self.holder.batch_id
-        self.holder.withdraw(self)
-        self.holder = None
+        self._leave(self.holder)
         self.dequeue()
         self._release_reservation()
         self._let_key_go()
         if self.tally is not None:
             self.tally.withdraw()
+        if self.trace is not None:
+            self.trace.end(self)
+
+    def give_up(self, error_for: ErrorFor) -> None:
+        """Take the request out of what it waits in, and settle it with an error; nothing if its caller has left."""
+        if self.holder is not None:
+            self._leave(self.holder)
+            self.settle(error_for(self, self.left_batch_id))
+
+    def _leave(self, holder: Holder) -> None:
+        self.left_batch_id = holder.batch_id
+        holder.withdraw(self)
+        self.holder = None
 
     def pop_reservation(self) -> Reservation | None:
         """Take the reservation out: somebody else sees to it."""
@@ -318,12 +352,6 @@ class Request:
             return False
         on_undelivered(self)
         return True
-
-
-def reserved_for(requests: Iterable[Request]) -> Decimal | None:
-    """What these requests may cost together, in USD; None if nothing is reserved."""
-    amounts = [each.reservation.amount for each in requests if each.reservation is not None]
-    return exact.total(amount for amount in amounts if amount is not None) if amounts else None
 
 
 ErrorFor = Callable[[Request, str | None], BatchError]

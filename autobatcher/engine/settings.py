@@ -118,6 +118,15 @@ class Settings:
             flag=None,
         ),
     ] = False
+    tracing: Annotated[
+        bool | None,
+        Setting(
+            "tell OpenTelemetry of calls and batches (extra `otel`); None does so if the program has set OpenTelemetry "
+            "up before the first call. See docs/tracing.md",
+            check=checks.tracing,
+            flag=None,
+        ),
+    ] = None
     cancel_active_batches_on_close: Annotated[
         bool,
         Setting(

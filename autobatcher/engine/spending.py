@@ -12,6 +12,7 @@ from typing import Self
 from anyio import to_thread
 
 from ..errors import BudgetExceededError
+from ..money.batch_ledgers import BatchLedgers
 from ..money.budget import Reservation
 from ..money.calibration import Calibration
 from ..money.exact import ZERO
@@ -46,6 +47,7 @@ class Spending:
 
     Attributes:
         ledger: what was billed since the engine began.
+        batch_ledgers: the same for each of the newest batches.
         calibration: learns from answers how many tokens requests have.
         caps: limit it.
         prices: what it costs.
@@ -53,6 +55,7 @@ class Spending:
 
     def __init__(self, settings: Settings, wall_clock: Callable[[], float] = time.time) -> None:
         self.ledger: Ledger = Ledger()
+        self.batch_ledgers: BatchLedgers = BatchLedgers()
         self.calibration: Calibration = Calibration()
         self._settings = settings
         self.caps: Caps = Caps(settings, wall_clock)
@@ -266,6 +269,7 @@ class Spending:
         """Count an execution."""
         sort, usage, batch_id, requests = charge
         self.ledger.add(sort, usage, batch_id, requests)
+        self.batch_ledgers.add(charge)
         if not self.has_caps:
             return
         cost = None if usage is None else self.cost_in(sort, usage)

@@ -6,6 +6,9 @@ from math import inf
 
 import anyio
 
+LATELY_SECONDS = 0.1
+"""Callers that leave one after the other, each this soon after the one before, leave together."""
+
 
 class Tally:
     """Counts of one engine's requests.
@@ -19,7 +22,16 @@ class Tally:
         last_lane: the lane of the last good answer after which nothing waited; None if that was no good answer.
     """
 
-    __slots__ = ("answered", "failed", "idle_since", "last_lane", "requests", "withdrawn")
+    __slots__ = (
+        "_last_left",
+        "_left_together",
+        "answered",
+        "failed",
+        "idle_since",
+        "last_lane",
+        "requests",
+        "withdrawn",
+    )
 
     def __init__(self) -> None:
         self.requests: int = 0
@@ -28,11 +40,18 @@ class Tally:
         self.withdrawn: int = 0
         self.idle_since: float = -inf
         self.last_lane: str | None = None
+        self._left_together = 0
+        self._last_left: float = -inf
 
     @property
     def waiting(self) -> int:
         """How many have no outcome yet."""
         return self.requests - self.answered - self.failed - self.withdrawn
+
+    @property
+    def waited(self) -> int:
+        """How many have no outcome yet, or left just now: Ctrl-C cancels callers together with their engine."""
+        return self.waiting + (self._left_together if self._is_lately(_now()) else 0)
 
     def settle(self, lane: str | None) -> None:
         """One of them has its outcome: a good answer on that lane, or an error."""
@@ -47,8 +66,22 @@ class Tally:
         """The caller of one of them left, or the client was closed."""
         self.withdrawn += 1
         self.last_lane = None
+        now = _now()
+        self._left_together = self._left_together + 1 if self._is_lately(now) else 1
+        self._last_left = now
+
+    def _is_lately(self, now: float) -> bool:
+        return 0.0 <= now - self._last_left <= LATELY_SECONDS
 
     def take_back(self) -> None:
         """One that failed is asked again, as another one."""
         self.requests -= 1
         self.failed -= 1
+
+
+def _now() -> float:
+    """The event loop's clock. Without one, as when callers are collected after its end, nothing is lately."""
+    try:
+        return anyio.current_time()
+    except RuntimeError:
+        return inf

@@ -64,6 +64,12 @@ class HeldBody:
         self._arriving += size
         return True
 
+    def handed_over(self) -> HeldBody:
+        """Hold the same bytes for somebody else. This one holds none any more."""
+        other = HeldBody(self._limiter, self._account)
+        other._size, other._arriving, self._size, self._arriving = self._size, self._arriving, 0, 0
+        return other
+
     def can_ever_hold(self, size: int) -> bool:
         """Whether a body of that size fits when no other is there."""
         return size <= self.most

@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import weakref
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -37,15 +38,20 @@ from ..engine.request import Request
 from ..errors import BatchError
 from ..turns import in_turns
 from ..upstream import bounded_json
+from .background import BackgroundResponses
 from .body_limiter import BodyLimiter, HeldBody
 from .exchange import ClientGoneError, Exchange, RefusedError, no_room
 from .heartbeat import HEARTBEAT_SECONDS, heartbeat_seconds
 from .keys import bearer_in, bearer_of
+from .left_responses import LeftResponses
 from .pending_call import Client, PendingCall
 from .pending_calls import GRACE_SECONDS, PendingCalls
-from .refusals import batch_error_parts, refusal_parts
+from .refusals import batch_error_parts, refusal_parts, shutting_down
+from .report import Report
+from .response_object import is_in_background
+from .response_routes import ResponseRoutes
 from .retries import Retries, says_retry
-from .tally import Tally
+from .routes import RESPONSES
 
 logger: logging.Logger = logging.getLogger("autobatcher")
 
@@ -65,6 +71,7 @@ class CallLimits:
         heartbeat_seconds: send a heartbeat to each client at least this often; 0 for none.
         grace_seconds: how long the request of a client that disconnected is kept.
         max_waiting: maximum number of pending requests; further ones get a 503.
+        max_background: maximum number of background responses that have not ended; further ones get a 503.
         max_waiting_bytes: maximum size of all bodies that are being received or wait; further requests get a 503.
         max_body_bytes, body_seconds: maximum size of a body, and maximum time to receive it.
     """
@@ -72,6 +79,7 @@ class CallLimits:
     heartbeat_seconds: float = HEARTBEAT_SECONDS
     grace_seconds: float = GRACE_SECONDS
     max_waiting: int = 20_000
+    max_background: int = 20_000
     max_waiting_bytes: int = 2_000_000_000
     max_body_bytes: int = MAX_BODY_BYTES
     body_seconds: float = BODY_SECONDS
@@ -82,18 +90,39 @@ class BatchedCalls:
 
     Args:
         forward_keys: use each caller's own bearer token upstream.
+        observers: are shown each request that has an outcome, and how many seconds it waited.
+        on_refused: is told the endpoint and the status of each call that the proxy refuses.
+
+    Attributes:
+        responses: the routes of those that are made in the background.
+        left: goes on with those that no proxy makes any more.
     """
 
     def __init__(
-        self, client: BatchOpenAI, pending_calls: PendingCalls, tally: Tally, limits: CallLimits, *, forward_keys: bool
+        self,
+        client: BatchOpenAI,
+        pending_calls: PendingCalls,
+        report: Report,
+        limits: CallLimits,
+        *,
+        forward_keys: bool,
+        observers: Sequence[Callable[[Request, float], None]] = (),
+        on_refused: Callable[[str, int], None] = lambda endpoint, status: None,
     ) -> None:
         self._client = client
         self._pending_calls = pending_calls
         self._retries = Retries(pending_calls)
         self._bodies = BodyLimiter(limits.max_waiting_bytes, client.queue_bytes, isolates=forward_keys)
-        self._tally = tally
+        self._report = report
+        self._tally = report.tally
+        most, isolates = limits.max_background, forward_keys
+        background = BackgroundResponses(client, report.tally, self._tell, most=most, isolates=isolates)
+        self.responses: ResponseRoutes = ResponseRoutes(background, forward_keys=forward_keys)
+        self.left: LeftResponses = LeftResponses(client, background, self._bodies, forward_keys=forward_keys)
         self._limits = limits
         self._forward_keys = forward_keys
+        self._observers = observers
+        self._on_refused = on_refused
 
     async def __call__(self, exchange: Exchange) -> None:
         """Answer one request. If its client disconnects, keep the call for the grace period."""
@@ -101,19 +130,28 @@ class BatchedCalls:
         client = Client(exchange.peer, has_own_connection=exchange.has_own_connection)
         try:
             asked, digested = await self._asked(exchange.path, exchange, held)
+            if exchange.path == RESPONSES and is_in_background(asked.body):
+                if self._report.is_draining:
+                    raise shutting_down()
+                await self.responses.create(asked, exchange, held)
+                return
             call = await self._pending_call(exchange.path, asked.body, digested, exchange, client, held)
         except ClientGoneError:
             return
         except RefusedError as refused:
             held.release()  # draining the rest may take a while
-            await exchange.refuse(refusal_parts(refused))
+            await self._refuse(exchange, refusal_parts(refused))
         except BatchError as error:
-            await exchange.refuse(batch_error_parts(error, has_journal=self._client.has_journal))
+            await self._refuse(exchange, self._error_parts(error))
         else:
             await self._serve(call, client, asked, exchange)
         finally:
             if client.call is None or client.call.held is not held:
                 held.release()
+
+    async def _refuse(self, exchange: Exchange, parts: HttpParts) -> None:
+        self._on_refused(exchange.path, parts["status_code"])
+        await exchange.refuse(parts)
 
     def _account_of(self, exchange: Exchange) -> str:
         """Who pays: the key, however its header is written; one account for all callers of the proxy's own key."""
@@ -123,7 +161,10 @@ class BatchedCalls:
         limits = self._limits
         body = await exchange.read_body(held, most_bytes=limits.max_body_bytes, most_seconds=limits.body_seconds)
         check_content_type(endpoint, exchange.headers.get("content-type", ""))
-        return await checked_call(endpoint, body)
+        asked, digested = await checked_call(endpoint, body)
+        return (
+            await self.responses.for_upstream(asked, digested, exchange) if endpoint == RESPONSES else (asked, digested)
+        )
 
     async def _pending_call(
         self, endpoint: str, body: bytes, digested: bytes, exchange: Exchange, client: Client, held: HeldBody
@@ -146,12 +187,15 @@ class BatchedCalls:
             held.release()
             self._tally.reattached += 1
             return call
+        if self._report.is_draining:
+            raise shutting_down()
         account = self._account_of(exchange)
         if not self._pending_calls.has_room(account):
             raise no_room()
         if DEADLINE_HEADER in exchange.headers:  # no part of the digest: a retry keeps the deadline of its call
             headers[DEADLINE_HEADER] = exchange.headers[DEADLINE_HEADER]
-        request = self._submit(endpoint, body, digested, api_key, headers)
+        with self._client.caller(exchange.headers):
+            request = self._submit(endpoint, body, digested, api_key, headers)
         request.is_retry = says_retry(exchange)
         request.key = digest_of_parts(caller.encode(), name.encode()) if name else None
         held.enqueue()
@@ -176,8 +220,14 @@ class BatchedCalls:
     def _on_outcome(self, reference: weakref.ref[PendingCall]) -> None:
         call = reference()
         if call is not None:
-            self._tally.take(call.request, anyio.current_time() - call.created_at)
+            self._tell(call.request, anyio.current_time() - call.created_at)
             self._pending_calls.on_outcome(call)
+
+    def _tell(self, request: Request, seconds: float) -> None:
+        """A request has its outcome, and waited so many seconds."""
+        self._tally.take(request, seconds)
+        for observe in self._observers:
+            observe(request, seconds)
 
     async def _serve(self, call: PendingCall, client: Client, asked: StreamRequest, exchange: Exchange) -> None:
         """Wait for the outcome, and answer. If the client disconnects, a retry can be reattached to the call."""
@@ -204,9 +254,12 @@ class BatchedCalls:
             stream = await in_turns(streaming(call.request.endpoint, answer.body, include_usage=asked.include_usage))
             return streamed_parts(answer, stream)
         except BatchError as error:
-            return batch_error_parts(error, has_journal=self._client.has_journal)
+            return self._error_parts(error, was_sent=bool(error.custom_id) or call.request.may_have_been_billed)
         except UnstreamableAnswerError as error:
             return refusal_parts(RefusedError(502, str(error)), kind="server_error")
+
+    def _error_parts(self, error: BatchError, *, was_sent: bool = False) -> HttpParts:
+        return batch_error_parts(error, has_journal=self._client.has_journal, was_sent=was_sent)
 
     async def _wait(self, call: PendingCall, client: Client, asked: StreamRequest, exchange: Exchange) -> None:
         """Wait for the outcome, sending heartbeats. Raises `ClientGoneError`."""

@@ -4,37 +4,29 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from decimal import Decimal
+from functools import partial
 from itertools import islice
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import msgspec
 import trio
 
-from ..client.costs import Costs, looks_up_prices, pricing_of
+from ..client.costs import Costs, billed_models, looks_up_prices, own_pricing_of, pricing_of
 from ..errors import JournalError
 from ..money.exact import ZERO
 from ..money.library_prices import import_prices
 from ..money.receipt import Receipt, ReceiptRow, amount_text
+from .billed_sums import BilledSums
+from .labels import ModelLabels
 
 logger: logging.Logger = logging.getLogger("autobatcher")
-
-Key = TypeVar("Key", tuple[str, str], tuple[str, str, str])
 
 SHOWN_ROWS = 50
 
 PART_OF_TIME, MOST_SECONDS = 0.1, 5.0
 """How much of the time is spent on prices at most, and how old they may be for the sake of that."""
-
-
-class LaneCost(NamedTuple):
-    """What was billed on one lane, with one fate, in USD, and how many requests have no price."""
-
-    lane: str
-    fate: str
-    cost: Decimal
-    unpriced: int
 
 
 class Told(NamedTuple):
@@ -43,15 +35,12 @@ class Told(NamedTuple):
     Attributes:
         document: the whole receipt, as JSON.
         fields: what the page shows, as JSON types: totals, and the dearest models.
-        lanes: for metrics, whose labels must be few.
-        list_price, saving: in USD; `saving` is None if no list price is known.
+        own: what this process alone was billed, for metrics.
     """
 
     document: bytes
     fields: dict[str, Any]
-    lanes: tuple[LaneCost, ...]
-    list_price: Decimal
-    saving: Decimal | None
+    own: BilledSums
 
 
 class PricedCosts:
@@ -60,13 +49,17 @@ class PricedCosts:
     To price may import a library, and callers choose how many models there are. So it never happens on the event loop,
     once at a time, and not for long.
 
+    Args:
+        labels: the models that metrics tell apart.
+
     Attributes:
         told: the newest one.
     """
 
-    def __init__(self, client: Costs) -> None:
-        self.told: Told = told_of(Receipt(()))
+    def __init__(self, client: Costs, labels: ModelLabels) -> None:
+        self.told: Told = nothing_told()
         self._client = client
+        self._labels = labels
         self._turn = trio.Lock()
         self._seen_at = self._stale_at = float("-inf")
 
@@ -81,20 +74,29 @@ class PricedCosts:
                 return
             self._seen_at = trio.current_time()
             try:
-                self.told, took = await trio.to_thread.run_sync(
-                    _price, pricing_of(self._client), abandon_on_cancel=True
-                )
+                self._learn_models()
+                pricing = partial(_price, pricing_of(self._client), own_pricing_of(self._client), self._labels.of)
+                self.told, took = await trio.to_thread.run_sync(pricing, abandon_on_cancel=True)
             except JournalError as error:  # the last one is told
                 logger.warning("autobatcher: %s", error.message)
                 took = MOST_SECONDS
             self._stale_at = trio.current_time() + min(took / PART_OF_TIME, MOST_SECONDS)
 
+    def _learn_models(self) -> None:
+        """Before their costs are added up: what was counted under one label must stay there."""
+        for model in () if self._labels.is_full else billed_models(self._client):
+            self._labels.learn(model)
 
-def _price(pricing: Callable[[], Receipt]) -> tuple[Told, float]:
+
+def _price(
+    pricing: Callable[[], Receipt], own: Callable[[], Receipt] | None, label_of: Callable[[str], str]
+) -> tuple[Told, float]:
     """The receipt, and how long it took, in seconds; without the import, which comes once."""
     import_prices()
     begun = time.monotonic()
-    return told_of(pricing()), time.monotonic() - begun
+    receipt = pricing()
+    sums = BilledSums(receipt if own is None else own(), label_of)
+    return told_of(receipt, sums), time.monotonic() - begun
 
 
 async def learn_prices(client: Costs, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -107,27 +109,29 @@ async def learn_prices(client: Costs, *, task_status: trio.TaskStatus[None] = tr
         task_status.started()
 
 
-def told_of(receipt: Receipt) -> Told:
+def nothing_told() -> Told:
+    """An empty receipt."""
+    return told_of(Receipt(()), BilledSums(Receipt(()), str))
+
+
+def told_of(receipt: Receipt, own: BilledSums) -> Told:
     """A receipt in all forms."""
     whole = receipt.as_dict()
-    models = _alike(receipt.rows, lambda row: (row.model, row.lane, row.fate))
-    lanes = _alike(receipt.rows, lambda row: (row.lane, row.fate))
-    total = receipt.total
+    models = _alike(receipt.rows)
     fields = {
         **{name: value for name, value in whole.items() if name not in ("rows", "tokens")},
-        "models": [_model_fields(rows) for rows in islice(models.values(), SHOWN_ROWS)],
+        "models": [_model_fields(rows) for rows in islice(models, SHOWN_ROWS)],
         "models_left_out": max(len(models) - SHOWN_ROWS, 0),
     }
-    costs = (LaneCost(*key, _sum(row.cost for row in rows), _unpriced(rows)) for key, rows in sorted(lanes.items()))
-    return Told(msgspec.json.encode(whole), fields, tuple(costs), total.list_price, total.saving)
+    return Told(msgspec.json.encode(whole), fields, own)
 
 
-def _alike(rows: Iterable[ReceiptRow], key_of: Callable[[ReceiptRow], Key]) -> dict[Key, list[ReceiptRow]]:
-    """Rows with the same key together. Their order stays: the dearest first."""
-    alike: dict[Key, list[ReceiptRow]] = {}
+def _alike(rows: Iterable[ReceiptRow]) -> Collection[list[ReceiptRow]]:
+    """Rows of one model, lane and fate together. Their order stays: the dearest first."""
+    alike: dict[tuple[str, str, str], list[ReceiptRow]] = {}
     for row in rows:
-        alike.setdefault(key_of(row), []).append(row)
-    return alike
+        alike.setdefault((row.model, row.lane, row.fate), []).append(row)
+    return alike.values()
 
 
 def _model_fields(rows: list[ReceiptRow]) -> dict[str, Any]:

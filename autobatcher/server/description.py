@@ -39,6 +39,7 @@ def description() -> dict[str, Any]:
         "get": _read("One of them.")
         | {"parameters": [{"name": "model", "in": "path", "required": True, "schema": {"type": "string"}}]}
     }
+    paths |= _responses()
     for path, what in {
         "/health": "Whether the proxy is alive.",
         "/ready": "Whether the upstream accepts the key.",
@@ -51,8 +52,22 @@ def description() -> dict[str, Any]:
     return {"openapi": "3.1.0", "info": {"title": "autobatcher serve", "version": "1"}, "paths": paths}
 
 
+def _responses() -> dict[str, Any]:
+    """The routes of responses that are made in the background."""
+    named = {"parameters": [{"name": "id", "in": "path", "required": True, "schema": {"type": "string"}}]}
+    return {
+        "/v1/responses/{id}": {
+            "get": _read("A response that was made with `background: true`, as it is now.") | named,
+            "delete": _read("It is deleted, and withdrawn if it has not ended.") | named,
+        },
+        "/v1/responses/{id}/cancel": {"post": _read("It is cancelled, unless it has ended.") | named},
+    }
+
+
 def _batched(endpoint: str) -> dict[str, Any]:
     fields = {"model": {"type": "string"}, "stream": {"type": "boolean"}, **_REQUESTS[endpoint]}
+    if endpoint == "/v1/responses":
+        fields["background"] = {"type": "boolean"}
     schema = {"type": "object", "required": ["model", *_REQUESTS[endpoint]], "properties": fields}
     return {
         "summary": "Answered by a batch, so it takes as long as a batch.",

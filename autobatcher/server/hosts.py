@@ -250,7 +250,7 @@ def cors_headers(asked: Asked, served: ServedHosts) -> list[tuple[bytes, bytes]]
 
 def preflight_parts(asked: Asked) -> HttpParts:
     """The answer to an allowed preflight. `cors_headers` go with it."""
-    headers = {"access-control-allow-methods": "GET, POST", "access-control-max-age": str(PREFLIGHT_SECONDS)}
+    headers = {"access-control-allow-methods": "GET, POST, DELETE", "access-control-max-age": str(PREFLIGHT_SECONDS)}
     if asked.wants_headers and _HEADER_NAMES.fullmatch(asked.wants_headers):
         headers["access-control-allow-headers"] = asked.wants_headers
     return {"status_code": 200, "headers": headers, "content": b""}

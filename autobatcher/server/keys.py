@@ -1,4 +1,4 @@
-"""Bearer tokens of callers: what one is, whether it is the proxy's key, and how wrong ones are slowed down.
+"""Keys of callers: how one is sent, whether it is the proxy's key, and how wrong ones are slowed down.
 
 A right key is always served at once, also from an address that guesses: all callers behind a reverse proxy share one.
 So a guess is compared before it is counted, and whether it is served says whether it was right. No limit can hide that.
@@ -9,6 +9,7 @@ and a connection. What keeps a key safe is its length: see `is_guessable`.
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import hmac
 import ipaddress
@@ -42,6 +43,18 @@ def bearer_in(authorization: str) -> str | None:
     return (token.strip() or None) if kind.lower() == "bearer" else None
 
 
+def password_in(authorization: str) -> str | None:
+    """The password of HTTP Basic authentication, by which browsers send a key; None if there is none."""
+    kind, _, encoded = authorization.partition(" ")
+    if kind.lower() != "basic":
+        return None
+    try:
+        text = base64.b64decode(encoded.strip(), validate=True).decode()
+    except ValueError:
+        return None
+    return text.partition(":")[2] or None
+
+
 def bearer_of(authorization: str) -> str:
     """The caller's own key. Raises `RefusedError` (401) if there is none."""
     key = bearer_in(authorization)
@@ -61,6 +74,11 @@ _WRONG_KEY = RefusedError(
     "This proxy requires its own key: set OPENAI_API_KEY to the value of its --proxy-key.",
     code="invalid_api_key",
 )
+_WRONG_PASSWORD = RefusedError(
+    401,
+    "This page requires the proxy's key: as the password, with any user name, or as a bearer token.",
+    code="invalid_api_key",
+)
 
 
 class ProxyKey:
@@ -71,19 +89,25 @@ class ProxyKey:
         self._wrong = WrongKeys()
         self._told_at = -math.inf
 
-    def why_refused(self, authorization: str, address: str, now: float) -> RefusedError | None:
+    def why_refused(
+        self, authorization: str, address: str, now: float, *, as_password: bool = False
+    ) -> RefusedError | None:
         """Why this caller is refused: 401 or 429; None if the key is right.
 
         Args:
             address: the peer's.
             now: seconds of a monotonic clock.
+            as_password: whether the key may also come as a password, which browsers send with every request that any
+                site makes them send: for what only reads.
         """
         given = bearer_in(authorization)
+        if given is None and as_password:
+            given = password_in(authorization)
         if given is not None and hmac.compare_digest(_digest(given), self._digest):
             return None
         seconds = self._wrong.count(address, now) if authorization else 0.0  # without a key nothing is guessed
         if seconds <= 0:
-            return _WRONG_KEY
+            return _WRONG_PASSWORD if as_password else _WRONG_KEY
         if now - self._told_at >= TOLD_SECONDS:
             self._told_at = now
             logger.warning("autobatcher: many wrong keys, the last one from %s: answered with 429", address)

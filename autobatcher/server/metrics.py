@@ -2,111 +2,130 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import platform
+from collections.abc import Callable, Iterator
+from importlib.metadata import version
 
-from prometheus_client import CollectorRegistry, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+import trio
+from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
+from prometheus_client.core import Metric
 
-from .costs import Told
+from .batch_counts import ENDS, BatchCounts
+from .billed_sums import BilledSums
 from .fleet import FleetView
+from .labels import LANES
+from .metrics_catalogue import metric
 from .report import Report
-from .tally import LATENCY_BUCKETS, Tally
+from .tally import Tally
+from .upstream_calls import UpstreamCalls
 
 REFUSING_SETTINGS = ("max_cost", "max_cost_per_account", "unknown_prices")
 
+USUAL_STATUSES = (0, 200, 400, 401, 402, 403, 404, 408, 409, 413, 422, 429, 500, 502, 503, 504)
+"""They are told from the beginning: a batch brings many at once, and `increase()` misses what a series begins with."""
+
+
+FRESH_SECONDS = 1.0
+"""How old what is told of the process may be. The system lists its open files for that: thousands take milliseconds."""
+
+
+def process_text() -> bytes:
+    """Memory, CPU time and open files of this process, in Prometheus' format. Blocks for some milliseconds."""
+    registry = CollectorRegistry()
+    ProcessCollector(registry=registry)
+    return generate_latest(registry)
+
 
 class Metrics:
-    """A registry with the metrics of this proxy, and none of the process's default registry."""
+    """A registry with the metrics of this proxy and its process, and none of the process's default registry.
 
-    def __init__(self, report: Report) -> None:
+    Args:
+        of_process: returns the text on the process; called in a worker thread.
+    """
+
+    def __init__(self, report: Report, of_process: Callable[[], bytes] = process_text) -> None:
         self._report = report
         self._registry = CollectorRegistry()
         self._registry.register(self)  # calls `collect`
+        self._of_process = of_process
+        self._process = b""
+        self._stale_at = float("-inf")
+
+    async def refresh(self) -> None:
+        """Bring up to date what is asked of other threads. Cancelled: they end by themselves."""
+        await self._report.refresh()
+        if trio.current_time() >= self._stale_at:
+            self._stale_at = trio.current_time() + FRESH_SECONDS
+            self._process = await trio.to_thread.run_sync(self._of_process, abandon_on_cancel=True)
 
     def text(self) -> bytes:
         """The body of the response."""
-        return generate_latest(self._registry)
+        return generate_latest(self._registry) + self._process
 
     def collect(self) -> Iterator[Metric]:
         """The metrics; called by `CollectorRegistry` at each scrape."""
-        yield from _gauges(self._report)
-        yield from _counters(self._report)
-        yield from _dollars(self._report.costs)
+        yield from _now(self._report)
+        yield from _requests(self._report.tally)
+        yield from _by_model(self._report.tally, self._report.costs.own)
+        yield from _batches(self._report.progress.submitted_batches, self._report.batch_counts)
+        yield from _upstream(self._report.upstream_calls)
+        yield from _money(self._report, self._report.costs.own)
         yield from _fleet(self._report.fleet)
-        yield _latency(self._report.tally)
+        yield _build()
 
 
-def _gauges(report: Report) -> Iterator[Metric]:
-    status = report.status()
-    for name, key, help_text in (
-        ("queued_requests", "queued", "Requests not yet submitted in a batch."),
-        ("waiting_requests", "waiting", "Requests without an outcome, queued ones included."),
-        ("lane_requests", "lane_requests", "Requests that wait on the flex and real-time lanes."),
-        ("active_batches", "active_batches", "Batches running upstream."),
-        ("clients_away", "clients_away", "Requests whose client disconnected and may return."),
-    ):
-        yield GaugeMetricFamily(f"autobatcher_{name}", help_text, value=status[key])
-    if (cap := status["cap"]) is not None:
-        yield GaugeMetricFamily("autobatcher_cap_left_dollars", "What may still be spent, in USD.", value=cap["left"])
+def _now(report: Report) -> Iterator[Metric]:
+    for name, value in report.gauges.values().items():
+        yield metric(name, value)
 
 
-def _counters(report: Report) -> Iterator[Metric]:
-    tally = report.tally
-    for name, help_text, value in (
-        ("requests", "Batchable requests received.", tally.requests),
-        ("reattached", "Retries reattached to a pending call.", tally.reattached),
-        ("deadlines_missed", "Requests without an answer by their deadline.", tally.deadlines_missed),
-        ("batches_submitted", "Batches accepted by the upstream.", report.progress.submitted_batches),
-    ):
-        yield CounterMetricFamily(f"autobatcher_{name}", help_text, value=value)
-    lines = CounterMetricFamily("autobatcher_lines", "Requests by status; 0: no response.", labels=["status"])
-    for status, count in sorted(tally.statuses.items()):
-        lines.add_metric([str(status)], count)
-    yield lines
-    lanes = CounterMetricFamily("autobatcher_answers", "Responses by the lane they were got on.", labels=["lane"])
-    for lane, count in sorted(tally.lanes.items()):
-        lanes.add_metric([lane], count)
-    yield lanes
-    escalated = CounterMetricFamily(
-        "autobatcher_escalations", "Requests that went from one lane to another.", labels=["from", "to"]
-    )
-    for way, count in sorted(report.escalations.items()):
-        escalated.add_metric(list(way), count)
-    yield escalated
-    refused = CounterMetricFamily("autobatcher_refused", "Calls not sent for want of money.", labels=["setting"])
-    for setting in REFUSING_SETTINGS:
-        refused.add_metric([setting], tally.refused[setting])
-    yield refused
-    tokens = CounterMetricFamily("autobatcher_tokens", "Tokens by the usage of answers.", labels=["kind"])
-    tokens.add_metric(["input"], tally.input_tokens)
-    tokens.add_metric(["output"], tally.output_tokens)
-    yield tokens
-    ends = CounterMetricFamily("autobatcher_batches_ended", "Batches by final status.", labels=["status"])
-    for how, count in sorted(report.batch_ends.items()):
-        ends.add_metric([how], count)
-    yield ends
-    calls = CounterMetricFamily("autobatcher_upstream_calls", "Responses of the upstream.", labels=["call", "status"])
-    for (call, code), count in sorted(report.upstream_calls.items()):
-        calls.add_metric([call, str(code)], count)
-    yield calls
+def _requests(tally: Tally) -> Iterator[Metric]:
+    yield metric("requests", tally.requests)
+    yield metric("reattached", tally.reattached)
+    yield metric("deadlines_missed", tally.deadlines_missed)
+    statuses = {**dict.fromkeys(USUAL_STATUSES, 0), **tally.statuses}
+    yield metric("lines", {(str(status),): count for status, count in statuses.items()})
+    yield metric("answers", {(lane,): count for lane, count in {**dict.fromkeys(LANES, 0), **tally.lanes}.items()})
+    yield metric("refused", {(setting,): tally.refused[setting] for setting in REFUSING_SETTINGS})
+    yield metric("tokens", {(kind,): count for kind, count in tally.usage._asdict().items()})
+    yield metric("wait_seconds", {(): tally.waits})
 
 
-def _dollars(costs: Told) -> Iterator[Metric]:
-    """By lane and fate: callers choose the names of models, and how many there are."""
-    cost = CounterMetricFamily("autobatcher_cost_dollars", "What was billed, in USD.", labels=["lane", "fate"])
-    unpriced = CounterMetricFamily(
-        "autobatcher_unpriced_requests", "Billed requests of unknown price.", labels=["lane", "fate"]
-    )
-    for lane, fate, dollars, count in costs.lanes:
-        cost.add_metric([lane, fate], float(dollars))
-        unpriced.add_metric([lane, fate], count)
-    yield cost
-    yield unpriced
-    help_text = "What would have cost that much in real time was delivered, in USD."
-    yield CounterMetricFamily("autobatcher_list_price_dollars", help_text, value=float(costs.list_price))
-    if costs.saving is not None:
-        help_text = "What was saved, in USD, as far as list prices are known."
-        yield GaugeMetricFamily("autobatcher_saved_dollars", help_text, value=float(costs.saving))
+def _by_model(tally: Tally, own: BilledSums) -> Iterator[Metric]:
+    yield metric("model_outcomes", tally.by_model.outcomes)
+    yield metric("model_tokens", tally.by_model.tokens)
+    yield metric("model_wait_seconds", tally.by_model.waits)
+    yield metric("model_cost_dollars", {labels: float(cost) for labels, cost in own.model_costs.items()})
+
+
+def _batches(submitted: int, counts: BatchCounts) -> Iterator[Metric]:
+    yield metric("batches_submitted", submitted)
+    yield metric("batch_submissions_failed", counts.failed_submissions)
+    yield metric("batch_cancellations_failed", counts.failed_cancellations)
+    yield metric("batches_ended", {(end,): counts.ends[end] for end in ENDS})
+    yield metric("batch_seconds", counts.durations)
+    yield metric("resubmitted", counts.resubmitted)
+    yield metric("escalations", counts.escalations)
+
+
+def _upstream(calls: UpstreamCalls) -> Iterator[Metric]:
+    yield metric("upstream_requests", {(call,): count for call, count in calls.sent.items()})
+    yield metric("upstream_calls", {(call, str(status)): count for (call, status), count in calls.responses.items()})
+    yield metric("upstream_seconds", {(call,): seconds for call, seconds in calls.seconds.items()})
+
+
+def _money(report: Report, own: BilledSums) -> Iterator[Metric]:
+    yield metric("cost_dollars", {labels: float(cost) for labels, cost in own.costs.items()})
+    yield metric("billed_requests", own.requests)
+    yield metric("unpriced_requests", own.unpriced)
+    yield metric("uncertain_cost_dollars", float(own.uncertain_cost))
+    yield metric("uncertain_requests", own.uncertain_requests)
+    yield metric("list_price_dollars", float(own.list_price))
+    if own.saving is not None:
+        yield metric("saved_dollars", float(own.saving))
+    if (cap := report.gauges.cap()) is not None:
+        yield metric("cap_dollars", float(cap.amount))
+        yield metric("cap_left_dollars", float(cap.left))
 
 
 def _fleet(view: FleetView | None) -> Iterator[Metric]:
@@ -114,22 +133,11 @@ def _fleet(view: FleetView | None) -> Iterator[Metric]:
     seen = None if view is None or view.is_stale else view.seen
     if seen is None:
         return
-    engines = GaugeMetricFamily("autobatcher_fleet_engines", "Engines that share the journal.", labels=["state"])
     alive = sum(engine.is_alive for engine in seen.engines)
-    engines.add_metric(["alive"], alive)
-    engines.add_metric(["gone"], len(seen.engines) - alive)
-    yield engines
-    for name, help_text, value in (
-        ("left", "Unfinished batches that no engine runs.", seen.left_batches),
-        ("without_key", "Those of accounts whose key this proxy lacks.", sum(each.batches for each in seen.waiting)),
-    ):
-        yield GaugeMetricFamily(f"autobatcher_fleet_batches_{name}", help_text, value=value)
+    yield metric("fleet_engines", {("alive",): alive, ("gone",): len(seen.engines) - alive})
+    yield metric("fleet_batches_left", seen.left_batches)
+    yield metric("fleet_batches_without_key", sum(each.batches for each in seen.waiting))
 
 
-def _latency(tally: Tally) -> Metric:
-    buckets, total = [], 0
-    for bucket in (*LATENCY_BUCKETS, float("inf")):
-        total += tally.waited[bucket]
-        buckets.append(("+Inf" if bucket == float("inf") else str(bucket), total))
-    help_text = "Seconds from a request to its outcome."
-    return HistogramMetricFamily("autobatcher_wait_seconds", help_text, buckets=buckets, sum_value=tally.seconds)
+def _build() -> Metric:
+    return metric("build_info", {(version("autobatcher"), platform.python_version(), version("openai")): 1})

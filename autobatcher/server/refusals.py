@@ -23,10 +23,12 @@ _KINDS = {
 }
 
 
-def refusal_parts(refused: RefusedError, *, kind: str | None = None, closes: bool = False) -> HttpParts:
+def refusal_parts(
+    refused: RefusedError, *, kind: str | None = None, closes: bool = False, param: str | None = None
+) -> HttpParts:
     """An OpenAI-shaped error response. With `closes` the connection (HTTP/1.1) is closed after it."""
     kind = kind or _KINDS.get(refused.status_code, "invalid_request_error")
-    fields = {"message": refused.message, "type": kind, "param": None, "code": refused.code}
+    fields = {"message": refused.message, "type": kind, "param": param, "code": refused.code}
     headers = {"content-type": "application/json"}
     if refused.retry_after is None:
         headers["x-should-retry"] = "false"
@@ -53,23 +55,38 @@ def key_reused() -> RefusedError:
 
 
 RETRY_AFTER_SECONDS = 1
-"""When a client is to ask again whose place in a batch is kept: it may be in another replica's by then."""
+"""When a client is to ask again who loses nothing by that: another replica may take its request by then."""
 
 
-def batch_error_parts(error: BatchError, *, has_journal: bool) -> HttpParts:
+def shutting_down() -> RefusedError:
+    """For a request that comes while the proxy takes nothing new."""
+    message = "This proxy is shutting down, and did not take the request: retry in a moment."
+    return RefusedError(503, message, code="shutting_down", retry_after=RETRY_AFTER_SECONDS)
+
+
+def batch_error_parts(error: BatchError, *, has_journal: bool, was_sent: bool = False) -> HttpParts:
     """The response for an error of the engine, in the words of the proxy.
 
     Args:
         has_journal: whether the same request finds its place again, here after a restart or in another replica.
+        was_sent: whether the request may have been sent upstream.
     """
     if isinstance(error, IdempotencyKeyReusedError):
         return refusal_parts(key_reused())
     message = f"{error.reason} {_BUDGET_ADVICE[error.setting]}" if isinstance(error, BudgetExceededError) else None
-    if not has_journal or not isinstance(error, ClientClosedError | JournalUnreachableError):
-        return error_parts(error, message=message)
+    loses_nothing = has_journal and isinstance(error, JournalUnreachableError)
     if isinstance(error, ClientClosedError):
-        message = "This proxy is stopping. Ask again: nothing is lost, and nothing is paid twice."
+        loses_nothing = has_journal or not was_sent
+        message = _STOPS_WITH_JOURNAL if has_journal else _STOPS_IN_BATCH if was_sent else shutting_down().message
     parts = error_parts(error, message=message)
-    del parts["headers"]["x-should-retry"]
-    parts["headers"]["retry-after"] = str(RETRY_AFTER_SECONDS)
+    if loses_nothing:
+        del parts["headers"]["x-should-retry"]
+        parts["headers"]["retry-after"] = str(RETRY_AFTER_SECONDS)
     return parts
+
+
+_STOPS_WITH_JOURNAL = "This proxy is shutting down: retry in a moment. Nothing is lost, and nothing is paid twice."
+_STOPS_IN_BATCH = (
+    "This proxy is shutting down before the request was answered. A retry is a new request: what the provider has "
+    "done for this one by now is billed all the same."
+)

@@ -3,28 +3,28 @@
 from __future__ import annotations
 
 import time
-from collections import Counter, deque
-from collections.abc import Mapping
+from collections import deque
 from functools import partial
-from itertools import islice
 from typing import Any
 
 from .. import events
 from ..client.costs import cap_left
 from ..client.openai import BatchOpenAI
 from ..client.server_calls import see_fleet
-from ..money.receipt import Receipt, amount_text
-from ..printable import printable
-from ..progress import BatchProgress, Progress
-from .costs import PricedCosts, Told, told_of
+from ..money.receipt import amount_text
+from ..progress import Progress
+from .batch_counts import BatchCounts
+from .batch_rows import FEW_ROWS
+from .costs import PricedCosts, Told, nothing_told
+from .failed_lines import FailedLines
 from .fleet import FleetView
+from .gauges import Gauges
+from .overview import Overview
 from .pending_calls import PendingCalls
 from .tally import Tally
+from .upstream_calls import UpstreamCalls
 
 REMEMBERED_ERRORS = 20
-SHOWN_BATCHES = 50
-
-_OPERATIONS = (("/files", "files"), ("/batches", "batches"), ("/cancel", "cancel"), ("/content", "content"))
 
 
 def shown_url(url: Any) -> str:
@@ -36,50 +36,47 @@ class Report:
     """State folded from lifecycle events, the tally, and the upstream's responses.
 
     Pass each event of the client (`batch_event_handler`) to `take_event`, or no batches are shown.
+
+    Attributes:
+        is_draining: whether the proxy takes nothing new, since it is told to stop; see `Drain`.
     """
 
     def __init__(self) -> None:
         self.progress: Progress = Progress(requests=None)
         self.tally: Tally = Tally()
-        self.upstream_calls: Counter[tuple[str, int]] = Counter()
-        self.batch_ends: Counter[str] = Counter()
-        self.escalations: Counter[tuple[str, str]] = Counter()
+        self.failed_lines: FailedLines = FailedLines()
+        self.upstream_calls: UpstreamCalls = UpstreamCalls()
+        self.batch_counts: BatchCounts = BatchCounts()
+        self.gauges: Gauges = Gauges()
+        self.is_draining: bool = False
         self._errors: deque[dict[str, Any]] = deque(maxlen=REMEMBERED_ERRORS)
         self._client: BatchOpenAI | None = None
         self._pending_calls: PendingCalls | None = None
         self._costs: PricedCosts | None = None
         self._fleet: FleetView | None = None
+        self.overview: Overview = Overview(self.progress, self.tally)
 
     def watch(self, client: BatchOpenAI, pending_calls: PendingCalls) -> None:
         """Report on these, and on the upstream's responses to that client."""
-        self._client, self._pending_calls, self._costs = client, pending_calls, PricedCosts(client)
+        self._client, self._pending_calls = client, pending_calls
+        self._costs = PricedCosts(client, self.tally.by_model.labels)
         self._fleet = FleetView(partial(see_fleet, client)) if client.shares_journal else None
-        client.event_hooks["response"].append(self._take_response)
-
-    async def _take_response(self, response: Any) -> None:
-        path = response.request.url.path
-        one = "file" if "/files/" in path else "batch" if "/batches/" in path else "other"
-        name = next((name for ending, name in _OPERATIONS if path.endswith(ending)), one)
-        self.upstream_calls[(f"{response.request.method} {name}", response.status_code)] += 1
+        self.overview.watch(client, pending_calls)
+        self.upstream_calls.watch(client.event_hooks)
+        self.gauges.watch(client, pending_calls)
 
     def take_event(self, fields: dict[str, Any]) -> None:
         """Take a lifecycle event of the client."""
         event = events.parse(fields)
         self.progress.take(event, self.progress.seconds)
+        self.batch_counts.take(event)
         match event:
             case events.BatchSubmissionFailed() | events.BatchCancelFailed():
                 self._error(event.ts, event.error)
             case events.RequestsResubmitted():
                 self._error(event.ts, f"{event.request_count} requests go into another batch: {event.reason}")
-            case events.RequestsEscalated():
-                self.escalations[event.from_lane, event.to_lane] += event.request_count
             case events.BatchTerminal():
-                self.batch_ends[printable(event.status)] += 1
                 self._error(event.ts, f"batch {event.batch_id} {event.status}")
-            case events.BatchCompleted():
-                self.batch_ends["completed"] += 1
-            case events.BatchCancelledUpstream():
-                self.batch_ends["cancelled by us"] += 1
 
     async def price(self) -> None:
         """Bring `costs` up to date; see `PricedCosts.refresh`."""
@@ -87,23 +84,39 @@ class Report:
             await self._costs.refresh()
 
     async def refresh(self) -> None:
-        """Bring `costs` and `fleet` up to date; see `FleetView.refresh`."""
+        """Bring `costs`, `overview` and `fleet` up to date; see `FleetView.refresh`."""
         await self.price()
+        await self.overview.refresh()
         if self._fleet is not None:
             await self._fleet.refresh()
 
     @property
+    def attended_calls(self) -> int:
+        """Calls for which a client waits, or is being given the answer."""
+        return 0 if self._pending_calls is None else len(self._pending_calls) - self._pending_calls.detached_count
+
+    @property
+    def unclaimed_answers(self) -> int:
+        """Answers whose clients went away, and may come back for them."""
+        return 0 if self._pending_calls is None else self._pending_calls.unclaimed_count
+
+    def keep_calls(self) -> None:
+        """Withdraw no call any more whose client is away."""
+        if self._pending_calls is not None:
+            self._pending_calls.keep_all()
+
+    @property
     def costs(self) -> Told:
         """What was paid, as of the last `price`."""
-        return told_of(Receipt(())) if self._costs is None else self._costs.told
+        return nothing_told() if self._costs is None else self._costs.told
 
     @property
     def fleet(self) -> FleetView | None:
         """The engines that share the journal; None if only one can use it."""
         return self._fleet
 
-    def status(self) -> dict[str, Any]:
-        """The state as JSON types."""
+    def status(self, most_batches: int = FEW_ROWS) -> dict[str, Any]:
+        """The state as JSON types, with at most so many batches."""
         now, tally = self.progress.seconds, self.tally
         statistics = self._client.batch_statistics() if self._client is not None else None
         return {
@@ -113,22 +126,24 @@ class Report:
             "waiting": 0 if statistics is None else statistics.waiting_requests,
             "lane_requests": 0 if statistics is None else statistics.lane_requests,
             "active_batches": 0 if statistics is None else len(statistics.active_batch_ids),
+            "is_draining": self.is_draining,
             "clients_away": 0 if self._pending_calls is None else self._pending_calls.detached_count,
             "requests": tally.requests,
             "answered": tally.answered,
             "failed": tally.failed,
             "reattached": tally.reattached,
             "lanes": dict(tally.lanes),
-            "escalated": sum(self.escalations.values()),
+            "escalated": sum(self.batch_counts.escalations.values()),
             "deadlines_missed": tally.deadlines_missed,
             "input_tokens": tally.input_tokens,
             "output_tokens": tally.output_tokens,
             "cost": self.costs.fields,
             "cap": self._cap(),
             "refused": dict(tally.refused),
-            "batches": self._batches(now, {} if statistics is None else statistics.remaining_seconds),
+            **self.overview.fields(statistics, most_batches),
             "fleet": None if self._fleet is None else self._fleet.fields(),
             "errors": list(reversed(self._errors)),
+            "failures": self.failed_lines.fields(),
         }
 
     def _cap(self) -> dict[str, str | None] | None:
@@ -138,24 +153,6 @@ class Report:
             return None
         amounts = {name: amount_text(getattr(found, name)) for name in ("spent", "reserved", "left")}
         return {"cap": found.cap, **amounts}
-
-    def _batches(self, now: float, remaining: Mapping[str, float]) -> list[dict[str, Any]]:
-        """The newest ones first."""
-        newest = islice(reversed(self.progress.batches.values()), SHOWN_BATCHES)
-        return [self._batch(batch, now, remaining.get(batch.id)) for batch in newest]
-
-    def _batch(self, batch: BatchProgress, now: float, remaining: float | None) -> dict[str, Any]:
-        age = (now if batch.ended is None else batch.ended) - batch.begun
-        return {
-            "id": batch.id,
-            "status": batch.status,
-            "total": batch.total,
-            "done": batch.done,
-            "failed": batch.failed,
-            "age_seconds": round(age, 1),
-            "remaining_seconds": None if remaining is None else round(remaining, 1),
-            "has_ended": batch.ended is not None,
-        }
 
     def _error(self, ts: float, text: str) -> None:
         self._errors.append({"time": time.strftime("%H:%M:%S", time.gmtime(ts)) + " UTC", "text": text})

@@ -11,7 +11,9 @@ from typing import Any
 import trio
 
 from ..client.openai import BatchOpenAI
+from .drain import Drain
 from .file_limit import raise_file_limit, room_for_clients
+from .hypercorn.connection import EndingContext
 from .hypercorn.worker import make_config, run_worker
 
 YOUNG_OBJECTS = 50_000
@@ -37,24 +39,31 @@ async def serve(
     sockets: list[socket.socket],
     *,
     stop: trio.Event,
+    drain: Drain | None = None,
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Serve `app` (see `create_app`) with `client` open around it, until `stop` is set.
 
-    Shutdown takes at most `engine.batch.SHUTDOWN_SECONDS`: the proxy stops accepting connections, answers waiting
-    requests with a 503, and cancels active batches upstream or leaves them running, as the client is configured.
+    After `stop` calls are waited for as `drain` says. Then the shutdown takes at most `SHUTDOWN_SECONDS`, after up to
+    `CREATE_SECONDS` if a batch is being created: the proxy stops accepting connections, answers waiting requests with
+    a 503, and cancels active batches upstream or leaves them running, as the client is configured.
 
     Cancelled: connections are cut. Batches are still cancelled upstream or left running, as configured.
     """
     room = room_for_clients(raise_file_limit())
+    drain, closing = drain or Drain(), trio.Event()
     calm_garbage_collection()
     async with client, trio.open_nursery() as nursery:
         client.resume_earlier()
-        worker = partial(run_worker, app, make_config(), sockets, stop=stop.wait, most_connections=room.connections)
-        await nursery.start(worker)
-        nursery.start_soon(collect_garbage, stop)
+        config = make_config()
+        context = EndingContext(config.keep_alive_timeout, room.connections)
+        await nursery.start(partial(run_worker, app, config, sockets, stop=closing.wait, context=context))
+        nursery.start_soon(collect_garbage, closing)
         task_status.started()
         await stop.wait()
+        context.keeps_alive = False
+        await drain.run(client)
+        closing.set()
         await client.close()
 
 

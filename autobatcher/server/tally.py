@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 
 from ..engine.request import Answer, Request
 from ..errors import BatchError, BudgetExceededError, DeadlineMissedError
-from ..money.usage import usage_of
+from ..money.usage import Usage, usage_of
+from .histogram import Histogram
+from .model_counts import ModelCounts
 
-LATENCY_BUCKETS = (1.0, 10.0, 60.0, 300.0, 900.0, 3600.0, 10_800.0, 43_200.0, 86_400.0)
-"""Upper bounds in seconds, up to a day."""
+NO_TOKENS: Usage = Usage()
 
 
 @dataclass
@@ -23,9 +24,10 @@ class Tally:
         lanes: responses of the upstream, by the lane that they were got on.
         deadlines_missed: how many requests had no answer by their deadline.
         refused: calls that were not sent for want of money, by the setting that refused them.
+        usage: the tokens of good answers.
         statuses: outcomes by HTTP status; 0 for requests without a response.
-        waited: outcomes by latency bucket; infinity for those above the last one.
-        seconds: total time that all requests waited.
+        waits: how long requests waited for their outcomes.
+        by_model: the same by model.
         on_answer: called with each request that got a good answer.
     """
 
@@ -33,44 +35,57 @@ class Tally:
     answered: int = 0
     failed: int = 0
     reattached: int = 0
-    input_tokens: int = 0
-    output_tokens: int = 0
-    seconds: float = 0.0
+    usage: Usage = NO_TOKENS
     deadlines_missed: int = 0
     lanes: Counter[str] = field(default_factory=Counter)
     refused: Counter[str] = field(default_factory=Counter)
     statuses: Counter[int] = field(default_factory=Counter)
-    waited: Counter[float] = field(default_factory=Counter)
+    waits: Histogram = field(default_factory=Histogram)
+    by_model: ModelCounts = field(default_factory=ModelCounts)
     on_answer: Callable[[Request], None] | None = None
+
+    @property
+    def input_tokens(self) -> int:
+        """The tokens that good answers read."""
+        return self.usage.input
+
+    @property
+    def output_tokens(self) -> int:
+        """The tokens that good answers wrote."""
+        return self.usage.output
 
     def take(self, request: Request, seconds: float) -> None:
         """Count the outcome of a request that waited for `seconds`."""
-        self.seconds += seconds
-        self.waited[next((bucket for bucket in LATENCY_BUCKETS if seconds <= bucket), float("inf"))] += 1
-        try:
-            answer = request.result()
-        except BatchError as error:
-            self.failed += 1
-            self.statuses[0] += 1
-            self.deadlines_missed += isinstance(error, DeadlineMissedError)
-            self.take_refusal(error)
+        self.waits.add(seconds)
+        outcome = request.settled_as
+        if isinstance(outcome, BatchError):
+            self._take_error(outcome)
+            self.by_model.take_error(request, seconds)
             return
-        self.lanes[answer.lane] += 1
-        self.statuses[answer.status_code] += 1
-        self._take_answer(request, answer)
+        self.lanes[outcome.lane] += 1
+        self.statuses[outcome.status_code] += 1
+        self.by_model.take_answer(request, outcome, self._take_answer(request, outcome), seconds)
+
+    def _take_error(self, error: BatchError) -> None:
+        self.failed += 1
+        self.statuses[0] += 1
+        self.deadlines_missed += isinstance(error, DeadlineMissedError)
+        self.take_refusal(error)
 
     def take_refusal(self, error: BatchError) -> None:
         """Count an error, if it says that there is no money for the call."""
         if isinstance(error, BudgetExceededError):
             self.refused[error.setting] += 1
 
-    def _take_answer(self, request: Request, answer: Answer) -> None:
+    def _take_answer(self, request: Request, answer: Answer) -> Usage | None:
+        """Count a response. Returns the tokens of a good one, if it tells them."""
         if answer.status_code >= 400:
             self.failed += 1
-            return
+            return None
         self.answered += 1
         if self.on_answer is not None:
             self.on_answer(request)
-        if (usage := usage_of(answer.body)) is not None:
-            self.input_tokens += usage.input
-            self.output_tokens += usage.output
+        usage = usage_of(answer.body)
+        if usage is not None:
+            self.usage = self.usage.plus(usage)
+        return usage

@@ -280,6 +280,7 @@ class BatchAPI:
         self,
         account: Account,
         file_id: str,
+        on_block: Callable[[bytes], int | None],
         on_line: Callable[[bytes | Overlong], Awaitable[None]],
         *,
         skip: int = 0,
@@ -287,7 +288,10 @@ class BatchAPI:
         max_line_bytes: int = sys.maxsize,
         drain: Callable[[], Awaitable[None]] | None = None,
     ) -> int:
-        """Stream an output or error file, pass each line to `on_line`, and return the next `skip`.
+        """Stream an output or error file, pass on its lines, and return the next `skip`.
+
+        Whole lines without a secret of ours are passed to `on_block`, many at a time. It returns how many they are, or
+        None if it does not take them: then each is passed to `on_line`, as are all others.
 
         If the connection is cut, `UpstreamError` is raised after the complete lines were passed on. Read again with the
         same `skip`, and expect those lines twice.
@@ -302,7 +306,15 @@ class BatchAPI:
         """
         path = f"/files/{path_segment(file_id)}/content"
         return await read_lines(
-            self._http, account, path, on_line, skip=skip, max_line_bytes=max_line_bytes, large=large, drain=drain
+            self._http,
+            account,
+            path,
+            on_block,
+            on_line,
+            skip=skip,
+            max_line_bytes=max_line_bytes,
+            large=large,
+            drain=drain,
         )
 
 

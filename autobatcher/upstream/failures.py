@@ -12,6 +12,7 @@ from typing import Any
 import anyio
 import msgspec
 
+from ..printable import printable
 from ..redaction import Redactor
 from . import bounded_json
 from .base_url import is_html
@@ -46,8 +47,9 @@ class UpstreamError(Exception):
         body: the response's body; b"" if there was none.
         retry_after: how long the upstream asks us to wait, in seconds; None if it does not say.
         may_have_arrived: whether the upstream may have got the call, although there was no response.
-        summary: the message without the server's own words, which may quote what we sent. For events and logs.
-        advice: ours, at the end of both; see `advise`.
+        reason: the server's own words, printable; "" without any. They may quote prompts; see `mask_reason`.
+        summary: the message for events and logs, with `reason` in it.
+        advice: ours, at the end of message and summary; see `advise`.
     """
 
     def __init__(
@@ -55,6 +57,7 @@ class UpstreamError(Exception):
         message: str,
         *,
         summary: str | None = None,
+        reason: str = "",
         status_code: int | None = None,
         body: bytes = b"",
         retry_after: float | None = None,
@@ -63,7 +66,8 @@ class UpstreamError(Exception):
         was_sent: bool = False,
     ) -> None:
         super().__init__(message)
-        self.summary: str = summary or message
+        self.reason: str = reason
+        self._told: str = summary or message  # before the reason
         self.advice: str = ""
         self.status_code = status_code
         self.body = body
@@ -75,9 +79,17 @@ class UpstreamError(Exception):
     def advise(self, advice: str) -> None:
         """Add what to do to the message; "" for nothing."""
         if advice:
-            self.advice = f"{self.advice} {advice}".strip()
+            self.advice = f"{self.advice}. {advice}" if self.advice else advice
             self.args: tuple[Any, ...] = (f"{self}. {advice}",)
-            self.summary = f"{self.summary}. {advice}"
+
+    @property
+    def summary(self) -> str:
+        """See above."""
+        return f"{self._told}{self.reason and f': {self.reason}'}{self.advice and f'. {self.advice}'}"
+
+    def mask_reason(self, masked: str) -> None:
+        """Replace the server's words in the summary, in which prompts are masked now. The message keeps them."""
+        self.reason = masked
 
     @property
     def is_retryable(self) -> bool:
@@ -120,10 +132,11 @@ def status_error(operation: str, status_code: int, body: bytes, headers: Any) ->
 
     What is no status of a failure (304, 999) is not handed on as one.
     """
-    is_failure = 400 <= status_code <= 599
+    is_failure, reason = 400 <= status_code <= 599, reason_given(body)
     return UpstreamError(
-        f"{operation} answered {status_code}: {reason_given(body)}",
+        f"{operation} answered {status_code}: {reason}",
         summary=f"{operation} answered {status_code}",
+        reason=printable(reason),
         status_code=status_code if is_failure else None,
         body=body,
         retry_after=_seconds(headers.get("retry-after"), headers.get("date")),

@@ -17,7 +17,7 @@ from .tolerant_json import members, value_of
 _NULL = b"null"
 
 
-class OutputLine(msgspec.Struct, frozen=True):
+class OutputLine(msgspec.Struct, frozen=True, gc=False):
     """The result of one request, from an output or error file.
 
     Either `status_code` and `body` are set (the upstream responded, whatever the status), or `error` is (it did not).
@@ -53,18 +53,19 @@ MAX_REQUEST_ID_CHARACTERS = 200
 """It becomes a header."""
 
 
-class _Response(msgspec.Struct):
+class _Response(msgspec.Struct, gc=False):
     status_code: int
     body: msgspec.Raw
     request_id: str | None = None
 
 
-class _Line(msgspec.Struct):
+class _Line(msgspec.Struct, gc=False):
     custom_id: str
     response: _Response
 
 
 _decode_line = msgspec.json.Decoder(_Line).decode
+_decode_lines = msgspec.json.Decoder(_Line).decode_lines
 
 
 def parse_output_line(line: bytes) -> OutputLine | None:
@@ -80,13 +81,27 @@ def parse_output_line(line: bytes) -> OutputLine | None:
 def parse_plain_line(line: bytes) -> OutputLine | None:
     """Parse one line as OpenAI writes it, quickly; None for any other."""
     try:
-        plain = _decode_line(line)
+        return _plain(_decode_line(line))
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return None
-    body, status = bytes(plain.response.body), plain.response.status_code
-    if not body.startswith(b"{") or not _is_status(status):
+
+
+def parse_plain_block(block: bytes) -> list[OutputLine] | None:
+    """Parse whole lines at once, if all are as OpenAI writes them. None if one of them is not, or is blank."""
+    try:
+        lines = [plain for line in _decode_lines(block) if (plain := _plain(line)) is not None]
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return None
-    return OutputLine(plain.custom_id, status, body, _request_id(plain.response.request_id))
+    return lines if len(lines) == block.count(b"\n") else None
+
+
+def _plain(line: _Line) -> OutputLine | None:
+    response = line.response
+    body, status, request_id = bytes(response.body), response.status_code, response.request_id
+    if body[:1] != b"{" or (status != 200 and not _is_status(status)):
+        return None
+    is_usable = request_id is None or len(request_id) <= MAX_REQUEST_ID_CHARACTERS
+    return OutputLine(line.custom_id, status, body, request_id if is_usable else None)
 
 
 def overlong_line(beginning: bytes, max_bytes: int) -> OutputLine | None:

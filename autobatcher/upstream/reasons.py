@@ -54,6 +54,14 @@ def codes_in(value: Any, *, depth: int = MAX_DEPTH) -> frozenset[str]:
     return own.union(*(codes_in(value[key], depth=depth - 1) for key in _NESTED_KEYS if key in value))
 
 
+def code_in(value: Any) -> str | None:
+    """Return the code in a decoded error object, or else its type; None if it has neither."""
+    nested = [value[key] for key in _NESTED_KEYS if key in value] if isinstance(value, dict) else []
+    objects = [each for each in (*nested, value) if isinstance(each, dict)]
+    found = (each.get(key) for key in _CODE_KEYS for each in objects)
+    return next((well_formed(str(code)) for code in found if isinstance(code, str | int) and code), None)
+
+
 def well_formed(text: str) -> str:
     """Return the text with "?" for each half of a surrogate pair, so that it can be encoded."""
     return text.encode("utf-8", "replace").decode()

@@ -12,9 +12,13 @@ from ..redaction import Redactor
 from ..turns import in_turns
 from .account import Account
 from .http import UpstreamHTTP
-from .jsonl import LineSplitter, Overlong
+from .jsonl import LineSplitter, Overlong, whole_lines
 from .large_turn import LargeTurn
 from .output_line import redacting
+
+BLOCK_BYTES = 500_000
+"""How much is searched for secrets, and parsed, at once. Takes a millisecond or two. Pieces are much smaller, but for
+those after a long line."""
 
 LINES_AT_ONCE = 500
 """How many lines are read before other tasks have their turn: a piece of a file may have thousands of tiny ones."""
@@ -24,6 +28,7 @@ async def read_lines(
     http: UpstreamHTTP,
     account: Account,
     path: str,
+    on_block: Callable[[bytes], int | None],
     on_line: Callable[[bytes | Overlong], Awaitable[None]],
     *,
     skip: int,
@@ -38,7 +43,12 @@ async def read_lines(
     async with http.open(account, "GET", path, params=params, may_leave=True) as response, large:
         async with aclosing(response.chunks()) as chunks:
             async for chunk in chunks:
-                count += await _pass_on(splitter.feed(chunk), on_line, response.redactor)
+                block = splitter.feed_block(chunk, BLOCK_BYTES)
+                is_clean = bool(block) and response.redactor.redact(block) is block
+                if not is_clean or (taken := on_block(block)) is None:
+                    lines = whole_lines(block) if block else splitter.feed(chunk)
+                    taken = await _pass_on(lines, on_line, response.redactor)
+                count += taken
                 await large.look(splitter.kept_bytes)
                 if drain is not None:
                     await drain()

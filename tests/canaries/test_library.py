@@ -32,6 +32,7 @@ from autobatcher.upstream.output_line import OutputLine
 from tests.client.test_sync import ToEmulator
 from tests.harness import HTTP, MODEL, SDK_LIBRARY, Harness, ask, between, open_harness, outcome_of
 from tests.journal.restarts import Restarts
+from tests.tracing.recorder import Recorder
 
 from .canaries import KEY, PASSWORD, PROMPT, Exits, echo, found_in, spellings
 from .upstreams import Quoting, failures
@@ -87,8 +88,10 @@ async def test_whatever_fails_and_quotes_the_key_nothing_that_leaves_has_it(
         async with open_harness(faults=plan) as harness:
             http_client = between(harness, Quoting(ECHO))
             client = restarts.client(harness, api_key=KEY, http_client=http_client, completion_window="24h")
-            await through_the_client(harness, client, exits)
+            recorder = Recorder()
+            await through_the_client(harness, recorder.trace(client), exits)
             await through_the_transport(harness, {}, exits)
+            exits.add("spans", recorder.said())
         exits.add_files(folder)
         told = capfd.readouterr()
         exits.add("logs, stdout, stderr", caplog.text + told.out + told.err)
@@ -101,9 +104,11 @@ async def test_whatever_fails_and_quotes_the_key_nothing_that_leaves_has_it(
 
 async def test_a_key_in_the_ids_of_files_and_batches_is_masked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     exits, restarts = Exits(), Restarts(tmp_path / "journal.sqlite3", monkeypatch)
+    recorder = Recorder()
     async with open_harness() as harness:
         client = restarts.client(harness, api_key=KEY, http_client=between(harness, Quoting(ECHO, ids=True)))
-        await through_the_client(harness, client, exits)
+        await through_the_client(harness, recorder.trace(client), exits)
+    exits.add("spans", recorder.said())
     exits.add_files(tmp_path)
     exits.check(KEY)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from typing import Any
 
+import httpx
 import pytest
 import trio
 
@@ -41,6 +42,16 @@ QUICK = (
 """Failures that are told at once. For those that are tried for minutes there is virtual time, in test_library.py."""
 
 
+async def ended(http: httpx.AsyncClient, id_: str) -> httpx.Response:
+    """The response that is made in the background, once it has ended."""
+    for _ in range(200):
+        answer = await http.get(f"/v1/responses/{id_}")
+        if answer.json()["status"] not in ("queued", "in_progress"):
+            return answer
+        await trio.sleep(0.05)
+    raise AssertionError("it never ended")
+
+
 @pytest.mark.parametrize("forwards", [False, True], ids=["its own key", "callers' keys"])
 async def test_whatever_fails_nothing_that_leaves_the_proxy_has_a_key(
     forwards: bool, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
@@ -68,6 +79,9 @@ async def test_whatever_fails_nothing_that_leaves_the_proxy_has_a_key(
             ):
                 for stream in (False, True):
                     exits.add_response("call", await http.post("/v1/chat/completions", json={**BODY, "stream": stream}))
+                begun = await http.post("/v1/responses", json={"model": MODEL, "input": PROMPT, "background": True})
+                exits.add_response("begun in the background", begun)
+                exits.add_response("ended in the background", await ended(http, begun.json()["id"]))
                 for page in PAGES:
                     exits.add_response(page, await http.get(page))
                 if not forwards:

@@ -132,7 +132,7 @@ def test_a_journal_older_than_the_count_of_cache_writes_is_read_as_it_is_and_mig
     with closing(sqlite3.connect(journal)) as connection:
         connection.executescript(
             "DROP INDEX charges_by_hour; ALTER TABLE charges RENAME TO new; DROP TABLE calibration; "
-            "DROP TABLE reservations;"
+            "DROP TABLE reservations; DROP TABLE responses;"
         )
         connection.executescript(MIGRATIONS[added - 1])
         names = [name for _, name, *_ in connection.execute("PRAGMA table_info(charges)")]

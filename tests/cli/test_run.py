@@ -66,6 +66,18 @@ def test_a_missing_command_is_a_usage_error(capsys: pytest.CaptureFixture[str]) 
     assert "COMMAND" in capsys.readouterr().err
 
 
+def test_a_request_log_that_cannot_be_written_is_a_usage_error(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for place, said in (
+        ("-", "name of a file"),
+        (str(tmp_path), "Is a directory"),
+        (str(tmp_path / "a" / "b"), "No such"),
+    ):
+        assert run_here("run", "--api-key", "k", f"--request-log={place}", "--", "cat") == 2
+        assert said in capsys.readouterr().err
+
+
 def test_the_commands_stdin_is_its_own() -> None:
     done = subprocess.run(
         [*COMMAND, "run", "--api-key", "k", "--no-check", "--", "cat"],
@@ -166,11 +178,15 @@ def test_what_was_paid_is_in_the_summary_and_in_files(tmp_path: Path, capfd: pyt
     child = ("--", sys.executable, "-c", ASK_CHEAPLY)
     with emulator() as upstream:
         command = (*flags(upstream), "--prices", str(prices), "--receipt")
-        assert run_here(*command, str(told), "--summary-json", str(totals), *child) == 3
+        log = tmp_path / "calls.jsonl"
+        told_too = ("--summary-json", str(totals), "--request-log", str(log))
+        assert run_here(*command, str(told), *told_too, *child) == 3
         receipt = json.loads(told.read_text())
         (row,) = receipt["rows"]
         cost = row["tokens"]["input"] * Decimal("0.001") + row["tokens"]["output"] * Decimal("0.002")
         assert cost > 0
+        (logged,) = [json.loads(line) for line in log.read_text().splitlines()]
+        assert (logged["status"], Decimal(logged["cost"])) == (200, cost)
         assert [Decimal(receipt[name]) for name in ("cost", "list_price", "saving")] == [cost, 2 * cost, cost]
         whole = capfd.readouterr().err
         assert f"cost      ${cost:.4f} for 1 request instead of ${2 * cost:.4f}" in whole

@@ -293,11 +293,15 @@ def test_an_open_proxy_warns_and_a_key_calms(tmp_path: Path) -> None:
             assert httpx.get(f"{url}/status", headers=headers).status_code == status, headers
         assert httpx.get(f"{url}/health", headers={"host": "10.0.0.7:8080"}).text == "ok"  # a probe of a pod
     key = "a key that nobody guesses"
-    with started(*flags, AUTOBATCHER_PROXY_KEY=key, AUTOBATCHER_BASE_URL="http://other.test/v1") as process:
+    environment = {"AUTOBATCHER_PROXY_KEY": key, "AUTOBATCHER_BASE_URL": "http://other.test/v1"}
+    with started(*flags, "--public-status", **environment) as process:
         text = read_until(process, "stderr", "/v1 ->")
         assert "WARNING" not in text
         assert "warning" not in text
         assert "http://other.test/v1" in text  # the environment wins over the file
+        url = find_url(text.replace("0.0.0.0", "127.0.0.1")).removesuffix("/v1")
+        assert httpx.get(f"{url}/status").status_code == 200
+        assert httpx.get(f"{url}/v1/models").status_code == 401
 
 
 @pytest.mark.parametrize(

@@ -198,7 +198,7 @@ async def test_closing_tells_every_waiting_caller_and_cancels_upstream_only_if_a
         assert running == (() if asked_to_cancel else (batch_id,))
         assert len(harness.events_named("batch_cancelled_upstream")) == int(asked_to_cancel)
         (closing,) = harness.events_named("client_closing")
-        assert closing["pending_request_count"] == 1
+        assert closing["pending_request_count"] == 3
         assert closing["active_batch_ids"] == [batch_id]
         assert harness.emulator.statistics().batches_created == 1  # the queued one was never sent
 

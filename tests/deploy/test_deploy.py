@@ -11,7 +11,13 @@ from typing import Any
 
 import pytest
 
+from autobatcher.engine.batch.leaving import SHUTDOWN_SECONDS
+from autobatcher.engine.hosting import AT_END_SECONDS
+from autobatcher.engine.journal.records import CLOSE_SECONDS as JOURNAL_CLOSE_SECONDS
+from autobatcher.engine.units import parse_duration
+from autobatcher.upstream.batch_api import CREATE_SECONDS
 from tests.cli.processes import run_here
+from tests.deploy.dockerfile import instructions, last_stage
 from tests.fleet.nginx import PROGRAM
 
 yaml = pytest.importorskip("yaml", reason="PyYAML is not installed")
@@ -67,6 +73,24 @@ def test_each_volume_of_a_container_is_one_of_its_pod() -> None:
         assert mounted == {volume["name"] for volume in pod["volumes"]}, path
 
 
+def test_each_container_is_probed_and_writes_nothing_but_its_journal_and_temporary_files() -> None:
+    for path, pod, container in containers():
+        paths = {container[probe]["httpGet"]["path"] for probe in ("readinessProbe", "livenessProbe")}
+        assert paths == {"/ready", "/health"}, path
+        confined = container["securityContext"]
+        assert (confined["readOnlyRootFilesystem"], confined["allowPrivilegeEscalation"]) == (True, False), path
+        assert confined["capabilities"] == {"drop": ["ALL"]}, path
+        assert pod["securityContext"]["runAsNonRoot"], path
+        assert f"{pod['securityContext']['runAsUser']}" in _users(), path
+        mounts = {mount["mountPath"] for mount in container["volumeMounts"]}
+        journal = _journal(container)
+        assert mounts >= {"/tmp", *({} if "://" in journal else {str(Path(journal).parent)})}, path
+
+
+def _users() -> str:
+    return next(each.text for each in last_stage(instructions(DEPLOY / "Dockerfile")) if each.name == "USER")
+
+
 def test_only_a_fleet_whose_journal_is_a_server_has_several_replicas() -> None:
     for path in MANIFESTS:
         (deployment,) = (each for each in objects(path) if each["kind"] == "Deployment")
@@ -95,9 +119,25 @@ def test_serve_understands_the_arguments(capfd: pytest.CaptureFixture[str]) -> N
         assert "--port" in capfd.readouterr().err
 
 
+def test_a_pod_has_the_time_to_drain_and_to_close() -> None:
+    close = CREATE_SECONDS + SHUTDOWN_SECONDS + JOURNAL_CLOSE_SECONDS + AT_END_SECONDS
+    for path, pod, container in containers():
+        arguments = container["args"]
+        drain = parse_duration(arguments[arguments.index("--drain") + 1])
+        before = float(container["lifecycle"]["preStop"]["exec"]["command"][-1])
+        assert pod["terminationGracePeriodSeconds"] >= before + drain + close, path
+        probe = container["readinessProbe"]  # for balancers that ask it, and hear nothing of the pod's end
+        assert probe["httpGet"]["path"] == "/ready"
+        assert probe["periodSeconds"] * probe["failureThreshold"] <= drain, path
+    grace = parse_duration(compose()["services"]["autobatcher"]["stop_grace_period"])
+    assert grace >= close  # without a drain
+
+
 def test_compose_depends_on_services_and_mounts_files_that_exist() -> None:
     content = compose()
     services = content["services"]
+    assert services["autobatcher"]["read_only"]
+    assert services["autobatcher"]["tmpfs"] == ["/tmp"]
     for service in services.values():
         assert set(service.get("depends_on", ())) <= set(services)
         for volume in service.get("volumes", ()):

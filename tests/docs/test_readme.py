@@ -22,7 +22,8 @@ PROVIDERS = (Path(__file__).parents[2] / "docs" / "providers.md").read_text()
 MANY = (Path(__file__).parents[2] / "docs" / "many.md").read_text()
 DEADLINES = (Path(__file__).parents[2] / "docs" / "deadlines.md").read_text()
 PROGRESS = (Path(__file__).parents[2] / "docs" / "progress.md").read_text()
-TEXTS = README + JOURNAL + PROVIDERS + DEADLINES + MANY + PROGRESS
+TRACING = (Path(__file__).parents[2] / "docs" / "tracing.md").read_text()
+TEXTS = README + JOURNAL + PROVIDERS + DEADLINES + MANY + PROGRESS + TRACING
 EXAMPLES = re.findall(r"```python\n(.*?)```", TEXTS, flags=re.DOTALL)
 START_SECONDS = 30
 

@@ -4,11 +4,12 @@ import json
 from typing import Any
 
 import anyio
+import anyio.lowlevel
 import msgspec
 import pytest
 
 from autobatcher import events
-from tests.harness import MODEL, ask, open_harness, wait_for_event
+from tests.harness import MODEL, ask, open_harness, outcome_of, wait_for_event
 
 METADATA = {"benchmark_id": "bench-2026-04-14", "github_run_id": "24393857047"}
 
@@ -52,6 +53,33 @@ async def test_progress_is_told_only_when_something_moved() -> None:
         told = [(event["status"], str(event["counts"])) for event in harness.events_named("batch_progress")]
         assert len(told) == len(set(told))
         assert len(told) < 12  # of about 150 polls
+
+
+@pytest.mark.parametrize("who_leaves", ["nobody", "all"])
+async def test_the_last_event_counts_who_waited_for_batches_and_who_was_cancelled_with_the_engine(
+    who_leaves: str,
+) -> None:
+    async with open_harness(batch_seconds=500) as harness:
+        with anyio.CancelScope() as everything:
+            async with anyio.create_task_group() as callers, harness.client(batch_size=4) as client:
+                for number in range(13):
+                    callers.start_soon(outcome_of, ask(client, str(number)))
+                await wait_for_event(harness, "batch_submitted", 3)  # and one call waits in a window
+                if who_leaves == "all":
+                    everything.cancel()
+                    await anyio.lowlevel.checkpoint()
+        (closing,) = harness.events_named("client_closing")
+        assert closing["pending_request_count"] == 13
+
+
+async def test_the_last_event_counts_nobody_who_left_long_before() -> None:
+    async with open_harness(batch_seconds=500) as harness:
+        async with harness.client() as client:
+            with anyio.move_on_after(50):
+                await ask(client, "x")
+            await anyio.sleep(50)
+        (closing,) = harness.events_named("client_closing")
+        assert closing["pending_request_count"] == 0
 
 
 async def test_every_event_is_plain_json_and_has_a_typed_form() -> None:

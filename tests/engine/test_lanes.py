@@ -48,6 +48,20 @@ async def test_a_hurried_call_joins_no_batch() -> None:
         assert harness.emulator.statistics().batches_created == 0
 
 
+async def test_a_call_is_counted_once_whether_it_misses_its_deadline_or_its_caller_leaves_before() -> None:
+    async with (
+        open_harness(has_lanes=True, batch_seconds=50_000) as harness,
+        harness.client(deadline="6h", lanes=["batch"]) as client,
+    ):
+        assert isinstance(await outcome_of(ask(client, "missed")), DeadlineMissedError)
+        with anyio.move_on_after(100):
+            await ask(client, "left")
+        await anyio.sleep(6 * 3_600)
+        assert client._engine.host.batcher is not None
+        tally = client._engine.host.batcher.tally
+        assert (tally.failed, tally.withdrawn, tally.waiting) == (1, 1, 0)
+
+
 async def test_a_deadline_that_no_lane_keeps_is_missed_and_said() -> None:
     async with (
         open_harness(has_lanes=True, batch_seconds=50_000) as harness,

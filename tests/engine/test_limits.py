@@ -10,7 +10,7 @@ import anyio
 import pytest
 
 from autobatcher.emulator import FaultPlan, HttpFault
-from autobatcher.engine.batch.poll_schedule import MAX_INTERVALS, POLLS_PER_SECOND, Schedule
+from autobatcher.engine.batch.poll_schedule import MAX_INTERVALS, POLLS_PER_INTERVAL, POLLS_PER_SECOND, Schedule
 from autobatcher.engine.fair_limiter import FairLimiter
 from autobatcher.engine.queue.backoff import FIRST_DELAY_SECONDS, Backoff
 from autobatcher.engine.queue.rate_limiter import RateLimiter
@@ -145,7 +145,8 @@ async def test_the_byte_limiter_admits_in_order_and_a_cancelled_waiter_takes_not
 # ---- polls ----
 
 
-async def test_a_hundred_batches_are_not_a_hundred_polls_a_second() -> None:
+@pytest.mark.parametrize("interval", [0.2, 2.0])
+async def test_a_hundred_batches_are_not_a_hundred_polls_an_interval(interval: float) -> None:
     polls: Counter[int] = Counter()
     async with open_harness(batch_seconds=60) as harness:
 
@@ -154,10 +155,10 @@ async def test_a_hundred_batches_are_not_a_hundred_polls_a_second() -> None:
                 polls[int(anyio.current_time())] += 1
             return await send(request)
 
-        settings = {"batch_size": 1, "poll_interval_seconds": 0.2, "http_client": between(harness, answer)}
+        settings = {"batch_size": 1, "poll_interval_seconds": interval, "http_client": between(harness, answer)}
         check_answers(await ask_many(harness, 100, **settings))
     seconds = max(polls) - min(polls)
-    assert sum(polls.values()) / seconds < 1.5 * POLLS_PER_SECOND
+    assert sum(polls.values()) / seconds < 1.5 * max(POLLS_PER_SECOND, POLLS_PER_INTERVAL / interval)
 
 
 def test_polls_get_rarer_while_nothing_moves_and_quick_again_when_it_does() -> None:
@@ -172,6 +173,7 @@ def test_polls_get_rarer_while_nothing_moves_and_quick_again_when_it_does() -> N
     schedule.changed()
     assert schedule.next_wait(1) == 2.0
     assert schedule.next_wait(1000) == 1000 / POLLS_PER_SECOND
+    assert Schedule(0.1).next_wait(1000) == 1000 * 0.1 / POLLS_PER_INTERVAL
 
 
 def test_no_two_clients_wait_alike(monkeypatch: pytest.MonkeyPatch) -> None:

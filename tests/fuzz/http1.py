@@ -29,6 +29,8 @@ PATHS = (
     "/",
     "/v1/models",
     "/v1/models/m",
+    "/v1/responses/resp_bg_" + "0" * 40,
+    "/v1/responses/x/cancel?stream=\xff",
     "/nowhere",
 )
 ODD_PATHS = (*("*", "//", "/%00", "/v1/models/..%2f..", "/v1/models/%ff", "http://x/health", "/v1//chat/completions"),

@@ -1,13 +1,13 @@
 // Looks at the proxy's page with headless Chromium. For test_page.py, which says what must come out.
 //
-//   node page_check.mjs NODE_MODULES CHROMIUM URL SCENARIO
+//   node page_check.mjs NODE_MODULES CHROMIUM URL SCENARIO [KEY]
 //
 // Prints lines of JSON: {"ready": true} where the test is to do something, and at the end what was seen.
 
 import { createRequire } from "node:module";
 import { join } from "node:path";
 
-const [modules, executablePath, url, scenario] = process.argv.slice(2);
+const [modules, executablePath, url, scenario, key] = process.argv.slice(2);
 const load = createRequire(join(modules, "page_check.cjs"));
 const { chromium } = load("playwright-core");
 const { source: axe } = load("axe-core");
@@ -75,6 +75,30 @@ const scenarios = {
     await look(page);
   },
 
+  async showsWhatFails(page) {
+    await page.locator("#failure-list li").first().waitFor();
+    const summary = page.locator("#failure-list summary").first();
+    await summary.focus();
+    await page.keyboard.press("Enter"); // by keyboard, and the next answer of the proxy leaves it open
+    told.outline = await summary.evaluate((element) => getComputedStyle(element).outlineStyle);
+    await page.locator("#failure-list .lines li").first().waitFor();
+    await page.waitForResponse((response) => response.url().endsWith("/status"));
+    told.lines = await textOf(page, "#failure-list .lines li:visible");
+    told.causes = await textOf(page, "#failure-list > li:visible");
+    told.more = await page.locator("#more-failures").innerText();
+    await page.locator("#more-failures").press("Enter");
+    told.allCauses = await page.locator("#failure-list > li").count();
+    told.elements = await page.locator("#failures img, #queue img").count();
+    told.kinds = await textOf(page, "#kind-list tr");
+    told.plots = await page.locator("#plots svg").evaluateAll((plots) => plots.map((plot) => plot.ariaLabel));
+    told.bars = await page.locator("#done-plot rect").count();
+    await page.locator("#minutes summary").press("Enter");
+    await page.locator("#minute-list tr").first().waitFor();
+    told.minutes = await textOf(page, "#minute-list tr");
+    told.live = await page.locator("[aria-live], [role=status], [role=alert]").evaluateAll((all) => all.map((each) => each.id));
+    await look(page);
+  },
+
   async hasManyBatches(page) {
     const shown = () => page.locator("#batch-list li:visible").count();
     await waitFor(page, "#more", "Show all");
@@ -82,10 +106,14 @@ const scenarios = {
     told.more = await page.locator("#more").innerText();
     await page.locator("#more").focus();
     await page.keyboard.press("Enter");
+    await page.locator("#batch-list > li").nth(59).waitFor();
     told.all = await shown();
     told.isExpanded = await page.locator("#more").getAttribute("aria-expanded");
     told.statuses = await textOf(page, "#batch-list .status");
     told.ages = await textOf(page, "#batch-list .age");
+    told.note = await page.locator("#batches-note").innerText();
+    await page.keyboard.press("Enter");
+    told.fewAgain = await shown();
     await look(page);
   },
 
@@ -141,7 +169,8 @@ async function look(page) {
 
 const browser = await chromium.launch({ executablePath, args: FLAGS, chromiumSandbox: false });
 try {
-  const context = await browser.newContext({ viewport: SIZES[1] });
+  const httpCredentials = key ? { username: "whoever", password: key } : undefined;
+  const context = await browser.newContext({ viewport: SIZES[1], httpCredentials });
   const page = await context.newPage();
   page.setDefaultTimeout(15_000);
   const isLosing = scenario === "losesTheProxy"; // then Chromium itself writes to the console that it lost it

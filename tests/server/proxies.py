@@ -14,7 +14,7 @@ import pytest
 import trio
 
 from autobatcher import BatchOpenAI
-from autobatcher.server import create_app, serve, served_hosts
+from autobatcher.server import Drain, Report, create_app, serve, served_hosts
 from autobatcher.server.hypercorn.worker import listen
 from tests.harness import Harness, open_harness
 
@@ -33,6 +33,7 @@ class Proxy:
     client: BatchOpenAI
     port: int
     stop: trio.Event
+    drain: Drain
 
     @property
     def url(self) -> str:
@@ -52,29 +53,31 @@ async def open_proxy(
     emulator: dict[str, Any] | None = None,
     app: dict[str, Any] | None = None,
     has_lanes: bool = False,
+    drain_seconds: float = 0.0,
     **settings: Any,
 ) -> AsyncGenerator[Proxy]:
     """A proxy that batches within a blink; on the way out it is stopped as a signal would stop it."""
     async with (
         open_harness(like, has_lanes=has_lanes, **(emulator or {})) as harness,
-        open_replica(harness, app=app, **settings) as proxy,
+        open_replica(harness, app=app, drain_seconds=drain_seconds, **settings) as proxy,
     ):
         yield proxy
 
 
 @asynccontextmanager
 async def open_replica(
-    harness: Harness, *, app: dict[str, Any] | None = None, **settings: Any
+    harness: Harness, *, app: dict[str, Any] | None = None, drain_seconds: float = 0.0, **settings: Any
 ) -> AsyncGenerator[Proxy]:
     """One of several such proxies in front of one upstream."""
     quick = {"batch_window_seconds": 0.05, "poll_interval_seconds": 0.05, "cancel_active_batches_on_close": True}
     client = harness.client(**{**quick, **settings})
     sockets = listen("127.0.0.1", 0)
-    proxy = Proxy(harness, client, sockets[0].getsockname()[1], trio.Event())
+    app = {"hosts": HOSTS, "report": Report(), **(app or {})}
+    proxy = Proxy(harness, client, sockets[0].getsockname()[1], trio.Event(), Drain(app["report"], drain_seconds))
     async with trio.open_nursery() as nursery:
         with trio.fail_after(START_SECONDS):
-            served = create_app(client, **{"hosts": HOSTS, **(app or {})})
-            await nursery.start(partial(serve, client, served, sockets, stop=proxy.stop))
+            served = create_app(client, **app)
+            await nursery.start(partial(serve, client, served, sockets, stop=proxy.stop, drain=proxy.drain))
         try:
             yield proxy
         finally:

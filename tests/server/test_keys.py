@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import AsyncIterator
 
 import h2.connection
 import h2.errors
 import hpack
+import httpx
 import pytest
 import trio
 from hyperframe.frame import Frame, GoAwayFrame, HeadersFrame, RstStreamFrame
 
-from autobatcher.server.app import OPEN_PATHS
+from autobatcher.server.access import OPEN_PATHS, STATUS_PATHS, Access
 from autobatcher.server.keys import BURST, BURST_OF_ALL, MOST_ADDRESSES, ProxyKey, WrongKeys, bearer_in
 from tests.server.proxies import open_proxy
 from tests.server.test_abuse import http2
@@ -51,6 +53,33 @@ def test_all_addresses_together_are_bounded_and_so_is_the_memory() -> None:
     allowed = sum(wrong.count(f"10.{i >> 8}.{i & 255}.1", 0.0) == 0 for i in range(3 * MOST_ADDRESSES))
     assert allowed == BURST_OF_ALL
     assert len(wrong._by_address) == MOST_ADDRESSES
+
+
+def basic(text: str) -> str:
+    return f"Basic {base64.b64encode(text.encode()).decode()}"
+
+
+def test_a_password_is_the_key_where_one_only_reads_and_a_wrong_one_is_a_guess() -> None:
+    access = Access("se:same")
+    for given in ("", "Basic", "Basic ?", "Basic ab=c", basic("sesame"), basic("se:"), basic("ü:ü"), "Basic /w=="):
+        assert access.why_refused("/status", given, "10.0.0.1", 0.0) is not None, given
+    assert access.why_refused("/status", basic(":se:same"), "10.0.0.1", 0.0) is None
+    assert (
+        access.why_refused("/v1/models", basic(":se:same"), "10.0.0.1", 0.0) is not None
+    )  # sites make browsers send it
+    for i in range(int(BURST)):
+        access.why_refused("/", basic(f"x:{i}"), "10.0.0.1", 0.0)
+    refused = access.why_refused("/metrics", basic("x:y"), "10.0.0.1", 0.0)
+    assert refused is not None
+    assert refused.status_code == 429
+
+
+@pytest.mark.parametrize("path", sorted(STATUS_PATHS))
+def test_the_status_needs_the_key_unless_it_is_public(path: str) -> None:
+    assert Access("sesame").why_refused(path, "", "", 0.0) is not None
+    assert Access("sesame", public_status=True).why_refused(path, "", "", 0.0) is None
+    assert Access(None).why_refused(path, "", "", 0.0) is None
+    assert Access("sesame", public_status=True).why_refused("/v1/models", "", "", 0.0) is not None
 
 
 @pytest.mark.parametrize("suffix", ["", "%eth0"])
@@ -172,6 +201,16 @@ async def test_no_spelling_of_a_path_does_without_the_key() -> None:
             for target in sorted(OPEN_PATHS):
                 request = f"GET {target} HTTP/1.1\r\nhost: localhost\r\n\r\n".encode()
                 assert await status_of(connect(proxy, request)) == 200, target
+            browser = httpx.BasicAuth("whoever", "sesame")
+            async with proxy.http() as http:
+                for page in sorted(STATUS_PATHS):
+                    asked = await http.get(page)
+                    assert asked.status_code == 401, page
+                    assert ("www-authenticate" in asked.headers) is (page == "/")
+                    assert (await http.get(page, headers={"authorization": RIGHT})).status_code == 200, page
+                    assert (await http.get(page, auth=browser)).status_code == 200, page
+                assert (await http.get("/v1/models", auth=browser)).status_code == 401
+                assert (await http.post("/v1/chat/completions", auth=browser)).status_code == 401
 
 
 @pytest.mark.real_time

@@ -72,8 +72,8 @@ class Look:
 
 
 @asynccontextmanager
-async def look_at(proxy: Proxy, scenario: str) -> AsyncGenerator[Look]:
-    command = ["node", str(SCRIPT), MODULES, str(CHROMIUM), proxy.url, scenario]
+async def look_at(proxy: Proxy, scenario: str, key: str = "") -> AsyncGenerator[Look]:
+    command = ["node", str(SCRIPT), MODULES, str(CHROMIUM), proxy.url, scenario, key]
     async with trio.open_nursery() as nursery:
         yield Look(await nursery.start(partial(trio.run_process, command, stdout=subprocess.PIPE)))
 
@@ -102,7 +102,8 @@ async def test_the_page_shows_what_waits_and_follows_it_without_a_click() -> Non
     assert len(told["after"]) == len(told["before"]) + 1
     assert all("in progress" in text and "second" in text for text in told["before"])
     assert len(told["bars"]) == len(told["after"])
-    assert all("of " in text and "done" in text for text in told["bars"])
+    assert all(text == "0 of 1 answered" or text == "0 of 4 answered" for text in told["bars"])
+    assert all("/v1/chat/completions" in text and "24h window" in text and "left" in text for text in told["before"])
     assert told["title"].startswith("5 waiting")
 
 
@@ -111,7 +112,8 @@ async def test_an_empty_page_says_what_to_do() -> None:
         async with open_proxy() as proxy, look_at(proxy, "isEmpty") as look:
             told = await look.end()
     assert f"No batch yet. Send a request to {proxy.url}/v1" in told["text"]
-    assert f"OPENAI_BASE_URL={proxy.url}/v1" in told["text"]
+    assert f"OPENAI_BASE_URL={proxy.url}/v1\n" in told["text"]
+    assert f"curl {proxy.url}/v1/chat/completions" in told["text"]
     assert "$0.00" in told["text"]
 
 
@@ -182,32 +184,85 @@ async def test_the_engines_that_share_the_journal_are_a_table_and_their_names_ar
         async with open_proxy(journal=postgres_url) as proxy, look_at(proxy, "showsFleet") as look:
             told = await look.end()
     assert "this one" in told["engines"][0]
-    assert any(evil in row and "lives" in row and "1 hour 2 minutes" in row for row in told["engines"][1:])
+    assert any(evil in row and "lives" in row and "up for 1 hour 2 minutes" in row for row in told["engines"][1:])
     assert told["note"].startswith("Unfinished batches that no engine runs: 1.")
     assert told["accounts"] == ["http://elsewhere.test/v1 (openai): 1"]
     assert told["elements"] == 0
 
 
+class Failing(Report):
+    """What a proxy would tell whose callers choose odd names of models."""
+
+    def status(self, most_batches: int = 50) -> dict[str, Any]:
+        line = {"code": None, "endpoint": "/v1/responses", "batch_id": "batch_1", "tries": 2, "lane": "batch"}
+        alike = [{**line, "custom_id": f"line-{i}", "status": 400, "model": EVIL, "message": EVIL} for i in range(25)]
+        others = [{**line, "custom_id": None, "status": 0, "model": f"m{i}", "message": ""} for i in range(6)]
+        kind = {"endpoint": "/v1/responses", "model": EVIL, "queued": 3, "under_way": 1_200}
+        kinds = [{**kind, "lane": lane, "oldest_queued_seconds": 61.0} for lane in ("batch", "flex")]
+        return {
+            **super().status(most_batches),
+            "failures": [{**failure, "time": 1e9} for failure in (*alike, *others)],
+            "queue": {"kinds": kinds, "kinds_left_out": 7},
+            "history": {
+                "waiting": [None, 1_500, 20],
+                "answered": [None, 30, 2],
+                "failed": [None, 4, 0],
+            },
+        }
+
+
+EVIL = "<img src=x>"
+
+
+async def test_failures_are_told_by_cause_and_what_waits_by_kind_and_minute() -> None:
+    key = "open: sesame"
+    with trio.fail_after(LIMIT):
+        async with (
+            open_proxy(app={"report": Failing(), "proxy_key": key}) as proxy,
+            look_at(proxy, "showsWhatFails", key) as look,
+        ):
+            told = await look.end()
+    assert (len(told["causes"]), told["more"], told["allCauses"]) == (5, "Show all 7 causes", 7)
+    assert all(word in told["causes"][0] for word in ("400", EVIL, "/v1/responses", "batch lane", "25 requests"))
+    assert told["causes"][1].startswith("no response")
+    assert (len(told["lines"]), told["lines"][-1]) == (21, "and 5 more")
+    assert "2001-09-09 01:46:40 UTC" in told["lines"][0]
+    assert "batch_1" in told["lines"][0]
+    assert "line-0" in told["lines"][0]
+    assert "try 2" in told["lines"][0]
+    assert told["outline"] == "solid"
+    assert told["elements"] == 0
+    assert [EVIL in row and "3\t1,200" in row and "queued for 1 minute" in row for row in told["kinds"]] == [True] * 2
+    assert told["plots"][0] == "Requests waiting in the last 3 minutes: 1,500 at most, 20 now"
+    assert "34 at most; 32 answered and 4 failed together" in told["plots"][1]
+    assert told["bars"] == 3
+    assert told["minutes"] == ["1\t1,500\t30\t4", "2" + 3 * "\t\N{EN DASH}"]
+    assert told["live"] == ["connection"]
+
+
 async def test_old_batches_are_a_key_press_away() -> None:
     report = Report()
+    report.progress.submitted_batches = 1_000  # which are forgotten
     counts = events.RequestCounts(completed=2, failed=1, total=3)
-    for i in range(14):
+    for i in range(60):
         batch: dict[str, Any] = {"ts": 0.0, "batch_id": f"batch_{i}", "input_file_id": "f", "endpoint": "/v1/responses"}
         batch |= {"request_count": 3, "models": ["m"], "completion_window": "24h", "metadata": {}}
         end = {**batch, "counts": counts, "elapsed_seconds": 1.0}
         report.take_event(events.BatchSubmitted(**batch).to_dict())
         report.progress.started_at -= 3725  # time passes
-        if i == 13:
+        if i == 59:
             report.take_event(events.BatchTerminal(**end, status="expired").to_dict())
         elif i > 0:
             report.take_event(events.BatchCompleted(**end).to_dict())
     with trio.fail_after(LIMIT):
         async with open_proxy(app={"report": report}) as proxy, look_at(proxy, "hasManyBatches") as look:
             told = await look.end()
-    assert (told["few"], told["more"]) == (11, "Show all 14")  # ten that ended, and the one that still runs
-    assert (told["all"], told["isExpanded"]) == (14, "true")
-    assert told["statuses"] == ["expired", *["completed"] * 12, "submitted"]
-    assert told["ages"] == [*["took 1 hour 2 minutes"] * 13, "for 14 hours 29 minutes"]
+    assert (told["few"], told["more"]) == (11, "Show all 60")  # ten that ended, and the one that still runs
+    assert (told["all"], told["isExpanded"]) == (60, "true")
+    assert told["statuses"] == ["expired", *["completed"] * 58, "submitted"]
+    assert told["ages"] == [*["took 1 hour 2 minutes"] * 59, "for 2 days 14 hours"]
+    assert told["note"] == "1,060 batches since the start. The newest 60 can be shown."
+    assert told["fewAgain"] == 11
 
 
 async def test_the_page_tells_that_the_proxy_does_not_answer_and_recovers() -> None:

@@ -218,7 +218,7 @@ async def test_too_large_a_request_is_a_413() -> None:
 async def test_an_unknown_route_says_what_is_served() -> None:
     with trio.fail_after(LIMIT):
         async with open_proxy() as proxy, proxy.http() as client:
-            for answer in (await client.post("/v1/audio/speech", json={}), await client.get("/v1/embeddings")):
+            for answer in (await client.post("/v1/audio/speech", json={}), await client.get("/v1/nowhere/")):
                 assert answer.status_code == 404
                 assert "/v1/chat/completions" in answer.json()["error"]["message"]
 

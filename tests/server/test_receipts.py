@@ -92,8 +92,8 @@ async def test_what_has_no_price_is_said_to_be_unknown() -> None:
     assert 'autobatcher_unpriced_requests_total{fate="delivered",lane="batch"} 1.0' in metrics
 
 
-@pytest.mark.parametrize("app", [{"proxy_key": "sesame"}, {}], ids=["with a key", "without"])
-async def test_whoever_may_read_the_status_may_read_the_receipt(app: dict[str, str]) -> None:
+@pytest.mark.parametrize("app", [{"proxy_key": "sesame", "public_status": True}, {}], ids=["with a key", "without"])
+async def test_whoever_may_read_the_status_may_read_the_receipt(app: dict[str, Any]) -> None:
     with trio.fail_after(LIMIT):
         async with open_proxy(app=app) as proxy, proxy.http() as http:
             read = [await http.get(page) for page in ("/status", "/receipt")]

@@ -10,14 +10,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autobatcher.upstream.jsonl import InputFile, LineSplitter, Overlong, input_line, input_line_size, most_line_bytes
+from autobatcher.upstream.jsonl import (
+    PIECE_BYTES,
+    InputFile,
+    LineSplitter,
+    Overlong,
+    input_line,
+    input_line_size,
+    most_line_bytes,
+)
 from autobatcher.upstream.large_line import parse_large_line
 from autobatcher.upstream.output_line import OutputLine, parse_output_line
 
 
 def test_an_input_line_carries_the_body_byte_for_byte() -> None:
     body = '{"model": "m", "x": "\u2028 ü"}'.encode()
-    line = input_line("id-1", "/v1/chat/completions", body)
+    line = b"".join(input_line("id-1", "/v1/chat/completions", body))
     assert body in line
     assert json.loads(line) == {
         "custom_id": "id-1",
@@ -29,7 +37,7 @@ def test_an_input_line_carries_the_body_byte_for_byte() -> None:
 
 def test_a_pretty_printed_body_becomes_one_line() -> None:
     body = json.dumps({"model": "m", "x": "a\nb"}, indent=2).encode()
-    line = input_line("id", "/v1/responses", body)
+    line = b"".join(input_line("id", "/v1/responses", body))
     assert line.count(b"\n") == 1
     assert json.loads(line)["body"] == {"model": "m", "x": "a\nb"}
 
@@ -37,33 +45,35 @@ def test_a_pretty_printed_body_becomes_one_line() -> None:
 @given(st.text("abc-0123", min_size=1, max_size=64), st.binary(max_size=50))
 def test_the_size_told_for_a_line_is_its_size(custom_id: str, body: bytes) -> None:
     size = input_line_size(custom_id, "/v1/embeddings", body)
-    assert len(input_line(custom_id, "/v1/embeddings", body)) == size <= most_line_bytes("/v1/embeddings", body)
+    line = b"".join(input_line(custom_id, "/v1/embeddings", body))
+    assert len(line) == size <= most_line_bytes("/v1/embeddings", body)
 
 
-@given(st.lists(st.binary(min_size=1, max_size=30)), st.integers(min_value=1, max_value=40))
-def test_an_input_file_reads_as_its_lines_whatever_the_chunk_size(lines: list[bytes], chunk: int) -> None:
-    whole = b"".join(lines)
+@given(st.lists(st.sampled_from([1, 30, 100_000, PIECE_BYTES - 6, PIECE_BYTES, 3 * PIECE_BYTES]), max_size=8))
+def test_an_input_file_reads_as_its_lines_in_pieces_of_like_size(sizes: list[int]) -> None:
+    lines = [(b"<%d>" % number, b"x" * size, b"\n") for number, size in enumerate(sizes)]
+    whole = b"".join(part for line in lines for part in line)
     file = InputFile(lines, len(whole))
     for _ in range(2):  # a retried upload reads the file again
-        assert b"".join(iter(lambda: file.read(chunk) or b"", b"")) == whole
+        pieces = list(iter(file.read, b""))
+        assert b"".join(pieces) == whole
+        assert all(len(piece) <= 2 * PIECE_BYTES for piece in pieces)
+        assert all(len(piece) >= PIECE_BYTES // 2 for piece in pieces[:-1]) or max(sizes) > PIECE_BYTES
         assert file.tell() == len(whole)
         file.seek(0)
 
 
-def test_a_long_line_is_not_copied_for_each_chunk_that_is_read_of_it() -> None:
-    line = b"x" * 32_000_000
-    file = InputFile([line, b"end"], len(line) + 3)
+def test_a_long_line_is_not_copied_for_each_piece_that_is_read_of_it() -> None:
+    body = b"x" * 32_000_000
+    file = InputFile([(b"", body, b"\n"), (b"", b"end", b"\n")], len(body) + 5)
     begun = time.process_time()
-    chunks = list(iter(lambda: file.read(65_536) or b"", b""))
+    pieces = list(iter(file.read, b""))
     assert time.process_time() - begun < 1.5  # it took five seconds
-    assert b"".join(chunks) == line + b"end"
+    assert b"".join(pieces) == body + b"\nend\n"
 
 
 def test_an_input_file_tells_its_length_without_being_read() -> None:
-    def unread() -> list[bytes]:
-        raise AssertionError("read")
-
-    file = InputFile([b"abc\n", b"de\n"], 7)
+    file = InputFile([(b"", b"abc", b"\n"), (b"", b"de", b"\n")], 7)
     assert file.seek(0, io.SEEK_END) == 7
     assert file.read(10) == b""
     with pytest.raises(io.UnsupportedOperation):

@@ -236,5 +236,10 @@ async def test_an_odd_number_of_the_last_line_is_ignored(last_line: str) -> None
     headers = {"x-last-line": last_line.encode()}
     answer = HTTP.Response(200, headers=headers, content=b"{}\n{}\n")
     async with HTTP.AsyncClient(transport=HTTP.MockTransport(lambda _: answer)) as http:
-        assert await BatchAPI(http).read_lines(ACCOUNT, "f", take, skip=3, large=LargeTurn(nullcontext())) == 5
+        assert (
+            await BatchAPI(http).read_lines(
+                ACCOUNT, "f", lambda block: None, take, skip=3, large=LargeTurn(nullcontext())
+            )
+            == 5
+        )
     assert taken == [b"{}", b"{}"]

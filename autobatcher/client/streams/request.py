@@ -7,10 +7,9 @@ from typing import NamedTuple
 import msgspec
 from msgspec import Raw
 
-from ...engine.digest import has_lost_names
-from ...engine.json_scan import MOST_ELEMENTS, OversizeError, is_large, name_count
-from ...errors import UnbatchableRequestError
+from ...engine.json_scan import OversizeError
 from ...turns import Steps, at_once
+from ..body_fields import without_fields
 
 
 class StreamRequest(NamedTuple):
@@ -42,7 +41,7 @@ def removal_of_streaming(body: bytes) -> Steps[StreamRequest]:
         asked = _decode_asked(body)
         if asked.stream != _TRUE:
             return StreamRequest(body, wants_stream=False, include_usage=False)
-        kept = yield from _kept_fields(body)
+        kept = yield from without_fields(body, _REMOVED, call="streamed", param="stream")
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, OversizeError):
         return StreamRequest(body, wants_stream=False, include_usage=False)
     return StreamRequest(kept, wants_stream=True, include_usage=_includes_usage(asked.stream_options))
@@ -60,7 +59,6 @@ class _Options(msgspec.Struct):
 _TRUE = Raw(b"true")
 _decode_asked = msgspec.json.Decoder(_Asked).decode
 _decode_options = msgspec.json.Decoder(_Options).decode
-_decode_fields = msgspec.json.Decoder(dict[str, Raw]).decode
 
 
 def _includes_usage(options: Raw) -> bool:
@@ -68,23 +66,6 @@ def _includes_usage(options: Raw) -> bool:
         return _decode_options(options).include_usage == _TRUE
     except msgspec.MsgspecError:  # no object
         return False
-
-
-def _kept_fields(body: bytes) -> Steps[bytes]:
-    if is_large(body) and body.count(b":") > MOST_ELEMENTS:  # texts have colons, too
-        yield
-        if (yield from name_count(body)) > MOST_ELEMENTS:
-            message = f"The body of a streamed call may have {MOST_ELEMENTS:,} names. This one has more."
-            raise UnbatchableRequestError(message, param="stream")
-    yield
-    fields = _decode_fields(body)
-    yield
-    encoded = msgspec.json.encode(fields)
-    yield
-    if (yield from has_lost_names(body, encoded)):
-        raise UnbatchableRequestError("The body of this streamed call has a name twice in one object. Send it once.")
-    yield
-    return msgspec.json.encode({name: value for name, value in fields.items() if name not in _REMOVED})
 
 
 _REMOVED = ("stream", "stream_options")

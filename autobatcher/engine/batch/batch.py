@@ -13,12 +13,14 @@ from ...errors import JournalError
 from ...upstream.account import Account
 from ...upstream.failures import GONE, UpstreamError
 from .. import outcomes
+from ..failures import Failures
 from ..journal import UnclaimedLine
 from ..journal.failures import NotOurBatchError
 from ..journal.records import custom_id_of
 from ..queue.windows import key_of, travel_key
 from ..recovery.batch_log import BatchLog
 from ..request import Request
+from ..tracer import NO_BATCH_TRACE, BatchTrace
 from .abandonment import COME_BACK_SECONDS, Abandonment
 from .billing import BatchBilling
 from .cancellation import Cancellation
@@ -31,6 +33,7 @@ from .phase import BEFORE_CREATION, MAY_RUN, Cause, Ending, Phase
 from .reading import Reading
 from .requeue import Requeue
 from .results import ResultReader
+from .shown_reason import mask_reason, reason_of_end
 from .source import EarlierBatch, NewBatch, Source
 from .submission import Submission
 from .uncertain_creation import UncertainCreation
@@ -65,7 +68,7 @@ class Batch:
         engine: Engine,
         log: BatchLog,
     ) -> None:
-        settings = engine.settings
+        settings, tracer = engine.settings, engine.tracer
         self.key: Hashable = key
         self.log: BatchLog = log
         self.upstream: UpstreamBatch = UpstreamBatch(
@@ -77,8 +80,11 @@ class Batch:
             emit=engine.emit,
             completion_window=source.completion_window,
         )
+        self.trace: BatchTrace = NO_BATCH_TRACE if tracer is None else tracer.batch(account, endpoint)
         self._billing = BatchBilling(engine.spending, account, self.upstream, endpoint=endpoint, source=source)
-        self.pending: PendingRequests = PendingRequests(requests, engine.resubmit, self._billing, log)
+        self._failures = Failures(engine.emit, settings.batch_metadata, knows_submissions=True)
+        self.pending: PendingRequests = PendingRequests(requests, engine.resubmit, self._billing, log, self._failures)
+        self.pending.trace = self.trace
         self._source = source
         self._ours = anyio.CancelScope()  # cancelled when another engine has taken the batch
         self._loss = Cause.LOST
@@ -99,6 +105,7 @@ class Batch:
             self._reader,
             self._requeue,
             self._abandonment,
+            self.trace,
             account=account,
             key=key,
             engine=engine,
@@ -184,6 +191,7 @@ class Batch:
         requests = self.pending.disown()
         if not is_doubled:
             self.log.hand_over()
+        self.trace.over(self._loss.name.lower(), self.upstream.state)
         self._ours.cancel()
         return requests
 
@@ -191,10 +199,17 @@ class Batch:
 
     async def run(self) -> None:
         """Run the batch from beginning to end. Raises nothing but Cancelled, which means that the engine stops."""
+        with self.trace.task([request for _, request in self.pending.requests()]):
+            await self._run()
+
+    async def _run(self) -> None:
         ending = Ending.NOT_YET
         try:
             with self._ours:
-                self._leaving.conclude(await self._run_to_end())
+                cause = await self._run_to_end()
+                self._failures.tell()
+                self.trace.over(cause.name.lower(), self.upstream.state)
+                self._leaving.conclude(cause)
             self._leaving.conclude(self._loss)
             await self._leaving.finish(lambda: self._engine.release(self))
         except anyio.get_cancelled_exc_class():
@@ -208,16 +223,19 @@ class Batch:
             with anyio.move_on_after(SHUTDOWN_SECONDS, shield=True):
                 await self._leaving.shut_down(ending)
             self._leaving.end(ending)
+            self._failures.tell()
 
     async def _run_to_end(self) -> Cause:
         """Run the batch until its life ends by itself. Failures in here fail the callers, not the engine."""
+        reason = None
         try:
             return await self._begin_and_watch()
         except UpstreamError as error:
             if self._handle_gone(error):
                 return Cause.OVER
             self._requeue.pay_twice()
-            error_for = outcomes.unreachable_error_for(error)
+            await mask_reason(error, self.pending.requests())
+            error_for, reason = outcomes.unreachable_error_for(error), error.summary
         except JournalError as error:
             if isinstance(error, NotOurBatchError):
                 with anyio.move_on_after(DISOWN_SECONDS):
@@ -226,13 +244,14 @@ class Batch:
         except Exception as error:
             logger.exception("autobatcher: a bug in the engine, batch %s; please report it", self.upstream.batch_id)
             error_for = outcomes.defect_error_for(error)
-        self.pending.fail_all(error_for, self.upstream.batch_id)
+        self.pending.fail_all(error_for, self.upstream.batch_id, reason)
         return Cause.FAILED
 
     async def _begin_and_watch(self) -> Cause:
         if not await self._begin():
             return Cause.FAILED if self.upstream.phase is Phase.CREATING else Cause.OVER
-        early = await self._cutoff.until_ended(begins_at_once=isinstance(self._source, EarlierBatch))
+        with self.trace.step("poll"):
+            early = await self._cutoff.until_ended(begins_at_once=isinstance(self._source, EarlierBatch))
         return await self._read() if early is None else early
 
     async def _begin(self) -> bool:
@@ -246,6 +265,7 @@ class Batch:
         self.pending.batch_id = self.upstream.batch_id
         if self.upstream.state is not None:
             self.log.state_changed(self.upstream.state)
+            self.trace.seen(self.upstream.state)
         return exists
 
     def _submission(self) -> Submission:
@@ -257,6 +277,7 @@ class Batch:
             self._abandonment,
             self._cutoff,
             self._creation,
+            self.trace,
             account=self.account,
             engine=self._engine,
         )
@@ -275,24 +296,28 @@ class Batch:
 
     async def _read(self) -> Cause:
         """Read both files and settle requests by custom_id. Then settle the rest according to the batch's status."""
-        unreadable = await self._reading.run()
+        with self.trace.step("read"):
+            unreadable = await self._reading.run()
         if unreadable is not None and self._handle_gone(unreadable):
             return Cause.OVER
         if unreadable is not None:
             self._requeue.pay_twice()
-            self.pending.fail_all(outcomes.unreachable_error_for(unreadable), self.upstream.batch_id)
+            await mask_reason(unreadable, self.pending.requests())
+            error_for = outcomes.unreachable_error_for(unreadable)
+            self.pending.fail_all(error_for, self.upstream.batch_id, unreadable.summary)
         else:
-            await self._look_at_models()
-            self._reading.settle_rest()
+            self._reading.settle_rest(await self._reason_of_end())
             self.upstream.phase = Phase.READ
         self._requeue.emit_resubmitted()
         self.upstream.emit_end()
         return Cause.OVER if unreadable is None else Cause.FAILED
 
-    async def _look_at_models(self) -> None:
+    async def _reason_of_end(self) -> str | None:
+        """Why the batch ended as it did, in words that may be shown; with advice on its model in the state."""
         assert self.upstream.state is not None
         requests = [request for _, request in self.pending.requests()]
         self.upstream.state = await with_advice(self.upstream.state, self._engine.api.models, self.account, requests)
+        return await reason_of_end(self.upstream.state, self.pending.requests())
 
     def close(self) -> None:
         """Fail the pending requests at once, because the engine stops. Can be called again."""

@@ -12,6 +12,7 @@ from ..queue.queue import RequestQueue
 from ..request import Request
 from ..settings import Settings
 from ..spending import Spending
+from ..tracer import Tracer
 from .phase import Ending
 
 if TYPE_CHECKING:
@@ -29,6 +30,8 @@ class Engine(Protocol):
     uploads: FairLimiter
     polls: FairLimiter
     spending: Spending
+    tracer: Tracer | None
+    cancels_on_close: bool
 
     @property
     def batch_count(self) -> int:

@@ -202,5 +202,5 @@ class Leaving:
             keeps_answers=self._log.keeps_answers,
             has_unread_lines=self._log.has_unclaimed_lines or bool(self._pending),
             cancels_abandoned=settings.cancel_abandoned_batches,
-            cancels_on_close=settings.cancel_active_batches_on_close,
+            cancels_on_close=self._engine.cancels_on_close,
         )

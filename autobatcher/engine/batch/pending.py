@@ -11,9 +11,12 @@ from ...money.ledger import Charge
 from ...upstream.batch_state import Problem
 from ...upstream.output_line import OutputLine
 from .. import money_outcomes, outcomes
+from ..lanes.lane import Lane
 from ..recovery.batch_log import NULL_BATCH_LOG, BatchLog
 from ..request import Answer, ErrorFor, Request
+from ..request_observers import FailureLog
 from ..spending import Spending
+from ..tracer import NO_BATCH_TRACE, BatchTrace
 from .billing import BatchBilling
 
 Resubmit = Callable[[Request], bool]
@@ -26,32 +29,42 @@ class PendingRequests:
 
     Args:
         resubmit: adds a request that failed with a retryable error to a later batch; False if it cannot.
-        log: records what becomes of lines.
         billing: books them.
+        log: records what becomes of lines.
+        failures: tells of those that fail; None for who tells of each request.
 
     Attributes:
         batch_id: the upstream's; None until there is one.
         may_be_executed: if True, requests that are sent again may have been executed, and billed, in this batch.
         answers_only: if True, error lines settle nothing, because their requests go into another batch.
+        trace: is told who comes to the batch.
         abandoned: set once no caller waits any more although lines of callers who left may still run.
     """
 
     def __init__(
-        self, requests: dict[str, Request], resubmit: Resubmit, billing: BatchBilling, log: BatchLog = NULL_BATCH_LOG
+        self,
+        requests: dict[str, Request],
+        resubmit: Resubmit,
+        billing: BatchBilling,
+        log: BatchLog = NULL_BATCH_LOG,
+        failures: FailureLog | None = None,
     ) -> None:
         self.abandoned: anyio.Event = anyio.Event()
         self.batch_id: str | None = None
         self.may_be_executed: bool = False
         self.answers_only: bool = False
+        self.trace: BatchTrace = NO_BATCH_TRACE
         self._requests = requests
         self._resubmit = resubmit
         self._billing = billing
         self._log = log
+        self._failures = failures
         self._has_lost_callers = False
         self._resubmitted = 0
         for custom_id, request in requests.items():
             request.custom_id = custom_id
             request.holder = self
+            request.sent(Lane.BATCH)
 
     def __len__(self) -> int:
         return len(self._requests)
@@ -89,8 +102,10 @@ class PendingRequests:
         """
         self._billing.taken_up(custom_id, request, is_paid=is_paid)
         self._requests[custom_id] = request
+        request.sent(Lane.BATCH)
         request.custom_id, request.holder, request.may_have_been_billed = custom_id, self, True
         self._log.caller_attached(custom_id)
+        self.trace.joined(request)
         if self.abandoned.is_set():
             self.abandoned = anyio.Event()
 
@@ -146,6 +161,7 @@ class PendingRequests:
                 self._billing.repeated(custom_id, request)
             self._log.line_dropped(custom_id)
             popped.append(request)
+            self._tell_requeued(request)
         self._check_abandonment()
         return popped
 
@@ -165,6 +181,10 @@ class PendingRequests:
         if custom_id in self._requests:
             self._settle(custom_id, error_for(self._requests[custom_id], batch_id))
 
+    def fail_popped(self, request: Request, error: BatchError, reason: str) -> None:
+        """Settle a request that was popped, with the reason of its whole batch."""
+        request.settle(error, self._failures, reason)
+
     def refuse_excess(self, spending: Spending) -> None:
         """Settle the last requests, until no cap is exceeded. None of them was sent."""
         for custom_id, request in reversed(list(self._requests.items())):
@@ -172,29 +192,37 @@ class PendingRequests:
             if refusal is None:
                 return
             del self._requests[custom_id]
-            request.settle(refusal)
+            request.settle(refusal, self._failures)
 
-    def fail_all(self, error_for: ErrorFor, batch_id: str | None) -> None:
-        """Settle each pending request with an error of its own."""
+    def fail_all(self, error_for: ErrorFor, batch_id: str | None, reason: str | None = None) -> None:
+        """Settle each pending request with an error of its own.
+
+        Args:
+            reason: why the whole batch failed, in words that may be shown.
+        """
         for custom_id, request in self.requests():
-            self._settle(custom_id, error_for(request, batch_id))
+            self._settle(custom_id, error_for(request, batch_id), reason)
 
-    def fail_rest(self, error_of: Callable[[str], BatchEndedError], *, tells_others: bool) -> None:
+    def fail_rest(
+        self, error_of: Callable[[str], BatchEndedError], reason: str | None = None, *, tells_others: bool
+    ) -> None:
         """The batch has ended without these requests: settle each with an error, made of its custom_id.
 
         Args:
+            reason: why, in words that may be shown.
             tells_others: whether engines that share the journal, and wait for lines, are told so. Else they send their
                 requests again.
         """
-        self.fail_all(lambda request, batch_id: error_of(request.custom_id), self.batch_id)
+        self.fail_all(lambda request, batch_id: error_of(request.custom_id), self.batch_id, reason)
         if tells_others:
             self._log.unclaimed_failed(error_of)
 
-    def _settle(self, custom_id: str, outcome: Answer | BatchError) -> None:
+    def _settle(self, custom_id: str, outcome: Answer | BatchError, reason: str | None = None) -> None:
         request = self._requests[custom_id]
         may_repeat = not self.may_be_executed or self._billing.may_repeat(request)
         if outcomes.is_retryable(outcome) and may_repeat and self._resubmit(request):
             self._resubmitted += 1
+            self._tell_requeued(request)
             del self._requests[custom_id]
             if self.may_be_executed:
                 self._billing.repeated(custom_id, request)
@@ -202,7 +230,7 @@ class PendingRequests:
         else:
             del self._requests[custom_id]
             self._log.settled(request, outcome, self._book(request, outcome))
-            request.settle(outcome)
+            request.settle(outcome, self._failures, reason)
         self._check_abandonment()
 
     def _book(self, request: Request, outcome: Answer | BatchError) -> Charge | None:
@@ -210,6 +238,10 @@ class PendingRequests:
             return self._billing.answered(request, outcome)
         self._billing.failed(request, outcome)
         return None
+
+    def _tell_requeued(self, request: Request) -> None:
+        if request.trace is not None:
+            request.trace.event("autobatcher.requeued", **{"autobatcher.batch.id": self.batch_id or ""})
 
     def _check_abandonment(self) -> None:
         if self._has_lost_callers and not self._requests and not self._log.awaits_callers:

@@ -8,9 +8,9 @@ GROWTH = 1.25
 MAX_INTERVALS = 6.0
 """While nothing changes, the poll interval grows by `GROWTH`, up to this multiple of the user's interval."""
 
-POLLS_PER_SECOND = 10.0
-"""The approximate poll rate of all batches of an engine together. With a hundred batches, each is polled every eight to
-ten seconds."""
+POLLS_PER_SECOND, POLLS_PER_INTERVAL = 10.0, 10.0
+"""The approximate poll rate of all batches of an engine together is the greater of these. With a hundred batches, each
+is polled every eight to ten seconds, or every ten of the user's intervals if these are shorter than a second."""
 
 
 URGENT_SECONDS = 20.0
@@ -29,11 +29,12 @@ class Schedule:
         self._interval = min(interval, URGENT_SECONDS) if is_urgent else interval
         self._longest = self._interval if is_urgent else interval * MAX_INTERVALS
         self._wait = self._interval
+        self._polls_per_second = max(POLLS_PER_SECOND, POLLS_PER_INTERVAL / interval)
 
     def next_wait(self, active_batches: int) -> float:
         """Seconds until the next poll, given how many batches are polled. With jitter, so that batches that end
         together are not all read at once; never longer than intended."""
-        return jittered_down(max(self._wait, active_batches / POLLS_PER_SECOND))
+        return jittered_down(max(self._wait, active_batches / self._polls_per_second))
 
     def changed(self) -> None:
         """The last poll showed a change: poll again soon."""

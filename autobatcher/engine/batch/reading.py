@@ -77,8 +77,12 @@ class Reading:
                 return None
             await self._watch.look_again()
 
-    def settle_rest(self) -> None:
-        """Settle the requests whose lines are in neither file: resend them, or fail them with how the batch ended."""
+    def settle_rest(self, reason: str | None) -> None:
+        """Settle the requests whose lines are in neither file: resend them, or fail them with how the batch ended.
+
+        Args:
+            reason: why it did, in words that may be shown; None if nobody says.
+        """
         state = self._upstream.state
         assert state is not None
         for custom_id, line in self._reader.unreadable.items():
@@ -101,7 +105,7 @@ class Reading:
             self._requeue.send_hurried_on(f"their batch had ended as {state.status} without them")
         error_of = outcomes.ended_error_of(state, resubmits_missing=self._resubmits_missing, was_paid=not may_resend)
         is_final = not may_resend or (state.status == "cancelled" and not self._resends_unanswered())
-        self._pending.fail_rest(error_of, tells_others=is_final)
+        self._pending.fail_rest(error_of, reason, tells_others=is_final)
 
     def _lacks_results(self) -> bool:
         assert self._upstream.state is not None

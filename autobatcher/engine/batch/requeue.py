@@ -84,7 +84,7 @@ class Requeue:
         hurried = list(filter(self._dispatcher.has_next_lane, given_up))
         given_up = list(itertools.filterfalse(self._dispatcher.has_next_lane, given_up))
         for request in given_up:  # before any event, so that nothing can keep them from it
-            request.settle(error_for(request, self._upstream.batch_id))
+            self._pending.fail_popped(request, error_for(request, self._upstream.batch_id), reason)
         self._dispatcher.send_on(hurried, self._key, reason=reason)
         self._dispatcher.watch_all(requests)
         if waiting := len(requests) - len(given_up) - len(hurried):

@@ -20,6 +20,7 @@ from ...upstream.output_line import (
     custom_id_in,
     overlong_line,
     parse_output_line,
+    parse_plain_block,
     parse_plain_line,
 )
 from ...upstream.patience import ReadPatience
@@ -152,6 +153,13 @@ class ResultReader:
         return None
 
     async def _read(self, batch_id: str, file_id: str, skip: int, *, takes_unfinished: bool = True) -> None:
+        def take_block(block: bytes) -> int | None:
+            results = parse_plain_block(block)
+            for result in results or ():
+                self._note(result)
+                self._pending.deliver(result, batch_id)
+            return None if results is None else len(results)
+
         async def take(line: bytes | Overlong) -> None:
             result = await self._parsed(line)
             if result is not None:
@@ -165,6 +173,7 @@ class ResultReader:
         self._lines_read[file_id] = await self._api.read_lines(
             self._account,
             file_id,
+            take_block,
             take,
             skip=skip,
             max_line_bytes=self._room.most_bytes,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractAsyncContextManager
+
 import anyio
 
 from ... import events
@@ -11,6 +13,7 @@ from .. import outcomes
 from ..journal.cap_check import NoRoomError
 from ..recovery.batch_log import BatchLog
 from ..request import Request
+from ..tracer import BatchTrace
 from .abandonment import Abandonment
 from .cutoff import Cutoff
 from .engine import Engine
@@ -18,6 +21,7 @@ from .model_advice import advise
 from .pending import PendingRequests
 from .phase import Phase
 from .requeue import Requeue
+from .shown_reason import mask_reason
 from .uncertain_creation import UncertainCreation
 from .upstream import UpstreamBatch
 
@@ -37,6 +41,7 @@ class Submission:
         abandonment: Abandonment,
         cutoff: Cutoff,
         creation: UncertainCreation,
+        trace: BatchTrace,
         *,
         account: Account,
         engine: Engine,
@@ -48,6 +53,7 @@ class Submission:
         self._abandonment = abandonment
         self._cutoff = cutoff
         self._creation = creation
+        self._trace = trace
         self._account = account
         self._engine = engine
 
@@ -82,7 +88,8 @@ class Submission:
         if await self._abandonment.happens_within(await self._wait_before_creation()):
             return False
         await self._log.ready()
-        return await self._upstream.create(self._is_wanted, self._log.creating, self._pending.set_may_be_billed)
+        with self._trace.step("create"):
+            return await self._upstream.create(self._is_wanted, self._log.creating, self._pending.set_may_be_billed)
 
     async def _wait_before_creation(self) -> float:
         moment = self._engine.queue.reserve_creation(self._account)
@@ -100,7 +107,7 @@ class Submission:
             lines = self._still_wanted(lines)
         self._requeue.lines = [custom_id for custom_id, _ in lines]
         try:
-            if not lines or not await self._upstream.upload(lines, uploads, self._is_wanted):
+            if not lines or not await self._sent(lines, uploads):
                 return False
         except UpstreamError as error:
             refusal = error
@@ -115,6 +122,10 @@ class Submission:
             raise refusal
         self._upstream.emit_submission_failed(refusal.summary)
         return False
+
+    async def _sent(self, lines: list[tuple[str, Request]], uploads: AbstractAsyncContextManager[None]) -> bool:
+        with self._trace.step("upload"):
+            return await self._upstream.upload(lines, uploads, self._is_wanted)
 
     async def _intend(self) -> list[tuple[str, Request]]:
         """Record the pending requests, and return them. The last ones are refused if the caps have no room for all."""
@@ -139,6 +150,7 @@ class Submission:
 
     async def _advise(self, error: UpstreamError) -> None:
         requests = [request for _, request in self._pending.requests()]
+        await mask_reason(error, self._pending.requests())
         if not error.advice:
             await advise(error, self._engine.api.models, self._account, requests)
 
@@ -150,7 +162,7 @@ class Submission:
             return
         self._upstream.emit_submission_failed(error.summary)
         self._requeue.send_hurried_on("their batch could not be submitted")
-        self._pending.fail_all(error_for, None)
+        self._pending.fail_all(error_for, None, error.reason or error.summary)
 
     async def _find(self, error: UncertainCreationError) -> bool:
         """Look for a batch that may have been created, as long as deadlines allow. False if there is none to watch."""
@@ -161,7 +173,8 @@ class Submission:
         self._upstream.emit_submission_failed(error.summary)
         if exists is None:
             self._requeue.pay_twice()
-            self._pending.fail_all(outcomes.unsubmitted_error_for(error, self._upstream.idempotency_key), None)
+            error_for = outcomes.unsubmitted_error_for(error, self._upstream.idempotency_key)
+            self._pending.fail_all(error_for, None, error.summary)
         else:
             self._requeue.send_on("their batch was not created")
         return False

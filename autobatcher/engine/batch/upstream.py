@@ -90,8 +90,12 @@ class UpstreamBatch:
         work = Work(
             profile=self._account.provider, endpoint=self._endpoint, model=model, lines=max(1, self._request_count)
         )
-        age = anyio.current_time() - self._submitted_at
-        return durations.remaining_quantile(work.batch_kind(self._completion_window), age, 0.5)
+        return durations.remaining_quantile(work.batch_kind(self._completion_window), self.age_seconds, 0.5)
+
+    @property
+    def age_seconds(self) -> float:
+        """How long ago the batch was created, also by an earlier process."""
+        return anyio.current_time() - self._submitted_at
 
     @property
     def file_id(self) -> str | None:
@@ -139,7 +143,7 @@ class UpstreamBatch:
 
         url = self._account.provider.line_url
 
-        def encoded() -> Iterator[bytes]:
+        def encoded() -> Iterator[tuple[bytes, bytes, bytes]]:
             return (input_line(custom_id, url(r.endpoint), r.body) for custom_id, r in lines)
 
         size = sum(input_line_size(custom_id, url(r.endpoint), r.body) for custom_id, r in lines)
@@ -276,7 +280,7 @@ class UpstreamBatch:
     def emit_with_counts(self, kind: type[events.BatchEvent], **fields: Any) -> None:
         """Emit an event that includes the counts and the elapsed time."""
         counts = (self.state and self.state.counts) or events.RequestCounts()
-        elapsed = round(anyio.current_time() - self._submitted_at, 3)
+        elapsed = round(self.age_seconds, 3)
         self.emit_event(kind, counts=counts, elapsed_seconds=elapsed, **fields)
 
     def emit_begin(self, kind: type[events.BatchSubmitted | events.BatchResumed]) -> None:

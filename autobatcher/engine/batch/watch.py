@@ -14,6 +14,7 @@ from ...upstream.batch_state import BatchState
 from ...upstream.failures import UpstreamError
 from ...upstream.patience import Patience, ReadPatience
 from ..recovery.batch_log import BatchLog
+from ..tracer import BatchTrace
 from .abandonment import Abandonment
 from .engine import Engine
 from .poll_schedule import Schedule
@@ -46,6 +47,7 @@ class Watch:
         reader: ResultReader,
         requeue: Requeue,
         abandonment: Abandonment,
+        trace: BatchTrace,
         *,
         account: Account,
         key: Hashable,
@@ -57,6 +59,7 @@ class Watch:
         self._reader = reader
         self._requeue = requeue
         self._abandonment = abandonment
+        self._trace = trace
         self._account = account
         self._key = key
         self._engine = engine
@@ -140,6 +143,7 @@ class Watch:
         async with self._engine.polls.turn(self._account):
             state = await self._engine.api.retrieve(self._account, self._upstream.state.id)
         self._upstream.observe(state)
+        self._trace.polled(state)
         return state
 
     def _record_progress(self, state: BatchState) -> None:

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import replace
 
 import anyio
 from anyio.abc import TaskGroup
 
-from ...upstream.account import Account
 from ...upstream.realtime_api import RealtimeAPI
 from .. import outcomes
 from ..answer_room import AnswerRoom
 from ..emitter import Emit
+from ..failures import Failures
 from ..fair_limiter import FairLimiter
 from ..lanes.cutoff import BARGAIN_CHANCE, LEAST_CHANCE, cutoff, seconds_to_leave
 from ..lanes.deadline import deadline_class
@@ -32,9 +32,11 @@ from .begun_batch import BegunBatch
 from .crowd import Crowd
 from .deadlines import Deadlines
 from .escalations import Escalations
+from .headcount import Headcount
 from .lane_call import LaneCall
 from .lane_calls import LaneCalls
 from .lane_try import LaneTry
+from .recent_crowds import RecentCrowds
 
 PLACE_SECONDS = 1.0
 """How long after its window a batch may get its place."""
@@ -62,6 +64,7 @@ class Dispatcher:
     ) -> None:
         self.durations: Durations = Durations()
         self.answer_room: AnswerRoom = AnswerRoom(settings.max_answer_bytes, isolates=settings.isolate_accounts)
+        self.failures: Failures = Failures(emit, settings.batch_metadata, on_first=wake)
         self._settings = settings
         self._queue = queue
         self._escalations = Escalations(settings, emit)
@@ -72,6 +75,9 @@ class Dispatcher:
         call = LaneCall(tries, limiter, leave=self._leave, on_moved=self._moved, log_for=log_for)
         self._calls = LaneCalls(call.run, wake, tries.left)
         self.crowd: Crowd = Crowd(settings, self._calls.counts)
+        self._recent_crowds = RecentCrowds(
+            lambda deadline: self.crowd.after_cutoffs(deadline, waiting=self._queue.hurried())
+        )
 
     def __len__(self) -> int:
         """How many requests wait on the flex and real-time lanes."""
@@ -106,6 +112,8 @@ class Dispatcher:
         left = None if terms.deadline is None else terms.deadline - now
         request.placement = Placement(planned.completion_window, deadline_class(left), leave_by)
         self.watch(request)
+        if left is not None:
+            self._recent_crowds.came(request)
         if planned.lane is not Lane.BATCH:
             self._calls.add(request, planned.lane)
             return planned.lane
@@ -118,7 +126,7 @@ class Dispatcher:
             return
         # If there is no place for its batch, all may have to go to the next lane. `look` counts how many really do.
         window_closes = anyio.current_time() + self._settings.batch_window_seconds
-        crowd = Counter({request.account: len(self._deadlines)})
+        crowd = Headcount({request.account: len(self._deadlines)})
         leaves_crowd = max(window_closes, self._leaves_queue(request, crowd))
         moments = (min(leaves_crowd, self._leaves_queue(request)), request.terms.given_up_at)
         news = [self._deadlines.add(moment, request) for moment in moments if moment < math.inf]
@@ -148,7 +156,7 @@ class Dispatcher:
             moment = min(moment, self._moment(requests, kind=batch.kind, started_at=batch.started_at, crowd=crowd))
         return min(given_up, moment)
 
-    def latest_start(self, requests: Sequence[Request], crowd: Counter[Account] | None = None) -> float:
+    def latest_start(self, requests: Sequence[Request], crowd: Headcount | None = None) -> float:
         """When these requests must be on the next lane at the latest; infinite if there is none.
 
         Args:
@@ -170,7 +178,7 @@ class Dispatcher:
         *,
         kind: Kind | None,
         started_at: float,
-        crowd: Counter[Account] | None = None,
+        crowd: Headcount | None = None,
     ) -> float:
         hurried = self._hurried(requests)
         if not hurried:
@@ -219,33 +227,29 @@ class Dispatcher:
         return len(patient)
 
     def look(self) -> None:
-        """Give up requests whose deadline has passed, and take those out of the queue that cannot wait there."""
+        """Give up what is past its deadline, take out of the queue what cannot wait there, and tell of failures."""
+        self.failures.look()
         now = anyio.current_time()
         due = self._deadlines.due(now)
         for request in due:
             if request.terms.given_up_at <= now:
-                request.withdraw()
-                request.settle(outcomes.missed_deadline_error(request, request.left_batch_id))
+                request.give_up(outcomes.missed_deadline_error)
         late: defaultdict[Hashable, list[Request]] = defaultdict(list)
         waiting = self._queue.hurried() if due else []
-        leaving: Counter[Account] = Counter()
-        for request in filter(self._queue.holds, due):
-            crowd = self.crowd.before(request, waiting)
-            crowd.subtract(leaving)
+        for request, crowd in self.crowd.before_each(filter(self._queue.holds, due), waiting):
             if (moment := self._leaves_queue(request, crowd)) > now:
                 self._deadlines.add(moment, request)  # others have left
                 continue
             assert request.holder is not None
             request.holder.withdraw(request)
             request.holder = None
-            leaving[request.account] += 1
             late[request.account, request.endpoint].append(request)
         for requests in late.values():
             self.send_on(requests, None, reason="their batch could not start in time")
 
     def next_moment(self) -> float:
         """When to `look` next."""
-        return self._deadlines.next()
+        return min(self._deadlines.next(), self.failures.due)
 
     def start(self, nursery: TaskGroup) -> None:
         """Start the tasks of new lane calls."""
@@ -254,6 +258,7 @@ class Dispatcher:
     def fail_all(self, error_for: ErrorFor) -> None:
         """Settle each request on the flex and real-time lanes with its own error."""
         self._calls.fail_all(error_for)
+        self.failures.tell()
 
     # ---- inside ----
 
@@ -285,7 +290,7 @@ class Dispatcher:
     def _bargain(self, request: Request) -> Plan | None:
         """A batch that may well be too slow, if a dearer lane can keep the deadline even after that; else None."""
         deadline = _deadline_of(request)
-        crowd = self.crowd.after_cutoffs(deadline, waiting=self._queue.hurried())
+        crowd = self._recent_crowds.of(deadline, anyio.current_time())
         planned = plan(
             deadline - anyio.current_time(),
             request.terms.lanes,
@@ -304,7 +309,7 @@ class Dispatcher:
         """The lanes that a hurried request may take after that one."""
         return () if request.terms.deadline is None else _later_lanes(request, lane)
 
-    def _leaves_queue(self, request: Request, crowd: Counter[Account] | None = None) -> float:
+    def _leaves_queue(self, request: Request, crowd: Headcount | None = None) -> float:
         """When it goes to the next lane if no batch took it: it would be too late; infinite: never."""
         latest = self.latest_start([request], crowd)
         return min(latest, request.placement.leave_by + PLACE_SECONDS) if latest < math.inf else latest

@@ -39,6 +39,15 @@ class Escalations:
         """
         where = "" if batch_id is None else f" of batch {batch_id}"
         way = f"from the {from_lane.value} lane to {to_lane.value}"
+        moved: dict[str, str | bool] = {
+            "autobatcher.lane.from": from_lane.value,
+            "autobatcher.lane.to": to_lane.value,
+            "autobatcher.reason": reason,
+            "autobatcher.paid_twice": paid_twice,
+        }
+        for request in requests:
+            if request.trace is not None:
+                request.trace.event("autobatcher.escalated", **moved)
         logger.info("autobatcher: %d requests%s go on %s: %s", len(requests), where, way, reason)
         self._emit(
             events.RequestsEscalated,

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import logging
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Awaitable, Callable
+from contextlib import nullcontext
 
 import anyio
 from anyio.abc import TaskGroup
 
 from ...errors import BatchError
-from ...upstream.account import Account
 from .. import outcomes
 from ..lanes.lane import Lane
 from ..request import Answer, ErrorFor, Request
+from .headcount import Headcount
 
 logger: logging.Logger = logging.getLogger("autobatcher")
 
@@ -40,7 +41,8 @@ class LaneCalls:
         self._on_left = on_left
         self._new: deque[tuple[Request, Lane, anyio.CancelScope]] = deque()
         self._scopes: dict[Request, anyio.CancelScope] = {}
-        self.counts: Counter[Account] = Counter()
+        self._lanes: dict[Request, Lane] = {}
+        self.counts: Headcount = Headcount()
 
     def __len__(self) -> int:
         """How many requests wait here."""
@@ -50,9 +52,14 @@ class LaneCalls:
         """Call for `request` on that lane."""
         request.holder, request.custom_id = self, ""
         scope = self._scopes[request] = anyio.CancelScope()
-        self.counts[request.account] += 1
+        self._lanes[request] = lane
+        self.counts.add(request.account)
         self._new.append((request, lane, scope))
         self._wake()
+
+    def lane_of(self, request: Request) -> Lane:
+        """The lane on which a request waits that is held here."""
+        return self._lanes[request]
 
     def start(self, nursery: TaskGroup) -> None:
         """Start a task for each new call."""
@@ -74,13 +81,13 @@ class LaneCalls:
             request.settle(error_for(request, None))
 
     def _remove(self, request: Request) -> anyio.CancelScope:
-        self.counts[request.account] -= 1
-        if not self.counts[request.account]:
-            del self.counts[request.account]
+        self.counts.add(request.account, -1)
+        del self._lanes[request]
         return self._scopes.pop(request)
 
     async def _run(self, request: Request, lane: Lane, scope: anyio.CancelScope) -> None:
-        with scope:  # it may be cancelled already: the caller left before this task began
+        active = nullcontext() if request.trace is None else request.trace.active()
+        with scope, active:  # it may be cancelled already: the caller left before this task began
             try:
                 outcome = await self._call(request, lane)
             except Exception as defect:  # the caller must not wait for ever

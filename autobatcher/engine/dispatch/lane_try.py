@@ -57,6 +57,7 @@ class LaneTry:
         Cancelled: the call may have been executed and billed, unless it was not recorded yet.
         """
         await self._intend(request, log)
+        request.sent(lane)
         self._running[request] = log, lane
         was_billed, request.may_have_been_billed = request.may_have_been_billed, True
         try:

@@ -5,6 +5,7 @@ records.py      records of batches, lines and answers
 file.py         the file for everybody but an engine, such as the command line
 store.py        all SQL; synchronous
 rows.py         what its rows become
+responses.py    responses of the proxy that are made in the background; response_rows.py: their statements
 sqlite_file.py  the SQLite connection and its transactions
 file_checks.py  whose file it is: before it is opened
 row_checks.py   what is in its rows: when it is opened

@@ -16,3 +16,7 @@ class NotOurBatchError(JournalError):
 
 class CollisionError(JournalUnreachableError):
     """What another engine did at the same moment undid the transaction. The same statements may succeed at once."""
+
+
+class JournalLostError(JournalError):
+    """The journal's file is gone, or another one is in its place."""

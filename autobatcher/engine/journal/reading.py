@@ -55,6 +55,8 @@ class EditableStore(ReadableStore, Protocol):
 
     def forget_all_taken(self) -> int: ...
 
+    def forget_responses(self, *, until: float, open_until: float) -> int: ...
+
     def forget_durations(self) -> None: ...
 
     def compact(self) -> None: ...
@@ -120,6 +122,14 @@ class JournalEditor(JournalReader):
         """Delete all answers that callers were given; returns how many these were."""
         with self._editable.transaction():
             return self._editable.forget_all_taken()
+
+    def forget_responses(self, *, until: float, open_until: float) -> int:
+        """Delete background responses that ended before a time, and those made before another that have not ended.
+
+        Returns how many there were.
+        """
+        with self._editable.transaction():
+            return self._editable.forget_responses(until=until, open_until=open_until)
 
     def forget_durations(self) -> None:
         """Delete what was learned of how long batches take, which names models."""

@@ -10,6 +10,7 @@ from typing import TypeVar
 import msgspec
 
 from ...errors import JournalError
+from .responses import STATUSES
 from .schema import LINES_OF_A_BATCH
 
 T = TypeVar("T")
@@ -128,6 +129,20 @@ HONEST = {
     ),
     "calibration": f"typeof(content) = 'blob' AND length(content) <= {MAX_DURATIONS_BYTES}",
     "reservations": " AND ".join((_name("stamp"), _text("budget", "amount"), _AMOUNT)),
+    "responses": " AND ".join(
+        (
+            _name("id"),
+            "typeof(owner) = 'blob' AND length(owner) <= 100 AND typeof(digest) = 'blob' AND length(digest) <= 100",
+            f"status IN {STATUSES}",
+            _time("created_at", "changed_at"),
+            _integer(0, 2**62, "session"),
+            f"(deadline IS NULL OR {_time('deadline')})",
+            _text("headers"),
+            _text_or_null("upstream_id"),
+            f"response IS NOT NULL AND {_body('response')}",
+            _body("body"),
+        )
+    ),
     "durations": f"typeof(content) = 'blob' AND length(content) <= {MAX_DURATIONS_BYTES}",
 }
 """What each row of a table that autobatcher wrote satisfies."""
@@ -143,6 +158,7 @@ TEXTS = (
     "SELECT * FROM sessions",
     "SELECT * FROM charges",
     "SELECT * FROM reservations",
+    "SELECT id, status, headers, upstream_id FROM responses",
 )
 """All texts. They are read once to see that they can be decoded."""
 

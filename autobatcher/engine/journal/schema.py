@@ -81,6 +81,24 @@ MIGRATIONS: tuple[str, ...] = (
     CREATE TABLE reservations (stamp TEXT PRIMARY KEY, budget TEXT NOT NULL, amount TEXT NOT NULL);
     """,
     "ALTER TABLE charges ADD COLUMN cache_write INTEGER NOT NULL DEFAULT 0;",
+    """
+    -- Responses that clients of the proxy ask for later, by id.
+    CREATE TABLE responses (
+        id TEXT PRIMARY KEY,
+        owner BLOB NOT NULL,
+        digest BLOB NOT NULL,
+        status TEXT NOT NULL,
+        created_at REAL NOT NULL,
+        changed_at REAL NOT NULL,
+        session INTEGER NOT NULL,  -- whose engine makes it; 0 for none
+        deadline REAL,
+        headers TEXT NOT NULL,  -- their names
+        upstream_id TEXT,
+        response BLOB NOT NULL,
+        body BLOB  -- what is asked, until it has ended
+    );
+    CREATE INDEX open_responses ON responses (created_at) WHERE status IN ('queued', 'in_progress');
+    """,
 )
 """The statements from each schema version to the next. Never change a released one; add another."""
 

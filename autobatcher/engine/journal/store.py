@@ -14,10 +14,10 @@ from . import charges
 from .charges import NewCharge
 from .identity import digest_of
 from .records import UNCERTAIN, BatchRecord, Contents, StoredAnswer, UnclaimedLine, lane_in
+from .response_rows import ResponseStore
 from .row_checks import MAX_TEXT, STATUS_CODES
 from .rows import COLUMNS, Line, NewAnswer, Result, as_many_as_fit, record_of
 from .schema import LINES_OF_A_BATCH
-from .sessions import SessionStore
 
 logger: logging.Logger = logging.getLogger("autobatcher")
 
@@ -42,7 +42,7 @@ _NO_ANSWER = 504
 _INSERT_ANSWER = "INSERT OR REPLACE INTO answers VALUES (?, ?, ?, ?, ?, ?)"
 
 
-class Store(SessionStore):
+class Store(ResponseStore):
     """The journal's statements, in terms of batches, lines and answers."""
 
     def __init__(self, path: Path, *, is_read_only: bool = False) -> None:
@@ -296,6 +296,7 @@ class Store(SessionStore):
             (until, self._session or 0),
         )
 
+        self.forget_responses(until=until, open_until=now - max(retention_seconds, UNFINISHED_SECONDS))
         charges.forget_old_charges(self._db, now=now)
 
     def _delete_empty_batches(self) -> None:

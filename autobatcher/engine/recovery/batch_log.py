@@ -16,7 +16,8 @@ from .. import outcomes
 from ..journal import BatchRecord, UnclaimedLine
 from ..journal.identity import digest_of
 from ..journal.records import number_of
-from ..request import Answer, Request, reserved_for
+from ..request import Answer, Request
+from ..reserved import reserved_for
 from .unclaimed import UnclaimedLines
 
 if TYPE_CHECKING:

@@ -11,7 +11,8 @@ from anyio.lowlevel import checkpoint_if_cancelled
 from ...money.ledger import Charge
 from ..journal import BatchRecord, UnclaimedLine
 from ..journal.records import custom_id_of
-from ..request import Answer, Request, reserved_for
+from ..request import Answer, Request
+from ..reserved import reserved_for
 
 if TYPE_CHECKING:
     from ..journal.journal import Journal  # imported at run time only if used: some Pythons lack sqlite3

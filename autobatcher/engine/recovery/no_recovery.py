@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from ...upstream.account import Account
 from ..journal import SessionEnding
+from ..journal.responses import JournaledResponses
 from ..lanes.lane import Lane
 from ..request import ErrorFor, Request
 from .batch_log import NULL_BATCH_LOG, AttachableBatch, BatchLog
@@ -25,6 +26,11 @@ class NoRecovery:
     def __len__(self) -> int:
         """How many requests wait here."""
         return 0
+
+    @property
+    def responses(self) -> JournaledResponses | None:
+        """The background responses in the journal; None if it keeps no prompts and answers."""
+        return None
 
     def know(self, account: Account) -> None:
         """Requests of this account may come: batches of it that no engine runs can be run here."""

@@ -20,6 +20,7 @@ from ..emitter import Emit
 from ..journal import BatchRecord, SessionEnding, UnclaimedLine
 from ..journal.identity import digest_of, fingerprint, without_credentials
 from ..journal.records import Stage, StoredAnswer, custom_id_of, line_of
+from ..journal.responses import JournaledResponses
 from ..lanes.durations import Durations
 from ..lanes.lane import Lane
 from ..request import Answer, ErrorFor, Request
@@ -106,6 +107,10 @@ class Recovery(NoRecovery):
     def __len__(self) -> int:
         """How many requests wait here."""
         return len(self._early) + len(self._replay_queue)
+
+    @property
+    def responses(self) -> JournaledResponses | None:
+        return None if self._journal.is_hash_only else self._journal.responses
 
     async def open(self) -> None:
         """Take the journal and load its unclaimed lines. Raises `JournalError`."""

@@ -71,12 +71,21 @@ class IdleConnections:
 
 
 class EndingContext(WorkerContext):
-    """State shared by the connections of one worker: their send deadline, the idle ones, and the fair queue."""
+    """State shared by the connections of one worker: their send deadline, the idle ones, and the fair queue.
+
+    Args:
+        keep_alive_seconds: how long a connection may be idle.
+        most_connections: with so many open, idle ones are closed for new ones, or new ones wait to be accepted.
+
+    Attributes:
+        keeps_alive: whether a connection may be used for another request; if not, each response closes its own.
+    """
 
     def __init__(self, keep_alive_seconds: float, most_connections: float = math.inf) -> None:
         super().__init__(None)
         self._room = most_connections
         self._has_room = trio.Event()
+        self.keeps_alive: bool = True
         self.sends_until: float = math.inf
         self.sending: set[trio.CancelScope] = set()
         self.idle: IdleConnections = IdleConnections(keep_alive_seconds)

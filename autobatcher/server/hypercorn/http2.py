@@ -16,6 +16,7 @@ from hypercorn.protocol.h2 import H2Protocol
 from hyperframe.frame import GoAwayFrame
 
 from .frame_budget import FrameBudget
+from .http1 import CLOSE, keeps_alive
 from .sends import do_broken_sends_raise, send_seconds
 
 logger: logging.Logger = logging.getLogger("autobatcher")
@@ -25,10 +26,6 @@ SLICE_BYTES = 2**11
 
 ANSWER_FRAMES, BYTES_PER_FRAME = 10, 1_000
 """What an answer, and what is sent, brings back of the budget: a client may acknowledge each frame twice."""
-
-
-CLOSE = (b"connection", b"close")
-"""The header of a response after which the connection is to be closed. HTTP/2 has a frame for that."""
 
 
 class HardenedH2(H2Protocol):
@@ -114,8 +111,12 @@ class HardenedH2(H2Protocol):
             self.connection.reset_stream(request.stream_id, h2.errors.ErrorCodes.REFUSED_STREAM)
 
     async def _leave_if_told(self, stream_id: int) -> None:
-        """Close the connection after the streams that are open: they may be those of others, behind one front end."""
-        if stream_id in self._closing and not self._is_leaving and not self.closed:
+        """Close the connection after the streams that are open: they may be those of others, behind one front end.
+
+        While the worker is about to stop, say so after the last of them: some clients give up all they have open then.
+        """
+        is_told = stream_id in self._closing or not (keeps_alive(self.context) or self.streams)
+        if is_told and not self._is_leaving and not self.closed:
             self._is_leaving = True
             frame = GoAwayFrame(0, last_stream_id=self.connection.highest_inbound_stream_id)
             await self.send(RawData(frame.serialize()))  # h2's own way would end the open streams

@@ -5,7 +5,6 @@ hypercorn's own `serve` does not accept another connection class.
 
 from __future__ import annotations
 
-import math
 import socket
 from collections.abc import Awaitable, Callable
 from functools import partial
@@ -88,17 +87,18 @@ async def run_worker(
     sockets: list[socket.socket],
     *,
     stop: Callable[[], Awaitable[None]],
-    most_connections: float = math.inf,
+    context: EndingContext | None = None,
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Serve `app` until `stop` returns, then finish open connections within `config.graceful_timeout`.
 
-    With `most_connections` open, idle ones are closed for new ones, or new ones wait to be accepted.
+    Args:
+        context: of its connections; None for one that bounds nothing.
     """
     wrapped = wrap_app(app, config.wsgi_max_body_size, "asgi")
     state: LifespanState = {}
     lifespan = Lifespan(wrapped, config, state)
-    context = EndingContext(config.keep_alive_timeout, most_connections)
+    context = context or EndingContext(config.keep_alive_timeout)
     async with trio.open_nursery() as lifespan_nursery:
         await lifespan_nursery.start(lifespan.handle_lifespan)
         await lifespan.wait_for_startup()

@@ -139,6 +139,25 @@ MIGRATIONS: tuple[str, ...] = (
     );
     CREATE INDEX failures_by_time ON failures (failed_at);
     """,
+    """
+    -- Responses that clients of the proxies ask for later, by id.
+    CREATE TABLE responses (
+        id text PRIMARY KEY,
+        owner bytea NOT NULL,
+        digest bytea NOT NULL,
+        status text NOT NULL,
+        created_at double precision NOT NULL,
+        changed_at double precision NOT NULL,
+        session int NOT NULL,  -- whose engine makes it; 0 for none
+        deadline double precision,
+        headers text NOT NULL,  -- their names
+        upstream_id text,
+        response bytea NOT NULL,
+        body bytea  -- what is asked, until it has ended
+    );
+    CREATE INDEX open_responses ON responses (created_at) WHERE status IN ('queued', 'in_progress');
+    CREATE INDEX responses_by_change ON responses (changed_at);
+    """,
 )
 """The statements from each schema version to the next. Never change a released one; add another."""
 
@@ -146,6 +165,8 @@ _COMPRESSION = """
     DO $$ BEGIN
         ALTER TABLE lines ALTER COLUMN body SET COMPRESSION lz4;
         ALTER TABLE answers ALTER COLUMN body SET COMPRESSION lz4;
+        ALTER TABLE responses ALTER COLUMN body SET COMPRESSION lz4;
+        ALTER TABLE responses ALTER COLUMN response SET COMPRESSION lz4;
     EXCEPTION WHEN feature_not_supported OR invalid_parameter_value OR syntax_error THEN NULL; END $$;
 """
 """lz4 takes a tenth of the time of PostgreSQL's own, and is not in every server."""
@@ -155,7 +176,7 @@ LINES_OF_A_BATCH = 2**32
 
 TABLES = (
     *("sessions", "batches", "lines", "answers", "keys", "durations", "calibration", "charges", "reservations"),
-    *("turns", "creations", "failures"),
+    *("turns", "creations", "failures", "responses"),
 )
 
 _VERSION_TABLE = "CREATE TABLE schema_version (version int NOT NULL)"

@@ -12,8 +12,8 @@ from ..charges import NewCharge
 from ..records import BatchRecord, Contents, StoredAnswer, lane_in
 from ..row_checks import MAX_TEXT, STATUS_CODES
 from ..rows import Line, NewAnswer, Result
-from .adoption import AdoptionStore
 from .batch_rows import range_of
+from .response_rows import ResponseStore
 from .schema import LINES_OF_A_BATCH, TABLES
 
 logger: logging.Logger = logging.getLogger("autobatcher")
@@ -34,7 +34,7 @@ _NO_ANSWER = 504
 """The status of a call that was cut off."""
 
 
-class PostgresStore(AdoptionStore):
+class PostgresStore(ResponseStore):
     """The journal's statements, in terms of batches, lines and answers: those of `Store`, for several engines."""
 
     # ---- batches ----
@@ -192,6 +192,7 @@ class PostgresStore(AdoptionStore):
         self._delete_batches(too_old)
         self._forget_old_keys(until=now - retention_seconds, most=FORGOTTEN_AT_ONCE)
         self._forget_old_failures(until=now - retention_seconds, most=FORGOTTEN_AT_ONCE)
+        self.forget_responses(until=now - retention_seconds, open_until=until)
         self._forget_old_charges(now=now)
         return len(old) == FORGOTTEN_AT_ONCE or len(too_old) == BATCHES_FORGOTTEN_AT_ONCE
 

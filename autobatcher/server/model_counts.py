@@ -1,0 +1,49 @@
+"""Counts of the proxy's requests by model, endpoint and lane."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from ..engine.request import Answer, Request
+from ..money.usage import Usage
+from .histogram import Histogram
+from .labels import NO_RESPONSE, ModelLabels, lane_label, status_class
+
+
+class ModelCounts:
+    """Outcomes, waits and tokens by model.
+
+    Attributes:
+        labels: the models that are told apart.
+        outcomes: by model, endpoint, lane and status class.
+        waits: by model and lane.
+        tokens: by model, lane and kind, such as "input".
+    """
+
+    def __init__(self) -> None:
+        self.labels: ModelLabels = ModelLabels()
+        self.outcomes: Counter[tuple[str, str, str, str]] = Counter()
+        self.waits: dict[tuple[str, str], Histogram] = {}
+        self.tokens: Counter[tuple[str, str, str]] = Counter()
+
+    def take_error(self, request: Request, seconds: float) -> None:
+        """Count a request that got no response after so many seconds."""
+        self._take(request, NO_RESPONSE, NO_RESPONSE, seconds)
+
+    def take_answer(self, request: Request, answer: Answer, usage: Usage | None, seconds: float) -> None:
+        """Count a response. `usage`: its tokens, if it is good and tells them."""
+        if 200 <= answer.status_code < 300:
+            self.labels.learn(request.model)
+        lane = lane_label(answer.lane)
+        model = self._take(request, lane, status_class(answer.status_code), seconds)
+        for kind, tokens in ({} if usage is None else usage._asdict()).items():
+            self.tokens[model, lane, kind] += tokens
+
+    def _take(self, request: Request, lane: str, result: str, seconds: float) -> str:
+        model = self.labels.of(request.model)
+        self.outcomes[model, request.endpoint, lane, result] += 1
+        wait = self.waits.get((model, lane))
+        if wait is None:
+            wait = self.waits[model, lane] = Histogram()
+        wait.add(seconds)
+        return model
