@@ -25,7 +25,7 @@ from autobatcher.engine.journal.postgres.pooler import Glimpse, is_pooled_by_tra
 from autobatcher.engine.journal.postgres.schema import MIGRATIONS, migrate
 from autobatcher.engine.journal.postgres.shared_store import SharedStore
 from autobatcher.engine.journal.postgres.store import PostgresStore
-from autobatcher.engine.journal.transactions import Job, Transactions
+from autobatcher.engine.journal.transactions import Job, Statement, Transactions
 from autobatcher.errors import JournalError
 from tests.journal.postgres.stores import Stores, an_answer, cut, digest, do, write_batch
 from tests.journal.records import a_record
@@ -184,7 +184,7 @@ def test_transactions_that_wait_for_one_another_are_both_done(stores: Stores) ->
                 met.wait(5)
             met.abort()
 
-        steps = [partial(_touch, number=first), meet, partial(_touch, number=1 - first)]
+        steps: list[Statement] = [partial(_touch, number=first), meet, partial(_touch, number=1 - first)]
         jobs = [Job(step) for step in steps]
         Transactions(store).do(jobs)
         return jobs
