@@ -6,7 +6,7 @@ Synchronous; for one thread.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from ..health import WaitingAccount
 from ..records import UNCERTAIN, UnclaimedLine
@@ -59,14 +59,9 @@ class AdoptionStore(KeyClaimStore):
         """Leave an unfinished batch of this session: any engine may adopt it."""
         self._do(_LEAVE, (idempotency_key, self.session))
 
-    def release_all(self, undelivered: Iterable[tuple[str, int]] = ()) -> None:
+    def release_all(self) -> None:
         """Leave all that this session has, at a graceful end: others may adopt its batches at once, and claim the lines
-        for which it waits.
-
-        Args:
-            undelivered: lines whose answers may have come, and were given to nobody.
-        """
-        self.free(undelivered)
+        without an answer for which it waits."""
         self._do(
             "UPDATE lines l SET waiter = NULL WHERE waiter = %s AND NOT EXISTS (SELECT 1 FROM answers a "
             "WHERE a.id = l.id)",

@@ -17,6 +17,10 @@ from .schema import channel_of
 RELOCK_SECONDS = 2.0
 """How long a session that comes back waits for those who look just now whether it is gone."""
 
+STOPPED_FACTOR = 1.5
+"""How many times the idle time a connection may say nothing within a transaction. A large statement over a slow network
+takes some seconds to arrive."""
+
 REMEMBERED_SECONDS = 86_400.0
 """How long a session that is gone is remembered: it may come back, and ask what it wrote last."""
 
@@ -123,10 +127,10 @@ class SessionStore(PostgresConnection):
 
     def _end_stopped(self) -> None:
         """End connections whose processes were stopped in the middle of a transaction. The server's own timeouts do not
-        count between the messages of a pipeline, and locks would be kept for as long as the process is stopped."""
+        count between the messages of a pipeline: locks would be kept for as long as the process is stopped."""
         if self._idle_seconds is not None and time.monotonic() - self._looked_at >= HEARTBEAT_SECONDS:
             self._looked_at = time.monotonic()
-            self._rows(_END_STOPPED, (self._lock_class, self._idle_seconds))
+            self._rows(_END_STOPPED, (self._lock_class, STOPPED_FACTOR * self._idle_seconds))
 
     def _owners(self) -> list[int]:
         """Who may own a batch that is changed here; 0 means nobody. Without a session, those that are gone."""
