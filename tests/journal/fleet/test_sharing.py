@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import anyio
 import msgspec
 import pytest
@@ -9,7 +11,7 @@ import pytest
 from autobatcher.engine.journal.postgres.claims import UNREAD_SECONDS
 from autobatcher.engine.recovery.lookups import RETRY_SECONDS
 from autobatcher.engine.request import Answer
-from tests.harness import ask, open_harness, outcome_of, pause_process, wait_for_event
+from tests.harness import Send, ask, between, open_harness, outcome_of, pause_process, wait_for_event
 from tests.journal.fleet.programs import Fleet, Member, find_database, lose_database
 from tests.journal.restarts import ask_all, billed
 
@@ -186,6 +188,31 @@ async def test_who_left_during_a_pause_in_which_the_batch_was_recorded_is_not_se
         await anyio.sleep(0.3)  # until its disconnect is read
         leaving.cancel()
     assert billed(harness) == {"stays": 1}
+
+
+@pytest.mark.proves("faults", "a proxy loses the database between the upload of a batch and its creation")
+async def test_a_retry_waits_for_a_batch_that_its_engine_may_still_create(fleet: Fleet) -> None:
+    async def answer(request: Any, send: Send) -> Any:
+        if request.url.path.endswith("/files") and not uploaded.is_set():
+            lose_database(first)
+            uploaded.set()
+        return await send(request)
+
+    uploaded, leaving = anyio.Event(), anyio.CancelScope()
+    async with (
+        open_harness(batch_seconds=10) as harness,
+        fleet.member(harness) as other,
+        fleet.member(harness, http_client=between(harness, answer)) as first,
+        anyio.create_task_group() as nursery,
+    ):
+        nursery.start_soon(ask, first.client, "stays")
+        nursery.start_soon(_ask_in, leaving, first, "leaves")
+        await uploaded.wait()
+        leaving.cancel()
+        nursery.start_soon(_ask_again, other, "leaves")
+        await anyio.sleep(0.2)
+        find_database(first)
+    assert billed(harness) == {"stays": 1, "leaves": 1}
 
 
 async def _ask_in(scope: anyio.CancelScope, member: Member, text: str) -> None:

@@ -206,3 +206,14 @@ def test_an_answer_that_was_claimed_is_new_again_for_the_next_retry(stores: Stor
     found = look_up(two, b"a", now=1000.0 + UNREAD_SECONDS)
     assert numbers([*found.claimed, *found.given_before.values()]) == [None, 0]
     assert look_up(one, b"a", now=1001.0 + 2 * UNREAD_SECONDS).given_before == {}
+
+
+def test_a_line_is_elsewhere_while_its_batch_may_still_be_created(stores: Stores) -> None:
+    one, two = stores.open(), stores.open()
+    write_batch(one, "one", [b"a"], stage="intended")
+    close(one)
+    found = look_up(two, b"a", now=3.0)
+    assert (found.claimed, found.elsewhere) == ([None], {digest(b"a")})
+    do(two, PostgresStore.adopt, [b"x"])
+    do(two, PostgresStore.forget, "one")
+    assert look_up(two, b"a", now=4.0).elsewhere == set()

@@ -63,7 +63,11 @@ class ClaimStore(FailedLineStore):
         return claimed
 
     def is_awaited_elsewhere(self, digests: Sequence[bytes]) -> set[bytes]:
-        """Return those digests of which another session that lives waits for a line without an answer."""
+        """Return those digests of which another session that lives waits for a line without an answer.
+
+        Or of which a line is in a batch whose engine is gone, and that it may still create if it comes back first. The
+        next engine that adopts batches decides that.
+        """
         rows = self._rows(_AWAITED, (list(digests), self.session or 0))
         return {digest for (digest,) in rows}
 
@@ -140,8 +144,10 @@ _RETAKE = f"""SELECT DISTINCT ON (l.digest) l.digest, l.id, b.idempotency_key, b
     AND NOT EXISTS (SELECT 1 FROM keys k WHERE k.line_id = l.id)
     ORDER BY l.digest, a.answered_at DESC"""
 
-_AWAITED = """SELECT DISTINCT l.digest FROM lines l WHERE l.digest = ANY(%b::bytea[]) AND l.waiter <> %s
-    AND l.waiter IN (SELECT number FROM living_sessions) AND NOT EXISTS (SELECT 1 FROM answers a WHERE a.id = l.id)"""
+_AWAITED = f"""SELECT DISTINCT l.digest FROM lines l JOIN batches b ON b.number = l.id / {LINES_OF_A_BATCH}
+    WHERE l.digest = ANY(%b::bytea[]) AND NOT EXISTS (SELECT 1 FROM answers a WHERE a.id = l.id)
+    AND (l.waiter <> %s AND l.waiter IN (SELECT number FROM living_sessions)
+        OR b.stage = 'intended' AND b.owner NOT IN (SELECT number FROM living_sessions))"""
 
 _OUTCOMES = f"""SELECT l.id, b.batch_id, a.status_code, a.body, a.request_id, b.completion_window, b.stage = 'ended',
     l.body IS NULL FROM lines l JOIN batches b ON b.number = l.id / {LINES_OF_A_BATCH}
