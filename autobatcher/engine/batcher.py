@@ -298,7 +298,7 @@ class Batcher:
                 del requests  # else they stay in memory until the next batch
             self.dispatcher.look()  # at those that got no place
             self.dispatcher.start(nursery)
-            next_due = self.queue.next_due(places) if places.has_room() else math.inf
+            next_due = self.queue.next_due() if places.has_room() else math.inf
             with anyio.CancelScope(deadline=min(next_due, self.dispatcher.next_moment())):
                 await self._wake.wait()
 
