@@ -192,10 +192,19 @@ class Journal:
             return None
         self._swept_at = now
         self._sweep()
+        return self._expired(now)
+
+    def _expired(self, now: float) -> tuple[float, float]:
+        """The times before which answers, and batches that were never completely read, are expired."""
         return now - self._retention_seconds, now - max(self._retention_seconds, UNFINISHED_SECONDS)
 
     def _sweep(self) -> None:
-        self._tell("forget_old", now=self.wall_clock(), retention_seconds=self._retention_seconds)
+        self._writer.tell(self._forget_old)
+
+    def _forget_old(self, store: Any) -> None:
+        """A little in each transaction, so that no other statement waits for millions of rows."""
+        if store.forget_old(now=self.wall_clock(), retention_seconds=self._retention_seconds):
+            self._writer.tell(self._forget_old)
 
     def _tell_answers(self) -> None:
         answers, self._answers, now = self._answers, [], self.wall_clock()
