@@ -24,6 +24,7 @@ from pydantic import ValidationError
 
 from ..engine.request import Answer, Request
 from ..errors import BatchError
+from .batchable import LONGEST_MODEL_NAME
 from .call import ANSWERED, Call
 from .deadlines import deadline_of_call
 from .sdk_internals import add_request_id, can_be_skipped
@@ -106,7 +107,8 @@ def _plain_fields(arguments: Mapping[str, Any]) -> dict[str, Any] | None:
         elif name not in _EXTRAS or (value is not None and type(value) not in _SENTINELS):
             return None
     model = fields.get("model")
-    is_plain = type(model) is str and model and "messages" in fields and fields.get("stream", False) is False
+    is_named = type(model) is str and 0 < len(model) <= LONGEST_MODEL_NAME
+    is_plain = is_named and "messages" in fields and fields.get("stream", False) is False
     return fields if is_plain else None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Hashable
 from typing import NamedTuple
 
@@ -27,7 +28,8 @@ class FairLimiter:
 
     def __init__(self, limit: float, *, isolates: bool = False) -> None:
         self._shares = Shares(limit, isolates=isolates)
-        self._waiting: dict[Hashable, dict[anyio.Event, int]] = {}  # of each account in order; the next account first
+        # Of each account in order; the next account first. A dict would look for it behind all that are gone.
+        self._waiting: OrderedDict[Hashable, OrderedDict[anyio.Event, int]] = OrderedDict()
 
     @classmethod
     def for_calls(cls, limit: int, *, isolates: bool) -> FairLimiter:
@@ -50,7 +52,7 @@ class FairLimiter:
             self._shares.take(account, size)
             return
         admitted = anyio.Event()
-        self._waiting.setdefault(account, {})[admitted] = size
+        self._waiting.setdefault(account, OrderedDict())[admitted] = size
         try:
             await admitted.wait()
         except BaseException:
@@ -78,7 +80,7 @@ class FairLimiter:
 
     def admit_all(self) -> None:
         """Admit all waiters, because the engine has closed and will refuse them itself."""
-        waiting, self._waiting = self._waiting, {}
+        waiting, self._waiting = self._waiting, OrderedDict()
         for account, sizes in waiting.items():
             for admitted, size in sizes.items():
                 self._shares.take(account, size)
@@ -99,7 +101,7 @@ class FairLimiter:
                 return
             self._remove(account, admitted)
             if account in self._waiting:
-                self._waiting[account] = self._waiting.pop(account)  # behind the other accounts
+                self._waiting.move_to_end(account)  # behind the other accounts
             self._shares.take(account, size)
             admitted.set()
 
@@ -126,5 +128,5 @@ class Turn(NamedTuple):
         self.limiter.release(self.account)
 
 
-def _first(sizes: dict[anyio.Event, int]) -> tuple[anyio.Event, int]:
+def _first(sizes: OrderedDict[anyio.Event, int]) -> tuple[anyio.Event, int]:
     return next(iter(sizes.items()))

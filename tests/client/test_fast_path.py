@@ -126,6 +126,7 @@ WRONG: dict[str, dict[str, Any]] = {
     "an unknown argument": {"messagez": []},
     "an unknown argument left out": {"messagez": omit},
     "a model that is a number": {"model": 5},
+    "a model with a long name": {"model": "m" * 1_001},
     "a model that is a list": {"model": ["m"]},
     "a list that holds itself": {"stop": CIRCLE},
     "a set": {"stop": {"x"}},

@@ -144,6 +144,7 @@ async def test_a_kind_that_is_refused_again_while_it_waits_for_a_place_does_not_
     assert windows.due(FIRST_DELAY_SECONDS + 100, unlimited()) == [[second, first]]
 
 
+@pytest.mark.proves("faults", "thousands of calls, keys, models, headers or failures from strangers at once")
 @pytest.mark.parametrize("where", ["open", "throttled", "backed off"])
 async def test_a_wake_costs_the_same_however_many_kinds_wait(where: str) -> None:
     requests = [await make(account(key=f"key-{number % 100}"), f"model-{number}") for number in range(2_001)]

@@ -12,3 +12,7 @@ class UnheardCommitError(JournalUnreachableError):
 
 class NotOurBatchError(JournalError):
     """Another engine has adopted the batch meanwhile, or it was forgotten. It must not be created here."""
+
+
+class JournalLostError(JournalError):
+    """The journal's file is gone, or another one is in its place."""

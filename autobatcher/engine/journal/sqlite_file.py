@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 from ...errors import JournalError
 from . import schema
+from .failures import JournalLostError
 from .file_checks import Identity, check_files, create_private, make_private, place_of
 from .row_checks import MAX_ROW_BYTES, check_rows
 from .schema import check_schema
@@ -66,7 +67,7 @@ class SQLiteFile:
             found = None
         if found != self._identity:
             what = "was deleted" if found is None else "was replaced by another file"
-            raise JournalError(
+            raise JournalLostError(
                 f"The journal {self._path} {what} while it was in use. Restart with a journal that nobody else touches."
             )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterable, Iterator
 from typing import NamedTuple
 
@@ -71,7 +72,7 @@ class ThrottledRequests:
 
     def __init__(self) -> None:
         self.backoff: Backoff = Backoff()
-        self._requests: dict[Request, None] = {}
+        self._requests: OrderedDict[Request, None] = OrderedDict()  # a dict is slow to tell its first key
 
     def __len__(self) -> int:
         return len(self._requests)
@@ -85,9 +86,10 @@ class ThrottledRequests:
         return next(iter(self._requests))
 
     def add(self, requests: Iterable[Request], *, in_front: bool = False) -> None:
-        coming = dict.fromkeys(requests)
-        self._requests = {**coming, **self._requests} if in_front else {**self._requests, **coming}
-        for request in coming:
+        coming = list(requests)
+        for request in reversed(coming) if in_front else coming:
+            self._requests[request] = None
+            self._requests.move_to_end(request, last=not in_front)
             request.holder = self
 
     def withdraw(self, request: Request) -> None:
