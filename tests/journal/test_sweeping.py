@@ -72,7 +72,7 @@ def write(path: Path, *, is_taken: bool) -> None:
 
 async def opened(path: Path, *, now: float) -> tuple[Steps, Contents, int]:
     """The journal's writer once it was opened, what was found, and how many rows that changed."""
-    journal = FileJournal(path, retention_seconds=DAY, wall_clock=lambda: now, make_writer=Steps)  # type: ignore[arg-type]
+    journal = FileJournal(path, retention_seconds=DAY, wall_clock=lambda: now, make_writer=Steps)
     contents = await journal.open()
     assert isinstance(journal._writer, Steps)
     return journal._writer, contents, journal._writer.changes
