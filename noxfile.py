@@ -164,7 +164,19 @@ def newest(session: nox.Session) -> None:
 def nightly(session: nox.Session) -> None:
     """What takes too long for each change: the whole suite on all of it, all frameworks, and thousands of seeds."""
     frameworks = [f"frameworks({name})" for name in FRAMEWORKS]
-    for name in ("lint", "types", "audit", "package", "notebook", "soak", "fuzz", "impatient", "fleet", *frameworks):
+    for name in (
+        "lint",
+        "types",
+        "audit",
+        "package",
+        "notebook",
+        "soak",
+        "fuzz",
+        "impatient",
+        "fleet",
+        "growth",
+        *frameworks,
+    ):
         session.notify(name)
     elsewhere = [f"tests_elsewhere({case.id})" for case in ELSEWHERE]
     for name in ("tests", "newest", *elsewhere, "lowest"):
@@ -293,6 +305,13 @@ def endless(session: nox.Session) -> None:
     session.install("-e", ".[test]", OPENAI["3"])
     for backend in ("asyncio", "trio"):
         session.run("python", "benchmarks/endless_map.py", "--backend", backend, *session.posargs)
+
+
+@nox.session
+def growth(session: nox.Session) -> None:
+    """What one call, caller, kind, line or batch costs does not grow with the number of the others; two minutes."""
+    session.install("-e", ".[serve,test]", OPENAI["3"])
+    session.run("python", "benchmarks/growth.py", *session.posargs)
 
 
 @nox.session
