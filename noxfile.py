@@ -22,7 +22,7 @@ nox.options.error_on_missing_interpreters = False
 # Containers set it. Every process that a test starts would compile all that it imports: twice the time to start.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
-SOURCES = ("autobatcher", "tests", "benchmarks", "noxfile.py")
+SOURCES = ("autobatcher", "tests", "benchmarks", "docs/conf.py", "docs/site_parts", "noxfile.py")
 PYTHONS = ("3.11", "3.12", "3.13", "3.14")
 """Each one that is found here is tested."""
 OPENAI = {"2": "openai>=2.33,<3", "3": "openai>=3,<4"}
@@ -169,6 +169,7 @@ def nightly(session: nox.Session) -> None:
         "types",
         "audit",
         "package",
+        "docs",
         "notebook",
         "soak",
         "fuzz",
@@ -388,6 +389,8 @@ def notebook(session: nox.Session) -> None:
 
 @nox.session
 def docs(session: nox.Session) -> None:
-    """Runs the examples of the README and the documents."""
-    session.install("-e", ".[test]")
-    session.run("pytest", "tests/docs")
+    """Makes the site of docs/ in a temporary folder, strictly, and runs the examples of the README and of docs/."""
+    session.install("-e", ".[docs,test]")
+    site = Path(session.create_tmp()).resolve() / "site"
+    session.run("sphinx-build", "--fail-on-warning", "--keep-going", "--nitpicky", "--fresh-env", "docs", str(site))
+    session.run("pytest", *(session.posargs or ["tests/docs"]), env={"SITE_FOR_TESTS": str(site)})

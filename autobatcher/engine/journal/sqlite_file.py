@@ -254,4 +254,12 @@ def as_journal_error(path: Path) -> Iterator[None]:
         yield
     except (sqlite3.Error, OSError, UnicodeDecodeError) as error:  # SQLite's messages quote what is in the file
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        raise JournalError(f"The journal {path} cannot be used: {reason}.") from error
+        advice = _ADVICE.get(error.errno or 0, "") if isinstance(error, OSError) else ""
+        raise JournalError(f"The journal {path} cannot be used: {reason}.{advice}") from error
+
+
+_ADVICE = {
+    errno.EISDIR: " Give the path of a file in it, such as journal.sqlite3.",
+    errno.ENOENT: " Check the path: a program that is given it makes the file, in a directory that exists.",
+    errno.ENOTDIR: " Give the path of a file, in a directory that exists.",
+}

@@ -10,7 +10,7 @@ from typing import Any
 
 from ...errors import JournalError
 from .contract import JournalStore
-from .failures import JournalLostError, UnheardCommitError
+from .failures import CollisionError, JournalLostError, UnheardCommitError
 
 logger: logging.Logger = logging.getLogger("autobatcher")
 
@@ -20,6 +20,9 @@ MAX_TRANSACTION_SIZE = 5_000
 MAX_BACKLOG_BYTES = 256_000_000
 """Maximum size of answers that wait for an unwritable journal (a full disk, a database that is away). Beyond this, no
 more are read from the upstream."""
+
+TRIES = 5
+"""How often a transaction is run that collides with others. The server ends one of two, and the other goes on."""
 
 _GROWTH = 10  # of transactions, after one that failed
 
@@ -56,7 +59,7 @@ class Transactions:
 
     A statement that fails by itself is left out: no row can hold its value, or it is a bug, so a retry would not help.
     If the journal cannot be written, all jobs wait. The next try begins with one of them: it costs one statement,
-    however many wait.
+    however many wait. If two engines wait for one another, the one that the server chooses runs all of its jobs again.
 
     Attributes:
         waiting_bytes: the size of the jobs that wait.
@@ -115,21 +118,33 @@ class Transactions:
         """Return why nothing could be written; None if everything possible was done."""
         try:
             with self._store.errors_told():
-                try:
-                    with self._store.transaction():
-                        for job in jobs:
-                            job.result = job.statement(self._store)
-                except Exception as error:
-                    if self._store.is_unusable(error):
-                        raise
-                    with self._store.transaction():  # one by one, to find the one that fails
-                        for job in jobs:
-                            self._do_alone(job)
+                self._run(jobs)
         except JournalError as error:
             if isinstance(error, UnheardCommitError):
                 self._unheard = set(jobs)
             return error
         return None
+
+    def _run(self, jobs: list[Job]) -> None:
+        for tries_left in reversed(range(TRIES)):
+            try:
+                self._run_once(jobs)
+                return
+            except CollisionError:
+                if tries_left == 0:
+                    raise
+
+    def _run_once(self, jobs: list[Job]) -> None:
+        try:
+            with self._store.transaction():
+                for job in jobs:
+                    job.result = job.statement(self._store)
+        except Exception as error:
+            if self._store.is_unusable(error):
+                raise
+            with self._store.transaction():  # one by one, to find the one that fails
+                for job in jobs:
+                    self._do_alone(job)
 
     def _forget_committed(self) -> JournalError | None:
         """Forget the jobs that turn out to have been committed. Returns why nobody knows."""
