@@ -131,6 +131,22 @@ async def test_answers_that_nobody_took_in_time_are_not_delivered_and_deleted_af
     await writer.close()
 
 
+async def test_a_disk_that_is_full_for_hours_leaves_one_sweep_and_not_one_of_each_try(tmp_path: Path) -> None:
+    write(tmp_path / "journal", is_taken=True)
+    writer, _, _ = await opened(tmp_path / "journal", now=HOUR)
+    await writer.step()  # removes markers
+    first = writer.waiting[0]
+    for _ in range(100):
+        writer.store._db.execute("BEGIN")
+        first(writer.store)
+        writer.store._db.execute("ROLLBACK")
+        writer.store._on_rollback()
+    assert len(writer.waiting) == 2
+    await swept(writer)
+    assert rows(writer.store) == 0
+    await writer.close()
+
+
 async def test_batches_that_were_never_read_are_deleted_one_after_the_other(tmp_path: Path) -> None:
     store = OwnedFile(tmp_path / "journal")
     with store.transaction():

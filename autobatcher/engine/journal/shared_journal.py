@@ -129,7 +129,7 @@ class SharedJournal(Journal):
         await self._writer.open()
         self._has_session = True
         contents = await self._writer.ask(self._begin)
-        self._writer.tell(self._forget_old)
+        super()._sweep()
         return contents
 
     def _begin(self, store: SharedStore) -> Contents:
