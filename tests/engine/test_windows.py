@@ -144,6 +144,15 @@ async def test_a_kind_that_is_refused_again_while_it_waits_for_a_place_does_not_
     assert windows.due(FIRST_DELAY_SECONDS + 100, unlimited()) == [[second, first]]
 
 
+async def test_a_throttled_kind_whose_callers_have_all_left_is_forgotten() -> None:
+    windows, request = Windows(batch_size=4, window_seconds=5), await make(account())
+    windows.throttle([request], key_of(request), now=0, sent=4, retry_after=0)
+    request.withdraw()
+    assert windows.due(FIRST_DELAY_SECONDS, unlimited()) == []
+    assert not windows._throttled
+    assert windows.next_due() == math.inf
+
+
 @pytest.mark.proves("faults", "thousands of calls, keys, models, headers or failures from strangers at once")
 @pytest.mark.parametrize("where", ["open", "throttled", "backed off"])
 async def test_a_wake_costs_the_same_however_many_kinds_wait(where: str) -> None:

@@ -265,6 +265,8 @@ class Windows:
         for key in self._backing_off.due(now):
             if throttled := self._throttled.get(key):
                 self._backed_off.add(throttled.first.account, key)
+            else:
+                self._throttled.pop(key, None)  # all callers have left: strangers may come and go without end
         while (key := self._backed_off.pop(active)) is not None:
             throttled = self._throttled.get(key)
             if throttled and throttled.backoff.ready_at <= now:
