@@ -60,7 +60,7 @@ PARTS: tuple[Door, ...] = (
     Door("throttled requests of one kind", 500, throttled_requests),
     Door("callers that wait for room", 500, waiting_for_room),
     Door("accounts that wait for room", 500, lambda count: waiting_for_room(count, accounts=count)),
-    Door("unclaimed lines, a step of the hourly sweep", 4_000, lines_forgotten, is_one_event=True),
+    Door("unclaimed lines, a step of the hourly sweep", 2_000, lines_forgotten, is_one_event=True),
     Door("equal unclaimed lines, claimed", 2_000, equal_lines_claimed),
     Door("journal after a good end, opened", 5_000, partial(journal_opened, is_taken=True)),
     Door("journal with unclaimed lines, opened", 5_000, partial(journal_opened, is_taken=False)),
