@@ -175,6 +175,7 @@ def nightly(session: nox.Session) -> None:
         "fuzz",
         "impatient",
         "fleet",
+        "growth",
         *frameworks,
     ):
         session.notify(name)
@@ -305,6 +306,13 @@ def endless(session: nox.Session) -> None:
     session.install("-e", ".[test]", OPENAI["3"])
     for backend in ("asyncio", "trio"):
         session.run("python", "benchmarks/endless_map.py", "--backend", backend, *session.posargs)
+
+
+@nox.session
+def growth(session: nox.Session) -> None:
+    """What one call, caller, kind, line or batch costs does not grow with the number of the others; two minutes."""
+    session.install("-e", ".[serve,test]", OPENAI["3"])
+    session.run("python", "benchmarks/growth.py", *session.posargs)
 
 
 @nox.session

@@ -16,6 +16,9 @@ CONCURRENT_POLLS = 8
 CONCURRENT_UPLOADS = 4
 """Maximum number of concurrent uploads: enough to saturate a connection, few enough not to slow the first one."""
 
+BATCHES_PER_CALL = 50
+"""There are more of both where more than a few hundred batches may be under way: one for so many."""
+
 FOR_STRANGERS = 4
 """How many times as many for isolated accounts: calls of some may hang, and those of others must not wait for them."""
 
@@ -32,8 +35,13 @@ class FairLimiter:
         self._waiting: OrderedDict[Hashable, OrderedDict[anyio.Event, int]] = OrderedDict()
 
     @classmethod
-    def for_calls(cls, limit: int, *, isolates: bool) -> FairLimiter:
-        """A limiter of concurrent calls to the upstream."""
+    def for_calls(cls, limit: int, *, isolates: bool, most_batches: int = 0) -> FairLimiter:
+        """A limiter of concurrent calls to the upstream.
+
+        Args:
+            most_batches: how many batches may be under way, if the calls are for those.
+        """
+        limit = max(limit, most_batches // BATCHES_PER_CALL)
         return cls(limit * (FOR_STRANGERS if isolates else 1), isolates=isolates)
 
     @property

@@ -67,6 +67,7 @@ class Journal:
         self._charges: list[NewCharge] = []
         self._pending_bytes = 0
         self._swept_at = 0.0
+        self._steps = 0  # of sweeps
 
     async def close(self, ending: SessionEnding) -> None:
         """Write everything, and release the journal. Cancelled: it is done all the same."""
@@ -199,10 +200,24 @@ class Journal:
             return None
         self._swept_at = now
         self._sweep()
+        return self._expired(now)
+
+    def _expired(self, now: float) -> tuple[float, float]:
+        """The times before which answers, and batches that were never completely read, are expired."""
         return now - self._retention_seconds, now - max(self._retention_seconds, UNFINISHED_SECONDS)
 
     def _sweep(self) -> None:
-        self._tell("forget_old", now=self.wall_clock(), retention_seconds=self._retention_seconds)
+        self._steps += 1
+        self._writer.tell(partial(self._forget_old, self._steps))
+
+    def _forget_old(self, step: int, store: Any) -> None:
+        """A little in each transaction, so that no other statement waits for millions of rows.
+
+        A step whose commit failed comes again. It has told the next one by then, which does its work.
+        """
+        is_newest = step == self._steps
+        if is_newest and store.forget_old(now=self.wall_clock(), retention_seconds=self._retention_seconds):
+            self._sweep()
 
     def _tell_answers(self) -> None:
         answers, self._answers, now = self._answers, [], self.wall_clock()

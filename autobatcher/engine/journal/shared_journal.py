@@ -129,7 +129,7 @@ class SharedJournal(Journal):
         await self._writer.open()
         self._has_session = True
         contents = await self._writer.ask(self._begin)
-        self._writer.tell(self._forget_old)
+        super()._sweep()
         return contents
 
     def _begin(self, store: SharedStore) -> Contents:
@@ -138,13 +138,8 @@ class SharedJournal(Journal):
         store.sweep_sessions(now=now)
         return Contents([], [], store.kept("durations"), store.kept("calibration"))
 
-    def _forget_old(self, store: SharedStore) -> None:
-        """A little in each transaction, so that no other statement waits for millions of rows."""
-        if store.forget_old(now=self.wall_clock(), retention_seconds=self._retention_seconds):
-            self._writer.tell(self._forget_old)
-
     def _sweep(self) -> None:
-        self._writer.tell(self._forget_old)
+        super()._sweep()
         self._tell("sweep_sessions", now=self.wall_clock())
 
     def _end(self, ending: Literal["well", "failed"], store: SharedStore) -> None:

@@ -67,9 +67,9 @@ class RequestQueue:
         if self._windows.close_all():
             self._wake_engine()
 
-    def next_due(self, active: Shares) -> float:
+    def next_due(self) -> float:
         """When the next window's time is up; infinite if there is none."""
-        return self._windows.next_due(active)
+        return self._windows.next_due()
 
     def put_back(self, requests: list[Request], key: Hashable) -> None:
         """Requeue requests whose batch was refused because of other lines. They leave at once, and it is not a retry.
