@@ -22,7 +22,15 @@ nox.options.error_on_missing_interpreters = False
 # Containers set it. Every process that a test starts would compile all that it imports: twice the time to start.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
-SOURCES = ("autobatcher", "autobatcher_pytest.py", "tests", "benchmarks", "noxfile.py")
+SOURCES = (
+    "autobatcher",
+    "autobatcher_pytest.py",
+    "tests",
+    "benchmarks",
+    "docs/conf.py",
+    "docs/site_parts",
+    "noxfile.py",
+)
 PYTHONS = ("3.11", "3.12", "3.13", "3.14")
 """Each one that is found here is tested."""
 OPENAI = {"2": "openai>=2.33,<3", "3": "openai>=3,<4"}
@@ -173,7 +181,20 @@ def newest(session: nox.Session) -> None:
 def nightly(session: nox.Session) -> None:
     """What takes too long for each change: the whole suite on all of it, all frameworks, and thousands of seeds."""
     frameworks = [f"frameworks({name})" for name in FRAMEWORKS]
-    for name in ("lint", "types", "audit", "package", "notebook", "soak", "fuzz", "impatient", "fleet", *frameworks):
+    for name in (
+        "lint",
+        "types",
+        "audit",
+        "package",
+        "docs",
+        "notebook",
+        "soak",
+        "fuzz",
+        "impatient",
+        "fleet",
+        "growth",
+        *frameworks,
+    ):
         session.notify(name)
     elsewhere = [f"tests_elsewhere({case.id})" for case in ELSEWHERE]
     for name in ("tests", "newest", *elsewhere, "lowest"):
@@ -305,6 +326,13 @@ def endless(session: nox.Session) -> None:
 
 
 @nox.session
+def growth(session: nox.Session) -> None:
+    """What one call, caller, kind, line or batch costs does not grow with the number of the others; two minutes."""
+    session.install("-e", ".[serve,test]", OPENAI["3"])
+    session.run("python", "benchmarks/growth.py", *session.posargs)
+
+
+@nox.session
 def contract(session: nox.Session) -> None:
     """schemathesis against a running proxy, by its own OpenAPI description."""
     session.install("-e", ".[serve]", "schemathesis>=4")
@@ -392,6 +420,8 @@ def notebook(session: nox.Session) -> None:
 
 @nox.session
 def docs(session: nox.Session) -> None:
-    """Runs the examples of the README and the documents."""
-    session.install("-e", ".[test]")
-    session.run("pytest", "tests/docs")
+    """Makes the site of docs/ in a temporary folder, strictly, and runs the examples of the README and of docs/."""
+    session.install("-e", ".[docs,test]")
+    site = Path(session.create_tmp()).resolve() / "site"
+    session.run("sphinx-build", "--fail-on-warning", "--keep-going", "--nitpicky", "--fresh-env", "docs", str(site))
+    session.run("pytest", *(session.posargs or ["tests/docs"]), env={"SITE_FOR_TESTS": str(site)})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
+from collections import Counter, deque
 from dataclasses import dataclass, field
 
 from . import events
@@ -75,6 +75,7 @@ class Progress:
     cancelled_batches: int = 0
     escalated: int = 0
     started_at: float = field(default_factory=time.monotonic)
+    _ended: deque[str] = field(default_factory=deque, init=False, repr=False)
 
     @property
     def seconds(self) -> float:
@@ -118,14 +119,21 @@ class Progress:
                 self.cancelled_batches += 1
                 if event.batch_id in self.batches:
                     self.batches[event.batch_id].status = "cancelled"
-                    self.batches[event.batch_id].ended = now
+                    self._end(self.batches[event.batch_id], now)
         return None
 
     def _forget_old_ones(self) -> None:
-        """Forget the oldest ended batches: a proxy runs for months."""
-        ended = [batch.id for batch in self.batches.values() if batch.ended is not None]
-        for batch_id in ended[: max(len(self.batches) - REMEMBERED_BATCHES, 0)]:
-            del self.batches[batch_id]
+        """Forget the batches that ended first: a proxy runs for months."""
+        while self._ended and len(self.batches) > REMEMBERED_BATCHES:
+            batch_id = self._ended.popleft()
+            batch = self.batches.get(batch_id)
+            if batch is not None and batch.ended is not None:  # it may have been resumed
+                del self.batches[batch_id]
+
+    def _end(self, batch: BatchProgress, now: float) -> None:
+        if batch.ended is None:
+            self._ended.append(batch.id)
+        batch.ended = now
 
     def _move(
         self, event: events.BatchProgress | events.BatchCompleted | events.BatchTerminal, now: float
@@ -135,7 +143,7 @@ class Progress:
             return None
         batch.move("completed" if isinstance(event, events.BatchCompleted) else event.status, event.counts)
         if not isinstance(event, events.BatchProgress):
-            batch.ended = now
+            self._end(batch, now)
         return batch
 
 

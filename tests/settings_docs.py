@@ -1,4 +1,4 @@
-"""`python tests/settings_docs.py`: writes what the README and the docstring of `BatchOpenAI` say of the settings.
+"""`python tests/settings_docs.py`: writes what docs/settings.md and the docstring of `BatchOpenAI` say of the settings.
 
 Both are made from the descriptions in autobatcher/engine/settings.py and autobatcher/client/arguments.py. `nox -s
 settings` calls this; tests/docs/test_settings_docs.py asserts that it was called.
@@ -6,6 +6,7 @@ settings` calls this; tests/docs/test_settings_docs.py asserts that it was calle
 
 from __future__ import annotations
 
+import re
 import textwrap
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +16,7 @@ from autobatcher.engine.setting import Described, descriptions
 from autobatcher.engine.units import format_duration, format_size
 
 ROOT = Path(__file__).parent.parent
-README, CLIENT = ROOT / "README.md", ROOT / "autobatcher" / "client" / "openai.py"
+PAGE, CLIENT = ROOT / "docs" / "settings.md", ROOT / "autobatcher" / "client" / "openai.py"
 
 WIDTH = 120
 MINUTE, MEGABYTE = 60, 1_000_000
@@ -28,7 +29,7 @@ def main() -> None:
 
 def written() -> Iterator[tuple[Path, str]]:
     """Each file, and what it should be."""
-    yield README, _between(README.read_text(), "<!-- table: settings -->\n", "<!-- end of table -->", f"\n{table()}\n")
+    yield PAGE, _between(PAGE.read_text(), "<!-- table: settings -->\n", "<!-- end of table -->", f"\n{table()}\n")
     yield CLIENT, _between(CLIENT.read_text(), "    Args:\n", "        **openai_arguments:", docstring())
 
 
@@ -39,8 +40,8 @@ def _between(text: str, begin: str, end: str, new: str) -> str:
 
 
 def table() -> str:
-    """The README's."""
-    rows = [f"| `{each.name}` | {_flag(each)} | {_default(each)} | {each.setting.help} |" for each in _described()]
+    """That of the page."""
+    rows = [f"| `{each.name}` | {_flag(each)} | {_default(each)} | {_meaning(each)} |" for each in _described()]
     return "\n".join(("| parameter | flag | default | meaning |", "|---|---|---|---|", *rows))
 
 
@@ -65,6 +66,11 @@ def _described() -> tuple[Described, ...]:
 
 def _flag(described: Described) -> str:
     return "" if described.flag is None else f"`--{described.flag}`"
+
+
+def _meaning(described: Described) -> str:
+    """With links to the pages that it names."""
+    return re.sub(r"docs/(\w+\.md)", r"[\1](\1)", described.setting.help)
 
 
 def _default(described: Described) -> str:

@@ -15,7 +15,8 @@ results.py    `autobatcher results`; excerpts.py: prompts and answers, shortened
 cancel.py     `autobatcher cancel`; forget.py: `autobatcher forget`
 reconcile.py  `autobatcher reconcile`; unfinished.py: what it looks at
 journal.py    `autobatcher journal migrate|check`, on PostgreSQL
-journal_flags.py, upstream_flags.py, text_table.py: shared by all commands on a journal
+journal_flags.py, upstream_flags.py: shared by all commands on a journal
+text_table.py, table_layout.py, wrapping.py: tables; help_format.py, flag_groups.py: `--help`
 output.py     all that is printed
 flags.py      types and checks of flags; settings_flags.py: the flags of the settings
 config.py     flags from the environment and from --config; config_file.py: the contents of that file

@@ -8,11 +8,9 @@ import re
 import signal
 import sys
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from cyclopts import App, CycloptsError
-from cyclopts.help import ColumnSpec, DefaultFormatter, DescriptionRenderer, HelpEntry, NameRenderer, PanelSpec
-from rich.box import Box
-from rich.console import Console, ConsoleOptions
 
 from .. import __version__
 from ..redaction import without_url_secrets
@@ -34,7 +32,9 @@ from . import (
 )
 from . import run as run_
 from .config import Environment, environment_and_file_of
+from .flag_groups import EMULATOR_GROUPS, GROUPS
 from .flags import UsageError
+from .help_format import help_format
 from .journal import make_journal_app
 from .output import print_notice
 
@@ -50,19 +50,8 @@ A DURATION is written 10s, 30m, 1.5h or 7d, a bare number is seconds. A SIZE is 
 number is bytes.
 """
 
-_NO_BOX = Box("\n".join(["    "] * 8), ascii=True)
-"""Without borders, help looks the same on a terminal and in a file."""
-
-
 READER_IS_GONE = 141
 """A shell's exit code for a program that SIGPIPE ended, as in `autobatcher results | head`."""
-
-
-def _columns(console: Console, options: ConsoleOptions, entries: list[HelpEntry]) -> tuple[ColumnSpec, ...]:
-    """A column as wide as the longest flag, and one for the descriptions."""
-    width = min(max(len(" ".join(entry.display_labels_with_metavar)) for entry in entries), console.width // 2)
-    names = ColumnSpec(renderer=NameRenderer(width), style="cyclopts.name", max_width=width)
-    return (names, ColumnSpec(renderer=DescriptionRenderer(), overflow="fold"))
 
 
 def make_app() -> App:
@@ -72,21 +61,23 @@ def make_app() -> App:
         version=__version__,
         help=HELP,
         help_format="markdown",
-        help_formatter=DefaultFormatter(panel_spec=PanelSpec(box=_NO_BOX, padding=(0, 0)), column_specs=_columns),
+        help_formatter=help_format(),
         help_epilogue=EPILOGUE,
         suppress_keyboard_interrupt=False,
     )
     app.register_install_completion_command(help="Let the shell complete commands and flags (bash, zsh, fish).")
     environment, environment_and_file = Environment(app), environment_and_file_of(app)
+    in_groups, of_emulator = help_format(GROUPS), help_format(EMULATOR_GROUPS)
     # The demo ignores the environment: settings for other commands must not make it cost money.
-    app.command(demo.demo, help_epilogue=demo.EXAMPLES)
-    app.command(emulate.emulate, help_epilogue=emulate.EXAMPLES, config=environment)
-    app.command(serve.serve, help_epilogue=serve.EXAMPLES, config=environment_and_file)
-    app.command(run_.run, usage=run_.USAGE, help_epilogue=run_.EXAMPLES, config=environment_and_file)
+    app.command(demo.demo, help_epilogue=demo.EXAMPLES, help_formatter=in_groups)
+    app.command(emulate.emulate, help_epilogue=emulate.EXAMPLES, config=environment, help_formatter=of_emulator)
+    with_file: dict[str, Any] = {"config": environment_and_file, "help_formatter": in_groups}
+    app.command(serve.serve, help_epilogue=serve.EXAMPLES, **with_file)
+    app.command(run_.run, usage=run_.USAGE, help_epilogue=run_.EXAMPLES, **with_file)
     app.command(check.check, help_epilogue=check.EXAMPLES, config=environment)
     app.command(plan.plan, help_epilogue=plan.EXAMPLES, config=environment)
     app.command(prices.prices, help_epilogue=prices.EXAMPLES, config=environment)
-    app.command(batch.batch, help_epilogue=batch.EXAMPLES, config=environment)
+    app.command(batch.batch, help_epilogue=batch.EXAMPLES, config=environment, help_formatter=in_groups)
     on_journals = (status.status, watch.watch, results.results, cancel.cancel, reconcile.reconcile, forget.forget)
     for command in (receipt.receipt, *on_journals):
         app.command(command, help_epilogue=_examples_of(command), config=environment)

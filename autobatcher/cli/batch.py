@@ -56,7 +56,7 @@ EXAMPLES = """
     export OPENAI_API_KEY=...
     autobatcher batch requests.jsonl -o answers.jsonl
 
-    # bodies without a frame, compressed; failures apart, so that they can be asked again
+    # bodies without a frame, compressed; failures apart, to be asked again
     autobatcher batch bodies.jsonl.gz -o answers.jsonl \\
       --endpoint /v1/chat/completions --errors failed.jsonl
 

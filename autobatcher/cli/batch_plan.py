@@ -17,7 +17,7 @@ from ..planning import Plan
 from ..upstream.account import Account
 from .batch_flags import BatchFlags
 from .journal_flags import is_there
-from .output import print_json, print_text
+from .output import print_json, print_text, table_room
 from .plan import learned_from
 from .plan_report import BadLines, plan_fields, plan_text
 from .price_flags import usable_prices
@@ -44,7 +44,7 @@ def print_plan(
     if as_json:
         print_json(plan_fields(planned, bad_lines))
     else:
-        print_text(plan_text(planned, bad_lines))
+        print_text(plan_text(planned, bad_lines, room=table_room()))
     return not bad_lines.count
 
 

@@ -136,9 +136,11 @@ class Seen:
     Attributes:
         failure: why the upstream could not be asked; None if it was.
         engines: that share the journal; None if only one can use it.
+        foreign: how many batches of the account are left out, since other programs made them.
     """
 
     rows: list[Row] = field(default_factory=list)
+    foreign: int = 0
     failure: UpstreamError | None = None
     engines: Engines | None = None
 
@@ -157,8 +159,12 @@ def rows_of(records: Iterable[BatchRecord]) -> list[Row]:
     return [Row(record=record, host=host_of(record.base_url)) for record in records]
 
 
-async def ask(upstream: Upstream, records: list[BatchRecord] | None) -> Seen:
-    """Rows from the journal and the upstream; without a journal (None) from the upstream's list alone."""
+async def ask(upstream: Upstream, records: list[BatchRecord] | None, *, shows_foreign: bool = False) -> Seen:
+    """Rows from the journal and the upstream; without a journal (None) from the upstream's list alone.
+
+    Args:
+        shows_foreign: also show batches of the account that autobatcher did not make.
+    """
     seen = Seen()
     try:
         listed = await upstream.api.list_batches(upstream.account)
@@ -172,11 +178,10 @@ async def ask(upstream: Upstream, records: list[BatchRecord] | None) -> Seen:
     if seen.failure is None:
         rows = await _polled(rows, upstream)
     found = {row.batch_id for row in rows}
-    seen.rows = rows + [
-        Row(state=state, host=upstream.host, is_ours=True)
-        for state in reversed(listed)
-        if state.id not in found and (records is None or IDEMPOTENCY_METADATA_KEY in state.metadata)
-    ]
+    others = [state for state in reversed(listed) if state.id not in found]
+    shown = [state for state in others if shows_foreign or IDEMPOTENCY_METADATA_KEY in state.metadata]
+    seen.rows = rows + [Row(state=state, host=upstream.host, is_ours=True) for state in shown]
+    seen.foreign = len(others) - len(shown)
     return seen
 
 

@@ -8,7 +8,22 @@ from rich.text import Text
 
 from ..printable import printable
 from .batch_rows import Row
+from .table_layout import Column
 from .text_table import text_table
+
+_COLUMNS = (
+    Column("batch", cut="middle", least=13),
+    Column("state", least=11),
+    Column("requests", leaves=7),
+    Column("answered", leaves=4),
+    Column("taken", leaves=3),
+    Column("models", leaves=2),
+    Column("host", cut="middle", leaves=1),
+    Column("age", leaves=5),
+)
+NOTHING_THERE = "there are no batches: nothing is running."
+_OF_UPSTREAM = (Column("upstream says", least=13), Column("done"))
+_ENGINE = Column("engine", cut="never", leaves=6)
 
 _STYLES = {
     "completed": "green",
@@ -20,14 +35,14 @@ _STYLES = {
 }
 
 
-def batch_table(rows: Sequence[Row], *, now: float, with_upstream: bool, with_engines: bool = False) -> Text:
+def batch_table(
+    rows: Sequence[Row], *, now: float, with_upstream: bool, with_engines: bool = False, room: int | None = None
+) -> Text:
     """A row for each batch. With engines there is no room for the answers that were taken."""
-    headings = ["batch", "state", "requests", "answered", "taken", "models", "host", "age"]
+    columns = [_ENGINE if with_engines and column.heading == "taken" else column for column in _COLUMNS]
     if with_upstream:
-        headings[2:2] = ["upstream says", "done"]
-    if with_engines:
-        headings[headings.index("taken")] = "engine"
-    return text_table(headings, [_cells(row, now, with_upstream, with_engines) for row in rows], _STYLES)
+        columns[2:2] = _OF_UPSTREAM
+    return text_table(columns, [_cells(row, now, with_upstream, with_engines) for row in rows], _STYLES, room=room)
 
 
 def _cells(row: Row, now: float, with_upstream: bool, with_engines: bool) -> list[str]:
@@ -71,8 +86,22 @@ def age(seconds: float) -> str:
     return f"{max(seconds, 0):.0f} s"
 
 
-def totals(rows: Sequence[Row], *, with_engines: bool = False) -> str:
-    """The last lines: the totals, and what to do about unfinished batches."""
+def totals(rows: Sequence[Row], *, with_engines: bool = False, foreign: int = 0) -> str:
+    """The last lines: the totals, and what to do about unfinished batches.
+
+    Args:
+        foreign: how many batches of the account are not shown.
+    """
+    shown = _totals(rows, with_engines) if rows else NOTHING_THERE.capitalize()
+    return shown + (_foreign_words(foreign) if foreign else "")
+
+
+def _foreign_words(count: int) -> str:
+    batches = counted(count, "more batch", "more batches")
+    return f"\nOther programs made {batches} of this account:\n--all-upstream lists them."
+
+
+def _totals(rows: Sequence[Row], with_engines: bool) -> str:
     records = [row.record for row in rows if row.record is not None]
     uncertain = sum(record.stage == "creating" for record in records)
     calls = sum(record.is_call for record in records)
@@ -89,8 +118,10 @@ def totals(rows: Sequence[Row], *, with_engines: bool = False) -> str:
     if with_engines:
         return f"{line}.{_left(rows)}"
     return (
-        f"{line}.\nIf no program uses this journal now, run the same program again, or `autobatcher reconcile`, which "
-        "reads the batches that have ended."
+        f"{line}.\n"
+        "If no program uses this journal now, run the same program\n"
+        "again, or `autobatcher reconcile`, which reads the batches\n"
+        "that have ended."
     )
 
 
@@ -101,8 +132,9 @@ def _left(rows: Sequence[Row]) -> str:
     if not left:
         return ""
     return (
-        f"\nNo engine runs {left:,} of them: the next one with the same key does, or\n"
-        "`autobatcher reconcile` reads those that have ended."
+        f"\nNo engine runs {left:,} of them: the next one with the same\n"
+        "key does, or `autobatcher reconcile` reads those that have\n"
+        "ended."
     )
 
 

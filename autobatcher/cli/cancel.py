@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -21,15 +21,16 @@ from ..engine.journal.file import Session
 from ..engine.settings import Settings
 from ..upstream.batch_api import LOOKUP_DELAYS
 from ..upstream.batch_state import BatchState
-from ..upstream.failures import UpstreamError
+from ..upstream.failures import GONE, UpstreamError
 from ..upstream.patience import Patience
 from .batch_table import name_of
 from .engines import Engines, engine_fields
 from .flags import JournalPlace, UsageError
-from .journal_flags import All, AsJson, BatchNames, is_called, read_batches_and_engines, required
-from .output import print_json, print_text
+from .journal_flags import All, AsJson, BatchNames, Wide, is_called, read_batches_and_engines, required
+from .output import print_json, print_table, print_text, table_room
 from .signals import run_until_interrupted
-from .text_table import text_table
+from .table_layout import Column
+from .text_table import table_lines
 from .upstream_flags import Upstream, UpstreamFlags, open_upstream
 
 EXAMPLES = """
@@ -49,6 +50,9 @@ CONCURRENT_CANCELS = 8
 
 ANOTHER_ACCOUNTS = "left alone: created with another base URL or key"
 
+UNKNOWN = "the upstream knows no batch of this id with this key"
+
+COLUMNS = (Column("batch", cut="middle", least=13), Column("what happened", cut="wrap", least=24))
 _STYLES = {"cancelled": "green", "not": "red", "left": "yellow"}
 
 
@@ -91,6 +95,7 @@ def cancel(
     every: All = False,
     journal: JournalPlace | None = None,
     as_json: AsJson = False,
+    wide: Wide = False,
     flags: UpstreamFlags | None = None,
 ) -> int:
     """Cancel batches upstream.
@@ -100,28 +105,31 @@ def cancel(
     read, so a running program may use it; its callers get an error. It sees that at its next poll. What an engine of a
     shared journal is about to create cannot be cancelled yet, and counts as a failure.
 
-    Exit codes: 0, or 1 if a batch could not be cancelled.
+    Exit codes: 0, 1 if a batch could not be cancelled or is not known, or 2 if there is no such journal.
 
     Args:
         batches: Ids or idempotency keys of batches in the journal, or ids that only the upstream knows.
         every: Cancel all unfinished batches in the journal that belong to this base URL and key.
         journal: The journal: its file, or its URL.
         as_json: Print one JSON object per line.
+        wide: Shorten nothing to the width of the terminal.
     """
     if every == bool(batches):
         raise UsageError("which batches? Give ids or idempotency keys, or --all for all in the --journal.")
     known = _in_journal(*read_batches_and_engines(required(journal))) if every or journal is not None else []
     named = [_called(name, known) for name in dict.fromkeys(batches)]
     targets = [target for target in known if may_run(target)] if every else named
-    cancelling = partial(_cancel_all, flags or UpstreamFlags(), targets, as_json=as_json, wants_others=not every)
-    return run_until_interrupted(cancelling)
+    tell = partial(report, as_json=as_json, room=table_room(wide=wide))
+    return run_until_interrupted(partial(_cancel_all, flags or UpstreamFlags(), targets, tell, wants_others=not every))
 
 
-async def _cancel_all(flags: UpstreamFlags, targets: list[Target], *, as_json: bool, wants_others: bool) -> int:
+async def _cancel_all(
+    flags: UpstreamFlags, targets: list[Target], tell: Callable[[list[End]], None], *, wants_others: bool
+) -> int:
     async with open_upstream(flags) as upstream:
         with _logs_left_to_us():
             ends = await _cancel_concurrently(upstream, targets, wants_others=wants_others)
-    report(ends, as_json=as_json)
+    tell(ends)
     return 1 if any(end.is_failure for end in ends) else 0
 
 
@@ -217,11 +225,21 @@ class _Cancelling:
         upstream = self._upstream
         await Cancellation(self._batch, upstream.account, upstream.api, patience=Patience(0.0, least=1)).run()
         if (failed := self._told.get(events.BatchCancelFailed)) is not None:
-            return self._end(f"not cancelled: {failed['error']}", is_failure=True)
+            reason = UNKNOWN if record is None and await self._is_unknown() else failed["error"]
+            return self._end(f"not cancelled: {reason}", is_failure=True)
         if events.BatchCancelledUpstream not in self._told:
             return self._end("has ended before")
         engine = self._target.engine
         return self._end("cancelled" if engine is None else f"cancelled: engine {engine.number} reads what already ran")
+
+    async def _is_unknown(self) -> bool:
+        """Whether the upstream denies that there is a batch of this name."""
+        assert self._target.batch_id is not None
+        try:
+            await self._upstream.api.retrieve(self._upstream.account, self._target.batch_id)
+        except UpstreamError as error:
+            return error.status_code in GONE
+        return False
 
     def _not_there(self, words: str) -> End:
         """An engine that runs it may create it at any moment."""
@@ -234,7 +252,7 @@ class _Cancelling:
         return End(self._target, self._batch.batch_id or self._target.batch_id, words, is_failure)
 
 
-def report(ends: list[End], *, as_json: bool) -> None:
+def report(ends: list[End], *, as_json: bool, room: int | None = None) -> None:
     """Print what became of each."""
     if as_json:
         for end in ends:
@@ -244,7 +262,7 @@ def report(ends: list[End], *, as_json: bool) -> None:
             (name_of(end.batch_id, end.target.record.idempotency_key if end.target.record else None), end.words)
             for end in ends
         ]
-        print_text(text_table(("batch", "what happened"), rows, _STYLES))
+        print_table(table_lines(COLUMNS, rows, _STYLES, room=room))
     else:
         print_text("Nothing to cancel.")
 

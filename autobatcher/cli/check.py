@@ -57,7 +57,7 @@ async def _check_and_report(flags: UpstreamFlags, *, as_json: bool) -> int:
     if as_json:
         print_json(document(checked))
     else:
-        _print_table(checked)
+        print_checked(checked)
     return 0 if checked.works else 1
 
 
@@ -93,7 +93,8 @@ def _chosen_by(account: Account, *, is_named: bool) -> ChosenBy:
     return "host" if account.provider.hosts else "default"
 
 
-def _print_table(checked: Checked) -> None:
+def print_checked(checked: Checked) -> None:
+    """Print the table."""
     table = Table.grid(padding=(0, 2))
     table.add_column(style="bold", no_wrap=True)
     table.add_column(overflow="fold")

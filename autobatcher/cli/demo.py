@@ -20,7 +20,7 @@ from .demo_run import Outcome, run_demo
 from .flags import Count, Dialect, Dollars, Percent, PositiveSeconds, Seconds, Secret, Url, UsageError
 from .key_file import key_given
 from .live_status import Screen, screen_on
-from .output import PrintableConsole
+from .output import PrintableConsole, print_text, table_room
 from .price_flags import flat_prices
 from .summary import Summary, summary_rows, summary_text
 from .workload import Models, count_kinds
@@ -34,7 +34,7 @@ EXAMPLES = """
     # a provider with one endpoint and one model per batch
     autobatcher demo --like openai --requests 1000
 
-    # a batch that is too slow: it is cancelled, and its lines go to the flex lane
+    # a batch is too slow: it is cancelled, its lines go to the flex lane
     autobatcher demo --like openai --deadline 30s
 
     # a real provider: 20 calls, which cost real money
@@ -183,7 +183,7 @@ def report(plan: Plan, prices: str) -> int:
     _report_errors(outcome.progress, screen)
     screen.say("")
     rows = summary_rows(summarise(plan, outcome, prices))
-    PrintableConsole().print(summary_text(rows), soft_wrap=True, end="")
+    print_text(summary_text(rows, room=table_room()))
     return 1 if outcome.progress.failed else 0
 
 

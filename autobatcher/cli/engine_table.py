@@ -11,18 +11,27 @@ from ..engine.journal.file import Session
 from ..printable import printable
 from ..progress import shortened
 from .batch_table import age
+from .table_layout import Column
 from .text_table import text_table
 
 LONGEST_PLACE = 30
 """In characters: a row fits a terminal of 80 columns."""
 
+_COLUMNS = (
+    Column("engine"),
+    Column("state", cut="never"),
+    Column("process", leaves=2),
+    Column("batches"),
+    Column("lines"),
+    Column("age", cut="never", leaves=1),
+    Column("at", cut="middle"),
+)
 _STYLES = {"lives": "green", "gone": "yellow"}
 
 
-def engine_table(sessions: Iterable[Session], *, now: float) -> Text:
+def engine_table(sessions: Iterable[Session], *, now: float, room: int | None = None) -> Text:
     """A row for each engine."""
-    headings = ("engine", "state", "process", "batches", "lines", "age", "at")
-    return text_table(headings, [_cells(session, now) for session in sessions], _STYLES)
+    return text_table(_COLUMNS, [_cells(session, now) for session in sessions], _STYLES, room=room)
 
 
 def _cells(session: Session, now: float) -> tuple[str, ...]:

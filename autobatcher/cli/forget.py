@@ -51,7 +51,7 @@ def forget(
     rerun sends and pays for forgotten requests again. --all and --older-than also forget background responses of the
     proxy that have ended; with --force those that have not, too.
 
-    Exit codes: 0, or 1 if a batch was kept.
+    Exit codes: 0, 1 if a batch was kept, or 2 if there is no such journal or batch.
 
     Args:
         batches: Ids or idempotency keys of batches.

@@ -15,8 +15,10 @@ from ..engine.journal_url import JournalUrl
 from .batch_table import age, counted
 from .flags import JournalPlace, UsageError
 from .journal_flags import AsJson, told_as_usage_error
-from .output import print_json, print_text
-from .text_table import text_table
+from .output import print_json, print_table, print_text, table_room
+from .table_layout import Column
+from .text_table import table_lines
+from .wrapping import joined, value_lines
 
 HELP = "Look after a journal on PostgreSQL."
 
@@ -26,9 +28,11 @@ EXAMPLES = """
     # make the tables, with a role that may
     autobatcher journal migrate postgresql://admin@db.example.com/app
 
-    # whether the role of your programs can use them; the password is in ~/.pgpass
+    # whether the role of your programs can use them; password in ~/.pgpass
     autobatcher journal check postgresql://app@db.example.com/app
 """
+
+_TABLES = (Column("table", cut="middle"), Column("rows"), Column("size", cut="never"))
 
 _Url = Annotated[JournalPlace, Parameter(name="URL", env_var="AUTOBATCHER_JOURNAL", metavar="URL")]
 
@@ -75,11 +79,16 @@ def check(url: _Url, /, *, as_json: AsJson = False) -> int:
     if as_json:
         print_json(_fields(found))
     else:
-        for name, value in _lines(found):
-            print_text(f"{name:9} {value}")
-        if found.tables:
-            print_text(text_table(("table", "rows", "size"), [_cells(size) for size in found.tables]))
+        print_report(found, room=table_room())
     return 0 if found.is_usable else 1
+
+
+def print_report(found: Report, *, room: int | None) -> None:
+    """Print what was found, and the sizes of the tables."""
+    for line in joined(value_lines(list(_lines(found)), room)):
+        print_text(line)
+    if found.tables:
+        print_table(table_lines(_TABLES, map(_cells, found.tables), room=room))
 
 
 def _on_postgres(place: Path | JournalUrl) -> JournalUrl:

@@ -17,6 +17,8 @@ from .flags import COMMAND_LINE_ONLY, Switch, UsageError
 from .output import print_notice
 
 AsJson = Annotated[Switch, Parameter(name="--json")]
+Wide = Annotated[Switch, Parameter(name="--wide")]
+AllUpstream = Annotated[Switch, COMMAND_LINE_ONLY, Parameter(name="--all-upstream")]
 BatchNames = Annotated[str, COMMAND_LINE_ONLY]
 All = Annotated[Switch, COMMAND_LINE_ONLY, Parameter(name="--all")]
 

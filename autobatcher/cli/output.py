@@ -11,6 +11,7 @@ from rich.segment import Segment
 from rich.text import Text
 
 from ..printable import json_line, printable, printable_lines
+from .wrapping import hanging
 
 
 class PrintableConsole(Console):
@@ -22,10 +23,30 @@ class PrintableConsole(Console):
             yield Segment(text if control else printable_lines(text), style, control)
 
 
-def print_text(text: Text | str) -> None:
-    """Print to stdout, in colour on a terminal: one line, or a `Text` with its own line ends."""
+def table_room(*, wide: bool = False) -> int | None:
+    """How wide a table on stdout may be: as the terminal is. None with `--wide`, and where a script reads it."""
+    return PrintableConsole().width if sys.stdout.isatty() and not wide else None
+
+
+def print_text(text: Text | str, *, wraps: bool = True) -> None:
+    """Print to stdout, in colour on a terminal: one line, or a `Text` with its own line ends.
+
+    On a terminal a longer line is broken between words, if it `wraps`; elsewhere it stays whole.
+    """
     whole = text if isinstance(text, Text) else Text(printable(text) + "\n")
-    PrintableConsole().print(whole, soft_wrap=True, end="")
+    soft_wrap = not (wraps and sys.stdout.isatty())
+    PrintableConsole().print(whole, soft_wrap=soft_wrap, end="")
+
+
+def print_table(lines: Iterable[Text]) -> None:
+    """Print the lines of a table to stdout as they come, each as wide as it is."""
+    console = PrintableConsole()
+    for line in lines:
+        if console.is_terminal:
+            console.print(line, soft_wrap=True)
+        else:  # which is many times as fast
+            sys.stdout.write(printable(line.plain) + "\n")
+    sys.stdout.flush()  # so that it fails here if the reader is gone, and not at exit
 
 
 def print_json(fields: dict[str, Any], *, encoded: Mapping[str, str] | None = None) -> None:
@@ -34,5 +55,12 @@ def print_json(fields: dict[str, Any], *, encoded: Mapping[str, str] | None = No
 
 
 def print_notice(line: str) -> None:
-    """Print one line to stderr."""
-    print(printable(line), file=sys.stderr, flush=True)
+    """Print one line to stderr. On a terminal a longer one is broken between words."""
+    text = printable(line)
+    command = text.find(": ") + 2 if text.startswith("autobatcher ") else 0
+    print("\n".join(hanging(text, command, notice_room())), file=sys.stderr, flush=True)
+
+
+def notice_room() -> int | None:
+    """How wide the terminal is that stderr is; None if it is none."""
+    return PrintableConsole(stderr=True).width if sys.stderr.isatty() else None

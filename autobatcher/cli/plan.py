@@ -18,8 +18,8 @@ from ..planning import Plan
 from ..upstream.account import Account
 from .flags import COMMAND_LINE_ONLY, Count, JournalPlace, Url, UsageError
 from .input_file import STDIN, BadLineError, asked_by, lines_of
-from .journal_flags import AsJson, journal_to_read
-from .output import print_json, print_text
+from .journal_flags import AsJson, Wide, journal_to_read
+from .output import print_json, print_text, table_room
 from .plan_report import BadLines, plan_fields, plan_text
 from .price_flags import usable_prices
 
@@ -47,13 +47,15 @@ def plan(
     journal: JournalPlace | None = None,
     batch_size: Count = Settings.batch_size,
     as_json: AsJson = False,
+    wide: Wide = False,
 ) -> int:
     """Show what an input file of a Batch API would become and cost: batches, tokens, USD. Nothing is sent.
 
     Tokens are estimated without downloads, with a band that eight in ten fall into. Answers in a journal make it
     narrower. Prices are those of `autobatcher prices`.
 
-    Exit codes: 0, or 1 if there are bad lines. They are named and do not count.
+    Exit codes: 0, 1 if there are bad lines, or 2 if there is no such file or journal. Bad lines are named and do not
+    count.
 
     Args:
         file: A JSON Lines file, through gzip if its name ends in .gz; - for standard input.
@@ -65,6 +67,7 @@ def plan(
             have.
         batch_size: How many requests go into a batch, if the provider does not allow less.
         as_json: Print one JSON object.
+        wide: Shorten nothing to the width of the terminal.
     """
     if file.startswith("-") and file != STDIN:
         raise UsageError(f"Unknown option: {file}.")
@@ -76,7 +79,7 @@ def plan(
     if as_json:
         print_json(plan_fields(planned, bad_lines))
     else:
-        print_text(plan_text(planned, bad_lines))
+        print_text(plan_text(planned, bad_lines, room=table_room(wide=wide)), wraps=not wide)
     return 1 if bad_lines.count else 0
 
 

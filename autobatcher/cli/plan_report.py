@@ -13,10 +13,29 @@ from ..money.estimate import Estimate
 from ..money.quote import LIST_PRICE, Cost, Offer
 from ..money.receipt_text import dollars
 from ..planning import Plan, PlannedCost, PlannedKind
+from .table_layout import Column
 from .text_table import text_table
+from .wrapping import wrapped
 
 MOST_NAMED = 20
 """How many bad lines are named. Files without any good line may have millions."""
+
+
+_MODELS = (
+    Column("model", cut="middle", least=16),
+    Column("endpoint", least=20, leaves=1),
+    Column("requests", cut="never"),
+    Column("tokens in", cut="never"),
+    Column("tokens out", cut="never"),
+)
+_TOKENS = tuple(Column(heading, cut="never") for heading in ("tokens", "expected", "eight in ten"))
+_COSTS = (
+    Column("lane", cut="never"),
+    Column("expected", cut="never"),
+    Column("eight in ten", cut="never", leaves=2),
+    Column("saving", cut="never", leaves=3),
+    Column("priced", cut="never", leaves=1),
+)
 
 
 class BadLines:
@@ -42,20 +61,22 @@ class Unpriced(NamedTuple):
     reason: str
 
 
-def plan_text(plan: Plan, bad_lines: BadLines) -> Text:
-    """The plan for people."""
+def plan_text(plan: Plan, bad_lines: BadLines, *, room: int | None = None) -> Text:
+    """The plan for people, so many columns wide."""
     parts = [Text(_head(plan) + "\n")]
     if plan.requests:
-        parts += [Text("\n"), _models(plan), Text("\n"), cost_text(plan)]
-    return Text("").join([*parts, *_named("bad lines", _bad(bad_lines))])
+        parts += [Text("\n"), _models(plan, room), Text("\n"), cost_text(plan, room=room)]
+    return Text("").join([*parts, *_named("bad lines", _bad(bad_lines), room)])
 
 
-def cost_text(plan: Plan) -> Text:
+def cost_text(plan: Plan, *, room: int | None = None) -> Text:
     """The tokens and the cost of a plan, and what is unknown of them."""
-    return Text("").join([_tokens(plan.estimate), Text("\n"), _costs(plan), *_named("unknown", _unknown(plan))])
+    parts = [_tokens(plan.estimate, room), Text("\n"), _costs(plan, room)]
+    return Text("").join([*parts, *_named("unknown", _unknown(plan), room)])
 
 
-def _named(heading: str, lines: Iterator[str]) -> Iterator[Text]:
+def _named(heading: str, items: Iterator[str], room: int | None) -> Iterator[Text]:
+    lines = (line for item in items for line in wrapped(item, None if room is None else room - 2))
     if text := "".join(f"  {line}\n" for line in lines):
         yield Text.assemble((f"\n{heading}\n", "bold"), text)
 
@@ -65,28 +86,28 @@ def _head(plan: Plan) -> str:
     return f"{requests}, {plan.batches:,} batch{'' if plan.batches == 1 else 'es'}"
 
 
-def _models(plan: Plan) -> Text:
+def _models(plan: Plan, room: int | None) -> Text:
     rows = []
     for kind in plan.kinds.values():
         expected = kind.estimate.expected
         rows.append(
             (kind.model or "-", kind.endpoint, f"{kind.requests:,}", f"{expected.input:,}", f"{expected.output:,}")
         )
-    return text_table(("model", "endpoint", "requests", "tokens in", "tokens out"), rows)
+    return text_table(_MODELS, rows, room=room)
 
 
-def _tokens(estimate: Estimate) -> Text:
+def _tokens(estimate: Estimate, room: int | None) -> Text:
     expected, low, high = estimate.expected, estimate.low, estimate.high
     rows = [
         ("in", f"{expected.input:,}", f"{low.input:,} to {high.input:,}"),
         ("out", f"{expected.output:,}", f"{low.output:,} to {high.output:,}"),
     ]
-    return text_table(("tokens", "expected", "eight in ten"), rows)
+    return text_table(_TOKENS, rows, room=room)
 
 
-def _costs(plan: Plan) -> Text:
+def _costs(plan: Plan, room: int | None) -> Text:
     rows = [(str(offer), *_cost_cells(plan, plan.cost(offer))) for offer in plan.offers]
-    return text_table(("lane", "expected", "eight in ten", "saving", "priced"), rows)
+    return text_table(_COSTS, rows, room=room)
 
 
 def _cost_cells(plan: Plan, planned: PlannedCost) -> tuple[str, ...]:

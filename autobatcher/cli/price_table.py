@@ -1,4 +1,4 @@
-"""The table of `autobatcher prices`, for a terminal of 80 columns. Pure."""
+"""The table of `autobatcher prices`. Pure."""
 
 from __future__ import annotations
 
@@ -14,13 +14,12 @@ from rich.text import Text
 from ..money.price_list import PROVIDER
 from ..money.rates import Rates, Tier, UnknownPrice
 from ..printable import printable
-
-WIDTH = 80
-"""In columns."""
+from .wrapping import wrapped
 
 _HEADINGS = ("", "input", "cached", "output", "from", "as of")
 _RATES = ("input", "cached", "output", "cache_write")
 _INDENT = "  "
+_NUMBERS = slice(1, 4)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,27 +47,31 @@ class PriceRow:
         }
 
 
-def price_table(rows: Iterable[PriceRow]) -> Text:
-    """Each model with its lanes, and what the provider's own prices are from."""
+def price_table(rows: Iterable[PriceRow], *, room: int) -> Text:
+    """Each model with its lanes, and what the provider's own prices are from.
+
+    Args:
+        room: how wide it may be. What the rates are from is left out where there is no room.
+    """
     kept = list(rows)
-    widths = _widths([_HEADINGS, *(cells for row in kept for cells in _cells(row))])
+    widths = _widths([_HEADINGS, *(cells for row in kept for cells in _cells(row))], room)
     text = Text()
     for model, of_model in groupby(kept, key=lambda row: row.model):
-        text.append(f"{printable(model)}\n", "bold")
+        text.append("\n".join(wrapped(printable(model), room)) + "\n", "bold")
         for row in of_model:
-            _append(text, row, widths)
+            _append(text, row, widths, room)
     if kept:
         head = Text(_aligned(_HEADINGS, widths) + "\n", "bold")
         text = head.append_text(text).append("USD per million tokens\n")
     for source in _sources(kept):
-        text.append("\n".join(_wrapped(f"{PROVIDER}: {source}", _INDENT)) + "\n")
+        text.append("\n".join(_hanging(f"{PROVIDER}: {source}", _INDENT, room)) + "\n")
     return text
 
 
-def _append(text: Text, row: PriceRow, widths: Sequence[int]) -> None:
+def _append(text: Text, row: PriceRow, widths: Sequence[int], room: int) -> None:
     if isinstance(row.price, UnknownPrice):
         begin = f"{_INDENT}{_lane(row)}".ljust(widths[0] + 2)
-        lines = _wrapped(f"{begin}unknown: {row.price.reason}", " " * len(begin))
+        lines = _hanging(f"{begin}unknown: {row.price.reason}", " " * len(begin), room)
     else:
         lines = [_aligned(cells, widths) for cells in _cells(row)]
     text.append("\n".join(lines) + "\n")
@@ -97,14 +100,19 @@ def _number(rate: Decimal) -> str:
     return f"{whole}.{rest.rstrip('0').ljust(2, '0')}"
 
 
-def _widths(lines: Sequence[Sequence[str]]) -> list[int]:
-    return [max(map(len, column)) for column in zip(*lines, strict=True)]
+def _widths(lines: Sequence[Sequence[str]], room: int) -> list[int]:
+    """Of the columns for which there is room: the date goes first, then the source."""
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    while len(widths) > _NUMBERS.stop and sum(widths) + 2 * (len(widths) - 1) > room:
+        widths.pop()
+    return widths
 
 
 def _aligned(cells: Sequence[str], widths: Sequence[int]) -> str:
-    first, *numbers, source, as_of = cells
-    right = (cell.rjust(width) for cell, width in zip(numbers, widths[1:4], strict=True))
-    return "  ".join((first.ljust(widths[0]), *right, source.ljust(widths[4]), as_of)).rstrip()
+    right = range(len(widths))[_NUMBERS]
+    shown = zip(cells, widths, strict=False)
+    aligned = (cell.rjust(width) if at in right else cell.ljust(width) for at, (cell, width) in enumerate(shown))
+    return "  ".join(aligned).rstrip()
 
 
 def _sources(rows: Sequence[PriceRow]) -> list[str]:
@@ -112,8 +120,8 @@ def _sources(rows: Sequence[PriceRow]) -> list[str]:
     return list(dict.fromkeys(rates.detail for rates in noted))
 
 
-def _wrapped(line: str, indent: str) -> list[str]:
-    return textwrap.wrap(line, WIDTH, subsequent_indent=indent, break_on_hyphens=False)
+def _hanging(line: str, indent: str, room: int) -> list[str]:
+    return textwrap.wrap(line, room, subsequent_indent=indent, break_on_hyphens=False)
 
 
 def _fields(rates: Rates) -> dict[str, Any]:

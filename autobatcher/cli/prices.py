@@ -14,7 +14,7 @@ from ..money.rates import Rates
 from ..upstream.providers import ProviderProfile
 from .flags import COMMAND_LINE_ONLY, Url
 from .journal_flags import AsJson
-from .output import print_json, print_notice, print_text
+from .output import print_json, print_notice, print_text, table_room
 from .price_flags import usable_prices
 from .price_table import PriceRow, price_table
 
@@ -30,6 +30,9 @@ EXAMPLES = """
     # with prices of your own
     autobatcher prices my-model --prices prices.toml
 """
+
+ROOM = 80
+"""How wide the table is where no terminal says it, in columns."""
 
 _CHAT, _EMBEDDINGS = "/v1/chat/completions", "/v1/embeddings"
 
@@ -61,7 +64,7 @@ def prices(
         for row in rows:
             print_json(row.fields())
     else:
-        print_text(price_table(rows))
+        print_text(price_table(rows, room=table_room() or ROOM), wraps=False)
     if not rows:
         print_notice("autobatcher prices: no model is known here: name one, or give --prices.")
     return 0

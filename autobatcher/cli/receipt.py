@@ -17,7 +17,7 @@ from ..money.receipt import PricesOf
 from ..money.receipt_text import markdown
 from ..upstream.providers import known_profile
 from .flags import JournalPlace, SecondsOrNone, Switch, UsageError
-from .journal_flags import AsJson, journal_to_read, required
+from .journal_flags import AsJson, Wide, journal_to_read, required
 from .output import PrintableConsole, print_json, print_notice, print_text
 from .receipt_report import by_group, receipt_text, whole_receipt
 
@@ -44,12 +44,15 @@ def receipt(
     provider: str | None = None,
     as_json: AsJson = False,
     as_markdown: Annotated[Switch, Parameter(name="--markdown")] = False,
+    wide: Wide = False,
 ) -> int:
     """Show what a journal says was paid: cost, list price and saving, in USD. Nothing is sent.
 
     What was paid twice, for nothing, or perhaps, and what has no known price, is told apart. So is what batches may
     cost that are not over, such as those of a program that crashed. The journal may be in use meanwhile. It keeps what
     was billed for 400 days, also of batches that are forgotten. Prices are those of now; see `autobatcher prices`.
+
+    Exit codes: 0, or 2 if there is no such journal.
 
     Args:
         journal: The journal: its file, or its URL.
@@ -59,6 +62,7 @@ def receipt(
         provider: A TOML or JSON file with the profile that was used, for the prices in it.
         as_json: Print one JSON object per line: the receipt, or with --by one for each line.
         as_markdown: Print Markdown.
+        wide: Shorten nothing to the width of the terminal.
     """
     if as_json and as_markdown:
         raise UsageError("--json and --markdown exclude each other.")
@@ -77,8 +81,8 @@ def receipt(
         for text in [markdown(whole)] if by is None else [markdown(each, key) for key, each in groups]:
             print(text)
     else:
-        of_open, width = whole_receipt(paid.open_lines, prices_of), PrintableConsole().width
-        print_text(receipt_text(groups, whole, of_open, by or "model", width=width))
+        of_open, room = whole_receipt(paid.open_lines, prices_of), None if wide else PrintableConsole().width
+        print_text(receipt_text(groups, whole, of_open, by or "model", room=room), wraps=not wide)
     return 0
 
 

@@ -13,6 +13,7 @@ from ..money import exact
 from ..money.ledger import Fate
 from ..money.receipt import PricesOf, Receipt, ReceiptRow, receipt_of
 from ..money.receipt_text import dollars, percentage, sentence
+from .table_layout import Column
 from .text_table import text_table
 
 Groups = list[tuple[str, Receipt]]
@@ -33,8 +34,14 @@ _FATES = {
 }
 _OPEN = "in batches that are not over: run the program again, or see `autobatcher status`"
 
-_LESS = (("tokens in", "tokens out"), ("saved",), ("list price",))
-"""Columns that are left out where there is no room, in this order."""
+_COLUMNS = (
+    Column("requests", cut="never"),
+    Column("tokens in", cut="never", leaves=2),
+    Column("tokens out", cut="never", leaves=1),
+    Column("cost", cut="never"),
+    Column("list price", cut="never", leaves=4),
+    Column("saved", cut="never", leaves=3),
+)
 
 
 def whole_receipt(charges: Iterable[KeptCharge], prices_of: PricesOf) -> Receipt:
@@ -72,30 +79,20 @@ _GROUPS: dict[str, Callable[[KeptCharge], str]] = {
 }
 
 
-def receipt_text(groups: Groups, whole: Receipt, of_open: Receipt, by: str, *, width: int) -> Text:
+def receipt_text(groups: Groups, whole: Receipt, of_open: Receipt, by: str, *, room: int | None) -> Text:
     """A line for each group with what was delivered, lines of their own for the rest, and the total.
 
     Args:
         of_open: the part of it that is of batches and calls that are not over.
+        room: how wide the table may be; None if that does not matter.
     """
     parts = []
     delivered = [(key, rows) for key, receipt in groups if (rows := _rows(receipt, Fate.DELIVERED.value))]
     if delivered:
-        parts += [_table(by, [(key, *_cells(rows)) for key, rows in delivered], width), Text("\n")]
+        columns = (Column(by, cut="middle", least=12), *_COLUMNS)
+        parts += [text_table(columns, [(key, *_cells(rows)) for key, rows in delivered], room=room), Text("\n")]
     parts += [Text(f"{line}\n") for line in _apart(whole, of_open)]
     return Text("").join([*parts, Text(sentence(whole) + "\n", style="bold")])
-
-
-def _table(by: str, rows: Sequence[Sequence[str]], width: int) -> Text:
-    headings = [by, "requests", "tokens in", "tokens out", "cost", "list price", "saved"]
-    table, left_out = text_table(headings, rows), set[str]()
-    for less in _LESS:
-        if max(len(line) for line in table.plain.splitlines()) <= width:
-            break
-        left_out.update(less)
-        kept = [number for number, heading in enumerate(headings) if heading not in left_out]
-        table = text_table([headings[number] for number in kept], [[row[number] for number in kept] for row in rows])
-    return table
 
 
 def _rows(receipt: Receipt, fate: str) -> list[ReceiptRow]:

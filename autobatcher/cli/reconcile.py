@@ -14,10 +14,11 @@ from ..engine.reconciliation import Finding, Reconciling
 from .batch_table import counted, name_of
 from .engines import engine_words
 from .flags import COMMAND_LINE_ONLY, JournalPlace, Switch
-from .journal_flags import AsJson, read_again, read_batches_again, required, told_as_usage_error
-from .output import print_json, print_text
+from .journal_flags import AsJson, Wide, read_again, read_batches_again, required, told_as_usage_error
+from .output import print_json, print_table, print_text, table_room
 from .signals import run_until_interrupted
-from .text_table import text_table
+from .table_layout import Column
+from .text_table import table_lines
 from .unfinished import unfinished_taken
 from .upstream_flags import Upstream, UpstreamFlags, host_of, open_upstream
 
@@ -36,6 +37,13 @@ EXAMPLES = """
     autobatcher reconcile --journal journal.sqlite3 --forget-gone
 """
 
+COLUMNS = (
+    Column("batch", cut="middle", least=13),
+    Column("found", least=11),
+    Column("requests", leaves=1),
+    Column("new answers", leaves=2),
+    Column("because", cut="wrap", least=20),
+)
 _STYLES = {"read": "green", "failed": "red", "gone": "yellow", "another": "yellow", "uncertain": "yellow"}
 
 
@@ -45,6 +53,7 @@ def reconcile(
     forget_gone: Annotated[Switch, COMMAND_LINE_ONLY] = False,
     keep_input_files: Switch = False,
     as_json: AsJson = False,
+    wide: Wide = False,
     flags: UpstreamFlags | None = None,
 ) -> int:
     """Check every unfinished batch of a journal once, and store the answers of those that have ended.
@@ -55,25 +64,27 @@ def reconcile(
     key are only listed, and so are calls on other lanes that may have been billed. No engine may use a file
     meanwhile. Engines may use a shared journal: those batches are looked at that none of them runs.
 
-    Exit codes: 0, or 1 if a batch could not be checked.
+    Exit codes: 0, 1 if a batch could not be checked, or 2 if there is no such journal.
 
     Args:
         journal: The journal: its file, or its URL.
         forget_gone: Forget batches that the upstream does not know. Their stored answers are kept.
         keep_input_files: Leave input files upstream; by default they are deleted once their batch has been read.
         as_json: Print one JSON object per line.
+        wide: Shorten nothing to the width of the terminal.
     """
     path = required(journal)
     read_batches_again(path)  # a file that is not a journal must not become one
     make = partial(Reconciling, delete_input_files=not keep_input_files, forgets_gone=forget_gone)
+    tell = partial(report, as_json=as_json, room=table_room(wide=wide))
     with told_as_usage_error(path):
-        return run_until_interrupted(partial(_reconcile, flags or UpstreamFlags(), path, make, as_json=as_json))
+        return run_until_interrupted(partial(_reconcile, flags or UpstreamFlags(), path, make, tell))
 
 
-async def _reconcile(flags: UpstreamFlags, path: Place, make: Any, *, as_json: bool) -> int:
+async def _reconcile(flags: UpstreamFlags, path: Place, make: Any, tell: Any) -> int:
     async with open_upstream(flags) as upstream:  # first: with a missing key the journal must stay closed
         findings, elsewhere = await _look_into(path, upstream, make)
-    report(findings, elsewhere, as_json=as_json)
+    tell(findings, elsewhere)
     return 1 if any(finding.verdict == "failed" for finding in findings) else 0
 
 
@@ -109,7 +120,7 @@ async def _look_at_all(
     return [findings[record.idempotency_key] for record in records]
 
 
-def report(findings: list[Finding], elsewhere: list[BatchRecord], *, as_json: bool) -> None:
+def report(findings: list[Finding], elsewhere: list[BatchRecord], *, as_json: bool, room: int | None = None) -> None:
     """Print the findings."""
     if as_json:
         for fields in (*map(_fields, findings), *map(_fields_elsewhere, elsewhere)):
@@ -117,7 +128,7 @@ def report(findings: list[Finding], elsewhere: list[BatchRecord], *, as_json: bo
         return
     rows = [_cells(finding) for finding in findings] + [_cells_elsewhere(record) for record in elsewhere]
     if rows:
-        print_text(text_table(("batch", "found", "requests", "new answers", "because"), rows, _STYLES))
+        print_table(table_lines(COLUMNS, rows, _STYLES, room=room))
     print_text(closing_words(findings))
 
 

@@ -24,7 +24,7 @@ from ..upstream.failures import http_library
 from ..upstream.providers import KNOWN_PROFILES, ProviderProfile
 from .flags import UsageError
 from .journal_flags import is_there
-from .output import print_notice
+from .output import notice_room, print_notice
 from .plan import learned_from
 from .plan_report import cost_text
 from .price_flags import usable_prices
@@ -61,7 +61,7 @@ class Rehearsal:
 
     def told(self) -> list[str]:
         """What it would have cost, in lines."""
-        return ["", TOLD, *cost_text(self.plan).plain.splitlines()] if self.plan.requests else []
+        return ["", TOLD, *cost_text(self.plan, room=notice_room()).plain.splitlines()] if self.plan.requests else []
 
 
 @contextlib.contextmanager

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from itertools import chain
 from typing import Annotated, Any
 
 from cyclopts import Parameter
@@ -13,9 +14,10 @@ from ..engine.journal.records import custom_id_of
 from .batch_table import counted
 from .excerpts import answer_excerpt, as_json_text, excerpt_of, prompt_excerpt
 from .flags import COMMAND_LINE_ONLY, JournalPlace
-from .journal_flags import AsJson, chosen, journal_to_read, required
-from .output import print_json, print_notice, print_text
-from .text_table import text_table
+from .journal_flags import AsJson, Wide, chosen, journal_to_read, required
+from .output import print_json, print_notice, print_table, print_text, table_room
+from .table_layout import Column
+from .text_table import table_lines
 
 EXAMPLES = """
 **Examples**
@@ -29,7 +31,14 @@ EXAMPLES = """
 
 HASH_ONLY = "Some prompts and answers are missing: the journal was kept with journal_hash_only."
 
-_HEADINGS = ("custom_id", "endpoint", "status", "taken", "prompt", "answer")
+COLUMNS = (
+    Column("custom_id", cut="middle", least=13),
+    Column("endpoint", least=20, leaves=1),
+    Column("status"),
+    Column("taken", leaves=2),
+    Column("prompt", least=14),
+    Column("answer", least=14),
+)
 
 
 def results(
@@ -38,24 +47,34 @@ def results(
     *,
     journal: JournalPlace | None = None,
     as_json: AsJson = False,
+    wide: Wide = False,
 ) -> int:
     """Show the requests of a journal, and their answers.
 
     Prompts and answers are shortened in the table and complete with --json (null where the journal has none). Delivered
-    answers are kept until the program has exited cleanly and the journal is opened again.
+    answers are kept until the program has exited cleanly and the journal is opened again. The rows are printed as they
+    are read.
+
+    Exit codes: 0, or 2 if there is no such journal or batch.
 
     Args:
         batch: A batch's id or idempotency key. Without it: all batches.
         journal: The journal: its file, or its URL.
         as_json: Print one JSON object per line.
+        wide: Shorten nothing to the width of the terminal.
     """
     path = required(journal)
     with journal_to_read(path) as opened:
         records = opened.batches()
         wanted = records if batch is None else chosen(records, [batch], path)
-        show = _print_lines if as_json else _print_table
-        is_hash_only = show(_found(opened, wanted))
-    if is_hash_only:
+        counts = _Counts()
+        found = counts.counted(_found(opened, wanted))
+        if as_json:
+            _print_lines(found)
+        else:
+            print_results((result for _, result in found), room=table_room(wide=wide))
+            print_text(f"{counted(counts.requests, 'request', 'requests')}, {counts.answered:,} answered")
+    if counts.are_bodies_missing:
         print_notice(f"autobatcher results: {HASH_ONLY}")
     return 0
 
@@ -66,14 +85,27 @@ def _found(journal: JournalReader, records: list[BatchRecord]) -> Iterator[tuple
             yield record, result
 
 
-def _print_lines(found: Iterator[tuple[BatchRecord, Result]]) -> bool:
-    """Print JSON lines. Returns whether bodies are missing."""
-    is_hash_only = False
+class _Counts:
+    """What was read so far."""
+
+    def __init__(self) -> None:
+        self.requests = 0
+        self.answered = 0
+        self.are_bodies_missing = False
+
+    def counted(self, found: Iterator[tuple[BatchRecord, Result]]) -> Iterator[tuple[BatchRecord, Result]]:
+        """The same, counted as it passes."""
+        for record, result in found:
+            self.requests += 1
+            self.answered += result.status_code is not None
+            self.are_bodies_missing |= result.body is None
+            yield record, result
+
+
+def _print_lines(found: Iterable[tuple[BatchRecord, Result]]) -> None:
     for record, result in found:
-        is_hash_only |= result.body is None
         bodies = {"answer": as_json_text(result.answer), "request": as_json_text(result.body)}
         print_json(_fields(record, result), encoded=bodies)
-    return is_hash_only
 
 
 def _fields(record: BatchRecord, result: Result) -> dict[str, Any]:
@@ -89,18 +121,12 @@ def _fields(record: BatchRecord, result: Result) -> dict[str, Any]:
     }
 
 
-def _print_table(found: Iterator[tuple[BatchRecord, Result]]) -> bool:
-    """Print a table. Returns whether bodies are missing."""
-    is_hash_only, answered = False, 0
-    rows: list[list[str]] = []
-    for _, result in found:
-        is_hash_only |= result.body is None
-        answered += result.status_code is not None
-        rows.append(_cells(result))
-    if rows:
-        print_text(text_table(_HEADINGS, rows))
-    print_text(f"{counted(len(rows), 'request', 'requests')}, {answered:,} answered")
-    return is_hash_only
+def print_results(results: Iterable[Result], *, room: int | None) -> None:
+    """Print a table with a row for each; nothing if there are none."""
+    rows = map(_cells, results)
+    first = next(rows, None)
+    if first is not None:
+        print_table(table_lines(COLUMNS, chain([first], rows), room=room))
 
 
 def _cells(result: Result) -> list[str]:

@@ -49,7 +49,7 @@ EXAMPLES = """
     # a rehearsal: no key, no network, no cost
     autobatcher run --rehearse -- pytest evals/
 
-    # preempted? run the same command again: it resumes its batches and pays nothing twice
+    # preempted? run it again: it resumes its batches and pays nothing twice
     autobatcher run --journal batches.sqlite3 -- python evaluate.py
 
     # with a record of all lifecycle events, and a receipt

@@ -10,6 +10,7 @@ from rich.text import Text
 
 from ..money.receipt import Receipt
 from ..money.receipt_text import dollars
+from .wrapping import value_lines
 
 
 @dataclass(frozen=True)
@@ -75,11 +76,10 @@ def _lane_rows(summary: Summary) -> Iterator[tuple[str, str]]:
             yield "billed", ", ".join(f"{count:,} {lane}" for lane, count in summary.lanes.items())
 
 
-def summary_text(rows: list[tuple[str, str]]) -> Text:
-    """The rows as an aligned table without borders."""
-    width = max(len(name) for name, _ in rows)
+def summary_text(rows: list[tuple[str, str]], *, room: int | None = None) -> Text:
+    """The rows as an aligned table without borders, so many columns wide."""
     text = Text()
-    for name, value in rows:
-        is_bad = name == "failed" and value != "0"
-        text.append(f"{name:<{width}}  ", "bold").append(f"{value}\n", "red" if is_bad else "")
+    for name, value in value_lines(rows, room):
+        is_bad = name.strip() == "failed" and value != "0"
+        text.append(name, "bold").append(f"{value}\n", "red" if is_bad else "")
     return text

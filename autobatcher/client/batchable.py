@@ -101,6 +101,9 @@ def batch_request(
     )
 
 
+LONGEST_MODEL_NAME = 1_000
+"""In characters. It is quoted in errors, events and records, compared and remembered; callers of a proxy choose it."""
+
 # Other endpoints have a default model, or a stored prompt that names one.
 _ALWAYS_WITH_MODEL = frozenset({"/v1/chat/completions", "/v1/completions", "/v1/embeddings"})
 
@@ -123,6 +126,9 @@ def _peek(endpoint: str, body: bytes) -> _Fields:
         raise invalid_body(endpoint, reason)
     if not fields.model and endpoint in _ALWAYS_WITH_MODEL:
         raise UnbatchableRequestError(f"This call to {endpoint} names no model.", param="model")
+    if len(fields.model) > LONGEST_MODEL_NAME:
+        message = f"The name of the model has more than {LONGEST_MODEL_NAME:,} characters, which no model's name has."
+        raise UnbatchableRequestError(message, param="model")
     return fields
 
 

@@ -22,8 +22,10 @@ from openai.resources.chat import AsyncCompletions
 from openai.types.chat import ChatCompletion
 from pydantic import ValidationError
 
+from ..engine.hosting import Host
 from ..engine.request import Answer, Request
 from ..errors import BatchError
+from .batchable import LONGEST_MODEL_NAME
 from .call import ANSWERED, Call
 from .deadlines import deadline_of_call
 from .sdk_internals import add_request_id, can_be_skipped
@@ -45,6 +47,8 @@ class FastPath:
     def submit(self, completions: Any, arguments: Mapping[str, Any]) -> Request | None:
         """Queue the request of a plain call. None if the call must go through the SDK; then nothing was queued.
 
+        Where the queue is full, it returns a request that is not queued yet: `enqueue` waits for room.
+
         Args:
             completions: the resource whose `create` was called.
         """
@@ -62,9 +66,24 @@ class FastPath:
                 deadline=deadline_of_call(call.deadline_header),
             )
             self._client._engine.host.submit_nowait(request, is_awaited=True)
-        except (anyio.WouldBlock, BatchError):
+        except anyio.WouldBlock:
+            return request
+        except BatchError:
             return None
         return request
+
+    async def enqueue(self, request: Request) -> BatchError | None:
+        """Wait until there is room for a request, and queue it. Returns why it was refused; None if it was queued.
+
+        Cancelled: it was not queued.
+        """
+        host: Host = self._client._engine.host
+        try:
+            await host.enqueue(request)
+        except BatchError as error:
+            host.tell_refusal(request, error)
+            return error
+        return None
 
     def _takes_calls_of(self, completions: Any) -> bool:
         """Whether the client has no options that only the SDK's own code handles."""
@@ -106,7 +125,8 @@ def _plain_fields(arguments: Mapping[str, Any]) -> dict[str, Any] | None:
         elif name not in _EXTRAS or (value is not None and type(value) not in _SENTINELS):
             return None
     model = fields.get("model")
-    is_plain = type(model) is str and model and "messages" in fields and fields.get("stream", False) is False
+    is_named = type(model) is str and 0 < len(model) <= LONGEST_MODEL_NAME
+    is_plain = is_named and "messages" in fields and fields.get("stream", False) is False
     return fields if is_plain else None
 
 

@@ -18,12 +18,15 @@ MOST_HEADER_KINDS = 32
 """How many sets of headers of one account may wait at once. Each needs its own batches, so headers that differ with
 every call would make a batch of every call."""
 
+_Kinds = WeakValueDictionary[tuple[tuple[str, str], ...], Account]
+
 
 class HeaderKinds:
     """The sets of headers with which calls of one engine wait."""
 
     def __init__(self) -> None:
-        self._accounts: WeakValueDictionary[tuple[Account, object], Account] = WeakValueDictionary()
+        self._kinds: dict[Account, _Kinds] = {}
+        self._most = MOST_HEADER_KINDS  # accounts, before those without kinds are forgotten
 
     def account_with(self, account: Account, headers: Mapping[str, str]) -> Account:
         """Add the headers of one call, names in lower case, to an account. The last call with them frees their place.
@@ -34,18 +37,28 @@ class HeaderKinds:
         if not headers:
             return account
         merged = {**{name.lower(): value for name, value in account.headers}, **headers}
-        kind = (account, tuple(sorted(merged.items())))
-        known = self._accounts.get(kind)
+        kinds = self._kinds_of(account)
+        kind = tuple(sorted(merged.items()))
+        known = kinds.get(kind)
         if known is not None:
             return known
-        if sum(its_account == account for its_account, _ in self._accounts) >= MOST_HEADER_KINDS:
+        if len(kinds) >= MOST_HEADER_KINDS:
             raise UnbatchableRequestError(
                 f"Calls with {MOST_HEADER_KINDS} other sets of headers wait already, and each set needs own batches. "
                 f"Leave out headers that differ with every call: {', '.join(headers)}.",
                 param="extra_headers",
             )
-        made = self._accounts[kind] = replace(account, headers=tuple(merged.items()))
+        made = kinds[kind] = replace(account, headers=tuple(merged.items()))
         return made
+
+    def _kinds_of(self, account: Account) -> _Kinds:
+        found = self._kinds.get(account)
+        if found is None:
+            if len(self._kinds) >= self._most:
+                self._kinds = {account: kinds for account, kinds in self._kinds.items() if kinds}
+                self._most = max(MOST_HEADER_KINDS, 2 * len(self._kinds))
+            found = self._kinds[account] = WeakValueDictionary()
+        return found
 
 
 def forwarded_headers(headers: Mapping[str, str]) -> dict[str, str]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from rich.console import Group, RenderableType
 from rich.progress_bar import ProgressBar
 from rich.table import Table
@@ -12,6 +14,8 @@ from .sentence import cost_in_words, rate_in_words, seconds_in_words
 from .snapshot import BatchSnapshot, ProgressSnapshot
 
 _BAR_WIDTH = 30
+"""In columns, where there is room: the bar becomes narrower before anything else is cut."""
+
 _STYLES = {"completed": "green", "failed": "red", "expired": "red", "cancelled": "yellow"}
 
 
@@ -42,7 +46,7 @@ def _headline(snapshot: ProgressSnapshot) -> Text:
 
 def _calls(snapshot: ProgressSnapshot) -> Table:
     done = snapshot.answered + snapshot.failed + snapshot.withdrawn
-    row = _grid("left", "right", "left")
+    row = _grid(None, "right", "left")
     row.add_row(_bar(done, snapshot.requests), f"{done:,}/{snapshot.requests:,}", Text(_times(snapshot), "dim"))
     return row
 
@@ -57,7 +61,7 @@ def _times(snapshot: ProgressSnapshot) -> str:
 
 
 def _batch_table(snapshot: ProgressSnapshot) -> Table:
-    table = _grid("right", "left", "right", "left", "right")
+    table = _grid("right", None, "right", "left", "right")
     for batch in snapshot.batches:
         table.add_row(*_batch_row(batch))
     if snapshot.submitted_batches > len(snapshot.batches):
@@ -72,11 +76,15 @@ def _batch_row(batch: BatchSnapshot) -> list[RenderableType]:
 
 
 def _bar(done: int, total: int) -> ProgressBar:
-    return ProgressBar(total=max(total, 1), completed=done, width=_BAR_WIDTH)
+    return ProgressBar(total=max(total, 1), completed=done)
 
 
-def _grid(*columns: str) -> Table:
+def _grid(*columns: Literal["left", "right"] | None) -> Table:
+    """A table with these columns; None: of bars."""
     table = Table.grid(padding=(0, 2))
     for justify in columns:
-        table.add_column(justify=justify, no_wrap=True)  # type: ignore[arg-type]  # a literal
+        if justify is None:
+            table.add_column(max_width=_BAR_WIDTH)
+        else:
+            table.add_column(justify=justify, no_wrap=True)
     return table

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime
+from itertools import takewhile
 from random import Random
 from typing import Any
 
@@ -164,15 +165,16 @@ class Batches:
 
     def _check_rate(self, now: float) -> None:
         most = self._around.settings.max_batches_per_hour
-        lately = sum(batch.reached["created"] > now - 3600 for batch in self.all.values())
-        if most is not None and lately >= most:
+        if most is None:
+            return
+        lately = takewhile(lambda batch: batch.reached["created"] > now - 3600, reversed(self.all.values()))
+        if sum(1 for _ in lately) >= most:
             raise RefusedError(429, f"At most {most} batches may be created in an hour.", code="rate_limit_exceeded")
 
     def _room(self, lines: int) -> tuple[Problem, ...]:
         """The error if `lines` more lines do not fit; else None."""
         most = self._around.settings.max_enqueued_requests
-        under_way = sum(batch.total for batch in self._running.values())
-        if most is None or under_way + lines <= most:
+        if most is None or sum(batch.total for batch in self._running.values()) + lines <= most:
             return ()
         message = f"Enqueued token limit reached in organization org-emulator. Limit: {most} enqueued requests."
         return (Problem("token_limit_exceeded", message),)

@@ -69,9 +69,9 @@ class Batcher:
         self.api: BatchAPI = api
         self.tracer: Tracer | None = tracer
         self.queue: RequestQueue = RequestQueue(settings, self._wake_up)
-        isolates = settings.isolate_accounts
-        self.uploads: FairLimiter = FairLimiter.for_calls(CONCURRENT_UPLOADS, isolates=isolates)
-        self.polls: FairLimiter = FairLimiter.for_calls(CONCURRENT_POLLS, isolates=isolates)
+        isolates, most = settings.isolate_accounts, settings.max_active_batches
+        self.uploads: FairLimiter = FairLimiter.for_calls(CONCURRENT_UPLOADS, isolates=isolates, most_batches=most)
+        self.polls: FairLimiter = FairLimiter.for_calls(CONCURRENT_POLLS, isolates=isolates, most_batches=most)
         self.tally: Tally = Tally()
         self.observers: list[Observer] = []
         self.emit: Emit = Emitter(settings.batch_event_handler, wall_clock, self.observers)
@@ -81,7 +81,7 @@ class Batcher:
         )
         self._wall_clock = wall_clock
         self._byte_limiter = FairLimiter(settings.max_queued_bytes, isolates=isolates)
-        self._batches = ActiveBatches(settings.max_active_batches, isolates=isolates)
+        self._batches = ActiveBatches(most, isolates=isolates)
         self.recovery: NoRecovery = recovery_of(
             settings,
             wall_clock=wall_clock,
@@ -298,7 +298,7 @@ class Batcher:
                 del requests  # else they stay in memory until the next batch
             self.dispatcher.look()  # at those that got no place
             self.dispatcher.start(nursery)
-            next_due = self.queue.next_due(places) if places.has_room() else math.inf
+            next_due = self.queue.next_due() if places.has_room() else math.inf
             with anyio.CancelScope(deadline=min(next_due, self.dispatcher.next_moment())):
                 await self._wake.wait()
 

@@ -6,7 +6,7 @@ from collections import OrderedDict
 
 from ..money.ledger import Ledger, Sort, bracket_of
 from ..money.price_list import BATCH
-from ..money.usage import Usage, is_model, name_in, usage_of
+from ..money.usage import Usage, name_in, usage_of
 from .request import Answer
 
 MAX_REMEMBERED = 20_000
@@ -50,6 +50,6 @@ class BookedSorts:
         return None if sort is None or usage is None else (sort._replace(bracket=bracket_of(usage)), usage)
 
     def _usual(self, named: str, ledger: Ledger) -> Sort | None:
-        sorts = [sort for sort, _ in ledger if sort.lane == BATCH and is_model(named, sort.model)]
+        sorts = [sort for sort in ledger.sorts_of(named) if sort.lane == BATCH]
         window = self._usual_window
         return max(sorts, key=lambda sort: (len(sort.model), sort.completion_window == window), default=None)

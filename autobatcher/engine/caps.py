@@ -152,7 +152,9 @@ class Caps:
     def budgets_of_payer(self, payer: bytes) -> list[tuple[Budget, bytes | None]]:
         """Each budget of an account that counts anything here, and whose it is; None for all. The account is given by
         its fingerprint."""
-        return [each for each in self._all() if each[1] in (None, payer)]
+        of_all: list[tuple[Budget, bytes | None]] = [] if self.budget is None else [(self.budget, None)]
+        own = self._by_fingerprint.get(payer)
+        return of_all if own is None else [*of_all, (own, payer)]
 
     def _all(self) -> list[tuple[Budget, bytes | None]]:
         of_all: list[tuple[Budget, bytes | None]] = [] if self.budget is None else [(self.budget, None)]

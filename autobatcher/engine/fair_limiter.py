@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Hashable
 from typing import NamedTuple
 
@@ -15,6 +16,9 @@ CONCURRENT_POLLS = 8
 CONCURRENT_UPLOADS = 4
 """Maximum number of concurrent uploads: enough to saturate a connection, few enough not to slow the first one."""
 
+BATCHES_PER_CALL = 50
+"""There are more of both where more than a few hundred batches may be under way: one for so many."""
+
 FOR_STRANGERS = 4
 """How many times as many for isolated accounts: calls of some may hang, and those of others must not wait for them."""
 
@@ -27,11 +31,17 @@ class FairLimiter:
 
     def __init__(self, limit: float, *, isolates: bool = False) -> None:
         self._shares = Shares(limit, isolates=isolates)
-        self._waiting: dict[Hashable, dict[anyio.Event, int]] = {}  # of each account in order; the next account first
+        # Of each account in order; the next account first. A dict would look for it behind all that are gone.
+        self._waiting: OrderedDict[Hashable, OrderedDict[anyio.Event, int]] = OrderedDict()
 
     @classmethod
-    def for_calls(cls, limit: int, *, isolates: bool) -> FairLimiter:
-        """A limiter of concurrent calls to the upstream."""
+    def for_calls(cls, limit: int, *, isolates: bool, most_batches: int = 0) -> FairLimiter:
+        """A limiter of concurrent calls to the upstream.
+
+        Args:
+            most_batches: how many batches may be under way, if the calls are for those.
+        """
+        limit = max(limit, most_batches // BATCHES_PER_CALL)
         return cls(limit * (FOR_STRANGERS if isolates else 1), isolates=isolates)
 
     @property
@@ -50,7 +60,7 @@ class FairLimiter:
             self._shares.take(account, size)
             return
         admitted = anyio.Event()
-        self._waiting.setdefault(account, {})[admitted] = size
+        self._waiting.setdefault(account, OrderedDict())[admitted] = size
         try:
             await admitted.wait()
         except BaseException:
@@ -78,7 +88,7 @@ class FairLimiter:
 
     def admit_all(self) -> None:
         """Admit all waiters, because the engine has closed and will refuse them itself."""
-        waiting, self._waiting = self._waiting, {}
+        waiting, self._waiting = self._waiting, OrderedDict()
         for account, sizes in waiting.items():
             for admitted, size in sizes.items():
                 self._shares.take(account, size)
@@ -99,7 +109,7 @@ class FairLimiter:
                 return
             self._remove(account, admitted)
             if account in self._waiting:
-                self._waiting[account] = self._waiting.pop(account)  # behind the other accounts
+                self._waiting.move_to_end(account)  # behind the other accounts
             self._shares.take(account, size)
             admitted.set()
 
@@ -126,5 +136,5 @@ class Turn(NamedTuple):
         self.limiter.release(self.account)
 
 
-def _first(sizes: dict[anyio.Event, int]) -> tuple[anyio.Event, int]:
+def _first(sizes: OrderedDict[anyio.Event, int]) -> tuple[anyio.Event, int]:
     return next(iter(sizes.items()))

@@ -29,7 +29,7 @@ class Setting(NamedTuple):
         unit: what its number counts; the command line takes such numbers with units, as in "30m" or "64MB".
         check: takes a value and returns the one to keep; see `checks`.
         flag: how the command line has it; None if it does not.
-        shown_default: the default as the README shows it, where `repr` does not say it well.
+        shown_default: the default as docs/settings.md shows it, where `repr` does not say it well.
     """
 
     help: str

@@ -1,7 +1,7 @@
 """Every setting, described once: name, type, default, unit, check, help.
 
-The signatures of the clients, the flags of the command line and the table in the README are made from `Settings`. To
-add a setting, add a field, and run `nox -s settings`.
+The signatures of the clients, the flags of the command line and the table in docs/settings.md are made from `Settings`.
+To add a setting, add a field, and run `nox -s settings`.
 """
 
 import os

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import NamedTuple
 
-from .usage import Usage
+from .usage import Usage, is_model
 
 MOST_BATCH_IDS = 10_000
 """How many batches of a sort are named."""
@@ -20,6 +20,8 @@ SMALL_INPUT, BRACKET = 32_000, 1_000
 first, and always a multiple of the second."""
 
 OTHER_MODELS = "(other models)"
+
+_LONGEST_NAME = 1_000
 
 NOTHING = Usage()
 
@@ -113,6 +115,7 @@ class Ledger:
     def __init__(self, *, most_sorts: int = MOST_SORTS) -> None:
         self._most_sorts = most_sorts
         self._entries: dict[Sort, Entry] = {}
+        self._of_models: dict[str, list[Sort]] = {}
 
     def __iter__(self) -> Iterator[tuple[Sort, Entry]]:
         return iter(tuple(self._entries.items()))
@@ -121,12 +124,19 @@ class Ledger:
         """Return all executions by now. Later ones do not change it."""
         return tuple((sort, replace(entry, batch_ids=entry.batch_ids.copy())) for sort, entry in self._entries.items())
 
+    def sorts_of(self, named: str) -> list[Sort]:
+        """The sorts of the models of which an answer may be that names itself so; see `is_model`."""
+        beginnings = (named[:end] for end in range(len(named) + 1)) if len(named) <= _LONGEST_NAME else ()
+        return [sort for model in beginnings for sort in self._of_models.get(model, ()) if is_model(named, model)]
+
     def add(self, sort: Sort, usage: Usage | None, batch_id: str = "", requests: int = 1) -> None:
         """Add executions of a sort. `usage` is their sum; None if it is not known."""
         entry = self._entries.get(sort)
         if entry is None:
             if len(self._entries) >= self._most_sorts:
                 sort = sort._replace(model=OTHER_MODELS, bracket=0)
+            if sort not in self._entries:
+                self._of_models.setdefault(sort.model, []).append(sort)
             entry = self._entries.setdefault(sort, Entry())
         entry.add(usage, batch_id, requests)
 

@@ -1,6 +1,6 @@
 """An OpenAI-compatible proxy for programs in any language, on Quart-Trio and hypercorn's trio worker.
 
-app.py            the routes: `create_app(client)`
+app.py            the routes: `create_app(client)`; views.py: those that Quart serves
 hosts.py          which hosts and origins are served; browser_headers.py: what browsers may do with a response
 access.py         which routes need the proxy's key
 keys.py           keys of callers, and how wrong ones are slowed down

@@ -3,50 +3,36 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
+from collections.abc import Awaitable, Callable, MutableMapping
 from contextlib import suppress
 from functools import partial
 from typing import Any
 
 import anyio
-import msgspec
-import openai
 import trio
-from quart import Response, request
 from quart_trio import QuartTrio
-from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
 
 from ..client.http_parts import HttpParts
 from ..client.openai import BatchOpenAI
-from ..printable import printable
-from ..upstream.failures import reason_given
 from ..upstream.key import key_mistake
 from ..upstream.providers import BATCHABLE_ENDPOINTS
 from . import caller_headers
 from .access import Access, challenge
-from .batch_rows import FEW_ROWS, MOST_ROWS
-from .browser_headers import policy_of_page
 from .calls import BatchedCalls, CallLimits
 from .costs import learn_prices
-from .description import description
 from .exchange import ClientGoneError, Exchange, Receive, RefusedError, Scope, Send
 from .hosts import OnlyServedHosts, ServedHosts, served_hosts
 from .hypercorn.connection import without_late_disconnects
 from .hypercorn.sends import broken_sends_raise
-from .metrics import Metrics
-from .models import model_lookups
-from .page import document
 from .pending_calls import PendingCalls
 from .refusals import refusal_parts
 from .report import Report
 from .request_log import RequestLog
 from .response_routes import BELOW
-from .routes import not_allowed_parts, not_served_parts, served_path
+from .routes import not_allowed_parts, served_path
+from .views import DEFECT, add_views
 
 logger: logging.Logger = logging.getLogger("autobatcher")
-
-READY_SECONDS = 10.0
-"""How long the result of a readiness check is cached, and its timeout."""
 
 _LOOPBACK = served_hosts("127.0.0.1", is_loopback=True)
 
@@ -105,7 +91,7 @@ def create_app(
     app.config.update(RESPONSE_TIMEOUT=None)
     if proxy_key is not None:
         client.mask(proxy_key)
-    _add_routes(app, client, report, forward_keys)
+    add_views(app, client, report, forward_keys=forward_keys)
     return app
 
 
@@ -203,7 +189,7 @@ class _Routes:
                 logger.error("autobatcher: a defect in the proxy at %r", exchange.path, exc_info=error)
                 if not exchange.has_begun:
                     with suppress(ClientGoneError):
-                        await exchange.respond(refusal_parts(_DEFECT, kind="server_error"))
+                        await exchange.respond(refusal_parts(DEFECT, kind="server_error"))
 
 
 def _refusing(parts: HttpParts) -> Callable[[Scope, Receive, Send], Awaitable[None]]:
@@ -219,105 +205,6 @@ def _address(scope: Scope) -> str:
     return str((scope.get("client") or ("",))[0])
 
 
-def _add_routes(app: QuartTrio, client: BatchOpenAI, report: Report, forward_keys: bool) -> None:
-    models = _models(client, forward_keys)
-    metrics = Metrics(report)
-    routes: Iterable[tuple[str, Callable[..., Awaitable[Response]]]] = (
-        ("/v1/models", models),
-        ("/v1/models/<path:model>", models),
-        ("/health", _health),
-        ("/ready", _ready(client, forward_keys, report)),
-        ("/metrics", _after(metrics.refresh, metrics.text, "text/plain; version=0.0.4; charset=utf-8")),
-        ("/status", _after(report.refresh, lambda: msgspec.json.encode(_status(report)), "application/json")),
-        ("/receipt", _after(report.price, lambda: report.costs.document, "application/json")),
-        ("/openapi.json", _always(lambda: msgspec.json.encode(description()), "application/json")),
-        ("/", _page()),
-    )
-    for path, view in routes:
-        app.add_url_rule(path, path, view, methods=["GET"])
-    app.register_error_handler(HTTPException, _refused)
-    app.register_error_handler(Exception, _defect)
-
-
-def _status(report: Report) -> dict[str, Any]:
-    return report.status(MOST_ROWS if request.args.get("batches") == "all" else FEW_ROWS)
-
-
-def _models(client: BatchOpenAI, forward_keys: bool) -> Callable[..., Awaitable[Response]]:
-    look_up = model_lookups(client, forward_keys=forward_keys)
-
-    async def models(model: str | None = None) -> Response:
-        return _response(await look_up(request.headers.get("authorization", ""), model))
-
-    return models
-
-
-async def _health() -> Response:
-    return Response("ok", content_type="text/plain; charset=utf-8")
-
-
-def _ready(client: BatchOpenAI, forward_keys: bool, report: Report) -> Callable[[], Awaitable[Response]]:
-    """Whether the upstream accepts our key; with `forward_keys`, whether it is reachable. Never while draining.
-
-    The upstream is asked at most once every `READY_SECONDS`.
-    """
-    last_asked, last_said = float("-inf"), ""
-
-    async def ready() -> Response:
-        nonlocal last_asked, last_said
-        if not report.is_draining and anyio.current_time() - last_asked > READY_SECONDS:
-            last_asked, last_said = anyio.current_time(), await _why_not_ready(client, forward_keys)
-        reason = "shutting down" if report.is_draining else last_said
-        content = msgspec.json.encode({"ready": not reason, "reason": reason or None})
-        return Response(content, 503 if reason else 200, content_type="application/json")
-
-    return ready
-
-
-async def _why_not_ready(client: BatchOpenAI, forward_keys: bool) -> str:
-    """The reason, or "" if the upstream accepts our key."""
-    try:
-        with anyio.fail_after(READY_SECONDS):
-            await client.with_options(max_retries=0).batches.list(limit=1)
-    except openai.APIStatusError as error:
-        if forward_keys and error.status_code in (401, 403):
-            return ""
-        return f"the upstream answered {error.status_code}: {printable(reason_given(error.response.content))}"
-    except (openai.APIError, TimeoutError) as error:
-        return f"the upstream cannot be reached: {type(error).__name__}"
-    return ""
-
-
-def _page() -> Callable[[], Awaitable[Response]]:
-    html = document()
-    policy = {"content-security-policy": policy_of_page(html)}
-    return _always(html.encode, "text/html; charset=utf-8", policy)
-
-
-def _always(
-    content: Callable[[], bytes], content_type: str, headers: Mapping[str, str] | None = None
-) -> Callable[[], Awaitable[Response]]:
-    headers = {"content-type": content_type, "cache-control": "no-store", **(headers or {})}
-
-    async def view() -> Response:
-        return Response(content(), headers=headers)
-
-    return view
-
-
-def _after(
-    refresh: Callable[[], Awaitable[None]], content: Callable[[], bytes], content_type: str
-) -> Callable[[], Awaitable[Response]]:
-    """A view of what `refresh` brings up to date."""
-    plain = _always(content, content_type)
-
-    async def view() -> Response:
-        await refresh()
-        return await plain()
-
-    return view
-
-
 async def _prepare(client: BatchOpenAI, report: Report, *, task_status: trio.TaskStatus[None]) -> None:
     async with trio.open_nursery() as nursery:
         await nursery.start(report.overview.history.run)
@@ -327,9 +214,6 @@ async def _prepare(client: BatchOpenAI, report: Report, *, task_status: trio.Tas
 
 # ---- errors ----
 
-_DEFECT = RefusedError(500, "This is a bug in autobatcher. The proxy's log has the traceback; please report it.")
-
-
 _NO_PATH = RefusedError(400, "The request names no path. It begins with a slash.", code="no_path")
 _TWO_LENGTHS = RefusedError(400, "Send Content-Length or Transfer-Encoding, not both.", code="two_lengths")
 """RFC 9112, 6.1: something in between may have read the message otherwise, so the connection is closed, too."""
@@ -338,25 +222,3 @@ _TWO_LENGTHS = RefusedError(400, "Send Content-Length or Transfer-Encoding, not 
 def _has_two_lengths(scope: Scope) -> bool:
     names = {name.lower() for name, _ in scope["headers"]}
     return b"content-length" in names and b"transfer-encoding" in names
-
-
-async def _refused(error: HTTPException) -> Response:
-    """Errors that Quart raises itself: unknown routes and wrong methods."""
-    if isinstance(error, NotFound):
-        return _response(not_served_parts(request.method, request.path))
-    if isinstance(error, MethodNotAllowed):
-        return _response(not_allowed_parts(request.method, request.path, error.valid_methods or ()))
-    return _refusal(RefusedError(error.code or 500, error.description or error.name))
-
-
-async def _defect(error: Exception) -> Response:
-    logger.error("autobatcher: a defect in the proxy at %r", request.path, exc_info=error)
-    return _refusal(_DEFECT, kind="server_error")
-
-
-def _refusal(refused: RefusedError, *, kind: str | None = None) -> Response:
-    return _response(refusal_parts(refused, kind=kind))
-
-
-def _response(parts: HttpParts) -> Response:
-    return Response(parts["content"], parts["status_code"], parts["headers"])

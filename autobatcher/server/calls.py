@@ -41,7 +41,7 @@ from ..upstream import bounded_json
 from .background import BackgroundResponses
 from .body_limiter import BodyLimiter, HeldBody
 from .exchange import ClientGoneError, Exchange, RefusedError, no_room
-from .heartbeat import HEARTBEAT_SECONDS, heartbeat_seconds
+from .heartbeat import HEARTBEAT_SECONDS, heartbeat_seconds, next_wait
 from .keys import bearer_in, bearer_of
 from .left_responses import LeftResponses
 from .pending_call import Client, PendingCall
@@ -267,7 +267,7 @@ class BatchedCalls:
         if silence is None or exchange.is_http_1_0:  # HTTP/1.0 cannot signal that a response was cut off
             silence = float("inf")
         while True:
-            with trio.CancelScope(deadline=trio.current_time() + silence) as client.wait_scope:
+            with trio.CancelScope(deadline=trio.current_time() + next_wait(silence)) as client.wait_scope:
                 if call.request.is_settled:
                     return
                 await exchange.wait_until_gone()

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Iterator
+from collections import OrderedDict
+from collections.abc import Iterator, MutableMapping
 from contextlib import contextmanager
 from itertools import chain, islice
 from typing import Any
@@ -15,13 +15,16 @@ LOOKED_AT = 64
 
 
 class EqualCalls:
-    """Calls by digest: with clients, without, or just delivered; and requests that wait for one to lose its client."""
+    """Calls by digest: with clients, without, or just delivered; and requests that wait for one to lose its client.
+
+    What is taken from the front is in an `OrderedDict`: a dict looks for its first key behind all that are gone.
+    """
 
     def __init__(self) -> None:
         self._all: dict[bytes, dict[PendingCall, None]] = {}
-        self._free: dict[bytes, dict[PendingCall, None]] = {}  # in order of disconnects
+        self._free: dict[bytes, OrderedDict[PendingCall, None]] = {}  # in order of disconnects
         self._delivered: dict[bytes, dict[PendingCall, Client]] = {}
-        self._waiting: dict[bytes, deque[Client]] = {}
+        self._waiting: dict[bytes, OrderedDict[Client, None]] = {}
 
     def __contains__(self, digest: bytes) -> bool:
         return digest in self._all
@@ -36,7 +39,7 @@ class EqualCalls:
 
     def free(self, call: PendingCall) -> None:
         """The call has no client any more."""
-        self._free.setdefault(call.digest, {})[call] = None
+        self._free.setdefault(call.digest, OrderedDict())[call] = None
 
     def take_free(self, digest: bytes) -> PendingCall | None:
         """The call that lost its client first; None if there is none."""
@@ -67,20 +70,19 @@ class EqualCalls:
     @contextmanager
     def waiting(self, digest: bytes, client: Client) -> Iterator[None]:
         """Inside this block the client waits for a call to lose its client."""
-        waiting = self._waiting.setdefault(digest, deque())
-        waiting.append(client)
+        waiting = self._waiting.setdefault(digest, OrderedDict())
+        waiting[client] = None
         try:
             yield
         finally:
-            if client in waiting:
-                waiting.remove(client)
+            waiting.pop(client, None)
             if not waiting:
                 self._waiting.pop(digest, None)
 
     def next_waiting(self, digest: bytes) -> Client | None:
         """The first client that waits for a call, which is now its own; None if there is none."""
         waiting = self._waiting.get(digest)
-        return waiting.popleft() if waiting else None
+        return waiting.popitem(last=False)[0] if waiting else None
 
     def will_be_free(self, digest: bytes) -> bool:
         """Whether a client is gone whose disconnect was not read yet."""
@@ -89,7 +91,7 @@ class EqualCalls:
         return any(client.peer.is_gone() for client in islice(clients, LOOKED_AT))
 
 
-def _remove(calls: dict[bytes, dict[PendingCall, Any]], call: PendingCall) -> None:
+def _remove(calls: MutableMapping[bytes, Any], call: PendingCall) -> None:
     same = calls.get(call.digest, {})
     same.pop(call, None)
     if not same:

@@ -9,8 +9,9 @@ from typing import Any
 import trio
 
 from ..client.http_parts import HttpParts
+from ..upstream.decompression import EncodingError
 from .body_limiter import BUSY_SECONDS, HeldBody
-from .content_coding import EncodingError, UnknownEncodingError, content_decoder
+from .content_coding import UnknownEncodingError, content_decoder
 from .hypercorn.peer import PEER, Peer
 
 DRAINED_BYTES, DRAINED_SECONDS = 100_000_000, 5.0
@@ -93,7 +94,7 @@ class Exchange:
             except UnknownEncodingError as error:
                 raise RefusedError(415, str(error)) from None
             except EncodingError as error:
-                raise RefusedError(400, str(error)) from None
+                raise RefusedError(400, f"The body came {error}.") from None
         raise RefusedError(408, f"The body did not arrive within {most_seconds:.0f} seconds.")
 
     def _check_length(self, held: HeldBody, most_bytes: int) -> None:
@@ -118,7 +119,7 @@ class Exchange:
             if decoder is None:
                 _add(chunk, whole, held, most_bytes)
                 continue
-            for piece in decoder.decode(chunk):
+            for piece in decoder.pieces(chunk):
                 _add(piece, whole, held, most_bytes)
                 await trio.lowlevel.checkpoint()  # a few bytes may become many pieces
         if decoder is not None:
@@ -202,7 +203,11 @@ def too_large(most_bytes: int) -> RefusedError:
 
 def _headers(scope: Scope) -> Mapping[str, str]:
     headers: dict[str, str] = {}
+    repeated: dict[str, list[str]] = {}  # joined once: 64 kB may have one name ten thousand times
     for raw_name, raw_value in scope["headers"]:
         name, value = raw_name.decode("latin-1").lower(), raw_value.decode("latin-1")
-        headers[name] = f"{headers[name]}, {value}" if name in headers else value
-    return headers
+        if name in headers:
+            repeated.setdefault(name, [headers[name]]).append(value)
+        else:
+            headers[name] = value
+    return headers | {name: ", ".join(values) for name, values in repeated.items()} if repeated else headers

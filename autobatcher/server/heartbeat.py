@@ -1,8 +1,10 @@
-"""The heartbeat interval of a client: short enough that neither it nor a load balancer times out. Pure."""
+"""The heartbeat interval of a client: neither it nor a load balancer times out. Pure except for the jitter."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+
+from ..upstream.back_off import jittered_down
 
 HEARTBEAT_SECONDS = 50.0
 """The default interval: load balancers cut connections after 60 seconds of silence."""
@@ -33,6 +35,12 @@ def heartbeat_seconds(headers: Mapping[str, str], default: float) -> float | Non
         return None
     patience = _patience(headers)
     return min(default, max(patience - EARLY_SECONDS, patience / 2, LEAST_SECONDS))
+
+
+def next_wait(interval: float) -> float:
+    """The seconds until the next heartbeat: a little less than the interval, so that thousands of clients that came
+    together do not get theirs in one moment, which would hold up all others."""
+    return jittered_down(interval)
 
 
 def _patience(headers: Mapping[str, str]) -> float:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Hashable
 
 import anyio
@@ -47,20 +46,11 @@ class PendingCall:
         held: its body, as far as the bytes of all bodies are bounded.
         clients: more than one with an idempotency key only.
         created_at: when the call was made, on the event loop's clock.
-        expires_at: when the call is withdrawn; infinity while a client waits.
         was_delivered: whether a client was sent the outcome.
     """
 
     __slots__ = (
-        "__weakref__",
-        "account",
-        "clients",
-        "created_at",
-        "digest",
-        "expires_at",
-        "held",
-        "key",
-        "request",
+        *("__weakref__", "account", "clients", "created_at", "digest", "held", "key", "request"),
         "was_delivered",
     )
 
@@ -79,7 +69,6 @@ class PendingCall:
         self.account: Hashable = account
         self.clients: list[Client] = []
         self.created_at: float = anyio.current_time()
-        self.expires_at: float = math.inf
         self.was_delivered: bool = False
 
     def attach(self, client: Client) -> None:

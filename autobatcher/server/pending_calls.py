@@ -8,9 +8,6 @@ their clients share a call.
 
 from __future__ import annotations
 
-import heapq
-import itertools
-import math
 from collections import deque
 from collections.abc import Callable, Hashable
 from functools import partial
@@ -22,6 +19,7 @@ from ..engine.request import Answer, Request
 from ..engine.shares import Shares
 from .body_limiter import HeldBody
 from .equal_calls import EqualCalls
+from .expirations import Expirations
 from .pending_call import Client, PendingCall
 
 GRACE_SECONDS = 300.0
@@ -45,10 +43,6 @@ RESUMED_AT_ONCE = 50
 send."""
 
 
-_Expiration = tuple[float, int, float, PendingCall]
-"""When, in which order, how many seconds are left then, and of which call."""
-
-
 class PendingCalls:
     """All pending calls of a proxy.
 
@@ -67,8 +61,7 @@ class PendingCalls:
         self._places = Shares(most, isolates=isolates)
         self._unanswered: dict[PendingCall, None] = {}  # the oldest first
         self._keyed: dict[tuple[str, ...], PendingCall] = {}
-        self._expirations: list[_Expiration] = []  # a heap, by time
-        self._order = itertools.count()
+        self._expirations = Expirations()
         self._has_expirations = anyio.Event()
         self._to_resume: deque[PendingCall] = deque()
         self._has_answers = anyio.Event()
@@ -83,17 +76,14 @@ class PendingCalls:
 
     def has_room(self, account: Hashable = None) -> bool:
         """Whether another call may become pending. Gives up the oldest answer that no client has claimed if needed."""
-        if not self._places.has_room():
-            expiring = (call for expires_at, _, _, call in self._expirations if call.expires_at == expires_at)
-            oldest = next((call for call in expiring if call.request.is_settled), None)
-            if oldest is not None:
-                self._give_up(oldest)
+        if not self._places.has_room() and (oldest := self._expirations.oldest_answered) is not None:
+            self._give_up(oldest)
         return self._places.fits(account)
 
     @property
     def detached_count(self) -> int:
         """Number of calls without a client."""
-        return self.equal.free_count + sum(not call.clients for call in self._keyed.values())
+        return len(self._expirations)
 
     @property
     def unclaimed_count(self) -> int:
@@ -149,16 +139,15 @@ class PendingCalls:
         last = min(READ_SECONDS, seconds / 2)
         self._push(call, anyio.current_time() + seconds - last, last)
 
-    def _push(self, call: PendingCall, expires_at: float, last: float) -> None:
-        call.expires_at = expires_at
-        heapq.heappush(self._expirations, (expires_at, next(self._order), last, call))
+    def _push(self, call: PendingCall, moment: float, seconds_left: float) -> None:
+        self._expirations.add(call, moment, seconds_left)
         self._has_expirations.set()
 
     def reattach(self, digest: bytes, client: Client) -> PendingCall | None:
         """Give a retry the call of its disconnected client; None if there is none."""
         call = self.equal.take_free(digest)
         if call is not None:
-            call.expires_at = math.inf
+            self._expirations.discard(call)
             call.attach(client)
         return call
 
@@ -166,7 +155,7 @@ class PendingCalls:
         """The call with this idempotency key, with a further client; None if there is none."""
         call = self._keyed.get(key)
         if call is not None:
-            call.expires_at = math.inf
+            self._expirations.discard(call)
             call.attach(client)
         return call
 
@@ -207,7 +196,8 @@ class PendingCalls:
 
     def on_outcome(self, call: PendingCall) -> None:
         """The request has an outcome: resume its clients, in turn."""
-        if call.expires_at < math.inf and call.request.give_back():
+        self._expirations.answered(call)
+        if call in self._expirations and call.request.give_back():
             self._forget(call)
         elif self._is_running:
             self._to_resume.append(call)
@@ -242,20 +232,16 @@ class PendingCalls:
     async def _give_up_in_time(self) -> None:
         while True:
             self._has_expirations = anyio.Event()
-            deadline = self._expirations[0][0] if self._expirations else math.inf
-            with anyio.CancelScope(deadline=deadline):
+            with anyio.CancelScope(deadline=self._expirations.next_moment):
                 await self._has_expirations.wait()
             self._give_up_until(anyio.current_time())
 
     def _give_up_until(self, now: float) -> None:
-        while self._expirations and self._expirations[0][0] <= now:
-            expires_at, _, last, call = heapq.heappop(self._expirations)
-            if call.expires_at != expires_at:
-                continue  # reattached meanwhile
-            if now - expires_at > LATE_SECONDS:
+        for moment, _, seconds_left, call in self._expirations.due(now):
+            if now - moment > LATE_SECONDS:
                 self._push(call, now + READ_SECONDS, 0.0)
-            elif last > 0.0:
-                self._push(call, now + last, 0.0)
+            elif seconds_left > 0.0:
+                self._push(call, now + seconds_left, 0.0)
             else:
                 self._give_up(call)
 
@@ -264,7 +250,7 @@ class PendingCalls:
         call.request.withdraw()
 
     def _forget(self, call: PendingCall) -> None:
-        call.expires_at = math.inf
+        self._expirations.discard(call)
         self._places.give_back(call.account)
         if call.held is not None:
             call.held.release()

@@ -32,9 +32,11 @@ class Account:
     other_secrets: tuple[str, ...] = field(default=(), repr=False, compare=False)
 
     def __hash__(self) -> int:
-        """Hash what differs between accounts: this runs once per request."""
-        key = self.api_key if isinstance(self.api_key, str) else None
-        return hash((self.base_url, key, self.headers))
+        """Hash what differs between accounts: this runs once per request, and equal hashes are compared one by one."""
+        try:
+            return hash((self.base_url, self.api_key, self.headers))
+        except TypeError:  # a key function that has no hash
+            return hash((self.base_url, self.headers))
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("an Account cannot be pickled: it holds a key")

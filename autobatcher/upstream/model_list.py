@@ -20,6 +20,12 @@ KEPT_SECONDS = 600.0
 """How long it is remembered."""
 
 MOST_LISTED = 10_000
+MOST_COMPARED = 1_000
+"""How many names are compared with one that is not listed: 20 ms on the event loop."""
+
+LONGEST_NAME = 200
+"""In characters. Callers choose the names, and one of a megabyte would be compared for a tenth of a second."""
+
 _SHOWN = 5
 _MOST_ACCOUNTS = 100
 
@@ -42,7 +48,7 @@ class ModelList:
         if "model" not in reason.lower() or account.provider.name == "azure":  # whose models are names of deployments
             return ""
         listed = await self._listed(account)
-        unlisted = sorted(set(models) - set(listed)) if listed else []
+        unlisted = sorted(name for name in {*models} - {*listed} if len(name) <= LONGEST_NAME) if listed else []
         return " ".join(_sentence(model, listed) for model in unlisted[:_SHOWN])
 
     async def _listed(self, account: Account) -> tuple[str, ...]:
@@ -66,11 +72,11 @@ def names_in(answer: Any) -> tuple[str, ...]:
     if not isinstance(items, list) or answer.get("has_more") is True or len(items) > MOST_LISTED:
         return ()
     names = (item.get("id") for item in items if isinstance(item, dict))
-    return tuple(name for name in names if isinstance(name, str) and len(name) <= 200)
+    return tuple(name for name in names if isinstance(name, str) and len(name) <= LONGEST_NAME)
 
 
 def _sentence(model: str, listed: tuple[str, ...]) -> str:
-    nearest = get_close_matches(model, listed, n=1)
+    nearest = get_close_matches(model, listed[:MOST_COMPARED], n=1)
     if nearest:
         return f"The upstream does not list the model {model!r}; did you mean {nearest[0]!r}?"
     more = f" and {len(listed) - _SHOWN} more" if len(listed) > _SHOWN else ""

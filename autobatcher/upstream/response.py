@@ -124,7 +124,8 @@ class OpenResponse:
                         size += len(piece)
                         if size > MAX_FILE_BYTES:
                             raise self._error(f"with more than {MAX_FILE_BYTES:,} bytes, and gave no sign of an end")
-                        yield piece  # noqa: ASYNC119  (who reads it closes it)
+                        if piece:
+                            yield piece  # noqa: ASYNC119  (who reads it closes it)
                 decoder.end()
             except EncodingError as error:
                 raise self._error(str(error)) from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -24,6 +25,7 @@ from .processes import environment, run
 pytestmark = pytest.mark.real_time
 
 COMMANDS = (
+    "batch",
     "cancel",
     "check",
     "demo",
@@ -87,20 +89,37 @@ def test_the_help_of_a_command_explains_every_flag_and_has_examples(
     assert all(len(line) <= 80 for line in lines if line.startswith("     autobatcher"))
 
 
+def told_by_help(
+    command: str, columns: int, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> list[str]:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    assert main([*command.split(), "--help"]) == 0
+    return [line.rstrip() for line in capsys.readouterr().out.splitlines()]
+
+
+def flags_in(lines: list[str]) -> list[str]:
+    """Each flag, in the order of the help."""
+    begin = next(number for number, line in enumerate(lines) if re.match(r"   [A-Z]", line))
+    end = next((number for number, line in enumerate(lines) if line.strip() == "Examples"), len(lines))
+    shown = (re.match(r" (--\S+)( |$)", line) for line in lines[begin:end])
+    return [found[1] for found in shown if found]
+
+
 @pytest.mark.parametrize("command", ["", *COMMANDS])
-def test_help_fits_a_terminal_of_80_columns(
+def test_help_fits_a_terminal_cuts_no_flag_in_two_and_shows_many_flags_in_groups(
     command: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("COLUMNS", "80")
-    assert main([*command.split(), "--help"]) == 0
-    lines = [line.rstrip() for line in capsys.readouterr().out.splitlines()]
-    assert max(len(line) for line in lines) <= 80
-    names = [word for line in lines if line.startswith(" --") for word in line.split() if word.startswith("--")]
-    assert not [name for name in names if name.endswith(("-", "-clo"))]
-    monkeypatch.setenv("COLUMNS", "300")
-    assert main([*command.split(), "--help"]) == 0
-    examples = [line for line in capsys.readouterr().out.splitlines() if line.startswith(" autobatcher ")]
-    assert all(len(line.rstrip()) <= 80 for line in examples), "an example must not be broken by a terminal"
+    whole = told_by_help(command, 300, capsys, monkeypatch)
+    examples = whole[whole.index("Examples") :] if command else []
+    assert all(len(line) <= 80 for line in examples), "an example must not be broken by a terminal"
+    for columns in (80, 60):
+        lines = told_by_help(command, columns, capsys, monkeypatch)
+        assert max(map(len, lines)) <= columns
+        assert flags_in(lines) == flags_in(whole)
+        assert not any("\N{HORIZONTAL ELLIPSIS}" in line for line in lines)
+    titles = [line.strip() for line in whole if re.match(r"   [A-Z]", line)]
+    assert "Others" not in titles, "give each flag a group in cli/flag_groups.py"
+    assert len(flags_in(whole)) <= 12 or (len(titles) > 2 and "Parameters" not in titles)
 
 
 @pytest.mark.parametrize(

@@ -295,6 +295,45 @@ def test_status_of_the_upstream_alone(
     assert {row["batch_id"] for row in as_json(capsys)} >= {record.batch_id for record in records_of(unfinished)}
 
 
+@pytest.mark.proves("faults", "batches of the account that other programs made")
+def test_batches_of_other_programs_are_shown_only_if_asked_for(
+    unfinished: Path, slow_upstream: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    theirs = create_batch(slow_upstream)
+    for journal in ((), ("--journal", str(unfinished))):
+        flags = (*journal, *to(slow_upstream))
+        assert main(["status", "--upstream", *flags]) == 0
+        told = as_text(capsys)
+        assert theirs not in told
+        assert "--all-upstream lists them." in told
+        assert main(["status", "--upstream", "--json", *flags]) == 0
+        assert theirs not in as_text(capsys)
+        assert main(["status", "--all-upstream", *flags]) == 0
+        told = as_text(capsys)
+        assert theirs in told
+        assert "--all-upstream" not in told
+
+
+def test_nothing_that_runs_and_a_batch_that_nobody_knows_are_told(
+    quick_upstream: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    journal = tmp_path / "journal.sqlite3"
+    Store(journal).close()
+    create_batch(quick_upstream)  # nobody's business here
+    flags = ("--journal", str(journal), *to(quick_upstream))
+    said = {
+        ("status", "--upstream"): "There are no batches: nothing is running.",
+        ("watch",): "nothing is running.",
+        ("cancel", "--all"): "Nothing to cancel.",
+        ("reconcile",): "Nothing to reconcile.",
+    }
+    for command, sentence in said.items():
+        assert main([*command, *flags]) == 0
+        assert sentence in as_text(capsys)
+    assert main(["cancel", "batch_of_nobody", *flags]) == 1
+    assert "not cancelled: the upstream knows no batch of this id with this key" in as_text(capsys)
+
+
 def test_status_of_another_account_is_not_asked_for(
     unfinished: Path, slow_upstream: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -332,7 +371,7 @@ def test_watch_ends_when_nothing_may_run_any_more(
 
 def test_ctrl_c_ends_watch_with_130(slow_upstream: str) -> None:
     create_batch(slow_upstream)
-    with started("watch", *to(slow_upstream)) as process:
+    with started("watch", "--all-upstream", *to(slow_upstream)) as process:
         assert process.stdout is not None
         process.stdout.readline()
         process.send_signal(signal.SIGINT)
@@ -537,11 +576,11 @@ def test_forget_what_was_taken_what_is_old_and_what_is_named(
 
 
 def flags_of(command: str) -> tuple[str, ...]:
-    upstream = () if command in ("results", "forget") else to("http://127.0.0.1:9/v1")
+    upstream = () if command in ("results", "forget", "receipt") else to("http://127.0.0.1:9/v1")
     return (command, *upstream, *(("--all",) if command in ("cancel", "forget") else ()))
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("command", [*COMMANDS, "receipt"])
 def test_a_file_that_is_no_journal_is_one_line_and_stays_as_it_is(
     command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -551,7 +590,8 @@ def test_a_file_that_is_no_journal_is_one_line_and_stays_as_it_is(
             connection.execute("CREATE TABLE batches_of_bread (flour)")
             connection.execute(f"PRAGMA user_version = {version}")
     before = {part.name: part.read_bytes() for part in tmp_path.iterdir()}
-    said = {"text": "not a database", "foreign": "no journal", "later": "update it", "absent": "No such file"}
+    said = {"text": "not a database", "foreign": "no journal", "later": "update it", "absent": "Check the path"}
+    said |= {".": "Is a directory. Give the path of a file in it", "text/absent": "in a directory that exists"}
     for name, words in said.items():
         assert main([*flags_of(command), "--journal", str(tmp_path / name)]) == 2
         told = capsys.readouterr()

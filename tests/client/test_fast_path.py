@@ -16,7 +16,7 @@ from openai import NOT_GIVEN, omit
 from openai.resources.chat import AsyncCompletions
 from openai.types.chat import ChatCompletion
 
-from autobatcher import BatchOpenAI, UnbatchableRequestError
+from autobatcher import BatchOpenAI, ClientClosedError, UnbatchableRequestError
 from autobatcher.client.fast_path import FastPath, model_of
 from autobatcher.emulator import FaultPlan, HttpFault, LineFault
 from autobatcher.engine.request import Answer
@@ -126,6 +126,7 @@ WRONG: dict[str, dict[str, Any]] = {
     "an unknown argument": {"messagez": []},
     "an unknown argument left out": {"messagez": omit},
     "a model that is a number": {"model": 5},
+    "a model with a long name": {"model": "m" * 1_001},
     "a model that is a list": {"model": ["m"]},
     "a list that holds itself": {"stop": CIRCLE},
     "a set": {"stop": {"x"}},
@@ -420,7 +421,7 @@ async def test_a_call_made_while_another_is_told_its_outcome_is_a_call_of_its_ow
     harness.emulator.close()
 
 
-async def test_where_the_queue_is_full_a_plain_call_waits_in_turn() -> None:
+async def test_where_the_queue_is_full_a_plain_call_waits_in_turn_without_the_sdks_code(took: list[str]) -> None:
     harness = Harness()
     async with harness.client(max_queued_bytes=10) as client, anyio.create_task_group() as callers:
         for number in range(3):
@@ -430,4 +431,25 @@ async def test_where_the_queue_is_full_a_plain_call_waits_in_turn() -> None:
                 )
             )
     assert len(harness.bodies_sent()) == 3
+    harness.emulator.close()
+    assert took == ["fast"] * 3
+
+
+async def test_a_call_that_leaves_while_it_waits_for_room_is_not_sent_and_one_that_is_refused_is_told_why() -> None:
+    harness, refused = Harness(), []
+    async with harness.client(max_queued_bytes=10) as client, anyio.create_task_group() as callers:
+
+        async def call(text: str) -> None:
+            message: Any = {"role": "user", "content": text}
+            refused.append(await outcome_of(client.chat.completions.create(model=MODEL, messages=[message])))
+
+        callers.start_soon(call, "queued")
+        with anyio.move_on_after(0.5):
+            await call("left")
+        callers.start_soon(call, "waits")
+        await anyio.wait_all_tasks_blocked()
+        await client.close()
+    assert harness.bodies_sent() == []
+    assert [type(each) for each in refused] == [ClientClosedError] * 2
+    assert all(isinstance(each.request, HTTP.Request) for each in refused)  # as the SDK promises
     harness.emulator.close()

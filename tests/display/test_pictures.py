@@ -40,8 +40,8 @@ def begun_before(seconds: float, requests: int | None = None) -> Progress:
     return progress
 
 
-def painted(snapshot: ProgressSnapshot) -> list[str]:
-    console = Console(width=100, color_system=None, force_terminal=True)
+def painted(snapshot: ProgressSnapshot, *, columns: int = 100) -> list[str]:
+    console = Console(width=columns, color_system=None, force_terminal=True)
     with console.capture() as capture:
         console.print(picture(snapshot))
     return capture.get().splitlines()
@@ -100,6 +100,16 @@ def test_the_picture_has_the_queue_the_cost_the_batches_and_the_answers() -> Non
     assert "left" in calls
     assert batch.startswith("batch 1")
     assert batch.split()[-5:] == ["5/10", "in", "progress", "3.0", "s"]
+
+
+def test_on_a_narrow_terminal_the_bars_are_shorter_and_nothing_is_cut() -> None:
+    progress = replace(begun_before(4_000.0, requests=123_456), answered=1)
+    with_batch(progress, done=5, begun=1.0)
+    for columns in (60, 80, 120):
+        lines = painted(snapshot_of(progress, queued=9), columns=columns)
+        assert " ".join(lines[-1].split()).endswith("5/10 in progress 1 h 6 min")
+        assert max(map(len, lines)) <= columns
+        assert not any("\N{HORIZONTAL ELLIPSIS}" in line for line in lines)
 
 
 def test_the_picture_stays_small() -> None:

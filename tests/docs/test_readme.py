@@ -1,4 +1,4 @@
-"""The README's examples are run as they stand, in processes of their own, against a real server."""
+"""The examples of the README and of docs/ are run as they stand, in processes of their own, against a real server."""
 
 from __future__ import annotations
 
@@ -8,23 +8,22 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
+import trio
 
 from tests.cli.processes import environment
 from tests.client.test_like_the_sdk import SURFACES as LIKE_THE_SDK
 from tests.client.test_sync import SURFACES as SYNC
+from tests.server.proxies import open_proxy
 
-README = (Path(__file__).parents[2] / "README.md").read_text()
-JOURNAL = (Path(__file__).parents[2] / "docs" / "journal.md").read_text()
-PROVIDERS = (Path(__file__).parents[2] / "docs" / "providers.md").read_text()
-MANY = (Path(__file__).parents[2] / "docs" / "many.md").read_text()
-DEADLINES = (Path(__file__).parents[2] / "docs" / "deadlines.md").read_text()
-PROGRESS = (Path(__file__).parents[2] / "docs" / "progress.md").read_text()
-TRACING = (Path(__file__).parents[2] / "docs" / "tracing.md").read_text()
-TEXTS = README + JOURNAL + PROVIDERS + DEADLINES + MANY + PROGRESS + TRACING
-EXAMPLES = re.findall(r"```python\n(.*?)```", TEXTS, flags=re.DOTALL)
+from .pages import ROOT, examples, printing_examples, text_of
+
+README, MANY, SERVE, PROXY = (ROOT / "README.md").read_text(), *map(text_of, ("many.md", "serve.md", "proxy.md"))
+EXAMPLES = examples()
+PRINTING = {name: shown for name, *shown in printing_examples()}
 START_SECONDS = 30
 
 
@@ -44,23 +43,48 @@ def upstream() -> Iterator[str]:
         assert process.wait(START_SECONDS) == 0
 
 
-def test_the_readme_has_examples() -> None:
-    assert len(EXAMPLES) >= 5
+def test_the_pages_have_examples() -> None:
+    assert sum(name.startswith("README") for name in EXAMPLES) == 2
+    assert len(EXAMPLES) >= 15
+    assert len(PRINTING) == 3
 
 
-@pytest.mark.parametrize("example", EXAMPLES, ids=lambda text: text.splitlines()[0])
-def test_an_example_of_the_readme_runs(example: str, upstream: str, tmp_path: Path) -> None:
-    environment = {**os.environ, "OPENAI_BASE_URL": upstream, "OPENAI_API_KEY": "any"}
+@pytest.mark.parametrize("example", EXAMPLES.values(), ids=EXAMPLES)
+def test_an_example_runs(example: str, upstream: str, tmp_path: Path) -> None:
     here = example.replace("https://api.groq.com/openai/v1", upstream)
-    command = [sys.executable, "-W", "error", "-c", here]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=100, cwd=tmp_path)
+    done = _run(here, tmp_path, OPENAI_BASE_URL=upstream, OPENAI_API_KEY="any")
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip()
     assert done.stderr == ""
 
 
-def test_the_readmes_serve_section_serves(upstream: str) -> None:
-    (command,) = re.findall(r"<!-- command: serve -->\n```bash\n(.*?)\n```", README, flags=re.DOTALL)
+@pytest.mark.parametrize(("example", "output"), PRINTING.values(), ids=PRINTING)
+def test_an_example_prints_what_the_page_shows(example: str, output: str, tmp_path: Path) -> None:
+    done = _run(example, tmp_path)
+    assert (done.returncode, done.stdout, done.stderr) == (0, output, "")
+
+
+def _run(example: str, directory: Path, **variables: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-W", "error", "-c", example]
+    return subprocess.run(
+        command, env={**os.environ, **variables}, capture_output=True, text=True, timeout=100, cwd=directory
+    )
+
+
+def test_the_example_of_background_responses_gets_one_through_the_proxy(tmp_path: Path) -> None:
+    (example,) = re.findall(r"<!-- example: background -->\n```python\n(.*?)```", PROXY, flags=re.DOTALL)
+
+    async def told() -> str:
+        with trio.fail_after(START_SECONDS):
+            async with open_proxy() as proxy:
+                run = partial(_run, example, tmp_path, OPENAI_BASE_URL=f"{proxy.url}/v1", OPENAI_API_KEY="any")
+                return (await trio.to_thread.run_sync(run)).stdout
+
+    assert trio.run(told) == "completed Hello!\n"
+
+
+def test_the_command_of_the_page_of_serve_serves(upstream: str) -> None:
+    (command,) = re.findall(r"<!-- command: serve -->\n```bash\n(.*?)\n```", SERVE, flags=re.DOTALL)
     assert "--base-url https://api.doubleword.ai/v1" in command
     here = command.replace("https://api.doubleword.ai/v1", upstream).replace("--port 8080", "--port 0")
     quick = here.replace("--batch-window 60", "--batch-window 0.2").replace("--poll-interval 10", "--poll-interval 0.2")
@@ -108,13 +132,13 @@ def test_the_commands_for_a_file_of_questions_answer_them(upstream: str, tmp_pat
 
 
 def test_the_readmes_test_command_is_the_one_of_ci() -> None:
-    ci = (Path(__file__).parents[2] / ".ci" / "run").read_text()
+    ci = (ROOT / ".ci" / "run").read_text()
     (command,) = re.findall(r"<!-- command: tests -->\n```bash\n(.*?)\n```", README)
     assert command.endswith("nox --session tests")
     assert '"$NOX" --session tests' in ci
 
 
 def test_the_table_of_surfaces_has_a_row_for_each_that_is_tested() -> None:
-    table = (Path(__file__).parents[2] / "docs" / "surfaces.md").read_text()
+    table = text_of("surfaces.md")
     for surface in (*LIKE_THE_SDK, *(f"BatchOpenAISync: {surface}" for surface in SYNC)):
         assert f"| `{surface}` |" in table, "run `nox -s tables`"

@@ -11,6 +11,7 @@ import pytest
 from autobatcher import BatchOpenAI
 from autobatcher.emulator import FaultPlan, HttpFault, LogNormal
 from autobatcher.engine.dispatch.crowd import place_behind
+from autobatcher.engine.dispatch.headcount import Headcount
 from tests.harness import Harness, ask, open_harness, outcome_of
 
 pytestmark = pytest.mark.full_price
@@ -136,7 +137,7 @@ async def test_a_crowd_with_later_deadlines_does_not_drive_anybody_out_of_the_qu
 def test_others_are_in_front_as_far_as_they_have_their_turn_before(
     crowd: dict[str, int], isolates: bool, place: tuple[int, int]
 ) -> None:
-    counts: Any = crowd
+    counts = Headcount(cast("dict[Any, int]", crowd))
     found = place_behind(counts, cast("Any", "a"), 2, running=counts, concurrency=32, isolates=isolates)
     assert found == place
 

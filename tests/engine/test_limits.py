@@ -10,8 +10,14 @@ import anyio
 import pytest
 
 from autobatcher.emulator import FaultPlan, HttpFault
-from autobatcher.engine.batch.poll_schedule import MAX_INTERVALS, POLLS_PER_INTERVAL, POLLS_PER_SECOND, Schedule
-from autobatcher.engine.fair_limiter import FairLimiter
+from autobatcher.engine.batch.poll_schedule import (
+    MAX_INTERVALS,
+    POLLS_PER_BATCH,
+    POLLS_PER_INTERVAL,
+    POLLS_PER_SECOND,
+    Schedule,
+)
+from autobatcher.engine.fair_limiter import CONCURRENT_UPLOADS, FairLimiter
 from autobatcher.engine.queue.backoff import FIRST_DELAY_SECONDS, Backoff
 from autobatcher.engine.queue.rate_limiter import RateLimiter
 from autobatcher.engine.queue.windows import Windows
@@ -174,6 +180,27 @@ def test_polls_get_rarer_while_nothing_moves_and_quick_again_when_it_does() -> N
     assert schedule.next_wait(1) == 2.0
     assert schedule.next_wait(1000) == 1000 / POLLS_PER_SECOND
     assert Schedule(0.1).next_wait(1000) == 1000 * 0.1 / POLLS_PER_INTERVAL
+    assert Schedule(2.0, most_batches=1000).next_wait(1000) == 1 / POLLS_PER_BATCH
+
+
+@pytest.mark.parametrize(("most", "at_once"), [(200, CONCURRENT_UPLOADS), (1_000, 20)])
+async def test_as_many_uploads_go_at_once_as_suits_the_batches_that_may_be_under_way(most: int, at_once: int) -> None:
+    under_way, highest = 0, 0
+
+    async def answer(request: Any, send: Send) -> Any:
+        nonlocal under_way, highest
+        if not (request.method == "POST" and request.url.path.endswith("/files")):
+            return await send(request)
+        under_way += 1
+        highest = max(highest, under_way)
+        await anyio.sleep(1)
+        under_way -= 1
+        return await send(request)
+
+    async with open_harness() as harness:
+        settings = {"batch_size": 1, "max_active_batches": most, "http_client": between(harness, answer)}
+        check_answers(await ask_many(harness, 30, **settings))
+    assert highest == at_once
 
 
 def test_no_two_clients_wait_alike(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -55,7 +55,9 @@ async def test_a_model_like_no_other_is_told_what_there_is() -> None:
 
 
 @pytest.mark.parametrize(
-    ("model", "reason", "asked"), [(NEAR, "no credit", 0), ("gpt-emulator", "model overloaded", 1)]
+    ("model", "reason", "asked"),
+    [(NEAR, "no credit", 0), ("gpt-emulator", "model overloaded", 1), (NEAR * 50, "bad model", 1)],
+    ids=["of money", "listed", "a long name"],
 )
 async def test_other_failures_are_told_as_they_are(model: str, reason: str, asked: int) -> None:
     fault = HttpFault(operation="files.create", status=400, body=body_that_says(reason))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import tracemalloc
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
@@ -20,6 +21,7 @@ from tests.harness import HTTP, Send, ask, between, httpx_leaves_generators, ope
 pytestmark = httpx_leaves_generators
 
 OVERSIZE = "a batch object, a list or the answer to an upload is larger than any honest one, or inflates without end"
+NOTHING = "a compressed body of millions of empty pieces, or of nothing without end"
 DRIPS = "a download drips"
 SENT_ELSEWHERE = "an upstream redirects a call"
 
@@ -57,6 +59,28 @@ async def test_an_oversize_error_keeps_its_status_and_its_beginning() -> None:
         assert outcome.status_code == 401
         assert "no such key" in str(outcome)
         assert len(str(outcome)) < 1000
+
+
+class _Nothing(HTTP.AsyncByteStream):  # type: ignore[misc]  # the library is known at run time only
+    """A body of empty members of gzip, without end."""
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        while True:
+            await anyio.sleep(0.01)
+            yield gzip.compress(b"") * 1_000
+
+
+@pytest.mark.proves("faults", NOTHING)
+@pytest.mark.parametrize("status", [200, 401])
+async def test_an_answer_of_nothing_without_end_is_given_up(status: int) -> None:
+    async def answer(request: Any, send: Send) -> Any:
+        if request.url.path.endswith("/batches") and request.method == "POST":
+            return HTTP.Response(status, headers={"content-encoding": "gzip"}, stream=_Nothing())
+        return await send(request)
+
+    async with open_harness() as harness, harness.client(http_client=between(harness, answer)) as client:
+        assert "POST /batches answered" in str(await outcome_of(ask(client, "x")))
+        assert anyio.current_time() < 10_000
 
 
 @pytest.mark.proves("faults", DRIPS)

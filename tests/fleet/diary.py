@@ -9,13 +9,16 @@ from pathlib import Path
 class Diary:
     """Lines of the replicas, the events and the harness, in memory and in a file.
 
+    Args:
+        begun: from when its times count, in Unix seconds; None for now.
+
     Attributes:
         lines: in the order in which they were read.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, begun: float | None = None) -> None:
         self.lines: list[str] = []
-        self._begun = time.time()
+        self._begun = time.time() if begun is None else begun
         self._file = path.open("w", buffering=1)
 
     def write(self, who: str, text: str) -> None:

@@ -18,7 +18,7 @@ from .fate import Fate
 from .nginx import nginx, read_passed_on
 from .replica import Replica
 from .upstream import Found, found_by, upstream
-from .verdict import Verdict, explain, judge, receipt_failure
+from .verdict import Verdict, explain, judge, receipt_failure, tell_all
 
 FINISH_SECONDS = 240.0
 """After the last event: until the last answer."""
@@ -117,7 +117,9 @@ class _Session:
             found = await found_by(self._base_url)
             nursery.cancel_scope.cancel()
         verdict = judge(self._asked, found, unfinished, [*self._other_failures(), *receipt])
-        self._tell_end(verdict, found, drawn, diary, read_passed_on(folder))
+        passed_on = read_passed_on(folder)
+        self._tell_end(verdict, found, drawn, diary, passed_on)
+        (folder / "guilty.log").write_text("\n".join(tell_all(verdict.guilty, found, diary, passed_on)))
         return verdict
 
     async def _ask_all(self, port: int, drawn: Sequence[events.Event]) -> None:
@@ -201,9 +203,14 @@ def _replicas(
         *("--batch-window", "0.5", "--poll-interval", "0.3", "--log-level", "info"),
     )
     return [
-        Replica(f"replica-{number}", port, (*flags, *kept.of(number)), diary, shortens=plan.shortens)
+        Replica(f"replica-{number}", port, (*flags, *_named(number), *kept.of(number)), diary, shortens=plan.shortens)
         for number, port in enumerate(free_ports(plan.replicas))
     ]
+
+
+def _named(number: int) -> tuple[str, str]:
+    """Batches tell which engine created them."""
+    return "--batch-metadata", f"engine=replica-{number}"
 
 
 def free_ports(count: int) -> list[int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,11 +10,12 @@ import pytest
 import trio
 
 from tests.fleet.clients import Asked
+from tests.fleet.diary import Diary
 from tests.fleet.events import draw
 from tests.fleet.nginx import PROGRAM
 from tests.fleet.session import Plan, run
 from tests.fleet.upstream import Found
-from tests.fleet.verdict import judge
+from tests.fleet.verdict import judge, tell_all
 from tests.postgres_server import find_programs
 
 NOTHING = Found(billed={}, running=[], input_files=[], batches={}, deeds=[])
@@ -65,6 +67,22 @@ def test_a_session_in_which_something_went_wrong_is_found_guilty(
     asked: Asked, found: dict[str, list[str]], unfinished: int, failure: str
 ) -> None:
     assert judge([asked], replace(NOTHING, **found), unfinished).failures == [failure]  # type: ignore[arg-type]
+
+
+def test_the_judge_names_the_batches_that_billed_a_text_and_who_created_them(tmp_path: Path) -> None:
+    found = replace(
+        NOTHING,
+        billed={"a.": ["b1", "b2"]},
+        batches={"b1": ("completed", {"engine": "replica-1"}), "b2": ("cancelled", {"engine": "replica-0"})},
+        deeds=[(2.0, "/v1/batches", 200, '{"id": "b1"}'), (5.0, "/v1/batches", 200, '{"id": "b2"}')],
+    )
+    asked = Asked("a.", answers=["a."], tries=[(1.0, "499"), (4.0, "200")])
+    with closing(Diary(tmp_path / "diary.log", begun=0.0)) as diary:
+        told = list(tell_all([asked], found, diary, []))
+    assert told[1:3] == [
+        "     2.000 created: b1, completed, {'engine': 'replica-1'}",
+        "     5.000 created: b2, cancelled, {'engine': 'replica-0'}",
+    ]
 
 
 def test_the_same_seed_gives_the_same_events() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
@@ -10,7 +11,7 @@ from .diary import Diary
 from .upstream import Found
 
 SHOWN = 5
-"""So many texts are told with all that is known about them."""
+"""So many texts are told with all that is known about them; of all others that is in a file."""
 
 
 @dataclass
@@ -74,17 +75,36 @@ def explain(verdict: Verdict, found: Found, diary: Diary, passed_on: Sequence[st
     crossed = [one.text for one in verdict.guilty if _is_crossed(one, passed_on)]
     if crossed:
         yield f"for {len(crossed)} of them, nginx passed an answer on while the client left: {crossed[:20]}"
-    for one in verdict.guilty[:SHOWN]:
-        yield f"\n{one.text!r}: billed in {found.billed.get(one.text, [])}"
+    yield from tell_all(verdict.guilty[:SHOWN], found, diary, passed_on)
+    left = [*found.running, *found.input_files][:SHOWN]
+    if left:
+        yield f"\nabout {', '.join(left)}:"
+        yield from (f"  {line[:400]}" for line in diary.about(*left))
+
+
+def tell_all(guilty: Iterable[Asked], found: Found, diary: Diary, passed_on: Sequence[str]) -> Iterator[str]:
+    """All that is known of these texts: the batches that billed them, their tries, and what was said meanwhile."""
+    for one in guilty:
+        yield f"\n{one.text!r}: billed in {len(found.billed.get(one.text, []))} batches"
+        yield from (f"  {line}" for line in _creations(found.billed.get(one.text, []), found, diary))
         yield from (f"  answer: {answer!r}" for answer in one.answers)
         yield from (f"  failure: {failure}" for failure in one.failures)
         yield from (f"  {diary.since(at)} try: {told}" for at, told in one.tries)
         yield from (f"  nginx {line}" for line in passed_on if f" {dashed(one.text)} " in line)
         yield from (f"  {line}" for line in _about(one, found, diary))
-    left = [*found.running, *found.input_files][:SHOWN]
-    if left:
-        yield f"\nabout {', '.join(left)}:"
-        yield from (f"  {line[:400]}" for line in diary.about(*left))
+
+
+def _creations(batches: Iterable[str], found: Found, diary: Diary) -> Iterator[str]:
+    """When each batch was created, as the emulator saw it, and by which engine."""
+    created = {json.loads(told)["id"]: at for at, path, status, told in found.deeds if _is_creation(path, status)}
+    for batch in batches:
+        status, metadata = found.batches.get(batch, ("unknown", {}))
+        moment = diary.since(created[batch]) if batch in created else "never"
+        yield f"{moment} created: {batch}, {status}, {metadata}"
+
+
+def _is_creation(path: str, status: int) -> bool:
+    return path.endswith("/batches") and status == 200
 
 
 def _is_crossed(one: Asked, passed_on: Sequence[str]) -> bool:
@@ -96,9 +116,7 @@ def _is_crossed(one: Asked, passed_on: Sequence[str]) -> bool:
 def _about(one: Asked, found: Found, diary: Diary) -> list[str]:
     """The lines about its batches, by time: the replicas', and what was done upstream; and all events since then."""
     batches = found.billed.get(one.text, [])
-    words = [*batches, *_keys(batches, found)]
-    if not words:
-        return []
+    words = [one.text, *batches, *_keys(batches, found)]
     deeds = [
         f"{diary.since(at)} upstream   {path} -> {status} {told[:200]}"
         for at, path, status, told in found.deeds

@@ -32,9 +32,13 @@ class InlineWriter:
         self._store = self._open_store()
         self._transactions = Transactions(self._store)
 
-    def tell(self, statement: Callable[[Any], Any]) -> None:
+    @property
+    def waiting_bytes(self) -> int:
+        return 0 if self._transactions is None else self._transactions.waiting_bytes
+
+    def tell(self, statement: Callable[[Any], Any], *, size: int = 0) -> None:
         if not self.is_dead:
-            self._do(Job(statement))
+            self._do(Job(statement, size=size))
 
     async def ask(self, statement: Callable[[Any], T], *, goes_first: bool = False) -> T:
         if self.is_dead:

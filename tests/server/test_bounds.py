@@ -76,6 +76,7 @@ async def test_no_body_takes_more_than_a_few_times_its_size_or_holds_up_the_othe
         "lists": (head + b',"x":' + LISTS + b"}", b"400"),
         "stream": (head + b',"stream":[' + b"1," * 4_000_000 + b"1]}", b"400"),
         "options": (head + b',"stream":true,"stream_options":[' + b"1," * 4_000_000 + b"1]}", b""),
+        "a name": (json.dumps({**chat, "model": "m" * 2_000_000}).encode(), b"400"),
         "names": (head + b',"stream":true,' + names + b"}", b"400"),
         "hard numbers": (head + b',"x":[' + b"5e-324," * 199_000 + b"1]}", b""),
         "levels": (head + b',"x":' + b"[" * 751 + b"]" * 751 + b"}", b"400"),
@@ -99,6 +100,18 @@ async def test_no_body_takes_more_than_a_few_times_its_size_or_holds_up_the_othe
                     assert costs["ms"] < 250, (name, costs)  # tracing triples it
             finally:
                 tracemalloc.stop()
+
+
+@pytest.mark.proves("faults", "a compressed body of millions of empty pieces, or of nothing without end")
+async def test_a_body_of_millions_of_gzip_members_is_refused_and_holds_up_nobody() -> None:
+    costs: dict[str, float] = {}
+    members = gzip.compress(b"") * 500_000
+    with trio.fail_after(LIMIT):
+        async with open_proxy() as proxy, measured(costs):
+            told = await trio.to_thread.run_sync(partial(send, proxy.port, members, is_zipped=True, seconds=20))
+    assert told.split(b" ")[1:2] == [b"400"], told
+    assert b"members of gzip" in told or b"nothing comes" in told
+    assert costs["ms"] < 250, costs
 
 
 async def test_an_honest_body_of_sixty_megabytes_goes_through() -> None:

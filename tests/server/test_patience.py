@@ -9,6 +9,7 @@ import shutil
 import socket
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -24,7 +25,7 @@ from autobatcher.emulator import FaultPlan, LineFault
 from autobatcher.engine.digest import digest_of
 from autobatcher.engine.request import Request
 from autobatcher.server import CallLimits
-from autobatcher.server.heartbeat import heartbeat_seconds
+from autobatcher.server.heartbeat import heartbeat_seconds, next_wait
 from autobatcher.server.hypercorn.peer import Peer
 from autobatcher.server.pending_call import Client, PendingCall
 from autobatcher.server.pending_calls import RESUMED_AT_ONCE, PendingCalls
@@ -67,6 +68,13 @@ def test_a_longer_interval_can_be_configured_but_not_for_node() -> None:
     assert heartbeat_seconds({}, 1000.0) == 1000.0
     assert heartbeat_seconds({"user-agent": "OpenAI/JS 6.49.0"}, 1000.0) == 290.0
     assert heartbeat_seconds({"x-stainless-read-timeout": "2"}, 0.0) is None
+
+
+def test_heartbeats_of_clients_that_came_together_are_spread(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("autobatcher.upstream.back_off.JITTER", 0.2)
+    moments = Counter(int(next_wait(50.0)) for _ in range(10_000))
+    assert max(moments.values()) < 2_000  # of 10,000 in a second; with 19,000 all at once, the others waited for 1.3 s
+    assert max(moments) < 50
 
 
 # ---- pending calls: virtual time ----
@@ -433,6 +441,7 @@ class TestBodies:
                 assert await post(good, zipped) == 200
                 assert await post(good[:-9], zipped) == 400
                 assert await post(b"no gzip", zipped) == 400
+                assert await post(gzip.compress(b"") * 100 + good, zipped) == 200
                 assert await post(gzip.compress(b" " * 10_000_000), zipped) == 413
                 assert await post(good, {**zipped, "content-encoding": "br"}) == 415
 

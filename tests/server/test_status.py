@@ -87,7 +87,7 @@ async def test_callers_with_many_models_make_no_long_table() -> None:
     async with open_proxy(batch_window_seconds=600) as proxy, proxy.http() as http, trio.open_nursery() as callers:
         with trio.fail_after(LIMIT):
             for number in range(25):
-                callers.start_soon(partial(http.post, CHAT, json=body(f"{number}\x1b" + 5_000 * "m")))
+                callers.start_soon(partial(http.post, CHAT, json=body(f"{number}\x1b" + 900 * "m")))
             while (seen := proxy.client.batch_statistics()) is None or seen.queued_requests < 25:  # noqa: ASYNC110  (as a user would)
                 await trio.sleep(0.01)
             queue = (await http.get("/status")).json()["queue"]

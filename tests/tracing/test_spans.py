@@ -244,7 +244,7 @@ async def test_other_endpoints_have_the_conventions_names() -> None:
 async def test_a_model_may_be_named_anything_but_spans_stay_small() -> None:
     recorder = Recorder()
     async with open_harness() as harness, recorder.trace(harness.client()) as client:
-        await ask(client, "x", model="m\x1b[2J" + "m" * 100_000)
+        await ask(client, "x", model="m\x1b[2J" + "m" * 900)
     (span,) = recorder.spans("chat")
     assert len(span.name) < 300
     assert span.name.isprintable()

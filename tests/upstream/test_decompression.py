@@ -5,12 +5,14 @@ from __future__ import annotations
 import gzip
 import zlib
 from collections.abc import Callable
+from itertools import chain
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autobatcher.upstream.decompression import PIECE_BYTES, Decoder, EncodingError
+from autobatcher.upstream.decompression import MOST_IDLE_BYTES, PIECE_BYTES, Decoder, EncodingError
 
 
 def raw_deflate(content: bytes) -> bytes:
@@ -68,3 +70,52 @@ def test_a_body_that_is_broken_or_in_an_unknown_encoding_is_told(encoding: str, 
 
 def test_a_body_that_is_empty_is_no_broken_one() -> None:
     assert decoded("gzip", b"", 10) == b""
+
+
+EMPTY, TINY = gzip.compress(b""), gzip.compress(b"x")
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "gzip, gzip"])
+@pytest.mark.parametrize("member", [EMPTY, TINY])
+def test_a_piece_comes_after_a_hundred_members_at_most_and_seldom_before(member: bytes, encoding: str) -> None:
+    body = member * 40_000
+    pieces = list(Decoder(encoding).pieces(body if encoding == "gzip" else gzip.compress(body)))
+    assert b"".join(pieces) == (b"" if member is EMPTY else b"x" * 40_000)
+    assert 400 <= len(pieces) <= 2_000
+
+
+class _Copies:
+    """An inflater that counts the bytes which it hands back: each is copied."""
+
+    def __init__(self, inflater: Any, counts: list[int]) -> None:
+        self._inflater, self._counts = inflater, counts
+
+    def __getattr__(self, name: str) -> Any:
+        value = getattr(self._inflater, name)
+        if name in ("unused_data", "unconsumed_tail"):
+            self._counts.append(len(value))
+        return value
+
+
+@pytest.mark.parametrize("body", [EMPTY * 40_000, TINY * 40_000, gzip.compress(b" " * 40_000_000)])
+def test_the_work_on_a_body_grows_with_its_bytes(body: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    counts: list[int] = []
+    make = zlib.decompressobj
+    monkeypatch.setattr(zlib, "decompressobj", lambda bits: _Copies(make(bits), counts))
+    came = sum(map(len, Decoder("gzip").pieces(body)))
+    assert sum(counts) < 500 * (len(body) + came)  # 16 kB for each member of 20 bytes
+
+
+@pytest.mark.parametrize("endless", [EMPTY * 1_000, b"\0" * 20_000, b"name" * 5_000])
+def test_a_body_that_goes_on_and_gives_nothing_is_refused(endless: bytes) -> None:
+    decoder = Decoder("gzip")
+    head = {b"\0": EMPTY, b"n": b"\x1f\x8b\x08\x08" + bytes(6)}.get(endless[:1], b"")  # padding; an endless file name
+    chunks = [head, *[endless] * (MOST_IDLE_BYTES // 10_000)]
+    with pytest.raises(EncodingError, match="of which nothing comes"):
+        list(chain.from_iterable(map(decoder.pieces, chunks)))
+
+
+def test_members_are_counted_where_they_are_limited() -> None:
+    assert list(Decoder("gzip", most_members=10).pieces(TINY * 10)) == [b"x" * 10]
+    with pytest.raises(EncodingError, match="more than 10 members"):
+        list(Decoder("gzip", most_members=10).pieces(TINY * 11))

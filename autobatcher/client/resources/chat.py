@@ -20,12 +20,14 @@ if not TYPE_CHECKING:
             if request is None:
                 return await super().create(*args, **kwargs)
             del kwargs
-            try:
-                await request.wait()
-            except BaseException:
-                request.withdraw()
-                raise
-            outcome = request.settled_as
+            outcome = await self._fast_path.enqueue(request) if request.tally is None else None
+            if outcome is None:
+                try:
+                    await request.wait()
+                except BaseException:
+                    request.withdraw()
+                    raise
+                outcome = request.settled_as
             completion = model_of(outcome)
             if completion is not None:
                 return completion

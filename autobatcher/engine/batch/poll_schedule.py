@@ -8,9 +8,10 @@ GROWTH = 1.25
 MAX_INTERVALS = 6.0
 """While nothing changes, the poll interval grows by `GROWTH`, up to this multiple of the user's interval."""
 
-POLLS_PER_SECOND, POLLS_PER_INTERVAL = 10.0, 10.0
-"""The approximate poll rate of all batches of an engine together is the greater of these. With a hundred batches, each
-is polled every eight to ten seconds, or every ten of the user's intervals if these are shorter than a second."""
+POLLS_PER_SECOND, POLLS_PER_INTERVAL, POLLS_PER_BATCH = 10.0, 10.0, 0.05
+"""The approximate poll rate of all batches of an engine together is the greatest of these. With a hundred batches, each
+is polled every eight to ten seconds, or every ten of the user's intervals if these are shorter than a second. However
+many batches there may be, each is polled every twenty seconds: else no more than ten a second would be seen to end."""
 
 
 URGENT_SECONDS = 20.0
@@ -22,14 +23,16 @@ class Schedule:
 
     Args:
         interval: the user's poll interval, in seconds.
+        most_batches: how many may be under way.
         is_urgent: whether deadlines depend on seeing the end soon. Then the interval does not grow.
     """
 
-    def __init__(self, interval: float, *, is_urgent: bool = False) -> None:
+    def __init__(self, interval: float, *, most_batches: int = 1, is_urgent: bool = False) -> None:
         self._interval = min(interval, URGENT_SECONDS) if is_urgent else interval
         self._longest = self._interval if is_urgent else interval * MAX_INTERVALS
         self._wait = self._interval
-        self._polls_per_second = max(POLLS_PER_SECOND, POLLS_PER_INTERVAL / interval)
+        by_settings = POLLS_PER_INTERVAL / interval, POLLS_PER_BATCH * most_batches
+        self._polls_per_second = max(POLLS_PER_SECOND, *by_settings)
 
     def next_wait(self, active_batches: int) -> float:
         """Seconds until the next poll, given how many batches are polled. With jitter, so that batches that end

@@ -103,6 +103,7 @@ class Submission:
         uploads = self._engine.uploads.turn(self._account)
         async with uploads:  # waits for a slot; `UpstreamBatch.upload` takes one per try
             lines = await self._intend()
+            await self._log.ready()  # a pause while it was recorded hides who left meanwhile
             lines = self._still_wanted(lines)
         self._requeue.lines = [custom_id for custom_id, _ in lines]
         try:

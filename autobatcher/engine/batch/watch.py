@@ -63,7 +63,7 @@ class Watch:
         self._account = account
         self._key = key
         self._engine = engine
-        self._after_end = Schedule(engine.settings.poll_interval_seconds)
+        self._after_end = self._schedule()
 
     async def until_ended(self, *, begins_at_once: bool, is_urgent: bool = False) -> bool:
         """Poll until the batch ends; False if it is abandoned. Results are read as soon as the provider allows.
@@ -74,8 +74,8 @@ class Watch:
         Raises:
             UpstreamError: if polls fail permanently.
         """
-        interval, patience = self._engine.settings.poll_interval_seconds, ReadPatience()
-        schedule, self._after_end = (Schedule(interval, is_urgent=is_urgent) for _ in range(2))
+        patience = ReadPatience()
+        schedule, self._after_end = (self._schedule(is_urgent=is_urgent) for _ in range(2))
         last_seen: tuple[object, ...] = ()
         wait = 0.0 if begins_at_once else schedule.next_wait(self._engine.batch_count)
         while not await self._abandonment.happens_within(wait):
@@ -123,7 +123,7 @@ class Watch:
 
     async def until_terminal(self) -> None:
         """Poll a batch that is being cancelled until it has ended. Nobody waits for it: a failed poll is no news."""
-        schedule = Schedule(self._engine.settings.poll_interval_seconds)
+        schedule = self._schedule()
         while self._upstream.state is None or not self._upstream.state.is_terminal:
             await anyio.sleep(schedule.next_wait(self._engine.batch_count))
             await self.check_once()
@@ -137,6 +137,11 @@ class Watch:
             await self._poll()
         except UpstreamError as error:
             logger.info("autobatcher: batch %s: %s", self._upstream.batch_id, error.summary)
+
+    def _schedule(self, *, is_urgent: bool = False) -> Schedule:
+        settings = self._engine.settings
+        most_batches = settings.max_active_batches
+        return Schedule(settings.poll_interval_seconds, most_batches=most_batches, is_urgent=is_urgent)
 
     async def _poll(self) -> BatchState:
         assert self._upstream.state is not None

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence, Sized
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence, Sized
 from math import inf
 from typing import NamedTuple
 from weakref import WeakSet
@@ -14,6 +14,7 @@ from ..queue.windows import HurriedGroup
 from ..request import Request
 from ..settings import Settings
 from .begun_batch import BegunBatch
+from .headcount import Headcount
 
 TOGETHER_SECONDS = 900.0
 """How far deadlines lie apart for which batches are cut off together: a cancellation, the harvest, and some calls."""
@@ -26,7 +27,7 @@ class Crowd:
         calls: how many calls of each account are there, whether they run or wait.
     """
 
-    def __init__(self, settings: Settings, calls: Counter[Account]) -> None:
+    def __init__(self, settings: Settings, calls: Headcount) -> None:
         self._settings = settings
         self._calls = calls
         self._batches: WeakSet[BegunBatch] = WeakSet()
@@ -61,19 +62,28 @@ class Crowd:
         self._batches.add(batch)
         return batch
 
-    def before(self, request: Request, waiting: Iterable[HurriedGroup]) -> Counter[Account]:
-        """How many of each account go to the next lane before a request in the queue: those that are there, and those
-        in the queue whose deadline comes no later."""
-        crowd = Counter(self._calls)
-        for group in waiting:
-            if request.terms.deadline is not None and group.deadline <= request.terms.deadline:
-                crowd[group.account] += group.size
-        crowd[request.account] -= 1  # the request itself
-        return crowd
+    def before_each(
+        self, requests: Iterable[Request], waiting: Iterable[HurriedGroup]
+    ) -> Iterator[tuple[Request, Headcount]]:
+        """Yield requests of the queue, the most urgent first, each with those that go to the next lane before it: those
+        that are there, and those in the queue whose deadline comes no later. Who leaves it meanwhile counts no more.
+
+        Args:
+            waiting: what is in the queue.
+        """
+        crowd, later = self._calls.copy(), deque(sorted(waiting, key=lambda group: group.deadline))
+        for request in sorted(requests, key=_deadline_of):
+            while later and later[0].deadline <= _deadline_of(request):
+                group = later.popleft()
+                crowd.add(group.account, group.size)
+            crowd.add(request.account, -1)  # the request itself
+            yield request, crowd
+            if request.holder is not None:
+                crowd.add(request.account)
 
     def after_cutoffs(
         self, deadline: float, *, but: BegunBatch | None = None, waiting: Iterable[HurriedGroup] = ()
-    ) -> Counter[Account]:
+    ) -> Headcount:
         """How many of each account may come to the next lane when batches are cut off for this deadline: all that are
         under way, since batches that are slow are often slow together.
 
@@ -81,16 +91,16 @@ class Crowd:
             but: the batch that is asked about.
             waiting: what is in the queue.
         """
-        crowd, until = Counter(self._calls), deadline + TOGETHER_SECONDS
+        crowd, until = self._calls.copy(), deadline + TOGETHER_SECONDS
         for batch in self._batches:
             if batch is not but and batch.deadline <= until:
-                crowd[batch.account] += len(batch.open_lines)
+                crowd.add(batch.account, len(batch.open_lines))
         for group in waiting:
             if group.deadline <= until:
-                crowd[group.account] += group.size
+                crowd.add(group.account, group.size)
         return crowd
 
-    def work(self, requests: Sequence[Request], crowd: Counter[Account] | None = None) -> Work:
+    def work(self, requests: Sequence[Request], crowd: Headcount | None = None) -> Work:
         """What these requests of one account, at least one, are to the planner.
 
         Args:
@@ -128,11 +138,11 @@ class Place(NamedTuple):
 
 
 def place_behind(
-    crowd: Mapping[Account, int],
+    crowd: Headcount,
     account: Account,
     lines: int,
     *,
-    running: Mapping[Account, int],
+    running: Headcount,
     concurrency: int,
     isolates: bool,
 ) -> Place:
@@ -147,10 +157,13 @@ def place_behind(
         concurrency: how many calls are made at once.
         isolates: whether the accounts belong to strangers.
     """
-    own = crowd.get(account, 0)
-    others = [count for other, count in crowd.items() if other != account and count > 0]
+    own = crowd.of(account)
     if isolates:
-        share = max(1, concurrency // (len(others) + 2))
-        return Place(max(0, own - min(running.get(account, 0), share)), share)
-    before = own + sum(min(count, own + lines) for count in others)
-    return Place(max(0, before - min(sum(running.values()), concurrency)), concurrency)
+        share = max(1, concurrency // (crowd.others(account) + 2))
+        return Place(max(0, own - min(running.of(account), share)), share)
+    before = crowd.in_turn(account, own + lines)
+    return Place(max(0, before - min(running.total, concurrency)), concurrency)
+
+
+def _deadline_of(request: Request) -> float:
+    return inf if request.terms.deadline is None else request.terms.deadline

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import replace
 
 import anyio
 from anyio.abc import TaskGroup
 
-from ...upstream.account import Account
 from ...upstream.realtime_api import RealtimeAPI
 from .. import outcomes
 from ..answer_room import AnswerRoom
@@ -33,9 +32,11 @@ from .begun_batch import BegunBatch
 from .crowd import Crowd
 from .deadlines import Deadlines
 from .escalations import Escalations
+from .headcount import Headcount
 from .lane_call import LaneCall
 from .lane_calls import LaneCalls
 from .lane_try import LaneTry
+from .recent_crowds import RecentCrowds
 
 PLACE_SECONDS = 1.0
 """How long after its window a batch may get its place."""
@@ -74,6 +75,9 @@ class Dispatcher:
         call = LaneCall(tries, limiter, leave=self._leave, on_moved=self._moved, log_for=log_for)
         self._calls = LaneCalls(call.run, wake, tries.left)
         self.crowd: Crowd = Crowd(settings, self._calls.counts)
+        self._recent_crowds = RecentCrowds(
+            lambda deadline: self.crowd.after_cutoffs(deadline, waiting=self._queue.hurried())
+        )
 
     def __len__(self) -> int:
         """How many requests wait on the flex and real-time lanes."""
@@ -108,6 +112,8 @@ class Dispatcher:
         left = None if terms.deadline is None else terms.deadline - now
         request.placement = Placement(planned.completion_window, deadline_class(left), leave_by)
         self.watch(request)
+        if left is not None:
+            self._recent_crowds.came(request)
         if planned.lane is not Lane.BATCH:
             self._calls.add(request, planned.lane)
             return planned.lane
@@ -120,7 +126,7 @@ class Dispatcher:
             return
         # If there is no place for its batch, all may have to go to the next lane. `look` counts how many really do.
         window_closes = anyio.current_time() + self._settings.batch_window_seconds
-        crowd = Counter({request.account: len(self._deadlines)})
+        crowd = Headcount({request.account: len(self._deadlines)})
         leaves_crowd = max(window_closes, self._leaves_queue(request, crowd))
         moments = (min(leaves_crowd, self._leaves_queue(request)), request.terms.given_up_at)
         news = [self._deadlines.add(moment, request) for moment in moments if moment < math.inf]
@@ -150,7 +156,7 @@ class Dispatcher:
             moment = min(moment, self._moment(requests, kind=batch.kind, started_at=batch.started_at, crowd=crowd))
         return min(given_up, moment)
 
-    def latest_start(self, requests: Sequence[Request], crowd: Counter[Account] | None = None) -> float:
+    def latest_start(self, requests: Sequence[Request], crowd: Headcount | None = None) -> float:
         """When these requests must be on the next lane at the latest; infinite if there is none.
 
         Args:
@@ -172,7 +178,7 @@ class Dispatcher:
         *,
         kind: Kind | None,
         started_at: float,
-        crowd: Counter[Account] | None = None,
+        crowd: Headcount | None = None,
     ) -> float:
         hurried = self._hurried(requests)
         if not hurried:
@@ -230,17 +236,13 @@ class Dispatcher:
                 request.give_up(outcomes.missed_deadline_error)
         late: defaultdict[Hashable, list[Request]] = defaultdict(list)
         waiting = self._queue.hurried() if due else []
-        leaving: Counter[Account] = Counter()
-        for request in filter(self._queue.holds, due):
-            crowd = self.crowd.before(request, waiting)
-            crowd.subtract(leaving)
+        for request, crowd in self.crowd.before_each(filter(self._queue.holds, due), waiting):
             if (moment := self._leaves_queue(request, crowd)) > now:
                 self._deadlines.add(moment, request)  # others have left
                 continue
             assert request.holder is not None
             request.holder.withdraw(request)
             request.holder = None
-            leaving[request.account] += 1
             late[request.account, request.endpoint].append(request)
         for requests in late.values():
             self.send_on(requests, None, reason="their batch could not start in time")
@@ -288,7 +290,7 @@ class Dispatcher:
     def _bargain(self, request: Request) -> Plan | None:
         """A batch that may well be too slow, if a dearer lane can keep the deadline even after that; else None."""
         deadline = _deadline_of(request)
-        crowd = self.crowd.after_cutoffs(deadline, waiting=self._queue.hurried())
+        crowd = self._recent_crowds.of(deadline, anyio.current_time())
         planned = plan(
             deadline - anyio.current_time(),
             request.terms.lanes,
@@ -307,7 +309,7 @@ class Dispatcher:
         """The lanes that a hurried request may take after that one."""
         return () if request.terms.deadline is None else _later_lanes(request, lane)
 
-    def _leaves_queue(self, request: Request, crowd: Counter[Account] | None = None) -> float:
+    def _leaves_queue(self, request: Request, crowd: Headcount | None = None) -> float:
         """When it goes to the next lane if no batch took it: it would be too late; infinite: never."""
         latest = self.latest_start([request], crowd)
         return min(latest, request.placement.leave_by + PLACE_SECONDS) if latest < math.inf else latest

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Awaitable, Callable
 from contextlib import nullcontext
 
@@ -11,10 +11,10 @@ import anyio
 from anyio.abc import TaskGroup
 
 from ...errors import BatchError
-from ...upstream.account import Account
 from .. import outcomes
 from ..lanes.lane import Lane
 from ..request import Answer, ErrorFor, Request
+from .headcount import Headcount
 
 logger: logging.Logger = logging.getLogger("autobatcher")
 
@@ -42,7 +42,7 @@ class LaneCalls:
         self._new: deque[tuple[Request, Lane, anyio.CancelScope]] = deque()
         self._scopes: dict[Request, anyio.CancelScope] = {}
         self._lanes: dict[Request, Lane] = {}
-        self.counts: Counter[Account] = Counter()
+        self.counts: Headcount = Headcount()
 
     def __len__(self) -> int:
         """How many requests wait here."""
@@ -53,7 +53,7 @@ class LaneCalls:
         request.holder, request.custom_id = self, ""
         scope = self._scopes[request] = anyio.CancelScope()
         self._lanes[request] = lane
-        self.counts[request.account] += 1
+        self.counts.add(request.account)
         self._new.append((request, lane, scope))
         self._wake()
 
@@ -81,9 +81,7 @@ class LaneCalls:
             request.settle(error_for(request, None))
 
     def _remove(self, request: Request) -> anyio.CancelScope:
-        self.counts[request.account] -= 1
-        if not self.counts[request.account]:
-            del self.counts[request.account]
+        self.counts.add(request.account, -1)
         del self._lanes[request]
         return self._scopes.pop(request)
 

@@ -4,6 +4,7 @@ journal.py      `Journal`, the interface for the engine               ◄ start 
 records.py      records of batches, lines and answers
 file.py         the file for everybody but an engine, such as the command line
 store.py        all SQL; synchronous
+sweep.py        deletes what is needed no longer, little by little
 rows.py         what its rows become
 responses.py    responses of the proxy that are made in the background; response_rows.py: their statements
 sqlite_file.py  the SQLite connection and its transactions

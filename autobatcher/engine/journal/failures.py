@@ -12,3 +12,11 @@ class UnheardCommitError(JournalUnreachableError):
 
 class NotOurBatchError(JournalError):
     """Another engine has adopted the batch meanwhile, or it was forgotten. It must not be created here."""
+
+
+class CollisionError(JournalUnreachableError):
+    """What another engine did at the same moment undid the transaction. The same statements may succeed at once."""
+
+
+class JournalLostError(JournalError):
+    """The journal's file is gone, or another one is in its place."""

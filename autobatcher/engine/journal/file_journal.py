@@ -26,7 +26,7 @@ class FileJournal(Journal):
         super().__init__(partial(OwnedFile, self.path), **options)
 
     async def open(self) -> Contents:
-        """Take the journal, delete expired entries, and return its contents.
+        """Take the journal, and return its contents without expired entries, which are deleted in the background.
 
         Raises:
             JournalInUseError: if another engine uses it.
@@ -35,23 +35,24 @@ class FileJournal(Journal):
         await self._writer.open()
         contents = await self._writer.ask(self._begin)
         self._writer.tell(self._remove_old_markers)  # only after the commit
+        self._sweep()
         return contents
 
     def _begin(self, store: OwnedFile) -> Contents:
         now = self._swept_at = self.wall_clock()
-        self._forget_taken(store)  # first, because it needs sessions that `forget_old` may delete
-        store.forget_old(now=now, retention_seconds=self._retention_seconds)
+        self._note_exits(store)
         process = at_exit.this_process()
         store.begin_session(process, now=now)
-        return store.contents(process, now=now)
+        answered_since, changed_since = self._expired(now)
+        return store.contents(process, now=now, answered_since=answered_since, changed_since=changed_since)
 
-    def _forget_taken(self, store: OwnedFile) -> None:
+    def _note_exits(self, store: OwnedFile) -> None:
         """Forget answers taken by processes that exited cleanly. If a process's marker exists, it was killed or still
         runs, and its answers are delivered again. When it exits, those that are left are forgotten."""
         for process in store.processes_closed_well():
             is_marked = at_exit.marker_of(self.path, process).exists()
             if not is_marked or not (store.has_taken(process) or process == at_exit.this_process()):
-                store.forget_taken(process)
+                store.process_exited(process)
 
     def _remove_old_markers(self, store: OwnedFile) -> None:
         """Remove markers of processes that have nothing left in the journal."""

@@ -9,6 +9,8 @@ from decimal import Decimal
 from functools import partial
 from typing import Any, Literal, TypeVar
 
+import anyio
+
 from ...errors import JournalError
 from ...money.ledger import Charge
 from ..request import Answer
@@ -18,7 +20,8 @@ from .records import BatchRecord, Contents, SessionEnding, StoredAnswer, Unclaim
 from .responses import JournaledResponses
 from .rows import Line, NewAnswer
 from .store import UNFINISHED_SECONDS
-from .writer import JournalWriter, MakeWriter, Writer
+from .transactions import MAX_BACKLOG_BYTES
+from .writer import RETRY_SECONDS, JournalWriter, MakeWriter, Writer
 
 T = TypeVar("T")
 
@@ -64,6 +67,7 @@ class Journal:
         self._charges: list[NewCharge] = []
         self._pending_bytes = 0
         self._swept_at = 0.0
+        self._steps = 0  # of sweeps
 
     async def close(self, ending: SessionEnding) -> None:
         """Write everything, and release the journal. Cancelled: it is done all the same."""
@@ -177,11 +181,15 @@ class Journal:
         return await self._ask(lambda store: store.answers(places))
 
     async def drain(self) -> None:
-        """Hand the answers so far to the writer. Wait while too much is unwritten."""
+        """Hand the answers so far to the writer. Wait while too much is unwritten; what is not read yet is safe."""
         self._tell_answers()
         if self._pending_bytes > MAX_PENDING_BYTES:
             self._pending_bytes = 0
             with suppress(JournalError):  # only a submission must fail; these requests are answered
+                await self._ask(lambda store: None)
+        while self._writer.waiting_bytes > MAX_BACKLOG_BYTES:
+            await anyio.sleep(RETRY_SECONDS)
+            with suppress(JournalError):
                 await self._ask(lambda store: None)
 
     def sweep(self) -> tuple[float, float] | None:
@@ -192,16 +200,31 @@ class Journal:
             return None
         self._swept_at = now
         self._sweep()
+        return self._expired(now)
+
+    def _expired(self, now: float) -> tuple[float, float]:
+        """The times before which answers, and batches that were never completely read, are expired."""
         return now - self._retention_seconds, now - max(self._retention_seconds, UNFINISHED_SECONDS)
 
     def _sweep(self) -> None:
-        self._tell("forget_old", now=self.wall_clock(), retention_seconds=self._retention_seconds)
+        self._steps += 1
+        self._writer.tell(partial(self._forget_old, self._steps))
+
+    def _forget_old(self, step: int, store: Any) -> None:
+        """A little in each transaction, so that no other statement waits for millions of rows.
+
+        A step whose commit failed comes again. It has told the next one by then, which does its work.
+        """
+        is_newest = step == self._steps
+        if is_newest and store.forget_old(now=self.wall_clock(), retention_seconds=self._retention_seconds):
+            self._sweep()
 
     def _tell_answers(self) -> None:
         answers, self._answers, now = self._answers, [], self.wall_clock()
         charges, self._charges = self._charges, []
         if answers or charges:
-            self._writer.tell(lambda store: store.answer(answers, charges, budget=self._budget, now=now))
+            size = sum(len(body or b"") for _, _, _, body, _, _ in answers)
+            self._writer.tell(lambda store: store.answer(answers, charges, budget=self._budget, now=now), size=size)
 
     async def _ask(self, statement: Callable[[JournalStore], T]) -> T:
         self._tell_answers()

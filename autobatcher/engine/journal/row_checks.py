@@ -113,7 +113,7 @@ HONEST = {
             _text("host"),
             "typeof(pid) = 'integer'",
             _time("opened_at"),
-            "ending IN ('', 'well', 'failed')",
+            "ending IN ('', 'well', 'failed', 'exited')",
         )
     ),
     "charges": " AND ".join(

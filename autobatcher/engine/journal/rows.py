@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import itertools
 import json
+import sys
 from typing import Any, NamedTuple
 
-from .records import BatchRecord
+from .records import BatchRecord, UnclaimedLine, lane_in
 from .row_checks import MAX_TEXT, decoded_metadata, decoded_models
+from .schema import LINES_OF_A_BATCH
 
 Line = tuple[int, str, bytes]
 """Number, endpoint and body."""
@@ -47,6 +49,15 @@ def record_of(row: tuple[Any, ...]) -> BatchRecord:
     values["is_hash_only"] = bool(values["is_hash_only"])
     values["idempotency_key"] = values.pop("stamp")  # the column's name in all schema versions
     return BatchRecord(**values)
+
+
+def unclaimed_of(stamp: str, line_id: int, since: float, is_stored: int, window: str, is_paid: int) -> UnclaimedLine:
+    """Make an unclaimed line. A million of them share the names of their batches."""
+    return UnclaimedLine(
+        *(sys.intern(stamp), line_id % LINES_OF_A_BATCH, since, bool(is_stored)),
+        lane=lane_in(window),
+        is_paid=bool(is_paid),
+    )
 
 
 def as_many_as_fit(names: list[str]) -> list[str]:

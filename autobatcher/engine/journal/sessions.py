@@ -30,6 +30,11 @@ class SessionStore(KeptStore):
         rows = self._db.execute("SELECT DISTINCT process FROM sessions WHERE ending = 'well'")
         return [process for (process,) in rows]
 
+    def process_exited(self, process: str) -> None:
+        """The process has exited well. What those of its clients took that were closed well is not delivered again, and
+        `forget_old` deletes it."""
+        self._db.execute("UPDATE sessions SET ending = 'exited' WHERE ending = 'well' AND process = ?", (process,))
+
     def has_taken(self, process: str) -> bool:
         """Whether there are answers whose last taker was a client of that process."""
         sessions = "SELECT number FROM sessions WHERE process = ?"

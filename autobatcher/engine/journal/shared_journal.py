@@ -17,9 +17,11 @@ from . import at_exit
 from .cap_check import NoRoomError, SharedCaps
 from .failures import UnheardCommitError
 from .journal import Journal
+from .postgres.claims import UNREAD_SECONDS
 from .postgres.keeper import keeper_of
 from .postgres.shared import Adopted, Claimed, KeyOutcome, Lost, RemoteOutcome, WantedKey
 from .postgres.shared_store import SharedStore
+from .postgres.store import PostgresStore
 from .records import BatchRecord, Contents, SessionEnding, UnclaimedLine
 from .rows import Line
 
@@ -30,10 +32,6 @@ if TYPE_CHECKING:
 logger: logging.Logger = logging.getLogger("autobatcher")
 
 T = TypeVar("T")
-
-UNREAD_SECONDS = 60.0
-"""For how long a retry may get an answer that was given before. Behind a load balancer nobody sees that a client had
-gone when its answer was sent."""
 
 
 class LookUp(NamedTuple):
@@ -55,15 +53,26 @@ class LookUp(NamedTuple):
         return [(line.idempotency_key, line.number) for line in claimed]
 
 
-def _look_up(store: SharedStore, digests: Sequence[bytes], retries: Sequence[bytes], *, since: float) -> LookUp:
-    # In this order: a session that ends in between has left its lines when they are claimed.
+def look_up_in(store: PostgresStore, digests: Sequence[bytes], retries: Sequence[bytes], *, now: float) -> LookUp:
+    """Claim lines; see `SharedJournal.look_up`."""
+    # Before: a session that ends in between has left its lines when they are claimed. And after: one that comes back
+    # in between has not; and `claim` may have waited until an older retry had the line.
     elsewhere = store.is_awaited_elsewhere(retries) if retries else set()
     claimed = store.claim(digests)
     missed = {digest for digest, each in zip(digests, claimed, strict=True) if each is None}
-    lost = [digest for digest in dict.fromkeys(retries) if digest in missed and digest not in elsewhere]
-    again = store.retake(lost, since=since) if lost else []
+    lost = _those_in(missed - elsewhere, retries)
+    elsewhere |= store.is_awaited_elsewhere(lost) if lost else set()
+    lost = _those_in(missed - elsewhere, retries)
+    again = store.retake(lost, since=now - UNREAD_SECONDS) if lost else []
     given = {digest: each for digest, each in zip(lost, again, strict=True) if each is not None}
+    lines = [each.line for each in (*claimed, *again) if each is not None and each.line.is_stored]
+    store.renew([(line.idempotency_key, line.number) for line in lines], now=now)
     return LookUp(claimed, elsewhere, given)
+
+
+def _those_in(wanted: set[bytes], digests: Sequence[bytes]) -> list[bytes]:
+    """Without repetitions, in their order."""
+    return [digest for digest in dict.fromkeys(digests) if digest in wanted]
 
 
 class SharedJournal(Journal):
@@ -120,7 +129,7 @@ class SharedJournal(Journal):
         await self._writer.open()
         self._has_session = True
         contents = await self._writer.ask(self._begin)
-        self._writer.tell(self._forget_old)
+        super()._sweep()
         return contents
 
     def _begin(self, store: SharedStore) -> Contents:
@@ -129,13 +138,8 @@ class SharedJournal(Journal):
         store.sweep_sessions(now=now)
         return Contents([], [], store.kept("durations"), store.kept("calibration"))
 
-    def _forget_old(self, store: SharedStore) -> None:
-        """A little in each transaction, so that no other statement waits for millions of rows."""
-        if store.forget_old(now=self.wall_clock(), retention_seconds=self._retention_seconds):
-            self._writer.tell(self._forget_old)
-
     def _sweep(self) -> None:
-        self._writer.tell(self._forget_old)
+        super()._sweep()
         self._tell("sweep_sessions", now=self.wall_clock())
 
     def _end(self, ending: Literal["well", "failed"], store: SharedStore) -> None:
@@ -160,10 +164,10 @@ class SharedJournal(Journal):
         """
         if not digests:
             return LookUp([], set(), {})
-        since, found = self.wall_clock() - UNREAD_SECONDS, list[LookUp]()
+        now, found = self.wall_clock(), list[LookUp]()
 
         def look_up(store: SharedStore) -> LookUp:
-            found[:] = [_look_up(store, digests, retries, since=since)]
+            found[:] = [look_up_in(store, digests, retries, now=now)]
             return found[0]
 
         try:

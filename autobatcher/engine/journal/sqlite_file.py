@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 from ...errors import JournalError
 from . import schema
+from .failures import JournalLostError
 from .file_checks import Identity, check_files, create_private, make_private, place_of
 from .row_checks import MAX_ROW_BYTES, check_rows
 from .schema import check_schema
@@ -66,7 +67,7 @@ class SQLiteFile:
             found = None
         if found != self._identity:
             what = "was deleted" if found is None else "was replaced by another file"
-            raise JournalError(
+            raise JournalLostError(
                 f"The journal {self._path} {what} while it was in use. Restart with a journal that nobody else touches."
             )
 
@@ -253,4 +254,12 @@ def as_journal_error(path: Path) -> Iterator[None]:
         yield
     except (sqlite3.Error, OSError, UnicodeDecodeError) as error:  # SQLite's messages quote what is in the file
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        raise JournalError(f"The journal {path} cannot be used: {reason}.") from error
+        advice = _ADVICE.get(error.errno or 0, "") if isinstance(error, OSError) else ""
+        raise JournalError(f"The journal {path} cannot be used: {reason}.{advice}") from error
+
+
+_ADVICE = {
+    errno.EISDIR: " Give the path of a file in it, such as journal.sqlite3.",
+    errno.ENOENT: " Check the path: a program that is given it makes the file, in a directory that exists.",
+    errno.ENOTDIR: " Give the path of a file, in a directory that exists.",
+}

@@ -7,6 +7,7 @@ import logging
 import sqlite3
 from collections.abc import Iterable, Iterator
 from decimal import Decimal
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,9 @@ from .identity import digest_of
 from .records import UNCERTAIN, BatchRecord, Contents, StoredAnswer, UnclaimedLine, lane_in
 from .response_rows import ResponseStore
 from .row_checks import MAX_TEXT, STATUS_CODES
-from .rows import COLUMNS, Line, NewAnswer, Result, as_many_as_fit, record_of
+from .rows import COLUMNS, Line, NewAnswer, Result, as_many_as_fit, record_of, unclaimed_of
 from .schema import LINES_OF_A_BATCH
+from .sweep import ANSWERS_AT_ONCE, DELETE_EMPTY, OF_A_BATCH, OF_THIS_BATCH, Sweep
 
 logger: logging.Logger = logging.getLogger("autobatcher")
 
@@ -48,9 +50,11 @@ class Store(ResponseStore):
     def __init__(self, path: Path, *, is_read_only: bool = False) -> None:
         self._numbers: dict[str, int] = {}  # of batches, by idempotency key
         super().__init__(path, is_read_only=is_read_only)
+        self._sweep = Sweep(self._db)
 
     def _on_rollback(self) -> None:
         self._numbers.clear()  # SQLite will reuse numbers from the rolled back transaction
+        self._sweep.restart()
 
     # ---- batches ----
 
@@ -100,10 +104,10 @@ class Store(ResponseStore):
         if not self._has_batch(idempotency_key):
             return
         if not keeps_unanswered:
-            unanswered = f"{_OF_A_BATCH} AND NOT EXISTS (SELECT 1 FROM answers WHERE answers.id = lines.id)"
+            unanswered = f"{OF_A_BATCH} AND NOT EXISTS (SELECT 1 FROM answers WHERE answers.id = lines.id)"
             self._db.execute(f"DELETE FROM lines WHERE {unanswered}", self._lines_of(idempotency_key))
         self.update(idempotency_key, now=now, stage="ended")
-        self._db.execute(f"{_DELETE_EMPTY} AND stamp = ?", (idempotency_key,))
+        self._db.execute(f"{DELETE_EMPTY} AND stamp = ?", (idempotency_key,))
         self._numbers.pop(idempotency_key, None)  # a server creates batches for months
 
     def forget(self, idempotency_key: str) -> None:
@@ -112,8 +116,8 @@ class Store(ResponseStore):
         if not self._has_batch(idempotency_key):
             return
         lines = self._lines_of(idempotency_key)
-        self._db.execute(f"DELETE FROM lines WHERE {_OF_A_BATCH}", lines)
-        self._db.execute(f"DELETE FROM answers WHERE {_OF_A_BATCH}", lines)
+        self._db.execute(f"DELETE FROM lines WHERE {OF_A_BATCH}", lines)
+        self._db.execute(f"DELETE FROM answers WHERE {OF_A_BATCH}", lines)
         self._db.execute("DELETE FROM batches WHERE stamp = ?", (idempotency_key,))
         self._numbers.pop(idempotency_key, None)
 
@@ -168,7 +172,7 @@ class Store(ResponseStore):
             ids = [(self._id_of(idempotency_key, number),) for number in numbers]
             self._db.executemany("DELETE FROM lines WHERE id = ?", ids)
             self._db.executemany("DELETE FROM answers WHERE id = ?", ids)
-            self._db.execute(f"{_DELETE_EMPTY} AND stamp = ?", (idempotency_key,))
+            self._db.execute(f"{DELETE_EMPTY} AND stamp = ?", (idempotency_key,))
             self._numbers.pop(idempotency_key, None)
 
     def answers(self, lines: Iterable[tuple[str, int]]) -> list[StoredAnswer | None]:
@@ -208,39 +212,39 @@ class Store(ResponseStore):
         """Return all batches, the oldest first."""
         rows = self._db.execute(
             f"SELECT {', '.join(COLUMNS)}, "
-            f"(SELECT count(*) FROM lines WHERE {_OF_THIS_BATCH}), "
-            f"(SELECT count(*) FROM answers WHERE {_OF_THIS_BATCH}), "
-            f"(SELECT count(taken_by) FROM answers WHERE {_OF_THIS_BATCH}), "
-            f"EXISTS (SELECT 1 FROM lines WHERE {_OF_THIS_BATCH} AND body IS NULL) FROM batches ORDER BY number"
+            f"(SELECT count(*) FROM lines WHERE {OF_THIS_BATCH}), "
+            f"(SELECT count(*) FROM answers WHERE {OF_THIS_BATCH}), "
+            f"(SELECT count(taken_by) FROM answers WHERE {OF_THIS_BATCH}), "
+            f"EXISTS (SELECT 1 FROM lines WHERE {OF_THIS_BATCH} AND body IS NULL) FROM batches ORDER BY number"
         )
         return [record_of(row) for row in rows]
 
-    def contents(self, process: str, *, now: float) -> Contents:
+    def contents(
+        self, process: str, *, now: float, answered_since: float = 0.0, changed_since: float = 0.0
+    ) -> Contents:
         """Return what may be delivered to callers of this process, undelivered answers first.
 
-        Leaves out lines that were never sent, and answers that an earlier client of this process took without failing.
+        Leaves out lines that were never sent, answers that an earlier client of this process took without failing, and
+        what `forget_old` deletes.
+
+        Args:
+            answered_since, changed_since: older answers, and batches without a change since then, are left out.
         """
         rows = self._db.execute(
-            "SELECT b.stamp, l.id, l.digest, coalesce(a.answered_at, ?), a.body IS NOT NULL, b.completion_window, "
+            "SELECT CASE WHEN a.id IS NULL THEN 1 WHEN a.taken_by IS NULL THEN 0 ELSE 2 END, l.digest, "
+            "b.stamp, l.id, coalesce(a.answered_at, ?), a.body IS NOT NULL, b.completion_window, "
             f"a.id IS NOT NULL OR b.status = '{UNCERTAIN}' "
             f"FROM lines l JOIN batches b ON b.number = l.id / {LINES_OF_A_BATCH} LEFT JOIN answers a ON a.id = l.id "
-            "LEFT JOIN sessions s ON s.number = a.taken_by "
-            "WHERE b.stage <> 'intended' AND NOT coalesce(s.process = ? AND s.ending <> 'failed', 0) "
-            "ORDER BY a.taken_by IS NOT NULL, a.id IS NULL, l.id",
-            (now, process),
+            "LEFT JOIN sessions s ON s.number = a.taken_by WHERE b.stage <> 'intended' AND b.changed_at >= ? "
+            "AND NOT coalesce(a.answered_at < ? OR s.ending = 'exited' OR s.process = ? AND s.ending <> 'failed', 0) "
+            "ORDER BY l.id",
+            (now, changed_since, answered_since, process),
         )
-        lines = [
-            (
-                digest,
-                UnclaimedLine(
-                    *(stamp, line_id % LINES_OF_A_BATCH, since, bool(is_stored)),
-                    lane=lane_in(window),
-                    is_paid=bool(is_paid),
-                ),
-            )
-            for stamp, line_id, digest, since, is_stored, window, is_paid in rows
-        ]
-        return Contents(self.batches(), lines, self.kept("durations"), self.kept("calibration"))
+        lines: tuple[list[tuple[bytes, UnclaimedLine]], ...] = ([], [], [])  # by rank: a sort would take longer
+        for rank, digest, *line in rows:
+            lines[rank].append((digest, unclaimed_of(*line)))
+        batches = [batch for batch in self.batches() if batch.changed_at >= changed_since]
+        return Contents(batches, [*chain(*lines)], self.kept("durations"), self.kept("calibration"))
 
     def results(self, idempotency_key: str) -> Iterator[Result]:
         """Yield each line of a batch in the order of its input file. None of one that is gone by now."""
@@ -248,7 +252,7 @@ class Store(ResponseStore):
             return
         rows = self._db.execute(
             "SELECT l.id, l.endpoint, l.body, a.status_code, a.body, a.request_id, a.taken_by FROM lines l "
-            f"LEFT JOIN answers a ON a.id = l.id WHERE {_OF_A_BATCH.replace('id', 'l.id')} ORDER BY l.id",
+            f"LEFT JOIN answers a ON a.id = l.id WHERE {OF_A_BATCH.replace('id', 'l.id')} ORDER BY l.id",
             self._lines_of(idempotency_key),
         )
         for line_id, endpoint, body, status_code, answer, request_id, taken_by in rows:
@@ -256,15 +260,6 @@ class Store(ResponseStore):
             yield Result(idempotency_key, number, endpoint, body, status_code, answer, request_id, taken_by is not None)
 
     # ---- after the delivery ----
-
-    def forget_taken(self, process: str) -> None:
-        """Delete answers taken by those clients of this process that were closed well."""
-        sessions = "SELECT number FROM sessions WHERE ending = 'well' AND process = ?"
-        taken = f"SELECT id FROM answers WHERE taken_by IN ({sessions})"
-        self._db.execute(f"DELETE FROM lines WHERE id IN ({taken})", (process,))
-        self._db.execute(f"DELETE FROM answers WHERE id IN ({taken})", (process,))
-        self._db.execute("DELETE FROM sessions WHERE ending = 'well' AND process = ?", (process,))
-        self._delete_empty_batches()
 
     def forget_all_taken(self) -> int:
         """Delete every delivered answer, and return how many there were."""
@@ -278,32 +273,43 @@ class Store(ResponseStore):
         self._db.execute("VACUUM")
         self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
-    def forget_old(self, *, now: float, retention_seconds: float) -> None:
-        """Delete answers older than the retention, and batches that cannot get more of them."""
-        old = "SELECT id FROM answers WHERE answered_at < ?"
-        until = now - retention_seconds
-        self._db.execute(f"DELETE FROM lines WHERE id IN ({old})", (until,))
-        self._db.execute("DELETE FROM answers WHERE answered_at < ?", (until,))
-        self._delete_empty_batches()
-        rows = self._db.execute(
-            "SELECT stamp FROM batches WHERE changed_at < ?", (now - max(retention_seconds, UNFINISHED_SECONDS),)
-        )
-        for (idempotency_key,) in rows.fetchall():
-            self.forget(idempotency_key)
+    def forget_old(self, *, now: float, retention_seconds: float) -> bool:
+        """Delete some of what is not needed: answers whose takers have exited, answers older than the retention, and
+        batches that cannot get more of them.
+
+        Returns:
+            Whether there may be more to delete, in another transaction.
+        """
+        until, unchanged_since = now - retention_seconds, now - max(retention_seconds, UNFINISHED_SECONDS)
+        if self._sweep.step(until=until) or self._forget_some_unchanged(unchanged_since):
+            return True
         self._db.execute(
             "DELETE FROM sessions WHERE opened_at < ? AND number <> ? "
             "AND number NOT IN (SELECT taken_by FROM answers WHERE taken_by IS NOT NULL)",
             (until, self._session or 0),
         )
-
-        self.forget_responses(until=until, open_until=now - max(retention_seconds, UNFINISHED_SECONDS))
+        self.forget_responses(until=until, open_until=unchanged_since)
         charges.forget_old_charges(self._db, now=now)
+        return False
+
+    def _forget_some_unchanged(self, since: float) -> bool:
+        """Forget batches that have not changed since then; False if there are none."""
+        rows = self._db.execute(
+            "SELECT stamp, request_count FROM batches WHERE changed_at < ? LIMIT ?", (since, ANSWERS_AT_ONCE)
+        ).fetchall()
+        left = ANSWERS_AT_ONCE
+        for idempotency_key, lines in rows:
+            self.forget(idempotency_key)
+            left -= lines
+            if left <= 0:
+                break
+        return bool(rows)
 
     def _delete_empty_batches(self) -> None:
-        self._db.execute(_DELETE_EMPTY)
+        self._db.execute(DELETE_EMPTY)
 
     def _lines_of(self, idempotency_key: str) -> tuple[int, int]:
-        """The range of ids of a batch's lines, for `_OF_A_BATCH`."""
+        """The range of ids of a batch's lines, for `OF_A_BATCH`."""
         first = self._number_of(idempotency_key) * LINES_OF_A_BATCH
         return first, first + LINES_OF_A_BATCH - 1
 
@@ -328,8 +334,3 @@ class Store(ResponseStore):
 
 
 _CHANGEABLE = frozenset({"stage", "file_id", "batch_id", "status", "completed", "failed", "completion_window"})
-
-_OF_A_BATCH = "id BETWEEN ? AND ?"
-_OF_THIS_BATCH = f"id BETWEEN batches.number * {LINES_OF_A_BATCH} AND (batches.number + 1) * {LINES_OF_A_BATCH} - 1"
-
-_DELETE_EMPTY = f"DELETE FROM batches WHERE stage = 'ended' AND NOT EXISTS (SELECT 1 FROM lines WHERE {_OF_THIS_BATCH})"

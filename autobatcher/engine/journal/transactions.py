@@ -3,18 +3,28 @@
 from __future__ import annotations
 
 import logging
+from collections import deque
 from collections.abc import Callable, Sequence
+from itertools import islice
 from typing import Any
 
 from ...errors import JournalError
 from .contract import JournalStore
-from .failures import UnheardCommitError
+from .failures import CollisionError, JournalLostError, UnheardCommitError
 
 logger: logging.Logger = logging.getLogger("autobatcher")
 
-MAX_BACKLOG = 10_000
-"""Maximum number of statements that wait for an unwritable journal (a full disk, another program's lock). Each may hold
-many answers. Beyond this the journal is given up for good."""
+MAX_TRANSACTION_SIZE = 5_000
+"""Maximum number of statements, so that a task that waits for a commit does not wait for everything queued after it."""
+
+MAX_BACKLOG_BYTES = 256_000_000
+"""Maximum size of answers that wait for an unwritable journal (a full disk, a database that is away). Beyond this, no
+more are read from the upstream."""
+
+TRIES = 5
+"""How often a transaction is run that collides with others. The server ends one of two, and the other goes on."""
+
+_GROWTH = 10  # of transactions, after one that failed
 
 Statement = Callable[[Any], Any]
 """Is called with the store."""
@@ -26,14 +36,18 @@ class Job:
     Args:
         is_awaited: whether a task waits for it. If so, it is not retried: the task gets the failure.
         goes_first: whether it must be the first of a transaction, because of what it locks. Others like it may follow.
+        size: of the answers in it, in bytes.
 
     Attributes:
         result: what the statement returned, after the commit.
-        failure: why it was not committed.
+        failure: why it was not committed, and never will be.
     """
 
-    def __init__(self, statement: Statement, *, is_awaited: bool = False, goes_first: bool = False) -> None:
+    def __init__(
+        self, statement: Statement, *, is_awaited: bool = False, goes_first: bool = False, size: int = 0
+    ) -> None:
         self.statement = statement
+        self.size = size
         self.is_awaited = is_awaited
         self.goes_first = goes_first
         self.result: Any = None
@@ -41,61 +55,110 @@ class Job:
 
 
 class Transactions:
-    """Runs jobs in order, all that are queued in one transaction.
+    """Runs jobs in order, as many as possible in one transaction.
 
     A statement that fails by itself is left out: no row can hold its value, or it is a bug, so a retry would not help.
-    If the journal cannot be written, all jobs wait for the next transaction.
+    If the journal cannot be written, all jobs wait. The next try begins with one of them: it costs one statement,
+    however many wait. If two engines wait for one another, the one that the server chooses runs all of its jobs again.
+
+    Attributes:
+        waiting_bytes: the size of the jobs that wait.
     """
 
     def __init__(self, store: JournalStore) -> None:
+        self.waiting_bytes: int = 0
         self._store = store
-        self._backlog: list[Job] = []  # not written because the journal could not be written
-        self._failure: JournalError | None = None  # permanent
-        self._unheard: list[Job] = []  # the first of the backlog, of which nobody knows whether they were committed
+        self._waiting: deque[Job] = deque()
+        self._most = MAX_TRANSACTION_SIZE
+        self._unheard: set[Job] = set()  # the first that wait, of which nobody knows whether they were committed
+        self._lost: JournalLostError | None = None
+
+    @property
+    def has_backlog(self) -> bool:
+        """Whether jobs wait because the journal could not be written."""
+        return bool(self._waiting)
 
     def do(self, jobs: Sequence[Job]) -> None:
-        """Run the backlog, then `jobs`, and commit. Sets the `result` or the `failure` of each job."""
-        first = next((number for number, job in enumerate(jobs) if job.goes_first), 0)
-        if first or (self._backlog and jobs and jobs[0].goes_first):
-            self._do_together(jobs[:first])
-        self._do_together(jobs[first:])
-
-    def _do_together(self, jobs: Sequence[Job]) -> None:
-        together = [*self._backlog, *jobs]
-        failure = self._failure or self._commit(together)
+        """Run what waits, then `jobs`. Sets the `result` or the `failure` of each job that does not go on waiting."""
+        had_backlog = self.has_backlog
+        self._waiting.extend(jobs)
+        self.waiting_bytes += sum(job.size for job in jobs)
+        failure = self._lost or self._write()
         if failure is not None:
-            for job in together:
-                job.failure = failure
-        self._keep_for_later([] if failure is None else together, failure)
+            if not had_backlog and self._lost is None:
+                logger.error("autobatcher: %s No batches are submitted until it can.", failure)
+            self._fail_awaited(jobs[-len(self._waiting) :], failure)
+            self._give_up_if_lost(failure)
+        elif had_backlog:
+            logger.warning("autobatcher: the journal %s can be used again", self._store.name)
+
+    def _write(self) -> JournalError | None:
+        """Commit all that waits, in order. Returns why that stopped."""
+        while self._waiting:
+            failure = self._forget_committed() or self._commit(some := self._next())
+            if failure is not None:
+                self._most = 1
+                return failure
+            self._forget(len(some))
+            self._most = min(_GROWTH * self._most, MAX_TRANSACTION_SIZE)
+        return None
+
+    def _next(self) -> list[Job]:
+        """The jobs of the next transaction."""
+        some = list(islice(self._waiting, self._most))
+        if not some[0].goes_first:
+            return some[: next((number for number, job in enumerate(some) if job.goes_first), len(some))]
+        return some
+
+    def _forget(self, count: int) -> None:
+        for _ in range(count):
+            self.waiting_bytes -= self._waiting.popleft().size
 
     def _commit(self, jobs: list[Job]) -> JournalError | None:
         """Return why nothing could be written; None if everything possible was done."""
         try:
             with self._store.errors_told():
-                jobs = self._without_committed(jobs)
-                try:
-                    with self._store.transaction():
-                        for job in jobs:
-                            job.result = job.statement(self._store)
-                except Exception as error:
-                    if self._store.is_unusable(error):
-                        raise
-                    with self._store.transaction():  # one by one, to find the one that fails
-                        for job in jobs:
-                            self._do_alone(job)
+                self._run(jobs)
         except JournalError as error:
             if isinstance(error, UnheardCommitError):
-                self._unheard = jobs
+                self._unheard = set(jobs)
             return error
         return None
 
-    def _without_committed(self, jobs: list[Job]) -> list[Job]:
-        """Leave out those that turn out to have been committed."""
+    def _run(self, jobs: list[Job]) -> None:
+        for tries_left in reversed(range(TRIES)):
+            try:
+                self._run_once(jobs)
+                return
+            except CollisionError:
+                if tries_left == 0:
+                    raise
+
+    def _run_once(self, jobs: list[Job]) -> None:
+        try:
+            with self._store.transaction():
+                for job in jobs:
+                    job.result = job.statement(self._store)
+        except Exception as error:
+            if self._store.is_unusable(error):
+                raise
+            with self._store.transaction():  # one by one, to find the one that fails
+                for job in jobs:
+                    self._do_alone(job)
+
+    def _forget_committed(self) -> JournalError | None:
+        """Forget the jobs that turn out to have been committed. Returns why nobody knows."""
         if not self._unheard:
-            return jobs
-        was_committed = self._store.was_committed()
-        unheard, self._unheard = set(self._unheard), []
-        return [job for job in jobs if job not in unheard] if was_committed else jobs
+            return None
+        try:
+            with self._store.errors_told():
+                was_committed = self._store.was_committed()
+        except JournalError as error:
+            return error
+        while was_committed and self._waiting and self._waiting[0] in self._unheard:
+            self._forget(1)
+        self._unheard.clear()
+        return None
 
     def _do_alone(self, job: Job) -> None:
         try:
@@ -111,9 +174,19 @@ class Transactions:
             what = f"A statement on the journal {self._store.name} failed ({type(error).__name__}); please report it."
             job.failure = JournalError(what)
 
-    def _keep_for_later(self, jobs: list[Job], failure: JournalError | None) -> None:
-        if failure is not None and not self._backlog:
-            logger.error("autobatcher: %s No batches are submitted until it can.", failure)
-        self._backlog = [job for job in jobs if not job.is_awaited]
-        if len(self._backlog) > MAX_BACKLOG:
-            self._failure, self._backlog = failure, []
+    def _fail_awaited(self, jobs: Sequence[Job], failure: JournalError) -> None:
+        """Fail those of these jobs that a task waits for. They are the last that wait here."""
+        for _ in jobs:
+            self.waiting_bytes -= self._waiting.pop().size
+        for job in jobs:
+            if job.is_awaited:
+                job.failure = failure
+            else:
+                self._waiting.append(job)
+                self.waiting_bytes += job.size
+
+    def _give_up_if_lost(self, failure: JournalError) -> None:
+        """Forget what waits for a file that is gone, once that is much: it would keep answers from their callers."""
+        if isinstance(failure, JournalLostError) and (self._lost or self.waiting_bytes > MAX_BACKLOG_BYTES):
+            self._lost = failure
+            self._forget(len(self._waiting))

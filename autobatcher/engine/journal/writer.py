@@ -17,12 +17,12 @@ import anyio
 from ...errors import JournalError
 from ..event_loop import call_soon, running_loop
 from .contract import JournalStore
-from .transactions import Job, Statement, Transactions
+from .transactions import MAX_TRANSACTION_SIZE, Job, Statement, Transactions
 
 logger: logging.Logger = logging.getLogger("autobatcher")
 
-MAX_TRANSACTION_SIZE = 5_000
-"""Maximum number of statements, so that a task that waits for a commit does not wait for everything queued after it."""
+RETRY_SECONDS = 1.0
+"""How often it is tried to write what waits for an unwritable journal."""
 
 T = TypeVar("T")
 
@@ -34,9 +34,12 @@ MakeWriter = Callable[[Callable[[], JournalStore]], "JournalWriter"]
 class JournalWriter(Protocol):
     """Runs statements on a journal in order; see `Writer`."""
 
+    @property
+    def waiting_bytes(self) -> int: ...
+
     async def open(self) -> None: ...
 
-    def tell(self, statement: Statement) -> None: ...
+    def tell(self, statement: Statement, *, size: int = 0) -> None: ...
 
     async def ask(self, statement: Callable[[Any], T], *, goes_first: bool = False) -> T: ...
 
@@ -58,6 +61,12 @@ class Writer:
         self._failure: JournalError | None = None  # to open it
         self._thread: threading.Thread | None = None
         self._closed: _Ask[None] | None = None
+        self._transactions: Transactions | None = None
+
+    @property
+    def waiting_bytes(self) -> int:
+        """The size of what could not be written yet."""
+        return 0 if self._transactions is None else self._transactions.waiting_bytes
 
     async def open(self) -> None:
         """Start the thread and open the journal.
@@ -72,10 +81,14 @@ class Writer:
         self._thread.start()
         await opened.answer()
 
-    def tell(self, statement: Statement) -> None:
+    def tell(self, statement: Statement, *, size: int = 0) -> None:
         """Run `statement` soon. Never blocks, never raises. If the journal cannot be written, it is retried, and `ask`
-        reports it."""
-        self._queue.put(Job(statement))
+        reports it.
+
+        Args:
+            size: of the answers in it, in bytes.
+        """
+        self._queue.put(Job(statement, size=size))
 
     async def ask(self, statement: Callable[[Any], T], *, goes_first: bool = False) -> T:
         """Wait until `statement` and all before it are committed, and return its result.
@@ -113,7 +126,7 @@ class Writer:
             self._refuse_all()
             return
         opened.done()
-        transactions = Transactions(store)
+        transactions = self._transactions = Transactions(store)
         try:
             while self._commit_next(store, transactions):
                 pass
@@ -130,10 +143,14 @@ class Writer:
 
     def _commit_next(self, store: JournalStore, transactions: Transactions) -> bool:
         """Run one transaction; False if it was the last one."""
+        seconds = min(store.heartbeat_seconds, RETRY_SECONDS if transactions.has_backlog else math.inf)
         try:
-            queued = [self._queue.get(timeout=_finite(store.heartbeat_seconds))]
+            queued = [self._queue.get(timeout=_finite(seconds))]
         except queue.Empty:
-            store.beat()
+            if transactions.has_backlog:
+                transactions.do([])
+            else:
+                store.beat()
             return True
         while len(queued) < MAX_TRANSACTION_SIZE and not self._queue.empty():
             queued.append(self._queue.get())

@@ -15,6 +15,9 @@ from ..shares import Shares
 from .rate_limiter import RateLimiter
 from .windows import HurriedGroup, ThrottledRequests, Window, Windows
 
+FEW_RATE_LIMITERS = 100
+"""How many accounts' batches are counted without asking whether that is still needed."""
+
 
 class RequestQueue:
     """Requests on their way into batches: new ones, and those that come back from a batch.
@@ -28,6 +31,7 @@ class RequestQueue:
         self._windows = Windows(batch_size=settings.batch_size, window_seconds=settings.batch_window_seconds)
         self._isolates = settings.isolate_accounts
         self._rate_limiters: dict[Hashable, RateLimiter] = {}
+        self._most_rate_limiters = FEW_RATE_LIMITERS
         self._wake_engine = wake_engine
 
     def __len__(self) -> int:
@@ -63,9 +67,9 @@ class RequestQueue:
         if self._windows.close_all():
             self._wake_engine()
 
-    def next_due(self, active: Shares) -> float:
+    def next_due(self) -> float:
         """When the next window's time is up; infinite if there is none."""
-        return self._windows.next_due(active)
+        return self._windows.next_due()
 
     def put_back(self, requests: list[Request], key: Hashable) -> None:
         """Requeue requests whose batch was refused because of other lines. They leave at once, and it is not a retry.
@@ -125,11 +129,18 @@ class RequestQueue:
         now = anyio.current_time()
         if account.provider.max_batches_per_hour is None:
             return now
-        self._rate_limiters = {who: limiter for who, limiter in self._rate_limiters.items() if limiter.is_needed(now)}
-        limiter = self._rate_limiters.setdefault(
-            account if self._isolates else account.base_url, RateLimiter(account.provider.max_batches_per_hour)
-        )
+        who = account if self._isolates else account.base_url
+        limiter = self._rate_limiters.get(who)
+        if limiter is None:
+            self._forget_rate_limiters(now)
+            limiter = self._rate_limiters[who] = RateLimiter(account.provider.max_batches_per_hour)
         return limiter.reserve(now)
+
+    def _forget_rate_limiters(self, now: float) -> None:
+        """Forget those that are not needed, whenever there are twice as many as were needed the last time."""
+        if len(self._rate_limiters) >= self._most_rate_limiters:
+            needed = {who: limiter for who, limiter in self._rate_limiters.items() if limiter.is_needed(now)}
+            self._rate_limiters, self._most_rate_limiters = needed, max(FEW_RATE_LIMITERS, 2 * len(needed))
 
     def fail_all(self, error_for: ErrorFor) -> None:
         """Empty the queue, and settle each request with its own error from `error_for`."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections import deque
+from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterable, Iterator
 from typing import NamedTuple
 
@@ -12,6 +12,8 @@ from ..lanes.terms import ANYWHERE, Placement
 from ..request import ErrorFor, Request
 from ..shares import Shares
 from .backoff import Backoff
+from .by_account import ByAccount
+from .moments import Moments
 from .room import Room
 
 
@@ -70,7 +72,7 @@ class ThrottledRequests:
 
     def __init__(self) -> None:
         self.backoff: Backoff = Backoff()
-        self._requests: dict[Request, None] = {}
+        self._requests: OrderedDict[Request, None] = OrderedDict()  # a dict is slow to tell its first key
 
     def __len__(self) -> int:
         return len(self._requests)
@@ -83,14 +85,11 @@ class ThrottledRequests:
         """The request that waits longest. There must be one."""
         return next(iter(self._requests))
 
-    def may_leave(self, active: Shares) -> bool:
-        """Whether any wait, and their account has a place for a batch."""
-        return len(self) > 0 and active.fits(self.first.account)
-
     def add(self, requests: Iterable[Request], *, in_front: bool = False) -> None:
-        coming = dict.fromkeys(requests)
-        self._requests = {**coming, **self._requests} if in_front else {**self._requests, **coming}
-        for request in coming:
+        coming = list(requests)
+        for request in reversed(coming) if in_front else coming:
+            self._requests[request] = None
+            self._requests.move_to_end(request, last=not in_front)
             request.holder = self
 
     def withdraw(self, request: Request) -> None:
@@ -125,14 +124,17 @@ class HurriedGroup(NamedTuple):
 
 class Windows:
     """All queued requests: in open windows, at most one per `travel_key`; in closed windows that wait for a free slot
-    among the active batches; and throttled ones that wait for capacity upstream."""
+    among the active batches; and throttled ones that wait for capacity upstream. No step looks at all kinds."""
 
     def __init__(self, *, batch_size: int, window_seconds: float) -> None:
         self._batch_size = batch_size
         self._window_seconds = window_seconds
         self._open: dict[Hashable, Window] = {}
-        self._closed: dict[Account, deque[tuple[Hashable, Window]]] = {}
+        self._closing: Moments[Hashable] = Moments()
+        self._closed: ByAccount[tuple[Hashable, Window]] = ByAccount()
         self._throttled: dict[Hashable, ThrottledRequests] = {}
+        self._backing_off: Moments[Hashable] = Moments()  # which may go on, and when
+        self._backed_off: ByAccount[Hashable] = ByAccount()  # which may go on, once there is a place
 
     def __len__(self) -> int:
         """How many requests wait here."""
@@ -166,6 +168,8 @@ class Windows:
         is_hurried = request.placement.leave_by < window.closes_at
         if is_hurried:
             window.closes_at = request.placement.leave_by
+        if is_first or is_hurried:
+            self._closing.set(key, window.closes_at)
         window.add(request)
         if window.is_full:
             self._close(key)
@@ -183,7 +187,7 @@ class Windows:
         window = self._new_window(requests[0], -math.inf)
         for request in requests:
             window.add(request)
-        self._closed.setdefault(requests[0].account, deque()).appendleft((key, window))
+        self._closed.add(window.account, (key, window), in_front=True)
 
     def throttle(self, requests: list[Request], key: Hashable, now: float, *, sent: int, retry_after: float) -> None:
         """Hold requests of a batch of `sent` requests that got a quota error. A request that was refused alone goes
@@ -191,6 +195,7 @@ class Windows:
         throttled = self._throttled.setdefault(key, ThrottledRequests())
         throttled.backoff.throttled(sent, now, retry_after=retry_after)
         throttled.add(requests, in_front=sent > 1)
+        self._back_off(key, throttled)
 
     def due(self, now: float, active: Shares) -> list[list[Request]]:
         """Remove the requests of every window that is full or whose time is up, one list per batch.
@@ -198,26 +203,17 @@ class Windows:
         Args:
             active: the places of batches. One is taken for each list; windows that get none wait.
         """
-        for key in [key for key, window in self._open.items() if window.closes_at <= now]:
+        for key in self._closing.due(now):
             self._close(key)
         batches: list[list[Request]] = []
-        while batch := self._pop_closed(active):
+        while batch := self._pop_closed(active) or self._pop_backed_off(active, now):
             batches.append(batch)
             active.take(batch[0].account)
-        for throttled in self._throttled.values():
-            if throttled.backoff.ready_at <= now and throttled.may_leave(active):
-                batches.append(throttled.pop_batch(self._new_window(throttled.first, -math.inf)))
-                throttled.backoff.submitted(now)
-                active.take(batches[-1][0].account)
         return batches
 
-    def next_due(self, active: Shares) -> float:
+    def next_due(self) -> float:
         """When the next window's time is up, or throttled requests may leave; infinite if neither."""
-        late = (window.closes_at for window in self._open.values())
-        throttled = (
-            throttled.backoff.ready_at for throttled in self._throttled.values() if throttled.may_leave(active)
-        )
-        return min((*late, *throttled), default=math.inf)
+        return min(self._closing.next(), self._backing_off.next())
 
     def accepted(self, key: Hashable, requests: int, now: float) -> None:
         """The upstream works on a batch of so many requests of that kind."""
@@ -230,40 +226,59 @@ class Windows:
 
     def batch_ended(self, key: Hashable, now: float) -> None:
         """An accepted batch of that kind has ended."""
-        if key in self._throttled:
-            self._throttled[key].backoff.batch_ended(now)
+        if (throttled := self._throttled.get(key)) is not None:
+            throttled.backoff.batch_ended(now)
+            self._back_off(key, throttled)
 
     def fail_all(self, error_for: ErrorFor) -> None:
         """Empty every window, and settle each request with its own error from `error_for`."""
         requests = [request for place in self._all() for request in place]
-        self._open, self._closed, self._throttled = {}, {}, {}
+        self._open, self._closed, self._throttled = {}, ByAccount(), {}
+        self._closing, self._backing_off, self._backed_off = Moments(), Moments(), ByAccount()
         for request in requests:
             request.settle(error_for(request, None))
 
     def _close(self, key: Hashable) -> None:
+        self._closing.discard(key)
         window = self._open.pop(key)
         if window:
-            self._closed.setdefault(window.account, deque()).append((key, window))
+            self._closed.add(window.account, (key, window))
 
     def _pop_closed(self, active: Shares) -> list[Request]:
         """Remove the next closed window that has a place, of each account in turn; empty if there is none."""
-        while active.has_room():
-            account = next((account for account in self._closed if active.fits(account)), None)
-            if account is None:
-                break
-            windows = self._closed.pop(account)
-            key, window = windows.popleft()
-            if windows:
-                self._closed[account] = windows  # behind the other accounts
+        while (closed := self._closed.pop(active)) is not None:
+            key, window = closed
             if key in self._throttled:
                 self._throttled[key].add(window)
+                self._back_off(key, self._throttled[key])
             elif window:
                 return list(window)
+        return []
+
+    def _back_off(self, key: Hashable, throttled: ThrottledRequests) -> None:
+        """Let throttled requests, if there are any, wait until they may leave."""
+        if throttled:
+            self._backing_off.set(key, throttled.backoff.ready_at)
+
+    def _pop_backed_off(self, active: Shares, now: float) -> list[Request]:
+        """Remove the next throttled requests that may leave, likewise."""
+        for key in self._backing_off.due(now):
+            if throttled := self._throttled.get(key):
+                self._backed_off.add(throttled.first.account, key)
+            else:
+                self._throttled.pop(key, None)  # all callers have left: strangers may come and go without end
+        while (key := self._backed_off.pop(active)) is not None:
+            throttled = self._throttled.get(key)
+            if throttled and throttled.backoff.ready_at <= now:
+                batch = throttled.pop_batch(self._new_window(throttled.first, -math.inf))
+                throttled.backoff.submitted(now)
+                self._back_off(key, throttled)
+                return batch
         return []
 
     def _new_window(self, request: Request, now: float) -> Window:
         return Window(request.account, self._batch_size, now)
 
     def _all(self) -> list[Window | ThrottledRequests]:
-        closed = (window for windows in self._closed.values() for _, window in windows)
+        closed = (window for _, window in self._closed)
         return [*closed, *self._throttled.values(), *self._open.values()]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 import itertools
+import math
 from collections import deque
 
 import anyio
@@ -28,14 +29,14 @@ class Claims:
         self._next: deque[Request] = deque()
         self._later: list[tuple[float, int, Request]] = []  # a heap, by time
         self._order = itertools.count()
-        self._asked_at: dict[Request, float] = {}
+        self._held_up_since: dict[Request, float] = {}  # infinite until it is looked up again
         self._is_filled = anyio.Event()
 
     def __len__(self) -> int:
-        return len(self._asked_at)
+        return len(self._held_up_since)
 
     def add(self, request: Request) -> None:
-        self._asked_at[request] = anyio.current_time()
+        self._held_up_since[request] = math.inf
         self._next.append(request)
         request.holder = self
         self._is_filled.set()
@@ -55,34 +56,36 @@ class Claims:
         some: list[Request] = []
         while self._next and len(some) < most:
             request = self._next.popleft()
-            if request in self._asked_at:
+            if request in self._held_up_since:
                 some.append(request)
         return some
 
     def again(self, request: Request, patience_seconds: float) -> bool:
         """Look the request up again in a moment.
 
-        False if it was first looked up longer ago than that, or its caller has left.
+        False if that was first asked longer ago than `patience_seconds`, or if its caller has left. The time for which
+        the journal could not be asked before does not count.
         """
         now = anyio.current_time()
-        asked_at = self._asked_at.get(request)
-        if asked_at is None or now - asked_at >= patience_seconds:
+        since = self._held_up_since.get(request)
+        if since is None or now - since >= patience_seconds:
             return False
+        self._held_up_since[request] = min(since, now)
         heapq.heappush(self._later, (now + AGAIN_SECONDS, next(self._order), request))
         self._is_filled.set()
         return True
 
     def remove(self, request: Request) -> bool:
         """Remove a request; False if its caller has left."""
-        return self._asked_at.pop(request, None) is not None
+        return self._held_up_since.pop(request, None) is not None
 
     def withdraw(self, request: Request) -> None:
         """The caller left: its request is never sent."""
-        del self._asked_at[request]
+        del self._held_up_since[request]
 
     def pop_all(self) -> list[Request]:
-        requests = list(self._asked_at)
-        self._asked_at.clear()
+        requests = list(self._held_up_since)
+        self._held_up_since.clear()
         self._next.clear()
         self._later.clear()
         return requests

@@ -268,6 +268,7 @@ class Recovery(NoRecovery):
     def _new_record(self, idempotency_key: str, first: Request, *, window: str, stage: Stage) -> BatchRecord:
         if (too_old := self._journal.sweep()) is not None:
             self._unclaimed_lines.forget_old(*too_old)
+        self._unclaimed_lines.forget_more()
         self._durations.keep_now_and_then()
         account = first.account
         return BatchRecord(

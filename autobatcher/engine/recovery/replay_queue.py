@@ -54,7 +54,9 @@ class ReplayQueue:
         self._on_withdraw(request, self._requests.pop(request))
 
     def pop_all(self) -> list[Request]:
+        """Remove and return all of them. Their lines can be claimed again."""
         requests = list(self._requests)
-        self._requests.clear()
+        for request in requests:
+            self.withdraw(request)
         self._next.clear()
         return requests

@@ -7,7 +7,7 @@ import time
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager, closing
 from functools import partial
-from typing import Any
+from typing import Any, NoReturn
 
 import anyio
 import pytest
@@ -17,6 +17,7 @@ from autobatcher.engine.journal import at_exit
 from autobatcher.engine.journal.contract import JournalStore
 from autobatcher.engine.journal.postgres.connection import HEARTBEAT_SECONDS
 from autobatcher.engine.journal.postgres.store import PostgresStore
+from autobatcher.errors import JournalUnreachableError
 from tests.harness import Harness, Send, between
 from tests.journal.inline_writer import InlineWriter
 
@@ -69,6 +70,23 @@ def wait_until_gone(store: Any) -> None:
     with closing(PostgresStore(store._url, is_read_only=True)) as other:
         while any(each.number == store.session and each.is_alive for each in other.sessions()):
             time.sleep(0.005)
+
+
+def lose_database(member: Member) -> None:
+    """The server ends the session, and cannot be reached again until `find_database`."""
+
+    def refuse() -> NoReturn:
+        raise JournalUnreachableError("The journal cannot be reached.")
+
+    store: Any = member.stores[0]
+    store._connected = refuse
+    store._db.close()
+    wait_until_gone(store)
+
+
+def find_database(member: Member) -> None:
+    store: Any = member.stores[0]
+    vars(store).pop("_connected", None)
 
 
 class Fleet:

@@ -19,8 +19,7 @@ from hypothesis import strategies as st
 from autobatcher.engine.journal.postgres.store import PostgresStore
 from autobatcher.errors import BatchError
 from tests.harness import Harness, ask, open_harness
-from tests.journal.fleet.programs import Fleet, Member
-from tests.journal.fleet.test_losses import find_database, lose_database
+from tests.journal.fleet.programs import Fleet, Member, find_database, lose_database
 from tests.journal.restarts import billed
 from tests.postgres_server import PostgresServer
 

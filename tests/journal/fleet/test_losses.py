@@ -2,32 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, NoReturn
+from typing import Any
 
 import anyio
 import pytest
 
-from autobatcher.errors import JournalUnreachableError
 from tests.harness import ask, open_harness, outcome_of, wait_for_event
-from tests.journal.fleet.programs import Fleet, Member, wait_until_gone
+from tests.journal.fleet.programs import Fleet, find_database, lose_database
 from tests.journal.restarts import billed
-
-
-def lose_database(member: Member) -> None:
-    """The server ends the session, and cannot be reached again until `find_database`."""
-
-    def refuse() -> NoReturn:
-        raise JournalUnreachableError("The journal cannot be reached.")
-
-    store: Any = member.stores[0]
-    store._connected = refuse
-    store._db.close()
-    wait_until_gone(store)
-
-
-def find_database(member: Member) -> None:
-    store: Any = member.stores[0]
-    vars(store).pop("_connected", None)
 
 
 @pytest.mark.proves("faults", "an engine loses the database, and another one takes its batches over meanwhile")

@@ -60,7 +60,8 @@ def test_what_a_session_releases_is_adopted_while_it_lives(stores: Stores) -> No
     one, two = stores.open(), stores.open()
     write_batch(one, "one", [b"a", b"b", b"c"])
     do(one, PostgresStore.answer, [an_answer("one", 0), an_answer("one", 1)], now=2.0)
-    do(one, PostgresStore.release_all, [("one", 1)])
+    do(one, PostgresStore.free, [("one", 1)])  # the answer was given to nobody
+    do(one, PostgresStore.release_all)
     (adopted,) = adopt(two)
     assert [line.number for _, line, _ in adopted.lines] == [2]
     claimed = do(two, PostgresStore.claim, [digest(body) for body in (b"a", b"b", b"c")])

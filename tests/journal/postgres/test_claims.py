@@ -5,13 +5,15 @@ from __future__ import annotations
 import threading
 from collections import Counter
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 
 import pytest
 
+from autobatcher.engine.journal.postgres.claims import UNREAD_SECONDS
 from autobatcher.engine.journal.postgres.shared import Claimed, Missing, Unread, Waiting
 from autobatcher.engine.journal.postgres.store import PostgresStore
 from autobatcher.engine.journal.records import StoredAnswer
+from autobatcher.engine.journal.shared_journal import LookUp, look_up_in
 from tests.journal.postgres.stores import Stores, an_answer, close, digest, do, write_batch
 
 pytestmark = pytest.mark.real_time
@@ -75,7 +77,10 @@ def test_what_was_delivered_is_free_only_if_its_process_was_killed(stores: Store
     close(two)
     close(keeper)
     assert claim(other, b"a") == [None]
-    do(other, PostgresStore.sweep_sessions, now=4.0)
+    do(other, PostgresStore.sweep_sessions, now=UNREAD_SECONDS)  # a retry may still come for it
+    assert [each.number for each in other.results("one")] == [0, 1]
+    assert claim(other, b"a") == [None]
+    do(other, PostgresStore.sweep_sessions, now=UNREAD_SECONDS + 4.0)
     assert [each.number for each in other.results("one")] == [1]
     assert [each.number for each in other.sessions()] == [killed.session, one.session, other.session]
 
@@ -169,3 +174,46 @@ def test_a_claim_waits_for_what_is_freed_at_that_moment(stores: Stores) -> None:
                 pass
             one.free([("one", 0)])
         assert numbers(claiming.result()) == [0]
+
+
+def look_up(store: PostgresStore, *bodies: bytes, now: float) -> LookUp:
+    digests = [digest(body) for body in bodies]
+    return do(store, look_up_in, digests, digests, now=now)
+
+
+def test_a_retry_finds_what_changed_hands_while_it_waited_for_another_transaction(stores: Stores) -> None:
+    one, two = stores.open(), stores.open()
+    write_batch(one, "one", [b"a", b"b", b"c"])
+    do(one, PostgresStore.answer, [an_answer("one", 0)], now=2.0)
+    do(one, PostgresStore.free, [("one", 1), ("one", 2)])
+    with ThreadPoolExecutor(1) as pool:
+        with one.transaction():
+            one.free([("one", 0)])
+            assert numbers(one.claim([digest(b"b")])) == [1]
+            found = pool.submit(look_up, two, b"a", b"b", b"c", now=1000.0)
+            wait([found], timeout=0.5)  # it waits for the lock of b
+        assert numbers(found.result().claimed) == [None, None, 2]
+        assert found.result().elsewhere == {digest(b"b")}
+        assert numbers([*found.result().given_before.values()]) == [0]
+
+
+def test_an_answer_that_was_claimed_is_new_again_for_the_next_retry(stores: Stores) -> None:
+    one, two = stores.open(), stores.open()
+    write_batch(one, "one", [b"a"])
+    do(one, PostgresStore.answer, [an_answer("one", 0, is_taken=False)], now=2.0)
+    do(one, PostgresStore.free, [("one", 0)])
+    assert numbers(look_up(one, b"a", now=1000.0).claimed) == [0]
+    found = look_up(two, b"a", now=1000.0 + UNREAD_SECONDS)
+    assert numbers([*found.claimed, *found.given_before.values()]) == [None, 0]
+    assert look_up(one, b"a", now=1001.0 + 2 * UNREAD_SECONDS).given_before == {}
+
+
+def test_a_line_is_elsewhere_while_its_batch_may_still_be_created(stores: Stores) -> None:
+    one, two = stores.open(), stores.open()
+    write_batch(one, "one", [b"a"], stage="intended")
+    close(one)
+    found = look_up(two, b"a", now=3.0)
+    assert (found.claimed, found.elsewhere) == ([None], {digest(b"a")})
+    do(two, PostgresStore.adopt, [b"x"])
+    do(two, PostgresStore.forget, "one")
+    assert look_up(two, b"a", now=4.0).elsewhere == set()

@@ -79,6 +79,18 @@ def test_a_request_that_goes_on_without_its_line_keeps_its_key(stores: Stores) -
     assert claim(two, b"k", b"other") is None
 
 
+def test_a_key_is_held_while_the_batch_of_its_line_may_still_be_created(stores: Stores) -> None:
+    one, two = stores.open(), stores.open()
+    claim(one, b"k")
+    with one.transaction():
+        one.intend(a_record("batch"), [(0, ENDPOINT, b"a")], is_hash_only=False, keys={0: b"k"})
+    close(one)
+    assert isinstance(claim(two, b"k"), Held)
+    assert do(two, PostgresStore.adopt, [a_record("batch").account])
+    do(two, PostgresStore.forget, "batch")
+    assert claim(two, b"k") is None
+
+
 def test_keys_go_with_their_answers_and_those_of_dead_sessions_are_free(stores: Stores) -> None:
     one, two = stores.open(), stores.open()
     for key in (b"answered", b"queued"):

@@ -7,7 +7,10 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +23,11 @@ from autobatcher.engine.journal.postgres.connection import PostgresConnection, c
 from autobatcher.engine.journal.postgres.errors import is_server_failure
 from autobatcher.engine.journal.postgres.pooler import Glimpse, is_pooled_by_transaction
 from autobatcher.engine.journal.postgres.schema import MIGRATIONS, migrate
+from autobatcher.engine.journal.postgres.shared_store import SharedStore
 from autobatcher.engine.journal.postgres.store import PostgresStore
+from autobatcher.engine.journal.transactions import Job, Statement, Transactions
 from autobatcher.errors import JournalError
-from tests.journal.postgres.stores import Stores, an_answer, cut, do, write_batch
+from tests.journal.postgres.stores import Stores, an_answer, cut, digest, do, write_batch
 from tests.journal.records import a_record
 from tests.postgres_server import PostgresServer
 
@@ -48,6 +53,23 @@ def test_a_lost_connection_comes_back_with_its_lock(stores: Stores) -> None:
     with pytest.raises(JournalError, match="cannot be used"):
         do(store, write)
     assert store.batches()[0].stage == "created"
+
+
+@pytest.mark.proves("faults", "a process is stopped in the middle of a transaction of a shared journal")
+def test_a_process_that_is_stopped_in_a_transaction_loses_its_session(stores: Stores) -> None:
+    """The server waits for the rest of a pipeline without a timeout."""
+    stopped, other = (stores.open(idle_seconds=IDLE_SECONDS) for _ in range(2))
+    write_batch(stopped, "one", [b"a"])
+    with pytest.raises(JournalError, match="cannot be used"):
+        do(stopped, _stop_until, lambda: do(other, PostgresStore.claim, [digest(b"a")]) != [None])
+
+
+def _stop_until(stopped: PostgresStore, is_over: Callable[[], bool]) -> None:
+    stopped.drop("another", 0)  # the server has heard of it
+    deadline = time.monotonic() + 10
+    while not is_over():
+        assert time.monotonic() < deadline
+        time.sleep(IDLE_SECONDS / 5)
 
 
 def test_an_old_connection_that_the_server_still_keeps_is_ended(stores: Stores) -> None:
@@ -147,6 +169,37 @@ def test_a_server_failure_is_told_from_that_of_a_statement() -> None:
     )
     innocent = (NotOurBatchError("x"), psycopg.DataError(), psycopg.IntegrityError(), errors.DeadlockDetected())
     assert [is_server_failure(each) for each in (*at_fault, *innocent)] == [True] * 4 + [False] * 4
+
+
+@pytest.mark.proves("faults", "two engines that share a journal wait for rows of each other")
+def test_transactions_that_wait_for_one_another_are_both_done(stores: Stores) -> None:
+    met = threading.Barrier(2)
+    one, two = (SharedStore(stores.url, "process", now=0.0, on_interrupted=_ignore, on_news=_ignore) for _ in range(2))
+    write_batch(one, "one", [b"a", b"b"])
+
+    def free(store: SharedStore, first: int) -> list[Job]:
+        def meet(store: SharedStore) -> None:
+            store.batches()  # it has been freed by now
+            with suppress(threading.BrokenBarrierError):  # the second time nobody else comes
+                met.wait(5)
+            met.abort()
+
+        steps: list[Statement] = [partial(_touch, number=first), meet, partial(_touch, number=1 - first)]
+        jobs = [Job(step) for step in steps]
+        Transactions(store).do(jobs)
+        return jobs
+
+    with ThreadPoolExecutor(2) as pool, closing(one), closing(two):
+        done = [pool.submit(free, store, first) for first, store in enumerate((one, two))]
+        assert [job.failure for each in done for job in each.result()] == [None] * 6
+
+
+def _touch(store: PostgresStore, *, number: int) -> None:
+    store._do("UPDATE lines SET endpoint = endpoint WHERE id %% 2 = %s", (number,))
+
+
+def _ignore(*news: str) -> None:
+    pass
 
 
 def test_many_that_migrate_at_once_make_one_schema(postgres: PostgresServer) -> None:

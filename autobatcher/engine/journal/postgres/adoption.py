@@ -6,11 +6,12 @@ Synchronous; for one thread.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from ..health import WaitingAccount
 from ..records import UNCERTAIN, UnclaimedLine
 from .batch_rows import CALLS
+from .claims import UNREAD_SECONDS
 from .key_claims import KeyClaimStore
 from .schema import LINES_OF_A_BATCH
 from .sessions import REMEMBERED_SECONDS
@@ -58,14 +59,9 @@ class AdoptionStore(KeyClaimStore):
         """Leave an unfinished batch of this session: any engine may adopt it."""
         self._do(_LEAVE, (idempotency_key, self.session))
 
-    def release_all(self, undelivered: Iterable[tuple[str, int]] = ()) -> None:
+    def release_all(self) -> None:
         """Leave all that this session has, at a graceful end: others may adopt its batches at once, and claim the lines
-        for which it waits.
-
-        Args:
-            undelivered: lines whose answers may have come, and were given to nobody.
-        """
-        self.free(undelivered)
+        without an answer for which it waits."""
         self._do(
             "UPDATE lines l SET waiter = NULL WHERE waiter = %s AND NOT EXISTS (SELECT 1 FROM answers a "
             "WHERE a.id = l.id)",
@@ -89,7 +85,10 @@ class AdoptionStore(KeyClaimStore):
 
     def sweep_sessions(self, *, now: float) -> None:
         """Delete what sessions left that are gone: delivered answers, if the process ended well too. Else their lines
-        become free. Their own rows go when no batch is theirs, and a day after somebody found them gone."""
+        become free. Their own rows go when no batch is theirs, and a day after somebody found them gone.
+
+        Answers that were delivered a moment ago are left to a later sweep: a retry may come for them, as to a session
+        that lives."""
         gone = self._gone()
         if not gone.owners:
             return
@@ -97,8 +96,8 @@ class AdoptionStore(KeyClaimStore):
         self._do("DELETE FROM keys WHERE line_id IS NULL AND session = ANY(%s::int[])", (gone.owners,))
         exited = [number for (number,) in self._rows(_EXITED, (gone.owners,))]
         if exited:
-            self._do(_DELETE_TAKEN, (exited,))
-            self._do(_FREE_LINES, (exited,))
+            self._do(_DELETE_TAKEN, (exited, now - UNREAD_SECONDS))
+            self._do(_FREE_UNLESS_GIVEN, (exited, now - UNREAD_SECONDS))
             self._delete_empty_batches()
         self._do("UPDATE sessions SET missed_at = %s WHERE number = ANY(%s) AND missed_at IS NULL", (now, gone.owners))
         self._do(_DELETE_SESSIONS, (gone.owners, now - REMEMBERED_SECONDS))
@@ -122,6 +121,11 @@ _FREE_LINES = """UPDATE lines SET waiter = NULL WHERE id IN
     (SELECT id FROM lines WHERE waiter = ANY(%s::int[]) LIMIT 20000 FOR UPDATE SKIP LOCKED)"""
 """No more than what takes a second. The next sweep goes on: until then the sessions are remembered."""
 
+_FREE_UNLESS_GIVEN = """UPDATE lines SET waiter = NULL WHERE id IN
+    (SELECT l.id FROM lines l WHERE l.waiter = ANY(%s::int[])
+    AND NOT EXISTS (SELECT 1 FROM answers a WHERE a.id = l.id AND a.answered_at >= %s) LIMIT 20000
+    FOR UPDATE SKIP LOCKED)"""
+
 _UNANSWERED = f"""SELECT b.idempotency_key, b.changed_at, l.id, l.digest,
     CASE WHEN l.waiter = ANY(%s::int[]) THEN NULL ELSE l.waiter END, {_IS_UNCERTAIN}
     FROM batches b JOIN lines l
@@ -131,7 +135,7 @@ _UNANSWERED = f"""SELECT b.idempotency_key, b.changed_at, l.id, l.digest,
 _EXITED = "SELECT number FROM sessions WHERE ending = 'exited' AND number = ANY(%s::int[])"
 
 _DELETE_TAKEN = """WITH gone AS (DELETE FROM lines WHERE id IN (SELECT l.id FROM lines l JOIN answers a ON a.id = l.id
-    WHERE l.waiter = ANY(%s::int[]) AND NOT EXISTS (SELECT 1 FROM keys WHERE line_id = l.id)
+    WHERE l.waiter = ANY(%s::int[]) AND a.answered_at < %s AND NOT EXISTS (SELECT 1 FROM keys WHERE line_id = l.id)
     FOR UPDATE OF l SKIP LOCKED) RETURNING id)
     DELETE FROM answers USING gone WHERE answers.id = gone.id"""
 """What has a key of its caller stays for whoever asks with that again."""

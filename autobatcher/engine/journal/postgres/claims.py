@@ -13,6 +13,10 @@ from .failed_lines import FailedLineStore
 from .schema import LINES_OF_A_BATCH
 from .shared import Claimed, Missing, RemoteOutcome, Unread, Waiting
 
+UNREAD_SECONDS = 60.0
+"""For how long a retry may get an answer that was given before. Behind a load balancer nobody sees that a client had
+gone when its answer was sent."""
+
 
 class ClaimStore(FailedLineStore):
     """The statements for lines that one engine runs, and another one waits for."""
@@ -39,9 +43,15 @@ class ClaimStore(FailedLineStore):
         if keys:
             self._do("UPDATE batches SET owner = %s WHERE idempotency_key = ANY(%s::text[])", (self.session, keys))
 
+    def renew(self, lines: Iterable[tuple[str, int]], *, now: float) -> None:
+        """The answers to these lines are about to be given, and may not arrive: for `retake` they are new again."""
+        ids = self._known_ids_of(lines)
+        if ids:
+            self._do("UPDATE answers SET answered_at = %s WHERE id = ANY(%b::bigint[])", (now, ids))
+
     def retake(self, digests: Sequence[bytes], *, since: float) -> list[Claimed | None]:
-        """Find an answer for each retry that a living session was given since then, in Unix seconds: its client may
-        have gone before it had read it. The answer is ours from now on."""
+        """Find an answer for each retry that a session was given since then, in Unix seconds: its client may have gone
+        before it had read it. Or one that became free after `claim` had looked. The answer is ours from now on."""
         ids, claimed = [], []
         newest = {digest: row for digest, *row in self._rows(_RETAKE, (list(digests), since))}
         for digest in digests:
@@ -53,7 +63,11 @@ class ClaimStore(FailedLineStore):
         return claimed
 
     def is_awaited_elsewhere(self, digests: Sequence[bytes]) -> set[bytes]:
-        """Return those digests of which another session that lives waits for a line without an answer."""
+        """Return those digests of which another session that lives waits for a line without an answer.
+
+        Or of which a line is in a batch whose engine is gone, and that it may still create if it comes back first. The
+        next engine that adopts batches decides that.
+        """
         rows = self._rows(_AWAITED, (list(digests), self.session or 0))
         return {digest for (digest,) in rows}
 
@@ -126,12 +140,14 @@ What was never sent, and never will be, is left out, and what belongs to a key: 
 _RETAKE = f"""SELECT DISTINCT ON (l.digest) l.digest, l.id, b.idempotency_key, b.owner, b.completion_window,
         a.answered_at, true, b.status, b.changed_at
     FROM lines l JOIN batches b ON b.number = l.id / {LINES_OF_A_BATCH} JOIN answers a ON a.id = l.id
-    WHERE l.digest = ANY(%b::bytea[]) AND l.waiter IS NOT NULL AND a.answered_at >= %s AND a.body IS NOT NULL
+    WHERE l.digest = ANY(%b::bytea[]) AND (l.waiter IS NULL OR a.answered_at >= %s) AND a.body IS NOT NULL
     AND NOT EXISTS (SELECT 1 FROM keys k WHERE k.line_id = l.id)
     ORDER BY l.digest, a.answered_at DESC"""
 
-_AWAITED = """SELECT DISTINCT l.digest FROM lines l WHERE l.digest = ANY(%b::bytea[]) AND l.waiter <> %s
-    AND l.waiter IN (SELECT number FROM living_sessions) AND NOT EXISTS (SELECT 1 FROM answers a WHERE a.id = l.id)"""
+_AWAITED = f"""SELECT DISTINCT l.digest FROM lines l JOIN batches b ON b.number = l.id / {LINES_OF_A_BATCH}
+    WHERE l.digest = ANY(%b::bytea[]) AND NOT EXISTS (SELECT 1 FROM answers a WHERE a.id = l.id)
+    AND (l.waiter <> %s AND l.waiter IN (SELECT number FROM living_sessions)
+        OR b.stage = 'intended' AND b.owner NOT IN (SELECT number FROM living_sessions))"""
 
 _OUTCOMES = f"""SELECT l.id, b.batch_id, a.status_code, a.body, a.request_id, b.completion_window, b.stage = 'ended',
     l.body IS NULL FROM lines l JOIN batches b ON b.number = l.id / {LINES_OF_A_BATCH}

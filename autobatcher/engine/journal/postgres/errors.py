@@ -9,7 +9,7 @@ import psycopg
 from psycopg import errors
 
 from ....errors import JournalError, JournalUnreachableError
-from ..failures import NotOurBatchError
+from ..failures import CollisionError, NotOurBatchError
 
 __all__ = ["is_server_failure", "told"]
 
@@ -34,7 +34,7 @@ def is_server_failure(error: BaseException) -> bool:
 
 @contextmanager
 def told(shown: str) -> Iterator[None]:
-    """Turn failures of the server, and of the connection, into `JournalError`.
+    """Turn failures of the server, of the connection, and collisions, into `JournalError`.
 
     Args:
         shown: the URL without its password.
@@ -42,7 +42,12 @@ def told(shown: str) -> Iterator[None]:
     try:
         yield
     except psycopg.Error as error:
+        if isinstance(error, _OF_MOMENTS):
+            raise CollisionError(f"The journal {shown} was in use: {_reason(error)}") from error
         if not is_server_failure(error):
             raise
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise JournalUnreachableError(f"The journal {shown} cannot be used: {reason}") from error
+        raise JournalUnreachableError(f"The journal {shown} cannot be used: {_reason(error)}") from error
+
+
+def _reason(error: psycopg.Error) -> str:
+    return " ".join(str(error).split()) or type(error).__name__

@@ -16,7 +16,11 @@ _FAILURE = 400
 
 
 class _Row(NamedTuple):
-    """A key, and what is known of its line."""
+    """A key, and what is known of its line.
+
+    Attributes:
+        creator: the session that may still create the line's batch; None if it is created, or never will be.
+    """
 
     key: bytes
     digest: bytes
@@ -26,6 +30,7 @@ class _Row(NamedTuple):
     waiter: int | None
     status_code: int | None
     has_body: bool
+    creator: int | None
 
     def is_free(self, gone: Gone) -> bool:
         """Whether its request has failed, or was never sent and nobody is there to send it."""
@@ -87,11 +92,14 @@ class KeyClaimStore(ClaimStore):
         }
 
     def _is_held(self, wanted: WantedKey, row: _Row, gone: Gone) -> bool:
-        """Whether another request with the key waits, in a session that lives."""
+        """Whether another request with the key waits, in a session that lives, or may still be sent by one that comes
+        back before others have adopted its batch."""
         if wanted.is_ours and row.session == self.session:
             return False
         if row.is_unread:
             return not row.has_nobody(gone)
+        if row.creator in gone.owners:
+            return True
         return row.bound_to is None or (row.waiter is not None and row.waiter not in gone.waiters)
 
     def _take_keys(self, wanted: Sequence[WantedKey], now: float) -> dict[bytes, KeyOutcome]:
@@ -122,9 +130,10 @@ class KeyClaimStore(ClaimStore):
         return row.waiter == self.session if row.status_code is None else row.is_unread and row.status_code < _FAILURE
 
 
-_KEYS = """SELECT k.key, k.digest, k.session, k.line_id, l.id, l.waiter, a.status_code, a.body IS NOT NULL
+_KEYS = f"""SELECT k.key, k.digest, k.session, k.line_id, l.id, l.waiter, a.status_code, a.body IS NOT NULL,
+    CASE WHEN b.stage = 'intended' THEN b.owner END
     FROM keys k LEFT JOIN lines l ON l.id = k.line_id LEFT JOIN answers a ON a.id = l.id
-    WHERE k.key = ANY(%b::bytea[])"""
+    LEFT JOIN batches b ON b.number = l.id / {LINES_OF_A_BATCH} WHERE k.key = ANY(%b::bytea[])"""
 
 _COPIES = f"""SELECT a.id, b.idempotency_key, b.batch_id, a.status_code, a.body, a.request_id, b.completion_window
     FROM answers a JOIN batches b ON b.number = a.id / {LINES_OF_A_BATCH} WHERE a.id = ANY(%b::bigint[])"""

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import math
 import os
 import socket
+import time
 from typing import Any, Literal, NamedTuple
 
 from ..health import Session
-from .connection import IDLE_SECONDS, PostgresConnection
+from .connection import HEARTBEAT_SECONDS, IDLE_SECONDS, PostgresConnection
 from .errors import told
 from .pooler import refuse_transaction_pooling
 from .schema import channel_of
 
 RELOCK_SECONDS = 2.0
 """How long a session that comes back waits for those who look just now whether it is gone."""
+
+STOPPED_FACTOR = 1.5
+"""How many times the idle time a connection may say nothing within a transaction. A large statement over a slow network
+takes some seconds to arrive."""
 
 REMEMBERED_SECONDS = 86_400.0
 """How long a session that is gone is remembered: it may come back, and ask what it wrote last."""
@@ -46,6 +52,7 @@ class SessionStore(PostgresConnection):
         self.losses: int = 0
         self._row_of_session: tuple[Any, ...] = ()
         self._commits = 0
+        self._looked_at = -math.inf  # for those that are stopped
         super().__init__(url, is_read_only=is_read_only, idle_seconds=idle_seconds)
         self._channel = channel_of(self._schema)
 
@@ -114,8 +121,16 @@ class SessionStore(PostgresConnection):
 
     def _gone(self) -> Gone:
         """Find the sessions that do not live, and keep them from coming back before the transaction ends."""
+        self._end_stopped()
         found = self._rows(_GONE, (self._lock_class,))
         return Gone([number for number, _ in found], [number for number, is_kept in found if not is_kept])
+
+    def _end_stopped(self) -> None:
+        """End connections whose processes were stopped in the middle of a transaction. The server's own timeouts do not
+        count between the messages of a pipeline: locks would be kept for as long as the process is stopped."""
+        if self._idle_seconds is not None and time.monotonic() - self._looked_at >= HEARTBEAT_SECONDS:
+            self._looked_at = time.monotonic()
+            self._rows(_END_STOPPED, (self._lock_class, STOPPED_FACTOR * self._idle_seconds))
 
     def _owners(self) -> list[int]:
         """Who may own a batch that is changed here; 0 means nobody. Without a session, those that are gone."""
@@ -177,6 +192,13 @@ _END_OLD_CONNECTION = """SELECT pg_terminate_backend(pid) FROM pg_locks WHERE lo
     AND granted AND mode = 'ExclusiveLock' AND classid::bigint = (%s::bigint & 4294967295) AND objid::bigint = %s
     AND database = (SELECT oid FROM pg_database WHERE datname = current_database()) AND pid <> pg_backend_pid()"""
 """The server may not have noticed yet that it is lost."""
+
+_END_STOPPED = """SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid IN (SELECT pid FROM pg_locks
+        WHERE locktype = 'advisory' AND objsubid = 2 AND granted AND mode = 'ExclusiveLock'
+        AND classid::bigint = (%s::bigint & 4294967295)
+        AND database = (SELECT oid FROM pg_database WHERE datname = current_database()))
+    AND state = 'active' AND wait_event = 'ClientRead' AND state_change < clock_timestamp() - %s * interval '1 s'
+    AND usename = current_user AND pid <> pg_backend_pid()"""
 
 _COME_BACK = """INSERT INTO sessions (number, process, host, pid, url, opened_at) OVERRIDING SYSTEM VALUE
     VALUES (%s, %s, %s, %s, %s, %s) ON CONFLICT (number) DO UPDATE SET missed_at = NULL"""

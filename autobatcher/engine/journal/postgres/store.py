@@ -21,8 +21,8 @@ logger: logging.Logger = logging.getLogger("autobatcher")
 UNFINISHED_SECONDS = 31 * 86_400.0
 """As in SQLite: how long a batch that was not completely read is kept, whatever the retention."""
 
-SENT_AT_ONCE = 16_000_000
-"""How many bytes of prompts or answers go into one statement."""
+SENT_AT_ONCE = 4_000_000
+"""How many bytes of prompts or answers go into one statement. While it arrives, its connection seems to be idle."""
 
 READ_AT_ONCE = 100
 """How many lines with their answers are in memory."""
