@@ -11,6 +11,7 @@ from rich.text import Text
 
 from .. import events
 from ..display.displays import Terminal
+from ..engine.units import format_requests
 from ..printable import printable
 from ..progress import BatchProgress, shortened
 
@@ -45,7 +46,7 @@ def plain_line(event: events.AnyBatchEvent, batch: BatchProgress | None) -> str 
     """An event as a line of text; None if it is not worth one."""
     match event:
         case events.BatchSubmitted() if batch is not None:
-            return f"batch {batch.number}: submitted, {batch.total} requests ({batch.id})"
+            return f"batch {batch.number}: submitted, {format_requests(batch.total)} ({batch.id})"
         case events.BatchProgress() if batch is not None and batch.is_news:
             return f"batch {batch.number}: {batch.words}, {batch.done} of {batch.total} done{_and_failed(batch)}"
         case events.BatchCompleted() | events.BatchTerminal() if batch is not None:
@@ -54,7 +55,7 @@ def plain_line(event: events.AnyBatchEvent, batch: BatchProgress | None) -> str 
                 f", {batch.done} of {batch.total} done{_and_failed(batch)}"
             )
         case events.BatchSubmissionFailed():
-            return f"{event.request_count} requests could not be submitted: {shortened(event.error)}"
+            return f"{format_requests(event.request_count)} could not be submitted: {shortened(event.error)}"
         case events.RequestsEscalated():
             way = f"from the {event.from_lane} lane to {event.to_lane}"
             return f"{event.request_count} requests go on {way}: {shortened(event.reason)}"

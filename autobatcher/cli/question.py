@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Collection
+from contextlib import suppress
 
 import trio
 
@@ -44,7 +45,6 @@ class Question:
         try:
             with trio.move_on_after(self.ask_seconds):
                 return await self._answer(text, letters)
-            _write("\n")
         except OSError:  # the terminal is gone
             return None
         finally:
@@ -60,13 +60,21 @@ class Question:
     async def _answer(self, text: str, letters: Collection[str]) -> str | None:
         while True:
             _write(text)
-            await trio.lowlevel.wait_readable(self._descriptor)
+            await self._wait_for_line()
             line = os.read(self._descriptor, 1024)
             answer = line.decode(errors="replace").strip().lower()
             if not answer:
                 return None
             if answer[0] in letters:
                 return answer[0]
+
+    async def _wait_for_line(self) -> None:
+        try:
+            await trio.lowlevel.wait_readable(self._descriptor)
+        except trio.Cancelled:  # by the clock or a signal: what is said next begins a line of its own
+            with suppress(OSError):
+                _write("\n")
+            raise
 
 
 def question_here(display: Terminal | None = None) -> Question | None:

@@ -89,8 +89,9 @@ def report(seen: Seen, *, as_json: bool, with_upstream: bool, room: int | None =
         if seen.rows:
             table = batch_table(seen.rows, now=now, with_upstream=with_upstream, with_engines=is_shared, room=room)
             print_text(table, wraps=False)
-        for line in totals(seen.rows, with_engines=is_shared, foreign=seen.foreign).split("\n"):
-            print_text(line)
+        if seen.rows or seen.failure is None:
+            for line in totals(seen.rows, with_engines=is_shared, foreign=seen.foreign).split("\n"):
+                print_text(line)
         if engines:
             print_text(engine_table(engines, now=now, room=room), wraps=False)
     if seen.failure is not None:

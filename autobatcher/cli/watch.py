@@ -142,9 +142,10 @@ class LivePicture:
         now, rows, engines = time.time(), self._seen.rows, self._seen.engines
         is_shared, room = engines is not None, None if self._wide else self._live.console.width
         parts: list[RenderableType] = [
-            batch_table(rows, now=now, with_upstream=True, with_engines=is_shared, room=room),
-            Text(totals(rows, with_engines=is_shared, foreign=self._seen.foreign), "dim"),
+            batch_table(rows, now=now, with_upstream=True, with_engines=is_shared, room=room)
         ]
+        if rows or seen.failure is None:
+            parts.append(Text(totals(rows, with_engines=is_shared, foreign=self._seen.foreign), "dim"))
         if engines is not None and engines.sessions:
             parts.append(engine_table(engines.sessions, now=now, room=room))
         if seen.failure is not None:

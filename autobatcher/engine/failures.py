@@ -18,6 +18,7 @@ from .failure import Failure
 from .failure_cause import failure_of
 from .quotations import QUOTED_CHARACTERS, WITHHELD, masked
 from .request import Answer, Request
+from .units import format_requests
 
 logger: logging.Logger = logging.getLogger("autobatcher")
 
@@ -130,8 +131,8 @@ class Failures:
         where = f" in batch {failure.batch_id}" if failure.batch_id else ""
         logger.log(
             logging.INFO if alike.is_known else logging.WARNING,
-            "autobatcher: %d requests for %s failed%s: %s",
-            alike.count,
+            "autobatcher: %s for %s failed%s: %s",
+            format_requests(alike.count),
             ", ".join(models),
             where,
             failure,

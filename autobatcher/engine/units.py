@@ -1,4 +1,4 @@
-"""Durations and sizes as people write them: "90s", "1.5h", "1h30m", "64MB", "1GiB". Pure."""
+"""Durations, sizes and counts as people write them: "90s", "1.5h", "1h30m", "64MB", "1GiB", "1 request". Pure."""
 
 from __future__ import annotations
 
@@ -64,6 +64,11 @@ def format_size(size: int) -> str:
         if size and size % _BYTES[unit.lower()] == 0:
             return f"{size // _BYTES[unit.lower()]}{unit}"
     return str(size)
+
+
+def format_requests(count: int) -> str:
+    """The count with its noun: "1 request", "1,200 requests"."""
+    return f"{count:,} {'request' if count == 1 else 'requests'}"
 
 
 def _no_duration(text: str) -> str:

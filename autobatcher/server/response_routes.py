@@ -198,7 +198,7 @@ def _new_id(owner: bytes, key: str | None) -> str:
 
 
 def _not_found(id_: str) -> RefusedError:
-    shown = f"Response with id '{id_}'" if _ID.fullmatch(id_) else "A response with this id"
+    shown = f"Response with id '{id_}'" if _ID.fullmatch(id_) else "Response"
     message = f"{shown} not found. This proxy knows those that were made through it with `background: true`."
     return RefusedError(404, message, code="response_not_found")
 

@@ -45,5 +45,5 @@ def not_allowed_parts(method: str, path: str, allowed: Iterable[str]) -> HttpPar
 
 _SERVED = (
     f"This proxy serves {', '.join(f'POST {endpoint}' for endpoint in sorted(BATCHABLE_ENDPOINTS))}, GET {MODELS}, "
-    f"{MODELS}/{{id}}, {', '.join(_PAGES[:-1])} and /."
+    f"{MODELS}/{{id}}, {RESPONSES}/{{id}}, {', '.join(_PAGES[:-1])} and /."
 )

@@ -347,6 +347,10 @@ def test_an_upstream_that_cannot_be_asked_is_exit_code_1(unfinished: Path, capsy
     text = as_text(capsys)
     assert "2 batches" in text
     assert "could not be asked" in text
+    assert main(["status", "--upstream", *to("http://127.0.0.1:9/v1")]) == 1
+    text = as_text(capsys)
+    assert "could not be asked" in text
+    assert "no batches" not in text  # nobody knows
 
 
 # ---- watch ----

@@ -268,6 +268,11 @@ def test_a_question_takes_a_letter_and_no_longer_than_it_may() -> None:
         "from autobatcher.cli.question import Question\n"
         "for seconds in (0.1, 600, 600):\n"
         "    print('got', trio.run(Question(0, ask_seconds=seconds).ask, 'w/l? ', 'wl'), flush=True)\n"
+        "async def hurried():\n"
+        "    with trio.move_on_after(0.1):\n"
+        "        await Question(0).ask('w/l? ', 'wl')\n"
+        "trio.run(hurried)\n"
+        "print('stopping now', flush=True)\n"
     )
     with on_terminal(sys.executable, "-c", script) as terminal:
         terminal.read_until("got None")  # nobody answered
@@ -279,6 +284,7 @@ def test_a_question_takes_a_letter_and_no_longer_than_it_may() -> None:
         terminal.read_until("w/l? ")
         terminal.type(" Leave\n")
         terminal.read_until("got l")
+        assert "w/l? \r\nstopping now" in terminal.read_until("stopping now")
 
 
 @pytest.mark.proves("faults", "Ctrl-C at the terminal of `serve` or `run` while paid batches run")

@@ -113,13 +113,13 @@ async def test_the_reason_is_told_without_what_it_quotes_of_a_prompt(
 async def test_a_refused_upload_is_told_with_the_upstreams_reason(caplog: pytest.LogCaptureFixture) -> None:
     fault = HttpFault(operation="files.create", status=401, body=refusal("invalid api key", "invalid_api_key"))
     async with open_harness(faults=FaultPlan((fault,))) as harness:
-        await ask_many(harness, 3)
+        await ask_many(harness, 1)
     (refusal_event,) = harness.events_named("batch_submission_failed")
     assert refusal_event["error"] == "POST /files answered 401: invalid api key"
     (event,) = harness.events_named("requests_failed")
     assert (event["status"], event["code"], event["message"]) == (401, "invalid_api_key", "invalid api key")
-    assert (event["request_count"], event["batch_id"], len(event["custom_ids"])) == (3, None, 3)
-    assert warnings(caplog) == ["autobatcher: 3 requests not submitted: POST /files answered 401: invalid api key"]
+    assert (event["request_count"], event["batch_id"], len(event["custom_ids"])) == (1, None, 1)
+    assert warnings(caplog) == ["autobatcher: 1 request not submitted: POST /files answered 401: invalid api key"]
 
 
 async def test_failures_of_calls_outside_of_batches_are_gathered_for_a_moment(caplog: pytest.LogCaptureFixture) -> None:

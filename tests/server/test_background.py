@@ -136,7 +136,9 @@ async def test_unknown_ids_and_wrong_methods_are_told() -> None:
             ):
                 assert (answer.status_code, answer.json()["error"]["code"]) == (404, "response_not_found")
                 assert "<b>" not in answer.text
-        assert (await http.get(f"{PATH}/x/input_items")).json()["error"]["code"] == "unknown_url"
+        unknown = (await http.get(f"{PATH}/x/input_items")).json()["error"]
+        assert unknown["code"] == "unknown_url"
+        assert f"{PATH}/{{id}}" in unknown["message"]  # what is served
         wrong = [await http.post(f"{PATH}/x"), await http.get(f"{PATH}/x/cancel")]
         assert [(answer.status_code, answer.headers["allow"]) for answer in wrong] == [
             (405, "DELETE, GET"),

@@ -24,6 +24,7 @@ from ..lanes.durations import Durations
 from ..lanes.work import Work
 from ..request import Request
 from ..settings import Settings
+from ..units import format_requests
 from .phase import MAY_RUN, Phase
 
 logger: logging.Logger = logging.getLogger("autobatcher")
@@ -285,7 +286,7 @@ class UpstreamBatch:
 
     def emit_begin(self, kind: type[events.BatchSubmitted | events.BatchResumed]) -> None:
         """The upstream has the batch."""
-        logger.info("autobatcher: batch %s: %s, %d requests", self.batch_id, kind.__name__, self._request_count)
+        logger.info("autobatcher: batch %s: %s, %s", self.batch_id, kind.__name__, format_requests(self._request_count))
         self.emit_event(kind)
 
     def emit_end(self) -> None:
@@ -298,7 +299,7 @@ class UpstreamBatch:
 
     def emit_submission_failed(self, reason: str) -> None:
         """The batch could not be submitted."""
-        logger.warning("autobatcher: %d requests not submitted: %s", self._request_count, reason)
+        logger.warning("autobatcher: %s not submitted: %s", format_requests(self._request_count), reason)
         self._emit(events.BatchSubmissionFailed, **self._request_fields(), error=reason)
 
     def emit_resubmitted(self, request_count: int, reason: str) -> None:
