@@ -83,7 +83,7 @@ def _found(python: str) -> bool:
 # is what openai 2.x runs on. 900, 910-913, all optional: see docs/architecture.md, "Tests".
 FLAKE8_ASYNC = (
     "--disable=ASYNC106,ASYNC124,ASYNC127,ASYNC900,ASYNC910,ASYNC911,ASYNC912,ASYNC913",
-    "--startable-in-context-manager=run,run_worker,serve_emulator,_serve,learn_prices",
+    "--startable-in-context-manager=run,run_worker,serve_emulator,_serve,learn_prices,_prepare",
 )
 
 FOUND = [python for python in PYTHONS if _found(python)]

@@ -30,11 +30,14 @@ async def refuse_hopeless(client: BatchOpenAI, *, command: str, forward_keys: bo
 
 async def check_first(client: BatchOpenAI, *, command: str) -> None:
     """The same before a client is open. If it cannot work, its connections are closed."""
+    hopeless: UsageError | None = None
     try:
         await refuse_hopeless(client, command=command)
-    except UsageError:
+    except UsageError as error:
+        hopeless = error
+    if hopeless is not None:
         await client.close()
-        raise
+        raise hopeless
 
 
 async def run_checked(
