@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from decimal import Decimal
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
@@ -193,10 +193,20 @@ class SharedJournal(Journal):
         """The request with this key failed, or its caller left before it was sent."""
         self._tell("release_key", key)
 
-    async def outcomes(self, lines: Sequence[UnclaimedLine]) -> list[RemoteOutcome]:
-        """What became of lines that this session waits for, and others see to. Raises `JournalError`."""
-        places = [(line.idempotency_key, line.number) for line in lines]
-        return await self._ask(lambda store: store.outcomes_of(places))
+    async def outcomes(self, awaited: Callable[[], Iterable[UnclaimedLine]]) -> dict[tuple[str, int], RemoteOutcome]:
+        """What became of lines that this session waits for, and others see to, by idempotency key and number. Raises
+        `JournalError`.
+
+        Args:
+            awaited: returns these lines. It is called before each try: a line that was freed since the one before is
+                not taken again.
+        """
+
+        def ask() -> Callable[[SharedStore], dict[tuple[str, int], RemoteOutcome]]:
+            places = [(line.idempotency_key, line.number) for line in awaited()]
+            return lambda store: dict(zip(places, store.outcomes_of(places), strict=True))
+
+        return await self._ask_anew(ask)
 
     def fail(self, idempotency_key: str, numbers: Sequence[int], ending: str) -> None:
         """Delete lines that failed. Who waits for one in another engine gets `ending`."""

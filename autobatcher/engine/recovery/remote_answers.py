@@ -57,13 +57,16 @@ class RemoteAnswers:
 
     async def _look_at(self, waiting: list[tuple[Request, UnclaimedLine]]) -> None:
         try:
-            found = await self._journal.outcomes([line for _, line in waiting])
-            unread = (line for (_, line), each in zip(waiting, found, strict=True) if isinstance(each, Unread))
-            await self._read_again({line.idempotency_key for line in unread})
+            # Each time anew: lines are ours after it, and those of callers who left meanwhile must stay free.
+            found = await self._journal.outcomes(
+                lambda: [line for request, line in waiting if request in self._waiting]
+            )
+            await self._read_again({key for (key, _), each in found.items() if isinstance(each, Unread)})
         except JournalError as error:
             logger.warning("autobatcher: %s Answers that other engines have read wait for it.", error.message)
             return
-        for (request, line), outcome in zip(waiting, found, strict=True):
+        for request, line in waiting:
+            outcome = found.get((line.idempotency_key, line.number), Waiting())
             if not isinstance(outcome, Waiting | Unread) and self._waiting.remove(request):
                 self._settle(request, line, outcome)
 

@@ -30,6 +30,9 @@ class RemoteLines:
     def __len__(self) -> int:
         return len(self._lines)
 
+    def __contains__(self, request: Request) -> bool:
+        return request in self._lines
+
     def add(self, request: Request, line: UnclaimedLine) -> None:
         """Let the request wait for the line. It may have its answer by now."""
         self._requests[line.idempotency_key][line.number] = request, line

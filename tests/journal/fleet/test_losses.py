@@ -7,8 +7,9 @@ from typing import Any
 import anyio
 import pytest
 
+from autobatcher.engine.recovery.remote_answers import NEWS_SECONDS
 from tests.harness import ask, open_harness, outcome_of, wait_for_event
-from tests.journal.fleet.programs import Fleet, find_database, lose_database
+from tests.journal.fleet.programs import Fleet, Member, find_database, lose_database
 from tests.journal.restarts import billed
 
 
@@ -45,6 +46,32 @@ async def test_calls_wait_for_a_database_that_is_away_for_a_moment(fleet: Fleet)
             await anyio.sleep(20)
             find_database(first)
         assert billed(harness) == {"before": 1, "meanwhile": 1}
+
+
+@pytest.mark.proves("faults", "a client leaves a proxy that has lost the database, and asks it again when that is back")
+async def test_who_left_while_the_database_was_away_finds_the_place_that_was_left(fleet: Fleet) -> None:
+    async with (
+        open_harness(batch_seconds=200) as harness,
+        fleet.member(harness) as first,
+        fleet.member(harness) as other,
+        anyio.create_task_group() as nursery,
+    ):
+        assert await ask(other.client, "before") == "before"
+        nursery.start_soon(ask, first.client, "stays")
+        with anyio.move_on_after(20):
+            await ask(first.client, "leaves")
+        with anyio.move_on_after(3 * NEWS_SECONDS):  # so that it is asked for answers, and asked again
+            nursery.start_soon(_lose_database_after, 5, other)
+            await ask(other.client, "leaves")
+        find_database(other)
+        await anyio.sleep(60)  # until it has asked once more
+        assert await ask(other.client, "leaves") == "leaves"
+        assert billed(harness) == {"before": 1, "stays": 1, "leaves": 1}
+
+
+async def _lose_database_after(seconds: float, member: Member) -> None:
+    await anyio.sleep(seconds)
+    lose_database(member)
 
 
 async def test_a_batch_is_read_while_the_database_is_away_and_its_end_is_recorded_later(fleet: Fleet) -> None:
