@@ -87,10 +87,13 @@ def question_here(display: Terminal | None = None) -> Question | None:
 
 def _is_in_foreground(descriptor: int) -> bool:
     """Whether what is typed is for us. Reading in the background would stop the process."""
-    try:
-        return os.tcgetpgrp(descriptor) == os.getpgrp()
-    except OSError:
+    if sys.platform == "win32":
         return False
+    else:  # noqa: RET505  (mypy reads it as Windows, too)
+        try:
+            return os.tcgetpgrp(descriptor) == os.getpgrp()
+        except OSError:
+            return False
 
 
 def _write(text: str) -> None:

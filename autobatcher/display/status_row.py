@@ -101,9 +101,10 @@ def _is_raw(stream: TextIO) -> bool:
     """Whether a program reads keys one by one."""
     if sys.platform == "win32":
         return True
-    import termios
+    else:  # noqa: RET505  (mypy reads it as Windows, too)
+        import termios
 
-    try:
-        return not termios.tcgetattr(stream.fileno())[3] & termios.ICANON
-    except (termios.error, OSError, ValueError):
-        return True
+        try:
+            return not termios.tcgetattr(stream.fileno())[3] & termios.ICANON
+        except (termios.error, OSError, ValueError):
+            return True
