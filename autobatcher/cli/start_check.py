@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable
 import trio
 
 from .. import BatchOpenAI
+from ..client.server_calls import judge_upstream
 from .flags import UsageError
 from .output import print_notice
 from .signals import StopSignals
@@ -21,7 +22,7 @@ CHECK_SECONDS = 5.0
 
 async def refuse_hopeless(client: BatchOpenAI, *, command: str, forward_keys: bool = False) -> None:
     """Say in a line what the upstream is like. Raises `UsageError` if it cannot work."""
-    judgement = await client.judge_upstream(seconds=CHECK_SECONDS, is_own_key=not forward_keys)
+    judgement = await judge_upstream(client, seconds=CHECK_SECONDS, is_own_key=not forward_keys)
     if judgement.is_hopeless:
         raise UsageError(f"the upstream {judgement.sentence}. --no-check starts all the same.")
     goes_on = "" if judgement.is_good else f" It may work later, so {command} goes on."

@@ -107,12 +107,6 @@ class ServerCalls:
         return fingerprint(account if api_key is None else with_key(account, api_key))
 
     @property
-    def kept_responses(self) -> JournaledResponses | None:
-        """The background responses in the journal; None without one that keeps prompts, and before the first call."""
-        batcher = self._engine.host.batcher
-        return None if batcher is None else batcher.recovery.responses
-
-    @property
     def has_journal(self) -> bool:
         """Whether a request that is asked again finds its place, even in another process."""
         return self._engine.settings.journal is not None
@@ -148,22 +142,6 @@ class ServerCalls:
         if batcher is not None and self.shares_journal:
             batcher.recovery.know(self._call().account)
 
-    async def judge_upstream(self, *, seconds: float, is_own_key: bool = True) -> Judgement:
-        """Ask the upstream whether it can work, by one GET or two. They create nothing and cost nothing.
-
-        Args:
-            seconds: how long each may take.
-            is_own_key: whether this client's key pays, not those of callers.
-
-        Cancelled: nothing was changed anywhere.
-        """
-        account, http = self._call().account, UpstreamHTTP(self._engine.upstream)
-        lanes = self._engine.settings.lanes
-        path, other = (BATCHES, MODELS) if lanes is None or Lane.BATCH.value in lanes else (MODELS, BATCHES)
-        first = await ask(http, account, path, seconds=seconds)
-        second = None if is_enough(first) else await ask(http, account, other, seconds=seconds)
-        return judge(first, second, account.provider, is_own_key=is_own_key)
-
     def batch_statistics(self) -> BatcherStatistics | None:
         """Count queued and waiting requests and list active batches; None before the first call."""
         batcher = self._engine.host.batcher
@@ -178,6 +156,29 @@ class ServerCalls:
         """How many bytes of request bodies wait to be uploaded, and how many may (`max_queued_bytes`)."""
         batcher = self._engine.host.batcher
         return (0, math.inf) if batcher is None else batcher.queue_bytes()
+
+
+async def judge_upstream(client: ServerCalls, *, seconds: float, is_own_key: bool = True) -> Judgement:
+    """Ask the upstream whether it can work, by one GET or two. They create nothing and cost nothing.
+
+    Args:
+        seconds: how long each may take.
+        is_own_key: whether this client's key pays, not those of callers.
+
+    Cancelled: nothing was changed anywhere.
+    """
+    account, http = client._call().account, UpstreamHTTP(client._engine.upstream)
+    lanes = client._engine.settings.lanes
+    path, other = (BATCHES, MODELS) if lanes is None or Lane.BATCH.value in lanes else (MODELS, BATCHES)
+    first = await ask(http, account, path, seconds=seconds)
+    second = None if is_enough(first) else await ask(http, account, other, seconds=seconds)
+    return judge(first, second, account.provider, is_own_key=is_own_key)
+
+
+def kept_responses(client: ServerCalls) -> JournaledResponses | None:
+    """The background responses in the journal; None without one that keeps prompts, and before the first call."""
+    batcher = client._engine.host.batcher
+    return None if batcher is None else batcher.recovery.responses
 
 
 def see_fleet(client: ServerCalls) -> FleetSeen | None:

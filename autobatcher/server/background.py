@@ -15,6 +15,7 @@ import anyio
 
 from ..client.http_parts import HttpParts, answer_parts
 from ..client.openai import BatchOpenAI
+from ..client.server_calls import kept_responses
 from ..engine.digest import digest_of_parts
 from ..engine.journal.responses import IN_PROGRESS, KeptResponse
 from ..engine.request import Answer, Request
@@ -119,7 +120,7 @@ class BackgroundResponses:
     @property
     def kept(self) -> KeptResponses:
         """Where they are kept."""
-        return self._client.kept_responses or self._in_memory
+        return kept_responses(self._client) or self._in_memory
 
     def owner(self, api_key: str | None) -> bytes:
         """Who may ask for responses that are made with this key; None is the proxy's own."""
@@ -221,7 +222,7 @@ class BackgroundResponses:
         self._let_go(own)
         self._tell_outcome(own.request, anyio.current_time() - own.began_at)
         outcome = own.request.settled_as
-        if isinstance(outcome, ClientClosedError | JournalError) and self._client.kept_responses is not None:
+        if isinstance(outcome, ClientClosedError | JournalError) and kept_responses(self._client) is not None:
             self.leave(id_)
             return
         if isinstance(outcome, ClientClosedError) and not self._has_told_loss:

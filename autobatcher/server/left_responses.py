@@ -18,6 +18,7 @@ from anyio.abc import TaskStatus
 from ..client.checked_body import checked_body
 from ..client.deadlines import DEADLINE_HEADER
 from ..client.openai import BatchOpenAI
+from ..client.server_calls import kept_responses
 from ..engine.journal.responses import KeptResponse
 from ..errors import BatchError, ClientClosedError, JournalError
 from .background import ENDPOINT, BackgroundResponses, NewCall, OpenResponse
@@ -77,7 +78,7 @@ class LeftResponses:
             self._background.owner(None)
         task_status.started()
         while True:
-            if self._client.kept_responses is not None:
+            if kept_responses(self._client) is not None:
                 await self._look_if_possible()
             await trio.sleep(LOOK_SECONDS)
 
