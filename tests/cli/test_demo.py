@@ -32,7 +32,7 @@ def test_off_a_terminal_it_prints_plain_lines_and_a_table_with_the_right_totals(
 
     table = rows(told.stdout)
     assert (table["requests"], table["answered"], table["failed"]) == ("50", "50", "0")
-    submitted = re.findall(r"batch (\d+): submitted, (\d+) requests", told.stderr)
+    submitted = re.findall(r"batch (\d+): submitted, (\d+) requests?", told.stderr)
     assert len(submitted) == int(table["batches"]) > 1
     assert sum(int(requests) for _, requests in submitted) == 50
     assert len(re.findall(r"batch \d+: completed after", told.stderr)) == len(submitted)

@@ -69,7 +69,8 @@ class Watch:
 
     @contextmanager
     def bounded_memory(self) -> Iterator[None]:
-        """The block may not take more than `MEMORY_BYTES`."""
+        """The block may not take more than `MEMORY_BYTES`. What was garbage before is none of its memory."""
+        process.tidy()
         before = process.resident_bytes()
         process.reset_peak()
         yield
