@@ -29,8 +29,8 @@ needs_servers = pytest.mark.skipif(
 @pytest.mark.real_time
 @pytest.mark.timeout(400)
 def test_faults_of_a_fleet_lose_nothing_and_are_billed_once(tmp_path: Path) -> None:
-    """Thirty take a minute and a half on two cores. A pause of twelve seconds is longer than a session bears."""
-    plan = Plan(seed=21, events=30, clients=60, mean_gap=0.5, longest=12.0, shortens=True)
+    """Fifty take two minutes on two cores. A pause of twelve seconds is longer than a session bears."""
+    plan = Plan(seed=21, events=50, clients=60, mean_gap=0.5, longest=12.0, shortens=True)
     told: list[str] = []
     verdict = trio.run(run, plan, tmp_path, told.append)
     assert verdict.is_good, "\n".join(told)
