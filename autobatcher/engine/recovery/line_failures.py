@@ -10,7 +10,7 @@ from ...errors import BatchEndedError
 
 
 class LineFailure(msgspec.Struct, frozen=True, kw_only=True):
-    """What a `BatchEndedError` says, but for the line. It holds no prompt and no answer."""
+    """What a `BatchEndedError` says, but for what the line itself has: an answer that nobody could read stays out."""
 
     message: str
     status: str
@@ -26,7 +26,10 @@ class LineFailure(msgspec.Struct, frozen=True, kw_only=True):
 
 def encoded(error: BatchEndedError) -> str:
     """As the journal keeps it."""
-    failure = LineFailure(message=error.message, status=error.status, batch_id=error.batch_id, body=error.body)
+    body = (
+        {name: value for name, value in error.body.items() if name != "line"} if isinstance(error.body, dict) else None
+    )
+    failure = LineFailure(message=error.message, status=error.status, batch_id=error.batch_id, body=body)
     return msgspec.json.encode(failure).decode()
 
 

@@ -10,7 +10,8 @@ from concurrent.futures import ThreadPoolExecutor, wait
 import pytest
 
 from autobatcher.engine.journal.postgres.claims import UNREAD_SECONDS
-from autobatcher.engine.journal.postgres.shared import Claimed, Missing, Unread, Waiting
+from autobatcher.engine.journal.postgres.failed_lines import FAILURE_SECONDS
+from autobatcher.engine.journal.postgres.shared import Claimed, Failed, Missing, RemoteOutcome, Unread, Waiting
 from autobatcher.engine.journal.postgres.store import PostgresStore
 from autobatcher.engine.journal.records import StoredAnswer
 from autobatcher.engine.journal.shared_journal import LookUp, look_up_in
@@ -217,3 +218,23 @@ def test_a_line_is_elsewhere_while_its_batch_may_still_be_created(stores: Stores
     do(two, PostgresStore.adopt, [b"x"])
     do(two, PostgresStore.forget, "one")
     assert look_up(two, b"a", now=4.0).elsewhere == set()
+
+
+def failures(store: PostgresStore) -> list[RemoteOutcome]:
+    return do(store, PostgresStore.outcomes_of, [("one", 0), ("one", 1)])
+
+
+@pytest.mark.parametrize("way", ["the batch is forgotten", "an hour has passed"])
+def test_why_lines_failed_is_told_to_who_waits_and_goes(stores: Stores, way: str) -> None:
+    one, two = stores.open(), stores.open()
+    write_batch(one, "one", [b"a", b"b", b"c"])
+    do(one, PostgresStore.free, [("one", number) for number in range(3)])
+    assert numbers(claim(two, b"a", b"b")) == [0, 1]
+    do(one, PostgresStore.fail, "one", [0], "why", now=1_000.0)
+    assert failures(two) == [Failed("why"), Waiting()]
+    assert numbers(claim(stores.open(), b"a")) == [None]
+    if way == "the batch is forgotten":
+        do(one, PostgresStore.forget, "one")
+    else:
+        do(one, PostgresStore.forget_old, now=1_000.0 + FAILURE_SECONDS + 1, retention_seconds=1e6)
+    assert failures(two)[0] == Missing()

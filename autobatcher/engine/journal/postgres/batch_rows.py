@@ -119,6 +119,7 @@ class BatchStore(KeyStore):
             self._do(f"DELETE FROM lines WHERE id IN ({_ALL})", range_of(number))
         for (key,) in self._rows("DELETE FROM batches WHERE number = ANY(%s) RETURNING idempotency_key", (numbers,)):
             self._release(key)
+            self._do("DELETE FROM failures WHERE idempotency_key = %s", (key,))
             self._numbers.pop(key, None)
 
     def booked_call(self, idempotency_key: str, *, now: float) -> None:

@@ -8,6 +8,9 @@ from .batch_rows import BatchStore
 from .schema import LINES_OF_A_BATCH
 from .shared import Failed
 
+FAILURE_SECONDS = 3600.0
+"""How long it is kept why a line failed. Who waits for it looks every few seconds, and reasons may quote a prompt."""
+
 
 class FailedLineStore(BatchStore):
     """A line that failed is deleted, so that nobody claims it. Who waits for it in another session is told why."""
@@ -33,8 +36,8 @@ class FailedLineStore(BatchStore):
         rows = self._rows(_FAILURES, (self.session or 0, keys)) if keys else []
         return {(key, number): Failed(ending) for key, number, ending in rows}
 
-    def _forget_old_failures(self, *, until: float, most: int) -> None:
-        self._do(_FORGET_OLD, (until, most))
+    def _forget_old_failures(self, *, now: float, most: int) -> None:
+        self._do(_FORGET_OLD, (now - FAILURE_SECONDS, most))
 
 
 _PART_KEYS = """UPDATE keys k SET line_id = NULL, session = l.waiter FROM lines l

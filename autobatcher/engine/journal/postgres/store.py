@@ -191,7 +191,7 @@ class PostgresStore(ResponseStore):
         too_old = [number for (number,) in self._rows(_TOO_OLD, (until, owners, BATCHES_FORGOTTEN_AT_ONCE))]
         self._delete_batches(too_old)
         self._forget_old_keys(until=now - retention_seconds, most=FORGOTTEN_AT_ONCE)
-        self._forget_old_failures(until=now - retention_seconds, most=FORGOTTEN_AT_ONCE)
+        self._forget_old_failures(now=now, most=FORGOTTEN_AT_ONCE)
         self.forget_responses(until=now - retention_seconds, open_until=until)
         self._forget_old_charges(now=now)
         return len(old) == FORGOTTEN_AT_ONCE or len(too_old) == BATCHES_FORGOTTEN_AT_ONCE
