@@ -283,9 +283,10 @@ def package(session: nox.Session) -> None:
 
 @nox.session
 def seeds(session: nox.Session) -> None:
-    """The property tests with fresh randomness: 5,000 examples for each backend, or as many as you say."""
+    """The property tests with fresh randomness; those of the engine with 5,000 examples, or as many as you say."""
     session.install("-e", ".[test]")
     count = session.posargs[0] if session.posargs else "5000"
+    session.run("pytest", "-m", "hypothesis and not nightly", *PARALLEL, env={"HYPOTHESIS_SEEDS": "200"})
     # without faulthandler's own timer, which crashes Python 3.11 when it strikes while hypothesis traces
     session.run(
         "pytest",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import os
 import selectors
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
@@ -44,10 +45,12 @@ def pytest_collection_finish() -> None:
     gc.freeze()
 
 
-# Machines that run tests are slow at times; a test that is too slow meets pytest's own timeout.
+# Machines that run tests are slow at times; a test that is too slow meets pytest's own timeout. The same commit gives
+# the same result each time: what is random is searched at length by `nox -s nightly`, which sets the seeds.
 hypothesis.settings.register_profile(
     "autobatcher",
     deadline=None,
+    derandomize="HYPOTHESIS_SEEDS" not in os.environ,
     database=None,
     suppress_health_check=[hypothesis.HealthCheck.too_slow, hypothesis.HealthCheck.function_scoped_fixture],
 )

@@ -77,8 +77,8 @@ class InputFile:
         return self._position
 
     def read(self, size: int = -1) -> bytes:
-        """Read the next piece, of at most twice `PIECE_BYTES`, whatever `size` is; b"" at the end. HTTP clients take
-        what they are given."""
+        """Read the next piece, whatever `size` is: HTTP clients take what they are given. Each one but the last has at
+        least `PIECE_BYTES`, none more than twice as much; b"" at the end."""
         piece = self._next_lines() if not self._rest else self._next_part()
         self._position += len(piece)
         return piece
@@ -98,7 +98,8 @@ class InputFile:
         return self._next_part()
 
     def _next_part(self) -> bytes:
-        part, self._rest = self._rest[:PIECE_BYTES], self._rest[PIECE_BYTES:]
+        cut = PIECE_BYTES if len(self._rest) > 2 * PIECE_BYTES else len(self._rest)
+        part, self._rest = self._rest[:cut], self._rest[cut:]
         return bytes(part)
 
 
