@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from operator import add
 from typing import Any, NamedTuple, Self
 
 import msgspec
@@ -37,7 +38,7 @@ class Usage(NamedTuple):
 
     def plus(self, other: Usage) -> Self:
         """Return both together."""
-        return type(self)(*(one + another for one, another in zip(self, other, strict=True)))
+        return type(self)(*map(add, self, other))
 
 
 class _Retention(msgspec.Struct):

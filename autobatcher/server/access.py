@@ -30,6 +30,10 @@ class Access:
         self._key = None if proxy_key is None else ProxyKey(proxy_key)
         self._open = OPEN_PATHS | STATUS_PATHS if public_status else OPEN_PATHS
 
+    def needs_key(self, path: str) -> bool:
+        """Whether callers of this route are asked for a key."""
+        return self._key is not None and path not in self._open
+
     def why_refused(self, path: str, authorization: str, address: str, now: float) -> RefusedError | None:
         """Why this caller is refused: 401 or 429; None if the route is open, or the key is right.
 

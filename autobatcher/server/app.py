@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Any
 
-import anyio
 import trio
 from quart_trio import QuartTrio
 
@@ -21,6 +20,7 @@ from .access import Access, challenge
 from .calls import BatchedCalls, CallLimits
 from .costs import learn_prices
 from .exchange import ClientGoneError, Exchange, Receive, RefusedError, Scope, Send
+from .header_memory import kept, memory_of
 from .hosts import OnlyServedHosts, ServedHosts, served_hosts
 from .hypercorn.connection import without_late_disconnects
 from .hypercorn.sends import broken_sends_raise
@@ -155,9 +155,9 @@ class _Routes:
             return refusal_parts(_TWO_LENGTHS, closes=True)
         if not scope["path"].startswith("/") and "://" not in scope["path"]:  # "?query"; Quart cannot bear it
             return refusal_parts(_NO_PATH, closes=True)
-        refused = caller_headers.why_refused(scope["headers"])
-        if refused is None:
-            path, now = scope["path"], anyio.current_time()
+        refused = kept(memory_of(scope), caller_headers.why_refused, scope["headers"])
+        if refused is None and self._access.needs_key(scope["path"]):
+            path, now = scope["path"], trio.current_time()
             refused = self._access.why_refused(path, _authorization(scope), _address(scope), now)
         if refused is None:
             return None
@@ -220,5 +220,9 @@ _TWO_LENGTHS = RefusedError(400, "Send Content-Length or Transfer-Encoding, not 
 
 
 def _has_two_lengths(scope: Scope) -> bool:
-    names = {name.lower() for name, _ in scope["headers"]}
-    return b"content-length" in names and b"transfer-encoding" in names
+    codings = kept(memory_of(scope), _codings, scope["headers"])
+    return bool(codings) and any(name == b"content-length" for name, _ in scope["headers"])
+
+
+def _codings(headers: Iterable[tuple[bytes, bytes]]) -> Sequence[bytes]:
+    return [value for name, value in headers if name == b"transfer-encoding"]

@@ -27,6 +27,7 @@ _NAME = rf"(?P<name>{_LABEL}(?:\.{_LABEL})*)\.?"
 _AUTHORITY = re.compile(rf"(?:{_ADDRESS}|{_NAME})(?::(?P<port>[0-9]{{1,5}}))?")
 
 
+@lru_cache(maxsize=256)
 def parse_authority(text: str) -> Authority | None:
     """Parse `host` or `host:port`; None for anything else, such as userinfo, an IPv6 zone or port 0."""
     match = _AUTHORITY.fullmatch(text.lower()) if text.isascii() and len(text) <= 260 else None

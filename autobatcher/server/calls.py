@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -41,7 +41,7 @@ from ..upstream import bounded_json
 from .background import BackgroundResponses
 from .body_limiter import BodyLimiter, HeldBody
 from .exchange import ClientGoneError, Exchange, RefusedError, no_room
-from .heartbeat import HEARTBEAT_SECONDS, heartbeat_seconds, next_wait
+from .heartbeat import HEARTBEAT_SECONDS, heartbeat_seconds, next_wait, patience
 from .keys import bearer_in, bearer_of
 from .left_responses import LeftResponses
 from .pending_call import Client, PendingCall
@@ -170,11 +170,8 @@ class BatchedCalls:
         self, endpoint: str, body: bytes, digested: bytes, exchange: Exchange, client: Client, held: HeldBody
     ) -> PendingCall:
         """The call that this client made before it disconnected, or with the same key; or a new one."""
-        authorization = exchange.headers.get("authorization", "")
-        api_key = bearer_of(authorization) if self._forward_keys else None
-        headers = forwarded_headers(exchange.headers)
-        who = repr((authorization, sorted(headers.items())))
-        caller = hashlib.sha256(who.encode()).hexdigest()
+        api_key = bearer_of(exchange.headers.get("authorization", "")) if self._forward_keys else None
+        forwarded, caller = exchange.kept(forwarded_headers), exchange.kept(_caller)
         digest = digest_of(endpoint, digested, caller.encode())
         if name := exchange.headers.get("idempotency-key"):
             # In a shared journal, that tells whether another request has the key.
@@ -192,6 +189,7 @@ class BatchedCalls:
         account = self._account_of(exchange)
         if not self._pending_calls.has_room(account):
             raise no_room()
+        headers = dict(forwarded)
         if DEADLINE_HEADER in exchange.headers:  # no part of the digest: a retry keeps the deadline of its call
             headers[DEADLINE_HEADER] = exchange.headers[DEADLINE_HEADER]
         with self._client.caller(exchange.headers):
@@ -263,7 +261,7 @@ class BatchedCalls:
 
     async def _wait(self, call: PendingCall, client: Client, asked: StreamRequest, exchange: Exchange) -> None:
         """Wait for the outcome, sending heartbeats. Raises `ClientGoneError`."""
-        silence = heartbeat_seconds(exchange.headers, self._limits.heartbeat_seconds)
+        silence = heartbeat_seconds(exchange.kept(patience), self._limits.heartbeat_seconds)
         if silence is None or exchange.is_http_1_0:  # HTTP/1.0 cannot signal that a response was cut off
             silence = float("inf")
         while True:
@@ -277,6 +275,12 @@ class BatchedCalls:
             if not exchange.has_begun:
                 await exchange.begin(200, _BEGUN_STREAM if asked.wants_stream else _BEGUN_JSON)
             await exchange.write(COMMENT if asked.wants_stream else WHITE_SPACE)
+
+
+def _caller(headers: Mapping[str, str]) -> str:
+    """A digest of who asks, and of what goes upstream with it."""
+    who = repr((headers.get("authorization", ""), sorted(forwarded_headers(headers).items())))
+    return hashlib.sha256(who.encode()).hexdigest()
 
 
 # nginx must not buffer: it would hold heartbeats back.

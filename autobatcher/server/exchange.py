@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping, Sequence
 from typing import Any
 
 import trio
@@ -12,6 +12,8 @@ from ..client.http_parts import HttpParts
 from ..upstream.decompression import EncodingError
 from .body_limiter import BUSY_SECONDS, HeldBody
 from .content_coding import UnknownEncodingError, content_decoder
+from .header_memory import Read, kept, memory_of
+from .hypercorn.extensions import BODY_IS_HERE
 from .hypercorn.peer import PEER, Peer
 
 DRAINED_BYTES, DRAINED_SECONDS = 100_000_000, 5.0
@@ -54,14 +56,15 @@ class Exchange:
     """One request and its response.
 
     Attributes:
-        headers: of the request, names in lower case; repeated headers are joined with commas.
+        headers: of the request, names in lower case, but for Content-Length; repeated headers are joined with commas.
         has_begun: whether the response has started.
         has_own_connection: whether no other request shares the connection meanwhile, as in HTTP/2.
         peer: the client, as far as the server knows it.
     """
 
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        self.headers: Mapping[str, str] = _headers(scope)
+        self._memory = memory_of(scope)
+        self.headers: Mapping[str, str] = kept(self._memory, _headers, scope["headers"])
         self.method: str = scope["method"]
         self.path: str = scope["path"]
         self.query: bytes = scope.get("query_string", b"")
@@ -71,6 +74,8 @@ class Exchange:
         self.peer: Peer = scope.get("state", {}).get(PEER, _UNKNOWN)
         self.peer.next_request()
         self._has_more_body = True
+        self._length = _length(scope["headers"])
+        self._is_body_here = BODY_IS_HERE in scope.get("extensions", {})
         self._receive = receive
         self._asgi_send = send
 
@@ -88,21 +93,22 @@ class Exchange:
             ClientGoneError: the client disconnected before the end of the body.
         """
         self._check_length(held, most_bytes)
-        with trio.move_on_after(most_seconds):
-            try:
+        try:
+            if self._is_body_here:  # a time limit costs more than the reading
                 return await self._read_decoded(held, most_bytes)
-            except UnknownEncodingError as error:
-                raise RefusedError(415, str(error)) from None
-            except EncodingError as error:
-                raise RefusedError(400, f"The body came {error}.") from None
+            with trio.move_on_after(most_seconds):
+                return await self._read_decoded(held, most_bytes)
+        except UnknownEncodingError as error:
+            raise RefusedError(415, str(error)) from None
+        except EncodingError as error:
+            raise RefusedError(400, f"The body came {error}.") from None
         raise RefusedError(408, f"The body did not arrive within {most_seconds:.0f} seconds.")
 
     def _check_length(self, held: HeldBody, most_bytes: int) -> None:
         """Refuse a body by the length that its client says it has."""
-        length = self.headers.get("content-length", "")
-        if not length.isdecimal():
+        if not self._length.isdigit():
             return
-        size = int(length[:_LENGTH_DIGITS])
+        size = int(self._length[:_LENGTH_DIGITS])
         if size > most_bytes:
             raise too_large(most_bytes)
         if not held.can_ever_hold(size):
@@ -133,6 +139,10 @@ class Exchange:
         self._has_more_body = message.get("more_body", False)
         chunk: bytes = message.get("body", b"")
         return chunk
+
+    def kept(self, read: Callable[[Mapping[str, str]], Read]) -> Read:
+        """What `read` says of the headers, kept for the next requests with the same ones."""
+        return kept(self._memory, read, self.headers)
 
     async def drain(self) -> None:
         """Read and discard the rest of the body, within limits. Raises `ClientGoneError`.
@@ -201,13 +211,16 @@ def too_large(most_bytes: int) -> RefusedError:
     return RefusedError(413, f"The body is larger than {most_bytes:,} bytes, this proxy's --max-body-bytes.")
 
 
-def _headers(scope: Scope) -> Mapping[str, str]:
+def _headers(pairs: Iterable[tuple[bytes, bytes]]) -> Mapping[str, str]:
     headers: dict[str, str] = {}
-    repeated: dict[str, list[str]] = {}  # joined once: 64 kB may have one name ten thousand times
-    for raw_name, raw_value in scope["headers"]:
+    for raw_name, raw_value in pairs:
         name, value = raw_name.decode("latin-1").lower(), raw_value.decode("latin-1")
-        if name in headers:
-            repeated.setdefault(name, [headers[name]]).append(value)
-        else:
-            headers[name] = value
-    return headers | {name: ", ".join(values) for name, values in repeated.items()} if repeated else headers
+        if name != "content-length":
+            headers[name] = f"{headers[name]}, {value}" if name in headers else value
+    return headers
+
+
+def _length(pairs: Sequence[tuple[bytes, bytes]]) -> bytes:
+    """The Content-Length; b"" without one, and with two."""
+    lengths = [value for name, value in pairs if name == b"content-length"]
+    return lengths[0] if len(lengths) == 1 else b""

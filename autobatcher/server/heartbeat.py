@@ -24,16 +24,15 @@ PATIENCE_HEADERS = ("x-stainless-read-timeout", "x-stainless-timeout")
 _OF_NODE = ("node", "undici", "openai/js")
 
 
-def heartbeat_seconds(headers: Mapping[str, str], default: float) -> float | None:
+def heartbeat_seconds(patience: float, default: float) -> float | None:
     """The seconds between heartbeats for a client; None for no heartbeats.
 
     Args:
-        headers: of its request, names in lower case.
+        patience: how many seconds the client waits for the next bytes.
         default: the longest interval, in seconds; 0 for no heartbeats.
     """
     if default <= 0:
         return None
-    patience = _patience(headers)
     return min(default, max(patience - EARLY_SECONDS, patience / 2, LEAST_SECONDS))
 
 
@@ -43,7 +42,8 @@ def next_wait(interval: float) -> float:
     return jittered_down(interval)
 
 
-def _patience(headers: Mapping[str, str]) -> float:
+def patience(headers: Mapping[str, str]) -> float:
+    """How many seconds a client waits for the next bytes, as the headers of its request tell, names in lower case."""
     agent = headers.get("user-agent", "").lower()
     by_agent = NODE_SECONDS if agent.startswith(_OF_NODE) else float("inf")
     return min(by_agent, *(_seconds(headers.get(name, "")) for name in PATIENCE_HEADERS))

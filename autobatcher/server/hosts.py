@@ -18,6 +18,7 @@ from ..client.http_parts import HttpParts
 from .authority import Authority, is_address, parse_authority, plain_host
 from .browser_headers import with_headers
 from .exchange import Exchange, Receive, RefusedError, Scope, Send
+from .header_memory import kept, memory_of
 from .refusals import refusal_parts
 
 LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
@@ -114,23 +115,29 @@ class Asked:
 
 def asked_of(scope: Mapping[str, Any]) -> Asked:
     """Read an ASGI scope. HTTP/2's `:authority` is a `Host` there."""
-    values: dict[bytes, list[str]] = {}
-    for name, value in scope["headers"]:
-        if name in _READ:
-            values.setdefault(name, []).append(value.decode("latin-1"))
+    hosts, alone = kept(memory_of(scope), _read, scope["headers"])
     server = scope.get("server") or ("",)
-    alone = {name: ", ".join(given) for name, given in values.items()}
     return Asked(
         method=scope["method"],
         path=scope["path"],
         arrived_at=plain_host(server[0]),
-        hosts=tuple(host for host in values.get(b"host", ()) if host),
+        hosts=hosts,
         origin=alone.get(b"origin"),
         from_site=alone.get(b"sec-fetch-site"),
         mode=alone.get(b"sec-fetch-mode"),
         wants_method=alone.get(b"access-control-request-method"),
         wants_headers=alone.get(b"access-control-request-headers"),
     )
+
+
+def _read(headers: Iterable[tuple[bytes, bytes]]) -> tuple[tuple[str, ...], Mapping[bytes, str]]:
+    """The hosts, and each header that says something of a page."""
+    values: dict[bytes, list[str]] = {}
+    for name, value in headers:
+        if name in _READ:
+            values.setdefault(name, []).append(value.decode("latin-1"))
+    hosts = tuple(host for host in values.get(b"host", ()) if host)
+    return hosts, {name: ", ".join(given) for name, given in values.items()}
 
 
 _READ = frozenset(

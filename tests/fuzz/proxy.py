@@ -50,9 +50,6 @@ SETTLE_SECONDS = 60.0
 OWN_TASKS = 2
 """Of the connection that asks how many there are."""
 
-IDLE = "hypercorn.trio.tcp_server.TCPServer._idle_timeout"
-"""The second task of an HTTP/2 connection without a stream. It ends a minute after its client, with the keep-alive."""
-
 Ending = Literal["close", "half", "reset", "leave"]
 
 
@@ -257,7 +254,7 @@ class ProxyThread:
             return f"/status: {error!r}"
         counts = {name: status[name] for name in ("queued", "waiting", "active_batches")}
         tasks = self._tasks() - self._tasks_at_rest
-        is_settled = not any(counts.values()) and tasks.total() - 2 * tasks[IDLE] <= OWN_TASKS
+        is_settled = not any(counts.values()) and tasks.total() <= OWN_TASKS
         return "" if is_settled else f"{counts}, and tasks that were not there at the start: {dict(tasks)}"
 
     def _tasks(self) -> Counter[str]:

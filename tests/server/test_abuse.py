@@ -19,7 +19,8 @@ import trio
 from hyperframe.frame import PriorityFrame
 from priority.priority import TooManyStreamsError
 
-from autobatcher.server.hypercorn.worker import CONNECTION, GRACEFUL_SECONDS
+from autobatcher.server.hypercorn.plain_connection import PlainConnection
+from autobatcher.server.hypercorn.worker import GRACEFUL_SECONDS
 from tests.server.proxies import Proxy, on_real_trio, open_proxy
 
 pytestmark = on_real_trio
@@ -81,17 +82,17 @@ async def test_whatever_breaks_in_one_connection_breaks_only_that_one(
     failure: Exception, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """What clients were seen to cause inside hypercorn, provoked for certain."""
-    whole = CONNECTION._read_data
+    whole = PlainConnection._read_data
 
     async def broken(self: Any) -> None:
-        if b"break me" in await self.stream.receive_some():
+        if b"break me" in self._wire.received:
             raise failure
         await whole(self)
 
     with trio.fail_after(LIMIT), caplog.at_level(logging.WARNING):
         async with open_proxy() as proxy:
             with monkeypatch.context() as patch:
-                patch.setattr(CONNECTION, "_read_data", broken)
+                patch.setattr(PlainConnection, "_read_data", broken)
                 async with await trio.open_tcp_stream("127.0.0.1", proxy.port) as stream:
                     await stream.send_all(b"break me")
                     assert await stream.receive_some() == b""

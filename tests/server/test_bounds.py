@@ -188,6 +188,20 @@ async def test_a_body_in_crumbs_takes_its_size_and_does_not_hold_up_the_others()
     assert costs["ms"] < 250, costs
 
 
+async def test_requests_without_end_in_one_piece_do_not_hold_up_the_others() -> None:
+    refused = b"GET /v1/completions HTTP/1.1\r\nhost: x\r\n\r\n"
+    costs: dict[str, float] = {}
+    with trio.fail_after(LIMIT):
+        async with open_proxy() as proxy, measured(costs), trio.open_nursery() as nursery:
+            stream = await trio.open_tcp_stream("127.0.0.1", proxy.port)
+            async with stream:
+                nursery.start_soon(_send_if_possible, stream, refused * 3_000)
+                answers = 0
+                while answers < 3_000:
+                    answers += (await stream.receive_some()).count(b"HTTP/1.1 405")
+    assert costs["ms"] < 50, costs
+
+
 # ---- HTTP/2 ----
 
 

@@ -13,18 +13,19 @@ import trio
 
 from autobatcher.emulator import FaultPlan, LineFault
 from autobatcher.server import CallLimits
-from autobatcher.server.hypercorn.connection import Connection
-from autobatcher.server.hypercorn.lean_connection import LeanConnection
-from autobatcher.server.hypercorn.worker import GRACEFUL_SECONDS, connection_for
+from autobatcher.server.hypercorn.connection import Connection, EndingContext
+from autobatcher.server.hypercorn.plain_connection import PlainConnection
+from autobatcher.server.hypercorn.wire import Wire
+from autobatcher.server.hypercorn.worker import GRACEFUL_SECONDS
 from tests.server.proxies import Proxy, on_real_trio, open_proxy
 
 LIMIT = 30
 
 
-@pytest.fixture(params=[LeanConnection, Connection])
+@pytest.fixture(params=[PlainConnection, Connection])
 def connection(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> type[Connection]:
     kind: type[Connection] = request.param
-    monkeypatch.setattr("autobatcher.server.hypercorn.worker.CONNECTION", kind)
+    monkeypatch.setattr("autobatcher.server.hypercorn.worker.PlainConnection", kind)
     return kind
 
 
@@ -61,19 +62,13 @@ async def until(proxy: Proxy, name: str, least: int) -> None:
             await trio.sleep(0.01)
 
 
-async def test_other_versions_of_hypercorn_get_its_own_way() -> None:
-    assert connection_for("0.18.3") is LeanConnection
-    assert connection_for("0.19.0") is Connection
-    assert connection_for("0.180.0") is Connection
-
-
 async def test_connections_that_the_proxy_has_closed_do_not_take_each_other_for_readers() -> None:
     """As at its stop, with a pipelined request. trio remembers who waits for the descriptor -1."""
     for _ in range(2):
-        connection = LeanConnection.__new__(LeanConnection)
-        connection.stream = trio.SocketStream(trio.socket.socket())
-        connection.stream.socket.close()
-        assert await connection._receive_some() == b""
+        stream = trio.SocketStream(trio.socket.socket())
+        wire = Wire(stream, EndingContext(1.0))
+        stream.socket.close()
+        assert await wire.receive_some() == b""
 
 
 async def test_one_connection_carries_calls_and_pages_one_after_the_other() -> None:
@@ -86,6 +81,28 @@ async def test_one_connection_carries_calls_and_pages_one_after_the_other() -> N
                 assert b"caller-%d" % number in told
                 await stream.send_all(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n")
                 assert (await answer(stream)).endswith(b"ok")
+
+
+async def test_requests_whose_headers_were_seen_before_are_read_and_refused_each_for_itself() -> None:
+    """What was read of equal headers is kept. The length of the body, the path and the key are no part of that."""
+    key = b"Authorization: Bearer sesame\r\n"
+    app = {"proxy_key": "sesame", "limits": CallLimits(max_body_bytes=1_000)}
+    scripts = [
+        (call("first", headers=key), b"200"),
+        (call("x" * 2_000, headers=key), b"413"),
+        (call("second", headers=key), b"200"),
+        (call("third"), b"401"),
+        (call("fourth", headers=b"Idempotency-Key: k\r\n" + key), b"200"),
+        (call("fifth", headers=b"Idempotency-Key: k\r\n" + key), b"409"),
+        (call("sixth", headers=key).replace(b"Host: x", b"Host: evil"), b"403"),
+        (call("seventh", headers=key).replace(b"/v1/chat/completions", b"/v1/nowhere"), b"404"),
+        (call("eighth", headers=key), b"200"),
+    ]
+    with trio.fail_after(LIMIT):
+        async with open_proxy(app=app) as proxy, await connect(proxy) as stream:
+            for script, status in scripts:
+                await stream.send_all(script)
+                assert (await answer(stream)).split()[1] == status, script[-60:]
 
 
 async def test_a_body_that_nobody_wants_does_not_cost_the_connection() -> None:

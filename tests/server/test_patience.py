@@ -25,7 +25,7 @@ from autobatcher.emulator import FaultPlan, LineFault
 from autobatcher.engine.digest import digest_of
 from autobatcher.engine.request import Request
 from autobatcher.server import CallLimits
-from autobatcher.server.heartbeat import heartbeat_seconds, next_wait
+from autobatcher.server.heartbeat import heartbeat_seconds, next_wait, patience
 from autobatcher.server.hypercorn.peer import Peer
 from autobatcher.server.pending_call import Client, PendingCall
 from autobatcher.server.pending_calls import RESUMED_AT_ONCE, PendingCalls
@@ -61,13 +61,13 @@ def body(text: str = "hello", **fields: Any) -> dict[str, Any]:
     ],
 )
 def test_a_heartbeat_comes_before_the_client_times_out(headers: dict[str, str], seconds: float) -> None:
-    assert heartbeat_seconds(headers, 50.0) == seconds
+    assert heartbeat_seconds(patience(headers), 50.0) == seconds
 
 
 def test_a_longer_interval_can_be_configured_but_not_for_node() -> None:
-    assert heartbeat_seconds({}, 1000.0) == 1000.0
-    assert heartbeat_seconds({"user-agent": "OpenAI/JS 6.49.0"}, 1000.0) == 290.0
-    assert heartbeat_seconds({"x-stainless-read-timeout": "2"}, 0.0) is None
+    assert heartbeat_seconds(patience({}), 1000.0) == 1000.0
+    assert heartbeat_seconds(patience({"user-agent": "OpenAI/JS 6.49.0"}), 1000.0) == 290.0
+    assert heartbeat_seconds(patience({"x-stainless-read-timeout": "2"}), 0.0) is None
 
 
 def test_heartbeats_of_clients_that_came_together_are_spread(monkeypatch: pytest.MonkeyPatch) -> None:

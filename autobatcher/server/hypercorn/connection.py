@@ -20,9 +20,10 @@ from hypercorn.typing import ConnectionState
 
 from .fair_queue import FairQueue
 from .http1 import HardenedH11 as HardenedH11
-from .http2 import HardenedH2 as HardenedH2  # both take the place of hypercorn's
+from .http2 import HardenedH2 as HardenedH2  # they take the place of hypercorn's
 from .peer import PEER, SocketPeer
 from .sends import do_broken_sends_raise, send_seconds
+from .task_group import HardenedTaskGroup as HardenedTaskGroup
 
 logger: logging.Logger = logging.getLogger("autobatcher")
 
@@ -45,7 +46,8 @@ class IdleConnections:
         self._deadlines: dict[trio.SocketStream, float] = {}  # in order
 
     def add(self, stream: trio.SocketStream) -> None:
-        self._deadlines[stream] = trio.current_time() + self._seconds
+        """From now on, unless it is idle already."""
+        self._deadlines.setdefault(stream, trio.current_time() + self._seconds)
 
     def discard(self, stream: trio.SocketStream) -> None:
         self._deadlines.pop(stream, None)
@@ -104,6 +106,24 @@ class EndingContext(WorkerContext):
         self._room += 1
         self._has_room.set()
 
+    async def send(self, stream: trio.SocketStream, content: bytes | memoryview) -> bool:
+        """Whether all bytes were sent in time.
+
+        They are sent under a shield, since half a frame would corrupt the connection. It has a deadline, which `end_at`
+        moves forward.
+        """
+        deadline = min(trio.current_time() + send_seconds(len(content)), self.sends_until)
+        with trio.CancelScope(shield=True, deadline=deadline) as scope:
+            self.sending.add(scope)
+            try:
+                await stream.send_all(content)
+                return True
+            except (trio.BrokenResourceError, trio.ClosedResourceError):
+                return False
+            finally:
+                self.sending.discard(scope)
+        return False
+
     async def end_at(self, deadline: float) -> None:
         """Close idle connections now, and limit sends to `deadline`."""
         await self.terminated.set()
@@ -113,46 +133,62 @@ class EndingContext(WorkerContext):
         self.idle.close(sys.maxsize)
 
 
+class IdleTask:
+    """Takes the place of the task by which hypercorn closes an idle connection after its time, or at the stop."""
+
+    __slots__ = ("_context", "_stream")
+
+    def __init__(self, context: EndingContext, stream: Any) -> None:
+        self._context = context
+        self._stream = stream
+
+    def begin(self) -> None:
+        """The connection has no request."""
+        if self._context.terminated.is_set():
+            self._stream.socket.close()
+        else:
+            self._context.idle.add(self._stream)
+
+    def end(self) -> None:
+        """It has one, or is closed."""
+        self._context.idle.discard(self._stream)
+
+    async def restart(self, task_group: Any, action: Any) -> None:
+        self.begin()
+
+    async def stop(self) -> None:
+        self.end()
+
+
 class Connection(TCPServer):
     """One connection. Its failure does not affect others."""
 
     context: EndingContext
     stream: Any  # a trio.SocketStream: there is no TLS here
+    app: Any
+    protocol: Any
+    idle_task: Any
+    send_lock: Any
 
     def __init__(self, app: Any, config: Any, context: EndingContext, state: Any, stream: Any) -> None:
         self._peer = SocketPeer(stream)
         super().__init__(app, config, context, ConnectionState({**state, PEER: self._peer}), stream)
+        self.idle_task, self.send_lock = IdleTask(context, stream), None
 
     async def protocol_send(self, event: Any) -> None:
-        """Like hypercorn's, but with a time limit for stalled readers, and `broken_sends_raise`.
-
-        Bytes are sent under a shield, since half a frame would corrupt the connection. The shield has a deadline, which
-        `run_worker` moves forward when it stops.
-        """
+        """Like hypercorn's, but with a time limit for stalled readers, and `broken_sends_raise`."""
         if not isinstance(event, RawData):
             await super().protocol_send(event)
+            if isinstance(event, Closed):
+                self._reading.cancel()  # it may wait for the end of a response that was sent
             return
         async with self.send_lock:
-            if await self._send_bytes(event.data):
+            if await self.context.send(self.stream, event.data):
                 return
         await trio.aclose_forcefully(self.stream)
         await self.protocol.handle(Closed())
         if do_broken_sends_raise():
             raise trio.BrokenResourceError
-
-    async def _send_bytes(self, content: bytes) -> bool:
-        """Whether all bytes were sent in time."""
-        deadline = min(trio.current_time() + send_seconds(len(content)), self.context.sends_until)
-        with trio.CancelScope(shield=True, deadline=deadline) as scope:
-            self.context.sending.add(scope)
-            try:
-                await self.stream.send_all(content)
-                return True
-            except (trio.BrokenResourceError, trio.ClosedResourceError):
-                return False
-            finally:
-                self.context.sending.discard(scope)
-        return False
 
     async def run(self) -> None:
         try:
@@ -165,7 +201,23 @@ class Connection(TCPServer):
             self.context.connection_ended()
 
     async def _serve(self) -> None:
-        await super().run()
+        """Serve as hypercorn does."""
+        self.send_lock, self._reading = trio.Lock(), trio.CancelScope()
+        try:
+            await super().run()
+        finally:
+            self.idle_task.end()
+            self.protocol = None  # breaks the reference cycle: it holds methods of this object
+
+    async def _read_data(self) -> None:
+        await self._read_on(b"")
+
+    async def _read_on(self, received: bytes) -> None:
+        """Read all that comes until the connection is closed, after what was received before."""
+        with self._reading:
+            if received:  # nothing would mean the end
+                await self.protocol.handle(RawData(received))
+            await super()._read_data()
 
     async def _close(self) -> None:
         self._peer.end()

@@ -6,6 +6,7 @@ from typing import Any
 
 import h11
 import hypercorn.protocol
+from hypercorn.events import Updated
 from hypercorn.protocol.events import Response
 from hypercorn.protocol.h11 import H11Protocol
 
@@ -32,6 +33,7 @@ class HardenedH11(H11Protocol):
 
     async def _check_protocol(self, event: h11.Request) -> None:
         if (event.method, event.http_version) == (b"PRI", b"2.0"):
+            await self.send(Updated(idle=True))  # it is no request, and not answered
             await super()._check_protocol(event)
 
 

@@ -115,13 +115,19 @@ class HardenedH2(H2Protocol):
 
         While the worker is about to stop, say so after the last of them: some clients give up all they have open then.
         """
-        is_told = stream_id in self._closing or not (keeps_alive(self.context) or self.streams)
+        if stream_id in self.stream_buffers:
+            return  # until the task that sends has sent its end
+        is_told = stream_id in self._closing or not (keeps_alive(self.context) or self.streams or self.stream_buffers)
         if is_told and not self._is_leaving and not self.closed:
             self._is_leaving = True
             frame = GoAwayFrame(0, last_stream_id=self.connection.highest_inbound_stream_id)
             await self.send(RawData(frame.serialize()))  # h2's own way would end the open streams
-        if self._is_leaving and not self.streams and not self.closed:
+        if self._is_leaving and not (self.streams or self.stream_buffers or self.closed):
             await self.send(Closed())
+
+    async def _send_data(self, stream_id: int) -> None:
+        await super()._send_data(stream_id)
+        await self._leave_if_told(stream_id)
 
     async def _reset(self, stream_id: int) -> None:
         with contextlib.suppress(h2.exceptions.ProtocolError):  # the client has reset it already

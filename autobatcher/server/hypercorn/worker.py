@@ -8,7 +8,6 @@ from __future__ import annotations
 import socket
 from collections.abc import Awaitable, Callable
 from functools import partial
-from importlib.metadata import version
 from typing import Any
 
 import trio
@@ -17,8 +16,9 @@ from hypercorn.trio.lifespan import Lifespan
 from hypercorn.typing import ConnectionState, LifespanState
 from hypercorn.utils import wrap_app
 
-from .connection import Connection, EndingContext
+from .connection import EndingContext
 from .listener import BoundedListener
+from .plain_connection import PlainConnection
 
 BACKLOG = 4096
 """Connections that may wait to be accepted. hypercorn's 100 are too few for five thousand clients at once."""
@@ -38,21 +38,6 @@ KEEP_ALIVE_PROBES = {"TCP_KEEPIDLE": 60, "TCP_KEEPINTVL": 15, "TCP_KEEPCNT": 4}
 
 MAX_H2_STREAMS = 500
 """Maximum number of requests waiting on one HTTP/2 connection; hypercorn's priority tree raises at 1,000."""
-
-LEAN_VERSIONS = "0.18."
-"""The hypercorn versions whose internals `LeanConnection` relies on."""
-
-
-def connection_for(hypercorn_version: str) -> type[Connection]:
-    """The connection class for a version of hypercorn. With an unknown version, connections cost more."""
-    if not hypercorn_version.startswith(LEAN_VERSIONS):
-        return Connection
-    from .lean_connection import LeanConnection  # may not be importable with another version
-
-    return LeanConnection
-
-
-CONNECTION = connection_for(version("hypercorn"))
 
 
 def make_config(*, log_level: str = "WARNING") -> Config:
@@ -105,7 +90,7 @@ async def run_worker(
         lifespan_nursery.start_soon(context.idle.run)
         lifespan_nursery.start_soon(context.reading.run)
         async with trio.open_nursery() as connections:
-            serve_connection = partial(CONNECTION, wrapped, config, context, ConnectionState(state.copy()))
+            serve_connection = partial(PlainConnection, wrapped, config, context, ConnectionState(state.copy()))
             listeners = [BoundedListener(each, context) for each in sockets]
             try:
                 async with trio.open_nursery() as accepting:

@@ -1,0 +1,10 @@
+"""What our connections tell an app beyond ASGI, as extensions of a scope. Other servers tell nothing of it."""
+
+from __future__ import annotations
+
+BODY_IS_HERE = "autobatcher.body_is_here"
+"""There if an app need not wait for the body."""
+
+HEADER_MEMORY = "autobatcher.header_memory"
+"""A dict for what an app reads of the headers, but for the length of the body. The next request that has the same
+headers comes with the same dict."""

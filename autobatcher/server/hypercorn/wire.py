@@ -1,0 +1,68 @@
+"""The bytes of a connection that one task reads and writes."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+from typing import Any
+
+import trio
+from hypercorn.trio.tcp_server import MAX_RECV
+from hypercorn.utils import parse_socket_addr
+
+from .connection import EndingContext
+
+
+class Wire:
+    """A stream, past trio's own methods: each of those is a checkpoint or two, which cost more than they do.
+
+    Attributes:
+        received: what was received and not used.
+    """
+
+    __slots__ = ("_context", "_socket", "_stream", "received")
+
+    def __init__(self, stream: Any, context: EndingContext) -> None:
+        self._stream = stream
+        self._context = context
+        self._socket: Any = stream.socket._sock
+        self.received: bytes = b""
+
+    def ends(self) -> tuple[Any, Any]:
+        """The addresses of the client and of the server. Raises OSError if the client is gone."""
+        addresses = self._socket.getpeername(), self._socket.getsockname()
+        client, server = (parse_socket_addr(self._socket.family, address) for address in addresses)
+        return client, server
+
+    async def receive_some(self) -> bytes:
+        """Bytes from the client; b"" at the end, in whatever way it comes. Cancelled: none were received."""
+        try:
+            while self._socket.fileno() >= 0:  # trio 0.35 would take the next task that waits for -1 for a second one
+                await trio.lowlevel.wait_readable(self._socket)
+                await self._context.reading.pass_through()
+                with contextlib.suppress(BlockingIOError):
+                    received: bytes = self._socket.recv(MAX_RECV)
+                    return received
+        except (OSError, trio.ClosedResourceError):
+            return b""
+        await trio.lowlevel.checkpoint()
+        return b""
+
+    async def transmit(self, content: bytes) -> bool:
+        """Whether all bytes were sent in time; usually at once. If not, the connection is closed."""
+        sent = 0
+        try:
+            with contextlib.suppress(BlockingIOError):
+                sent = self._socket.send(content)
+            if sent == len(content) or await self._context.send(self._stream, memoryview(content)[sent:]):
+                return True
+        except OSError:
+            pass
+        self._stream.socket.close()
+        return False
+
+    def close(self) -> None:
+        """Close the connection. Never waits."""
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_WR)
+        self._stream.socket.close()
