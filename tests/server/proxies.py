@@ -82,3 +82,13 @@ async def open_replica(
             yield proxy
         finally:
             proxy.stop.set()
+
+def connection_tasks() -> int:
+    """How many connections this loop serves."""
+    found, left = 0, [trio.lowlevel.current_root_task()]
+    while left:
+        task = left.pop()
+        assert task is not None
+        found += task.name.endswith("_run_handler")
+        left += [child for nursery in task.child_nurseries for child in nursery.child_tasks]
+    return found
