@@ -83,6 +83,7 @@ async def open_replica(
         finally:
             proxy.stop.set()
 
+
 def connection_tasks() -> int:
     """How many connections this loop serves."""
     found, left = 0, [trio.lowlevel.current_root_task()]
