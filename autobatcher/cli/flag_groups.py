@@ -13,7 +13,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
     "Upstream": ("base-url", "api-key", "api-key-file", "provider", "no-check", "upload-timeout"),
     "Clients": (
         *("host", "port", "allowed-host", "cors-origin", "proxy-key", "proxy-key-file", "forward-keys"),
-        *("public-status", "heartbeat", "grace", "drain"),
+        *("public-status", "webhook-secret", "webhook-secret-file", "heartbeat", "grace", "drain"),
     ),
     "Batching": (
         *("batch-size", "batch-window", "poll-interval", "completion-window", "batch-metadata", "max-retries"),
