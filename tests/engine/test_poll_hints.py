@@ -46,13 +46,16 @@ async def test_however_often_a_batch_is_said_to_have_ended_it_is_polled_once_and
 
 
 async def test_a_batch_that_seems_to_run_on_is_polled_again_soon_and_then_by_the_schedule() -> None:
-    async with open_harness(batch_seconds=5_000) as harness, harness.client(poll_interval_seconds=SELDOM) as client:
-        async with anyio.create_task_group() as nursery:
-            nursery.start_soon(ask, client, "x")
-            assert poll_now(client, await submitted(harness))
-            await anyio.sleep(1_000)
-            assert polls(harness) == 5
-            nursery.cancel_scope.cancel()
+    async with (
+        open_harness(batch_seconds=5_000) as harness,
+        harness.client(poll_interval_seconds=SELDOM) as client,
+        anyio.create_task_group() as nursery,
+    ):
+        nursery.start_soon(ask, client, "x")
+        assert poll_now(client, await submitted(harness))
+        await anyio.sleep(1_000)
+        assert polls(harness) == 5
+        nursery.cancel_scope.cancel()
 
 
 async def test_an_upstream_whose_webhook_is_ahead_of_its_api_is_believed_within_seconds() -> None:
@@ -66,15 +69,18 @@ async def test_an_upstream_whose_webhook_is_ahead_of_its_api_is_believed_within_
 
 
 async def test_a_flood_of_hints_is_no_flood_of_polls() -> None:
-    async with open_harness(batch_seconds=5_000) as harness, harness.client(poll_interval_seconds=SELDOM) as client:
-        async with anyio.create_task_group() as nursery:
-            nursery.start_soon(ask, client, "x")
-            batch_id = await submitted(harness)
-            for _ in range(300):
-                poll_now(client, batch_id)
-                await anyio.sleep(0.1)
-            assert 10 < polls(harness) <= 32
-            nursery.cancel_scope.cancel()
+    async with (
+        open_harness(batch_seconds=5_000) as harness,
+        harness.client(poll_interval_seconds=SELDOM) as client,
+        anyio.create_task_group() as nursery,
+    ):
+        nursery.start_soon(ask, client, "x")
+        batch_id = await submitted(harness)
+        for _ in range(300):
+            poll_now(client, batch_id)
+            await anyio.sleep(0.1)
+        assert 10 < polls(harness) <= 32
+        nursery.cancel_scope.cancel()
 
 
 async def test_hints_for_many_batches_that_run_on_share_a_rate_of_polls() -> None:
