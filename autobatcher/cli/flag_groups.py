@@ -40,6 +40,7 @@ EMULATOR_GROUPS: dict[str, tuple[str, ...]] = {
         *("like", "batch-seconds", "cancelling-seconds", "realtime-seconds", "flex-seconds", "max-bytes", "faults"),
         "bill-prices",
     ),
+    "Webhooks": ("webhook", "webhook-secret", "webhook-secret-file"),
     "Forwarding": ("forward-to", "forward-key", "forward-key-file", "forward-concurrency"),
 }
 """Of `emulate`."""
