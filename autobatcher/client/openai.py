@@ -89,8 +89,8 @@ class BatchOpenAI(_Elsewhere, AsyncContextManagerMixin, openai.AsyncOpenAI):  # 
         progress: show how far the calls are; a function gets each `ProgressSnapshot` instead. See docs/progress.md.
         tracing: tell OpenTelemetry of calls and batches (extra `otel`); None does so if the program has set
             OpenTelemetry up before the first call. See docs/tracing.md.
-        cancel_active_batches_on_close: cancel batches upstream that still run when the client closes; without it they
-            are left running, and billed.
+        cancel_active_batches_on_close: cancel batches upstream that still run when the client closes; else they run on,
+            and are billed.
         cancel_abandoned_batches: cancel a batch upstream once nobody waits for it any more.
         delete_input_files: delete an input file upstream once its batch has been read; not where that would delete the
             batch, as at Doubleword: there it expires.
