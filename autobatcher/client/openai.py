@@ -254,7 +254,7 @@ class BatchOpenAI(_Elsewhere, AsyncContextManagerMixin, openai.AsyncOpenAI):  # 
             await self._engine.close()
 
     def keep_for_rerun(self) -> None:
-        """Tell the journal that this program is about to fail and will be run again.
+        """Tell the journal that this program will be run again: it is about to fail, or it is a cell of a notebook.
 
         The journal then keeps all answers for the rerun, and the shutdown leaves batches running, even with
         `cancel_active_batches_on_close`. A block that ends with an exception keeps the answers by itself. Does nothing
