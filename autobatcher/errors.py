@@ -119,7 +119,8 @@ class BatchEndedError(BatchError):
 
 
 class BatchUnreachableError(BatchError, openai.APIConnectionError):
-    """The batch was created, but the upstream persistently refuses access to it (401, 403, 404, ...)."""
+    """The batch was created, but the upstream persistently refuses access to it (401, 403, 404, ...). Or a flex or
+    real-time call may have been executed and billed, and its answer is lost."""
 
 
 class BatchTimeoutError(BatchError, openai.APITimeoutError):
