@@ -11,12 +11,13 @@ import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 
+import autobatcher.client.openai
 from autobatcher.client.arguments import ClientArguments
 from autobatcher.engine.setting import Described, descriptions
 from autobatcher.engine.units import format_duration, format_size
 
-ROOT = Path(__file__).parent.parent
-PAGE, CLIENT = ROOT / "docs" / "settings.md", ROOT / "autobatcher" / "client" / "openai.py"
+PAGE = Path(__file__).parents[1] / "docs" / "settings.md"
+CLIENT = Path(autobatcher.client.openai.__file__)
 
 WIDTH = 120
 MINUTE, MEGABYTE = 60, 1_000_000
