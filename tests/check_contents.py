@@ -29,7 +29,7 @@ def _in_git() -> set[str]:
 
 def _compare(distribution: str, packed: set[str], expected: set[str]) -> None:
     assert packed == expected, (
-        f"{distribution}: too much {sorted(packed - expected)}, not there {sorted(expected - packed)}: see pyproject.toml"
+        f"{distribution}: too much {sorted(packed - expected)}, not there {sorted(expected - packed)} (pyproject.toml)"
     )
     print(f"{distribution}: {len(packed)} files")
 
