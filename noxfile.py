@@ -25,7 +25,7 @@ os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 SOURCES = (
     "autobatcher",
-    "autobatcher_pytest.py",
+    "autobatcher_pytest",
     "tests",
     "benchmarks",
     "docs/conf.py",
@@ -281,13 +281,17 @@ def audit(session: nox.Session) -> None:
 
 @nox.session
 def types(session: nox.Session) -> None:
-    """mypy strict over everything, for each platform, and pyright over what users import."""
+    """mypy strict over everything, for each platform; both checkers over what users import, as it is installed."""
     session.install(".[types]")
     session.run("mypy")
     for platform in ("win32", "darwin"):
         session.run("mypy", "--platform", platform, "autobatcher")
-    session.run("pyright", "--verifytypes", "autobatcher", "--ignoreexternal")
-    session.run("pyright", "tests/public_types.py")
+    uses = Path(shutil.copy("tests/public_types.py", session.create_tmp())).resolve()
+    with session.chdir(uses.parent):  # no source is in sight
+        session.run("mypy", "--strict", uses.name)
+        session.run("pyright", uses.name)
+        for module in ("autobatcher", "autobatcher_pytest"):
+            session.run("pyright", "--verifytypes", module, "--ignoreexternal")
 
 
 @nox.session
@@ -315,8 +319,8 @@ def _without_sources(sdist: Path, folder: Path) -> Path:
     with tarfile.open(sdist) as archive:
         archive.extractall(folder, filter="data")
     (unpacked,) = folder.resolve().iterdir()
-    shutil.rmtree(unpacked / "autobatcher")
-    (unpacked / "autobatcher_pytest.py").unlink()
+    for package in ("autobatcher", "autobatcher_pytest"):
+        shutil.rmtree(unpacked / package)
     return unpacked
 
 

@@ -18,7 +18,7 @@ def main(sdist: str, wheel: str) -> None:
     _compare(sdist, packed, {name for name in files if not name.startswith(NOT_IN_THE_SDIST)} | {"PKG-INFO"})
     with zipfile.ZipFile(wheel) as archive:
         installed = {name for name in archive.namelist() if ".dist-info/" not in name}
-    _compare(wheel, installed, {name for name in files if name.startswith(("autobatcher/", "autobatcher_pytest.py"))})
+    _compare(wheel, installed, {name for name in files if name.startswith(("autobatcher/", "autobatcher_pytest/"))})
 
 
 def _in_git() -> set[str]:

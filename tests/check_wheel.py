@@ -19,7 +19,7 @@ def main(wheel: str) -> None:
     with zipfile.ZipFile(wheel) as archive:
         files = {name.partition(".dist-info/")[2] or name: archive.read(name) for name in archive.namelist()}
     metadata = Parser().parsestr(files["METADATA"].decode())
-    assert "autobatcher/py.typed" in files
+    assert {"autobatcher/py.typed", "autobatcher_pytest/py.typed"} <= files.keys()
     assert b"autobatcher = autobatcher.cli:main" in files["entry_points.txt"]
     assert b"autobatcher_pytest = autobatcher_pytest" in files["entry_points.txt"]
     _check_dependencies(metadata)
