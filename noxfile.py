@@ -12,6 +12,7 @@ import shutil
 import subprocess
 import sys
 import tarfile
+import tempfile
 from pathlib import Path
 
 import nox
@@ -286,12 +287,14 @@ def types(session: nox.Session) -> None:
     session.run("mypy")
     for platform in ("win32", "darwin"):
         session.run("mypy", "--platform", platform, "autobatcher")
-    uses = Path(shutil.copy("tests/public_types.py", session.create_tmp())).resolve()
-    with session.chdir(uses.parent):  # no source is in sight
-        session.run("mypy", "--strict", uses.name)
-        session.run("pyright", uses.name)
-        for module in ("autobatcher", "autobatcher_pytest"):
-            session.run("pyright", "--verifytypes", module, "--ignoreexternal")
+    uses = Path("tests/public_types.py").read_bytes()
+    python = f"--pythonpath={Path(session.bin) / 'python'}"
+    with tempfile.TemporaryDirectory() as elsewhere, session.chdir(elsewhere):  # pyright looks upwards for sources
+        Path("uses.py").write_bytes(uses)
+        session.run("mypy", "--strict", "uses.py")
+        session.run("pyright", python, "uses.py")
+        for package in ("autobatcher", "autobatcher_pytest"):
+            session.run("pyright", python, "--verifytypes", package, "--ignoreexternal")
 
 
 @nox.session
