@@ -12,14 +12,14 @@ from .pages import DOCS, ROOT
 ON_THE_REGISTRY = (
     "`pip install autobatcher` gets version 0.12 from the registry, another generation, until 1.0 is there."
 )
-"""Once 1.0 is there this is no longer so: CONTRIBUTING.md, "Release"."""
+"""Once 1.0 is there this is no longer so: docs/release.md."""
 
 NEWCOMERS = ("README.md", "docs/index.md", "docs/tutorial.md", "docs/library.md", "docs/migration.md", "docs/ci.md")
 """They tell somebody who has nothing yet how to install."""
 
-_INSTALLS = re.compile(
-    r"\b(?:pip|pipx|uv|uvx|poetry|pdm) [^\n`&;|]*?(?<![\w/.-])autobatcher(?:\[[\w,]+\])?(?P<bound>>=1)?(?![\w./-])"
-)
+_COMMAND = r"\b(?:(?:pip|pipx|uv|poetry|pdm) [^\n`&;|]*?\b(?:install|add|run)|uvx)\b"
+_NAME = r"(?<![\w/.-])autobatcher(?:\[[\w,]+\])?(?:(?P<bound>[>=~]=[1-9])|(?![\w./-]))"
+_INSTALLS = re.compile(rf"{_COMMAND}[^\n`&;|]*?{_NAME}")
 
 
 def pages() -> list[Path]:
@@ -55,6 +55,9 @@ def test_a_page_for_newcomers_says_what_the_registry_has(page: str) -> None:
         ("uv add autobatcher", True),
         ("uv tool install 'autobatcher[serve]'", True),
         ("pip install --find-links wheels 'autobatcher[serve]>=1'", False),
+        ("pip install 'autobatcher==1.2.0'", False),
+        ("pip install 'autobatcher>=0.12'", True),
+        ("pip index versions autobatcher", False),
         ("pip install '.[serve]'", False),
         ("pip install dist/autobatcher-1.0.0-py3-none-any.whl", False),
         ("pip install '.[serve]' && .venv/bin/autobatcher demo", False),
