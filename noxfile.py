@@ -300,20 +300,27 @@ def types(session: nox.Session) -> None:
 @nox.session
 def package(session: nox.Session) -> None:
     """The sdist, and the wheel made from it: what is in them, the wheel alone, and its tests with the sources away."""
-    session.install("build[uv]")
+    session.install("build[uv]", "twine", "check-wheel-contents")
     shutil.rmtree("dist", ignore_errors=True)
     session.run("python", "-m", "build", "--installer", "uv", "--outdir", "dist", silent=True)
     (sdist,), (wheel,) = Path("dist").glob("*.tar.gz"), Path("dist").glob("*.whl")
-    session.install("--force-reinstall", str(wheel))
-    session.run("python", "tests/check_wheel.py", str(wheel))
-    session.run("python", "tests/check_contents.py", str(sdist), str(wheel))
-    session.install("twine", "check-wheel-contents")
     session.run("twine", "check", "--strict", str(sdist), str(wheel))
     session.run("check-wheel-contents", str(wheel))
+    session.run("python", "tests/check_contents.py", str(sdist), str(wheel))
+    folder = Path(session.create_tmp()).resolve()
+    session.run(_alone(session, wheel, folder / "alone"), "tests/check_wheel.py", str(wheel), external=True)
     session.install("--dry-run", f"{wheel}[docs,lint,money,otel,postgres,progress,serve,test,trio,types]", silent=True)
-    session.install(f"{wheel}[money,postgres,test]")
-    with session.chdir(_without_sources(sdist, Path(session.create_tmp()))):
+    session.install("--force-reinstall", f"{wheel}[money,postgres,test]")
+    with session.chdir(_without_sources(sdist, folder / "sdist")):
         session.run("pytest", *(session.posargs or INSTALLED))
+
+
+def _alone(session: nox.Session, wheel: Path, folder: Path) -> str:
+    """The Python of a new environment that has the wheel, what it needs, and nothing else."""
+    python = str(folder / "bin" / "python")
+    session.run("uv", "venv", "--quiet", "--clear", "--python", str(Path(session.bin) / "python"), str(folder))
+    session.run("uv", "pip", "install", "--quiet", "--compile-bytecode", "--python", python, str(wheel))
+    return python
 
 
 def _without_sources(sdist: Path, folder: Path) -> Path:
@@ -321,7 +328,7 @@ def _without_sources(sdist: Path, folder: Path) -> Path:
     shutil.rmtree(folder, ignore_errors=True)
     with tarfile.open(sdist) as archive:
         archive.extractall(folder, filter="data")
-    (unpacked,) = folder.resolve().iterdir()
+    (unpacked,) = folder.iterdir()
     for package in ("autobatcher", "autobatcher_pytest"):
         shutil.rmtree(unpacked / package)
     return unpacked
