@@ -97,7 +97,6 @@ PARALLEL = ("-n", str((os.cpu_count() or 2) + 1), "--dist", "worksteal")
 DIFFERS_BY_SDK = (
     "tests/client",
     "--ignore=tests/client/test_dialects.py",  # the providers' answers are the same for either
-    "tests/docs/test_readme.py",
     "tests/engine/test_fault_table.py",  # the HTTP library is another one, too
     "tests/server/test_proxy.py",
     "tests/cli/test_demo.py::test_off_a_terminal_it_prints_plain_lines_and_a_table_with_the_right_totals",

@@ -37,6 +37,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Before pytest deselects by marks."""
     note_proofs(items)
     mark_unsampled(items)
+    # The long ones first, which say so by their time limit: at the end, one worker would run them while others idle.
+    items.sort(key=lambda item: item.get_closest_marker("timeout") is None)
 
 
 def pytest_collection_finish() -> None:

@@ -79,6 +79,7 @@ from autobatcher.emulator import (
     Reply,
     Statistics,
     Usage,
+    Webhook,
 )
 from autobatcher.server import CallLimits, Drain, Report, ServedHosts, Tally, create_app, serve, served_hosts
 from autobatcher_pytest import batch_upstream
@@ -287,7 +288,8 @@ async def check_the_emulator() -> None:
     slow = BatchFault(takes=LogNormal(median_seconds=420, p90_seconds=3600), waits_seconds=Recorded((1, 2)))
     faults: tuple[Fault, ...] = (HttpFault(status=500), slow, LineFault(kind="drop", lines=(1,)))
     prices = PriceList((Price(model="gpt-*", input=Decimal("0.4"), output=Decimal("1.6")),))
-    with Emulator(batch_seconds=1, faults=FaultPlan(faults), prices=prices) as server:
+    hook = Webhook("https://app.example.com/hook", "whsec_a2V5")
+    with Emulator(batch_seconds=1, faults=FaultPlan(faults), prices=prices, webhook=hook) as server:
         check_its_books(server)
         async with BatchOpenAI(http_client=server.http_client()) as client:
             assert_type(client, BatchOpenAI)

@@ -114,13 +114,19 @@ class Row:
 
 
 _RECORD_FIELDS = (
-    *("answered", "completion_window", "created_at", "changed_at", "endpoint", "metadata", "models", "provider"),
-    *("request_count", "stage", "status", "taken", "lane"),
+    *("answered", "failed", "completion_window", "created_at", "changed_at", "endpoint", "metadata", "models"),
+    *("provider", "request_count", "stage", "status", "taken", "lane"),
 )
 
 
+def good(record: BatchRecord) -> int:
+    """How many of its lines have an answer that is no error."""
+    return record.answered - record.refused
+
+
 def _of_record(record: BatchRecord) -> dict[str, Any]:
-    return {name: getattr(record, name) for name in _RECORD_FIELDS}
+    counts = {"answered": good(record), "failed": record.refused}
+    return {name: getattr(record, name) for name in _RECORD_FIELDS if name not in counts} | counts
 
 
 def _of_state(state: BatchState) -> dict[str, Any]:

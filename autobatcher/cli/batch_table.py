@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from rich.text import Text
 
 from ..printable import printable
-from .batch_rows import Row
+from .batch_rows import Row, good
 from .table_layout import Column
 from .text_table import text_table
 
@@ -47,12 +47,11 @@ def batch_table(
 
 def _cells(row: Row, now: float, with_upstream: bool, with_engines: bool) -> list[str]:
     record = row.record
-    requests, answered, taken = (
-        ("-", "-", "-") if record is None else (record.request_count, record.answered, record.taken)
-    )
+    counts = ("-", "-", "-") if record is None else (record.request_count, good(record), record.taken)
+    requests, answered, taken = counts
     return [
         name_of(row.batch_id, row.idempotency_key),
-        row.words,
+        row.words + ("" if record is None or not record.refused else f", {record.refused:,} failed"),
         *((row.upstream_words or "-", _done(row)) if with_upstream else ()),
         str(requests),
         str(answered),
@@ -106,11 +105,14 @@ def _totals(rows: Sequence[Row], with_engines: bool) -> str:
     uncertain = sum(record.stage == "creating" for record in records)
     calls = sum(record.is_call for record in records)
     unfinished = sum(record.stage != "ended" and not record.is_call for record in records)
+    refused = sum(record.refused for record in records)
     line = (
         f"{counted(len(rows) - calls, 'batch', 'batches')}"
         + (f", {counted(calls, 'call', 'calls')} on other lanes" if calls else "")
-        + f", {sum(record.request_count for record in records):,} requests, "
-        f"{sum(record.answered for record in records):,} answered, {sum(record.taken for record in records):,} taken"
+        + f", {counted(sum(record.request_count for record in records), 'request', 'requests')}, "
+        f"{sum(map(good, records)):,} answered, "
+        + (f"{refused:,} failed, " if refused else "")
+        + f"{sum(record.taken for record in records):,} taken"
     )
     if not unfinished:
         return line

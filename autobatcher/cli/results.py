@@ -73,7 +73,8 @@ def results(
             _print_lines(found)
         else:
             print_results((result for _, result in found), room=table_room(wide=wide))
-            print_text(f"{counted(counts.requests, 'request', 'requests')}, {counts.answered:,} answered")
+            failed = f", {counts.failed:,} failed" if counts.failed else ""
+            print_text(f"{counted(counts.requests, 'request', 'requests')}, {counts.answered:,} answered{failed}")
     if counts.are_bodies_missing:
         print_notice(f"autobatcher results: {HASH_ONLY}")
     return 0
@@ -91,13 +92,16 @@ class _Counts:
     def __init__(self) -> None:
         self.requests = 0
         self.answered = 0
+        self.failed = 0
         self.are_bodies_missing = False
 
     def counted(self, found: Iterator[tuple[BatchRecord, Result]]) -> Iterator[tuple[BatchRecord, Result]]:
         """The same, counted as it passes."""
         for record, result in found:
             self.requests += 1
-            self.answered += result.status_code is not None
+            if result.status_code is not None:
+                self.answered += result.status_code < 400
+                self.failed += result.status_code >= 400
             self.are_bodies_missing |= result.body is None
             yield record, result
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import signal
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from enum import Enum
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -104,6 +104,8 @@ class ProxyStop:
         elif choice is not None:
             self.drain.seconds = 0.0
             set_cancels_on_close(self._client, choice is Choice.CANCEL)
+        if choice is Choice.LEAVE and not self._client.has_journal:
+            self._say(f"left running: {', '.join(self._batch_ids())}. The provider's dashboard has their results.")
 
     def _text(self, choices: list[Choice], ask_seconds: float) -> str:
         """What the user is asked. The last line is the prompt."""
@@ -132,9 +134,12 @@ class ProxyStop:
         close = self._meaning(Choice.CANCEL if cancels else Choice.LEAVE)
         return f"wait for up to {format_duration(self.drain.seconds)}; then {close}" if self.drain.seconds else close
 
-    def _running_batches(self) -> int:
+    def _batch_ids(self) -> Sequence[str]:
         statistics = self._client.batch_statistics()
-        return 0 if statistics is None else len(statistics.active_batch_ids)
+        return () if statistics is None else statistics.active_batch_ids
+
+    def _running_batches(self) -> int:
+        return len(self._batch_ids())
 
     def _waiting_calls(self) -> int:
         statistics = self._client.batch_statistics()

@@ -212,7 +212,10 @@ def _permanent_reason(error: BaseException | None) -> str | None:
     """Search the causes of a failed call for one that retrying cannot change: a certificate, a full disk."""
     while error is not None:
         if isinstance(error, ssl.SSLCertVerificationError) or "CERTIFICATE_VERIFY_FAILED" in str(error):
-            return "the server's certificate is not trusted; pass http_client= to trust your own certificates"
+            return (
+                "the server's certificate is not trusted. If it is your company's, set SSL_CERT_FILE to a file with "
+                "the certificate of your company's authority, or pass http_client="
+            )
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
             return "the disk is full"
         error = error.__cause__ or error.__context__

@@ -46,6 +46,13 @@ def quick_upstream() -> Iterator[str]:
         yield url
 
 
+@pytest.fixture
+def empty_upstream() -> Iterator[str]:
+    """One on which no other test has batches."""
+    with emulator() as url:
+        yield url
+
+
 @contextmanager
 def asker(*arguments: str) -> Iterator[subprocess.Popen[str]]:
     """A program that is killed with the end of the block."""
@@ -223,6 +230,21 @@ def test_the_commands_know_calls_on_other_lanes(
 # ---- status ----
 
 
+def test_lines_that_failed_are_no_answers(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with closing(sqlite3.connect(finished)) as connection:
+        connection.execute("UPDATE answers SET status_code = 400 WHERE id = (SELECT min(id) FROM answers)")
+        connection.commit()
+    flags = ("--journal", str(finished))
+    assert main(["status", *flags, "--json"]) == 0
+    assert sorted((row["answered"], row["failed"], row["taken"]) for row in as_json(capsys)) == [(0, 1, 1), (1, 0, 1)]
+    assert main(["status", *flags]) == 0
+    text = as_text(capsys)
+    assert "read, 1 failed" in text
+    assert "2 requests, 1 answered, 1 failed, 2 taken" in text
+    assert main(["results", *flags]) == 0
+    assert "2 requests, 1 answered, 1 failed" in as_text(capsys)
+
+
 def test_status_tells_without_a_network_what_a_killed_program_left(
     unfinished: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -315,12 +337,12 @@ def test_batches_of_other_programs_are_shown_only_if_asked_for(
 
 
 def test_nothing_that_runs_and_a_batch_that_nobody_knows_are_told(
-    quick_upstream: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    empty_upstream: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     journal = tmp_path / "journal.sqlite3"
     Store(journal).close()
-    create_batch(quick_upstream)  # nobody's business here
-    flags = ("--journal", str(journal), *to(quick_upstream))
+    create_batch(empty_upstream)  # nobody's business here
+    flags = ("--journal", str(journal), *to(empty_upstream))
     said = {
         ("status", "--upstream"): "There are no batches: nothing is running.",
         ("watch",): "nothing is running.",

@@ -100,12 +100,16 @@ async def stop_proxy(world: World) -> None:
 
 @on_trio
 @pytest.mark.parametrize(("letter", "end"), [("w", "completed"), ("l", "in_progress"), ("c", "cancelled")])
-async def test_what_the_user_chooses_becomes_of_running_batches(letter: str, end: str) -> None:
+async def test_what_the_user_chooses_becomes_of_running_batches(
+    letter: str, end: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     async with open_world(Asked(letter)) as world, trio.open_nursery() as nursery:
         nursery.start_soon(world.stop.upon, world.signals, trio.CancelScope())
         world.signals.take(signal.SIGINT)
         await stop_proxy(world)
-        assert world.harness.emulator.statistics().batches[0].status == end
+        batch = world.harness.emulator.statistics().batches[0]
+        assert batch.status == end
+        assert (f"left running: {batch.id}" in capsys.readouterr().err) is (letter == "l")  # there is no journal
         nursery.cancel_scope.cancel()
 
 

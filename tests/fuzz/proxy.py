@@ -255,23 +255,42 @@ class ProxyThread:
         counts = {name: status[name] for name in ("queued", "waiting", "active_batches")}
         tasks = self._tasks() - self._tasks_at_rest
         is_settled = not any(counts.values()) and tasks.total() <= OWN_TASKS
-        return "" if is_settled else f"{counts}, and tasks that were not there at the start: {dict(tasks)}"
+        return (
+            ""
+            if is_settled
+            else f"{counts}, and tasks that were not there at the start: {dict(tasks)}\n{self._waits()}"
+        )
 
     def _tasks(self) -> Counter[str]:
         assert self._token is not None
         return trio.from_thread.run_sync(_task_names, trio_token=self._token)
 
+    def _waits(self) -> str:
+        """What the tasks wait for."""
+        assert self._token is not None
+        return trio.from_thread.run_sync(_task_waits, trio_token=self._token)
+
 
 def _task_names() -> Counter[str]:
     """How many tasks of each name there are in this loop."""
-    root = trio.lowlevel.current_root_task()
-    names: Counter[str] = Counter()
-    to_visit = [root] if root is not None else []
+    return Counter(task.name for task in _tasks())
+
+
+def _task_waits() -> str:
+    """For each task, the functions in which it waits, the innermost last."""
+    stacks = ((task.name, [frame.f_code.co_name for frame, _ in task.iter_await_frames()]) for task in _tasks())
+    counts = Counter(f"{name}: {' > '.join(names)}" for name, names in stacks)
+    return "\n".join(f"{count} {stack}" for stack, count in counts.items())
+
+
+def _tasks() -> Iterator[Any]:
+    """All tasks of this loop."""
+    to_visit = [trio.lowlevel.current_root_task()]
     while to_visit:
         task = to_visit.pop()
-        names[task.name] += 1
-        to_visit += [child for nursery in task.child_nurseries for child in nursery.child_tasks]
-    return names
+        if task is not None:
+            yield task
+            to_visit += [child for nursery in task.child_nurseries for child in nursery.child_tasks]
 
 
 @asynccontextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import struct
 
 import h2.config
 import h2.connection
@@ -17,7 +18,7 @@ from autobatcher.server.hypercorn.connection import Connection, EndingContext
 from autobatcher.server.hypercorn.plain_connection import PlainConnection
 from autobatcher.server.hypercorn.wire import Wire
 from autobatcher.server.hypercorn.worker import GRACEFUL_SECONDS
-from tests.server.proxies import Proxy, on_real_trio, open_proxy
+from tests.server.proxies import Proxy, connection_tasks, on_real_trio, open_proxy
 
 LIMIT = 30
 
@@ -152,6 +153,22 @@ async def test_a_client_that_goes_away_while_it_waits_is_noticed_at_once(ending:
             with trio.fail_after(2):
                 await until(proxy, "clients_away", 1)
             await stream.aclose()
+
+
+@pytest.mark.parametrize("heartbeat_seconds", [0.0, 0.1])
+async def test_a_client_that_pipelines_and_goes_away_before_its_answer_leaves_no_task(heartbeat_seconds: float) -> None:
+    """Nothing is read meanwhile: only a response that cannot be sent tells."""
+    with trio.fail_after(LIMIT):
+        limits = CallLimits(heartbeat_seconds=heartbeat_seconds)
+        async with open_proxy(emulator={"batch_seconds": 0.5}, app={"limits": limits}) as proxy:
+            before = connection_tasks()
+            stream = await connect(proxy)
+            await stream.send_all(call() + call())
+            await until(proxy, "waiting", 1)
+            stream.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # a reset
+            await stream.aclose()
+            while connection_tasks() > before:  # noqa: ASYNC110  (nothing tells)
+                await trio.sleep(0.01)
 
 
 async def test_a_client_that_goes_away_in_the_middle_of_its_body_harms_nobody() -> None:

@@ -19,7 +19,7 @@ from trio.testing import wait_all_tasks_blocked
 from autobatcher.server.hypercorn.connection import Connection
 from autobatcher.server.hypercorn.plain_connection import PlainConnection
 from autobatcher.server.hypercorn.worker import listen, make_config, run_worker
-from tests.server.proxies import on_real_trio
+from tests.server.proxies import connection_tasks, on_real_trio
 
 pytestmark = on_real_trio
 
@@ -303,14 +303,3 @@ async def test_a_response_before_the_end_of_the_request_leaves_no_connection_beh
             assert told.startswith(b"HTTP/1.1 200")
             while connection_tasks():  # noqa: ASYNC110  (nothing tells)
                 await trio.sleep(0.01)
-
-
-def connection_tasks() -> int:
-    """How many connections this loop serves."""
-    found, left = 0, [trio.lowlevel.current_root_task()]
-    while left:
-        task = left.pop()
-        assert task is not None
-        found += task.name.endswith("_run_handler")
-        left += [child for nursery in task.child_nurseries for child in nursery.child_tasks]
-    return found

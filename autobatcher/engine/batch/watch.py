@@ -13,6 +13,7 @@ from ...upstream.back_off import back_off, retry_delay
 from ...upstream.batch_state import BatchState
 from ...upstream.failures import UpstreamError
 from ...upstream.patience import Patience, ReadPatience
+from ..poll_hints import PollHint
 from ..recovery.batch_log import BatchLog
 from ..tracer import BatchTrace
 from .abandonment import Abandonment
@@ -78,13 +79,14 @@ class Watch:
         schedule, self._after_end = (self._schedule(is_urgent=is_urgent) for _ in range(2))
         last_seen: tuple[object, ...] = ()
         wait = 0.0 if begins_at_once else schedule.next_wait(self._engine.batch_count)
-        while not await self._abandonment.happens_within(wait):
+        hint = self._hint()
+        while not await self._is_abandoned_within(wait, hint):
             try:
                 state = await self._poll()
             except UpstreamError as error:
                 if patience.runs_out(error, anyio.current_time()):
                     raise
-                wait = max(schedule.next_wait(self._engine.batch_count), retry_delay(error, 0.0))
+                wait = hint.next_wait(schedule.next_wait(self._engine.batch_count), retry_delay(error, 0.0))
                 continue
             patience.reset()
             has_changed = last_seen != (state.status, state.counts)
@@ -93,11 +95,11 @@ class Watch:
                 self._record_progress(state)
             if state.is_terminal:
                 return True
-            (schedule.changed if has_changed else schedule.unchanged)()
+            (schedule.changed if has_changed or hint.is_followed else schedule.unchanged)()
             if has_changed and self._account.provider.partial_output:
                 await self._reader.read_new_lines(state)
                 self._requeue.emit_resubmitted()
-            wait = schedule.next_wait(self._engine.batch_count)
+            wait = hint.next_wait(schedule.next_wait(self._engine.batch_count))
         return False
 
     async def check_after_deadline(self) -> bool:
@@ -137,6 +139,17 @@ class Watch:
             await self._poll()
         except UpstreamError as error:
             logger.info("autobatcher: batch %s: %s", self._upstream.batch_id, error.summary)
+
+    def _hint(self) -> PollHint:
+        assert self._upstream.batch_id is not None
+        return self._engine.hints.of(self._upstream.batch_id)
+
+    async def _is_abandoned_within(self, seconds: float, hint: PollHint) -> bool:
+        """Wait up to `seconds`, or until a hint says that the batch has ended; False then."""
+        with hint.pause():
+            if await self._abandonment.happens_within(seconds):
+                return True
+        return False
 
     def _schedule(self, *, is_urgent: bool = False) -> Schedule:
         settings = self._engine.settings

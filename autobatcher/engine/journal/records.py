@@ -35,6 +35,7 @@ class BatchRecord(msgspec.Struct, frozen=True, kw_only=True):
         status: the last known upstream status; "" if unknown.
         created_at, changed_at: in Unix seconds.
         lines, answered, taken: how many lines are stored, have an answer, and had it delivered to a caller.
+        refused: how many of the answers are errors.
         is_hash_only: whether neither prompts nor answers are stored.
     """
 
@@ -58,6 +59,7 @@ class BatchRecord(msgspec.Struct, frozen=True, kw_only=True):
     lines: int = 0
     answered: int = 0
     taken: int = 0
+    refused: int = 0
     is_hash_only: bool = False
 
     @property

@@ -43,8 +43,8 @@ COLUMNS = (
 
 
 def record_of(row: tuple[Any, ...]) -> BatchRecord:
-    """Make a record of `COLUMNS`, the numbers of its lines, answers and deliveries, and whether bodies are missing."""
-    values = dict(zip((*COLUMNS, "lines", "answered", "taken", "is_hash_only"), row, strict=True))
+    """Make a record of `COLUMNS`, the counts of its lines, answers, deliveries and errors, and `is_hash_only`."""
+    values = dict(zip((*COLUMNS, "lines", "answered", "taken", "refused", "is_hash_only"), row, strict=True))
     values |= {"models": decoded_models(values["models"]), "metadata": decoded_metadata(values["metadata"])}
     values["is_hash_only"] = bool(values["is_hash_only"])
     values["idempotency_key"] = values.pop("stamp")  # the column's name in all schema versions

@@ -215,6 +215,7 @@ class Store(ResponseStore):
             f"(SELECT count(*) FROM lines WHERE {OF_THIS_BATCH}), "
             f"(SELECT count(*) FROM answers WHERE {OF_THIS_BATCH}), "
             f"(SELECT count(taken_by) FROM answers WHERE {OF_THIS_BATCH}), "
+            f"(SELECT count(*) FROM answers WHERE {OF_THIS_BATCH} AND status_code >= 400), "
             f"EXISTS (SELECT 1 FROM lines WHERE {OF_THIS_BATCH} AND body IS NULL) FROM batches ORDER BY number"
         )
         return [record_of(row) for row in rows]

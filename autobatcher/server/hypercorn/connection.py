@@ -180,13 +180,14 @@ class Connection(TCPServer):
         if not isinstance(event, RawData):
             await super().protocol_send(event)
             if isinstance(event, Closed):
-                self._reading.cancel()  # it may wait for the end of a response that was sent
+                self._reading.cancel()  # it may wait for the end of the response before a pipelined request
             return
         async with self.send_lock:
             if await self.context.send(self.stream, event.data):
                 return
         await trio.aclose_forcefully(self.stream)
         await self.protocol.handle(Closed())
+        self._reading.cancel()
         if do_broken_sends_raise():
             raise trio.BrokenResourceError
 

@@ -26,6 +26,7 @@ def test_a_batch_is_read_as_it_was_written(stores: Stores) -> None:
     (record,) = store.batches()
     assert (record.stage, record.batch_id, record.metadata) == ("created", "batch_one", {"team": "\0\ud800"})
     assert (record.lines, record.answered, record.taken, record.is_hash_only) == (3, 2, 2, False)
+    assert record.refused == 0
     results = list(store.results("one"))
     assert [(each.number, each.body, each.answer, each.is_taken) for each in results] == [
         (0, b'{"a":1}', None, False),
@@ -38,6 +39,8 @@ def test_a_batch_is_read_as_it_was_written(stores: Stores) -> None:
         None,
         None,
     ]
+    do(store, PostgresStore.answer, [("one", 0, 422, b"{}", None, True)], now=2.0)
+    assert [(each.answered, each.refused) for each in store.batches()] == [(3, 1)]
 
 
 def test_what_is_delivered_or_ended_is_gone_with_its_batch(stores: Stores) -> None:

@@ -27,7 +27,7 @@ OF_THIS_BATCH = f"id BETWEEN b.number * {LINES_OF_A_BATCH} AND (b.number + 1) * 
 
 _RECORDS = f"""SELECT {", ".join(f"b.{name}" for name in COLUMNS)}, c.* FROM batches b CROSS JOIN LATERAL (
     SELECT count(*), count(a.id), count(*) FILTER (WHERE a.id IS NOT NULL AND l.waiter IS NOT NULL),
-        coalesce(bool_or(l.body IS NULL), false)
+        count(*) FILTER (WHERE a.status_code >= 400), coalesce(bool_or(l.body IS NULL), false)
     FROM lines l LEFT JOIN answers a ON a.id = l.id WHERE l.{OF_THIS_BATCH}) AS c"""
 
 _DELETE_EMPTY = (
