@@ -14,6 +14,24 @@ from typing import Any, cast
 
 import openai
 
+__all__ = [
+    "BatchError",
+    "UnbatchableRequestError",
+    "BatchSubmissionError",
+    "BatchEndedError",
+    "BatchUnreachableError",
+    "BatchTimeoutError",
+    "DeadlineMissedError",
+    "BudgetExceededError",
+    "ClientClosedError",
+    "WrongEventLoopError",
+    "EngineError",
+    "IdempotencyKeyReusedError",
+    "JournalError",
+    "JournalUnreachableError",
+    "JournalInUseError",
+]
+
 
 class BatchError(openai.APIError):
     """The batch of a request ended, failed or was stopped before the request was answered.
