@@ -46,6 +46,10 @@ class Redactor:
         """Mask all secrets. For errors, headers, and what an upstream says of files and batches."""
         return at_once(self.redacting(content))
 
+    def is_clean(self, content: bytes) -> bool:
+        """Whether `redact` has nothing to mask in some content of at most `PIECE_BYTES`."""
+        return not self._spellings.spans(content)
+
     def redact_answer(self, content: bytes) -> bytes:
         """Mask the secrets that cannot be words. For honest answers, which must stay as they are."""
         return at_once(self.redacting_answer(content))

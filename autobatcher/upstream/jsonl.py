@@ -144,7 +144,7 @@ class LineSplitter:
         end = chunk.rfind(b"\n") + 1
         if not end or self._is_overlong or self._rest.tell() + end > min(most, self._max_bytes):
             return b""
-        block = self._rest.getvalue() + chunk[:end]
+        block = b"".join((self._rest.getvalue(), memoryview(chunk)[:end]))
         self._rest = io.BytesIO()
         self._add(chunk[end:])
         return block
