@@ -35,7 +35,7 @@ from autobatcher.engine.request import Request
 from autobatcher.engine.settings import Settings
 from autobatcher.upstream.account import Account
 from autobatcher.upstream.batch_api import BatchAPI
-from autobatcher.upstream.jsonl import Overlong, input_line
+from autobatcher.upstream.jsonl import InputLines, Overlong
 from autobatcher.upstream.large_turn import LargeTurn
 from autobatcher.upstream.output_line import parse_output_line, parse_plain_block
 from autobatcher.upstream.providers import profile_for
@@ -67,7 +67,7 @@ def ours_upload(http: Any, base_url: str, lines: int) -> tuple[Transfer, int]:
     async def transfer() -> None:
         assert await batch.upload(numbered, anyio.CapacityLimiter(1), lambda: True)
 
-    return transfer, sum(len(b"".join(input_line(custom_id, r.endpoint, r.body))) for custom_id, r in numbered)
+    return transfer, InputLines(numbered, str).size
 
 
 def _turn() -> LargeTurn:
