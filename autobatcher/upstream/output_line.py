@@ -93,14 +93,15 @@ def parse_plain_block(block: bytes) -> list[OutputLine] | None:
         lines = _decode_lines(block)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return None
-    if len(lines) != len(io.BytesIO(block).readlines()):  # a fifth of the time of `count`
+    if len(lines) != len(io.BytesIO(block).readlines()):  # `count` would take five times as long
         return None
     results: list[OutputLine] = []
     for line in lines:
         response = line.response
         body, request_id = bytes(response.body), response.request_id
-        if response.status_code == 200 and body[0] == _BRACE and (request_id is None or len(request_id) <= 200):
-            results.append(OutputLine(line.custom_id, 200, body, request_id))  # `_plain`, which takes as long again
+        is_usual = response.status_code == 200 and body[0] == _BRACE
+        if is_usual and (request_id is None or len(request_id) <= MAX_REQUEST_ID_CHARACTERS):
+            results.append(OutputLine(line.custom_id, 200, body, request_id))  # a call of `_plain` takes as long again
         elif (plain := _plain(line)) is not None:
             results.append(plain)
         else:
