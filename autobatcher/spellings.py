@@ -30,7 +30,7 @@ class Spellings:
     False if there are no secrets.
 
     Attributes:
-        reach: the length in bytes of the longest spelling.
+        reach: the length in bytes of the longest spelling with each character escaped.
     """
 
     __slots__ = ("_codes", "_forms", "_has_slash", "_rare", "reach")
@@ -151,8 +151,6 @@ character, so that the search for them is a fast one."""
 _MARKS = (b"%", rb"\u00")
 """What escapes begin with, before the code of the character."""
 
-_BACKSLASH = ord("\\")
-
 
 def _codes_of(forms: tuple[bytes, ...]) -> frozenset[bytes]:
     """The codes of characters in the forms, and of `%`, which may be escaped itself."""
@@ -175,8 +173,8 @@ def _regions(content: bytes, places: list[int], reach: int) -> Iterator[tuple[in
     begin = end = 0
     for place in places:
         start = place - reach
-        while start > 0 and content[start - 1] == _BACKSLASH:  # of an escape, which is not cut
-            start -= 1
+        if start > end:
+            start = end + len(content[end:start].rstrip(b"\\"))  # an escape that begins with many is not cut
         if start > end:
             if end:
                 yield begin, end
