@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 
@@ -15,7 +15,7 @@ from ...upstream.back_off import retry_delay
 from ...upstream.batch_api import BatchAPI
 from ...upstream.batch_state import BatchState
 from ...upstream.failures import UncertainCreationError, UpstreamError
-from ...upstream.jsonl import InputFile, input_line, input_line_size
+from ...upstream.jsonl import InputFile, InputLines
 from ...upstream.lookup import Lookup
 from ...upstream.patience import ReadPatience
 from ..emitter import Emit
@@ -142,18 +142,13 @@ class UpstreamBatch:
         self._request_count = len(lines)
         self._models = sorted({request.model for _, request in lines})
 
-        url = self._account.provider.line_url
-
-        def encoded() -> Iterator[tuple[bytes, bytes, bytes]]:
-            return (input_line(custom_id, url(r.endpoint), r.body) for custom_id, r in lines)
-
-        size = sum(input_line_size(custom_id, url(r.endpoint), r.body) for custom_id, r in lines)
+        content = InputLines(lines, self._account.provider.line_url)
         tries = 0
 
         def input_file() -> InputFile:
             nonlocal tries
             tries += 1
-            return InputFile(encoded(), size)
+            return InputFile(content)
 
         expires = self._settings.file_expiry_seconds
         self._may_have_orphans = True
@@ -164,7 +159,7 @@ class UpstreamBatch:
                 input_file,
                 self._file_name,
                 expires_seconds=expires,
-                silence_seconds=self._settings.upload_timeout_seconds + size / CHECKED_BYTES_PER_SECOND,
+                silence_seconds=self._settings.upload_timeout_seconds + content.size / CHECKED_BYTES_PER_SECOND,
                 turn=turn,
                 is_wanted=is_wanted,
             )
