@@ -23,7 +23,6 @@ from .exchange import ClientGoneError, Exchange, Receive, RefusedError, Scope, S
 from .header_memory import kept, memory_of
 from .hosts import OnlyServedHosts, ServedHosts, served_hosts
 from .hypercorn.connection import without_late_disconnects
-from .hypercorn.sends import broken_sends_raise
 from .pending_calls import PendingCalls
 from .refusals import refusal_parts
 from .report import Report
@@ -182,14 +181,13 @@ class _Routes:
         self, answer: Callable[[Exchange], Awaitable[None]], scope: Scope, receive: Receive, send: Send
     ) -> None:
         exchange = Exchange(scope, receive, send)
-        with broken_sends_raise():
-            try:
-                await answer(exchange)
-            except Exception as error:
-                logger.error("autobatcher: a defect in the proxy at %r", exchange.path, exc_info=error)
-                if not exchange.has_begun:
-                    with suppress(ClientGoneError):
-                        await exchange.respond(refusal_parts(DEFECT, kind="server_error"))
+        try:
+            await answer(exchange)
+        except Exception as error:
+            logger.error("autobatcher: a defect in the proxy at %r", exchange.path, exc_info=error)
+            if not exchange.has_begun:
+                with suppress(ClientGoneError):
+                    await exchange.respond(refusal_parts(DEFECT, kind="server_error"))
 
 
 def _refusing(parts: HttpParts) -> Callable[[Scope, Receive, Send], Awaitable[None]]:

@@ -230,6 +230,7 @@ class BatchedCalls:
     async def _serve(self, call: PendingCall, client: Client, asked: StreamRequest, exchange: Exchange) -> None:
         """Wait for the outcome, and answer. If the client disconnects, a retry can be reattached to the call."""
         is_delivered = was_cut_off = False
+        client.answer_meanwhile = partial(self._answer_meanwhile, call, client, asked, exchange)
         try:
             await self._wait(call, client, asked, exchange)
             if exchange.peer.is_gone():
@@ -239,10 +240,34 @@ class BatchedCalls:
         except ClientGoneError:
             pass
         finally:
+            client.answer_meanwhile = None
             if is_delivered:
                 self._pending_calls.finish(call, client)
-            else:
+            elif not client.was_answered:
                 self._pending_calls.detach(call, client, was_cut_off=was_cut_off)
+
+    async def _answer_meanwhile(
+        self, call: PendingCall, client: Client, asked: StreamRequest, exchange: Exchange
+    ) -> bool:
+        """Answer while the client's task goes on waiting, now for its next request: to wake it costs as much again.
+
+        False if that task must answer, since there is more to do.
+        """
+        if asked.wants_stream or exchange.has_begun or not exchange.is_listening() or exchange.peer.is_gone():
+            return False
+        try:
+            await exchange.respond(await self._outcome_parts(call, asked))
+        except ClientGoneError:
+            return False
+        except trio.WouldBlock:
+            exchange.has_rest = True
+            return False
+        except Exception as error:
+            logger.error("autobatcher: a defect in the proxy at %r", exchange.path, exc_info=error)
+            return False
+        client.was_answered = True
+        self._pending_calls.finish(call, client)
+        return True
 
     async def _outcome_parts(self, call: PendingCall, asked: StreamRequest) -> HttpParts:
         try:
@@ -270,6 +295,8 @@ class BatchedCalls:
                     return
                 await exchange.wait_until_gone()
                 raise ClientGoneError
+            if client.was_answered:
+                raise ClientGoneError  # its task waited for what comes next, for long enough
             if call.request.is_settled:
                 return
             if not exchange.has_begun:
@@ -291,7 +318,9 @@ _BEGUN_STREAM = {**_BEGUN_JSON, "content-type": CONTENT_TYPE}
 async def _deliver(parts: HttpParts, asked: StreamRequest, exchange: Exchange) -> bool:
     """Send the outcome. False if it is an error that a response already begun cannot report."""
     has_failed = not 200 <= parts["status_code"] < 300
-    if not exchange.has_begun:
+    if exchange.has_rest:
+        await exchange.end(b"")
+    elif not exchange.has_begun:
         await exchange.respond(parts)
     elif not has_failed:
         await exchange.end(parts["content"])

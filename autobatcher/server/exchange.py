@@ -13,7 +13,7 @@ from ..upstream.decompression import EncodingError
 from .body_limiter import BUSY_SECONDS, HeldBody
 from .content_coding import UnknownEncodingError, content_decoder
 from .header_memory import Read, kept, memory_of
-from .hypercorn.extensions import BODY_IS_HERE
+from .hypercorn.extensions import BODY_IS_HERE, IS_LISTENING
 from .hypercorn.peer import PEER, Peer
 
 DRAINED_BYTES, DRAINED_SECONDS = 100_000_000, 5.0
@@ -52,6 +52,10 @@ class RefusedError(Exception):
 _UNKNOWN = Peer()
 
 
+def _is_unknown() -> bool:
+    return False
+
+
 class Exchange:
     """One request and its response.
 
@@ -60,6 +64,8 @@ class Exchange:
         has_begun: whether the response has started.
         has_own_connection: whether no other request shares the connection meanwhile, as in HTTP/2.
         peer: the client, as far as the server knows it.
+        is_listening: see `IS_LISTENING`.
+        has_rest: whether a response by another task must be ended.
     """
 
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -75,7 +81,10 @@ class Exchange:
         self.peer.next_request()
         self._has_more_body = True
         self._length = _length(scope["headers"])
-        self._is_body_here = BODY_IS_HERE in scope.get("extensions", {})
+        extensions = scope.get("extensions", {})
+        self._is_body_here = BODY_IS_HERE in extensions
+        self.is_listening: Callable[[], bool] = extensions.get(IS_LISTENING, _is_unknown)
+        self.has_rest: bool = False
         self._receive = receive
         self._asgi_send = send
 

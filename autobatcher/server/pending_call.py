@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Awaitable, Callable, Hashable
 
 import anyio
 import trio
@@ -20,15 +20,24 @@ class Client:
         has_own_connection: whether no other request shares the connection meanwhile.
         wait_scope: the scope in which it waits; cancelled to resume it.
         call: the call that it waits for; None while it has none.
+        answer_meanwhile: answers it while it waits; False if that cannot be. None while it waits for no answer.
+        was_answered: whether that was done.
     """
 
-    __slots__ = ("call", "has_own_connection", "peer", "wait_scope")
+    __slots__ = ("answer_meanwhile", "call", "has_own_connection", "peer", "wait_scope", "was_answered")
 
     def __init__(self, peer: Peer, *, has_own_connection: bool = True) -> None:
         self.peer: Peer = peer
         self.has_own_connection: bool = has_own_connection
         self.wait_scope: trio.CancelScope | None = None
         self.call: PendingCall | None = None
+        self.answer_meanwhile: Callable[[], Awaitable[bool]] | None = None
+        self.was_answered: bool = False
+
+    async def answer(self) -> None:
+        """Answer the client, or wake it to see to that. Never waits."""
+        if self.answer_meanwhile is None or not await self.answer_meanwhile():
+            self.resume()
 
     def resume(self) -> None:
         """Wake the client."""
@@ -80,3 +89,8 @@ class PendingCall:
         """Wake the waiting clients."""
         for client in self.clients:
             client.resume()
+
+    async def answer(self) -> None:
+        """Answer the waiting clients, or wake them. Never waits."""
+        for client in tuple(self.clients):
+            await client.answer()

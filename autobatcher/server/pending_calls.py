@@ -216,18 +216,16 @@ class PendingCalls:
                 task_status.started()
         finally:
             self._is_running = False
-            self._resume_some(len(self._to_resume))
+            for call in self._to_resume:
+                call.resume()
 
     async def _resume_in_turn(self) -> None:
         while True:
             await self._has_answers.wait()  # always a checkpoint, so that other tasks run
-            self._resume_some(RESUMED_AT_ONCE)
+            for _ in range(min(RESUMED_AT_ONCE, len(self._to_resume))):
+                await self._to_resume.popleft().answer()
             if not self._to_resume:
                 self._has_answers = anyio.Event()
-
-    def _resume_some(self, most: int) -> None:
-        for _ in range(min(most, len(self._to_resume))):
-            self._to_resume.popleft().resume()
 
     async def _give_up_in_time(self) -> None:
         while True:

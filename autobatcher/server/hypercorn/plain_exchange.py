@@ -12,11 +12,10 @@ import trio
 from hypercorn.config import Config
 
 from .connection import Connection
-from .extensions import BODY_IS_HERE, HEADER_MEMORY
+from .extensions import BODY_IS_HERE, HEADER_MEMORY, IS_LISTENING
 from .http1 import CLOSE, keeps_alive
 from .plain_head import PlainHead
 from .plain_response import ResponseHead, response_head
-from .sends import do_broken_sends_raise
 from .wire import Wire
 
 Message = MutableMapping[str, Any]
@@ -25,7 +24,11 @@ _EMPTY = [(b"content-length", b"0"), CLOSE]
 
 
 class PlainExchange:
-    """One request on a connection, and its response."""
+    """One request on a connection, and its response.
+
+    Attributes:
+        has_listened: whether it waited for its client to send something else.
+    """
 
     __slots__ = (
         "_connection",
@@ -33,11 +36,13 @@ class PlainExchange:
         "_has_ended",
         "_is_body_read",
         "_is_gone",
+        "_is_listening",
         "_left",
         "_request",
         "_response",
         "_unsent",
         "_wire",
+        "has_listened",
     )
 
     def __init__(self, connection: Connection, wire: Wire, request: PlainHead, ends: tuple[Any, Any]) -> None:
@@ -51,6 +56,8 @@ class PlainExchange:
         self._unsent = b""
         self._has_ended = False
         self._is_gone = False
+        self._is_listening = False
+        self.has_listened: bool = False
 
     @property
     def ends_connection(self) -> bool:
@@ -72,7 +79,7 @@ class PlainExchange:
         connection, request = self._connection, self._request
         path, _, query = request.target.partition(b"?")
         client, server = self._ends
-        extensions: dict[str, Any] = {HEADER_MEMORY: request.memory}
+        extensions: dict[str, Any] = {HEADER_MEMORY: request.memory, IS_LISTENING: self.is_listening}
         if len(self._wire.received) >= self._left:
             extensions[BODY_IS_HERE] = {}
         return {
@@ -130,8 +137,16 @@ class PlainExchange:
         wire = self._wire
         if wire.received:
             await trio.sleep_forever()
-        wire.received = await wire.receive_some()
+        self._is_listening = self.has_listened = True
+        try:
+            wire.received = await wire.receive_some()
+        finally:
+            self._is_listening = False
         self._is_gone = not wire.received
+
+    def is_listening(self) -> bool:
+        """See `IS_LISTENING`."""
+        return self._is_listening
 
     # ---- what it sends ----
 
@@ -142,7 +157,7 @@ class PlainExchange:
             self._begin(message["status"], message.get("headers", ()))
         else:
             await self._write(message.get("body", b""), is_last=not message.get("more_body", False))
-        if self._is_gone and do_broken_sends_raise():
+        if self._is_gone:
             raise trio.BrokenResourceError
 
     def _begin(self, status: int, headers: Any) -> None:
@@ -157,9 +172,19 @@ class PlainExchange:
         content = self._response.framed(body, is_last=is_last)
         if self._unsent:
             content, self._unsent = self._unsent + content, b""
-        self._has_ended = is_last
-        if content and not await self._wire.transmit(content):
+        if self._is_listening:
+            self._write_meanwhile(content)
+        elif content and not await self._wire.transmit(content):
             self._is_gone = True
+        self._has_ended = is_last
+
+    def _write_meanwhile(self, content: bytes) -> None:
+        """See `IS_LISTENING`."""
+        assert self._response is not None
+        self._unsent = content[self._wire.send_some(content) :]
+        if self._unsent or self._response.closes:
+            raise trio.WouldBlock
+        self._connection.idle_task.begin()
 
 
 @lru_cache(1)

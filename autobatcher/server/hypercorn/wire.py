@@ -50,16 +50,19 @@ class Wire:
 
     async def transmit(self, content: bytes) -> bool:
         """Whether all bytes were sent in time; usually at once. If not, the connection is closed."""
-        sent = 0
-        try:
-            with contextlib.suppress(BlockingIOError):
-                sent = self._socket.send(content)
-            if sent == len(content) or await self._context.send(self._stream, memoryview(content)[sent:]):
-                return True
-        except OSError:
-            pass
+        sent = self.send_some(content)
+        if sent == len(content) or await self._context.send(self._stream, memoryview(content)[sent:]):
+            return True
         self._stream.socket.close()
         return False
+
+    def send_some(self, content: bytes) -> int:
+        """Send as much as can be sent at once. Returns how many bytes that was."""
+        try:
+            sent: int = self._socket.send(content)
+        except OSError:
+            return 0
+        return sent
 
     def close(self) -> None:
         """Close the connection. Never waits."""
