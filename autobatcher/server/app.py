@@ -128,6 +128,7 @@ class _Routes:
             async with trio.open_nursery() as nursery:
                 await nursery.start(self._pending_calls.run)
                 await nursery.start(self._calls.left.run)
+                await nursery.start(self._calls.heartbeats.run)
                 await nursery.start(self._prepare)
                 await self._quart(scope, receive, send)
                 nursery.cancel_scope.cancel()

@@ -13,7 +13,7 @@ from ..upstream.decompression import EncodingError
 from .body_limiter import BUSY_SECONDS, HeldBody
 from .content_coding import UnknownEncodingError, content_decoder
 from .header_memory import Read, kept, memory_of
-from .hypercorn.extensions import BODY_IS_HERE, IS_LISTENING
+from .hypercorn.extensions import BODY_IS_HERE, LISTENER, WOKEN, Listener
 from .hypercorn.peer import PEER, Peer
 
 DRAINED_BYTES, DRAINED_SECONDS = 100_000_000, 5.0
@@ -52,10 +52,6 @@ class RefusedError(Exception):
 _UNKNOWN = Peer()
 
 
-def _is_unknown() -> bool:
-    return False
-
-
 class Exchange:
     """One request and its response.
 
@@ -64,7 +60,6 @@ class Exchange:
         has_begun: whether the response has started.
         has_own_connection: whether no other request shares the connection meanwhile, as in HTTP/2.
         peer: the client, as far as the server knows it.
-        is_listening: see `IS_LISTENING`.
         has_rest: whether a response by another task must be ended.
     """
 
@@ -83,7 +78,8 @@ class Exchange:
         self._length = _length(scope["headers"])
         extensions = scope.get("extensions", {})
         self._is_body_here = BODY_IS_HERE in extensions
-        self.is_listening: Callable[[], bool] = extensions.get(IS_LISTENING, _is_unknown)
+        self._listener: Listener | None = extensions.get(LISTENER)
+        self._listening: trio.CancelScope | None = None
         self.has_rest: bool = False
         self._receive = receive
         self._asgi_send = send
@@ -93,6 +89,9 @@ class Exchange:
             await self._asgi_send(message)
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             raise ClientGoneError from None
+        except trio.WouldBlock:
+            self.has_rest = not message.get("more_body", False)
+            raise
 
     async def read_body(self, held: HeldBody, *, most_bytes: int, most_seconds: float) -> bytes:
         """The whole body, decompressed if it is gzip or deflate. `held` grows with it.
@@ -172,10 +171,30 @@ class Exchange:
         except ClientGoneError:
             return
 
-    async def wait_until_gone(self) -> None:
-        """Return when the client is gone."""
-        while (await self._receive())["type"] != "http.disconnect":
-            pass
+    async def listen(self) -> None:
+        """Wait until `wake` is called. Raises `ClientGoneError`, also after the end of a response."""
+        if self._listener is not None:
+            await self._until_gone_or_woken()
+            return
+        with trio.CancelScope() as self._listening:
+            await self._until_gone_or_woken()
+
+    async def _until_gone_or_woken(self) -> None:
+        while (kind := (await self._receive())["type"]) != WOKEN:
+            if kind == "http.disconnect":
+                raise ClientGoneError
+
+    def wake(self) -> None:
+        """End `listen`."""
+        if self._listener is not None:
+            self._listener.wake()
+        elif self._listening is not None:
+            self._listening.cancel()
+
+    @property
+    def is_listening(self) -> bool:
+        """Whether another task may send: see `Listener`."""
+        return self._listener is not None and self._listener.is_listening
 
     async def begin(self, status_code: int, headers: Mapping[str, str]) -> None:
         self.has_begun = True

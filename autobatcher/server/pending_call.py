@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Hashable
+from collections.abc import Callable, Hashable
+from typing import Protocol
 
 import anyio
-import trio
 
 from ..engine.request import Request
 from .body_limiter import HeldBody
 from .hypercorn.peer import Peer
+
+
+class Answerer(Protocol):
+    """Sends one client the outcome of its call."""
+
+    async def answer(self) -> bool:
+        """Send it, or have the client's own task send it: then False. Never waits."""
 
 
 class Client:
@@ -18,31 +25,21 @@ class Client:
     Attributes:
         peer: its end of the connection.
         has_own_connection: whether no other request shares the connection meanwhile.
-        wait_scope: the scope in which it waits; cancelled to resume it.
+        resume: wakes its task, if that waits.
         call: the call that it waits for; None while it has none.
-        answer_meanwhile: answers it while it waits; False if that cannot be. None while it waits for no answer.
-        was_answered: whether that was done.
+        wait: sends it the answer; None while its task would not take one.
     """
 
-    __slots__ = ("answer_meanwhile", "call", "has_own_connection", "peer", "wait_scope", "was_answered")
+    __slots__ = ("call", "has_own_connection", "peer", "resume", "wait")
 
-    def __init__(self, peer: Peer, *, has_own_connection: bool = True) -> None:
+    def __init__(
+        self, peer: Peer, resume: Callable[[], None] = lambda: None, *, has_own_connection: bool = True
+    ) -> None:
         self.peer: Peer = peer
+        self.resume: Callable[[], None] = resume
         self.has_own_connection: bool = has_own_connection
-        self.wait_scope: trio.CancelScope | None = None
         self.call: PendingCall | None = None
-        self.answer_meanwhile: Callable[[], Awaitable[bool]] | None = None
-        self.was_answered: bool = False
-
-    async def answer(self) -> None:
-        """Answer the client, or wake it to see to that. Never waits."""
-        if self.answer_meanwhile is None or not await self.answer_meanwhile():
-            self.resume()
-
-    def resume(self) -> None:
-        """Wake the client."""
-        if self.wait_scope is not None:
-            self.wait_scope.cancel()
+        self.wait: Answerer | None = None
 
 
 class PendingCall:
@@ -89,8 +86,3 @@ class PendingCall:
         """Wake the waiting clients."""
         for client in self.clients:
             client.resume()
-
-    async def answer(self) -> None:
-        """Answer the waiting clients, or wake them. Never waits."""
-        for client in tuple(self.clients):
-            await client.answer()

@@ -223,9 +223,17 @@ class PendingCalls:
         while True:
             await self._has_answers.wait()  # always a checkpoint, so that other tasks run
             for _ in range(min(RESUMED_AT_ONCE, len(self._to_resume))):
-                await self._to_resume.popleft().answer()
+                await self._answer(self._to_resume.popleft())
             if not self._to_resume:
                 self._has_answers = anyio.Event()
+
+    async def _answer(self, call: PendingCall) -> None:
+        """Answer its clients, or wake them."""
+        for client in tuple(call.clients):
+            if client.wait is None:
+                client.resume()
+            elif await client.wait.answer():
+                self.finish(call, client)
 
     async def _give_up_in_time(self) -> None:
         while True:

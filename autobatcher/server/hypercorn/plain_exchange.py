@@ -12,7 +12,7 @@ import trio
 from hypercorn.config import Config
 
 from .connection import Connection
-from .extensions import BODY_IS_HERE, HEADER_MEMORY, IS_LISTENING
+from .extensions import BODY_IS_HERE, HEADER_MEMORY, LISTENER, WOKEN
 from .http1 import CLOSE, keeps_alive
 from .plain_head import PlainHead
 from .plain_response import ResponseHead, response_head
@@ -27,6 +27,7 @@ class PlainExchange:
     """One request on a connection, and its response.
 
     Attributes:
+        is_listening: see `Listener`.
         has_listened: whether it waited for its client to send something else.
     """
 
@@ -36,13 +37,15 @@ class PlainExchange:
         "_has_ended",
         "_is_body_read",
         "_is_gone",
-        "_is_listening",
+        "_is_woken",
         "_left",
+        "_parked",
         "_request",
         "_response",
         "_unsent",
         "_wire",
         "has_listened",
+        "is_listening",
     )
 
     def __init__(self, connection: Connection, wire: Wire, request: PlainHead, ends: tuple[Any, Any]) -> None:
@@ -56,8 +59,10 @@ class PlainExchange:
         self._unsent = b""
         self._has_ended = False
         self._is_gone = False
-        self._is_listening = False
+        self._is_woken = False
+        self._parked: trio.Event | None = None
         self.has_listened: bool = False
+        self.is_listening: bool = False
 
     @property
     def ends_connection(self) -> bool:
@@ -79,7 +84,7 @@ class PlainExchange:
         connection, request = self._connection, self._request
         path, _, query = request.target.partition(b"?")
         client, server = self._ends
-        extensions: dict[str, Any] = {HEADER_MEMORY: request.memory, IS_LISTENING: self.is_listening}
+        extensions: dict[str, Any] = {HEADER_MEMORY: request.memory, LISTENER: self}
         if len(self._wire.received) >= self._left:
             extensions[BODY_IS_HERE] = {}
         return {
@@ -111,6 +116,9 @@ class PlainExchange:
             return await self._body()
         while not (self._is_gone or self._has_ended):
             await self._read_ahead()
+            if self._is_woken:
+                self._is_woken = False
+                return {"type": WOKEN}
         return {"type": "http.disconnect"}
 
     async def _body(self) -> Message:
@@ -136,17 +144,25 @@ class PlainExchange:
         """Wait for the client's end. What it sends instead is the next request's."""
         wire = self._wire
         if wire.received:
-            await trio.sleep_forever()
-        self._is_listening = self.has_listened = True
+            self._parked = trio.Event()
+            await self._parked.wait()
+            self._parked = None
+            return
+        self.is_listening = self.has_listened = True
         try:
             wire.received = await wire.receive_some()
         finally:
-            self._is_listening = False
-        self._is_gone = not wire.received
+            self.is_listening = False
+        self._is_gone = not (wire.received or self._is_woken)
 
-    def is_listening(self) -> bool:
-        """See `IS_LISTENING`."""
-        return self._is_listening
+    def wake(self) -> None:
+        """See `Listener`."""
+        if self.is_listening:
+            self._is_woken = True
+            self._wire.interrupt()
+        elif self._parked is not None:
+            self._is_woken = True
+            self._parked.set()
 
     # ---- what it sends ----
 
@@ -172,19 +188,20 @@ class PlainExchange:
         content = self._response.framed(body, is_last=is_last)
         if self._unsent:
             content, self._unsent = self._unsent + content, b""
-        if self._is_listening:
-            self._write_meanwhile(content)
+        if self.is_listening:
+            self._write_meanwhile(content, is_last=is_last)
         elif content and not await self._wire.transmit(content):
             self._is_gone = True
         self._has_ended = is_last
 
-    def _write_meanwhile(self, content: bytes) -> None:
-        """See `IS_LISTENING`."""
+    def _write_meanwhile(self, content: bytes, *, is_last: bool) -> None:
+        """See `Listener`."""
         assert self._response is not None
         self._unsent = content[self._wire.send_some(content) :]
-        if self._unsent or self._response.closes:
+        if self._unsent or (is_last and self._response.closes):
             raise trio.WouldBlock
-        self._connection.idle_task.begin()
+        if is_last:
+            self._connection.idle_task.begin()
 
 
 @lru_cache(1)
