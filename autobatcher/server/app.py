@@ -123,20 +123,20 @@ class _Routes:
         self._prepare = prepare
         self._access = access
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         if scope["type"] == "lifespan":
-            async with trio.open_nursery() as nursery:
-                await nursery.start(self._pending_calls.run)
-                await nursery.start(self._calls.left.run)
-                await nursery.start(self._calls.heartbeats.run)
-                await nursery.start(self._prepare)
-                await self._quart(scope, receive, send)
-                nursery.cancel_scope.cancel()
-        elif scope["type"] == "websocket":
-            await send({"type": "websocket.close"})  # before it is accepted: a 403
-        else:
-            scope["path"] = served_path(scope["path"])
-            await self._route(scope)(scope, receive, send)
+            return self._live(scope, receive, send)
+        if scope["type"] == "websocket":
+            return send({"type": "websocket.close"})  # before it is accepted: a 403
+        scope["path"] = served_path(scope["path"])
+        return self._route(scope)(scope, receive, send)
+
+    async def _live(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async with trio.open_nursery() as nursery:
+            for run in (self._pending_calls.run, self._calls.left.run, self._calls.heartbeats.run, self._prepare):
+                await nursery.start(run)
+            await self._quart(scope, receive, send)
+            nursery.cancel_scope.cancel()
 
     def _route(self, scope: Scope) -> Callable[[Scope, Receive, Send], Awaitable[None]]:
         if (refused := self._refused(scope)) is not None:

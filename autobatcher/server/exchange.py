@@ -124,6 +124,8 @@ class Exchange:
 
     async def _read_decoded(self, held: HeldBody, most_bytes: int) -> bytes:
         decoder = content_decoder(self.headers.get("content-encoding", ""))
+        if self._is_body_here and decoder is None:
+            return _held(await self._next_chunk(), held, most_bytes)
         whole, received = io.BytesIO(), 0  # a list of chunks of a few bytes each would take thirty times their size
         while self._has_more_body:
             chunk = await self._next_chunk()
@@ -227,12 +229,17 @@ def never_room(held: HeldBody) -> RefusedError:
 
 def _add(piece: bytes, whole: io.BytesIO, held: HeldBody, most_bytes: int) -> None:
     """Hold the next piece of a body, and add it."""
-    size = whole.tell() + len(piece)
+    whole.write(_held(piece, held, most_bytes, before=whole.tell()))
+
+
+def _held(piece: bytes, held: HeldBody, most_bytes: int, *, before: int = 0) -> bytes:
+    """Hold a piece of a body, after so many bytes."""
+    size = before + len(piece)
     if size > most_bytes:
         raise too_large(most_bytes)
     if not held.grow(len(piece)):
         raise no_room() if held.can_ever_hold(size) else never_room(held)
-    whole.write(piece)
+    return piece
 
 
 def too_large(most_bytes: int) -> RefusedError:

@@ -73,8 +73,7 @@ class PlainExchange:
         """Run the app."""
         connection = self._connection
         try:
-            threads = (trio.to_thread.run_sync, trio.from_thread.run)
-            await connection.app(self._scope(), self._receive, self._send, *threads)
+            await connection.app(self._scope(), self._receive, self._send)
         except Exception:
             await connection.config.log.exception("Error in ASGI Framework")
         if self._response is None and not self._is_gone:
