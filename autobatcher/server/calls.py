@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from functools import partial
 
 import anyio
+import trio
 
 from ..client.batchable import check_content_type
 from ..client.checked_call import checked_call
@@ -206,7 +207,7 @@ class BatchedCalls:
     def _on_outcome(self, reference: weakref.ref[PendingCall]) -> None:
         call = reference()
         if call is not None:
-            self._tell(call.request, anyio.current_time() - call.created_at)
+            self._tell(call.request, trio.current_time() - call.created_at)
             self._pending_calls.on_outcome(call)
 
     def _tell(self, request: Request, seconds: float) -> None:

@@ -192,7 +192,7 @@ class PendingCalls:
     def keep_all(self) -> None:
         """Withdraw no call from now on: its answer is wanted even if no client comes back for it."""
         self._grace_seconds = FOR_GOOD
-        self._expirations.clear()
+        self._expirations.keep_all()
 
     def on_outcome(self, call: PendingCall) -> None:
         """The request has an outcome: resume its clients, in turn."""
