@@ -13,6 +13,7 @@ from ..request import Request
 from ..settings import Settings
 from ..spending import Spending
 from ..tracer import Tracer
+from .listing import Listings
 from .phase import Ending
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ class Engine(Protocol):
     dispatcher: Dispatcher
     uploads: FairLimiter
     polls: FairLimiter
+    listings: Listings
     spending: Spending
     tracer: Tracer | None
     cancels_on_close: bool

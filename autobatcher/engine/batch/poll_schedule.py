@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from ...upstream.back_off import jittered_down
 
 GROWTH = 1.25
@@ -13,6 +15,12 @@ POLLS_PER_SECOND, POLLS_PER_INTERVAL, POLLS_PER_BATCH = 10.0, 10.0, 0.05
 is polled every eight to ten seconds, or every ten of the user's intervals if these are shorter than a second. However
 many batches there may be, each is polled every twenty seconds: else no more than ten a second would be seen to end."""
 
+SHARED_INTERVALS = (1, 2, 6)
+"""How many intervals there may be between two polls by a list. Each is a multiple of the one before, so that rare polls
+are made when frequent ones are."""
+
+ROUNDING = 1e-3
+"""A moment that is so near, measured in steps, is the present one."""
 
 URGENT_SECONDS = 20.0
 """The longest time between polls of a batch whose callers cannot wait, in seconds. `HARVEST_SECONDS` relies on it."""
@@ -38,6 +46,18 @@ class Schedule:
         """Seconds until the next poll, given how many batches are polled. With jitter, so that batches that end
         together are not all read at once; never longer than intended."""
         return jittered_down(max(self._wait, active_batches / self._polls_per_second))
+
+    def next_shared_wait(self, clock: float) -> float:
+        """Seconds until the next poll by a list that other batches share. Never later than intended.
+
+        Args:
+            clock: the time on a clock that all of them go by. Their polls are due at its multiples of the interval, and
+                rarer ones at multiples of a few intervals.
+        """
+        intervals = max(each for each in SHARED_INTERVALS if each * self._interval <= self._wait)
+        step = intervals * self._interval
+        wait = math.floor((clock + self._wait) / step) * step - clock
+        return wait if wait > ROUNDING * step else step
 
     def changed(self) -> None:
         """The last poll showed a change: poll again soon."""

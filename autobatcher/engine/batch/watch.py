@@ -17,6 +17,7 @@ from ..recovery.batch_log import BatchLog
 from ..tracer import BatchTrace
 from .abandonment import Abandonment
 from .engine import Engine
+from .listing import Share
 from .poll_schedule import Schedule
 from .requeue import Requeue
 from .results import ResultReader
@@ -63,6 +64,7 @@ class Watch:
         self._account = account
         self._key = key
         self._engine = engine
+        self._share: Share | None = None
         self._after_end = self._schedule()
 
     async def until_ended(self, *, begins_at_once: bool, is_urgent: bool = False) -> bool:
@@ -74,17 +76,23 @@ class Watch:
         Raises:
             UpstreamError: if polls fail permanently.
         """
+        interval = self._engine.settings.poll_interval_seconds
+        with self._engine.listings.watching(self._account, self._upstream, interval) as share:
+            self._share = None if is_urgent else share  # the batch itself tells first that it has ended
+            return await self._until_ended(begins_at_once=begins_at_once, is_urgent=is_urgent)
+
+    async def _until_ended(self, *, begins_at_once: bool, is_urgent: bool) -> bool:
         patience = ReadPatience()
         schedule, self._after_end = (self._schedule(is_urgent=is_urgent) for _ in range(2))
         last_seen: tuple[object, ...] = ()
-        wait = 0.0 if begins_at_once else schedule.next_wait(self._engine.batch_count)
+        wait = 0.0 if begins_at_once else self._next_wait(schedule)
         while not await self._abandonment.happens_within(wait):
             try:
-                state = await self._poll()
+                state = await self._poll(share=self._share)
             except UpstreamError as error:
                 if patience.runs_out(error, anyio.current_time()):
                     raise
-                wait = max(schedule.next_wait(self._engine.batch_count), retry_delay(error, 0.0))
+                wait = max(self._next_wait(schedule), retry_delay(error, 0.0))
                 continue
             patience.reset()
             has_changed = last_seen != (state.status, state.counts)
@@ -97,7 +105,7 @@ class Watch:
             if has_changed and self._account.provider.partial_output:
                 await self._reader.read_new_lines(state)
                 self._requeue.emit_resubmitted()
-            wait = schedule.next_wait(self._engine.batch_count)
+            wait = self._next_wait(schedule)
         return False
 
     async def check_after_deadline(self) -> bool:
@@ -143,10 +151,21 @@ class Watch:
         most_batches = settings.max_active_batches
         return Schedule(settings.poll_interval_seconds, most_batches=most_batches, is_urgent=is_urgent)
 
-    async def _poll(self) -> BatchState:
+    def _next_wait(self, schedule: Schedule) -> float:
+        shared_clock = None if self._share is None else self._share.clock
+        if shared_clock is None:
+            return schedule.next_wait(self._engine.batch_count)
+        return schedule.next_shared_wait(shared_clock)
+
+    async def _poll(self, *, share: Share | None = None) -> BatchState:
+        """Ask how the batch is, or have a list say that it runs."""
         assert self._upstream.state is not None
-        async with self._engine.polls.turn(self._account):
-            state = await self._engine.api.retrieve(self._account, self._upstream.state.id)
+        state = None if share is None else await share.running_state()
+        if state is None:
+            async with self._engine.polls.turn(self._account):
+                state = await self._engine.api.retrieve(self._account, self._upstream.state.id)
+            if share is not None:
+                share.checked(state)
         self._upstream.observe(state)
         self._trace.polled(state)
         return state
