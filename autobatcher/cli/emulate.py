@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import msgspec
 import trio
 
-from ..emulator import Emulator, FaultPlan, PriceList
+from ..emulator import Emulator, FaultPlan, PriceList, Webhook
 from ..emulator.known_dialects import Like
 from ..emulator.server import MAX_STORED_BYTES
 from ..upstream.key import key_mistake
@@ -71,6 +71,9 @@ def emulate(
     forward_key: Secret = None,
     forward_key_file: Path | None = None,
     forward_concurrency: Count = 8,
+    webhook: Url | None = None,
+    webhook_secret: Secret = None,
+    webhook_secret_file: Path | None = None,
 ) -> int:
     """Run a Batch API server on this machine: files, batches, and the calls themselves in real time.
 
@@ -103,6 +106,9 @@ def emulate(
             AUTOBATCHER_FORWARD_KEY or --forward-key-file.
         forward_key_file: A file with that key and nothing else.
         forward_concurrency: How many lines that server gets at a time.
+        webhook: The URL that is told when a batch has ended, such as http://127.0.0.1:8080/webhooks of `serve`.
+        webhook_secret: The secret that signs these webhooks: whsec_ and base64. Prefer the variable or the file.
+        webhook_secret_file: A file with it and nothing else.
     """
     api_key = key_given(api_key, api_key_file, "--api-key")
     forward_key = key_given(forward_key, forward_key_file, "--forward-key")
@@ -129,12 +135,26 @@ def emulate(
         forward_to=forward_to,
         forward_key=forward_key,
         forward_concurrency=forward_concurrency,
+        webhook=webhook_to(webhook, webhook_secret, webhook_secret_file),
     ) as emulator:
         code = _serve_until_stopped(emulator, served, host, port, how_to_use(like, has_key=api_key is not None))
         bill = emulator.bill()
     if bill.requests:
         print_notice(f"autobatcher emulate: {bill.requests:,} requests were billed: ${bill.total:f}")
     return code
+
+
+def webhook_to(url: str | None, secret: str | None, path: Path | None) -> Webhook | None:
+    """Where webhooks go; None for nowhere. Raises `UsageError`."""
+    if url is None:
+        return None
+    secret = key_given(secret, path, "--webhook-secret")
+    if secret is None:
+        raise UsageError("--webhook needs --webhook-secret (or AUTOBATCHER_WEBHOOK_SECRET), which signs what it sends.")
+    try:
+        return Webhook(url, secret)
+    except ValueError as error:
+        raise UsageError(f"--webhook-secret: {error}.") from error
 
 
 def _warn_of_strangers(api_key: str | None) -> None:

@@ -13,7 +13,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
     "Upstream": ("base-url", "api-key", "api-key-file", "provider", "no-check", "upload-timeout"),
     "Clients": (
         *("host", "port", "allowed-host", "cors-origin", "proxy-key", "proxy-key-file", "forward-keys"),
-        *("public-status", "heartbeat", "grace", "drain"),
+        *("public-status", "webhook-secret", "webhook-secret-file", "heartbeat", "grace", "drain"),
     ),
     "Batching": (
         *("batch-size", "batch-window", "poll-interval", "completion-window", "batch-metadata", "max-retries"),
@@ -40,6 +40,7 @@ EMULATOR_GROUPS: dict[str, tuple[str, ...]] = {
         *("like", "batch-seconds", "cancelling-seconds", "realtime-seconds", "flex-seconds", "max-bytes", "faults"),
         "bill-prices",
     ),
+    "Webhooks": ("webhook", "webhook-secret", "webhook-secret-file"),
     "Forwarding": ("forward-to", "forward-key", "forward-key-file", "forward-concurrency"),
 }
 """Of `emulate`."""

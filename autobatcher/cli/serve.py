@@ -6,7 +6,7 @@ import contextlib
 import logging
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -85,6 +85,8 @@ def serve(
     proxy_key: Secret = None,
     proxy_key_file: Path | None = None,
     public_status: Switch = False,
+    webhook_secret: Secret = None,
+    webhook_secret_file: Path | None = None,
     forward_keys: Switch = False,
     max_cost_per_key: SpendingCap = None,
     input_price: Dollars | None = None,
@@ -121,6 +123,9 @@ def serve(
             --proxy-key-file.
         proxy_key_file: A file with that key and nothing else.
         public_status: Let everybody read /, /status, /metrics and /receipt without that key.
+        webhook_secret: The secret that signs the provider's webhooks (whsec_...), or several, separated by spaces. Then
+            POST /webhooks is served: a batch that it says has ended is polled at once. Prefer the variable or the file.
+        webhook_secret_file: A file with them and nothing else.
         forward_keys: Use each caller's own bearer token upstream; batches never mix keys. Not with --proxy-key.
         max_cost_per_key: The most that each caller's key may spend, in USD, such as 20 or 20/day. Needs --forward-keys.
         input_price: The real-time price of a million input tokens of any model, in dollars. --prices can say more.
@@ -139,11 +144,12 @@ def serve(
         )
     if proxy_key is not None and (mistake := key_mistake(proxy_key)) is not None:
         raise UsageError(f"--proxy-key (or AUTOBATCHER_PROXY_KEY) {mistake}.")
+    secrets = webhook_secrets(webhook_secret, webhook_secret_file)
     served = hosts_served(host, allowed_host, cors_origin)
     prices = flat_prices(input_price, output_price, saving)
     if prices is not None and flags.prices is not None:  # type: ignore[attr-defined]  # a flag made from a setting
         raise UsageError("--prices has the prices: leave out --input-price and --output-price.")
-    door = Door(host, port, proxy_key, forward_keys, max_cost_per_key, prices, served, public_status)
+    door = Door(host, port, proxy_key, forward_keys, max_cost_per_key, prices, served, public_status, secrets)
     start_logging(flags.log_level)
     with contextlib.ExitStack() as stack:
         # On a terminal the live status replaces the JSON lines.
@@ -153,7 +159,8 @@ def serve(
 
 @dataclass(frozen=True)
 class Door:
-    """The proxy's address, its authentication, what a key may spend, flat prices, and its `ServedHosts`."""
+    """The proxy's address, its authentication, what a key may spend, flat prices, its `ServedHosts`, and
+    the secrets of webhooks."""
 
     host: str
     port: int
@@ -163,6 +170,7 @@ class Door:
     prices: GivenPrices | None
     hosts: Any
     public_status: bool = False
+    webhook_secrets: Sequence[str] = field(default=(), repr=False)
 
 
 def _serve_until_signalled(door: Door, flags: ProxyFlags, lines: EventLines | None) -> int:
@@ -201,6 +209,7 @@ def _serve_until_signalled(door: Door, flags: ProxyFlags, lines: EventLines | No
             report=report,
             hosts=door.hosts,
             request_log=stack.enter_context(request_log_at(flags.request_log)),
+            webhook_secrets=door.webhook_secrets,
         )
         rules = flags.provider or profile_for(str(client.base_url)).name
         address = f"http://{_shown(door.host)}:{bound}/v1"
@@ -213,6 +222,17 @@ def _serve_until_signalled(door: Door, flags: ProxyFlags, lines: EventLines | No
         with refused_journal_told():
             trio.run(run_with_signals, work)
     return 0
+
+
+def webhook_secrets(given: str | None, path: Path | None) -> Sequence[str]:
+    """The secrets of a flag or of a file. Raises `UsageError` for one that cannot be used."""
+    from ..server.webhook_event import secret_mistake  # here, because it is slow to import
+
+    text = key_given(given, path, "--webhook-secret")
+    secrets = () if text is None else tuple(text.split()) or ("",)
+    for mistake in filter(None, map(secret_mistake, secrets)):
+        raise UsageError(f"--webhook-secret (or AUTOBATCHER_WEBHOOK_SECRET) {mistake}.")
+    return secrets
 
 
 def warn_of_open_door(door: Door) -> None:

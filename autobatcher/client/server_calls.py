@@ -155,7 +155,7 @@ class ServerCalls:
     def queue_bytes(self) -> tuple[int, float]:
         """How many bytes of request bodies wait to be uploaded, and how many may (`max_queued_bytes`)."""
         batcher = self._engine.host.batcher
-        return (0, math.inf) if batcher is None else batcher.queue_bytes()
+        return (0, math.inf) if batcher is None else (batcher.queued_bytes.used, batcher.settings.max_queued_bytes)
 
 
 async def judge_upstream(client: ServerCalls, *, seconds: float, is_own_key: bool = True) -> Judgement:
@@ -173,6 +173,21 @@ async def judge_upstream(client: ServerCalls, *, seconds: float, is_own_key: boo
     first = await ask(http, account, path, seconds=seconds)
     second = None if is_enough(first) else await ask(http, account, other, seconds=seconds)
     return judge(first, second, account.provider, is_own_key=is_own_key)
+
+
+def poll_now(client: ServerCalls, batch_id: str) -> bool:
+    """Have a batch polled now that is said to have ended, here or by another engine of a shared journal.
+
+    Returns:
+        Whether this engine runs it.
+    """
+    batcher = client._engine.host.batcher
+    if batcher is None:
+        return False
+    is_ours = batcher.hints.knows(batch_id)
+    if batcher.hints.give(batch_id) and not is_ours:
+        batcher.recovery.pass_hint(batch_id)
+    return is_ours
 
 
 def kept_responses(client: ServerCalls) -> JournaledResponses | None:

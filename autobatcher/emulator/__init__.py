@@ -11,6 +11,7 @@ from .server import Emulator
 from .statistics import BatchView, LineView, Statistics
 from .upstream import BatchUpstream
 from .usage import Usage
+from .webhook import Webhook
 from .wire import ConnectionLostError, Reply, Request
 
 __all__ = [
@@ -29,6 +30,7 @@ __all__ = [
     "Price",
     "PriceList",
     "Usage",
+    "Webhook",
     "Statistics",
     "BatchView",
     "LineView",

@@ -26,11 +26,12 @@ _TIMES = ("in_progress", "finalizing", "completed", "failed", "expired", "cancel
 
 
 class Batches:
-    """Every batch of the emulator. `batch_class` makes them; `on_created` is called with each."""
+    """Every batch of the emulator. `batch_class` makes them; `on_created` is called with each, and `on_ended`."""
 
     def __init__(self, around: Surroundings, files: Files, faults: FaultsAtWork, random: Random) -> None:
         self.batch_class: type[Batch] = Batch
         self.on_created: Callable[[Batch], None] = lambda batch: None
+        self.on_ended: Callable[[Batch], None] = lambda batch: None
         self.all: dict[str, Batch] = {}
         self._around = around
         self._files = files
@@ -54,6 +55,7 @@ class Batches:
             del self._running[batch.id]
             self._publish(batch)
             self._remember(batch)
+            self.on_ended(batch)
 
     @property
     def running_ids(self) -> tuple[str, ...]:

@@ -5,7 +5,8 @@
         operations.py      on files.py and batches.py: /files, /batches
         realtime.py        calls in real time; answers/: the answers; ledger.py, bill.py: who was billed
 
-`transport.py` connects an httpx client to it, `app.py` a web server; `forward.py` puts a real model behind it.
+`transport.py` connects an httpx client to it, `app.py` a web server; `forward.py` puts a real model behind it;
+`webhook.py` tells others that a batch has ended.
 """
 
 from __future__ import annotations
@@ -16,7 +17,6 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from random import Random
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 import anyio
@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from anyio.abc import TaskStatus
 
     from .forward import Forwarder
+    from .webhook import Webhook
 
 MAX_STORED_BYTES = 2_000_000_000
 
@@ -81,6 +82,7 @@ class Emulator:
         forward_key: the bearer key for that server.
         forward_concurrency: how many lines that server gets at a time.
         forward_transport: an httpx transport; None for the network.
+        webhook: where it is sent when a batch has ended; needs `run()`.
         max_bytes: maximum size of the temporary directory; the oldest files are evicted first.
         max_requests: maximum number of lines in an input file; None for the provider's limit.
         max_file_bytes: maximum size of an input file; None as above.
@@ -116,6 +118,7 @@ class Emulator:
         forward_key: str | None = None,
         forward_concurrency: int = 8,
         forward_transport: httpx.AsyncBaseTransport | None = None,
+        webhook: Webhook | None = None,
         max_bytes: int = MAX_STORED_BYTES,
         max_requests: int | None = None,
         max_file_bytes: int | None = None,
@@ -168,6 +171,7 @@ class Emulator:
         self._batches = Batches(around, self._files, self._faults, random)
         self._operations = Operations(self._dialect, self._files, self._batches)
         self._realtime = RealtimeCalls(self._settings, self._clock)
+        self._webhook = webhook
         self._forwarder: Forwarder | None = None
         if forward_to is not None:
             self._forward(forward_to, forward_key, forward_concurrency, forward_transport)
@@ -177,11 +181,13 @@ class Emulator:
         self._lost_connections = 0
 
     async def run(self, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
-        """Runs the workers of an emulator that forwards, until cancelled. Otherwise returns at once."""
-        if self._forwarder is None:
+        """Forwards calls and sends webhooks, until cancelled. Returns at once if there is neither."""
+        async with anyio.create_task_group() as nursery:
+            if self._webhook is not None:
+                await nursery.start(self._webhook.run, self._batches, self._clock.now)
+            if self._forwarder is not None:
+                await nursery.start(self._forwarder.run)
             task_status.started()
-        else:
-            await self._forwarder.run(task_status=task_status)
 
     def _forward(self, url: str, key: str | None, concurrency: int, transport: httpx.AsyncBaseTransport | None) -> None:
         from .forward import ForwardedBatch, Forwarder
@@ -340,7 +346,5 @@ class Emulator:
     def __enter__(self) -> Emulator:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *raised: object) -> None:
         self.close()

@@ -28,6 +28,7 @@ from .emitter import Emit, Emitter, Observer
 from .fair_limiter import CONCURRENT_POLLS, CONCURRENT_UPLOADS, FairLimiter
 from .journal.records import CLOSE_SECONDS as JOURNAL_CLOSE_SECONDS
 from .lanes.lane import Lane
+from .poll_hints import PollHints
 from .queue.queue import RequestQueue
 from .recovery.batch_log import JournalBatchLog
 from .recovery.call_log import CallLog
@@ -73,7 +74,8 @@ class Batcher:
         isolates, most = settings.isolate_accounts, settings.max_active_batches
         self.uploads: FairLimiter = FairLimiter.for_calls(CONCURRENT_UPLOADS, isolates=isolates, most_batches=most)
         self.polls: FairLimiter = FairLimiter.for_calls(CONCURRENT_POLLS, isolates=isolates, most_batches=most)
-        self.listings: Listings = Listings(api, self.polls)
+        self.hints: PollHints = PollHints()
+        self.listings: Listings = Listings(api, self.polls, self.hints.give)
         self.tally: Tally = Tally()
         self.observers: list[Observer] = []
         self.emit: Emit = Emitter(settings.batch_event_handler, wall_clock, self.observers)
@@ -82,7 +84,7 @@ class Batcher:
             settings, api.realtime, self.queue, self.spending, self.emit, self._wake_up, self._call_log_for
         )
         self._wall_clock = wall_clock
-        self._byte_limiter = FairLimiter(settings.max_queued_bytes, isolates=isolates)
+        self.queued_bytes: FairLimiter = FairLimiter(settings.max_queued_bytes, isolates=isolates)
         self._batches = ActiveBatches(most, isolates=isolates)
         self.recovery: NoRecovery = recovery_of(
             settings,
@@ -94,6 +96,7 @@ class Batcher:
             emit=self.emit,
             durations=self.dispatcher.durations,
             spending=self.spending,
+            hints=self.hints,
         )
         self.cancels_on_close: bool = settings.cancel_active_batches_on_close
         self._stop = Ending.NOT_YET
@@ -121,7 +124,7 @@ class Batcher:
     async def enqueue(self, request: Request) -> None:
         """Queue `request` as `submit` does, but do not wait for its outcome. Cancelled: it was not queued."""
         self._check(request)
-        if not self._is_closed and not await request.enqueue(self._byte_limiter):
+        if not self._is_closed and not await request.enqueue(self.queued_bytes):
             raise outcomes.missed_deadline_error(request, None)
         if self._is_closed:
             request.dequeue()
@@ -138,7 +141,7 @@ class Batcher:
         self._check(request)
         if self._is_closed:
             raise outcomes.closed_error(request, None)
-        request.enqueue_nowait(self._byte_limiter)
+        request.enqueue_nowait(self.queued_bytes)
         self._add(request)
 
     async def run(self, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
@@ -206,10 +209,6 @@ class Batcher:
     async def wait_ended(self) -> None:
         """Wait until `run` has ended. Cancelled: `run` is not affected."""
         await self._ended.wait()
-
-    def queue_bytes(self) -> tuple[int, int]:
-        """How many bytes of bodies wait to be uploaded, and how many may."""
-        return self._byte_limiter.used, self.settings.max_queued_bytes
 
     def statistics(self) -> BatcherStatistics:
         """Return a snapshot of the engine's state."""
@@ -338,12 +337,12 @@ class Batcher:
         if self._is_closed:
             return
         self._is_closed = True
-        pending_request_count = self.tally.waited + self._byte_limiter.waiting
+        pending_request_count = self.tally.waited + self.queued_bytes.waiting
         self.recovery.fail_all(error_for)
         self.queue.fail_all(error_for)
         self.dispatcher.fail_all(error_for)
         self._batches.close()
-        self._byte_limiter.admit_all()
+        self.queued_bytes.admit_all()
         self.emit(
             events.ClientClosing,
             pending_request_count=pending_request_count,

@@ -21,6 +21,7 @@ batch_rows.py     batches as rows; batch_costs.py: what each one cost
 waiting_kinds.py  what waits, by kind; history.py: the last minutes
 failed_lines.py   the newest requests that failed, and why
 request_log.py    a log of the calls in a file, appended_file.py, which logrotate may move
+webhooks.py       a provider says that a batch has ended; webhook_event.py: whether it is genuine, and which batch
 report.py         the state of the proxy
 tally.py          counts of requests; model_counts.py: by model
 batch_counts.py   counts of batches; upstream_calls.py: of upstream calls; billed_sums.py: of what was billed

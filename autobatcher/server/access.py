@@ -24,11 +24,14 @@ class Access:
     Args:
         proxy_key: the key that callers must have; None for no authentication.
         public_status: whether `STATUS_PATHS` need no key.
+        also_open: further paths that need none.
     """
 
-    def __init__(self, proxy_key: str | None, *, public_status: bool = False) -> None:
+    def __init__(
+        self, proxy_key: str | None, *, public_status: bool = False, also_open: frozenset[str] = frozenset()
+    ) -> None:
         self._key = None if proxy_key is None else ProxyKey(proxy_key)
-        self._open = OPEN_PATHS | STATUS_PATHS if public_status else OPEN_PATHS
+        self._open = OPEN_PATHS | also_open | (STATUS_PATHS if public_status else frozenset())
 
     def needs_key(self, path: str) -> bool:
         """Whether callers of this route are asked for a key."""

@@ -29,8 +29,9 @@ from .refusals import refusal_parts
 from .report import Report
 from .request_log import RequestLog
 from .response_routes import BELOW
-from .routes import not_allowed_parts, served_path
+from .routes import WEBHOOKS, not_allowed_parts, served_path
 from .views import DEFECT, add_views
+from .webhooks import Webhooks
 
 logger: logging.Logger = logging.getLogger("autobatcher")
 
@@ -47,6 +48,7 @@ def create_app(
     report: Report | None = None,
     hosts: ServedHosts | None = None,
     request_log: RequestLog | None = None,
+    webhook_secrets: Sequence[str] = (),
 ) -> QuartTrio:
     """Make an OpenAI-compatible proxy. Batchable calls go into batches of `client`; model lookups are passed through.
 
@@ -60,10 +62,12 @@ def create_app(
         report: the counters behind `/`, `/status` and `/metrics`. Pass the client's events to its `take_event`.
         hosts: which hosts and origins are served, from `served_hosts`. Default: those of this machine alone.
         request_log: has a line for each batchable call.
+        webhook_secrets: those that sign the webhooks of the provider. If there are any, `POST /webhooks` is served,
+            without a key.
 
     Raises:
         ValueError: `proxy_key` is empty or fits no header, or is given together with `forward_keys`: both need the same
-            header.
+            header. Or a webhook secret cannot be used.
     """
     if proxy_key is not None and forward_keys:
         raise ValueError("proxy_key and forward_keys exclude each other: callers have one bearer token to send")
@@ -85,13 +89,15 @@ def create_app(
     )
     app = QuartTrio("autobatcher", static_folder=None)
     quart = without_late_disconnects(app.asgi_app)
-    access = Access(proxy_key, public_status=public_status)
-    routes = _Routes(calls, quart, pending_calls, access, partial(_prepare, client, report))
+    webhooks = Webhooks(client, webhook_secrets, report.tally.webhooks) if webhook_secrets else None
+    also_open = frozenset() if webhooks is None else frozenset({WEBHOOKS})
+    access = Access(proxy_key, public_status=public_status, also_open=also_open)
+    routes = _Routes(calls, quart, pending_calls, access, webhooks, partial(_prepare, client, report))
     app.asgi_app = OnlyServedHosts(routes, hosts or _LOOPBACK)  # type: ignore[method-assign, assignment]  # Quart's own way
     app.config.update(RESPONSE_TIMEOUT=None)
     if proxy_key is not None:
         client.mask(proxy_key)
-    add_views(app, client, report, forward_keys=forward_keys)
+    add_views(app, client, report, forward_keys=forward_keys, has_webhooks=webhooks is not None)
     return app
 
 
@@ -107,6 +113,7 @@ class _Routes:
     """Route batchable calls to `BatchedCalls` and everything else to Quart. The lifespan runs `PendingCalls`.
 
     Args:
+        webhooks: None if there are none.
         prepare: is run beside them, and tells when requests may come.
     """
 
@@ -116,6 +123,7 @@ class _Routes:
         quart: Any,
         pending_calls: PendingCalls,
         access: Access,
+        webhooks: Webhooks | None,
         prepare: Callable[..., Awaitable[None]],
     ) -> None:
         self._calls = calls
@@ -123,6 +131,7 @@ class _Routes:
         self._pending_calls = pending_calls
         self._prepare = prepare
         self._access = access
+        self._webhooks = webhooks
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -143,11 +152,12 @@ class _Routes:
             return _refusing(refused)
         if scope["path"].startswith(BELOW):
             return partial(self._call, self._calls.responses)
-        if scope["path"] not in BATCHABLE_ENDPOINTS:
+        answer = self._webhooks if scope["path"] == WEBHOOKS else self._calls
+        if answer is None or scope["path"] not in (WEBHOOKS, *BATCHABLE_ENDPOINTS):
             return self._page
         if scope["method"] != "POST":
             return _refusing(not_allowed_parts(scope["method"], scope["path"], ["POST"]))
-        return partial(self._call, self._calls)
+        return partial(self._call, answer)
 
     def _refused(self, scope: Scope) -> HttpParts | None:
         """What is refused on every route."""

@@ -31,8 +31,12 @@ _DEADLINE = {
 }
 
 
-def description() -> dict[str, Any]:
-    """An OpenAPI 3.1 document."""
+def description(*, has_webhooks: bool = True) -> dict[str, Any]:
+    """An OpenAPI 3.1 document.
+
+    Args:
+        has_webhooks: whether this proxy has a `--webhook-secret`.
+    """
     paths: dict[str, Any] = {endpoint: {"post": _batched(endpoint)} for endpoint in sorted(BATCHABLE_ENDPOINTS)}
     paths["/v1/models"] = {"get": _read("The upstream's models.")}
     paths["/v1/models/{model}"] = {
@@ -49,6 +53,8 @@ def description() -> dict[str, Any]:
         "/": "The state of the proxy, as a live page.",
     }.items():
         paths[path] = {"get": _read(what)}
+    if has_webhooks:
+        paths["/webhooks"] = {"post": _webhook()}
     return {"openapi": "3.1.0", "info": {"title": "autobatcher serve", "version": "1"}, "paths": paths}
 
 
@@ -61,6 +67,21 @@ def _responses() -> dict[str, Any]:
             "delete": _read("It is deleted, and withdrawn if it has not ended.") | named,
         },
         "/v1/responses/{id}/cancel": {"post": _read("It is cancelled, unless it has ended.") | named},
+    }
+
+
+def _webhook() -> dict[str, Any]:
+    subject = {"type": "object", "properties": {"id": {"type": "string"}, "batch_id": {"type": "string"}}}
+    fields = {"type": {"type": "string"}, "data": subject}
+    schema = {"type": "object", "required": ["type"], "properties": fields}
+    return {
+        "summary": "For the provider, with `--webhook-secret`: a batch has ended (Standard Webhooks).",
+        "parameters": [
+            {"name": f"webhook-{name}", "in": "header", "required": True, "schema": {"type": "string"}}
+            for name in ("id", "timestamp", "signature")
+        ],
+        "requestBody": {"required": True, "content": {"application/json": {"schema": schema}}},
+        "responses": {"204": {"description": "It was taken."}, "default": {"description": "An error."}},
     }
 
 

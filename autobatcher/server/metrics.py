@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+from collections import Counter
 from collections.abc import Callable, Iterator
 from importlib.metadata import version
 
@@ -18,6 +19,7 @@ from .metrics_catalogue import metric
 from .report import Report
 from .tally import Tally
 from .upstream_calls import UpstreamCalls
+from .webhooks import OUTCOMES
 
 REFUSING_SETTINGS = ("max_cost", "max_cost_per_account", "unknown_prices")
 
@@ -68,7 +70,7 @@ class Metrics:
         yield from _requests(self._report.tally)
         yield from _by_model(self._report.tally, self._report.costs.own)
         yield from _batches(self._report.progress.submitted_batches, self._report.batch_counts)
-        yield from _upstream(self._report.upstream_calls)
+        yield from _upstream(self._report.upstream_calls, self._report.tally.webhooks)
         yield from _money(self._report, self._report.costs.own)
         yield from _fleet(self._report.fleet)
         yield _build()
@@ -108,9 +110,10 @@ def _batches(submitted: int, counts: BatchCounts) -> Iterator[Metric]:
     yield metric("escalations", counts.escalations)
 
 
-def _upstream(calls: UpstreamCalls) -> Iterator[Metric]:
+def _upstream(calls: UpstreamCalls, webhooks: Counter[str]) -> Iterator[Metric]:
     yield metric("upstream_requests", {(call,): count for call, count in calls.sent.items()})
     yield metric("upstream_calls", {(call, str(status)): count for (call, status), count in calls.responses.items()})
+    yield metric("webhooks", {(outcome,): webhooks[outcome] for outcome in OUTCOMES})
     yield metric("upstream_seconds", {(call,): seconds for call, seconds in calls.seconds.items()})
 
 

@@ -78,6 +78,7 @@ CATALOGUE: dict[str, Described] = {
     ),
     "upstream_calls": _counter("Responses of the upstream.", "call", "status"),
     "upstream_seconds": _histogram("Seconds until the upstream began to respond, uploads included.", "call"),
+    "webhooks": _counter("Webhooks by what became of them; batch: it runs here, and was polled.", "outcome"),
     # ---- money ----
     "cost_dollars": _counter("What was certainly billed, in USD. The fate paid_twice: for nothing.", "lane", "fate"),
     "billed_requests": _counter("Requests that were certainly billed.", "lane", "fate"),

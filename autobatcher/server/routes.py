@@ -9,10 +9,10 @@ from ..upstream.providers import BATCHABLE_ENDPOINTS
 from .exchange import RefusedError
 from .refusals import refusal_parts
 
-MODELS, RESPONSES = "/v1/models", "/v1/responses"
+MODELS, RESPONSES, WEBHOOKS = "/v1/models", "/v1/responses", "/webhooks"
 
 _PAGES = ("/health", "/ready", "/metrics", "/status", "/receipt", "/openapi.json", "/")
-_ROUTES = frozenset({*_PAGES, MODELS, *BATCHABLE_ENDPOINTS})
+_ROUTES = frozenset({*_PAGES, MODELS, WEBHOOKS, *BATCHABLE_ENDPOINTS})
 _BELOW = (f"{MODELS}/", f"{RESPONSES}/")
 """Where names and ids follow."""
 

@@ -28,6 +28,7 @@ class Tally:
         statuses: outcomes by HTTP status; 0 for requests without a response.
         waits: how long requests waited for their outcomes.
         by_model: the same by model.
+        webhooks: those of the provider, by what became of them.
         on_answer: called with each request that got a good answer.
     """
 
@@ -42,6 +43,7 @@ class Tally:
     statuses: Counter[int] = field(default_factory=Counter)
     waits: Histogram = field(default_factory=Histogram)
     by_model: ModelCounts = field(default_factory=ModelCounts)
+    webhooks: Counter[str] = field(default_factory=Counter)
     on_answer: Callable[[Request], None] | None = None
 
     @property

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping
+from functools import partial
 from typing import Any
 
 import anyio
@@ -38,7 +39,9 @@ DEFECT: RefusedError = RefusedError(
 )
 
 
-def add_views(app: QuartTrio, client: BatchOpenAI, report: Report, *, forward_keys: bool) -> None:
+def add_views(
+    app: QuartTrio, client: BatchOpenAI, report: Report, *, forward_keys: bool, has_webhooks: bool = False
+) -> None:
     """Add the views of the proxy to Quart."""
     models = _models(client, forward_keys)
     metrics = Metrics(report)
@@ -50,13 +53,17 @@ def add_views(app: QuartTrio, client: BatchOpenAI, report: Report, *, forward_ke
         ("/metrics", _after(metrics.refresh, metrics.text, "text/plain; version=0.0.4; charset=utf-8")),
         ("/status", _after(report.refresh, lambda: msgspec.json.encode(_status(report)), "application/json")),
         ("/receipt", _after(report.price, lambda: report.costs.document, "application/json")),
-        ("/openapi.json", _always(lambda: msgspec.json.encode(description()), "application/json")),
+        ("/openapi.json", _always(partial(_description, has_webhooks), "application/json")),
         ("/", _page()),
     )
     for path, view in routes:
         app.add_url_rule(path, path, view, methods=["GET"])
     app.register_error_handler(HTTPException, _refused)
     app.register_error_handler(Exception, _defect)
+
+
+def _description(has_webhooks: bool) -> bytes:
+    return msgspec.json.encode(description(has_webhooks=has_webhooks))
 
 
 def _status(report: Report) -> dict[str, Any]:

@@ -15,7 +15,7 @@ import pytest
 import trio
 
 from autobatcher import BatchOpenAI
-from autobatcher.emulator import Emulator, FaultPlan, HttpFault
+from autobatcher.emulator import Emulator, FaultPlan, HttpFault, Webhook
 from autobatcher.emulator.app import serve_emulator
 
 from .doors import as_file, chat_line, create_batch, echo_of, read_lines, read_until
@@ -124,3 +124,9 @@ async def test_an_upload_that_is_redirected_is_sent_again_from_its_start() -> No
         completion = await client.chat.completions.create(model="m", messages=messages)
         assert completion.choices[0].message.content == "x" * 1_000_000
         assert emulator.statistics().uploads == 1
+
+
+def test_a_secret_that_signs_no_webhook_is_refused() -> None:
+    for secret in ("", "secret", "whsec_", "whsec_!"):
+        with pytest.raises(ValueError, match="base64"):
+            Webhook("http://proxy.test/webhooks", secret)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -66,12 +67,17 @@ async def open_proxy(
 
 @asynccontextmanager
 async def open_replica(
-    harness: Harness, *, app: dict[str, Any] | None = None, drain_seconds: float = 0.0, **settings: Any
+    harness: Harness,
+    *,
+    app: dict[str, Any] | None = None,
+    drain_seconds: float = 0.0,
+    sockets: list[socket.socket] | None = None,
+    **settings: Any,
 ) -> AsyncGenerator[Proxy]:
-    """One of several such proxies in front of one upstream."""
+    """One of several such proxies in front of one upstream. `sockets`: where it listens; None for a free port."""
     quick = {"batch_window_seconds": 0.05, "poll_interval_seconds": 0.05, "cancel_active_batches_on_close": True}
     client = harness.client(**{**quick, **settings})
-    sockets = listen("127.0.0.1", 0)
+    sockets = sockets or listen("127.0.0.1", 0)
     app = {"hosts": HOSTS, "report": Report(), **(app or {})}
     proxy = Proxy(harness, client, sockets[0].getsockname()[1], trio.Event(), Drain(app["report"], drain_seconds))
     async with trio.open_nursery() as nursery:

@@ -8,6 +8,7 @@ from ...upstream.batch_api import BatchAPI
 from ..dispatch.dispatcher import Dispatcher
 from ..emitter import Emit
 from ..fair_limiter import FairLimiter
+from ..poll_hints import PollHints
 from ..queue.queue import RequestQueue
 from ..request import Request
 from ..settings import Settings
@@ -31,6 +32,7 @@ class Engine(Protocol):
     uploads: FairLimiter
     polls: FairLimiter
     listings: Listings
+    hints: PollHints
     spending: Spending
     tracer: Tracer | None
     cancels_on_close: bool

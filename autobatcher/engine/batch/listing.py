@@ -47,13 +47,13 @@ class Listings:
 
     Args:
         polls: a list takes one turn, as a poll does.
-        on_ended: called with the id of each batch that a list shows to have ended.
+        on_ended: called once with the id of each batch that a list shows to have ended, so that it is polled.
     """
 
-    def __init__(self, api: BatchAPI, polls: FairLimiter, on_ended: Callable[[str], object] | None = None) -> None:
+    def __init__(self, api: BatchAPI, polls: FairLimiter, on_ended: Callable[[str], object]) -> None:
         self._api = api
         self._polls = polls
-        self._on_ended = on_ended or (lambda batch_id: None)
+        self._on_ended = on_ended
         self._listings: dict[Account, Listing] = {}
 
     @contextmanager
@@ -185,8 +185,9 @@ class Listing:
         }
         late = [batch_id for batch_id in self._ended if batch_id in listed and not listed[batch_id].is_terminal]
         self._count(is_useful=len(ended) + len(self._states) >= LEAST_FOUND and not late and not self._is_contradicted)
+        news = ended - self._shown_ended
         self._ended, self._shown_ended, self._is_contradicted = dict.fromkeys(late), ended, False
-        for batch_id in ended:
+        for batch_id in news:
             self._on_ended(batch_id)
 
     def _count(self, *, is_useful: bool) -> None:

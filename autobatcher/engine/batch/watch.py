@@ -13,6 +13,7 @@ from ...upstream.back_off import back_off, retry_delay
 from ...upstream.batch_state import BatchState
 from ...upstream.failures import UpstreamError
 from ...upstream.patience import Patience, ReadPatience
+from ..poll_hints import PollHint
 from ..recovery.batch_log import BatchLog
 from ..tracer import BatchTrace
 from .abandonment import Abandonment
@@ -86,13 +87,14 @@ class Watch:
         schedule, self._after_end = (self._schedule(is_urgent=is_urgent) for _ in range(2))
         last_seen: tuple[object, ...] = ()
         wait = 0.0 if begins_at_once else self._next_wait(schedule)
-        while not await self._abandonment.happens_within(wait):
+        hint = self._hint()
+        while not await self._is_abandoned_within(wait, hint):
             try:
-                state = await self._poll(share=self._share)
+                state = await self._poll(None if hint.is_followed else self._share)
             except UpstreamError as error:
                 if patience.runs_out(error, anyio.current_time()):
                     raise
-                wait = max(self._next_wait(schedule), retry_delay(error, 0.0))
+                wait = hint.next_wait(self._next_wait(schedule), retry_delay(error, 0.0))
                 continue
             patience.reset()
             has_changed = last_seen != (state.status, state.counts)
@@ -105,7 +107,7 @@ class Watch:
             if has_changed and self._account.provider.partial_output:
                 await self._reader.read_new_lines(state)
                 self._requeue.emit_resubmitted()
-            wait = self._next_wait(schedule)
+            wait = hint.next_wait(self._next_wait(schedule))
         return False
 
     async def check_after_deadline(self) -> bool:
@@ -146,6 +148,17 @@ class Watch:
         except UpstreamError as error:
             logger.info("autobatcher: batch %s: %s", self._upstream.batch_id, error.summary)
 
+    def _hint(self) -> PollHint:
+        assert self._upstream.batch_id is not None
+        return self._engine.hints.of(self._upstream.batch_id)
+
+    async def _is_abandoned_within(self, seconds: float, hint: PollHint) -> bool:
+        """Wait up to `seconds`, or until a hint says that the batch has ended; False then."""
+        with hint.pause():
+            if await self._abandonment.happens_within(seconds):
+                return True
+        return False
+
     def _schedule(self, *, is_urgent: bool = False) -> Schedule:
         settings = self._engine.settings
         most_batches = settings.max_active_batches
@@ -157,15 +170,15 @@ class Watch:
             return schedule.next_wait(self._engine.batch_count)
         return schedule.next_shared_wait(shared_clock)
 
-    async def _poll(self, *, share: Share | None = None) -> BatchState:
+    async def _poll(self, share: Share | None = None) -> BatchState:
         """Ask how the batch is, or have a list say that it runs."""
         assert self._upstream.state is not None
         state = None if share is None else await share.running_state()
         if state is None:
             async with self._engine.polls.turn(self._account):
                 state = await self._engine.api.retrieve(self._account, self._upstream.state.id)
-            if share is not None:
-                share.checked(state)
+            if self._share is not None:
+                self._share.checked(state)
         self._upstream.observe(state)
         self._trace.polled(state)
         return state

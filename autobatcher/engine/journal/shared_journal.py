@@ -19,7 +19,7 @@ from .failures import UnheardCommitError
 from .journal import Journal
 from .postgres.claims import UNREAD_SECONDS
 from .postgres.keeper import keeper_of
-from .postgres.shared import Adopted, Claimed, KeyOutcome, Lost, RemoteOutcome, WantedKey
+from .postgres.shared import HINT, Adopted, Claimed, KeyOutcome, Lost, RemoteOutcome, WantedKey
 from .postgres.shared_store import SharedStore
 from .postgres.store import PostgresStore
 from .records import BatchRecord, Contents, SessionEnding, UnclaimedLine
@@ -86,6 +86,7 @@ class SharedJournal(Journal):
         session: its number, which others see; None before `open`.
         on_interrupted: called when the session was lost and is there again. Others may have taken its batches.
         on_news: called with the idempotency key of a batch of which others may wait for lines.
+        on_hint: called with the upstream's id of a batch that is said to have ended.
         caps: which batches must have room in them; None for none.
     """
 
@@ -95,6 +96,7 @@ class SharedJournal(Journal):
         self.session: int | None = None
         self.on_interrupted: Callable[[], None] = lambda: None
         self.on_news: Callable[[str], None] = lambda idempotency_key: None
+        self.on_hint: Callable[[str], object] = lambda batch_id: None
         self.caps: SharedCaps | None = None
         self._loop: object = None
         self._has_session = False
@@ -116,8 +118,14 @@ class SharedJournal(Journal):
     def _tell_interrupted(self) -> None:
         call_soon(self._loop, lambda: self.on_interrupted())
 
-    def _tell_news(self, idempotency_key: str) -> None:
-        call_soon(self._loop, lambda: self.on_news(idempotency_key))
+    def _tell_news(self, news: str) -> None:
+        call_soon(self._loop, lambda: self._pass_on(news))
+
+    def _pass_on(self, news: str) -> None:
+        if news.startswith(HINT):
+            self.on_hint(news.removeprefix(HINT))
+        else:
+            self.on_news(news)
 
     async def open(self) -> Contents:
         """Begin a session. Nothing is taken from earlier ones before an account is known; see `adopt`.
@@ -301,6 +309,10 @@ class SharedJournal(Journal):
     def leave(self, idempotency_key: str) -> None:
         """Leave an unfinished batch of ours to whoever adopts it."""
         self._tell("leave", idempotency_key)
+
+    def pass_hint(self, batch_id: str) -> None:
+        """Tell the other engines that this batch of the upstream is said to have ended."""
+        self._tell("announce", HINT + batch_id)
 
     async def lost_batches(self, idempotency_keys: Sequence[str]) -> dict[str, Lost]:
         """Which of these batches of ours are ours no more. Raises `JournalError`."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from ...errors import JournalError
 from ..journal_url import JournalUrl, checked_place
+from ..poll_hints import PollHints
 from ..settings import Settings
 from .no_recovery import NoRecovery
 from .recovery import Recovery
@@ -21,11 +22,13 @@ def recovery_of(
     *,
     wall_clock: Callable[[], float],
     make_writer: MakeWriter | None,
+    hints: PollHints,
     **options: Any,
 ) -> NoRecovery:
     """The recovery from the journal of the settings, if they name one. Raises `JournalError`.
 
     Args:
+        hints: are given those that come to other engines.
         options: what else `Recovery` takes.
     """
     if settings.journal is None:
@@ -47,5 +50,5 @@ def recovery_of(
         from ..journal.shared_journal import SharedJournal
         from .fleet import FleetRecovery
 
-        return FleetRecovery(cast("SharedJournal", journal_at(place, **kept)), settings, **options)
+        return FleetRecovery(cast("SharedJournal", journal_at(place, **kept)), settings, hints=hints, **options)
     return Recovery(journal_at(Path(place), **kept), settings, **options)

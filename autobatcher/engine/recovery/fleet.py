@@ -19,6 +19,7 @@ from ..journal import BatchRecord, UnclaimedLine
 from ..journal.identity import digest_of
 from ..journal.postgres.shared import Lost
 from ..journal.records import line_of
+from ..poll_hints import PollHints
 from ..request import ErrorFor, Request
 from ..settings import Settings
 from .batch_log import AttachableBatch, JournalBatchLog
@@ -49,9 +50,13 @@ CAPS_SECONDS = 5.0
 
 
 class FleetRecovery(Recovery):
-    """One engine's part of a shared journal. See `Recovery` for the arguments."""
+    """One engine's part of a shared journal. See `Recovery` for the other arguments.
 
-    def __init__(self, journal: SharedJournal, settings: Settings, **options: Any) -> None:
+    Args:
+        hints: are given those that come to other engines.
+    """
+
+    def __init__(self, journal: SharedJournal, settings: Settings, *, hints: PollHints, **options: Any) -> None:
         super().__init__(journal, settings, unclaimed_lines=FreedLines(journal), **options)
         self._shared = journal
         self._lookups = Lookups(
@@ -76,6 +81,7 @@ class FleetRecovery(Recovery):
         self._interrupted = anyio.Event()
         journal.on_interrupted = self._note_interruption
         journal.on_news = self._remote.tell
+        journal.on_hint = hints.give
         journal.caps = SpendingCaps(self._spending) if self._spending.has_caps else None
 
     def __len__(self) -> int:
@@ -93,6 +99,9 @@ class FleetRecovery(Recovery):
 
     def show_at(self, status_url: str) -> None:
         self._shared.status_url = status_url
+
+    def pass_hint(self, batch_id: str) -> None:
+        self._shared.pass_hint(batch_id)
 
     @property
     def session(self) -> int | None:

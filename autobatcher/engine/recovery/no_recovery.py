@@ -38,6 +38,9 @@ class NoRecovery:
     def show_at(self, status_url: str) -> None:
         """Tell other engines where the state of this process can be seen. Before `open`."""
 
+    def pass_hint(self, batch_id: str) -> None:
+        """Tell other engines that this batch, which does not run here, is said to have ended."""
+
     @property
     def session(self) -> int | None:
         """The number by which other engines know this one; None if there are no others."""

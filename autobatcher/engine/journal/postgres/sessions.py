@@ -161,6 +161,10 @@ class SessionStore(PostgresConnection):
 
     # ---- news ----
 
+    def announce(self, news: str) -> None:
+        """Tell the other sessions, after the commit: what they know the beginning of."""
+        self._announce([news])
+
     def _announce(self, keys: list[str]) -> None:
         """Tell the other sessions, after the commit, that something happened to these batches; "" for any."""
         if keys:

@@ -9,6 +9,9 @@ import msgspec
 
 from ..records import BatchRecord, StoredAnswer, UnclaimedLine
 
+HINT = "poll "
+"""How news begins that is the upstream's id of a batch which is said to have ended. Other news are idempotency keys."""
+
 
 class Claimed(NamedTuple):
     """A line that is ours from now on: a request may wait for it.
