@@ -31,9 +31,9 @@ LIST_SECONDS = 5.0
 MAX_USELESS, PAUSE_SECONDS = 3, 1_800.0
 """After so many useless lists in a row, none is asked for during this time."""
 
-FIRST_CHECK_INTERVALS, MAX_CHECK_SECONDS = 6.0, 600.0
+FIRST_CHECK_INTERVALS, MAX_CHECK_SECONDS = 6.0, 300.0
 """When a batch itself is asked although the list shows that it runs: first after so many poll intervals, then after
-twice as long each time, up to so many seconds."""
+twice as long each time, up to so many seconds. Where a list has shown ends in time, after these at once."""
 
 MAX_ENDED = 100
 """So many batches that have ended are looked for in the next list, which must not say that they run."""
@@ -76,9 +76,14 @@ class Listings:
 
 
 class Listing:
-    """The list of one account, as last seen. Of what it shows, only batches that are watched are kept."""
+    """The list of one account, as last seen. Of what it shows, only batches that are watched are kept.
+
+    Attributes:
+        is_proven: whether it was the first to show the end of a batch, and was right, also since then.
+    """
 
     def __init__(self, api: BatchAPI, polls: FairLimiter, account: Account, on_ended: Callable[[str], object]) -> None:
+        self.is_proven: bool = False
         self._api = api
         self._polls = polls
         self._account = account
@@ -147,9 +152,10 @@ class Listing:
         return self._states.get(batch_id) if self._asked_at >= not_before else None
 
     def compare(self, state: BatchState) -> None:
-        """Notice that a batch itself says that it runs, although the list shows that it has ended."""
-        if state.id in self._shown_ended and not state.is_terminal:
-            self._is_contradicted = True
+        """Hear what a batch itself says, which the list may have shown to have ended."""
+        if state.id in self._shown_ended:
+            self.is_proven = state.is_terminal
+            self._is_contradicted |= not state.is_terminal
 
     async def _ask(self) -> None:
         asked_at, self._answered = anyio.current_time(), anyio.Event()
@@ -192,6 +198,7 @@ class Listing:
 
     def _count(self, *, is_useful: bool) -> None:
         self._useless = 0 if is_useful else self._useless + 1
+        self.is_proven = self.is_proven and is_useful
         if self._useless >= MAX_USELESS:
             self._useless, self._paused_until = 0, anyio.current_time() + PAUSE_SECONDS
 
@@ -204,7 +211,7 @@ class Share:
         self._batch = batch
         self._most_age = interval / 2
         self._check_seconds = interval * FIRST_CHECK_INTERVALS
-        self._check_at = anyio.current_time() + self._check_seconds
+        self._checked_at = anyio.current_time()
 
     @property
     def clock(self) -> float | None:
@@ -217,14 +224,15 @@ class Share:
 
         Cancelled: a list that others wait for is asked for by one of them.
         """
-        if anyio.current_time() >= self._check_at or self._batch.state is None:
+        trust = max(self._check_seconds, MAX_CHECK_SECONDS if self._listing.is_proven else 0.0)
+        if anyio.current_time() >= self._checked_at + trust or self._batch.state is None:
             return None
         return await self._listing.running_state(self._batch.state.id, self._most_age)
 
     def checked(self, state: BatchState) -> None:
         """The batch itself was asked, and this is its state."""
         self._listing.compare(state)
-        self._check_at = anyio.current_time() + self._check_seconds
+        self._checked_at = anyio.current_time()
         self._check_seconds = max(self._check_seconds, min(2 * self._check_seconds, MAX_CHECK_SECONDS))
 
 

@@ -18,6 +18,7 @@ from ..recovery.batch_log import BatchLog
 from ..tracer import BatchTrace
 from .abandonment import Abandonment
 from .engine import Engine
+from .forecast import Forecast
 from .listing import Share
 from .poll_schedule import Schedule
 from .requeue import Requeue
@@ -66,6 +67,7 @@ class Watch:
         self._key = key
         self._engine = engine
         self._share: Share | None = None
+        self._forecast: Forecast | None = None  # None if each poll counts
         self._after_end = self._schedule()
 
     async def until_ended(self, *, begins_at_once: bool, is_urgent: bool = False) -> bool:
@@ -85,6 +87,8 @@ class Watch:
     async def _until_ended(self, *, begins_at_once: bool, is_urgent: bool) -> bool:
         patience = ReadPatience()
         schedule, self._after_end = (self._schedule(is_urgent=is_urgent) for _ in range(2))
+        self._forecast = None if is_urgent or self._account.provider.partial_output else Forecast()
+        self._expect(schedule)
         last_seen: tuple[object, ...] = ()
         wait = 0.0 if begins_at_once else self._next_wait(schedule)
         hint = self._hint()
@@ -104,6 +108,7 @@ class Watch:
             if state.is_terminal:
                 return True
             (schedule.changed if has_changed else schedule.unchanged)()
+            self._expect(schedule)
             if has_changed and self._account.provider.partial_output:
                 await self._reader.read_new_lines(state)
                 self._requeue.emit_resubmitted()
@@ -163,6 +168,17 @@ class Watch:
         settings = self._engine.settings
         most_batches = settings.max_active_batches
         return Schedule(settings.poll_interval_seconds, most_batches=most_batches, is_urgent=is_urgent)
+
+    def _expect(self, schedule: Schedule) -> None:
+        """Tell the schedule how far the end is, by how many lines are done, or else by how long such batches take."""
+        state, forecast = self._upstream.state, self._forecast
+        if state is None or forecast is None:
+            return
+        forecast.saw(state, anyio.current_time())
+        durations, kind = self._engine.dispatcher.durations, self._upstream.kind
+        interval = self._engine.settings.poll_interval_seconds
+        quiet = None if forecast.is_based else durations.quiet_seconds(kind, self._upstream.age_seconds, interval)
+        schedule.expect(forecast.remaining(anyio.current_time()), quiet)
 
     def _next_wait(self, schedule: Schedule) -> float:
         shared_clock = None if self._share is None else self._share.clock
