@@ -4,11 +4,12 @@
     python benchmarks/polls.py --one ours-10-moving
 
 So many batches are under way at once, each followed by another one. Half take less than 7 minutes, nine in ten less
-than an hour, as public figures say; "alike" ones take 7 minutes, give or take a fifth. While a batch runs, its counts
+than an hour, as public figures say; "alike" ones take 7 minutes, give or take a quarter. While a batch runs, its counts
 are "moving", or stand "still" until its end.
 
-    each       who polls each batch once in an interval
-    ours       `BatchOpenAI`; ours-azure: of a provider whose list is not asked for
+    alone      who polls each batch for itself, less often while nothing changes: what we did before
+    ours       `BatchOpenAI`
+    unlisted   the same at a provider whose list is not asked for (azure)
 
 `per_batch_hour` counts polls and lists for each hour that a batch ran; `late_s` is how many seconds after its end its
 calls are answered, in the mean, `latest_s` at most. The first batches do not count: how long the others take is learnt
@@ -19,7 +20,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import random
 from statistics import fmean
 from typing import Any
@@ -36,18 +36,18 @@ from autobatcher.engine.settings import Settings
 from autobatcher.upstream.failures import http_library
 
 LINES = 50
-LEAST_BATCHES, LEARNT_FROM = 150, 50
+LEAST_BATCHES, LEARNT_FROM = 100, 40
 INTERVAL = Settings().poll_interval_seconds
 DURATIONS = {
     "moving": LogNormal(median_seconds=420, p90_seconds=3_600),
     "still": LogNormal(median_seconds=420, p90_seconds=3_600),
     "alike": LogNormal(median_seconds=420, p90_seconds=540),
 }
-AT_ONCE = (1, 10, 100)
-NAMES = [
-    *(f"{who}-{count}-{how}" for who in ("each", "ours") for count in AT_ONCE for how in DURATIONS),
-    *(f"ours-azure-{count}-{how}" for count in AT_ONCE for how in ("moving", "still")),
-]
+NAMES = (
+    *(f"alone-{how}" for how in DURATIONS),
+    *(f"ours-{count}-{how}" for count in (1, 10, 100) for how in ("moving", "still")),
+    *("ours-1-alike", "ours-10-alike", "unlisted-10-moving", "unlisted-10-still", "unlisted-10-alike"),
+)
 
 
 def main() -> None:
@@ -66,18 +66,26 @@ def _options() -> argparse.Namespace:
 
 def measure(name: str) -> dict[str, float]:
     random.seed(name)  # the jitter of waits
-    who, count, how = name.rsplit("-", 2)
-    if who == "each":
-        return each(how)
-    like = "azure" if who.endswith("azure") else "openai"
+    if name.startswith("alone-"):
+        return alone(name.removeprefix("alone-"))
+    who, count, how = name.split("-")
+    like = "azure" if who == "unlisted" else "openai"
     return trio.run(ours, like, int(count), how, clock=MockClock(autojump_threshold=0))
 
 
-def each(how: str) -> dict[str, float]:
-    seconds = [DURATIONS[how].draw(number, 0) for number in range(LEARNT_FROM, LEAST_BATCHES)]
-    polls = [math.ceil(each / INTERVAL) for each in seconds]
-    late = [count * INTERVAL - each for count, each in zip(polls, seconds, strict=True)]
-    return told(sum(polls), sum(seconds), late)
+def alone(how: str) -> dict[str, float]:
+    """The interval grows by a quarter while nothing changes, up to six times; each wait is up to a fifth shorter."""
+    polls, seconds, late = 0, 0.0, []
+    for number in range(LEARNT_FROM, LEARNT_FROM + LEAST_BATCHES):
+        takes, at, done, wait = DURATIONS[how].draw(number, 0), 0.0, 0, INTERVAL
+        while at < takes:
+            at += wait * random.uniform(0.8, 1)
+            before, done = done, int(LINES * at / takes) if how == "moving" else 0
+            wait = INTERVAL if done > before else min(wait * 1.25, 6 * INTERVAL)
+            polls += 1
+        seconds += takes
+        late.append(at - takes)
+    return told(polls, seconds, late)
 
 
 async def ours(like: str, at_once: int, how: str) -> dict[str, float]:

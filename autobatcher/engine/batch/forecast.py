@@ -32,7 +32,7 @@ class Forecast:
             self._done_at = now + (state.counts.total - done) / speed if state.counts and speed > 0 else now
 
     def remaining(self, now: float) -> float:
-        """Seconds until all lines are done at the highest speed that was seen; 0 if nobody can tell."""
+        """Seconds until all lines are done at the mean speed or the last one, the higher of them; 0 if nobody knows."""
         return max(0.0, self._done_at - now)
 
 

@@ -16,8 +16,8 @@ is polled every eight to ten seconds, or every ten of the user's intervals if th
 many batches there may be, each is polled every twenty seconds: else no more than ten a second would be seen to end."""
 
 FORECAST_SHARE, FAR_INTERVALS = 1 / 3, 12.0
-"""While lines are done, the next poll is after this share of the time that the rest takes at the highest speed so far:
-an interval at least, and this multiple of it at most."""
+"""While lines are done, the next poll is after this share of the time that the rest takes at their speed: an interval
+at least, and this multiple of it at most."""
 
 SHARED_INTERVALS = (1, 2, 6, 12)
 """How many intervals there may be between two polls by a list. Each is a multiple of the one before, so that rare polls
