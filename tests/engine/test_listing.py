@@ -45,6 +45,25 @@ async def test_many_batches_are_polled_by_one_list(like: str) -> None:
         assert calls_of(harness, "batches.retrieve") <= 20 * 6  # now and then, and at the end
 
 
+async def test_lines_come_as_soon_as_a_list_shows_that_they_are_done() -> None:
+    waited: list[float] = []
+    async with (
+        open_harness("doubleword", batch_seconds=SECONDS) as harness,
+        harness.client(batch_size=20, poll_interval_seconds=INTERVAL) as client,
+        anyio.create_task_group() as callers,
+    ):
+
+        async def call(text: str) -> None:
+            await ask(client, text)
+            waited.append(anyio.current_time())
+
+        for number in range(80):
+            callers.start_soon(call, str(number))
+    for number, seconds in enumerate(waited):
+        assert seconds <= (number // 4 + 1) * SECONDS / 20 + 3 * INTERVAL
+    assert calls_of(harness, "batches.retrieve") <= 4 * 6
+
+
 async def test_a_list_is_read_page_by_page_as_long_as_that_saves_polls() -> None:
     pages = 0
 

@@ -26,7 +26,7 @@ LEAST_FOUND = 2
 """A page that shows fewer of ours saves nothing, and those after it show older batches."""
 
 LIST_SECONDS = 5.0
-"""How long a list may take. Then each batch is polled."""
+"""How long a page of the list may take."""
 
 MAX_USELESS, PAUSE_SECONDS = 3, 1_800.0
 """After so many useless lists in a row, none is asked for during this time."""
@@ -160,10 +160,7 @@ class Listing:
     async def _ask(self) -> None:
         asked_at, self._answered = anyio.current_time(), anyio.Event()
         try:
-            listed: dict[str, BatchState] = {}
-            with anyio.move_on_after(LIST_SECONDS), suppress(UpstreamError):
-                listed = await self._newest()
-            self._take(listed, asked_at)
+            self._take(await self._newest(), asked_at)
         finally:
             self._answered.set()
             self._answered = None
@@ -174,12 +171,18 @@ class Listing:
         missing, after = set(self._watched), None
         async with self._polls.turn(self._account):
             while True:
-                states, after = await self._api.newest_batches(self._account, after)
+                states, after = await self._page(after)
                 found = missing.intersection(state.id for state in states)
                 missing -= found
                 listed |= {state.id: state for state in states if state.id in found or state.id in self._ended}
                 if after is None or min(len(found), len(missing)) < LEAST_FOUND:
                     return listed
+
+    async def _page(self, after: str | None) -> tuple[list[BatchState], str | None]:
+        """One page, and what the next one begins after; nothing if it fails or takes long."""
+        with anyio.move_on_after(LIST_SECONDS), suppress(UpstreamError):
+            return await self._api.newest_batches(self._account, after)
+        return [], None
 
     def _take(self, listed: dict[str, BatchState], asked_at: float) -> None:
         self._asked_at = asked_at
