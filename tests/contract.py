@@ -29,6 +29,7 @@ def main() -> int:
         started(
             *("serve", "--base-url", f"{upstream}/v1", "--api-key", "any"),
             *("--batch-window", "0.02", "--poll-interval", "0.02", "--max-retries", "0"),
+            *("--webhook-secret", "whsec_AAAA"),
         ) as proxy,
     ):
         command = ["schemathesis", "run", f"{proxy}/openapi.json", "--checks", "not_a_server_error", "--workers", "4"]

@@ -20,7 +20,7 @@ ENDS = frozenset(
 def secret_mistake(secret: str) -> str | None:
     """What is wrong with a signing secret; None if it can be used."""
     if not secret.startswith("whsec_"):
-        return None if secret else "is empty"
+        return None if secret else "is empty: give one, or omit it"
     try:
         key = base64.b64decode(secret.removeprefix("whsec_"), validate=True)
     except ValueError:

@@ -18,6 +18,7 @@ from autobatcher import BatchError
 
 KEY = "sk-canary/Key+of=theUpstream~0123456789"
 PROXY_KEY = "pk-canary/Key+of=theProxy~0123456789"
+WEBHOOK_SECRET = "whsec_Y2FuYXJ5L0tleStvZj10aGVXZWJob29rfjAxMjM0NTY3ODk="
 FORWARDED_KEY = "fk-canary/Key+of=aCaller~0123456789"
 PASSWORD = "canary/Pass+of=aUrl~0123456789"
 PROMPT = "canary-prompt, which nobody but the upstream, the journal and the caller may see"

@@ -13,7 +13,7 @@ from autobatcher.server import Report
 from tests.harness import MODEL, Harness, between
 from tests.server.proxies import on_real_trio, open_proxy
 
-from .canaries import FORWARDED_KEY, KEY, PROMPT, PROXY_KEY, Exits, echo
+from .canaries import FORWARDED_KEY, KEY, PROMPT, PROXY_KEY, WEBHOOK_SECRET, Exits, echo
 from .upstreams import Quoting, failures
 
 pytestmark = on_real_trio
@@ -57,13 +57,14 @@ async def test_whatever_fails_nothing_that_leaves_the_proxy_has_a_key(
     forwards: bool, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
 ) -> None:
     caplog.set_level(logging.DEBUG, "autobatcher")
-    secrets = (KEY, FORWARDED_KEY if forwards else PROXY_KEY)
+    secrets = (KEY, FORWARDED_KEY if forwards else PROXY_KEY, WEBHOOK_SECRET)
     quoted = echo(*secrets)
     plans = dict(failures(quoted))
     bearer = {"authorization": f"Bearer {secrets[1]}"}
     for name in QUICK:
         exits, report = Exits(), Report()
         app: dict[str, Any] = {"forward_keys": True} if forwards else {"proxy_key": PROXY_KEY}
+        app["webhook_secrets"] = [WEBHOOK_SECRET]
         told: list[dict[str, Any]] = []
 
         def take(event: dict[str, Any], told: list[dict[str, Any]] = told, report: Report = report) -> None:
@@ -84,6 +85,7 @@ async def test_whatever_fails_nothing_that_leaves_the_proxy_has_a_key(
                 exits.add_response("ended in the background", await ended(http, begun.json()["id"]))
                 for page in PAGES:
                     exits.add_response(page, await http.get(page))
+                exits.add_response("webhook", await http.post("/webhooks", content=b"{}"))
                 if not forwards:
                     exits.add_response("wrong key", await http.get("/v1/models", headers={"authorization": "Bearer x"}))
         harness.emulator.close()

@@ -107,7 +107,7 @@ class Watch:
                 self._record_progress(state)
             if state.is_terminal:
                 return True
-            (schedule.changed if has_changed else schedule.unchanged)()
+            (schedule.changed if has_changed or hint.is_followed else schedule.unchanged)()
             self._expect(schedule)
             if has_changed and self._account.provider.partial_output:
                 await self._reader.read_new_lines(state)
