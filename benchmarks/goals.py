@@ -65,6 +65,11 @@ GOALS = (
     Goal("deadlines", "in_time", "ours*", at_least=99),
     Goal("deadlines", "discount", "ours-flex*", at_least=95),
     Goal("deadlines", "paid_twice", "ours*", at_most=0),
+    *(
+        Goal("polls", field, f"ours-*-{how}", (f"alone-{how}",), at_most=most)
+        for how in ("moving", "still", "alike")
+        for field, most in (("per_batch_hour", 0.2), ("late_s", 1.15))  # a mean of a hundred random waits
+    ),
     Goal("fleet", "per_s", "postgres-1", ("off-1",), at_least=0.7),
     Goal("fleet", "per_s", "postgres-1", ("sqlite-1",)),
     Goal("fleet", "per_s", "postgres-2", ("postgres-1",)),  # 1.7 where there are cores for all of them

@@ -21,6 +21,7 @@ from ...upstream.patience import ReadPatience
 from ..emitter import Emit
 from ..journal import BatchRecord
 from ..lanes.durations import Durations
+from ..lanes.kinds import BatchKind
 from ..lanes.work import Work
 from ..request import Request
 from ..settings import Settings
@@ -87,11 +88,14 @@ class UpstreamBatch:
 
     def remaining_seconds(self, durations: Durations) -> float:
         """Within how many more seconds half of such batches are done, of those that run for as long."""
-        model = self._models[0] if self._models else ""
-        work = Work(
-            profile=self._account.provider, endpoint=self._endpoint, model=model, lines=max(1, self._request_count)
-        )
-        return durations.remaining_quantile(work.batch_kind(self._completion_window), self.age_seconds, 0.5)
+        return durations.remaining_quantile(self.kind, self.age_seconds, 0.5)
+
+    @property
+    def kind(self) -> BatchKind:
+        """Which batches take about as long."""
+        model, lines = self._models[0] if self._models else "", max(1, self._request_count)
+        work = Work(profile=self._account.provider, endpoint=self._endpoint, model=model, lines=lines)
+        return work.batch_kind(self._completion_window)
 
     @property
     def age_seconds(self) -> float:
