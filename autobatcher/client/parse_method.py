@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from typing import Any
-from weakref import WeakKeyDictionary
 
+import msgspec
 from openai import omit
-from pydantic import BaseModel
 
-from .plain_arguments import is_json
-from .plain_method import PlainMethod
+from .class_schemas import ClassSchemas
+from .parsed_models import ParsedModels, kinds_of_completion, kinds_of_response, parsed_completion, parsed_response
+from .plain_method import PlainMethod, constructed
 
 
 class ParseMethod(PlainMethod):
@@ -22,6 +22,8 @@ class ParseMethod(PlainMethod):
         make_schema: the SDK's function that makes the body's field of the class.
         unusual: more arguments with which a call goes through the SDK.
     """
+
+    _models: ParsedModels
 
     def __init__(
         self,
@@ -36,7 +38,7 @@ class ParseMethod(PlainMethod):
     ) -> None:
         super().__init__(owner, "parse", endpoint, model, required, unusual | {"tools", form})
         self._form = form
-        self._schemas = Schemas(make_schema)
+        self._schemas = ClassSchemas(make_schema)
 
     def fields(self, arguments: Mapping[str, Any]) -> dict[str, Any] | None:
         schema = self._schemas.schema_of(arguments.get(self._form))
@@ -45,7 +47,7 @@ class ParseMethod(PlainMethod):
         fields = super().fields({name: value for name, value in arguments.items() if name != self._form})
         return None if fields is None else self.with_schema(fields, schema)
 
-    def with_schema(self, fields: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any] | None:
+    def with_schema(self, fields: dict[str, Any], schema: msgspec.Raw) -> dict[str, Any] | None:
         """The fields with the schema among them; None for a call that goes through the SDK."""
         raise NotImplementedError
 
@@ -61,10 +63,13 @@ class ParseMethod(PlainMethod):
         raise NotImplementedError
 
     def answer(self, body: bytes, kept: Any) -> Any:
-        plain = super().answer(body, kept)
-        return None if plain is None else self.parsed(plain, kept)
+        validated = self.validated(body)
+        if validated is not None:
+            return self._models.parsed(validated, kept)
+        plain = constructed(self._model, body)
+        return None if plain is None else self.by_the_sdk(plain, kept)
 
-    def parsed(self, plain: Any, form: Any) -> Any:
+    def by_the_sdk(self, plain: Any, form: Any) -> Any:
         """What the SDK makes of the model of an answer. Raises what the SDK raises."""
         raise NotImplementedError
 
@@ -75,18 +80,19 @@ class ParseChat(ParseMethod):
     def __init__(self, owner: Any, model: Any, sdk: Any) -> None:
         make_schema = getattr(sdk, "type_to_response_format_param", None)
         self._parse = getattr(sdk, "parse_chat_completion", None)
+        self._models = ParsedModels(self.by_the_sdk, kinds_of_completion, parsed_completion)
         required = frozenset({"messages"})
         super().__init__(
             owner, "/v1/chat/completions", model, required, form="response_format", make_schema=make_schema
         )
 
-    def with_schema(self, fields: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any] | None:
+    def with_schema(self, fields: dict[str, Any], schema: msgspec.Raw) -> dict[str, Any] | None:
         return None if self._parse is None else {**fields, "response_format": schema, "stream": False}
 
     def without_schema(self, fields: dict[str, Any]) -> dict[str, Any]:
         return {name: value for name, value in fields.items() if name != "stream"}
 
-    def parsed(self, plain: Any, form: Any) -> Any:
+    def by_the_sdk(self, plain: Any, form: Any) -> Any:
         assert self._parse is not None
         return self._parse(response_format=form, input_tools=omit, chat_completion=plain)
 
@@ -97,10 +103,11 @@ class ParseResponse(ParseMethod):
     def __init__(self, owner: Any, model: Any, sdk: Any) -> None:
         make_schema = getattr(sdk, "type_to_text_format_param", None)
         self._parse = getattr(sdk, "parse_response", None)
+        self._models = ParsedModels(self.by_the_sdk, kinds_of_response, parsed_response)
         unusual = frozenset({"parse_as"})
         super().__init__(owner, "/v1/responses", model, form="text_format", make_schema=make_schema, unusual=unusual)
 
-    def with_schema(self, fields: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any] | None:
+    def with_schema(self, fields: dict[str, Any], schema: msgspec.Raw) -> dict[str, Any] | None:
         text = fields.get("text") or {}
         if self._parse is None or type(text) is not dict or "format" in text or _changes_format(fields.get("input")):
             return None
@@ -110,7 +117,7 @@ class ParseResponse(ParseMethod):
         text = {name: value for name, value in fields["text"].items() if name != "format"}
         return {**fields, "text": text or omit}
 
-    def parsed(self, plain: Any, form: Any) -> Any:
+    def by_the_sdk(self, plain: Any, form: Any) -> Any:
         assert self._parse is not None
         return self._parse(text_format=form, input_tools=omit, response=plain)
 
@@ -118,36 +125,3 @@ class ParseResponse(ParseMethod):
 def _changes_format(given: Any) -> bool:
     """Whether an item of the input may say that the text has another format from there on."""
     return type(given) is list and any(type(item) is dict and "text" in item for item in given)
-
-
-class Schemas:
-    """The schemas of classes, each made once: that takes longer than all the rest of a call.
-
-    Args:
-        make_schema: the SDK's function; None if it has moved it.
-    """
-
-    def __init__(self, make_schema: Callable[[Any], Any] | None) -> None:
-        self._make = make_schema
-        self._known: WeakKeyDictionary[type, tuple[object, dict[str, Any]]] = WeakKeyDictionary()
-
-    def schema_of(self, form: Any) -> dict[str, Any] | None:
-        """The schema of a class of pydantic; None for anything else, and for a class that makes its own."""
-        if self._make is None or not isinstance(form, type) or not issubclass(form, BaseModel):
-            return None
-        known = self._known.get(form)
-        if known is not None and known[0] is form.__pydantic_core_schema__:  # `model_rebuild` replaces it
-            return known[1]
-        if getattr(form.model_json_schema, "__func__", None) is not _MODEL_JSON_SCHEMA:
-            return None
-        try:
-            schema = self._make(form)
-        except Exception:
-            return None
-        if type(schema) is not dict or not is_json(schema):
-            return None
-        self._known[form] = form.__pydantic_core_schema__, schema
-        return schema
-
-
-_MODEL_JSON_SCHEMA = BaseModel.model_json_schema.__func__  # type: ignore[attr-defined]  # a class method

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import openai
 import pytest
 from openai import NOT_GIVEN, omit
+from openai.lib._parsing import _completions
 from openai.resources.chat import AsyncCompletions
 from openai.resources.embeddings import AsyncEmbeddings
 from openai.resources.responses import AsyncResponses
@@ -185,9 +187,11 @@ ODD: list[tuple[str, Callable[[Any], Any]]] = [
 async def test_odd_answers_become_what_the_sdk_makes_of_them(
     method: str, change: Callable[[Any], Any], took: list[str]
 ) -> None:
+    if "parse" in method:
+        await sent_and_told("fast", called(method, {}))  # the first answer of a process is parsed by the SDK alone
     _, fast = await sent_and_told("fast", called(method, {}), change)
     _, long = await sent_and_told("sdk", called(method, {}), change)
-    assert took == ["fast", "sdk"]
+    assert took[-2:] == ["fast", "sdk"]
     assert type(fast) is type(long)
     if isinstance(fast, Exception):
         assert str(fast) == str(long)
@@ -227,6 +231,42 @@ async def test_a_replaced_method_of_the_sdk_sees_every_call(
     _, told = await sent_and_told("fast", called(method, {}))
     assert isinstance(told, openai.BaseModel)
     assert (took, seen) == (["sdk"], [name])
+
+
+COMPLETION: dict[str, Any] = {
+    "id": "c",
+    "object": "chat.completion",
+    "created": 1,
+    "model": "m",
+    "choices": [
+        {
+            "index": 0,
+            "finish_reason": "stop",
+            "logprobs": None,
+            "message": {"role": "assistant", "refusal": None, "content": '{"number": 5}'},
+        }
+    ],
+}
+
+
+@pytest.mark.parametrize("is_of_tomorrow", [False, True])
+def test_the_first_answer_tells_whether_the_sdk_parses_as_it_did(is_of_tomorrow: bool) -> None:
+    """If so, its code parses no further one; if not, it parses all."""
+    asked: list[Any] = []
+
+    def parse(**options: Any) -> Any:
+        asked.append(options)
+        parsed = _completions.parse_chat_completion(**options)
+        if is_of_tomorrow:
+            parsed.choices[0].message.content = "more"
+        return parsed
+
+    functions = {"type_to_response_format_param": dict, "parse_chat_completion": parse}
+    method = ParseChat(AsyncCompletions, ChatCompletion, SimpleNamespace(**functions))
+    answers = [method.answer(json.dumps(COMPLETION).encode(), Inner) for _ in range(3)]
+    assert shape(answers[0]) == shape(answers[1]) == shape(answers[2])
+    assert answers[0].choices[0].message.parsed == Inner(number=5)
+    assert len(asked) == (3 if is_of_tomorrow else 1)
 
 
 def test_where_the_sdk_has_moved_its_parsing_every_parse_goes_its_way() -> None:
