@@ -17,10 +17,9 @@ class ParseMethod(PlainMethod):
     """`parse`, where it is called with a class of pydantic and no tools.
 
     Args:
-        owner, endpoint, model, required: as for any other method.
+        owner, endpoint, model, required, unusual, has_unions: as for any other method.
         form: the argument that is the class.
         make_schema: the SDK's function that makes the body's field of the class.
-        unusual: more arguments with which a call goes through the SDK.
     """
 
     _models: ParsedModels
@@ -35,8 +34,9 @@ class ParseMethod(PlainMethod):
         form: str,
         make_schema: Callable[[Any], Any] | None,
         unusual: frozenset[str] = frozenset(),
+        has_unions: bool = False,
     ) -> None:
-        super().__init__(owner, "parse", endpoint, model, required, unusual | {"tools", form})
+        super().__init__(owner, "parse", endpoint, model, required, unusual | {"tools", form}, has_unions=has_unions)
         self._form = form
         self._schemas = ClassSchemas(make_schema)
 
@@ -104,8 +104,13 @@ class ParseResponse(ParseMethod):
         make_schema = getattr(sdk, "type_to_text_format_param", None)
         self._parse = getattr(sdk, "parse_response", None)
         self._models = ParsedModels(self.by_the_sdk, kinds_of_response, parsed_response)
-        unusual = frozenset({"parse_as"})
-        super().__init__(owner, "/v1/responses", model, form="text_format", make_schema=make_schema, unusual=unusual)
+        super().__init__(
+            *(owner, "/v1/responses", model),
+            form="text_format",
+            make_schema=make_schema,
+            unusual=frozenset({"parse_as"}),
+            has_unions=True,
+        )
 
     def with_schema(self, fields: dict[str, Any], schema: msgspec.Raw) -> dict[str, Any] | None:
         text = fields.get("text") or {}

@@ -11,7 +11,7 @@ from ..parse_method import ParseResponse
 from ..plain_method import PlainMethod
 from ..sdk_internals import parsing_module
 
-CREATE = PlainMethod(AsyncResponses, "create", "/v1/responses", Response)
+CREATE = PlainMethod(AsyncResponses, "create", "/v1/responses", Response, has_unions=True)
 PARSE = ParseResponse(AsyncResponses, Response, parsing_module("_responses"))
 
 
