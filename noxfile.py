@@ -65,7 +65,19 @@ FIELD = {
     "inspect-ai": (*FRAMEWORKS["inspect_ai"], OPENAI["3"]),
 }
 """Whom docs/field.md compares with: tests/field/peers.py says how each is asked."""
-BENCHMARKS = ("facade", "calls", "journal", "proxy", "latency", "transfer", "imports", "deadlines", "many", "fleet")
+BENCHMARKS = (
+    "facade",
+    "calls",
+    "threads",
+    "journal",
+    "proxy",
+    "latency",
+    "transfer",
+    "imports",
+    "deadlines",
+    "many",
+    "fleet",
+)
 
 
 def _found(python: str) -> bool:

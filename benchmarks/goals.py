@@ -50,6 +50,7 @@ GOALS = (
     Goal("growth", "cpu_us", "ours-trio-100000", ("ours-trio-1000",), at_most=1.15),
     Goal("growth", "cpu_us", "ours-trio-100000", ("ours-trio-10000",), at_most=1.15),
     *(Goal("calls", "cpu_us", f"ours-{kind}", (f"{_OLDER[0]}-{kind}",), at_most=0.8) for kind in _CALLS),
+    *(Goal("threads", "cpu_us", f"ours-{calls}", (f"openai-{calls}",), at_most=1.2) for calls in (1, 5)),
     Goal("journal", "per_s", "journal-asyncio", ("off-asyncio",), at_least=0.8),
     Goal("journal", "per_s", "journal-trio", ("off-trio",), at_least=0.8),
     Goal("journal", "cpu_us", "journal-asyncio", ("off-asyncio",)),

@@ -45,7 +45,7 @@ def main() -> None:
 def _options() -> argparse.Namespace:
     parser = argument_parser(__doc__)
     parser.add_argument("--threads", type=int, default=2_000)
-    parser.add_argument("--calls", type=int, nargs="*", default=[1, 10], help="of each thread")
+    parser.add_argument("--calls", type=int, nargs="*", default=[1, 5], help="of each thread")
     parser.add_argument("--one", metavar="CONTENDER-CALLS", help="measure this one once, here")
     return parser.parse_args()
 

@@ -107,9 +107,8 @@ def kinds_of_response(parsed: Any) -> Kinds | None:
 
 def _recast(kind: Any, model: Any, **values: Any) -> Any:
     """A model of another class, with the same fields but for `values`. Made as the SDK's `construct` makes one."""
-    known = {**model.__dict__, **values}
     made = kind.__new__(kind)
-    _set(made, "__dict__", {name: known[name] for name in kind.model_fields})
+    _set(made, "__dict__", {**model.__dict__, **values})
     _set(made, "__pydantic_fields_set__", model.model_fields_set | values.keys())
     _set(made, "__pydantic_extra__", model.__pydantic_extra__)
     _set(made, "__pydantic_private__", None)
