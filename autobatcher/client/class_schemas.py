@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import msgspec
 from pydantic import BaseModel
@@ -13,15 +12,17 @@ from .plain_arguments import is_json
 
 
 class ClassSchemas:
-    """Makes schemas of classes, and keeps them as long as there is the class.
+    """Makes schemas of classes, and keeps the newest.
 
     Args:
         make_schema: the SDK's function; None if it has moved it.
+        most: how many are kept at most, with their classes: some programs make a class for each call.
     """
 
-    def __init__(self, make_schema: Callable[[Any], Any] | None) -> None:
+    def __init__(self, make_schema: Callable[[Any], Any] | None, most: int = 200) -> None:
         self._make = make_schema
-        self._known: WeakKeyDictionary[type, tuple[object, msgspec.Raw]] = WeakKeyDictionary()
+        self._most = most
+        self._known: dict[type, tuple[object, msgspec.Raw]] = {}
 
     def schema_of(self, form: Any) -> msgspec.Raw | None:
         """The schema of a class of pydantic, as JSON; None for anything else, and for a class that makes its own."""
@@ -38,6 +39,8 @@ class ClassSchemas:
         except Exception:  # the SDK fails, too, and says with what
             return None
         if schema is not None:
+            if len(self._known) >= self._most:
+                self._known.clear()
             self._known[form] = form.__pydantic_core_schema__, schema
         return schema
 

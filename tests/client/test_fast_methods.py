@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import json
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
+from weakref import WeakSet
 
 import openai
 import pytest
@@ -19,6 +21,7 @@ from pydantic import BaseModel, create_model
 
 from autobatcher import BatchOpenAI
 from autobatcher.client.batchable import batch_request
+from autobatcher.client.class_schemas import ClassSchemas
 from autobatcher.client.parse_method import ParseChat
 from autobatcher.client.resources.chat import PARSE
 from autobatcher.client.resources.embeddings import CREATE
@@ -294,3 +297,14 @@ async def test_a_class_that_was_rebuilt_is_sent_with_its_schema_of_now() -> None
     harness.emulator.close()
     texts = [body["text"]["format"]["schema"]["properties"]["text"] for body in harness.bodies_sent()]
     assert [text.get("description") for text in texts] == [None, "more"]
+
+
+def test_classes_that_are_made_for_each_call_are_not_kept_for_ever() -> None:
+    schemas, made = ClassSchemas(lambda form: form.model_json_schema(), most=2), WeakSet[type]()
+    for _ in range(9):
+        form = create_model("Made", text=(str, ...))
+        made.add(form)
+        assert schemas.schema_of(form) is schemas.schema_of(form) is not None
+    del form
+    gc.collect()
+    assert len(made) <= 3
