@@ -22,11 +22,15 @@ async def ours(base_url: str, **settings: Any) -> AsyncIterator[Any]:
         yield client
 
 
+def sync(base_url: str, **settings: Any) -> Any:
+    return _batch_openai(base_url, kind="BatchOpenAISync", **settings)
+
+
 @asynccontextmanager
-async def older(base_url: str) -> AsyncIterator[Any]:
+async def older(base_url: str, **settings: Any) -> AsyncIterator[Any]:
     """autobatcher 0.6.0: the same parameters."""
     import_module("loguru").logger.disable("autobatcher")  # it would write to stderr; the others are quiet as well
-    client = _batch_openai(base_url)
+    client = _batch_openai(base_url, **settings)
     try:
         yield client
     finally:
@@ -57,10 +61,9 @@ async def batchling(base_url: str) -> AsyncIterator[Any]:
         yield client
 
 
-def _batch_openai(base_url: str, **more: Any) -> Any:
-    timing = {"batch_window_seconds": WINDOW_SECONDS, "poll_interval_seconds": POLL_SECONDS}
-    batch_openai = import_module("autobatcher").BatchOpenAI
-    return batch_openai(api_key="any", base_url=base_url, batch_size=BATCH_SIZE, **timing, **more)
+def _batch_openai(base_url: str, kind: str = "BatchOpenAI", **more: Any) -> Any:
+    timing = {"batch_window_seconds": WINDOW_SECONDS, "poll_interval_seconds": POLL_SECONDS, "batch_size": BATCH_SIZE}
+    return getattr(import_module("autobatcher"), kind)(api_key="any", base_url=base_url, **timing | more)
 
 
 def _lead_batchling_to(base_url: str) -> None:

@@ -34,6 +34,8 @@ class Goal:
 
 _OLDER = ("autobatcher-0.6.0",)
 _TASKS = ("tasks-asyncio",)
+_KINDS = ("embeddings", "responses", "parse", "responses-parse")
+_CALLS = [f"{kind}{ending}" for kind in _KINDS for ending in ("", "-sequential")]
 
 GOALS = (
     Goal("facade", "cpu_us", "ours*-asyncio", _OLDER, at_most=0.4),
@@ -47,6 +49,8 @@ GOALS = (
     Goal("growth", "cpu_us", "ours-asyncio-100000", ("ours-asyncio-10000",), at_most=1.15),
     Goal("growth", "cpu_us", "ours-trio-100000", ("ours-trio-1000",), at_most=1.15),
     Goal("growth", "cpu_us", "ours-trio-100000", ("ours-trio-10000",), at_most=1.15),
+    *(Goal("calls", "cpu_us", f"ours-{kind}", (f"{_OLDER[0]}-{kind}",), at_most=0.8) for kind in _CALLS),
+    *(Goal("threads", "cpu_us", f"ours-{calls}", (f"openai-{calls}",), at_most=1.2) for calls in (1, 5)),
     Goal("journal", "per_s", "journal-asyncio", ("off-asyncio",), at_least=0.8),
     Goal("journal", "per_s", "journal-trio", ("off-trio",), at_least=0.8),
     Goal("journal", "cpu_us", "journal-asyncio", ("off-asyncio",)),

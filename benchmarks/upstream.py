@@ -1,9 +1,8 @@
 """The upstream of all benchmarks: a process of its own at loopback, doing as little as it can, and noting times.
 
-It knows files, batches and nothing else. Each line `... caller-N. ...` of an input file is answered with a chat
-completion that says `caller-N.`, so that whoever gets another's answer is found out. A batch is over once it is
-created; with `--hold`, once somebody posts to `/release`; `/hold` holds again those that are created or asked for
-after it.
+It knows files, batches and single calls. Each line `... caller-N. ...` of an input file is answered with an answer
+that says `caller-N.`, so that whoever gets another's is found out (`answers.py`). A batch is over once it is created;
+with `--hold`, once somebody posts to `/release`; `/hold` holds again those that are created or asked for after it.
 
     python benchmarks/upstream.py [--hold] [--drop] [--answer-bytes N]     # prints its port
 
@@ -24,16 +23,12 @@ import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+from answers import answer_body
+
 _CUSTOM_ID = re.compile(rb'"custom_id":\s*"([^"]+)"')
-_CALLER = re.compile(rb"caller-\d+\.")
 _DISPOSITION = re.compile(rb'name="file"[^\r\n]*\r\n(?:[^\r\n]+\r\n)*\r\n')
 
-_LINE = (
-    b'{"id":"l","custom_id":"%b","response":{"status_code":200,"request_id":"r","body":{"id":"chatcmpl-1","object":'
-    b'"chat.completion","created":1700000000,"model":"m","choices":[{"index":0,"message":{"role":"assistant","content":'
-    b'"%b %b","refusal":null},"logprobs":null,"finish_reason":"stop"}],"usage":{"prompt_tokens":10,"completion_tokens":'
-    b'5,"total_tokens":15}}},"error":null}\n'
-)
+_LINE = b'{"id":"l","custom_id":"%b","response":{"status_code":200,"request_id":"r","body":%b},"error":null}\n'
 
 
 LINE_BYTES = 1024
@@ -84,7 +79,7 @@ class Upstream:
     def create(self, asked: dict[str, Any]) -> dict[str, Any]:
         batch_id, output_id = self._new_id("batch"), self._new_id("file")
         lines = self.files[asked["input_file_id"]].split(b"\n")
-        answers = [self._answer(line) for line in lines if line.strip()]
+        answers = [self._answer(asked["endpoint"], line) for line in lines if line.strip()]
         self.files[output_id] = b"".join(answers)
         self.batches[batch_id] = {
             "id": batch_id,
@@ -108,10 +103,10 @@ class Upstream:
                 self.note("completed")  # somebody asked, and was told
         return {**batch, "status": status, "output_file_id": batch["output_file_id"] if status == "completed" else None}
 
-    def _answer(self, line: bytes) -> bytes:
-        custom_id, caller = _CUSTOM_ID.search(line), _CALLER.search(line)
+    def _answer(self, endpoint: str, line: bytes) -> bytes:
+        custom_id = _CUSTOM_ID.search(line)
         assert custom_id is not None
-        return _LINE % (custom_id[1], caller[0] if caller else b"?", self.padding)
+        return _LINE % (custom_id[1], answer_body(endpoint, line, self.padding))
 
     def _new_id(self, kind: str) -> str:
         with self._lock:
@@ -148,10 +143,12 @@ class _Handler(BaseHTTPRequestHandler):
         elif path.endswith("/cancel"):
             self._body()
             self._tell(self.upstream.told(path.split("/")[-2], "cancelling"))
-        else:
+        elif path.endswith("/batches"):
             batch = self.upstream.create(json.loads(self._body()))
             self.upstream.note("created")
             self._tell(batch)
+        else:
+            self._send(answer_body(path, self._body(), self.upstream.padding))
 
     def do_GET(self) -> None:
         path = self.path.partition("?")[0]
@@ -214,12 +211,13 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 def _source_line(text: bytes) -> bytes:
-    short = _LINE % (b"custom-id-of-0123456789abcdef-000001", b"caller-1.", text)
-    return _LINE % (
-        b"custom-id-of-0123456789abcdef-000001",
-        b"caller-1.",
-        text.ljust(len(text) + LINE_BYTES - len(short), b"y"),
-    )
+    short = _LINE % (_SOURCE_ID, answer_body(_CHAT, b"caller-1.", text))
+    padded = text.ljust(len(text) + LINE_BYTES - len(short), b"y")
+    return _LINE % (_SOURCE_ID, answer_body(_CHAT, b"caller-1.", padded))
+
+
+_SOURCE_ID = b"custom-id-of-0123456789abcdef-000001"
+_CHAT = "/v1/chat/completions"
 
 
 class _Server(ThreadingHTTPServer):

@@ -1,36 +1,56 @@
-"""The fast path of a plain `chat.completions.create()`, which skips the SDK's own code.
+"""The fast path of plain calls such as `chat.completions.create()`, which skips the SDK's own code.
 
 That code costs a millisecond a call. Unusual calls go through the SDK: arguments of types that JSON does not have, a
 tracer that patches the SDK, an outcome that is no 2xx answer. In the last case the SDK makes the call again and gets
-the outcome as its response, so that errors and lenient models are the SDK's own.
+the outcome as its response, so that errors are the SDK's own. `plain_method.py` says what differs between the methods.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from inspect import signature
-from math import isfinite
+from functools import wraps
 from typing import Any
 
 import anyio
 import msgspec
 import openai
-from openai import NotGiven, Omit
-from openai.resources.chat import AsyncCompletions
-from openai.types.chat import ChatCompletion
-from pydantic import ValidationError
 
 from ..engine.hosting import Host
 from ..engine.request import Answer, Request
 from ..errors import BatchError
-from .batchable import LONGEST_MODEL_NAME
 from .call import ANSWERED, Call
 from .deadlines import deadline_of_call
+from .plain_method import PlainMethod
 from .sdk_internals import add_request_id, can_be_skipped
 
-ENDPOINT = "/v1/chat/completions"
+
+def with_fast_path(method: PlainMethod) -> Callable[..., Any]:
+    """Make a method for a subclass of the SDK's resource, which has its `FastPath` as `_fast_path`."""
+
+    @wraps(method.sdks_own)
+    async def call(self: Any, *args: Any, **kwargs: Any) -> Any:
+        request = None if args else self._fast_path.submit(method, self, kwargs)
+        if request is None:
+            return await method.sdks_own(self, *args, **kwargs)
+        kept = method.kept(kwargs)
+        del kwargs
+        outcome = await self._fast_path.enqueue(request) if request.tally is None else None
+        if outcome is None:
+            try:
+                await request.wait()
+            except BaseException:
+                request.withdraw()
+                raise
+            outcome = request.settled_as
+        answer = answer_of(method, outcome, kept)
+        if answer is not None:
+            return answer
+        with answered_with(outcome):
+            return await method.sdks_own(self, **method.arguments(request.body, kept))
+
+    return call
 
 
 class FastPath:
@@ -44,24 +64,26 @@ class FastPath:
         self._client = client
         self._client_class: Any = client_class
 
-    def submit(self, completions: Any, arguments: Mapping[str, Any]) -> Request | None:
+    def submit(self, method: PlainMethod, resource: Any, arguments: Mapping[str, Any]) -> Request | None:
         """Queue the request of a plain call. None if the call must go through the SDK; then nothing was queued.
 
         Where the queue is full, it returns a request that is not queued yet: `enqueue` waits for room.
 
         Args:
-            completions: the resource whose `create` was called.
+            resource: that whose method was called.
         """
-        body = _plain_body(arguments) if self._takes_calls_of(completions) else None
-        if body is None:
+        fields = _fields(method, arguments) if self._takes_calls_of(method, resource) else None
+        body = None if fields is None else _body(fields)
+        if fields is None or body is None:
             return None
         call: Call = self._client._call()
         try:
             request = Request(
                 account=call.account,
-                endpoint=ENDPOINT,
+                endpoint=method.endpoint,
                 body=body,
-                model=arguments["model"],
+                model=fields["model"],
+                embedding_inputs=method.input_count(fields),
                 max_retries=call.max_retries,
                 deadline=deadline_of_call(call.deadline_header),
             )
@@ -85,7 +107,7 @@ class FastPath:
             return error
         return None
 
-    def _takes_calls_of(self, completions: Any) -> bool:
+    def _takes_calls_of(self, method: PlainMethod, resource: Any) -> bool:
         """Whether the client has no options that only the SDK's own code handles."""
         client = self._client
         return (
@@ -96,91 +118,44 @@ class FastPath:
             and (client.timeout == openai.DEFAULT_TIMEOUT or client._engine.ignores_timeouts)
             and not client.is_closed()
             and not _logger.isEnabledFor(logging.DEBUG)  # the SDK logs each request then
-            and can_be_skipped(client, completions, AsyncCompletions.create)
+            and can_be_skipped(client, resource, method.owner, method.name)
         )
 
 
 _logger = logging.getLogger("openai")
 
 
-def _plain_body(arguments: Mapping[str, Any]) -> bytes | None:
-    """The body of a plain call; None for any other call."""
+def _fields(method: PlainMethod, arguments: Mapping[str, Any]) -> dict[str, Any] | None:
     try:
-        fields = _plain_fields(arguments)
-        return None if fields is None else _to_json(fields)
+        return method.fields(arguments)
+    except RecursionError:  # a list that contains itself
+        return None
+
+
+def _body(fields: dict[str, Any]) -> bytes | None:
+    """The body of a plain call; None if it has no JSON."""
+    try:
+        return _to_json(fields)
     # A lone surrogate; a number that is too large; a list that contains itself.
     except (ValueError, OverflowError, RecursionError, msgspec.MsgspecError):
         return None
 
 
-def _plain_fields(arguments: Mapping[str, Any]) -> dict[str, Any] | None:
-    fields: dict[str, Any] = {}
-    for name, value in arguments.items():
-        if name in _NAMES:
-            if type(value) in _SENTINELS:
-                continue
-            if not _is_json(value):
-                return None
-            fields[name] = value
-        elif name not in _EXTRAS or (value is not None and type(value) not in _SENTINELS):
-            return None
-    model = fields.get("model")
-    is_named = type(model) is str and 0 < len(model) <= LONGEST_MODEL_NAME
-    is_plain = is_named and "messages" in fields and fields.get("stream", False) is False
-    return fields if is_plain else None
-
-
-def _is_json(value: Any) -> bool:
-    """Whether a value consists of exact JSON types. The SDK converts subclasses and other types."""
-    kind = type(value)
-    if kind in _SCALARS:
-        return True
-    if kind is list:
-        return _are_json(value)
-    if kind is dict:
-        return all(type(name) is str for name in value) and _are_json(value.values())
-    return kind is float and isfinite(value)
-
-
-def _are_json(values: Iterable[Any]) -> bool:
-    for value in values:  # noqa: SIM110  (a generator costs half a microsecond)
-        if not _is_json(value):
-            return False
-    return True
-
-
-_SENTINELS = frozenset({Omit, NotGiven})
-_SCALARS = frozenset({str, int, bool, type(None)})
-_NAMES = frozenset(signature(AsyncCompletions.create).parameters) - {
-    *("self", "timeout", "stream_options", "extra_headers", "extra_query", "extra_body")
-}
-_EXTRAS = frozenset({"extra_headers", "extra_query", "extra_body"})
 _to_json = msgspec.json.Encoder().encode
 
 
-def model_of(outcome: Answer | BatchError) -> ChatCompletion | None:
-    """Validate a 2xx answer into a model; None if that needs the SDK's lenient construction.
+def answer_of(method: PlainMethod, outcome: Answer | BatchError, kept: Any) -> Any:
+    """What the method returns for a 2xx answer; None if the SDK must be asked.
 
-    The model equals the SDK's and dumps the same. Only `model_fields_set` differs: it includes unknown fields.
+    Raises what the SDK raises of a good answer.
     """
     if not isinstance(outcome, Answer) or not 200 <= outcome.status_code < 300:
         return None
-    try:
-        completion: ChatCompletion = _validated(outcome.body, strict=True)
-    except ValidationError:
-        return None
-    assert add_request_id is not None  # otherwise the fast path was not taken
-    add_request_id(completion, outcome.request_id)
-    return completion
-
-
-_validated = ChatCompletion.__pydantic_validator__.validate_json
-
-
-def arguments_of(request: Request) -> dict[str, Any]:
-    """Decode the arguments of `request` from its body. They are not kept while it waits: they are as large."""
-    arguments: dict[str, Any] = msgspec.json.decode(request.body)
-    return arguments
+    answer = method.answer(outcome.body, kept)
+    if answer is not None:
+        assert add_request_id is not None  # otherwise the fast path was not taken
+        add_request_id(answer, outcome.request_id)
+    return answer
 
 
 @contextmanager

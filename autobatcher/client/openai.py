@@ -1,7 +1,7 @@
 """`BatchOpenAI`: `openai.AsyncOpenAI` whose batchable calls become lines of upstream batches.
 
 The SDK builds requests and parses responses. The transport of its HTTP client gives batchable calls to the engine and
-sends all others to the upstream. So every surface of the SDK works. The most frequent call skips most of the SDK's
+sends all others to the upstream. So every surface of the SDK works. The most frequent calls skip most of the SDK's
 code: see `fast_path`.
 """
 
@@ -299,6 +299,12 @@ class BatchOpenAI(_Elsewhere, AsyncContextManagerMixin, openai.AsyncOpenAI):  # 
             return BatchCompletions(self)
 
         @cached_property
+        def embeddings(self):
+            from .resources.embeddings import BatchEmbeddings
+
+            return BatchEmbeddings(self, BatchOpenAI)
+
+        @cached_property
         def images(self):
             from .resources.images import BatchImages
 
@@ -308,7 +314,7 @@ class BatchOpenAI(_Elsewhere, AsyncContextManagerMixin, openai.AsyncOpenAI):  # 
         def responses(self):
             from .resources.responses import BatchResponses
 
-            return BatchResponses(self)
+            return BatchResponses(self, BatchOpenAI)
 
         @cached_property
         def beta(self):

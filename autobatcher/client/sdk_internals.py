@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping
+from importlib import import_module
 from inspect import signature
 from operator import is_
 from pathlib import Path
@@ -25,6 +26,22 @@ try:
     from openai._models import add_request_id
 except ImportError:
     add_request_id = None
+
+construct_type: Callable[..., Any] | None
+"""Makes a model of JSON that has missing or odd fields; None if the SDK has moved the function."""
+try:
+    from openai._models import construct_type
+except ImportError:
+    construct_type = None
+
+
+def parsing_module(name: str) -> Any:
+    """The SDK's module of what `parse` does beside `create`; None if the SDK has moved it."""
+    try:
+        return import_module(f"openai.lib._parsing.{name}")
+    except ImportError:
+        return None
+
 
 # ---- options of a client ----
 
@@ -121,7 +138,7 @@ class RequestHook:
 # ---- whether the fast path may skip the SDK's code ----
 
 
-def can_be_skipped(client: Any, resource: Any, method: Any) -> bool:
+def can_be_skipped(client: Any, resource: Any, owner: Any, name: str) -> bool:
     """Whether a call may skip the SDK's own code between one of its methods and the HTTP client.
 
     False if that code is patched or observed, if the client has options that only that code handles, or if the SDK has
@@ -129,7 +146,8 @@ def can_be_skipped(client: Any, resource: Any, method: Any) -> bool:
 
     Args:
         resource: the resource whose method was called.
-        method: the SDK's own method of that resource's class.
+        owner: the SDK's class of that resource.
+        name: the method's name.
     """
     try:
         return (
@@ -137,7 +155,7 @@ def can_be_skipped(client: Any, resource: Any, method: Any) -> bool:
             and resource._post == client.post
             and not client._strict_response_validation
             and _are_plain_headers(client._custom_headers)
-            and not _is_watched(client, method)
+            and not _is_watched(client, owner, name)
         )
     except AttributeError:
         return False
@@ -151,7 +169,7 @@ def _are_plain_headers(headers: Mapping[str, Any]) -> bool:
     return True
 
 
-def _is_watched(client: Any, method: Any) -> bool:
+def _is_watched(client: Any, owner: Any, name: str) -> bool:
     """Whether a function that takes part in the SDK's calls is replaced, on this client or on its class.
 
     (Tracers of httpx itself see the actual HTTP calls: files and batches.)
@@ -162,27 +180,28 @@ def _is_watched(client: Any, method: Any) -> bool:
         or "send" in http.__dict__
         or "handle_async_request" in http._transport.__dict__
         or any(http.event_hooks.values())
-        or not _are_the_sdks_own(type(client), method)
+        or not _are_the_sdks_own(type(client), owner, name)
     )
 
 
-def _are_the_sdks_own(kind: Any, method: Any) -> bool:
+def _are_the_sdks_own(kind: Any, owner: Any, name: str) -> bool:
     """Whether all functions that take part in a call are the SDK's own."""
     functions = (
-        *(method, kind.request, kind.post, kind._prepare_options, kind._build_request, kind._process_response),
-        openai.AsyncOpenAI._prepare_request,
+        *(getattr(owner, name), kind.request, kind.post, kind._prepare_options, kind._build_request),
+        *(kind._process_response, openai.AsyncOpenAI._prepare_request),
     )
-    own = _own_functions.get(kind, ())
+    own = _own_functions.get((kind, owner, name), ())
     if len(own) == len(functions) and all(map(is_, functions, own)):
         return True
     if not all(map(_is_the_sdks_own, functions)):
         return False
-    _own_functions[kind] = functions
+    _own_functions[kind, owner, name] = functions
     return True
 
 
-_own_functions: dict[type, tuple[Any, ...]] = {}
-"""Functions that were found to be the SDK's own, by the class of clients. To be the same object says enough."""
+_own_functions: dict[tuple[type, type, str], tuple[Any, ...]] = {}
+"""Functions that were found to be the SDK's own, by the class of clients and the method. To be the same object says
+enough."""
 
 
 def _is_the_sdks_own(function: Any) -> bool:

@@ -17,9 +17,9 @@ from openai.resources.chat import AsyncCompletions
 from openai.types.chat import ChatCompletion
 
 from autobatcher import BatchOpenAI, ClientClosedError, UnbatchableRequestError
-from autobatcher.client.fast_path import FastPath, model_of
+from autobatcher.client.resources.chat import CREATE
 from autobatcher.emulator import FaultPlan, HttpFault, LineFault
-from autobatcher.engine.request import Answer
+from tests.client.both_ways import sent_and_told, took
 from tests.harness import HTTP, MODEL, Harness, Send, between, outcome_of
 
 MESSAGES: Any = [{"role": "user", "content": "hello"}]
@@ -61,32 +61,7 @@ UNUSUAL: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.fixture
-def took(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Records which path each call took."""
-    ways: list[str] = []
-    submit = FastPath.submit
-
-    def noted(self: FastPath, completions: Any, arguments: Any) -> Any:
-        request = submit(self, completions, arguments)
-        ways.append("sdk" if request is None else "fast")
-        return request
-
-    monkeypatch.setattr(FastPath, "submit", noted)
-    return ways
-
-
-async def sent_and_told(way: str, call: Callable[[BatchOpenAI], Any], **world_settings: Any) -> tuple[Any, Any]:
-    """The lines that were sent and the outcome, on one of the paths."""
-    harness = Harness(**world_settings)
-    async with harness.client(max_retries=0) as client:
-        if way == "sdk":
-            client.request = client.request  # type: ignore[method-assign]  # as a tracer does
-        outcome = await outcome_of(call(client))
-    bodies = harness.bodies_sent()
-    assert harness.realtime_calls == 0
-    harness.emulator.close()
-    return bodies, outcome
+__all__ = ["took"]
 
 
 def chat(options: dict[str, Any]) -> Callable[[BatchOpenAI], Any]:
@@ -239,7 +214,7 @@ json_values = st.recursive(
 def test_whatever_validation_accepts_is_what_construction_makes(body: dict[str, Any]) -> None:
     from openai._models import construct_type
 
-    model = model_of(Answer(200, json.dumps(body).encode(), None, "b", "c"))
+    model = CREATE.validated(json.dumps(body).encode())
     if model is not None:
         constructed: Any = construct_type(type_=ChatCompletion, value=body)
         assert model.model_dump(warnings=False) == constructed.model_dump(warnings=False)

@@ -1,11 +1,19 @@
 from __future__ import annotations
 
-from functools import cached_property, wraps
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from openai.resources.chat import AsyncChat, AsyncCompletions
+from openai.types.chat import ChatCompletion
 
-from ..fast_path import FastPath, answered_with, arguments_of, model_of
+from ..fast_path import FastPath, with_fast_path
+from ..parse_method import ParseChat
+from ..plain_method import PlainMethod
+from ..sdk_internals import parsing_module
+
+CREATE = PlainMethod(AsyncCompletions, "create", "/v1/chat/completions", ChatCompletion, frozenset({"messages"}))
+PARSE = ParseChat(AsyncCompletions, ChatCompletion, parsing_module("_completions"))
+
 
 if not TYPE_CHECKING:
 
@@ -14,25 +22,8 @@ if not TYPE_CHECKING:
             super().__init__(client)
             self._fast_path = FastPath(client, client_class)
 
-        @wraps(AsyncCompletions.create)
-        async def create(self, *args: Any, **kwargs: Any) -> Any:
-            request = None if args else self._fast_path.submit(self, kwargs)
-            if request is None:
-                return await super().create(*args, **kwargs)
-            del kwargs
-            outcome = await self._fast_path.enqueue(request) if request.tally is None else None
-            if outcome is None:
-                try:
-                    await request.wait()
-                except BaseException:
-                    request.withdraw()
-                    raise
-                outcome = request.settled_as
-            completion = model_of(outcome)
-            if completion is not None:
-                return completion
-            with answered_with(outcome):
-                return await super().create(**arguments_of(request))
+        create = with_fast_path(CREATE)
+        parse = with_fast_path(PARSE)
 
     class BatchChat(AsyncChat):
         def __init__(self, client: Any, client_class: type) -> None:
