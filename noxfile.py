@@ -56,8 +56,9 @@ PEERS = {
     "autobatcher-0.12.0": ("autobatcher==0.12.0", OPENAI["2"]),
     "batchling-0.1.0a3": ("batchling==0.1.0a3", OPENAI["2"]),
     "batchwizard-0.5.0": ("batchwizard==0.5.0", OPENAI["2"]),
+    "pydantic-ai": FRAMEWORKS["pydantic_ai"],
 }
-"""Whom the benchmarks compare with, and what is in their environments: the newest openai 2.x, as they know no 3.x."""
+"""Whom the benchmarks compare with, and what is in their environments: the newest openai that they know."""
 FIELD = {
     "autobatcher": ("-e", ".", OPENAI["3"]),
     "autobatcher 0.6": ("autobatcher==0.6.0", OPENAI["2"]),

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib import import_module
+from types import SimpleNamespace
 from typing import Any
 
 BATCH_SIZE = 1000
@@ -58,6 +59,36 @@ async def batchling(base_url: str) -> AsyncIterator[Any]:
         batchify(batch_size=BATCH_SIZE, **timing, cache=False, live_display=False),
         import_module("openai").AsyncOpenAI(api_key="any", base_url=base_url) as client,
     ):
+        yield client
+
+
+@asynccontextmanager
+async def pydantic_ai(base_url: str) -> AsyncIterator[Any]:
+    """An agent without tools, whose model requests travel in batches. It is asked as a client is."""
+    models, timedelta = import_module("pydantic_ai.models.openai"), import_module("datetime").timedelta
+    batching = import_module("pydantic_ai.capabilities").BatchModelRequests(
+        max_requests=BATCH_SIZE,
+        max_wait=timedelta(seconds=WINDOW_SECONDS),
+        poll_interval=timedelta(seconds=POLL_SECONDS),
+        max_poll_interval=timedelta(seconds=POLL_SECONDS),
+    )
+    provider = import_module("pydantic_ai.providers.openai").OpenAIProvider(base_url=base_url, api_key="any")
+    agent = import_module("pydantic_ai").Agent(
+        models.OpenAIResponsesModel("m", provider=provider), capabilities=[batching]
+    )
+
+    async def create(*, model: str, messages: list[dict[str, str]]) -> Any:
+        result = await agent.run(messages[0]["content"])
+        return SimpleNamespace(choices=[SimpleNamespace(message=SimpleNamespace(content=result.output))])
+
+    async with batching:
+        yield SimpleNamespace(chat=SimpleNamespace(completions=SimpleNamespace(create=create)))
+
+
+@asynccontextmanager
+async def one_by_one(base_url: str) -> AsyncIterator[Any]:
+    """The official SDK alone: a request for each call, at once, at the full price."""
+    async with import_module("openai").AsyncOpenAI(api_key="any", base_url=base_url) as client:
         yield client
 
 

@@ -54,6 +54,8 @@ FACADES = {
     "autobatcher-0.6.0": Facade(clients.older, "autobatcher-0.6.0"),
     "autobatcher-0.12.0": Facade(clients.old, "autobatcher-0.12.0"),
     "batchling-0.1.0a3": Facade(clients.batchling, "batchling-0.1.0a3", most=5_000),
+    "pydantic-ai": Facade(clients.pydantic_ai, "pydantic-ai", most=5_000),
+    "openai-one-by-one": Facade(clients.one_by_one, most=5_000),
 }
 FLOORS = ("floor", "tasks-asyncio", "tasks-trio")
 GROWING = ("ours-asyncio", "ours-trio")
