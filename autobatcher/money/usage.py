@@ -38,7 +38,7 @@ class Usage(NamedTuple):
 
     def plus(self, other: Usage) -> Self:
         """Return both together."""
-        return type(self)(*map(add, self, other))
+        return tuple.__new__(type(self), map(add, self, other))
 
 
 class _Retention(msgspec.Struct):
