@@ -200,7 +200,8 @@ class Request(msgspec.Struct, kw_only=True, eq=False, gc=False):
         self.holder = None
         self.dequeue()
         self._release_reservation()
-        self._let_key_go(is_used_up=isinstance(outcome, Answer) and outcome.status_code < 400)
+        if self.held_key is not None:
+            self._let_key_go(is_used_up=isinstance(outcome, Answer) and outcome.status_code < 400)
         if self.tally is not None:
             self._count_outcome(self.tally, outcome, failures or self.failures, reason)
         if self.trace is not None:
@@ -214,10 +215,10 @@ class Request(msgspec.Struct, kw_only=True, eq=False, gc=False):
     def _count_outcome(
         self, tally: Tally, outcome: Answer | BatchError, failures: FailureLog | None, reason: str | None
     ) -> None:
-        if isinstance(outcome, ClientClosedError):
-            tally.withdraw()
-        elif isinstance(outcome, Answer) and outcome.status_code < 400:
+        if isinstance(outcome, Answer) and outcome.status_code < 400:
             tally.settle(outcome.lane)
+        elif isinstance(outcome, ClientClosedError):
+            tally.withdraw()
         else:
             tally.settle(None)
             if failures is not None:
