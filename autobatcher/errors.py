@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import sys
 from decimal import Decimal
-from typing import Any, cast
+from typing import Any, Self, cast
 
 import openai
 
@@ -64,12 +64,29 @@ class BatchError(openai.APIError):
         fields = {name: value for name, value in self.__dict__.items() if name != "request"}
         return _restored, (type(self), self.message, fields)
 
+    def __copy__(self) -> Self:
+        """With its cause, which is not pickled, and without a traceback."""
+        copied = cast("Self", _restored(type(self), self.message, self.__dict__))
+        if self.__cause__ is not None:
+            copied.__cause__ = self.__cause__
+        return copied
+
 
 def _restored(kind: type[BatchError], message: str, fields: dict[str, Any]) -> BatchError:
     error = kind.__new__(kind, message)
     BatchError.__init__(error, message)
     error.__dict__.update(fields)
     return error
+
+
+def forget_frames(error: BaseException) -> None:
+    """Forget through which functions an error and its causes came: their frames have the requests of a whole batch."""
+    seen: set[int] = set()
+    cause: BaseException | None = error
+    while cause is not None and id(cause) not in seen:
+        seen.add(id(cause))
+        cause.__traceback__ = None
+        cause = cause.__cause__ or cause.__context__
 
 
 class UnbatchableRequestError(BatchError, ValueError):

@@ -17,7 +17,7 @@ SDK's.
 SDK, from when all calls were waiting to the last answer; `engine_longest_block_ms` the same for the engine. Calls are
 started in slices of 100 with a checkpoint after each, since whoever starts 10,000 tasks in one go blocks the loop
 himself; what the slices block it for (100 requests built by the SDK) is `starting_block_ms`. `longest_gc_ms` is the
-longest garbage collection in that burst, its start included.
+longest garbage collection in that burst, its start included, in CPU time.
 
 `first_byte_ms` is from the call that fills a window to the first byte of the upload at the upstream.
 """
@@ -28,14 +28,15 @@ import argparse
 import gc
 import json
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 import anyio
 import httpx
 from rounds import Contender, argument_parser, run_rounds, upstream_process
+from spent import collections_watched
 
 from autobatcher import BatchOpenAI
 
@@ -187,25 +188,6 @@ async def watched(burst: Burst) -> AsyncIterator[None]:
             beating.start_soon(beat)
             yield
             beating.cancel_scope.cancel()
-
-
-@contextmanager
-def collections_watched(burst: Burst) -> Iterator[None]:
-    """Note the longest garbage collection."""
-    begun = 0.0
-
-    def note(phase: str, info: dict[str, int]) -> None:
-        nonlocal begun
-        if phase == "start":
-            begun = time.monotonic()
-        else:
-            burst.longest_collection = max(burst.longest_collection, time.monotonic() - begun)
-
-    gc.callbacks.append(note)
-    try:
-        yield
-    finally:
-        gc.callbacks.remove(note)
 
 
 def main() -> None:

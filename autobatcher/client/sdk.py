@@ -23,7 +23,7 @@ from .azure import is_deployment, without_deployment
 from .call import CREDENTIAL_HEADERS, Call, is_ignored_header, refuse_query_of_one_call, wait_seconds
 from .deadlines import DEADLINE_HEADER, deadline_block, deadline_header_of, deadline_of_call, without_deadline
 from .header_kinds import HeaderKinds
-from .sdk_internals import copy_with, custom_headers, is_http_client_of, private_options
+from .sdk_internals import base_url_of, copy_with, custom_headers, is_http_client_of, private_options
 
 CALL_EXTENSION = "autobatcher.call"
 """The request extension that carries the `Call` from a client to the transport."""
@@ -155,8 +155,8 @@ class CopiesShareTheEngine:
     def _call(self) -> Call:
         """The client's options for all calls. Cached until one of the SDK's attributes changes."""
         client: Any = self
-        headers, query = dict(custom_headers(client)), dict(client.default_query)
-        seen = (self.api_key, self.max_retries, client.base_url, client.organization, client.project, headers, query)
+        url, headers, query = base_url_of(client), dict(custom_headers(client)), dict(client.default_query)
+        seen = (self.api_key, self.max_retries, url, client.organization, client.project, headers, query)
         if seen != self._seen:
             account = account_of(self, self._profile, self._key)
             self._seen = seen

@@ -46,6 +46,12 @@ def parsing_module(name: str) -> Any:
 # ---- options of a client ----
 
 
+def base_url_of(client: Any) -> Any:
+    """The base URL of an SDK client, past a property that imports a module each time."""
+    url = getattr(client, "_base_url", None)
+    return client.base_url if url is None else url
+
+
 def custom_headers(client: Any) -> Mapping[str, Any]:
     """The `default_headers` that were passed to an SDK client."""
     headers: Mapping[str, Any] | None = getattr(client, "_custom_headers", None)

@@ -80,7 +80,8 @@ class FairLimiter:
     def release(self, account: Hashable, size: int = 1) -> None:
         """Return `size` of what `account` holds. Synchronous."""
         self._shares.give_back(account, size)
-        self._admit()
+        if self._waiting:
+            self._admit()
 
     def turn(self, account: Hashable) -> Turn:
         """One place for `account`, as an async context manager that can be used again."""
@@ -95,7 +96,8 @@ class FairLimiter:
                 admitted.set()
 
     def _fits_now(self, account: Hashable, size: int) -> bool:
-        return account not in self._waiting and self._shares.fits(account, size) and not self._is_reserved()
+        fits = self._shares.fits(account, size)
+        return fits and (not self._waiting or (account not in self._waiting and not self._is_reserved()))
 
     def _is_reserved(self) -> bool:
         """Whether the next free room belongs to a waiter, who may need more of it than is free so far."""

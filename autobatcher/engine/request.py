@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from copy import copy
 from typing import Any, NoReturn, Protocol
 
 import anyio
 import msgspec
 
-from ..errors import BatchError, ClientClosedError
+from ..errors import BatchError, ClientClosedError, forget_frames
 from ..money.budget import Reservation
 from ..upstream.account import Account
 from ..upstream.jsonl import most_line_bytes
@@ -59,8 +60,14 @@ class Holder(Protocol):
         """The caller left. Synchronous, so that it can run during cancellation."""
 
 
-class Request:
+class Request(msgspec.Struct, kw_only=True, eq=False, gc=False):
     """One call that waits for its answer. Make it inside an event loop.
+
+    The garbage collector does not look at requests, since fifty thousand of them wait at a time. So a request that is
+    settled or withdrawn must be in no reference cycle: it would stay for ever, with all that it refers to. While it
+    waits, it is in two: with its holder, and with the task that waits, through `_waiter`. Both end when it is settled
+    or withdrawn, and a task that is cancelled or closed withdraws it. An event loop that is thrown away with tasks that
+    wait leaves their requests behind.
 
     Args:
         account: the upstream and its credentials.
@@ -68,11 +75,12 @@ class Request:
         body: the call's body: a JSON object, in bytes.
         model: the body's model. Some providers do not mix models in one batch.
         embedding_inputs: the number of inputs of an embeddings call; 0 for other calls.
-        max_retries: how many more batches the request may go into after retryable errors.
+        max_retries: how many more batches the request may go into after retryable errors, at first.
         deadline: by when its caller needs the answer, on the event loop's clock; None for what the settings say.
-        digested: what its digests are made of; the body if None. A form stands for a large body.
+        digested: what its digests are made of; the body if empty. A form stands for a large body.
 
     Attributes:
+        retries_left: how many of them are left.
         terms: by when its caller needs the answer, and what it may cost; set when it is submitted.
         placement: how it goes into a batch, if its terms say more than that it may.
         size: an upper bound of the size of its line in an input file, in bytes.
@@ -96,87 +104,52 @@ class Request:
         failure: what it failed for; None if it did not.
     """
 
-    __slots__ = (
-        "_byte_limiter",
-        "_on_outcome",
-        "_outcome",
-        "_waiter",
-        "account",
-        "bisection",
-        "body",
-        "custom_id",
-        "digested",
-        "embedding_inputs",
-        "endpoint",
-        "failure",
-        "failures",
-        "held_key",
-        "holder",
-        "is_retry",
-        "key",
-        "lane",
-        "left_batch_id",
-        "may_have_been_billed",
-        "model",
-        "on_undelivered",
-        "placement",
-        "requeue_count",
-        "reservation",
-        "retries_left",
-        "size",
-        "tally",
-        "terms",
-        "throttle_patience",
-        "trace",
-        "tries",
-        "was_repeated",
-    )
+    account: Account
+    endpoint: str
+    body: bytes
+    model: str
+    embedding_inputs: int = 0
+    max_retries: int = 0
+    deadline: float | None = None
+    digested: bytes = b""
+    retries_left: int = 0
+    terms: Terms = ORDINARY
+    placement: Placement = ANYWHERE
+    size: int = 0
+    custom_id: str = ""
+    holder: Holder | None = None
+    is_retry: bool = False
+    key: bytes | None = None
+    held_key: HeldKey | None = None
+    left_batch_id: str | None = None
+    reservation: Reservation | None = None
+    may_have_been_billed: bool = False
+    was_repeated: bool = False
+    requeue_count: int = 0
+    bisection: Bisection | None = None
+    throttle_patience: Patience | None = None
+    on_undelivered: Callable[[Request], None] | None = None
+    tally: Tally | None = None
+    trace: CallTrace | None = None
+    tries: int = 0
+    lane: str = Lane.BATCH.value
+    failures: FailureLog | None = None
+    failure: Failure | None = None
+    _byte_limiter: FairLimiter | None = None
+    _on_outcome: Callable[[], None] | None = None
+    _outcome: Answer | BatchError | None = None
+    _waiter: Any = None
 
-    def __init__(
-        self,
-        *,
-        account: Account,
-        endpoint: str,
-        body: bytes,
-        model: str,
-        embedding_inputs: int = 0,
-        max_retries: int = 0,
-        deadline: float | None = None,
-        digested: bytes | None = None,
-    ) -> None:
-        self.account: Account = account
-        self.endpoint: str = endpoint
-        self.body: bytes = body
-        self.digested: bytes = body if digested is None else digested
-        self.size: int = most_line_bytes(account.provider.line_url(endpoint), body)
-        self.model: str = model
-        self.embedding_inputs: int = embedding_inputs
-        self.retries_left: int = max_retries
-        self.terms: Terms = ORDINARY if deadline is None else ORDINARY._replace(deadline=deadline)
-        self.placement: Placement = ANYWHERE
-        self.custom_id: str = ""
-        self.holder: Holder | None = None
-        self.is_retry: bool = False
-        self.key: bytes | None = None
-        self.held_key: HeldKey | None = None
-        self.left_batch_id: str | None = None
-        self.may_have_been_billed: bool = False
-        self.was_repeated: bool = False
-        self.requeue_count: int = 0
-        self.reservation: Reservation | None = None
-        self.bisection: Bisection | None = None
-        self.throttle_patience: Patience | None = None
-        self.on_undelivered: Callable[[Request], None] | None = None
-        self.tally: Tally | None = None
-        self.trace: CallTrace | None = None
-        self.tries: int = 0
-        self.lane: str = Lane.BATCH.value
-        self.failures: FailureLog | None = None
-        self.failure: Failure | None = None
-        self._byte_limiter: FairLimiter | None = None
-        self._on_outcome: Callable[[], None] | None = None
-        self._outcome: Answer | BatchError | None = None
-        self._waiter: Any = None
+    def __post_init__(self) -> None:
+        self.size = most_line_bytes(self.account.provider.line_url(self.endpoint), self.body)
+        self.retries_left = self.max_retries
+        self.digested = self.digested or self.body
+        if self.deadline is not None:
+            self.terms = ORDINARY._replace(deadline=self.deadline)
+
+    def __repr__(self) -> str:
+        """The body may quote a prompt."""
+        return f"Request({self.endpoint!r}, {len(self.body)} bytes, {self.custom_id!r})"
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("a Request cannot be pickled: it belongs to an event loop, and holds a key and a prompt")
@@ -221,28 +194,31 @@ class Request:
         """
         if self._outcome is not None:
             raise AssertionError(f"{self.custom_id} was settled twice")
+        if isinstance(outcome, BatchError):
+            forget_frames(outcome)
         self._outcome = outcome
         self.holder = None
         self.dequeue()
         self._release_reservation()
-        self._let_key_go(is_used_up=isinstance(outcome, Answer) and outcome.status_code < 400)
+        if self.held_key is not None:
+            self._let_key_go(is_used_up=isinstance(outcome, Answer) and outcome.status_code < 400)
         if self.tally is not None:
             self._count_outcome(self.tally, outcome, failures or self.failures, reason)
         if self.trace is not None:
             self.trace.end(self)
         if self._waiter is not None:
             wake(self._waiter)
-        on_outcome, self._on_outcome = self._on_outcome, None  # it may refer to this request: leave no circle
+        on_outcome, self._on_outcome = self._on_outcome, None  # it may refer to this request: leave no cycle
         if on_outcome is not None:
             on_outcome()
 
     def _count_outcome(
         self, tally: Tally, outcome: Answer | BatchError, failures: FailureLog | None, reason: str | None
     ) -> None:
-        if isinstance(outcome, ClientClosedError):
-            tally.withdraw()
-        elif isinstance(outcome, Answer) and outcome.status_code < 400:
+        if isinstance(outcome, Answer) and outcome.status_code < 400:
             tally.settle(outcome.lane)
+        elif isinstance(outcome, ClientClosedError):
+            tally.withdraw()
         else:
             tally.settle(None)
             if failures is not None:
@@ -295,9 +271,10 @@ class Request:
 
     @property
     def settled_as(self) -> Answer | BatchError:
-        """The outcome. There must be one."""
+        """The outcome. There must be one. An error is a copy: once it is raised, its traceback leads to its caller, and
+        so back to this request."""
         assert self._outcome is not None
-        return self._outcome
+        return copy(self._outcome) if isinstance(self._outcome, BatchError) else self._outcome
 
     def result(self) -> Answer:
         """Return the answer, or raise the error. There must be an outcome."""
@@ -308,6 +285,7 @@ class Request:
 
     def withdraw(self) -> None:
         """Give up the request, even if it has an outcome. Synchronous; can be called again."""
+        self._on_outcome = None  # as in `settle`
         if self.holder is None:
             self.give_back()
             return

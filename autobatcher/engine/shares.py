@@ -20,14 +20,16 @@ class Shares:
         used: how much all accounts hold.
     """
 
+    __slots__ = ("_held", "_isolates", "limit", "used")
+
     def __init__(self, limit: float, *, isolates: bool = False) -> None:
         self.limit: float = limit
         self._isolates = isolates
         self.used: int = 0
-        self._held: dict[Hashable, int] = {}
+        self._held: dict[Hashable, int] = {}  # counted only if it matters: each request takes and gives back
 
     def held(self, account: Hashable) -> int:
-        """How much `account` holds."""
+        """How much `account` holds, if accounts are isolated."""
         return self._held.get(account, 0)
 
     def has_room(self, size: int = 1) -> bool:
@@ -36,8 +38,10 @@ class Shares:
 
     def allows(self, account: Hashable, size: int = 1) -> bool:
         """Whether `account` may hold so much more, if there is room."""
+        if not self._isolates:
+            return True
         held = self.held(account)
-        return not self._isolates or held == 0 or held + size <= self.limit - self.used
+        return held == 0 or held + size <= self.limit - self.used
 
     def fits(self, account: Hashable, size: int = 1) -> bool:
         """Whether `account` may take so much now."""
@@ -46,11 +50,14 @@ class Shares:
     def take(self, account: Hashable, size: int = 1) -> None:
         """Take so much, even if it does not fit: some cannot wait."""
         self.used += size
-        self._held[account] = self.held(account) + size
+        if self._isolates:
+            self._held[account] = self.held(account) + size
 
     def give_back(self, account: Hashable, size: int = 1) -> None:
         """Return so much of what `account` holds."""
         self.used -= size
+        if not self._isolates:
+            return
         left = self.held(account) - size
         if left:
             self._held[account] = left

@@ -36,7 +36,7 @@ from .request import Answer, Request
 from .settings import Settings
 from .unpriced_models import UnpricedModels
 
-LEARN_FIRST, LEARN_EVERY = 500, 16
+LEARN_FIRST, LEARN_EVERY = 500, 64
 """Of which answers the tokens are compared with the request: it takes some 50 microseconds each."""
 
 
@@ -52,6 +52,7 @@ class Spending:
         calibration: learns from answers how many tokens requests have.
         caps: limit it.
         prices: what it costs.
+        sorts: what unusual answers were booked as.
     """
 
     def __init__(self, settings: Settings, wall_clock: Callable[[], float] = time.time) -> None:
@@ -64,7 +65,7 @@ class Spending:
         self._left: dict[str, dict[str, LeftLine]] = {}  # by idempotency keys and custom_ids
         self._pid = os.getpid()
         self._learned = 0
-        self._sorts = BookedSorts(settings.completion_window)
+        self.sorts: BookedSorts = BookedSorts(settings.completion_window)
         self._unpriced = UnpricedModels()
 
     # ---- of earlier runs ----
@@ -173,30 +174,19 @@ class Spending:
 
     # ---- after ----
 
-    def charge(
-        self,
-        account: Account,
-        endpoint: str,
-        model: str,
-        answer: Answer,
-        *,
-        completion_window: str,
-        fate: Fate,
-        asked: bytes = b"",
-    ) -> Charge | None:
-        """What an answer is booked as; None if it was not billed, since it is a failure.
+    def sort_of(self, account: Account, model: str, endpoint: str, window: str, fate: Fate, bracket: int) -> Sort:
+        """What an answer in a batch of this completion window is booked as."""
+        return Sort(*self.prices.where(account), model, endpoint, BATCH, window, fate, bracket)
 
-        Args:
-            asked: the body of the call, which may ask for a service tier; b"" for a line of a batch.
-        """
+    def _call_charge(self, request: Request, answer: Answer) -> Charge | None:
+        """What the answer to a call on another lane is booked as; None if it was not billed, since it is a failure."""
         if answer.status_code >= 300:
             return None
         usage = usage_of(answer.body)
-        window = completion_window if answer.lane == BATCH else ""
-        lane = billed_lane(answer.lane, asked, answer.body)
-        where = (*self.prices.where(account), model, endpoint, lane, window)
-        sort = Sort(*where, fate, bracket_of(usage))
-        self._sorts.remember(sort, answer)
+        lane = billed_lane(answer.lane, request.body, answer.body)
+        where = (*self.prices.where(request.account), request.model, request.endpoint, lane, "")
+        sort = Sort(*where, Fate.DELIVERED, bracket_of(usage))
+        self.sorts.remember(sort, answer)
         return Charge(sort, usage, answer.batch_id)
 
     def unknown_charge(
@@ -216,15 +206,7 @@ class Spending:
 
     def book_call(self, request: Request, answer: Answer) -> Charge | None:
         """Count a call on another lane. Returns what a journal records."""
-        charge = self.charge(
-            request.account,
-            request.endpoint,
-            request.model,
-            answer,
-            completion_window="",
-            fate=Fate.DELIVERED,
-            asked=request.body,
-        )
+        charge = self._call_charge(request, answer)
         if charge is not None:
             self.book(charge, request.account, request.pop_reservation())
             self.learn(request, charge)
@@ -275,7 +257,7 @@ class Spending:
         sort, usage, batch_id, requests = charge
         self.ledger.add(sort, usage, batch_id, requests)
         self.batch_ledgers.add(charge)
-        if not self.has_caps:
+        if not self.caps:
             return
         cost = None if usage is None else self.cost_in(sort, usage)
         if reservation is not None:
@@ -297,7 +279,7 @@ class Spending:
 
     def cost_of(self, body: bytes, request_id: str | None) -> Decimal | None:
         """What one answer was billed; None if its price or its tokens are unknown."""
-        found = self._sorts.of_body(body, request_id, self.ledger)
+        found = self.sorts.of_body(body, request_id, self.ledger)
         return None if found is None else self.cost_in(*found)
 
     def billed(self, request: Request, answer: Answer) -> tuple[Sort, Usage] | None:
@@ -308,7 +290,7 @@ class Spending:
         window = self._settings.completion_window if answer.lane == BATCH else ""
         lane = billed_lane(answer.lane, request.body, answer.body)
         where = (*self.prices.where(request.account), request.model, request.endpoint, lane, window)
-        return self._sorts.of_request(answer.request_id) or Sort(*where, Fate.DELIVERED, bracket_of(usage)), usage
+        return self.sorts.of_request(answer.request_id) or Sort(*where, Fate.DELIVERED, bracket_of(usage)), usage
 
     def receipt(self) -> Receipt:
         """What was paid since the engine began. The first one may import a library of prices."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from operator import add
 from typing import Any, NamedTuple, Self
 
 import msgspec
@@ -38,7 +37,9 @@ class Usage(NamedTuple):
 
     def plus(self, other: Usage) -> Self:
         """Return both together."""
-        return type(self)(*map(add, self, other))
+        read, cached, written, reasoning, kept = self
+        more = (read + other[0], cached + other[1], written + other[2], reasoning + other[3], kept + other[4])
+        return tuple.__new__(type(self), more)  # half the time of the constructor: each answer is added thrice
 
 
 class _Retention(msgspec.Struct):
@@ -141,11 +142,13 @@ def _usage(counts: _Counts) -> Usage | None:
     total = _first(counts.total_tokens)
     if read is None and written is None:
         return None
-    asked = counts.prompt_tokens_details or counts.input_tokens_details or _NO_DETAILS
-    said = counts.completion_tokens_details or counts.output_tokens_details or _NO_DETAILS
     read, written = read or 0, written or 0
     if total is not None and total - read > written:
         written = total - read  # xAI and Gemini leave reasoning out of the output, but not out of the total
+    asked = counts.prompt_tokens_details or counts.input_tokens_details or _NO_DETAILS
+    said = counts.completion_tokens_details or counts.output_tokens_details or _NO_DETAILS
+    if asked is said is _NO_DETAILS and counts.cached_tokens is counts.prompt_cache_hit_tokens is None:
+        return Usage(read, 0, written)
     cached = _first(asked.cached_tokens, counts.cached_tokens, counts.prompt_cache_hit_tokens) or 0
     reasoning = _first(said.reasoning_tokens) or 0
     cached, kept = min(cached, read), _first(asked.cache_write_tokens) or 0
@@ -157,10 +160,12 @@ def _usage(counts: _Counts) -> Usage | None:
 _NO_DETAILS = _Details()
 
 
-def _first(*counts: int | None) -> int | None:
+def _first(first: int | None, *others: int | None) -> int | None:
     """The first one that is a count. A zero gives way to what another name says."""
+    if first and 0 < first <= MOST_TOKENS:
+        return first
     found = None
-    for count in counts:
+    for count in (first, *others):
         if count is not None and 0 <= count <= MOST_TOKENS:
             if count:
                 return count

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from ...errors import BatchError
 from ...money.budget import Reservation
-from ...money.ledger import Charge, Fate
+from ...money.ledger import Charge, Fate, Sort, bracket_of
 from ...money.statement import beyond_answers
-from ...money.usage import Usage, is_model, name_in
+from ...money.usage import Usage, is_model, name_in, usage_of
 from ...upstream.account import Account
 from .. import outcomes
 from ..lanes.lane import Lane, Overrun
@@ -43,6 +43,7 @@ class BatchBilling:
         self._models = source.models
         self._left = spending.left_lines(batch.idempotency_key)
         self._paid: set[str] = set()  # lines that an earlier life, or process, has booked
+        self._sorts: dict[tuple[str, Fate, int], Sort] = {}  # a few, of many answers
         self._told = Usage()  # by answers
         self._models_told: set[str] = set()
 
@@ -194,16 +195,27 @@ class BatchBilling:
         return [stated]
 
     def _book(self, model: str, answer: Answer, reservation: Reservation | None, fate: Fate) -> Charge | None:
-        charge = self._spending.charge(
-            self._account, self._endpoint, model, answer, completion_window=self._window, fate=fate
-        )
-        if charge is not None:
-            self._told = self._told.plus(charge.usage or Usage())
-            self._models_told.add(model)
-            self._spending.book(charge, self._account, reservation)
-        elif reservation is not None:
-            reservation.release()
+        """Book an answer; None if it was not billed, since it is a failure."""
+        if answer.status_code >= 300:
+            if reservation is not None:
+                reservation.release()
+            return None
+        usage = usage_of(answer.body)
+        if usage is not None:
+            self._told = self._told.plus(usage)
+        self._models_told.add(model)
+        charge = Charge(self._sort(model, fate, bracket_of(usage)), usage, answer.batch_id)
+        self._spending.sorts.remember(charge.sort, answer)
+        self._spending.book(charge, self._account, reservation)
         return charge
+
+    def _sort(self, model: str, fate: Fate, bracket: int) -> Sort:
+        key = (model, fate, bracket)
+        sort = self._sorts.get(key)
+        if sort is None:
+            sort = self._spending.sort_of(self._account, model, self._endpoint, self._window, fate, bracket)
+            self._sorts[key] = sort
+        return sort
 
     def _model_in(self, answer: Answer) -> str:
         """The model of a line of which only the answer is known."""

@@ -101,11 +101,11 @@ class Dispatcher:
 
     def place(self, request: Request) -> Lane:
         """Send a new request on its way, and return its first lane."""
-        terms, now = request.terms, anyio.current_time()
+        terms = request.terms
         if terms.deadline is None and terms.lanes[0] is Lane.BATCH:
             self._queue.add(request)
             return Lane.BATCH
-        planned = self._plan(request, terms.lanes)
+        now, planned = anyio.current_time(), self._plan(request, terms.lanes)
         if planned.lane is Lane.REALTIME and terms.lanes[0] is Lane.BATCH:
             planned = self._bargain(request) or planned
         leave_by = now + planned.latest_start_seconds
