@@ -32,6 +32,34 @@ class Goal:
         return (self.at_most is None or value <= self.at_most) and (self.at_least is None or value >= self.at_least)
 
 
+NUMBERS = {
+    ("facade", "cpu_us"): "CPU time of a call, 50,000 at once",
+    ("facade", "wall_s"): "time until 50,000 calls in 50 batches are answered",
+    ("facade", "longest_gc_ms"): "longest garbage collection meanwhile",
+    ("facade", "peak_kb"): "memory of a call that waits",
+    ("growth", "cpu_us"): "CPU time of a call, by how many there are",
+    ("calls", "cpu_us"): "CPU time of a call, 100,000 at once or 1,000 one after the other",
+    ("threads", "cpu_us"): "CPU time of a call of `BatchOpenAISync`, 2,000 threads",
+    ("journal", "per_s"): "calls a second",
+    ("journal", "cpu_us"): "CPU time of a call",
+    ("latency", "excess_ms"): "delay of an answer beyond the polls' own",
+    ("latency", "longest_block_ms"): "longest block of the event loop",
+    ("latency", "first_byte_ms"): "from a full window to the upload's first byte",
+    ("proxy", "cpu_us"): "CPU time of a request through `serve`",
+    ("waiting", "kb_each"): "memory of a request that waits in `serve`",
+    ("waiting", "longest_stall_ms"): "longest stall of its loop, 10,000 waiting",
+    ("transfer", "extra_mb"): "memory taken by a transfer of 200 MB",
+    ("transfer", "mb_per_s"): "speed of a transfer of 200 MB",
+    ("deadlines", "in_time"): "calls in time, percent",
+    ("deadlines", "discount"): "discount kept, percent",
+    ("deadlines", "paid_twice"): "calls paid twice",
+    ("polls", "per_batch_hour"): "polls of a batch in an hour",
+    ("polls", "late_s"): "from a batch's end until it is seen",
+    ("fleet", "per_s"): "requests a second of all replicas",
+    ("imports", "ms"): "time of the import",
+}
+"""What each number is."""
+
 _OLDER = ("autobatcher-0.6.0",)
 _TASKS = ("tasks-asyncio",)
 _KINDS = ("embeddings", "responses", "parse", "responses-parse")

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
-from goals import GOALS, Goal
+from goals import GOALS, NUMBERS, Goal
 from results import Results
 from rounds import RESULTS, spread
 
@@ -118,7 +118,7 @@ def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 def _described(goal: Goal, contender: str) -> str:
     parts = [_sum((contender,), goal.less), _sum(goal.against, goal.against_less)]
-    return f"{goal.measure}: `{goal.field}` of {' / '.join(filter(None, parts))}"
+    return f"{NUMBERS[goal.measure, goal.field]}: {' / '.join(filter(None, parts))}"
 
 
 def _sum(plus: Sequence[str], minus: Sequence[str]) -> str:
