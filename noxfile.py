@@ -11,6 +11,8 @@ import re
 import shutil
 import subprocess
 import sys
+import tarfile
+import tempfile
 from pathlib import Path
 
 import nox
@@ -24,7 +26,7 @@ os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 SOURCES = (
     "autobatcher",
-    "autobatcher_pytest.py",
+    "autobatcher_pytest",
     "tests",
     "benchmarks",
     "docs/conf.py",
@@ -126,6 +128,24 @@ DIFFERS_BY_VERSION = (
 )
 """These ask most of what differs, or failed before where it did. `nightly` runs the whole suite there."""
 
+INSTALLED = (
+    "tests/test_installed.py",
+    "tests/emulator/test_upstream.py",
+    "tests/client/test_like_the_sdk.py",
+    "tests/server/test_proxy.py",
+)
+"""A little of each door, for the wheel: the plugin, the library, the proxy, the command line."""
+
+EXTRAS = {
+    "money": "assert client(base_url='https://api.openai.com/v1').estimate(model='gpt-4o-mini', messages=[]).cost",
+    "otel": "client(tracing=True).close()",
+    "postgres": "client(journal='postgresql://host/database').close()",
+    "progress": "client(progress=True).close()",
+    "serve": "from autobatcher.cli import main; assert main(['emulate', '--help']) == 0",
+    "trio": "import trio; trio.run(BatchOpenAI(api_key='k').close)",
+}
+"""What needs each extra that a user installs."""
+
 NIGHTLY_TOO = ("-m", "")
 """Also the tests marked `nightly`, which pyproject.toml leaves out."""
 
@@ -184,7 +204,6 @@ def nightly(session: nox.Session) -> None:
         "lint",
         "types",
         "audit",
-        "package",
         "docs",
         "notebook",
         "soak",
@@ -193,8 +212,10 @@ def nightly(session: nox.Session) -> None:
         "fleet",
         "growth",
         *frameworks,
+        *(f"extras({name})" for name in EXTRAS),
     ):
         session.notify(name)
+    session.notify("package", posargs=[*PARALLEL, "tests", *NIGHTLY_TOO])
     elsewhere = [f"tests_elsewhere({case.id})" for case in ELSEWHERE]
     for name in ("tests", "newest", *elsewhere, "lowest"):
         session.notify(name, posargs=["tests", *NIGHTLY_TOO])
@@ -260,24 +281,66 @@ def audit(session: nox.Session) -> None:
 
 @nox.session
 def types(session: nox.Session) -> None:
-    """mypy strict over everything, for each platform, and pyright over what users import."""
+    """mypy strict over everything, for each platform; both checkers over what users import, as it is installed."""
     session.install(".[types]")
     session.run("mypy")
     for platform in ("win32", "darwin"):
         session.run("mypy", "--platform", platform, "autobatcher")
-    session.run("pyright", "--verifytypes", "autobatcher", "--ignoreexternal")
-    session.run("pyright", "tests/public_types.py")
+    uses = Path("tests/public_types.py").read_bytes()
+    python = f"--pythonpath={Path(session.bin) / 'python'}"
+    with tempfile.TemporaryDirectory() as elsewhere, session.chdir(elsewhere):  # pyright looks upwards for sources
+        Path("uses.py").write_bytes(uses)
+        session.run("mypy", "--strict", "uses.py")
+        session.run("pyright", python, "uses.py")
+        for package in ("autobatcher", "autobatcher_pytest"):
+            session.run("pyright", python, "--verifytypes", package, "--ignoreexternal")
 
 
 @nox.session
 def package(session: nox.Session) -> None:
-    """The wheel, built and installed alone in an empty environment."""
-    session.install("build")
+    """The sdist, and the wheel made from it: what is in them, the wheel alone, and its tests with the sources away."""
+    session.install("build[uv]", "twine", "check-wheel-contents")
     shutil.rmtree("dist", ignore_errors=True)
-    session.run("python", "-m", "build", "--wheel", "--outdir", "dist", silent=True)
-    (wheel,) = Path("dist").glob("*.whl")
-    session.install("--force-reinstall", str(wheel))
-    session.run("python", "tests/check_wheel.py", str(wheel))
+    session.run("python", "-m", "build", "--installer", "uv", "--outdir", "dist", silent=True)
+    (sdist,), (wheel,) = Path("dist").glob("*.tar.gz"), Path("dist").glob("*.whl")
+    session.run("twine", "check", "--strict", str(sdist), str(wheel))
+    session.run("check-wheel-contents", str(wheel))
+    session.run("python", "tests/check_contents.py", str(sdist), str(wheel))
+    folder = Path(session.create_tmp()).resolve()
+    session.run(_alone(session, wheel, folder / "alone"), "tests/check_wheel.py", str(wheel), external=True)
+    session.install("--dry-run", f"{wheel}[docs,lint,money,otel,postgres,progress,serve,test,trio,types]", silent=True)
+    session.install("--force-reinstall", f"{wheel}[money,postgres,test]")
+    with session.chdir(_without_sources(sdist, folder / "sdist")):
+        session.run("pytest", *(session.posargs or INSTALLED))
+
+
+def _alone(session: nox.Session, wheel: Path, folder: Path) -> str:
+    """The Python of a new environment that has the wheel, what it needs, and nothing else."""
+    python = str(folder / "bin" / "python")
+    session.run("uv", "venv", "--quiet", "--clear", "--python", str(Path(session.bin) / "python"), str(folder))
+    session.run("uv", "pip", "install", "--quiet", "--compile-bytecode", "--python", python, str(wheel))
+    return python
+
+
+def _without_sources(sdist: Path, folder: Path) -> Path:
+    """All of an sdist but the package: the tests, and what they read."""
+    shutil.rmtree(folder, ignore_errors=True)
+    with tarfile.open(sdist) as archive:
+        archive.extractall(folder, filter="data")
+    (unpacked,) = folder.iterdir()
+    for package in ("autobatcher", "autobatcher_pytest"):
+        shutil.rmtree(unpacked / package)
+    return unpacked
+
+
+@nox.session
+@nox.parametrize("extra", [nox.param(name, id=name) for name in EXTRAS])
+def extras(session: nox.Session, extra: str) -> None:
+    """Each extra brings what its feature needs, in an environment of its own."""
+    session.install(f".[{extra}]")
+    names = "from functools import partial; from autobatcher import BatchOpenAI, BatchOpenAISync"
+    client = "client = partial(BatchOpenAISync, api_key='k')"
+    session.run("python", "-W", "error", "-c", "; ".join((names, client, EXTRAS[extra])))
 
 
 @nox.session

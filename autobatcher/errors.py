@@ -14,6 +14,24 @@ from typing import Any, cast
 
 import openai
 
+__all__ = [
+    "BatchError",
+    "UnbatchableRequestError",
+    "BatchSubmissionError",
+    "BatchEndedError",
+    "BatchUnreachableError",
+    "BatchTimeoutError",
+    "DeadlineMissedError",
+    "BudgetExceededError",
+    "ClientClosedError",
+    "WrongEventLoopError",
+    "EngineError",
+    "IdempotencyKeyReusedError",
+    "JournalError",
+    "JournalUnreachableError",
+    "JournalInUseError",
+]
+
 
 class BatchError(openai.APIError):
     """The batch of a request ended, failed or was stopped before the request was answered.
@@ -119,7 +137,8 @@ class BatchEndedError(BatchError):
 
 
 class BatchUnreachableError(BatchError, openai.APIConnectionError):
-    """The batch was created, but the upstream persistently refuses access to it (401, 403, 404, ...)."""
+    """The batch was created, but the upstream persistently refuses access to it (401, 403, 404, ...). Or a flex or
+    real-time call may have been executed and billed, and its answer is lost."""
 
 
 class BatchTimeoutError(BatchError, openai.APITimeoutError):

@@ -16,6 +16,30 @@ from typing import Any
 
 import msgspec
 
+__all__ = [
+    "parse",
+    "BatchEventHandler",
+    "AnyBatchEvent",
+    "BatchEvent",
+    "BatchSubmitted",
+    "BatchSubmissionFailed",
+    "BatchProgress",
+    "BatchCompleted",
+    "BatchTerminal",
+    "BatchLeft",
+    "BatchResumed",
+    "RequestsReattached",
+    "RequestsResubmitted",
+    "RequestsEscalated",
+    "RequestsFailed",
+    "BatchCancelRequested",
+    "BatchCancelledUpstream",
+    "BatchCancelFailed",
+    "ClientClosing",
+    "RequestCounts",
+    "TERMINAL_STATUSES",
+]
+
 BatchEventHandler = Callable[[dict[str, Any]], None]
 """The type of `batch_event_handler`: a plain function of one dict. Exceptions it raises are logged and suppressed."""
 

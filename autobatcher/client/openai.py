@@ -89,7 +89,8 @@ class BatchOpenAI(_Elsewhere, AsyncContextManagerMixin, openai.AsyncOpenAI):  # 
         progress: show how far the calls are; a function gets each `ProgressSnapshot` instead. See docs/progress.md.
         tracing: tell OpenTelemetry of calls and batches (extra `otel`); None does so if the program has set
             OpenTelemetry up before the first call. See docs/tracing.md.
-        cancel_active_batches_on_close: cancel batches upstream that still run when the client closes.
+        cancel_active_batches_on_close: cancel batches upstream that still run when the client closes; else they run on,
+            and are billed.
         cancel_abandoned_batches: cancel a batch upstream once nobody waits for it any more.
         delete_input_files: delete an input file upstream once its batch has been read; not where that would delete the
             batch, as at Doubleword: there it expires.
@@ -253,7 +254,7 @@ class BatchOpenAI(_Elsewhere, AsyncContextManagerMixin, openai.AsyncOpenAI):  # 
             await self._engine.close()
 
     def keep_for_rerun(self) -> None:
-        """Tell the journal that this program is about to fail and will be run again.
+        """Tell the journal that this program will be run again: it is about to fail, or it is a cell of a notebook.
 
         The journal then keeps all answers for the rerun, and the shutdown leaves batches running, even with
         `cancel_active_batches_on_close`. A block that ends with an exception keeps the answers by itself. Does nothing

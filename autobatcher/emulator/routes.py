@@ -35,6 +35,10 @@ BILL_PATH = "/emulator/bill"
 """No part of the API that is emulated: faults do not hit it, and statistics do not count it."""
 
 
+OPERATIONS = frozenset({*(operation for _, _, operation in _ROUTES), "realtime", "flex", "unknown"})
+"""The names that fault plans use."""
+
+
 @dataclass(frozen=True, slots=True)
 class Route:
     """An operation, by the name fault plans use, and the id in the path; for "realtime" and "flex", "/v1/..."."""

@@ -130,7 +130,7 @@ class Settings:
     cancel_active_batches_on_close: Annotated[
         bool,
         Setting(
-            "cancel batches upstream that still run when the client closes",
+            "cancel batches upstream that still run when the client closes; else they run on, and are billed",
             check=checks.switch,
             flag=Flag(
                 name="keep_active_batches_on_close",

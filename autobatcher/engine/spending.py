@@ -34,6 +34,7 @@ from .left_line import LeftLine
 from .most_cost import most_cost
 from .request import Answer, Request
 from .settings import Settings
+from .unpriced_models import UnpricedModels
 
 LEARN_FIRST, LEARN_EVERY = 500, 16
 """Of which answers the tokens are compared with the request: it takes some 50 microseconds each."""
@@ -64,6 +65,7 @@ class Spending:
         self._pid = os.getpid()
         self._learned = 0
         self._sorts = BookedSorts(settings.completion_window)
+        self._unpriced = UnpricedModels()
 
     # ---- of earlier runs ----
 
@@ -135,6 +137,9 @@ class Spending:
         for budget in budgets:
             if not budget.has_room(most or ZERO):
                 return money_outcomes.budget_error(request, budget, most, setting=self.caps.name_of(budget))
+        if unknown is not None and budgets:
+            setting = self.caps.name_of(budgets[0])
+            self._unpriced.tell(request, unknown, setting=setting, is_counted=most is not None)
         request.reservation = Reservation(budgets, most) if budgets else None
         return None
 

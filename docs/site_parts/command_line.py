@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from typing import Any
 
 from docutils import nodes
+from sphinx.addnodes import pending_xref
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
@@ -41,7 +43,7 @@ class CommandLine(SphinxDirective):
     """Takes no arguments."""
 
     def run(self) -> list[nodes.Node]:
-        return [_section(name, text) for name, text in _helped().items()]
+        return [_section(name, text, self.env.docname) for name, text in _helped().items()]
 
 
 def _helped() -> dict[str, str]:
@@ -54,13 +56,25 @@ def _helped() -> dict[str, str]:
     return told
 
 
-def _section(name: str, text: str) -> nodes.section:
+def _section(name: str, text: str, page: str) -> nodes.section:
     title = f"autobatcher {name}".strip()
     section = nodes.section(ids=[title.replace(" ", "-")], names=[title])
     section += nodes.title("", "", nodes.literal(text=title))
     plain = "\n".join(line.rstrip() for line in text.splitlines()).strip("\n")
     section += nodes.literal_block(plain, plain, language="text")
+    if named := sorted(set(re.findall(r"docs/(\w+)\.md", text))):
+        section += _links(named, page)
     return section
+
+
+def _links(named: list[str], page: str) -> nodes.paragraph:
+    """To the pages that a help names: in it they are text."""
+    links = nodes.paragraph("", "Pages: ")
+    for number, name in enumerate(named):
+        links += nodes.Text(", " if number else "")
+        target = {"refdomain": "std", "reftype": "doc", "refdoc": page, "reftarget": f"/{name}", "refexplicit": False}
+        links += pending_xref("", nodes.inline("", name), refwarn=True, **target)
+    return links
 
 
 def setup(app: Sphinx) -> dict[str, Any]:

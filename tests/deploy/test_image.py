@@ -52,8 +52,10 @@ def test_the_program_is_started_by_number_as_no_root_and_without_a_shell() -> No
 def test_only_what_is_named_is_copied_and_a_wheel_needs_no_more() -> None:
     copied = [word for each in FOUND if each.name == "COPY" and "--from" not in each.text for word in each.words[:-1]]
     settings = tomllib.loads((ROOT / "pyproject.toml").read_text())
-    project, packages = settings["project"], settings["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]
-    assert set(copied) == {"pyproject.toml", *packages, project["readme"], *project["license-files"]}
+    project, hatch = settings["project"], settings["tool"]["hatch"]
+    readme = [fragment["path"] for fragment in hatch["metadata"]["hooks"]["fancy-pypi-readme"]["fragments"]]
+    packages = hatch["build"]["targets"]["wheel"]["packages"]
+    assert set(copied) == {"pyproject.toml", *packages, *readme, *project["license-files"]}
     ignored = (ROOT / ".dockerignore").read_text().splitlines()
     assert "*" in ignored
     assert {line[1:] for line in ignored if line.startswith("!")} == set(copied)

@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+import textwrap
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -69,6 +70,27 @@ def _run(example: str, directory: Path, **variables: str) -> subprocess.Complete
     return subprocess.run(
         command, env={**os.environ, **variables}, capture_output=True, text=True, timeout=100, cwd=directory
     )
+
+
+@pytest.mark.parametrize(
+    ("page", "name", "setting", "last"),
+    [
+        ("tutorial.md", "real thing", "max_cost=1,", " What is 99 + 99?"),
+        ("notebooks.md", "cell", "max_cost=10,", "40 answers, 0 failed"),
+    ],
+    ids=["tutorial", "notebook"],
+)
+def test_what_a_page_writes_for_a_provider_runs(
+    page: str, name: str, setting: str, last: str, upstream: str, tmp_path: Path
+) -> None:
+    (example,) = re.findall(rf"<!-- example: {name} -->\n```python\n(.*?)```", text_of(page), flags=re.DOTALL)
+    quick = f"{setting} provider='openai', batch_window_seconds=0.2, poll_interval_seconds=0.2,"
+    here = example.replace(setting, quick).replace("range(20_000)", "range(40)").replace(", progress=True", "")
+    if "asyncio.run(" not in here:  # a cell
+        here = f"import asyncio\nasync def main():\n{textwrap.indent(here, ' ' * 4)}\nasyncio.run(main())"
+    done = _run(here, tmp_path, OPENAI_BASE_URL=upstream, OPENAI_API_KEY="any")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert f"{last}\n" in done.stdout
 
 
 def test_the_example_of_background_responses_gets_one_through_the_proxy(tmp_path: Path) -> None:

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from collections.abc import Callable
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
 
 import autobatcher
-from autobatcher import emulator, server
+from autobatcher import emulator, errors, events, server
 
 from .pages import DOCS
+
+PUBLIC = (autobatcher, emulator, errors, events, server)
+TYPED = Path(__file__).parents[1] / "public_types.py"
 
 
 @pytest.mark.parametrize("module", [autobatcher, emulator, server], ids=lambda module: module.__name__)
@@ -23,6 +28,14 @@ def test_every_public_name_is_in_the_reference(module: ModuleType) -> None:
     public = {name: getattr(module, name) for name in module.__all__ if name not in {*named, "__version__"}}
     modules = {name: getattr(thing, "__module__", "") or thing.__name__ for name, thing in public.items()}
     assert {name for name, its_module in modules.items() if its_module not in whole} == set()
+
+
+@pytest.mark.parametrize("module", PUBLIC, ids=lambda module: module.__name__)
+def test_type_checkers_see_a_use_of_every_public_name(module: ModuleType) -> None:
+    nodes = list(ast.walk(ast.parse(TYPED.read_text(encoding="utf-8"))))
+    used = {node.id for node in nodes if isinstance(node, ast.Name)}
+    used |= {node.attr for node in nodes if isinstance(node, ast.Attribute)}
+    assert set(module.__all__) - used - {"errors"} == set()
 
 
 @pytest.fixture

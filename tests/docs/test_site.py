@@ -29,3 +29,4 @@ def test_each_command_is_in_the_reference_as_its_help_prints_it() -> None:
         assert f'id="autobatcher-{command}"' in page
     assert "OPENAI_API_KEY" in page
     assert "default: 10s" in re.sub(r"<[^>]+>", "", page)
+    assert 'href="../scale.html"><span' in page.partition('id="autobatcher-serve"')[2]

@@ -97,6 +97,19 @@ async def test_a_download_can_be_cut_anywhere() -> None:
             assert (await http.get(f"/files/{batch.output_file_id}/content")).content.startswith(received)
 
 
+async def test_an_answer_can_be_long_compressed_and_slow() -> None:
+    fault = HttpFault(operation="models", pad_bytes=1_000_000, gzip=True, drip_seconds=0.1)
+    with _emulator(fault) as emulator:
+        async with open_http(emulator) as http:
+            began = anyio.current_time()
+            async with http.stream("GET", "/models") as response:
+                sent = len(b"".join([piece async for piece in response.aiter_raw()]))
+            assert response.headers["content-encoding"] == "gzip"
+            assert sent < 10_000
+            assert anyio.current_time() - began == pytest.approx(0.1 * sent)
+            assert len((await http.get("/models")).content) > 1_000_000
+
+
 async def test_a_delay_takes_the_time_it_says() -> None:
     with _emulator(HttpFault(operation="models", delay_seconds=30)) as emulator:
         async with open_http(emulator) as http:

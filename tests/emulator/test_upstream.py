@@ -22,6 +22,7 @@ A_STRANGERS_RUN = """
 import sys, pytest, autobatcher_pytest
 heavy = {"autobatcher", "anyio", "openai", "httpx"} & set(sys.modules)
 assert not heavy, f"the plugin imports {heavy}"
+del sys.modules["autobatcher_pytest"]  # pytest warns of one that it has not imported itself
 sys.exit(pytest.main(["-q", "--strict-markers", "-p", "no:cacheprovider", "test_example.py"]))
 """
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -233,6 +234,22 @@ async def test_calls_of_unknown_price_are_refused_where_that_is_wanted(caps: dic
             assert error.asked is None
             assert await ask(client, "y", "known")
         assert harness.emulator.bill().requests == 1
+
+
+async def test_a_cap_that_does_not_hold_for_a_model_is_told_once_for_each(caplog: pytest.LogCaptureFixture) -> None:
+    prices = {"known": GIVEN_PRICES["*"], "half-known": {"batch": GIVEN_PRICES["*"]["batch"]}}
+    async with open_harness(has_lanes=True, prices=BILLED_PRICES) as harness:
+        async with harness.client(prices=prices, max_cost="1", lanes=("batch", "flex"), deadline="30h") as client:
+            for model in ("m", "m", "half-known", "half-known", "other", "known"):
+                await ask(client, "x", model)
+        async with harness.client(prices=prices) as without_cap:
+            await ask(without_cap, "x", "m")
+    told = [record.getMessage() for record in caplog.records if "does not hold" in record.getMessage()]
+    assert [re.findall("model '(.+?)'", text) for text in told] == [["m"], ["half-known"], ["other"]]
+    assert "count nothing" in told[0]
+    assert "may cost more than is counted" in told[1]
+    for way in ("max_cost", "prices=", "--prices", 'unknown_prices="refuse"'):
+        assert way in told[0]
 
 
 async def test_each_account_has_its_own_cap() -> None:

@@ -1,6 +1,6 @@
 """The pytest plugin: `batch_upstream`, a Batch API server on a socket, for tests of whatever talks to one.
 
-It is a module beside the package, since pytest imports it in every run, and importing the package takes a second.
+It is a package beside autobatcher, since pytest imports it in every run, and importing autobatcher takes a second.
 """
 
 from __future__ import annotations
