@@ -52,10 +52,17 @@ def _redirect(app: Sphinx, page: str, source: list[str]) -> None:
 
 def _link_plain_names(app: Sphinx, tree: nodes.document, page: str) -> None:
     for text in [*tree.findall(nodes.Text)]:
-        if _PLAIN.search(text) and not isinstance(text.parent, nodes.reference):
+        if _PLAIN.search(text) and not _is_link(text):
             if isinstance(text.parent, nodes.literal_block):
                 text.parent.rawsource = ""  # else it is highlighted, without what is in it
             text.parent.replace(text, list(_with_links(app, page, str(text))))
+
+
+def _is_link(text: nodes.Text) -> bool:
+    node: nodes.Node | None = text
+    while node is not None and not isinstance(node, nodes.reference):
+        node = node.parent
+    return node is not None
 
 
 def _with_links(app: Sphinx, page: str, text: str) -> Iterator[nodes.Node]:
