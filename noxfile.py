@@ -67,7 +67,7 @@ FIELD = {
     "inspect-ai": (*FRAMEWORKS["inspect_ai"], OPENAI["3"]),
 }
 """Whom docs/field.md compares with: tests/field/peers.py says how each is asked."""
-BENCHMARKS = ("facade", "journal", "proxy", "latency", "transfer", "imports", "deadlines", "many", "fleet")
+BENCHMARKS = ("facade", "journal", "proxy", "latency", "transfer", "imports", "deadlines", "polls", "many", "fleet")
 
 
 def _found(python: str) -> bool:

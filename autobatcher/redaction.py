@@ -7,16 +7,14 @@ from __future__ import annotations
 
 import base64
 import io
-import json
 import re
-from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from functools import lru_cache
 from itertools import chain
 from typing import Any, NoReturn
-from urllib.parse import quote
 
+from .spellings import Spellings
 from .turns import Steps, at_once, copying
 
 MASK = "***"
@@ -34,19 +32,23 @@ SURELY_NO_WORDS = 40
 class Redactor:
     """Replaces secrets by `MASK`: plain, escaped as in JSON, %-encoded, in base64 at any place, or in a mixture.
 
-    What has no secret in it is returned as it is, after some searches in C.
+    What has no secret in it is returned as it is, after a search or two in C.
     """
 
-    __slots__ = ("_forms", "_forms_in_answers")
+    __slots__ = ("_spellings", "_spellings_in_answers")
 
     def __init__(self, secrets: Iterable[str]) -> None:
         known = [secret for secret in secrets if _is_secret(secret)]
-        self._forms = _forms_of(known)
-        self._forms_in_answers = _forms_of(secret for secret in known if not _may_be_a_word(secret))
+        self._spellings = Spellings(known)
+        self._spellings_in_answers = Spellings(secret for secret in known if not _may_be_a_word(secret))
 
     def redact(self, content: bytes) -> bytes:
         """Mask all secrets. For errors, headers, and what an upstream says of files and batches."""
         return at_once(self.redacting(content))
+
+    def is_clean(self, content: bytes) -> bool:
+        """Whether `redact` has nothing to mask in some content of at most `PIECE_BYTES`."""
+        return not self._spellings.spans(content)
 
     def redact_answer(self, content: bytes) -> bytes:
         """Mask the secrets that cannot be words. For honest answers, which must stay as they are."""
@@ -54,11 +56,11 @@ class Redactor:
 
     def redacting(self, content: bytes) -> Steps[bytes]:
         """`redact` in steps of some milliseconds."""
-        return _redacting(content, self._forms)
+        return _redacting(content, self._spellings)
 
     def redacting_answer(self, content: bytes) -> Steps[bytes]:
         """`redact_answer` in steps of some milliseconds."""
-        return _redacting(content, self._forms_in_answers)
+        return _redacting(content, self._spellings_in_answers)
 
     def redact_text(self, text: str) -> str:
         """Like `redact`, for text."""
@@ -159,37 +161,7 @@ def _may_be_a_word(secret: str) -> bool:
 
 _WORDS = re.compile(r"[A-Za-z]?[a-z]*([-_ ./][A-Za-z]?[a-z]*)*")
 
-
-# ---- how it may be spelled ----
-
-
-def _forms_of(secrets: Iterable[str]) -> tuple[bytes, ...]:
-    forms = {form for secret in secrets for form in _spellings(secret)}
-    forms |= {form.replace(b"/", slash) for form in forms for slash in (rb"\/", rb"\\/")}
-    return tuple(sorted(forms, key=len, reverse=True))
-
-
-def _spellings(secret: str) -> Iterator[bytes]:
-    """Spellings without unnecessary escapes, for which `_unescaped` is there."""
-    raw = secret.encode("utf-8", "surrogatepass")
-    yield raw
-    yield quote(raw, safe="").encode()
-    for is_ascii in (True, False):
-        yield json.dumps(secret, ensure_ascii=is_ascii)[1:-1].encode("utf-8", "surrogatepass")
-    for before, first in ((0, 0), (1, 2), (2, 3)):  # bytes before it, and the first digit that is its own
-        bits = 8 * (before + len(raw))
-        digits = base64.b64encode(bytes(before) + raw)[first : bits // 6]
-        yield digits
-        yield digits.translate(_URL_SAFE)
-
-
-_URL_SAFE = bytes.maketrans(b"+/", b"-_")
-
-_ESCAPE = re.compile(rb"(?<!\\)\\++(?:u00([2-7][0-9a-fA-F])|(/))|%(?:25)*([2-7][0-9a-fA-F])")
-"""Escapes of ASCII characters. Text inside of text is escaped again: `\\\\/`, `%252F`."""
-
-MOST_ESCAPES = 20_000
-"""Escapes in one piece that are looked behind, which takes some 20 ms. Nobody quotes a key behind more."""
+# ---- masking ----
 
 PIECE_BYTES = 500_000
 """How much is searched in one step. Takes a millisecond, or ten where there are escapes."""
@@ -197,18 +169,15 @@ PIECE_BYTES = 500_000
 LONGEST_SECRET_BYTES = 10_000
 """How far pieces overlap, at least: longer than any key, however it is spelled."""
 
-_LONGEST_ESCAPE = 8
-"""In bytes, of one character: `\\\\u0041`."""
 
-
-def _redacting(content: bytes, forms: tuple[bytes, ...]) -> Steps[bytes]:
-    """Mask the forms. The content itself, if there are none in it."""
-    overlap = max(LONGEST_SECRET_BYTES, _LONGEST_ESCAPE * len(forms[0])) if forms else 0
+def _redacting(content: bytes, spellings: Spellings) -> Steps[bytes]:
+    """Mask the secrets. The content itself, if there are none in it."""
+    overlap = max(LONGEST_SECRET_BYTES, spellings.reach)
     cleaned, done = io.BytesIO(), 0
-    for begin in range(0, len(content) if forms else 0, PIECE_BYTES):
+    for begin in range(0, len(content) if spellings else 0, PIECE_BYTES):
         if begin:
             yield
-        for start, end in _spans_in_piece(content[begin : begin + PIECE_BYTES + overlap], forms):
+        for start, end in spellings.spans(content[begin : begin + PIECE_BYTES + overlap]):
             if start >= PIECE_BYTES:  # it is in the next piece, too, and perhaps more of it
                 break
             if begin + start >= done:
@@ -221,47 +190,3 @@ def _redacting(content: bytes, forms: tuple[bytes, ...]) -> Steps[bytes]:
 
 
 _MASK = MASK.encode()
-
-
-def _spans_in_piece(content: bytes, forms: tuple[bytes, ...]) -> list[tuple[int, int]]:
-    """Where the forms stand, from the first to the last; they may overlap."""
-    spans = list(_spans(content, forms))
-    if b"%" in content or b"\\u00" in content:
-        escapes = content.count(b"%") + content.count(b"\\u00") + content.count(b"\\/")
-        if escapes <= MOST_ESCAPES:
-            spans += _spans_in_escaped(content, forms)
-    return sorted(spans)
-
-
-def _spans_in_escaped(content: bytes, forms: tuple[bytes, ...]) -> list[tuple[int, int]]:
-    """Where the forms stand in the content with any of their characters escaped."""
-    plain, places, origins = _unescaped(content)
-
-    def origin(place: int) -> int:
-        at = bisect_right(places, place) - 1
-        return origins[at] + place - places[at]
-
-    return [(origin(start), origin(end)) for start, end in _spans(plain, forms)] if len(places) > 1 else []
-
-
-def _spans(content: bytes, forms: tuple[bytes, ...]) -> Iterator[tuple[int, int]]:
-    for form in forms:
-        start = content.find(form)
-        while start >= 0:
-            yield start, start + len(form)
-            start = content.find(form, start + len(form))
-
-
-def _unescaped(content: bytes) -> tuple[bytes, list[int], list[int]]:
-    """The content without escapes; places in it, and where in the content they come from."""
-    pieces, places, origins, length = list[bytes](), [0], [0], 0
-    for found in _ESCAPE.finditer(content):
-        before = content[origins[-1] : found.start()]
-        character = found[2] or bytes([int(found[1] or found[3], 16)])
-        length += len(before)
-        pieces += (before, character)
-        places += (length, length + 1)
-        origins += (found.start(), found.end())
-        length += 1
-    pieces.append(content[origins[-1] :])
-    return b"".join(pieces), places, origins

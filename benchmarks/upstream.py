@@ -37,7 +37,15 @@ _LINE = (
 
 
 LINE_BYTES = 1024
-"""How long a line of `source-N` is."""
+"""How long a line of `source-N` and `prose-N` is."""
+
+_PROSE = (
+    rb"(chatcmpl-B9MBs8CjcvOLX9qZtXqJpWnkKQs4z) It was the best of times, it was the worst of times,\nit was the age of"
+    rb" wisdom: \"Nearly 40% of the time,\" said Zo\u00eb, 50% of us had everything before us, we had nothing before"
+    rb" us.\n\n1. We were all going direct to Heaven.\n2. We were all going direct the other way: in short, the period"
+    rb" was so far like the present period (https://example.com/Tale%20of%20two), that Quincy's noisiest authorities"
+    rb" insisted on its being received, for good or for evil, in the superlative degree of comparison only."
+)
 
 _PIECE = 1 << 20
 
@@ -148,8 +156,9 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         path = self.path.partition("?")[0]
         name = path.rpartition("/")[2]
-        if path.endswith("/content") and "/source-" in path:
-            self._send_lines(int(path.split("/")[-2].partition("-")[2]))
+        if path.endswith("/content") and ("/source-" in path or "/prose-" in path):
+            kind, _, count = path.split("/")[-2].partition("-")
+            self._send_lines(int(count), _PROSE if kind == "prose" else b"")
         elif path.endswith("/content"):
             self._send(self.upstream.files[path.split("/")[-2]])
         elif path.endswith("/notes"):
@@ -182,11 +191,11 @@ class _Handler(BaseHTTPRequestHandler):
             left -= len(self.rfile.read(min(left, _PIECE)))
         return size
 
-    def _send_lines(self, count: int) -> None:
+    def _send_lines(self, count: int, text: bytes) -> None:
         self.send_response(200)
         self.send_header("content-length", str(count * LINE_BYTES))
         self.end_headers()
-        piece = _source_line() * (_PIECE // LINE_BYTES)
+        piece = _source_line(text) * (_PIECE // LINE_BYTES)
         for left in range(count * LINE_BYTES, 0, -_PIECE):
             self.wfile.write(piece[:left])
 
@@ -204,9 +213,13 @@ class _Handler(BaseHTTPRequestHandler):
         """Nothing: it would cost time."""
 
 
-def _source_line() -> bytes:
-    short = _LINE % (b"custom-id-of-0123456789abcdef-000001", b"caller-1.", b"")
-    return _LINE % (b"custom-id-of-0123456789abcdef-000001", b"caller-1.", b"y" * (LINE_BYTES - len(short)))
+def _source_line(text: bytes) -> bytes:
+    short = _LINE % (b"custom-id-of-0123456789abcdef-000001", b"caller-1.", text)
+    return _LINE % (
+        b"custom-id-of-0123456789abcdef-000001",
+        b"caller-1.",
+        text.ljust(len(text) + LINE_BYTES - len(short), b"y"),
+    )
 
 
 class _Server(ThreadingHTTPServer):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ..turns import in_turns
 from .checked_body import checked_body
-from .streams import STREAMED_ENDPOINTS, StreamRequest, removal_of_streaming
+from .streams import STREAMED_ENDPOINTS, StreamRequest, may_ask_for_stream, removal_of_streaming
 
 
 async def checked_call(endpoint: str, body: bytes) -> tuple[StreamRequest, bytes]:
@@ -14,7 +14,7 @@ async def checked_call(endpoint: str, body: bytes) -> tuple[StreamRequest, bytes
         UnbatchableRequestError: as `checked_body` does, and `without_streaming`.
     """
     digested = await checked_body(endpoint, body)
-    if endpoint not in STREAMED_ENDPOINTS:
+    if endpoint not in STREAMED_ENDPOINTS or not may_ask_for_stream(body):
         return StreamRequest(body, wants_stream=False, include_usage=False), digested
     asked = await in_turns(removal_of_streaming(body))
     if asked.body is not body:

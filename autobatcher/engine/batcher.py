@@ -20,6 +20,7 @@ from . import outcomes
 from .active_batches import ActiveBatches
 from .admission import check_provider_takes
 from .batch.batch import Batch
+from .batch.listing import Listings
 from .batch.phase import Ending
 from .batch.source import EarlierBatch
 from .dispatch.dispatcher import Dispatcher
@@ -74,6 +75,7 @@ class Batcher:
         self.uploads: FairLimiter = FairLimiter.for_calls(CONCURRENT_UPLOADS, isolates=isolates, most_batches=most)
         self.polls: FairLimiter = FairLimiter.for_calls(CONCURRENT_POLLS, isolates=isolates, most_batches=most)
         self.hints: PollHints = PollHints()
+        self.listings: Listings = Listings(api, self.polls, self.hints.give)
         self.tally: Tally = Tally()
         self.observers: list[Observer] = []
         self.emit: Emit = Emitter(settings.batch_event_handler, wall_clock, self.observers)

@@ -92,9 +92,9 @@ _ITEMS = re.compile(rb'\[\s*(["\[])')
 
 
 def _job(fields: _Fields, output: int | None) -> int:
-    told = bytes(fields.instructions)[:_HEAD_BYTES]
+    told = bytes(memoryview(fields.instructions)[:_HEAD_BYTES])
     for raw in (fields.messages, fields.input):
-        head = bytes(raw)[:_HEAD_BYTES].partition(b"}")[0]
+        head = bytes(memoryview(raw)[:_HEAD_BYTES]).partition(b"}")[0]
         if b'"system"' in head or b'"developer"' in head:
             told += head
     return crc32(b"%d %b" % (output or 0, told))

@@ -7,11 +7,12 @@ keys.py           keys of callers, and how wrong ones are slowed down
 caller_headers.py which header values of callers can be used and passed on
 models.py         model lookups; relayed.py: what the upstream answers to them
 refusals.py       the response to a refused request
-calls.py          the batchable calls: raw ASGI, heartbeats, errors
+calls.py          the batchable calls: raw ASGI, errors
+client_wait.py    what a client is sent while it waits, and at the end
 pending_call.py   a call without an answer, and its clients
 pending_calls.py  all calls without an answer, and calls whose client disconnected and may return
 retries.py        which request is a retry of which call; equal_calls.py: calls with the same caller and body
-heartbeat.py      the heartbeat interval of a client
+heartbeat.py      the heartbeat interval of a client; heartbeats.py: when each heartbeat is due
 body_limiter.py   how many bytes of bodies are held
 exchange.py       one HTTP exchange: bodies within limits, responses that may begin early
 costs.py          what the calls cost, priced in a worker thread

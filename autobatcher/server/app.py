@@ -23,7 +23,6 @@ from .exchange import ClientGoneError, Exchange, Receive, RefusedError, Scope, S
 from .header_memory import kept, memory_of
 from .hosts import OnlyServedHosts, ServedHosts, served_hosts
 from .hypercorn.connection import without_late_disconnects
-from .hypercorn.sends import broken_sends_raise
 from .pending_calls import PendingCalls
 from .refusals import refusal_parts
 from .report import Report
@@ -133,19 +132,20 @@ class _Routes:
         self._access = access
         self._webhooks = webhooks
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         if scope["type"] == "lifespan":
-            async with trio.open_nursery() as nursery:
-                await nursery.start(self._pending_calls.run)
-                await nursery.start(self._calls.left.run)
-                await nursery.start(self._prepare)
-                await self._quart(scope, receive, send)
-                nursery.cancel_scope.cancel()
-        elif scope["type"] == "websocket":
-            await send({"type": "websocket.close"})  # before it is accepted: a 403
-        else:
-            scope["path"] = served_path(scope["path"])
-            await self._route(scope)(scope, receive, send)
+            return self._live(scope, receive, send)
+        if scope["type"] == "websocket":
+            return send({"type": "websocket.close"})  # before it is accepted: a 403
+        scope["path"] = served_path(scope["path"])
+        return self._route(scope)(scope, receive, send)
+
+    async def _live(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async with trio.open_nursery() as nursery:
+            for run in (self._pending_calls.run, self._calls.left.run, self._calls.heartbeats.run, self._prepare):
+                await nursery.start(run)
+            await self._quart(scope, receive, send)
+            nursery.cancel_scope.cancel()
 
     def _route(self, scope: Scope) -> Callable[[Scope, Receive, Send], Awaitable[None]]:
         if (refused := self._refused(scope)) is not None:
@@ -192,14 +192,13 @@ class _Routes:
         self, answer: Callable[[Exchange], Awaitable[None]], scope: Scope, receive: Receive, send: Send
     ) -> None:
         exchange = Exchange(scope, receive, send)
-        with broken_sends_raise():
-            try:
-                await answer(exchange)
-            except Exception as error:
-                logger.error("autobatcher: a defect in the proxy at %r", exchange.path, exc_info=error)
-                if not exchange.has_begun:
-                    with suppress(ClientGoneError):
-                        await exchange.respond(refusal_parts(DEFECT, kind="server_error"))
+        try:
+            await answer(exchange)
+        except Exception as error:
+            logger.error("autobatcher: a defect in the proxy at %r", exchange.path, exc_info=error)
+            if not exchange.has_begun:
+                with suppress(ClientGoneError):
+                    await exchange.respond(refusal_parts(DEFECT, kind="server_error"))
 
 
 def _refusing(parts: HttpParts) -> Callable[[Scope, Receive, Send], Awaitable[None]]:

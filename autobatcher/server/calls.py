@@ -1,10 +1,7 @@
 """The batchable calls of the proxy: raw ASGI, one task for each waiting client.
 
 A client that disconnected and sends the same request again is reattached to its pending call. Any other request
-becomes a new call. The client's task then waits for the first of three: the answer, the client's disconnect, or the
-next heartbeat. The first heartbeat starts the response as a 200, so a later failure can no longer be reported as a
-status. A plain response is then cut off; the client retries and gets the stored error at once. A stream ends with an
-error event.
+becomes a new call. The client's task then waits for the answer: see client_wait.py.
 """
 
 from __future__ import annotations
@@ -15,33 +12,26 @@ import weakref
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import anyio
-import msgspec
 import trio
 
 from ..client.batchable import check_content_type
 from ..client.checked_call import checked_call
 from ..client.deadlines import DEADLINE_HEADER
 from ..client.header_kinds import forwarded_headers
-from ..client.http_parts import HttpParts, answer_parts, streamed_parts
+from ..client.http_parts import HttpParts
 from ..client.openai import BatchOpenAI
-from ..client.streams import (
-    CONTENT_TYPE,
-    StreamRequest,
-    UnstreamableAnswerError,
-    streaming,
-)
+from ..client.streams import StreamRequest
 from ..engine.digest import digest_of, digest_of_parts
 from ..engine.request import Request
 from ..errors import BatchError
-from ..turns import in_turns
-from ..upstream import bounded_json
 from .background import BackgroundResponses
 from .body_limiter import BodyLimiter, HeldBody
+from .client_wait import ClientWait
 from .exchange import ClientGoneError, Exchange, RefusedError, no_room
-from .heartbeat import HEARTBEAT_SECONDS, heartbeat_seconds, next_wait, patience
+from .heartbeat import HEARTBEAT_SECONDS, heartbeat_seconds, patience
+from .heartbeats import Heartbeats
 from .keys import bearer_in, bearer_of
 from .left_responses import LeftResponses
 from .pending_call import Client, PendingCall
@@ -58,9 +48,6 @@ logger: logging.Logger = logging.getLogger("autobatcher")
 MAX_BODY_BYTES = 64_000_000
 BODY_SECONDS = 300.0
 """Time limit for receiving a body: 64 MB at 2 Mbit/s."""
-
-COMMENT, WHITE_SPACE = b": ping\n\n", b"\n"
-"""Heartbeats: a comment, which readers of events skip, and white space, which may precede any JSON."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,6 +83,7 @@ class BatchedCalls:
     Attributes:
         responses: the routes of those that are made in the background.
         left: goes on with those that no proxy makes any more.
+        heartbeats: tells when they are due. Its `run` must be running.
     """
 
     def __init__(
@@ -119,6 +107,7 @@ class BatchedCalls:
         background = BackgroundResponses(client, report.tally, self._tell, most=most, isolates=isolates)
         self.responses: ResponseRoutes = ResponseRoutes(background, forward_keys=forward_keys)
         self.left: LeftResponses = LeftResponses(client, background, self._bodies, forward_keys=forward_keys)
+        self.heartbeats: Heartbeats = Heartbeats()
         self._limits = limits
         self._forward_keys = forward_keys
         self._observers = observers
@@ -127,7 +116,7 @@ class BatchedCalls:
     async def __call__(self, exchange: Exchange) -> None:
         """Answer one request. If its client disconnects, keep the call for the grace period."""
         held = HeldBody(self._bodies, self._account_of(exchange))
-        client = Client(exchange.peer, has_own_connection=exchange.has_own_connection)
+        client = Client(exchange.peer, exchange.wake, has_own_connection=exchange.has_own_connection)
         try:
             asked, digested = await self._asked(exchange.path, exchange, held)
             if exchange.path == RESPONSES and is_in_background(asked.body):
@@ -218,7 +207,7 @@ class BatchedCalls:
     def _on_outcome(self, reference: weakref.ref[PendingCall]) -> None:
         call = reference()
         if call is not None:
-            self._tell(call.request, anyio.current_time() - call.created_at)
+            self._tell(call.request, trio.current_time() - call.created_at)
             self._pending_calls.on_outcome(call)
 
     def _tell(self, request: Request, seconds: float) -> None:
@@ -229,87 +218,22 @@ class BatchedCalls:
 
     async def _serve(self, call: PendingCall, client: Client, asked: StreamRequest, exchange: Exchange) -> None:
         """Wait for the outcome, and answer. If the client disconnects, a retry can be reattached to the call."""
-        is_delivered = was_cut_off = False
+        limit = 0.0 if exchange.is_http_1_0 else self._limits.heartbeat_seconds  # it cannot signal a cut-off response
+        wait = client.wait = ClientWait(call, asked, exchange, self._error_parts, self.heartbeats)
         try:
-            await self._wait(call, client, asked, exchange)
-            if exchange.peer.is_gone():
-                raise ClientGoneError  # its retry may be here already
-            is_delivered = await _deliver(await self._outcome_parts(call, asked), asked, exchange)
-            was_cut_off = not is_delivered
-        except ClientGoneError:
-            pass
+            await wait.run(heartbeat_seconds(exchange.kept(patience), limit))
         finally:
-            if is_delivered:
+            client.wait = None
+            if wait.is_sent:
                 self._pending_calls.finish(call, client)
-            else:
-                self._pending_calls.detach(call, client, was_cut_off=was_cut_off)
-
-    async def _outcome_parts(self, call: PendingCall, asked: StreamRequest) -> HttpParts:
-        try:
-            answer = call.request.result()
-            if not asked.wants_stream or not 200 <= answer.status_code < 300:
-                return answer_parts(answer)
-            stream = await in_turns(streaming(call.request.endpoint, answer.body, include_usage=asked.include_usage))
-            return streamed_parts(answer, stream)
-        except BatchError as error:
-            return self._error_parts(error, was_sent=bool(error.custom_id) or call.request.may_have_been_billed)
-        except UnstreamableAnswerError as error:
-            return refusal_parts(RefusedError(502, str(error)), kind="server_error")
+            elif client in call.clients:
+                self._pending_calls.detach(call, client, was_cut_off=wait.was_cut_off)
 
     def _error_parts(self, error: BatchError, *, was_sent: bool = False) -> HttpParts:
         return batch_error_parts(error, has_journal=self._client.has_journal, was_sent=was_sent)
-
-    async def _wait(self, call: PendingCall, client: Client, asked: StreamRequest, exchange: Exchange) -> None:
-        """Wait for the outcome, sending heartbeats. Raises `ClientGoneError`."""
-        silence = heartbeat_seconds(exchange.kept(patience), self._limits.heartbeat_seconds)
-        if silence is None or exchange.is_http_1_0:  # HTTP/1.0 cannot signal that a response was cut off
-            silence = float("inf")
-        while True:
-            with trio.CancelScope(deadline=trio.current_time() + next_wait(silence)) as client.wait_scope:
-                if call.request.is_settled:
-                    return
-                await exchange.wait_until_gone()
-                raise ClientGoneError
-            if call.request.is_settled:
-                return
-            if not exchange.has_begun:
-                await exchange.begin(200, _BEGUN_STREAM if asked.wants_stream else _BEGUN_JSON)
-            await exchange.write(COMMENT if asked.wants_stream else WHITE_SPACE)
 
 
 def _caller(headers: Mapping[str, str]) -> str:
     """A digest of who asks, and of what goes upstream with it."""
     who = repr((headers.get("authorization", ""), sorted(forwarded_headers(headers).items())))
     return hashlib.sha256(who.encode()).hexdigest()
-
-
-# nginx must not buffer: it would hold heartbeats back.
-_BEGUN_JSON = {"content-type": "application/json", "cache-control": "no-store", "x-accel-buffering": "no"}
-_BEGUN_STREAM = {**_BEGUN_JSON, "content-type": CONTENT_TYPE}
-
-
-async def _deliver(parts: HttpParts, asked: StreamRequest, exchange: Exchange) -> bool:
-    """Send the outcome. False if it is an error that a response already begun cannot report."""
-    has_failed = not 200 <= parts["status_code"] < 300
-    if not exchange.has_begun:
-        await exchange.respond(parts)
-    elif not has_failed:
-        await exchange.end(parts["content"])
-    elif asked.wants_stream:
-        await exchange.end(_error_event(parts["content"], exchange.path))
-    else:
-        return False  # the server cuts off a response that does not end
-    return True
-
-
-def _error_event(content: bytes, endpoint: str) -> bytes:
-    """An error event that the Python and Node SDKs raise."""
-    try:
-        error: Any = bounded_json.decode(content)["error"]
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, KeyError, TypeError):
-        error = {"message": content.decode(errors="replace")[:1000], "type": "server_error"}
-    if endpoint == "/v1/responses":
-        fields = error if isinstance(error, dict) else {"message": str(error)}
-        event = {**fields, "type": "error", "sequence_number": 0}
-        return b"event: error\ndata: %b\n\n" % msgspec.json.encode({**event, "error": error})
-    return b"data: %b\n\n" % msgspec.json.encode({"error": error})

@@ -13,7 +13,7 @@ from ..upstream.decompression import EncodingError
 from .body_limiter import BUSY_SECONDS, HeldBody
 from .content_coding import UnknownEncodingError, content_decoder
 from .header_memory import Read, kept, memory_of
-from .hypercorn.extensions import BODY_IS_HERE
+from .hypercorn.extensions import BODY_IS_HERE, LISTENER, WOKEN, Listener
 from .hypercorn.peer import PEER, Peer
 
 DRAINED_BYTES, DRAINED_SECONDS = 100_000_000, 5.0
@@ -60,6 +60,7 @@ class Exchange:
         has_begun: whether the response has started.
         has_own_connection: whether no other request shares the connection meanwhile, as in HTTP/2.
         peer: the client, as far as the server knows it.
+        has_rest: whether a response by another task must be ended.
     """
 
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -75,7 +76,11 @@ class Exchange:
         self.peer.next_request()
         self._has_more_body = True
         self._length = _length(scope["headers"])
-        self._is_body_here = BODY_IS_HERE in scope.get("extensions", {})
+        extensions = scope.get("extensions", {})
+        self._is_body_here = BODY_IS_HERE in extensions
+        self._listener: Listener | None = extensions.get(LISTENER)
+        self._listening: trio.CancelScope | None = None
+        self.has_rest: bool = False
         self._receive = receive
         self._asgi_send = send
 
@@ -84,6 +89,9 @@ class Exchange:
             await self._asgi_send(message)
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             raise ClientGoneError from None
+        except trio.WouldBlock:
+            self.has_rest = not message.get("more_body", False)
+            raise
 
     async def read_body(self, held: HeldBody, *, most_bytes: int, most_seconds: float) -> bytes:
         """The whole body, decompressed if it is gzip or deflate. `held` grows with it.
@@ -116,6 +124,8 @@ class Exchange:
 
     async def _read_decoded(self, held: HeldBody, most_bytes: int) -> bytes:
         decoder = content_decoder(self.headers.get("content-encoding", ""))
+        if self._is_body_here and decoder is None:
+            return _held(await self._next_chunk(), held, most_bytes)
         whole, received = io.BytesIO(), 0  # a list of chunks of a few bytes each would take thirty times their size
         while self._has_more_body:
             chunk = await self._next_chunk()
@@ -163,10 +173,30 @@ class Exchange:
         except ClientGoneError:
             return
 
-    async def wait_until_gone(self) -> None:
-        """Return when the client is gone."""
-        while (await self._receive())["type"] != "http.disconnect":
-            pass
+    async def listen(self) -> None:
+        """Wait until `wake` is called. Raises `ClientGoneError`, also after the end of a response."""
+        if self._listener is not None:
+            await self._until_gone_or_woken()
+            return
+        with trio.CancelScope() as self._listening:
+            await self._until_gone_or_woken()
+
+    async def _until_gone_or_woken(self) -> None:
+        while (kind := (await self._receive())["type"]) != WOKEN:
+            if kind == "http.disconnect":
+                raise ClientGoneError
+
+    def wake(self) -> None:
+        """End `listen`."""
+        if self._listener is not None:
+            self._listener.wake()
+        elif self._listening is not None:
+            self._listening.cancel()
+
+    @property
+    def is_listening(self) -> bool:
+        """Whether another task may send: see `Listener`."""
+        return self._listener is not None and self._listener.is_listening
 
     async def begin(self, status_code: int, headers: Mapping[str, str]) -> None:
         self.has_begun = True
@@ -199,12 +229,17 @@ def never_room(held: HeldBody) -> RefusedError:
 
 def _add(piece: bytes, whole: io.BytesIO, held: HeldBody, most_bytes: int) -> None:
     """Hold the next piece of a body, and add it."""
-    size = whole.tell() + len(piece)
+    whole.write(_held(piece, held, most_bytes, before=whole.tell()))
+
+
+def _held(piece: bytes, held: HeldBody, most_bytes: int, *, before: int = 0) -> bytes:
+    """Hold a piece of a body, after so many bytes."""
+    size = before + len(piece)
     if size > most_bytes:
         raise too_large(most_bytes)
     if not held.grow(len(piece)):
         raise no_room() if held.can_ever_hold(size) else never_room(held)
-    whole.write(piece)
+    return piece
 
 
 def too_large(most_bytes: int) -> RefusedError:

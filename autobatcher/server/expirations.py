@@ -73,11 +73,9 @@ class Expirations:
         self._numbers.pop(call, None)
         self._answered.pop(call, None)
 
-    def clear(self) -> None:
-        """No call expires any more, of those that are here."""
+    def keep_all(self) -> None:
+        """No call expires any more, of those that are here. They are still without a client."""
         self._heap.clear()
-        self._numbers.clear()
-        self._answered.clear()
 
     def due(self, now: float) -> Iterator[Expiration]:
         """Yield, and remove, what is to be looked at by `now`. The calls go on to expire until `discard`."""

@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..client.http_parts import HttpParts
 from .authority import Authority, is_address, parse_authority, plain_host
@@ -94,8 +94,7 @@ def _checked_origin(origin: str) -> str:
 # ---- one request ----
 
 
-@dataclass(frozen=True, slots=True)
-class Asked:
+class Asked(NamedTuple):
     """What a request says of where it goes, and which page sends it. Header values are None if they are missing."""
 
     method: str

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from functools import reduce
 
 from ..engine.request import Answer, Request
 from ..money.usage import Usage
@@ -17,14 +18,14 @@ class ModelCounts:
         labels: the models that are told apart.
         outcomes: by model, endpoint, lane and status class.
         waits: by model and lane.
-        tokens: by model, lane and kind, such as "input".
+        usages: tokens by model and lane.
     """
 
     def __init__(self) -> None:
         self.labels: ModelLabels = ModelLabels()
         self.outcomes: Counter[tuple[str, str, str, str]] = Counter()
         self.waits: dict[tuple[str, str], Histogram] = {}
-        self.tokens: Counter[tuple[str, str, str]] = Counter()
+        self.usages: dict[tuple[str, str], Usage] = {}
 
     def take_error(self, request: Request, seconds: float) -> None:
         """Count a request that got no response after so many seconds."""
@@ -36,8 +37,20 @@ class ModelCounts:
             self.labels.learn(request.model)
         lane = lane_label(answer.lane)
         model = self._take(request, lane, status_class(answer.status_code), seconds)
-        for kind, tokens in ({} if usage is None else usage._asdict()).items():
-            self.tokens[model, lane, kind] += tokens
+        if usage is not None:
+            known = self.usages.get((model, lane))
+            self.usages[model, lane] = usage if known is None else known.plus(usage)
+
+    @property
+    def tokens(self) -> dict[tuple[str, str, str], int]:
+        """Tokens by model, lane and kind, such as "input"."""
+        told = self.usages.items()
+        return {(*where, kind): count for where, usage in told for kind, count in usage._asdict().items()}
+
+    @property
+    def usage(self) -> Usage:
+        """All tokens."""
+        return reduce(Usage.plus, self.usages.values(), Usage())
 
     def _take(self, request: Request, lane: str, result: str, seconds: float) -> str:
         model = self.labels.of(request.model)

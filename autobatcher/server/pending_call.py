@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
+from typing import Protocol
 
 import anyio
-import trio
 
 from ..engine.request import Request
 from .body_limiter import HeldBody
 from .hypercorn.peer import Peer
+
+
+class Answerer(Protocol):
+    """Sends one client the outcome of its call."""
+
+    async def answer(self) -> bool:
+        """Send it, or have the client's own task send it: then False. Never waits."""
 
 
 class Client:
@@ -18,22 +25,21 @@ class Client:
     Attributes:
         peer: its end of the connection.
         has_own_connection: whether no other request shares the connection meanwhile.
-        wait_scope: the scope in which it waits; cancelled to resume it.
+        resume: wakes its task, if that waits.
         call: the call that it waits for; None while it has none.
+        wait: sends it the answer; None while its task would not take one.
     """
 
-    __slots__ = ("call", "has_own_connection", "peer", "wait_scope")
+    __slots__ = ("call", "has_own_connection", "peer", "resume", "wait")
 
-    def __init__(self, peer: Peer, *, has_own_connection: bool = True) -> None:
+    def __init__(
+        self, peer: Peer, resume: Callable[[], None] = lambda: None, *, has_own_connection: bool = True
+    ) -> None:
         self.peer: Peer = peer
+        self.resume: Callable[[], None] = resume
         self.has_own_connection: bool = has_own_connection
-        self.wait_scope: trio.CancelScope | None = None
         self.call: PendingCall | None = None
-
-    def resume(self) -> None:
-        """Wake the client."""
-        if self.wait_scope is not None:
-            self.wait_scope.cancel()
+        self.wait: Answerer | None = None
 
 
 class PendingCall:

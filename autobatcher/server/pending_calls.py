@@ -192,7 +192,7 @@ class PendingCalls:
     def keep_all(self) -> None:
         """Withdraw no call from now on: its answer is wanted even if no client comes back for it."""
         self._grace_seconds = FOR_GOOD
-        self._expirations.clear()
+        self._expirations.keep_all()
 
     def on_outcome(self, call: PendingCall) -> None:
         """The request has an outcome: resume its clients, in turn."""
@@ -216,18 +216,24 @@ class PendingCalls:
                 task_status.started()
         finally:
             self._is_running = False
-            self._resume_some(len(self._to_resume))
+            for call in self._to_resume:
+                call.resume()
 
     async def _resume_in_turn(self) -> None:
         while True:
             await self._has_answers.wait()  # always a checkpoint, so that other tasks run
-            self._resume_some(RESUMED_AT_ONCE)
+            for _ in range(min(RESUMED_AT_ONCE, len(self._to_resume))):
+                await self._answer(self._to_resume.popleft())
             if not self._to_resume:
                 self._has_answers = anyio.Event()
 
-    def _resume_some(self, most: int) -> None:
-        for _ in range(min(most, len(self._to_resume))):
-            self._to_resume.popleft().resume()
+    async def _answer(self, call: PendingCall) -> None:
+        """Answer its clients, or wake them."""
+        for client in tuple(call.clients):
+            if client.wait is None:
+                client.resume()
+            elif await client.wait.answer():
+                self.finish(call, client)
 
     async def _give_up_in_time(self) -> None:
         while True:

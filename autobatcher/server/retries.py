@@ -72,9 +72,8 @@ class Retries:
 
     async def _when_free(self, digest: bytes, client: Client, exchange: Exchange, seconds: float) -> PendingCall | None:
         while True:
-            with trio.move_on_after(seconds) as client.wait_scope:
-                await exchange.wait_until_gone()
-                raise ClientGoneError
+            with trio.move_on_after(seconds):
+                await exchange.listen()
             if client.call is not None or not self._pending_calls.equal.will_be_free(digest):
                 return client.call
 

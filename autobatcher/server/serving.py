@@ -57,7 +57,7 @@ async def serve(
         client.resume_earlier()
         config = make_config()
         context = EndingContext(config.keep_alive_timeout, room.connections)
-        await nursery.start(partial(run_worker, app, config, sockets, stop=closing.wait, context=context))
+        await nursery.start(partial(run_worker, app.asgi_app, config, sockets, stop=closing.wait, context=context))
         nursery.start_soon(collect_garbage, closing)
         task_status.started()
         await stop.wait()

@@ -12,8 +12,6 @@ from ..money.usage import Usage, usage_of
 from .histogram import Histogram
 from .model_counts import ModelCounts
 
-NO_TOKENS: Usage = Usage()
-
 
 @dataclass
 class Tally:
@@ -24,7 +22,6 @@ class Tally:
         lanes: responses of the upstream, by the lane that they were got on.
         deadlines_missed: how many requests had no answer by their deadline.
         refused: calls that were not sent for want of money, by the setting that refused them.
-        usage: the tokens of good answers.
         statuses: outcomes by HTTP status; 0 for requests without a response.
         waits: how long requests waited for their outcomes.
         by_model: the same by model.
@@ -36,7 +33,6 @@ class Tally:
     answered: int = 0
     failed: int = 0
     reattached: int = 0
-    usage: Usage = NO_TOKENS
     deadlines_missed: int = 0
     lanes: Counter[str] = field(default_factory=Counter)
     refused: Counter[str] = field(default_factory=Counter)
@@ -45,6 +41,11 @@ class Tally:
     by_model: ModelCounts = field(default_factory=ModelCounts)
     webhooks: Counter[str] = field(default_factory=Counter)
     on_answer: Callable[[Request], None] | None = None
+
+    @property
+    def usage(self) -> Usage:
+        """The tokens of good answers."""
+        return self.by_model.usage
 
     @property
     def input_tokens(self) -> int:
@@ -87,7 +88,4 @@ class Tally:
         self.answered += 1
         if self.on_answer is not None:
             self.on_answer(request)
-        usage = usage_of(answer.body)
-        if usage is not None:
-            self.usage = self.usage.plus(usage)
-        return usage
+        return usage_of(answer.body)

@@ -236,6 +236,10 @@ class BatchAPI:
             before = after
         return listed
 
+    async def newest_batches(self, account: Account, after: str | None) -> tuple[list[BatchState], str | None]:
+        """List as many batches as servers list at once, and the cursor of those that follow, or None. No retries."""
+        return await self._page(account, LOOKUP_PAGES, after)
+
     async def _page(self, account: Account, number: int, after: str | None) -> tuple[list[BatchState], str | None]:
         """Fetch one page of the list; return its batches, and the cursor of the next page or None."""
         params = {"limit": str(page_size(number)), **({"after": after} if after else {})}

@@ -52,16 +52,16 @@ class Decoder:
             raise EncodingError("in more encodings than there is a reason for")
         self._inflaters = [_Inflater(name, most_members) for name in reversed(known)]
 
-    def pieces(self, raw: bytes) -> Iterator[bytes]:
-        """Yield what `raw` decodes to, at most `PIECE_BYTES` at a time, or nothing after some work.
+    def pieces(self, raw: bytes) -> Iterable[bytes]:
+        """Return what `raw` decodes to, at most `PIECE_BYTES` at a time, or nothing after some work.
 
         Raises:
-            EncodingError: if it is not of this encoding, or mocks it.
+            EncodingError: while it is iterated, if it is not of this encoding, or mocks it.
         """
-        pieces: Iterable[bytes] = _slices(raw, PIECE_BYTES)
+        pieces = _slices(raw, PIECE_BYTES)
         for inflater in self._inflaters:
             pieces = inflater.pieces(pieces)
-        yield from pieces
+        return pieces
 
     def end(self) -> None:
         """Check that the body was whole. Raises `EncodingError`."""
@@ -151,9 +151,7 @@ def _gathered(results: Iterator[bytes]) -> Iterator[bytes]:
     yield b"".join(some)
 
 
-def _slices(content: bytes, size: int) -> Iterator[bytes]:
+def _slices(content: bytes, size: int) -> Iterable[bytes]:
     if len(content) <= size:
-        yield content
-    else:
-        for start in range(0, len(content), size):
-            yield content[start : start + size]
+        return (content,)
+    return (content[start : start + size] for start in range(0, len(content), size))

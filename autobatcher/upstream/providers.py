@@ -70,6 +70,8 @@ class ProviderProfile:
         flex_endpoints: the endpoints whose calls are cheaper with `service_tier="flex"`, in OpenAI's spelling.
         cancel_seconds: how long a batch may take from being cancelled to being readable, in seconds.
         has_analytics: whether `GET /batches/{id}/analytics` says what a batch cost.
+        lists_full_states: whether `GET /batches` shows the newest batches first, and of each what `GET /batches/{id}`
+            does. Then batches are polled together.
         price_provider: the provider's id in genai-prices; None to find it by the base URL.
         price_notes: prices that genai-prices does not know, each with its date and source.
         source: where the facts come from, and when they were looked up.
@@ -99,6 +101,7 @@ class ProviderProfile:
     flex_endpoints: frozenset[str] = frozenset()
     cancel_seconds: float = 600.0
     has_analytics: bool = False
+    lists_full_states: bool = False
     price_provider: str | None = None
     price_notes: tuple[PriceNote, ...] = field(default=(), repr=False)
     source: str = field(default="", repr=False, compare=False)
@@ -125,6 +128,8 @@ OPENAI = ProviderProfile(
     flex_endpoints=_CHAT_AND_RESPONSES,
     # openai-python 3.51, resources/batches.py: "cancelling" for up to ten minutes.
     cancel_seconds=600.0,
+    # The same: `Batches.list` gives the `Batch` objects that `retrieve` gives.
+    lists_full_states=True,
     price_provider="openai",
     price_notes=OPENAI_PRICES,
     source="OpenAI's Batch API guide and openai-python 3.51, November 2026",
@@ -154,6 +159,7 @@ DOUBLEWORD = ProviderProfile(
     # Its server, 25 November 2026: lines that wait are not begun, those in flight finish. A minute is our guess.
     cancel_seconds=60.0,
     has_analytics=True,
+    lists_full_states=True,
     price_provider="doubleword",
     price_notes=DOUBLEWORD_PRICES,
     source="its open source server (control-layer 10.13), November 2026",

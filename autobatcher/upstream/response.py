@@ -110,11 +110,11 @@ class OpenResponse:
                 content: bytes = self._response.content
             yield content  # noqa: ASYNC119  (who reads it closes it)
             return
-        size = count = 0
-        async with aclosing(self._raw_chunks()) as raw_chunks:
+        size, count, progress = 0, 0, Progress()
+        async with aclosing(self._response.aiter_raw()) as raw_chunks:
             try:
                 decoder = Decoder(self.header("content-encoding"))
-                async for raw in raw_chunks:
+                while (raw := await self._next(raw_chunks, progress)) is not None:
                     count += 1
                     if count % CHUNKS_AT_ONCE == 0:
                         await anyio.lowlevel.checkpoint()
@@ -130,19 +130,20 @@ class OpenResponse:
             except EncodingError as error:
                 raise self._error(str(error)) from error
 
-    async def _raw_chunks(self) -> AsyncGenerator[bytes]:
-        progress = Progress()
-        async with aclosing(self._response.aiter_raw()) as chunks:
-            while True:
-                begun = anyio.current_time()
-                with anyio.move_on_after(progress.seconds_left) as limit, self._failures():
-                    chunk = await anext(chunks, None)
-                if limit.cancelled_caught:
-                    raise self._error(f"so slowly that it was given up after {PROGRESS_SECONDS:.0f} s")
-                if chunk is None:
-                    return
-                progress.record(len(chunk), anyio.current_time() - begun)
-                yield chunk  # noqa: ASYNC119  (who reads it closes it)
+    async def _next(self, chunks: AsyncGenerator[bytes], progress: Progress) -> bytes | None:
+        """The next chunk as it came; None at the end."""
+        begun = anyio.current_time()
+        with anyio.CancelScope(deadline=begun + progress.seconds_left) as limit:
+            try:
+                chunk = await anext(chunks, None)
+            except Exception:
+                with self._failures():
+                    raise
+        if limit.cancelled_caught:
+            raise self._error(f"so slowly that it was given up after {PROGRESS_SECONDS:.0f} s")
+        if chunk is not None:
+            progress.record(len(chunk), anyio.current_time() - begun)
+        return chunk
 
     def _error(self, how: str) -> UpstreamError:
         return UpstreamError(f"{self._operation} answered {how}", may_have_been_sent=True)

@@ -44,7 +44,7 @@ async def read_lines(
         async with aclosing(response.chunks()) as chunks:
             async for chunk in chunks:
                 block = splitter.feed_block(chunk, BLOCK_BYTES)
-                is_clean = bool(block) and response.redactor.redact(block) is block
+                is_clean = bool(block) and response.redactor.is_clean(block)
                 if not is_clean or (taken := on_block(block)) is None:
                     lines = whole_lines(block) if block else splitter.feed(chunk)
                     taken = await _pass_on(lines, on_line, response.redactor)

@@ -18,6 +18,8 @@ import anyio
 import httpx
 import openai
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from autobatcher import BatchOpenAI, BatchOpenAISync, BatchTransport
 from autobatcher.client.sdk import account_behind
@@ -27,6 +29,7 @@ from autobatcher.engine.journal.records import StoredAnswer
 from autobatcher.engine.journal.rows import Result
 from autobatcher.engine.request import Answer, Request
 from autobatcher.redaction import MASK, PIECE_BYTES, Redactor
+from autobatcher.spellings import MOST_RARE
 from autobatcher.turns import Steps
 from autobatcher.upstream.output_line import OutputLine
 from tests.client.test_sync import ToEmulator
@@ -241,6 +244,37 @@ def test_each_spelling_is_masked_and_nothing_around_it() -> None:
         assert not found_in(masked, [KEY])
 
 
+NOISE = (
+    "K",
+    "KT" * MOST_RARE,
+    "ZXJKVQ ",
+    "50% ",
+    "%20",
+    "%25",
+    "\\\\",
+    "\\/",
+    "\\u00e9",
+    "\\u0041",
+    "no\\n",
+    KEY[:-1],
+    "a" * 300,
+)
+
+
+@given(st.lists(st.sampled_from(NOISE)), st.sampled_from(spellings(KEY)), st.lists(st.sampled_from(NOISE)))
+def test_each_spelling_is_masked_in_any_text(before: list[str], spelling: str, after: list[str]) -> None:
+    content = " ".join((*before, spelling, *after)).encode()
+    expected = " ".join((*before, Redactor([KEY]).redact_text(spelling), *after)).encode()
+    assert Redactor([KEY]).redact(content) == expected
+
+
+@given(st.sets(st.integers(0, len(KEY) - 1)), st.sampled_from(["%{:02x}", "%25{:02X}", "\\u00{:02x}", "\\\\u00{:02X}"]))
+def test_a_secret_is_masked_whichever_of_its_characters_are_escaped(places: set[int], escape: str) -> None:
+    spelling = "".join(escape.format(ord(each)) if at in places else each for at, each in enumerate(KEY))
+    around = "A 50 % a\\u00e9" * 1_000
+    assert Redactor([KEY]).redact_text(around + spelling + around) == around + MASK + around
+
+
 def next_step(steps: Steps[bytes]) -> bytes | None:
     """What the computation returns, if it ends with this step."""
     try:
@@ -268,7 +302,8 @@ def test_a_large_body_is_searched_in_steps_and_a_secret_on_their_border_is_maske
 
 def test_a_hostile_body_costs_little_time() -> None:
     redactor = Redactor([KEY])
-    for content in (b"\\" * 2_000_000, b"%25" * 700_000, b"\\u0041" * 400_000, KEY.encode() * 50_000):
+    run = b"\\" * 480_000 + b"\\u0041" * 1_000
+    for content in (b"\\" * 2_000_000, run, b"%25" * 700_000, b"\\u0041" * 400_000, KEY.encode() * 50_000):
         begun = time.perf_counter()
         redactor.redact(content)
         assert time.perf_counter() - begun < 2  # quadratic time would be hours
@@ -326,9 +361,9 @@ def test_a_user_in_the_base_url_is_refused_without_being_told(door: Any, monkeyp
         f"https://user:{PASSWORD}@upstream.test/v1?key={PASSWORD}",
     ):
         monkeypatch.setenv("OPENAI_BASE_URL", url)
-        for given in ({"base_url": url}, {}):
+        for options in ({"base_url": url}, {}):
             with pytest.raises(ValueError, match="base_url must have no user and password") as caught:
-                door(api_key="k", **given)
+                door(api_key="k", **options)
             assert PASSWORD not in str(caught.value)
 
 

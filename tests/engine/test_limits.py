@@ -154,7 +154,7 @@ async def test_the_byte_limiter_admits_in_order_and_a_cancelled_waiter_takes_not
 @pytest.mark.parametrize("interval", [0.2, 2.0])
 async def test_a_hundred_batches_are_not_a_hundred_polls_an_interval(interval: float) -> None:
     polls: Counter[int] = Counter()
-    async with open_harness(batch_seconds=60) as harness:
+    async with open_harness("azure", batch_seconds=60) as harness:
 
         async def answer(request: Any, send: Send) -> Any:
             if request.method == "GET" and "/batches/" in request.url.path:

@@ -117,7 +117,7 @@ async def test_clients_whose_answers_come_together_are_resumed_a_few_at_a_time()
         calls = [waiting(pending_calls, await request()) for _ in range(3 * RESUMED_AT_ONCE)]
         scopes = [trio.CancelScope() for _ in calls]
         for call, scope in zip(calls, scopes, strict=True):
-            call.clients[0].wait_scope = scope
+            call.clients[0].resume = scope.cancel
             pending_calls.on_outcome(call)
         before = resumed = 0
         for _ in range(8):

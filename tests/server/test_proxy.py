@@ -143,7 +143,7 @@ async def test_an_answer_that_cannot_be_told_as_a_stream_is_a_bad_gateway(monkey
     def refuse(endpoint: str, body: bytes, *, include_usage: bool) -> None:
         raise UnstreamableAnswerError("The upstream's answer cannot be told as a stream")
 
-    monkeypatch.setattr("autobatcher.server.calls.streaming", refuse)
+    monkeypatch.setattr("autobatcher.server.client_wait.streaming", refuse)
     with trio.fail_after(LIMIT):
         async with open_proxy() as proxy, proxy.http() as client:
             answer = await client.post("/v1/chat/completions", json={**CHAT, "stream": True})

@@ -4,7 +4,7 @@ import io
 import json
 import time
 import tracemalloc
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 from hypothesis import given
@@ -13,19 +13,27 @@ from hypothesis import strategies as st
 from autobatcher.upstream.jsonl import (
     PIECE_BYTES,
     InputFile,
+    InputLines,
     LineSplitter,
     Overlong,
-    input_line,
-    input_line_size,
     most_line_bytes,
 )
 from autobatcher.upstream.large_line import parse_large_line
 from autobatcher.upstream.output_line import OutputLine, parse_output_line
 
 
+class Asked(NamedTuple):
+    body: bytes
+    endpoint: str = "/v1/chat/completions"
+
+
+def whole(*requests: tuple[str, Asked]) -> bytes:
+    return b"".join(InputLines(requests, str).pieces())
+
+
 def test_an_input_line_carries_the_body_byte_for_byte() -> None:
     body = '{"model": "m", "x": "\u2028 ü"}'.encode()
-    line = b"".join(input_line("id-1", "/v1/chat/completions", body))
+    line = whole(("id-1", Asked(body)))
     assert body in line
     assert json.loads(line) == {
         "custom_id": "id-1",
@@ -37,44 +45,57 @@ def test_an_input_line_carries_the_body_byte_for_byte() -> None:
 
 def test_a_pretty_printed_body_becomes_one_line() -> None:
     body = json.dumps({"model": "m", "x": "a\nb"}, indent=2).encode()
-    line = b"".join(input_line("id", "/v1/responses", body))
+    line = whole(("id", Asked(body)))
     assert line.count(b"\n") == 1
     assert json.loads(line)["body"] == {"model": "m", "x": "a\nb"}
 
 
+def test_each_line_has_the_url_of_its_endpoint() -> None:
+    requests = [("1", Asked(b"{}")), ("2", Asked(b"{}", "/v1/responses")), ("3", Asked(b"{}"))]
+    lines = InputLines(requests, lambda endpoint: endpoint.replace("/v1", "/v4-of-x"))
+    written = b"".join(lines.pieces())
+    assert [json.loads(line)["url"] for line in written.splitlines()] == [
+        "/v4-of-x/chat/completions",
+        "/v4-of-x/responses",
+        "/v4-of-x/chat/completions",
+    ]
+    assert lines.size == len(written)
+
+
 @given(st.text("abc-0123", min_size=1, max_size=64), st.binary(max_size=50))
 def test_the_size_told_for_a_line_is_its_size(custom_id: str, body: bytes) -> None:
-    size = input_line_size(custom_id, "/v1/embeddings", body)
-    line = b"".join(input_line(custom_id, "/v1/embeddings", body))
-    assert len(line) == size <= most_line_bytes("/v1/embeddings", body)
+    requests = [(custom_id, Asked(body, "/v1/embeddings"))]
+    size = InputLines(requests, str).size
+    assert len(whole(*requests)) == size <= most_line_bytes("/v1/embeddings", body)
 
 
-@given(st.lists(st.sampled_from([1, 30, 100_000, PIECE_BYTES - 6, PIECE_BYTES, 3 * PIECE_BYTES]), max_size=8))
+@given(st.lists(st.sampled_from([1, 30, 100_000, PIECE_BYTES - 100, PIECE_BYTES, 3 * PIECE_BYTES]), max_size=8))
 def test_an_input_file_reads_as_its_lines_in_pieces_of_like_size(sizes: list[int]) -> None:
-    lines = [(b"<%d>" % number, b"x" * size, b"\n") for number, size in enumerate(sizes)]
-    whole = b"".join(part for line in lines for part in line)
-    file = InputFile(lines, len(whole))
+    requests = [(str(number), Asked(b"x" * size)) for number, size in enumerate(sizes)]
+    expected = b"".join(whole(request) for request in requests)
+    file = InputFile(InputLines(requests, str))
     for _ in range(2):  # a retried upload reads the file again
         pieces = list(iter(file.read, b""))
-        assert b"".join(pieces) == whole
+        assert b"".join(pieces) == expected
         assert all(len(piece) <= 2 * PIECE_BYTES for piece in pieces)
         assert all(len(piece) >= PIECE_BYTES for piece in pieces[:-1])
-        assert file.tell() == len(whole)
+        assert file.tell() == len(expected)
         file.seek(0)
 
 
 def test_a_long_line_is_not_copied_for_each_piece_that_is_read_of_it() -> None:
-    body = b"x" * 32_000_000
-    file = InputFile([(b"", body, b"\n"), (b"", b"end", b"\n")], len(body) + 5)
+    requests = [("1", Asked(b"x" * 32_000_000)), ("2", Asked(b"end"))]
+    file = InputFile(InputLines(requests, str))
     begun = time.process_time()
     pieces = list(iter(file.read, b""))
     assert time.process_time() - begun < 1.5  # it took five seconds
-    assert b"".join(pieces) == body + b"\nend\n"
+    assert b"".join(pieces) == whole(*requests)
 
 
 def test_an_input_file_tells_its_length_without_being_read() -> None:
-    file = InputFile([(b"", b"abc", b"\n"), (b"", b"de", b"\n")], 7)
-    assert file.seek(0, io.SEEK_END) == 7
+    requests = [("1", Asked(b"abc")), ("2", Asked(b"de"))]
+    file = InputFile(InputLines(requests, str))
+    assert file.seek(0, io.SEEK_END) == len(whole(*requests))
     assert file.read(10) == b""
     with pytest.raises(io.UnsupportedOperation):
         file.seek(3)

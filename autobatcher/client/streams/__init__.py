@@ -20,7 +20,7 @@ from .answer import PartCount, counted_parts
 from .chat import chat_chunks
 from .chunks import WithChoices
 from .completions import completion_chunks
-from .request import StreamRequest, removal_of_streaming, without_streaming
+from .request import StreamRequest, may_ask_for_stream, removal_of_streaming, without_streaming
 from .responses import WithOutput, response_events
 from .sse import DONE, frame
 
@@ -29,6 +29,7 @@ __all__ = [
     "streaming",
     "without_streaming",
     "removal_of_streaming",
+    "may_ask_for_stream",
     "StreamRequest",
     "UnstreamableAnswerError",
     "CONTENT_TYPE",

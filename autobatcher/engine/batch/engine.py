@@ -14,6 +14,7 @@ from ..request import Request
 from ..settings import Settings
 from ..spending import Spending
 from ..tracer import Tracer
+from .listing import Listings
 from .phase import Ending
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ class Engine(Protocol):
     dispatcher: Dispatcher
     uploads: FairLimiter
     polls: FairLimiter
+    listings: Listings
     hints: PollHints
     spending: Spending
     tracer: Tracer | None

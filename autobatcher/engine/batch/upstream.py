@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 
@@ -15,12 +15,13 @@ from ...upstream.back_off import retry_delay
 from ...upstream.batch_api import BatchAPI
 from ...upstream.batch_state import BatchState
 from ...upstream.failures import UncertainCreationError, UpstreamError
-from ...upstream.jsonl import InputFile, input_line, input_line_size
+from ...upstream.jsonl import InputFile, InputLines
 from ...upstream.lookup import Lookup
 from ...upstream.patience import ReadPatience
 from ..emitter import Emit
 from ..journal import BatchRecord
 from ..lanes.durations import Durations
+from ..lanes.kinds import BatchKind
 from ..lanes.work import Work
 from ..request import Request
 from ..settings import Settings
@@ -87,11 +88,14 @@ class UpstreamBatch:
 
     def remaining_seconds(self, durations: Durations) -> float:
         """Within how many more seconds half of such batches are done, of those that run for as long."""
-        model = self._models[0] if self._models else ""
-        work = Work(
-            profile=self._account.provider, endpoint=self._endpoint, model=model, lines=max(1, self._request_count)
-        )
-        return durations.remaining_quantile(work.batch_kind(self._completion_window), self.age_seconds, 0.5)
+        return durations.remaining_quantile(self.kind, self.age_seconds, 0.5)
+
+    @property
+    def kind(self) -> BatchKind:
+        """Which batches take about as long."""
+        model, lines = self._models[0] if self._models else "", max(1, self._request_count)
+        work = Work(profile=self._account.provider, endpoint=self._endpoint, model=model, lines=lines)
+        return work.batch_kind(self._completion_window)
 
     @property
     def age_seconds(self) -> float:
@@ -142,18 +146,13 @@ class UpstreamBatch:
         self._request_count = len(lines)
         self._models = sorted({request.model for _, request in lines})
 
-        url = self._account.provider.line_url
-
-        def encoded() -> Iterator[tuple[bytes, bytes, bytes]]:
-            return (input_line(custom_id, url(r.endpoint), r.body) for custom_id, r in lines)
-
-        size = sum(input_line_size(custom_id, url(r.endpoint), r.body) for custom_id, r in lines)
+        content = InputLines(lines, self._account.provider.line_url)
         tries = 0
 
         def input_file() -> InputFile:
             nonlocal tries
             tries += 1
-            return InputFile(encoded(), size)
+            return InputFile(content)
 
         expires = self._settings.file_expiry_seconds
         self._may_have_orphans = True
@@ -164,7 +163,7 @@ class UpstreamBatch:
                 input_file,
                 self._file_name,
                 expires_seconds=expires,
-                silence_seconds=self._settings.upload_timeout_seconds + size / CHECKED_BYTES_PER_SECOND,
+                silence_seconds=self._settings.upload_timeout_seconds + content.size / CHECKED_BYTES_PER_SECOND,
                 turn=turn,
                 is_wanted=is_wanted,
             )

@@ -18,6 +18,8 @@ from ..recovery.batch_log import BatchLog
 from ..tracer import BatchTrace
 from .abandonment import Abandonment
 from .engine import Engine
+from .forecast import Forecast
+from .listing import Share
 from .poll_schedule import Schedule
 from .requeue import Requeue
 from .results import ResultReader
@@ -64,6 +66,8 @@ class Watch:
         self._account = account
         self._key = key
         self._engine = engine
+        self._share: Share | None = None
+        self._forecast: Forecast | None = None  # None if each poll counts
         self._after_end = self._schedule()
 
     async def until_ended(self, *, begins_at_once: bool, is_urgent: bool = False) -> bool:
@@ -75,18 +79,26 @@ class Watch:
         Raises:
             UpstreamError: if polls fail permanently.
         """
+        interval = self._engine.settings.poll_interval_seconds
+        with self._engine.listings.watching(self._account, self._upstream, interval) as share:
+            self._share = None if is_urgent else share  # the batch itself tells first that it has ended
+            return await self._until_ended(begins_at_once=begins_at_once, is_urgent=is_urgent)
+
+    async def _until_ended(self, *, begins_at_once: bool, is_urgent: bool) -> bool:
         patience = ReadPatience()
         schedule, self._after_end = (self._schedule(is_urgent=is_urgent) for _ in range(2))
+        self._forecast = None if is_urgent or self._account.provider.partial_output else Forecast()
+        self._expect(schedule)
         last_seen: tuple[object, ...] = ()
-        wait = 0.0 if begins_at_once else schedule.next_wait(self._engine.batch_count)
+        wait = 0.0 if begins_at_once else self._next_wait(schedule)
         hint = self._hint()
         while not await self._is_abandoned_within(wait, hint):
             try:
-                state = await self._poll()
+                state = await self._poll(None if hint.is_followed else self._share)
             except UpstreamError as error:
                 if patience.runs_out(error, anyio.current_time()):
                     raise
-                wait = hint.next_wait(schedule.next_wait(self._engine.batch_count), retry_delay(error, 0.0))
+                wait = hint.next_wait(self._next_wait(schedule), retry_delay(error, 0.0))
                 continue
             patience.reset()
             has_changed = last_seen != (state.status, state.counts)
@@ -96,10 +108,11 @@ class Watch:
             if state.is_terminal:
                 return True
             (schedule.changed if has_changed or hint.is_followed else schedule.unchanged)()
+            self._expect(schedule)
             if has_changed and self._account.provider.partial_output:
                 await self._reader.read_new_lines(state)
                 self._requeue.emit_resubmitted()
-            wait = hint.next_wait(schedule.next_wait(self._engine.batch_count))
+            wait = hint.next_wait(self._next_wait(schedule))
         return False
 
     async def check_after_deadline(self) -> bool:
@@ -156,10 +169,32 @@ class Watch:
         most_batches = settings.max_active_batches
         return Schedule(settings.poll_interval_seconds, most_batches=most_batches, is_urgent=is_urgent)
 
-    async def _poll(self) -> BatchState:
+    def _expect(self, schedule: Schedule) -> None:
+        """Tell the schedule how far the end is, by how many lines are done, or else by how long such batches take."""
+        state, forecast = self._upstream.state, self._forecast
+        if state is None or forecast is None:
+            return
+        forecast.saw(state, anyio.current_time())
+        durations, kind = self._engine.dispatcher.durations, self._upstream.kind
+        interval = self._engine.settings.poll_interval_seconds
+        quiet = None if forecast.is_based else durations.quiet_seconds(kind, self._upstream.age_seconds, interval)
+        schedule.expect(forecast.remaining(anyio.current_time()), quiet)
+
+    def _next_wait(self, schedule: Schedule) -> float:
+        shared_clock = None if self._share is None else self._share.clock
+        if shared_clock is None:
+            return schedule.next_wait(self._engine.batch_count)
+        return schedule.next_shared_wait(shared_clock)
+
+    async def _poll(self, share: Share | None = None) -> BatchState:
+        """Ask how the batch is, or have a list say that it runs."""
         assert self._upstream.state is not None
-        async with self._engine.polls.turn(self._account):
-            state = await self._engine.api.retrieve(self._account, self._upstream.state.id)
+        state = None if share is None else await share.running_state()
+        if state is None:
+            async with self._engine.polls.turn(self._account):
+                state = await self._engine.api.retrieve(self._account, self._upstream.state.id)
+            if self._share is not None:
+                self._share.checked(state)
         self._upstream.observe(state)
         self._trace.polled(state)
         return state

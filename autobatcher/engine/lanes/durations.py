@@ -8,6 +8,7 @@ import msgspec
 
 from .cancellations import Cancellations
 from .kinds import Key, Kind
+from .quiet_spell import quiet_seconds
 from .spread import BUCKETS, Curve, Sketch, chance_of_longer, log_normal_curve, seconds_at
 
 MAX_KINDS = 256
@@ -20,6 +21,9 @@ provider. After as many of its own, a kind believes itself half."""
 HALF_LIFE_SECONDS = 3 * 86_400.0
 """After how long an observation counts half, in seconds. A provider's bad day must not keep requests out of batches for
 good, since batches that are not sent are not observed. Nightly jobs must still learn from each other."""
+
+LEAST_WEIGHT = 3 * PRIOR_WEIGHT
+"""How much must be known of a kind itself before it is left alone for longer than others."""
 
 _FADE_EVERY_SECONDS = 3_600.0
 
@@ -102,6 +106,17 @@ class Durations:
         curve = self._curve(kind)
         left = chance_of_longer(curve, age_seconds)
         return max(0.0, seconds_at(curve, left * (1.0 - share)) - max(0.0, age_seconds)) if left > 0 else 0.0
+
+    def quiet_seconds(self, kind: Kind, age_seconds: float, interval: float) -> float | None:
+        """How many seconds such a one can be left alone at this age; None if too few of its kind were observed.
+
+        Args:
+            interval: how often it is looked at when its end is likely, in seconds.
+        """
+        sketch = self._sketches.get(kind.levels()[-1])
+        if sketch is None or math.fsum(sketch.done.values()) < LEAST_WEIGHT:
+            return None
+        return quiet_seconds(self._curve(kind), age_seconds, interval)
 
     def encoded(self) -> bytes:
         """All of it, to be kept; some hundred kilobytes at most."""

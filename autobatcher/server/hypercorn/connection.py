@@ -6,6 +6,7 @@ disconnecting with HTTP/2 streams in flight, by flooding PRIORITY frames, by ope
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import logging
 import math
@@ -176,7 +177,7 @@ class Connection(TCPServer):
         self.idle_task, self.send_lock = IdleTask(context, stream), None
 
     async def protocol_send(self, event: Any) -> None:
-        """Like hypercorn's, but with a time limit for stalled readers, and `broken_sends_raise`."""
+        """Like hypercorn's, but with a time limit for stalled readers, and `let_broken_sends_raise`."""
         if not isinstance(event, RawData):
             await super().protocol_send(event)
             if isinstance(event, Closed):
@@ -233,7 +234,7 @@ def _leaves(group: BaseExceptionGroup[Any]) -> list[BaseException]:
 
 
 def without_late_disconnects(app: Any) -> Any:
-    """ASGI middleware: hide disconnects from a handler that has started its response.
+    """ASGI middleware: hide disconnects from a handler that has started its response, and the failures of its sends.
 
     After a response, hypercorn reports the disconnect from within the handler's own `send`. Quart-Trio then cancels the
     handler, so that hypercorn never restarts the keep-alive timer, and a graceful shutdown waits for idle connections
@@ -246,7 +247,8 @@ def without_late_disconnects(app: Any) -> Any:
         async def noted_send(event: Any) -> None:
             nonlocal is_answering
             is_answering = True
-            await send(event)
+            with contextlib.suppress(trio.BrokenResourceError):
+                await send(event)
 
         async def early_receive() -> Any:
             event = await receive()

@@ -2,8 +2,31 @@
 
 from __future__ import annotations
 
+from typing import Protocol
+
 BODY_IS_HERE = "autobatcher.body_is_here"
 """There if an app need not wait for the body."""
+
+LISTENER = "autobatcher.listener"
+"""A `Listener`."""
+
+
+class Listener(Protocol):
+    """A request whose app may be sent for, and woken, by other tasks while it waits for a message.
+
+    Attributes:
+        is_listening: whether it waits for its client to send something else, or to go. Meanwhile another task may send
+            for it. That never waits, but raises `trio.WouldBlock` if the app's task must send the rest: with the end of
+            the response, even if that has no bytes.
+    """
+
+    is_listening: bool
+
+    def wake(self) -> None:
+        """Have the app receive a message of the type `WOKEN`, if it waits for one."""
+
+
+WOKEN = "autobatcher.woken"
 
 HEADER_MEMORY = "autobatcher.header_memory"
 """A dict for what an app reads of the headers, but for the length of the body. The next request that has the same

@@ -53,7 +53,7 @@ class PlainConnection(Connection):
             await exchange.run()
             if exchange.ends_connection or self.context.terminated.is_set():
                 return True
-            if wire.received:
+            if wire.received and not exchange.has_listened:
                 await trio.lowlevel.checkpoint()  # requests in one piece do not hold up the others
 
     async def _receive_head(self) -> bool:

@@ -12,11 +12,10 @@ import trio
 from hypercorn.config import Config
 
 from .connection import Connection
-from .extensions import BODY_IS_HERE, HEADER_MEMORY
+from .extensions import BODY_IS_HERE, HEADER_MEMORY, LISTENER, WOKEN
 from .http1 import CLOSE, keeps_alive
 from .plain_head import PlainHead
 from .plain_response import ResponseHead, response_head
-from .sends import do_broken_sends_raise
 from .wire import Wire
 
 Message = MutableMapping[str, Any]
@@ -25,7 +24,12 @@ _EMPTY = [(b"content-length", b"0"), CLOSE]
 
 
 class PlainExchange:
-    """One request on a connection, and its response."""
+    """One request on a connection, and its response.
+
+    Attributes:
+        is_listening: see `Listener`.
+        has_listened: whether it waited for its client to send something else.
+    """
 
     __slots__ = (
         "_connection",
@@ -33,11 +37,15 @@ class PlainExchange:
         "_has_ended",
         "_is_body_read",
         "_is_gone",
+        "_is_woken",
         "_left",
+        "_parked",
         "_request",
         "_response",
         "_unsent",
         "_wire",
+        "has_listened",
+        "is_listening",
     )
 
     def __init__(self, connection: Connection, wire: Wire, request: PlainHead, ends: tuple[Any, Any]) -> None:
@@ -51,6 +59,10 @@ class PlainExchange:
         self._unsent = b""
         self._has_ended = False
         self._is_gone = False
+        self._is_woken = False
+        self._parked: trio.Event | None = None
+        self.has_listened: bool = False
+        self.is_listening: bool = False
 
     @property
     def ends_connection(self) -> bool:
@@ -61,8 +73,7 @@ class PlainExchange:
         """Run the app."""
         connection = self._connection
         try:
-            threads = (trio.to_thread.run_sync, trio.from_thread.run)
-            await connection.app(self._scope(), self._receive, self._send, *threads)
+            await connection.app(self._scope(), self._receive, self._send)
         except Exception:
             await connection.config.log.exception("Error in ASGI Framework")
         if self._response is None and not self._is_gone:
@@ -72,7 +83,7 @@ class PlainExchange:
         connection, request = self._connection, self._request
         path, _, query = request.target.partition(b"?")
         client, server = self._ends
-        extensions: dict[str, Any] = {HEADER_MEMORY: request.memory}
+        extensions: dict[str, Any] = {HEADER_MEMORY: request.memory, LISTENER: self}
         if len(self._wire.received) >= self._left:
             extensions[BODY_IS_HERE] = {}
         return {
@@ -104,6 +115,9 @@ class PlainExchange:
             return await self._body()
         while not (self._is_gone or self._has_ended):
             await self._read_ahead()
+            if self._is_woken:
+                self._is_woken = False
+                return {"type": WOKEN}
         return {"type": "http.disconnect"}
 
     async def _body(self) -> Message:
@@ -129,9 +143,25 @@ class PlainExchange:
         """Wait for the client's end. What it sends instead is the next request's."""
         wire = self._wire
         if wire.received:
-            await trio.sleep_forever()
-        wire.received = await wire.receive_some()
-        self._is_gone = not wire.received
+            self._parked = trio.Event()
+            await self._parked.wait()
+            self._parked = None
+            return
+        self.is_listening = self.has_listened = True
+        try:
+            wire.received = await wire.receive_some()
+        finally:
+            self.is_listening = False
+        self._is_gone = not (wire.received or self._is_woken)
+
+    def wake(self) -> None:
+        """See `Listener`."""
+        if self.is_listening:
+            self._is_woken = True
+            self._wire.interrupt()
+        elif self._parked is not None:
+            self._is_woken = True
+            self._parked.set()
 
     # ---- what it sends ----
 
@@ -142,7 +172,7 @@ class PlainExchange:
             self._begin(message["status"], message.get("headers", ()))
         else:
             await self._write(message.get("body", b""), is_last=not message.get("more_body", False))
-        if self._is_gone and do_broken_sends_raise():
+        if self._is_gone:
             raise trio.BrokenResourceError
 
     def _begin(self, status: int, headers: Any) -> None:
@@ -157,9 +187,20 @@ class PlainExchange:
         content = self._response.framed(body, is_last=is_last)
         if self._unsent:
             content, self._unsent = self._unsent + content, b""
-        self._has_ended = is_last
-        if content and not await self._wire.transmit(content):
+        if self.is_listening:
+            self._write_meanwhile(content, is_last=is_last)
+        elif content and not await self._wire.transmit(content):
             self._is_gone = True
+        self._has_ended = is_last
+
+    def _write_meanwhile(self, content: bytes, *, is_last: bool) -> None:
+        """See `Listener`."""
+        assert self._response is not None
+        self._unsent = content[self._wire.send_some(content) :]
+        if self._unsent or (is_last and self._response.closes):
+            raise trio.WouldBlock
+        if is_last:
+            self._connection.idle_task.begin()
 
 
 @lru_cache(1)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator
 from contextvars import ContextVar
 
 STALLED_SECONDS = 60.0
@@ -21,19 +19,14 @@ def send_seconds(size: int) -> float:
 _BROKEN_SENDS_RAISE: ContextVar[bool] = ContextVar("BROKEN_SENDS_RAISE", default=False)
 
 
-@contextlib.contextmanager
-def broken_sends_raise() -> Iterator[None]:
-    """Inside this block an app's `send` raises `trio.BrokenResourceError` when the client is gone.
+def let_broken_sends_raise() -> None:
+    """In this task an app's `send` raises `trio.BrokenResourceError` when the client is gone.
 
     hypercorn ignores that. (With HTTP/2 only if the client reads too slowly: a separate task sends its responses.)
     """
-    token = _BROKEN_SENDS_RAISE.set(True)
-    try:
-        yield
-    finally:
-        _BROKEN_SENDS_RAISE.reset(token)  # the next request of the connection may be in the same task
+    _BROKEN_SENDS_RAISE.set(True)
 
 
 def do_broken_sends_raise() -> bool:
-    """Whether this is inside such a block."""
+    """Whether this is such a task."""
     return _BROKEN_SENDS_RAISE.get()

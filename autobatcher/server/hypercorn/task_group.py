@@ -14,6 +14,8 @@ import hypercorn.trio.tcp_server
 import trio
 from hypercorn.trio.task_group import TaskGroup
 
+from .sends import let_broken_sends_raise
+
 
 class HardenedTaskGroup(TaskGroup):
     """Never waits for an app that receives nothing any more."""
@@ -22,6 +24,7 @@ class HardenedTaskGroup(TaskGroup):
         inbox = _Inbox(config.max_app_queue_size)
 
         async def run(scope: Any, receive: Any, *rest: Any) -> None:
+            let_broken_sends_raise()
             with inbox.received:
                 await app(scope, inbox.receive, *rest)
 

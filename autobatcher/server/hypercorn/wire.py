@@ -20,12 +20,13 @@ class Wire:
         received: what was received and not used.
     """
 
-    __slots__ = ("_context", "_socket", "_stream", "received")
+    __slots__ = ("_context", "_is_interrupted", "_socket", "_stream", "received")
 
     def __init__(self, stream: Any, context: EndingContext) -> None:
         self._stream = stream
         self._context = context
         self._socket: Any = stream.socket._sock
+        self._is_interrupted = False
         self.received: bytes = b""
 
     def ends(self) -> tuple[Any, Any]:
@@ -35,31 +36,44 @@ class Wire:
         return client, server
 
     async def receive_some(self) -> bytes:
-        """Bytes from the client; b"" at the end, in whatever way it comes. Cancelled: none were received."""
+        """Bytes from the client; b"" at the end, in whatever way it comes, and after `interrupt`. Cancelled: none were
+        received."""
+        self._is_interrupted = False
         try:
-            while self._socket.fileno() >= 0:  # trio 0.35 would take the next task that waits for -1 for a second one
+            # Trio 0.35 would take the next task that waits for -1 for a second one.
+            while self._socket.fileno() >= 0 and not self._is_interrupted:
                 await trio.lowlevel.wait_readable(self._socket)
                 await self._context.reading.pass_through()
-                with contextlib.suppress(BlockingIOError):
+                try:
                     received: bytes = self._socket.recv(MAX_RECV)
                     return received
+                except BlockingIOError:
+                    continue
         except (OSError, trio.ClosedResourceError):
             return b""
         await trio.lowlevel.checkpoint()
         return b""
 
+    def interrupt(self) -> None:
+        """End `receive_some`."""
+        self._is_interrupted = True
+        trio.lowlevel.notify_closing(self._socket)
+
     async def transmit(self, content: bytes) -> bool:
         """Whether all bytes were sent in time; usually at once. If not, the connection is closed."""
-        sent = 0
-        try:
-            with contextlib.suppress(BlockingIOError):
-                sent = self._socket.send(content)
-            if sent == len(content) or await self._context.send(self._stream, memoryview(content)[sent:]):
-                return True
-        except OSError:
-            pass
+        sent = self.send_some(content)
+        if sent == len(content) or await self._context.send(self._stream, memoryview(content)[sent:]):
+            return True
         self._stream.socket.close()
         return False
+
+    def send_some(self, content: bytes) -> int:
+        """Send as much as can be sent at once. Returns how many bytes that was."""
+        try:
+            sent: int = self._socket.send(content)
+        except OSError:
+            return 0
+        return sent
 
     def close(self) -> None:
         """Close the connection. Never waits."""

@@ -14,7 +14,6 @@ import trio
 from hypercorn.config import Config
 from hypercorn.trio.lifespan import Lifespan
 from hypercorn.typing import ConnectionState, LifespanState
-from hypercorn.utils import wrap_app
 
 from .connection import EndingContext
 from .listener import BoundedListener
@@ -80,7 +79,7 @@ async def run_worker(
     Args:
         context: of its connections; None for one that bounds nothing.
     """
-    wrapped = wrap_app(app, config.wsgi_max_body_size, "asgi")
+    wrapped = _as_hypercorn_calls(app)
     state: LifespanState = {}
     lifespan = Lifespan(wrapped, config, state)
     context = context or EndingContext(config.keep_alive_timeout)
@@ -106,3 +105,8 @@ async def run_worker(
                     await context.end_at(connections.cancel_scope.deadline)
         await lifespan.wait_for_shutdown()
         lifespan_nursery.cancel_scope.cancel()
+
+
+def _as_hypercorn_calls(app: Any) -> Any:
+    """An app that takes two arguments more. A request that waits for hours costs no frame more."""
+    return lambda scope, receive, send, *threads: app(scope, receive, send)

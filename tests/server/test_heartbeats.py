@@ -1,0 +1,56 @@
+"""When heartbeats are due. Virtual time."""
+
+from __future__ import annotations
+
+import pytest
+import trio
+
+from autobatcher.server.heartbeats import BEATS_AT_ONCE, SLOT_SECONDS, Heartbeats
+
+pytestmark = pytest.mark.parametrize("anyio_backend", ["trio"], indirect=True)
+
+
+class Waiter:
+    def __init__(self) -> None:
+        self.beats: list[float] = []
+
+    async def beat(self) -> None:
+        self.beats.append(trio.current_time())
+
+
+async def test_a_heartbeat_is_never_late_and_comes_once() -> None:
+    heartbeats, waiters = Heartbeats(), [Waiter() for _ in range(20)]
+    async with trio.open_nursery() as nursery:
+        await nursery.start(heartbeats.run)
+        begun = trio.current_time()
+        for number, waiter in enumerate(waiters):
+            slot = heartbeats.add(waiter, 1 + number / 33)
+            if number % 2:
+                heartbeats.discard(waiter, slot)
+        await trio.sleep(5)
+        for number, waiter in enumerate(waiters):
+            after = [begun + 1 + number / 33 - beat for beat in waiter.beats]
+            assert len(after) == 1 - number % 2
+            assert all(-0.001 < early < 2.1 * SLOT_SECONDS for early in after), after
+        nursery.cancel_scope.cancel()
+
+
+async def test_others_have_their_turns_between_the_heartbeats_of_one_moment() -> None:
+    heartbeats, waiters = Heartbeats(), [Waiter() for _ in range(5 * BEATS_AT_ONCE)]
+    seen: list[int] = []
+
+    class First(Waiter):
+        async def beat(self) -> None:
+            nursery.start_soon(look)
+
+    async def look() -> None:
+        seen.append(sum(len(waiter.beats) for waiter in waiters))
+
+    async with trio.open_nursery() as nursery:
+        await nursery.start(heartbeats.run)
+        for waiter in (First(), *waiters):
+            heartbeats.add(waiter, 1.0)
+        await trio.sleep(2)
+        assert seen[0] < 2 * BEATS_AT_ONCE
+        assert all(len(waiter.beats) == 1 for waiter in waiters)
+        nursery.cancel_scope.cancel()
