@@ -1,4 +1,4 @@
-"""`python tests/metrics_docs.py`: writes the table of metrics in docs/operations.md, from the catalogue.
+"""`python tests/metrics_docs.py`: writes the table of metrics in docs/reference/metrics.md, from the catalogue.
 
 `nox -s settings` calls this; tests/docs/test_operations_docs.py asserts that it was called.
 """
@@ -9,7 +9,7 @@ from pathlib import Path
 
 from autobatcher.server.metrics_catalogue import CATALOGUE
 
-DOCUMENT = Path(__file__).parent.parent / "docs" / "operations.md"
+DOCUMENT = Path(__file__).parent.parent / "docs" / "reference" / "metrics.md"
 BEGIN, END = "<!-- table: metrics -->\n", "<!-- end of table -->"
 
 

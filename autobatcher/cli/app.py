@@ -74,13 +74,14 @@ def make_app() -> App:
     with_file: dict[str, Any] = {"config": environment_and_file, "help_formatter": in_groups}
     app.command(serve.serve, help_epilogue=serve.EXAMPLES, **with_file)
     app.command(run_.run, usage=run_.USAGE, help_epilogue=run_.EXAMPLES, **with_file)
-    app.command(check.check, help_epilogue=check.EXAMPLES, config=environment)
+    app.command(check.check, help_epilogue=check.EXAMPLES, config=environment, help_formatter=in_groups)
     app.command(plan.plan, help_epilogue=plan.EXAMPLES, config=environment)
     app.command(prices.prices, help_epilogue=prices.EXAMPLES, config=environment)
     app.command(batch.batch, help_epilogue=batch.EXAMPLES, config=environment, help_formatter=in_groups)
     on_journals = (status.status, watch.watch, results.results, cancel.cancel, reconcile.reconcile, forget.forget)
-    for command in (receipt.receipt, *on_journals):
-        app.command(command, help_epilogue=_examples_of(command), config=environment)
+    app.command(receipt.receipt, help_epilogue=receipt.EXAMPLES, config=environment)
+    for command in on_journals:
+        app.command(command, help_epilogue=_examples_of(command), config=environment, help_formatter=in_groups)
     app.command(make_journal_app())
     return app
 

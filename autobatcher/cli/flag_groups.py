@@ -1,4 +1,4 @@
-"""The groups in which `--help` shows the flags of commands that have many."""
+"""The groups in which `--help` shows the flags of commands."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ UNGROUPED = "Others"
 """The title of flags that are in no group."""
 
 GROUPS: dict[str, tuple[str, ...]] = {
+    "Batches": ("all", "older-than", "taken", "force", "upstream", "all-upstream", "interval", "forget-gone"),
     "Calls": (
         *("output", "errors", "endpoint", "ordered", "strict", "limit", "plan"),
         *("requests", "like", "batch-seconds", "model", "embedding-model", "rehearse"),
@@ -29,10 +30,10 @@ GROUPS: dict[str, tuple[str, ...]] = {
         *("input-price", "output-price", "saving", "batch-discount"),
     ),
     "Journal": ("journal", "journal-hash-only", "journal-patience", "journal-retention"),
-    "Output": ("events", "request-log", "receipt", "summary-json", "progress", "json", "log-level"),
+    "Output": ("events", "request-log", "receipt", "summary-json", "progress", "json", "wide", "log-level"),
     "Configuration": ("config",),
 }
-"""Of `serve`, `run`, `batch` and `demo`."""
+"""Of `serve`, `run`, `batch` and `demo`, and of the commands that look after batches."""
 
 EMULATOR_GROUPS: dict[str, tuple[str, ...]] = {
     "Server": ("host", "port", "allowed-host", "cors-origin", "api-key", "api-key-file"),

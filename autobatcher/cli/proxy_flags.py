@@ -19,6 +19,9 @@ from .upstream_flags import UpstreamFlags
 
 LogLevel = Literal["debug", "info", "warning", "error"]
 
+FEW_WAITING = 1_000
+"""So many waiting requests are enough for those who say nothing of them."""
+
 
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +41,8 @@ class ProxyFlags(UpstreamFlags):
     drain:
         After a first SIGTERM, SIGHUP or Ctrl-C wait this long for running calls; new ones get a 503. 0: stop at once.
     max_waiting:
-        Maximum number of waiting requests; further ones get a 503. Lowered to what the limit of open files allows.
+        Maximum number of waiting requests; further ones get a 503. By default 20000, or fewer if the limit of open
+        files allows no more.
     max_waiting_bytes:
         Maximum size of all bodies that are being received or wait; further requests get a 503.
     max_body_bytes:
@@ -59,7 +63,7 @@ class ProxyFlags(UpstreamFlags):
     heartbeat: Seconds = 50.0
     grace: Seconds = 300.0
     drain: Seconds = 0.0
-    max_waiting: Count = 20_000
+    max_waiting: Count | None = None
     max_waiting_bytes: Bytes = 2_000_000_000
     max_body_bytes: Bytes = 64_000_000
     no_check: Switch = False
@@ -75,14 +79,16 @@ class ProxyFlags(UpstreamFlags):
         return CallLimits(
             heartbeat_seconds=self.heartbeat,
             grace_seconds=self.grace,
-            max_waiting=int(min(self.max_waiting, room_for_clients(raise_file_limit()).waiting)),
+            max_waiting=int(
+                min(self.max_waiting or CallLimits.max_waiting, room_for_clients(raise_file_limit()).waiting)
+            ),
             max_waiting_bytes=self.max_waiting_bytes,
             max_body_bytes=self.max_body_bytes,
         )
 
     def say_if_lowered(self, command: str, limits: Any) -> None:
-        """Print a line if fewer requests may wait than `--max-waiting` says."""
-        if limits.max_waiting < self.max_waiting:
+        """Print a line if fewer requests may wait than `--max-waiting` says, or few where it says nothing."""
+        if limits.max_waiting < (self.max_waiting or FEW_WAITING):
             print_notice(
                 f"autobatcher {command}: --max-waiting is lowered to {limits.max_waiting:,}, because this process "
                 "may not have more open files (ulimit -Hn)."

@@ -79,14 +79,14 @@ async def _watch(
         while True:
             records, engines = (None, None) if journal is None else read_again(journal)
             seen = (await asking(upstream, records)).with_engines(engines)
+            if seen.failure is not None and not seen.failure.is_retryable:
+                print_notice(f"autobatcher watch: the upstream refuses: {seen.failure.summary}")
+                return 1
             show.take(seen)
             if seen.failure is None:
                 awaited = [row for row in seen.rows if journal is None or row.record is not None]
                 if not any(row.may_run(time.time()) for row in awaited):
                     return 0
-            elif not seen.failure.is_retryable:
-                print_notice(f"autobatcher watch: the upstream refuses: {seen.failure.summary}")
-                return 1
             await trio.sleep(interval)
 
 

@@ -46,7 +46,7 @@ def description(*, has_webhooks: bool = True) -> dict[str, Any]:
     paths |= _responses()
     for path, what in {
         "/health": "Whether the proxy is alive.",
-        "/ready": "Whether the upstream accepts the key.",
+        "/ready": "Whether the upstream accepts the key, as far as it was last heard.",
         "/metrics": "Metrics for Prometheus.",
         "/status": "The state of the proxy, as JSON.",
         "/receipt": "What was paid, by model, endpoint and lane, as JSON.",

@@ -86,33 +86,39 @@ async def _health() -> Response:
 def _ready(client: BatchOpenAI, forward_keys: bool, report: Report) -> Callable[[], Awaitable[Response]]:
     """Whether the upstream accepts our key; with `forward_keys`, whether it is reachable. Never while draining.
 
+    An outage does not undo that: callers that wait, and those that come back to their calls, need this proxy meanwhile.
     The upstream is asked at most once every `READY_SECONDS`.
     """
-    last_asked, last_said = float("-inf"), ""
+    last_asked, last_said, is_accepted = float("-inf"), "", False
 
     async def ready() -> Response:
-        nonlocal last_asked, last_said
+        nonlocal last_asked, last_said, is_accepted
         if not report.is_draining and anyio.current_time() - last_asked > READY_SECONDS:
-            last_asked, last_said = anyio.current_time(), await _why_not_ready(client, forward_keys)
+            last_asked = anyio.current_time()
+            last_said, is_outage = await _why_not_ready(client, forward_keys)
+            is_accepted = not last_said or (is_accepted and is_outage)
+        is_ready = is_accepted and not report.is_draining
         reason = "shutting down" if report.is_draining else last_said
-        content = msgspec.json.encode({"ready": not reason, "reason": reason or None})
-        return Response(content, 503 if reason else 200, content_type="application/json")
+        content = msgspec.json.encode({"ready": is_ready, "reason": reason or None})
+        return Response(content, 200 if is_ready else 503, content_type="application/json")
 
     return ready
 
 
-async def _why_not_ready(client: BatchOpenAI, forward_keys: bool) -> str:
-    """The reason, or "" if the upstream accepts our key."""
+async def _why_not_ready(client: BatchOpenAI, forward_keys: bool) -> tuple[str, bool]:
+    """The reason, or "" if the upstream accepts our key; and whether it is one that passes by itself."""
     try:
         with anyio.fail_after(READY_SECONDS):
             await client.with_options(max_retries=0).batches.list(limit=1)
     except openai.APIStatusError as error:
-        if forward_keys and error.status_code in (401, 403):
-            return ""
-        return f"the upstream answered {error.status_code}: {printable(reason_given(error.response.content))}"
+        status = error.status_code
+        if forward_keys and status in (401, 403):
+            return "", False
+        said = f"the upstream answered {status}: {printable(reason_given(error.response.content))}"
+        return said, status in (408, 429) or status >= 500
     except (openai.APIError, TimeoutError) as error:
-        return f"the upstream cannot be reached: {type(error).__name__}"
-    return ""
+        return f"the upstream cannot be reached: {type(error).__name__}", True
+    return "", False
 
 
 def _page() -> Callable[[], Awaitable[Response]]:

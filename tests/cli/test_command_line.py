@@ -119,7 +119,7 @@ def test_help_fits_a_terminal_cuts_no_flag_in_two_and_shows_many_flags_in_groups
         assert not any("\N{HORIZONTAL ELLIPSIS}" in line for line in lines)
     titles = [line.strip() for line in whole if re.match(r"   [A-Z]", line)]
     assert "Others" not in titles, "give each flag a group in cli/flag_groups.py"
-    assert len(flags_in(whole)) <= 12 or (len(titles) > 2 and "Parameters" not in titles)
+    assert len(flags_in(whole)) <= 8 or (len(titles) > 2 and "Parameters" not in titles)
 
 
 @pytest.mark.parametrize(

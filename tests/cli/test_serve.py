@@ -20,6 +20,8 @@ import httpx
 import pytest
 
 from autobatcher.cli import main
+from autobatcher.cli.proxy_flags import ProxyFlags
+from autobatcher.server import CallLimits
 from tests.cli.processes import COMMAND, default_signals, emulator, environment, find_url, read_until, started
 
 END_SECONDS = 20
@@ -158,6 +160,16 @@ def test_clients_beyond_the_limit_of_open_files_are_refused_and_the_others_answe
     assert len(results) == 150
     assert {result.status_code for result in results} == {200, 503}
     assert "Traceback" not in log
+
+
+@pytest.mark.parametrize(
+    ("given", "left", "is_told"), [(None, 15_000, False), (None, 900, True), (20_000, 15_000, True), (500, 500, False)]
+)
+def test_a_low_limit_of_open_files_is_told_to_those_whom_it_concerns(
+    given: int | None, left: int, is_told: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ProxyFlags(max_waiting=given).say_if_lowered("serve", CallLimits(max_waiting=left))
+    assert ("--max-waiting is lowered" in capsys.readouterr().err) == is_told
 
 
 def test_with_forwarded_keys_the_proxy_needs_none_of_its_own(quick_upstream: str) -> None:

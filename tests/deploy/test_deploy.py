@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -157,7 +158,10 @@ def test_compose_takes_its_file() -> None:
 
 @pytest.mark.skipif(not Path(PROGRAM).exists(), reason="nginx is not installed")
 @pytest.mark.real_time
-def test_nginx_takes_its_file() -> None:
-    command = [PROGRAM, "-t", "-c", str(DEPLOY / "nginx.conf"), "-g", "pid /dev/null;"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+def test_nginx_takes_its_file_and_what_the_page_on_the_proxy_shows(tmp_path: Path) -> None:
+    (shown,) = re.findall(r"```nginx\n(.*?)```", (DEPLOY.parent / "docs" / "proxy.md").read_text(), re.DOTALL)
+    (tmp_path / "nginx.conf").write_text(f"events {{}} http {{ {shown} }}")
+    for path in (DEPLOY / "nginx.conf", tmp_path / "nginx.conf"):
+        command = [PROGRAM, "-t", "-c", str(path), "-g", "pid /dev/null;"]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr

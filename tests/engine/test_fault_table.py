@@ -1,6 +1,6 @@
 """Every fault of a batch, through the library and through the proxy: what callers see, and what is billed.
 
-docs/faults.md is generated from this table, and from other tests that it names.
+docs/fault_tests.md is generated from this table, and from other tests that it names.
 """
 
 from __future__ import annotations
