@@ -220,8 +220,8 @@ async def _run(
     with trio.open_signal_receiver(*receivable(PASSED_ON)) as received:
         async with trio.open_nursery() as watching:
             async with trio.open_nursery() as serving:
-                counted = counting(app, arrivals)
-                await serving.start(partial(serve, client, counted, sockets, stop=stop.stop, drain=stop.drain))
+                app.asgi_app = counting(app.asgi_app, arrivals)  # type: ignore[method-assign]  # as Quart documents it
+                await serving.start(partial(serve, client, app, sockets, stop=stop.stop, drain=stop.drain))
                 watching.start_soon(ending.upon, signals)
                 watch = partial(_pass_on, received, signals)
                 code, was_started = await _run_command(command, environment, watching, watch)

@@ -17,6 +17,8 @@ from autobatcher.server import Report
 from autobatcher.server.appended_file import AppendedFile
 from autobatcher.server.failed_lines import REMEMBERED, FailedLines
 from autobatcher.server.request_log import request_log
+from autobatcher.upstream.account import Account
+from autobatcher.upstream.providers import profile_named
 from tests.receipts import BILLED_PRICES, GIVEN_PRICES
 from tests.server.proxies import on_real_trio, open_proxy
 
@@ -126,13 +128,13 @@ class TestOnRealTrio:
 
 
 def failed_request(number: int) -> Any:
-    request = Request.__new__(Request)
-    request.model, request.endpoint, request.custom_id, request.tries = (
-        "m\x1b[2J" * 99,
-        "/v1/embeddings",
-        str(number),
-        1,
+    request = Request(
+        account=Account(base_url="http://upstream.test/v1", provider=profile_named("openai")),
+        endpoint="/v1/embeddings",
+        body=b"{}",
+        model="m\x1b[2J" * 99,
     )
+    request.custom_id, request.tries = str(number), 1
     request.failure = Failure(400, None, "no", "batch", None)
     return request
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from weakref import WeakValueDictionary
 
 import anyio
 
@@ -38,9 +39,6 @@ twice as long each time, up to so many seconds. Where a list has shown ends in t
 MAX_ENDED = 100
 """So many batches that have ended are looked for in the next list, which must not say that they run."""
 
-MAX_ACCOUNTS = 256
-"""So many accounts are remembered whose batches have all ended: whether their lists are of use."""
-
 
 class Listings:
     """The lists of all accounts of one engine.
@@ -54,7 +52,7 @@ class Listings:
         self._api = api
         self._polls = polls
         self._on_ended = on_ended
-        self._listings: dict[Account, Listing] = {}
+        self._listings: WeakValueDictionary[Account, Listing] = WeakValueDictionary()  # while they have batches
 
     @contextmanager
     def watching(self, account: Account, batch: UpstreamBatch, interval: float) -> Iterator[Share]:
@@ -65,14 +63,9 @@ class Listings:
         """
         listing = self._listings.get(account)
         if listing is None:
-            self._forget_idle()
             listing = self._listings[account] = Listing(self._api, self._polls, account, self._on_ended)
         with listing.watching(batch):
             yield Share(listing, batch, interval)
-
-    def _forget_idle(self) -> None:
-        if len(self._listings) >= MAX_ACCOUNTS:
-            self._listings = {account: listing for account, listing in self._listings.items() if listing.is_used}
 
 
 class Listing:
@@ -98,11 +91,6 @@ class Listing:
         self._answered: anyio.Event | None = None  # set when the list that is under way is there
         self._useless = 0
         self._paused_until = -math.inf
-
-    @property
-    def is_used(self) -> bool:
-        """Whether any batch is watched."""
-        return bool(self._watched)
 
     @property
     def is_shared(self) -> bool:
