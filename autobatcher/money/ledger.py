@@ -45,8 +45,6 @@ class Fate(Enum):
     UNKNOWN = "unknown"
     """It may have been executed. Nobody can know, or nobody has looked."""
 
-    __hash__ = object.__hash__  # not a function of Python's: each answer has its `Sort` looked up
-
 
 class Sort(NamedTuple):
     """What has one price and one fate.

@@ -83,6 +83,10 @@ class ClientWait:
                 if self._is_due and not self._call.request.is_settled:
                     self._is_due = False
                     await self._send_heartbeat()
+            if self._exchange.has_rest:
+                await self._exchange.send_rest()
+                self.is_sent = True
+                return
             if self._exchange.peer.is_gone():
                 return  # its retry may be here already
             self.is_sent = await self._send(await self._outcome_parts())
@@ -105,13 +109,16 @@ class ClientWait:
         exchange = self._exchange
         if self._asked.wants_stream or not exchange.is_listening or exchange.peer.is_gone():
             return False
+        exchange.sends_now = True
         try:
             return await self._send(await self._outcome_parts())
         except (ClientGoneError, trio.WouldBlock):
             return False
         except Exception as error:
-            logger.error("autobatcher: a defect in the proxy at %r", exchange.path, exc_info=error)
+            self._tell_defect(error)
             return False
+        finally:
+            exchange.sends_now = False
 
     async def _outcome_parts(self) -> HttpParts:
         request, asked = self._call.request, self._asked
@@ -129,9 +136,7 @@ class ClientWait:
     async def _send(self, parts: HttpParts) -> bool:
         """Send the outcome. False if it is an error that a response already begun cannot report."""
         exchange, is_good = self._exchange, 200 <= parts["status_code"] < 300
-        if exchange.has_rest:
-            await exchange.end(b"")
-        elif not exchange.has_begun:
+        if not exchange.has_begun:
             await exchange.respond(parts)
         elif is_good:
             await exchange.end(parts["content"])
@@ -144,16 +149,30 @@ class ClientWait:
     # ---- heartbeats ----
 
     async def beat(self) -> None:
-        """Send a heartbeat, or wake the client's own task to send it. Never waits."""
-        self._set_next()
-        if not self._exchange.is_listening:
-            self._is_due = True
-            self._exchange.wake()
+        """Send a heartbeat, or wake the client's own task to send it. Never waits, never raises.
+
+        None is sent once there is an outcome, which may wait for its turn: it would make it too late for a status.
+        """
+        if self._call.request.is_settled:
             return
+        self._set_next()
+        exchange = self._exchange
+        if not exchange.is_listening:
+            self._is_due = True
+            exchange.wake()
+            return
+        exchange.sends_now = True
         try:
             await self._send_heartbeat()
         except (ClientGoneError, trio.WouldBlock):
             return  # what cannot be sent now is sent with the next piece
+        except Exception as error:
+            self._tell_defect(error)
+        finally:
+            exchange.sends_now = False
+
+    def _tell_defect(self, error: Exception) -> None:
+        logger.error("autobatcher: a defect in the proxy at %r", self._exchange.path, exc_info=error)
 
     async def _send_heartbeat(self) -> None:
         exchange, wants_stream = self._exchange, self._asked.wants_stream

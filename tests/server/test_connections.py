@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import logging
 import socket
 import struct
 
 import h2.config
 import h2.connection
 import h2.events
+import h11
 import pytest
 import trio
 
@@ -169,6 +171,49 @@ async def test_a_client_that_pipelines_and_goes_away_before_its_answer_leaves_no
             await stream.aclose()
             while connection_tasks() > before:  # noqa: ASYNC110  (nothing tells)
                 await trio.sleep(0.01)
+
+
+async def received(stream: trio.SocketStream, told: bytes, seconds: float) -> bytes:
+    """What comes within that time, after what was told before."""
+    with trio.move_on_after(seconds):
+        while more := await stream.receive_some(65536):
+            told += more
+    return told
+
+
+async def test_a_large_answer_after_heartbeats_ends_once_and_the_next_request_is_answered() -> None:
+    """Of a second end, a client would read the beginning of the next response."""
+    with trio.fail_after(LIMIT):
+        limits = CallLimits(heartbeat_seconds=0.1)
+        opened = open_proxy(emulator={"batch_seconds": 0.5}, app={"limits": limits})
+        async with opened as proxy, await connect(proxy) as stream:
+            await stream.send_all(call("x" * 8_000_000))
+            await until(proxy, "waiting", 1)
+            async with proxy.http() as http:
+                while (await http.get("/status")).json()["waiting"]:  # noqa: ASYNC110  (nobody reads meanwhile)
+                    await trio.sleep(0.05)
+            client = h11.Connection(h11.CLIENT)
+            client.send(h11.Request(method="POST", target="/", headers=[("host", "x")]))
+            client.send(h11.EndOfMessage())
+            client.receive_data(await received(stream, b"", 2.0))
+            while not isinstance(event := client.next_event(), h11.EndOfMessage):
+                assert event not in (h11.NEED_DATA, h11.PAUSED)
+            assert client.trailing_data[0] == b""
+            await stream.send_all(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert (await answer(stream)).startswith(b"HTTP/1.1 200")
+
+
+async def test_a_page_for_a_client_that_closes_is_no_defect(caplog: pytest.LogCaptureFixture) -> None:
+    """Quart receives in one task and sends in another."""
+    with trio.fail_after(LIMIT):
+        async with open_proxy() as proxy:
+            for path in (b"/health", b"/ready", b"/status", b"/metrics", b"/"):
+                async with await connect(proxy) as stream:
+                    await stream.send_all(b"GET %b HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n" % path)
+                    head, _, body = (await received(stream, b"", LIMIT)).partition(b"\r\n\r\n")
+                    lengths = [line for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:")]
+                    assert int(lengths[0].partition(b":")[2]) == len(body)
+    assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
 
 
 async def test_a_client_that_goes_away_in_the_middle_of_its_body_harms_nobody() -> None:

@@ -94,7 +94,8 @@ class TestFromOutside:
                 second.http() as other,
             ):
                 await ask(http, "m")
-                receipt = (await other.get("/receipt")).json()
+                while not (receipt := (await other.get("/receipt")).json())["rows"]:  # the journal is written meanwhile
+                    await trio.sleep(0.05)
                 lines, others = await scraped(http), await scraped(other)
         cost = 'autobatcher_cost_dollars_total{fate="delivered",lane="batch"}'
         assert f"{cost} {float(receipt['cost'])}" in lines

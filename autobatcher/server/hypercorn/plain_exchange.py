@@ -144,8 +144,10 @@ class PlainExchange:
         wire = self._wire
         if wire.received:
             self._parked = trio.Event()
-            await self._parked.wait()
-            self._parked = None
+            try:
+                await self._parked.wait()
+            finally:
+                self._parked = None
             return
         self.is_listening = self.has_listened = True
         try:
@@ -185,22 +187,36 @@ class PlainExchange:
     async def _write(self, body: bytes, *, is_last: bool) -> None:
         assert self._response is not None
         content = self._response.framed(body, is_last=is_last)
-        if self._unsent:
-            content, self._unsent = self._unsent + content, b""
-        if self.is_listening:
-            self._write_meanwhile(content, is_last=is_last)
-        elif content and not await self._wire.transmit(content):
-            self._is_gone = True
+        await self._transmit(content)
         self._has_ended = is_last
 
-    def _write_meanwhile(self, content: bytes, *, is_last: bool) -> None:
-        """See `Listener`."""
+    async def _transmit(self, content: bytes) -> None:
+        if self._unsent:
+            content, self._unsent = self._unsent + content, b""
+        if content and not await self._wire.transmit(content):
+            self._is_gone = True
+
+    # ---- what other tasks send for it: see `Listener` ----
+
+    def send_now(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self._begin(message["status"], message.get("headers", ()))
+            return
         assert self._response is not None
+        is_last = not message.get("more_body", False)
+        content = self._unsent + self._response.framed(message.get("body", b""), is_last=is_last)
         self._unsent = content[self._wire.send_some(content) :]
         if self._unsent or (is_last and self._response.closes):
             raise trio.WouldBlock
         if is_last:
+            self._has_ended = True
             self._connection.idle_task.begin()
+
+    async def send_rest(self) -> None:
+        await self._transmit(b"")
+        self._has_ended = True
+        if self._is_gone:
+            raise trio.BrokenResourceError
 
 
 @lru_cache(1)
