@@ -94,7 +94,7 @@ class TestFromOutside:
                 second.http() as other,
             ):
                 await ask(http, "m")
-                while not (receipt := (await other.get("/receipt")).json())["rows"]:  # the journal is written meanwhile
+                while not (receipt := (await other.get("/receipt")).json())["rows"]:  # noqa: ASYNC110  (as a user would)
                     await trio.sleep(0.05)
                 lines, others = await scraped(http), await scraped(other)
         cost = 'autobatcher_cost_dollars_total{fate="delivered",lane="batch"}'
