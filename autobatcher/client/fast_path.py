@@ -36,7 +36,7 @@ def with_fast_path(method: PlainMethod) -> Callable[..., Any]:
             return await method.sdks_own(self, *args, **kwargs)
         kept = method.kept(kwargs)
         del kwargs
-        outcome = await self._fast_path.enqueue(request) if request.tally is None else None
+        outcome = await self._fast_path.enqueue(request) if not request.is_queued else None
         if outcome is None:
             try:
                 await request.wait()

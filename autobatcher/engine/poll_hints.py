@@ -1,4 +1,4 @@
-"""Hints that a batch has ended, which a webhook brings: its next poll is due now. A hint is never the truth."""
+"""Hints that a batch has ended, which webhooks and lists bring: its next poll is due now. A hint is never the truth."""
 
 from __future__ import annotations
 

@@ -265,6 +265,11 @@ class Request(msgspec.Struct, kw_only=True, eq=False, gc=False):
             self._on_outcome = on_outcome
 
     @property
+    def is_queued(self) -> bool:
+        """Whether it was queued, now or earlier."""
+        return self.tally is not None
+
+    @property
     def is_settled(self) -> bool:
         """Whether there is an outcome."""
         return self._outcome is not None

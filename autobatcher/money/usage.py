@@ -147,7 +147,8 @@ def _usage(counts: _Counts) -> Usage | None:
         written = total - read  # xAI and Gemini leave reasoning out of the output, but not out of the total
     asked = counts.prompt_tokens_details or counts.input_tokens_details or _NO_DETAILS
     said = counts.completion_tokens_details or counts.output_tokens_details or _NO_DETAILS
-    if asked is said is _NO_DETAILS and counts.cached_tokens is counts.prompt_cache_hit_tokens is None:
+    has_details = asked is not _NO_DETAILS or said is not _NO_DETAILS
+    if not has_details and counts.cached_tokens is None and counts.prompt_cache_hit_tokens is None:
         return Usage(read, 0, written)
     cached = _first(asked.cached_tokens, counts.cached_tokens, counts.prompt_cache_hit_tokens) or 0
     reasoning = _first(said.reasoning_tokens) or 0

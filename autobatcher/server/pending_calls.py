@@ -38,7 +38,7 @@ the sockets are read first."""
 LATE_SECONDS = 0.5
 """A timer that fires this late means that the process was paused, or too busy to read its sockets."""
 
-RESUMED_AT_ONCE = 50
+ANSWERED_AT_ONCE = 50
 """Clients resumed in one pass of the event loop. The answers of a batch arrive together, and each takes 0.2 ms to
 send."""
 
@@ -63,7 +63,7 @@ class PendingCalls:
         self._keyed: dict[tuple[str, ...], PendingCall] = {}
         self._expirations = Expirations()
         self._has_expirations = anyio.Event()
-        self._to_resume: deque[PendingCall] = deque()
+        self._to_answer: deque[PendingCall] = deque()
         self._has_answers = anyio.Event()
         self._is_running = False  # a server without lifespan support does not call `run`
 
@@ -195,36 +195,36 @@ class PendingCalls:
         self._expirations.keep_all()
 
     def on_outcome(self, call: PendingCall) -> None:
-        """The request has an outcome: resume its clients, in turn."""
+        """The request has an outcome: answer its clients, in turn."""
         self._expirations.answered(call)
         if call in self._expirations and call.request.give_back():
             self._forget(call)
         elif self._is_running:
-            self._to_resume.append(call)
+            self._to_answer.append(call)
             self._has_answers.set()
         else:
             call.resume()
         self._unanswered.pop(call, None)
 
     async def run(self, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
-        """Resume clients and withdraw expired calls, until cancelled."""
+        """Answer clients, and withdraw expired calls, until cancelled."""
         self._is_running = True
         try:
             async with anyio.create_task_group() as nursery:
-                nursery.start_soon(self._resume_in_turn)
+                nursery.start_soon(self._answer_in_turn)
                 nursery.start_soon(self._give_up_in_time)
                 task_status.started()
         finally:
             self._is_running = False
-            for call in self._to_resume:
+            for call in self._to_answer:
                 call.resume()
 
-    async def _resume_in_turn(self) -> None:
+    async def _answer_in_turn(self) -> None:
         while True:
             await self._has_answers.wait()  # always a checkpoint, so that other tasks run
-            for _ in range(min(RESUMED_AT_ONCE, len(self._to_resume))):
-                await self._answer(self._to_resume.popleft())
-            if not self._to_resume:
+            for _ in range(min(ANSWERED_AT_ONCE, len(self._to_answer))):
+                await self._answer(self._to_answer.popleft())
+            if not self._to_answer:
                 self._has_answers = anyio.Event()
 
     async def _answer(self, call: PendingCall) -> None:

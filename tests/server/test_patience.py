@@ -28,7 +28,7 @@ from autobatcher.server import CallLimits
 from autobatcher.server.heartbeat import heartbeat_seconds, next_wait, patience
 from autobatcher.server.hypercorn.peer import Peer
 from autobatcher.server.pending_call import Client, PendingCall
-from autobatcher.server.pending_calls import RESUMED_AT_ONCE, PendingCalls
+from autobatcher.server.pending_calls import ANSWERED_AT_ONCE, PendingCalls
 from tests.harness import wait_for_event
 from tests.server.proxies import Proxy, on_real_trio, open_proxy
 
@@ -114,14 +114,14 @@ async def test_clients_whose_answers_come_together_are_resumed_a_few_at_a_time()
     pending_calls = PendingCalls(grace_seconds=10, most=1000)
     async with anyio.create_task_group() as nursery:
         await nursery.start(pending_calls.run)
-        calls = [waiting(pending_calls, await request()) for _ in range(3 * RESUMED_AT_ONCE)]
+        calls = [waiting(pending_calls, await request()) for _ in range(3 * ANSWERED_AT_ONCE)]
         scopes = [trio.CancelScope() for _ in calls]
         for call, scope in zip(calls, scopes, strict=True):
             call.clients[0].resume = scope.cancel
             pending_calls.on_outcome(call)
         before = resumed = 0
         for _ in range(8):
-            assert resumed - before <= 2 * RESUMED_AT_ONCE  # two turns: the order within a pass varies
+            assert resumed - before <= 2 * ANSWERED_AT_ONCE  # two turns: the order within a pass varies
             await anyio.lowlevel.checkpoint()
             before, resumed = resumed, sum(scope.cancel_called for scope in scopes)
         assert resumed == len(calls)

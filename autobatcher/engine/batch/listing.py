@@ -55,7 +55,7 @@ class Listings:
         self._listings: WeakValueDictionary[Account, Listing] = WeakValueDictionary()  # while they have batches
 
     @contextmanager
-    def watching(self, account: Account, batch: UpstreamBatch, interval: float) -> Iterator[Share]:
+    def watching(self, account: Account, batch: UpstreamBatch, interval: float) -> Iterator[ListedBatch]:
         """A block in which a batch that exists is polled: it counts among those that share a list.
 
         Args:
@@ -65,7 +65,7 @@ class Listings:
         if listing is None:
             listing = self._listings[account] = Listing(self._api, self._polls, account, self._on_ended)
         with listing.watching(batch):
-            yield Share(listing, batch, interval)
+            yield ListedBatch(listing, batch, interval)
 
 
 class Listing:
@@ -194,8 +194,8 @@ class Listing:
             self._useless, self._paused_until = 0, anyio.current_time() + PAUSE_SECONDS
 
 
-class Share:
-    """What one batch has of the list of its account."""
+class ListedBatch:
+    """One batch that is watched, and what the list of its account shows of it."""
 
     def __init__(self, listing: Listing, batch: UpstreamBatch, interval: float) -> None:
         self._listing = listing

@@ -19,7 +19,7 @@ from ..tracer import BatchTrace
 from .abandonment import Abandonment
 from .engine import Engine
 from .forecast import Forecast
-from .listing import Share
+from .listing import ListedBatch
 from .poll_schedule import Schedule
 from .requeue import Requeue
 from .results import ResultReader
@@ -35,6 +35,10 @@ paused, and its answers are paid for."""
 
 class Watch:
     """Polls one batch and reports its progress.
+
+    When it is polled next: as its `Schedule` says, which polls less often while the end is far by the batch's own speed
+    (`Forecast`), or by how long its like took before its first line is done; with others at multiples of the interval,
+    if a list is shared; at once upon a hint; and never before the time that the upstream asks for.
 
     Args:
         key: the batch's `travel_key`.
@@ -66,7 +70,7 @@ class Watch:
         self._account = account
         self._key = key
         self._engine = engine
-        self._share: Share | None = None
+        self._listed: ListedBatch | None = None
         self._forecast: Forecast | None = None  # None if each poll counts
         self._after_end = self._schedule()
 
@@ -80,8 +84,8 @@ class Watch:
             UpstreamError: if polls fail permanently.
         """
         interval = self._engine.settings.poll_interval_seconds
-        with self._engine.listings.watching(self._account, self._upstream, interval) as share:
-            self._share = None if is_urgent else share  # the batch itself tells first that it has ended
+        with self._engine.listings.watching(self._account, self._upstream, interval) as listed:
+            self._listed = None if is_urgent else listed  # the batch itself tells first that it has ended
             return await self._until_ended(begins_at_once=begins_at_once, is_urgent=is_urgent)
 
     async def _until_ended(self, *, begins_at_once: bool, is_urgent: bool) -> bool:
@@ -94,7 +98,7 @@ class Watch:
         hint = self._hint()
         while not await self._is_abandoned_within(wait, hint):
             try:
-                state = await self._poll(None if hint.is_followed else self._share)
+                state = await self._poll(None if hint.is_followed else self._listed)
             except UpstreamError as error:
                 if patience.runs_out(error, anyio.current_time()):
                     raise
@@ -107,7 +111,10 @@ class Watch:
                 self._record_progress(state)
             if state.is_terminal:
                 return True
-            (schedule.changed if has_changed or hint.is_followed else schedule.unchanged)()
+            if has_changed or hint.is_followed:
+                schedule.changed()
+            else:
+                schedule.unchanged()
             self._expect(schedule)
             if has_changed and self._account.provider.partial_output:
                 await self._reader.read_new_lines(state)
@@ -181,20 +188,20 @@ class Watch:
         schedule.expect(forecast.remaining(anyio.current_time()), quiet)
 
     def _next_wait(self, schedule: Schedule) -> float:
-        shared_clock = None if self._share is None else self._share.clock
+        shared_clock = None if self._listed is None else self._listed.clock
         if shared_clock is None:
             return schedule.next_wait(self._engine.batch_count)
         return schedule.next_shared_wait(shared_clock)
 
-    async def _poll(self, share: Share | None = None) -> BatchState:
+    async def _poll(self, listed: ListedBatch | None = None) -> BatchState:
         """Ask how the batch is, or have a list say that it runs."""
         assert self._upstream.state is not None
-        state = None if share is None else await share.running_state()
+        state = None if listed is None else await listed.running_state()
         if state is None:
             async with self._engine.polls.turn(self._account):
                 state = await self._engine.api.retrieve(self._account, self._upstream.state.id)
-            if self._share is not None:
-                self._share.checked(state)
+            if self._listed is not None:
+                self._listed.checked(state)
         self._upstream.observe(state)
         self._trace.polled(state)
         return state

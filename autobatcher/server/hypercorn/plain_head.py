@@ -70,7 +70,8 @@ def plain_head(received: bytes) -> PlainHead | None:
     read = _remembered(lines) if len(lines) <= _REMEMBERED_BYTES else _read(lines)
     if read is None:
         return None
-    return PlainHead(method.decode(), target, read[0], length and length[1], *read[1:], match.end())
+    fields, keeps_alive, memory = read
+    return PlainHead(method.decode(), target, fields, length and length[1], keeps_alive, memory, match.end())
 
 
 def _read(lines: bytes) -> tuple[Fields, bool, dict[Any, Any]] | None:
