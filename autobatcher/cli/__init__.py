@@ -1,7 +1,7 @@
 """The command line, `autobatcher`.
 
 __init__.py   main(): checks that the extra is installed
-app.py        the commands, and their exit codes
+app.py        the commands, and their exit codes; mistyped.py: what was mistyped
 emulate.py    `autobatcher emulate`
 demo.py       `autobatcher demo`; demo_plan.py, demo_run.py, workload.py, live_status.py, summary.py are its parts
 serve.py      `autobatcher serve`; run.py: `autobatcher run`; proxy_flags.py, event_lines.py: what they share

@@ -202,6 +202,10 @@ def test_every_setting_with_a_flag_is_a_flag(
         (["serve", "--api-key", "sk-secret", "--max-cost-per-key", "5"], "--max-cost-per-key needs --forward-keys"),
         (["serve", "--forward-keys", "--max-cost-per-key", "much"], "Must be dollars"),
         (["emulat"], "emulate"),
+        (["versio"], 'Unknown command "versio". Did you mean version?'),
+        (["--hlep"], "Unknown option: --hlep. Did you mean --help?"),
+        (["batch", "in.jsonl", "--outptu", "x"], "Unknown option: --outptu. Did you mean --output?"),
+        (["batch", "in.jsonl"], "--output is missing, e.g. -o answers.jsonl."),
     ],
 )
 def test_a_wrong_value_is_one_line_and_exit_code_2(
