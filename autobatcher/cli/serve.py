@@ -181,7 +181,7 @@ def _serve_until_signalled(door: Door, flags: ProxyFlags, lines: EventLines | No
         flags = replace(flags, api_key=NO_KEY)
     report = Report()
     tell = partial(_tell, report, lines)
-    display = screen_on(PrintableConsole(stderr=True)).progress()
+    display = screen_on(PrintableConsole(stderr=True)).service_progress()
     client = flags.make_client(
         tell,
         keeps_journaled=True,
