@@ -65,7 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _say_what_is_missing(names: str, *, is_help: bool) -> int:
     """Without its packages the command line can only say how to get them: that is all its help, then."""
-    how = f"the command line needs {names}. Run: pip install 'autobatcher[serve]'"
+    how = f"the command line needs {names}. Run: pip install 'autobatcher[serve]>=1'"
     if not is_help:
         print(f"autobatcher: {how}", file=sys.stderr)
         return 2

@@ -264,7 +264,7 @@ def test_a_missing_extra_says_what_to_install() -> None:
     told = without_extras("demo")
     assert (told.returncode, told.stdout) == (2, "")
     assert told.stderr.count("\n") == 1
-    assert "pip install 'autobatcher[serve]'" in told.stderr
+    assert "pip install 'autobatcher[serve]>=1'" in told.stderr
     for name in REQUIRED:
         assert name.replace("_", "-") in told.stderr
 
@@ -272,7 +272,7 @@ def test_a_missing_extra_says_what_to_install() -> None:
 def test_help_works_without_extras_and_says_what_to_install() -> None:
     told = without_extras("help")
     assert (told.returncode, told.stderr) == (0, "")
-    assert "pip install 'autobatcher[serve]'" in told.stdout
+    assert "pip install 'autobatcher[serve]>=1'" in told.stdout
 
 
 @pytest.mark.parametrize("spelling", ["--version", "-V", "version"])
