@@ -6,7 +6,7 @@ import os
 import ssl
 from typing import Any
 from urllib.parse import urlsplit
-from urllib.request import getproxies, proxy_bypass
+from urllib.request import getproxies_environment, proxy_bypass
 
 
 def certificates_mistake() -> str | None:
@@ -39,8 +39,11 @@ def place_called(error: Exception) -> str:
 
 
 def _proxy_for(scheme: str, host: str) -> str | None:
-    """The host and the port of a proxy, without its password, and the variable that names it."""
-    proxies = getproxies()
+    """The host and the port of a proxy, without its password, and the variable that names it.
+
+    Where variables are set, `proxy_bypass` does not ask the system, which may resolve names in the event loop.
+    """
+    proxies = getproxies_environment()
     kind = next((kind for kind in (scheme, "all") if proxies.get(kind)), None)
     if kind is None or proxy_bypass(host):
         return None
