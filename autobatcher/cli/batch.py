@@ -126,6 +126,7 @@ def batch(
     files = [OutputFile(name) for name in (output, errors) if name is not None]
     settings = {**settings_of(flags), "journal": journal}
     with _told_as_usage_errors():
+        taken.check()  # before anything else is missed
         if plan:
             is_good = print_plan(taken, files, flags, settings, as_json=as_json)
             return ANSWERED if is_good else SOME_FAILED

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import ssl
 from typing import Any
-from urllib.parse import urlsplit
 from urllib.request import getproxies_environment, proxy_bypass
 
 
@@ -47,5 +46,5 @@ def _proxy_for(scheme: str, host: str) -> str | None:
     kind = next((kind for kind in (scheme, "all") if proxies.get(kind)), None)
     if kind is None or proxy_bypass(host):
         return None
-    url = proxies[kind] if "://" in proxies[kind] else f"http://{proxies[kind]}"
-    return f"{urlsplit(url).netloc.rpartition('@')[2]} ({kind.upper()}_PROXY)"
+    place = proxies[kind].rpartition("://")[2].partition("/")[0].rpartition("@")[2]
+    return f"{place} ({kind.upper()}_PROXY)"

@@ -205,6 +205,7 @@ def test_every_setting_with_a_flag_is_a_flag(
         (["versio"], 'Unknown command "versio". Did you mean version?'),
         (["--hlep"], "Unknown option: --hlep. Did you mean --help?"),
         (["batch", "in.jsonl", "--outptu", "x"], "Unknown option: --outptu. Did you mean --output?"),
+        (["batch", "nofile.jsonl", "-o", "x"], "cannot read nofile.jsonl: No such file"),
         (["batch", "in.jsonl"], "--output is missing, e.g. -o answers.jsonl."),
     ],
 )
