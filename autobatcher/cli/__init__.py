@@ -1,7 +1,7 @@
 """The command line, `autobatcher`.
 
 __init__.py   main(): checks that the extra is installed
-app.py        the commands, and their exit codes
+app.py        the commands, and their exit codes; mistyped.py: what was mistyped
 emulate.py    `autobatcher emulate`
 demo.py       `autobatcher demo`; demo_plan.py, demo_run.py, workload.py, live_status.py, summary.py are its parts
 serve.py      `autobatcher serve`; run.py: `autobatcher run`; proxy_flags.py, event_lines.py: what they share
@@ -65,7 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _say_what_is_missing(names: str, *, is_help: bool) -> int:
     """Without its packages the command line can only say how to get them: that is all its help, then."""
-    how = f"the command line needs {names}. Run: pip install 'autobatcher[serve]'"
+    how = f"the command line needs {names}. Run: pip install 'autobatcher[serve]>=1'"
     if not is_help:
         print(f"autobatcher: {how}", file=sys.stderr)
         return 2

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
 import os
-import re
 import signal
 import sys
 from collections.abc import Callable, Sequence
@@ -36,6 +34,7 @@ from .flag_groups import EMULATOR_GROUPS, GROUPS
 from .flags import UsageError
 from .help_format import help_format
 from .journal import make_journal_app
+from .mistyped import explained
 from .output import print_notice
 
 HELP = "Ordinary OpenAI-style calls, sent through the Batch API at batch prices."
@@ -96,7 +95,7 @@ def run(arguments: list[str]) -> int:
     try:
         code = make_app()(arguments, exit_on_error=False, print_error=False, result_action="return_value")
     except CycloptsError as error:
-        return _refuse(_negative_value(arguments, str(error)) or str(error), error.command_chain or ())
+        return _refuse(explained(error, arguments), error.command_chain or ())
     except UsageError as error:
         return _refuse(str(error), arguments[:1])
     except KeyboardInterrupt:
@@ -105,14 +104,6 @@ def run(arguments: list[str]) -> int:
         _write_nowhere()
         return READER_IS_GONE
     return code if isinstance(code, int) else 0
-
-
-def _negative_value(arguments: list[str], reason: str) -> str | None:
-    """What is wrong if a value was taken for a flag, since it begins with a minus; None if none was."""
-    for flag, value in itertools.pairwise(arguments):
-        if f"{flag} requires an argument" in reason and re.match(r"-[0-9.]", value):
-            return f"{flag} {value}: a value that begins with a minus is written {flag}={value}."
-    return None
 
 
 def _write_nowhere() -> None:

@@ -126,6 +126,7 @@ def batch(
     files = [OutputFile(name) for name in (output, errors) if name is not None]
     settings = {**settings_of(flags), "journal": journal}
     with _told_as_usage_errors():
+        taken.check()  # before anything else is missed
         if plan:
             is_good = print_plan(taken, files, flags, settings, as_json=as_json)
             return ANSWERED if is_good else SOME_FAILED
@@ -143,7 +144,8 @@ def batch(
             ahead=flags.ahead,
             ahead_bytes=flags.ahead_bytes,
         )
-        run.counts.lines, run.counts.bad = lines, bad_lines.count
+        run.counts.lines, run.counts.bad = lines + bad_lines.count, bad_lines.count
+        run.counts.bad_numbers = bad_lines.numbers
         display = display_on(screen_on(PrintableConsole(stderr=True)), _json_writer(output) if as_json else None)
         received = _run_to_end(partial(_work, run, client, display, progress), files)
     if run.is_complete and received is None and own_journal is not None:
@@ -215,11 +217,13 @@ class _BadLines:
 
     def __init__(self, name: str) -> None:
         self.count = 0
+        self.numbers: list[int] = []
         self._name = name
 
     def tell(self, bad: BadLine) -> None:
         self.count += 1
         if self.count <= MOST_BAD_LINES_SHOWN:
+            self.numbers.append(bad.number)
             print_notice(f"{self._name}:{bad.number}: {bad.reason}")
         elif self.count == MOST_BAD_LINES_SHOWN + 1:
             print_notice("... further bad lines are only counted")

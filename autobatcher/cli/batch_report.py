@@ -6,6 +6,7 @@ import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from ..display.sentence import counted
 from ..money.receipt import Receipt
 from ..money.receipt_text import sentence
 from ..progress import Progress
@@ -14,6 +15,7 @@ from .output import print_notice
 
 ANSWERED, SOME_FAILED, NOTHING_SENT = 0, 1, 3
 MOST_FAILURES_SHOWN = 3
+MOST_NUMBERS_SHOWN = 10
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +38,8 @@ class Ended:
 def report(run: Ended) -> int:
     """Say what became of the lines, what it cost, and how to go on. Returns the exit code."""
     code, last = _outcome(run)
-    for line in (*_reasons(run), f"cost: {sentence(run.receipt)}", last):
+    goes_on = run.received is not None and run.has_journal  # then nothing of it is lost
+    for line in (*_reasons(run), f"cost: {sentence(run.receipt, tells_uncertain=not goes_on)}", last):
         print_notice(f"autobatcher batch: {line}")
     return code
 
@@ -50,23 +53,51 @@ def _reasons(run: Ended) -> Iterator[str]:
 
 def _outcome(run: Ended) -> tuple[int, str]:
     """The exit code, and the last line."""
-    counts = run.counts
-    failed = counts.failed + counts.earlier_failed + counts.bad
+    counts, done = run.counts, _what_became(run)
+    has_failed = counts.failed + counts.earlier_failed + counts.bad > 0
     has_answers = counts.answered + counts.failed + counts.earlier > 0
-    done = f"{counts.answered + counts.earlier - counts.earlier_failed:,} of {counts.lines:,} lines are answered"
     again = "Run the same command again to go on" + (": nothing is paid twice." if run.has_journal else ".")
     if run.received is not None:
-        return 128 + run.received, f"interrupted; {done}. {again}"
+        return 128 + run.received, f"interrupted. {done}{_runs_on(run)}. {again}"
     if counts.unsent and has_answers:
-        return SOME_FAILED, f"{done}; {counts.unsent:,} calls were not sent. {again}"
-    if counts.unsent or (failed and not has_answers):
+        return SOME_FAILED, f"{done}. {again}"
+    if counts.unsent or (has_failed and not has_answers):
         return NOTHING_SENT, "nothing could be sent. Put right what is said above, and run it again."
-    if failed:
-        return SOME_FAILED, f"{done}, {failed:,} failed. {_about_failures(run)}"
+    if has_failed:
+        return SOME_FAILED, f"{done}. {_about_failures(run)}"
     return ANSWERED, f"{done}."
+
+
+def _what_became(run: Ended) -> str:
+    """Of all lines of the input. The counts add up."""
+    counts = run.counts
+    answered, failed = counts.answered + counts.earlier - counts.earlier_failed, counts.failed + counts.earlier_failed
+    parts = [f"{answered:,} answered"]
+    if failed:
+        parts.append(f"{failed:,} failed")
+    if counts.bad:
+        parts.append(f"{counts.bad:,} bad ({_named(counts.bad_numbers, counts.bad)})")
+    if (left := counts.lines - answered - failed - counts.bad) > 0:
+        parts.append(f"{left:,} {'without an answer yet' if run.received is not None else 'not sent'}")
+    return f"{counted(counts.lines, 'line', 'lines')}: {', '.join(parts)}"
+
+
+def _named(numbers: list[int], count: int) -> str:
+    shown = ", ".join(map(str, sorted(numbers)[:MOST_NUMBERS_SHOWN]))
+    return f"{'line' if count == 1 else 'lines'} {shown}{', ...' if count > MOST_NUMBERS_SHOWN else ''}"
+
+
+def _runs_on(run: Ended) -> str:
+    """The batches that the next run takes up."""
+    running = [batch.total for batch in run.progress.batches.values() if batch.ended is None]
+    if not running or not run.has_journal:
+        return ""
+    of_lines = f"of {counted(sum(running), 'line', 'lines')}"
+    verb = "runs" if len(running) == 1 else "run"
+    return f". {counted(len(running), 'batch', 'batches')} {of_lines} {verb} on at the provider"
 
 
 def _about_failures(run: Ended) -> str:
     if not run.counts.failed + run.counts.earlier_failed:
-        return "Put the bad lines right, and run the same command again."
+        return "Correct the bad lines, and run the same command again."
     return f"To ask failed lines again, delete them from {run.failures}, and run the same command again."

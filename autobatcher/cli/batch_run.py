@@ -48,10 +48,11 @@ class Counts:
     """What became of the lines.
 
     Attributes:
-        lines: how many calls the input has.
+        lines: how many lines the input has, bad ones included.
         earlier: those that an earlier run had written.
         earlier_failed: the failures among them.
         bad: lines that are no calls.
+        bad_numbers: of the first of them.
         unsent: calls without an outcome: a later run asks them again, or finds their answers.
         why_unsent: reasons, by what they are about.
     """
@@ -62,6 +63,7 @@ class Counts:
     answered: int = 0
     failed: int = 0
     bad: int = 0
+    bad_numbers: list[int] = field(default_factory=list)
     unsent: int = 0
     why_unsent: dict[str, str] = field(default_factory=dict)
 
@@ -98,7 +100,7 @@ class BatchRun:
         self._progress = progress
         self._on_bad = on_bad
         self._known = KnownIds()
-        self._has_stopped = False
+        self._has_stopped = self._has_read_all = False
         self._asked = 0
         self._refused_in_a_row = 0
         self._calls = read_ahead(client, self._unanswered(), ordered=ordered, ahead=ahead, ahead_bytes=ahead_bytes)
@@ -120,13 +122,16 @@ class BatchRun:
         written = await to_thread.run_sync(self._open, unclaimed)
         if deliveries is not None:  # an earlier run was killed before it could say so
             deliveries.forget(unclaimed[line_id] for line_id in written)
-        self._progress.requests = max(self.counts.lines - len(self._known), 0)
+        self._progress.requests = max(self.counts.lines - self.counts.bad - len(self._known), 0)
         self._synced_at = anyio.current_time()
-        while calls := await self._calls.next(AT_ONCE):
-            await self._write(calls)
-        await self._sync()
+        try:
+            while calls := await self._calls.next(AT_ONCE):
+                await self._write(calls)
+            await self._sync()
+        finally:
+            if not self._has_read_all:
+                self.counts.earlier = len(self._known)
         if self._has_stopped:
-            self.counts.earlier = len(self._known)
             self.counts.unsent += max(self._progress.requests - self._asked, 0)
 
     @property
@@ -151,6 +156,8 @@ class BatchRun:
                 else:
                     self._asked += 1
                     yield line
+        else:
+            self._has_read_all = True
         self._client.flush()
 
     async def _write(self, calls: list[CallUnderWay[InputLine]]) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 
 import trio
 
+from ..display.sentence import counted
 from ..progress import Progress
 from .demo_plan import Plan, emulated_plan, real_plan
 from .demo_run import Outcome, run_demo
@@ -192,7 +193,7 @@ def _report_interruption(outcome: Outcome, screen: Screen) -> int:
     progress = outcome.progress
     screen.say(
         f"Interrupted: {progress.answered} of {progress.requests} calls answered"
-        f", {progress.cancelled_batches} batches cancelled upstream."
+        f", {counted(progress.cancelled_batches, 'batch', 'batches')} cancelled upstream."
     )
     return 128 + outcome.interrupted
 

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import msgspec
 import trio
 
+from ..display.sentence import counted
 from ..emulator import Emulator, FaultPlan, PriceList, Webhook
 from ..emulator.known_dialects import Like
 from ..emulator.server import MAX_STORED_BYTES
@@ -140,7 +141,9 @@ def emulate(
         code = _serve_until_stopped(emulator, served, host, port, how_to_use(like, has_key=api_key is not None))
         bill = emulator.bill()
     if bill.requests:
-        print_notice(f"autobatcher emulate: {bill.requests:,} requests were billed: ${bill.total:f}")
+        print_notice(
+            f"autobatcher emulate: {counted(bill.requests, 'request was', 'requests were')} billed: ${bill.total:f}"
+        )
     return code
 
 

@@ -6,11 +6,13 @@ import os
 from dataclasses import dataclass
 from typing import Literal
 
+from msgspec.structs import replace
 from rich.console import Console
 from rich.text import Text
 
 from .. import events
 from ..display.displays import Terminal
+from ..display.snapshot import ProgressSnapshot
 from ..engine.units import format_requests
 from ..printable import printable
 from ..progress import BatchProgress, shortened
@@ -27,6 +29,10 @@ class Screen:
         """Print a line, above the live picture if there is one."""
         self.console.print(Text(printable(line)), soft_wrap=True)
 
+    def service_progress(self) -> Terminal | Literal[False]:
+        """What a client is given that serves whatever comes: it is idle at times, and nobody knows what comes."""
+        return _OfService(self.console) if self.is_live else False
+
     def progress(self, *, rate: float = 1.0, calls: int = 0) -> Terminal | Literal[False]:
         """What a client is given as `progress`.
 
@@ -35,6 +41,13 @@ class Screen:
             calls: how many are expected.
         """
         return Terminal(self.console, rate=rate, calls=calls) if self.is_live else False
+
+
+class _OfService(Terminal):
+    """Without a rate and the time left, in which idle time would count."""
+
+    def __call__(self, snapshot: ProgressSnapshot) -> None:
+        super().__call__(replace(snapshot, per_second=0.0, remaining_seconds=None))
 
 
 def screen_on(console: Console) -> Screen:
@@ -58,7 +71,7 @@ def plain_line(event: events.AnyBatchEvent, batch: BatchProgress | None) -> str 
             return f"{format_requests(event.request_count)} could not be submitted: {shortened(event.error)}"
         case events.RequestsEscalated():
             way = f"from the {event.from_lane} lane to {event.to_lane}"
-            return f"{event.request_count} requests go on {way}: {shortened(event.reason)}"
+            return f"{format_requests(event.request_count)} went on {way}: {shortened(event.reason)}"
         case events.BatchCancelledUpstream():
             return f"batch {event.batch_id}: cancelled upstream"
         case events.BatchCancelFailed():

@@ -181,7 +181,7 @@ def _serve_until_signalled(door: Door, flags: ProxyFlags, lines: EventLines | No
         flags = replace(flags, api_key=NO_KEY)
     report = Report()
     tell = partial(_tell, report, lines)
-    display = screen_on(PrintableConsole(stderr=True)).progress()
+    display = screen_on(PrintableConsole(stderr=True)).service_progress()
     client = flags.make_client(
         tell,
         keeps_journaled=True,
@@ -214,6 +214,8 @@ def _serve_until_signalled(door: Door, flags: ProxyFlags, lines: EventLines | No
         rules = flags.provider or profile_for(str(client.base_url)).name
         address = f"http://{_shown(door.host)}:{bound}/v1"
         print_notice(f"autobatcher serve: {address} -> {shown_url(client.base_url)} (rules: {rules})")
+        for line in _how_to_use(door, f"http://{_shown(seen_host(door.host))}:{bound}"):
+            print_notice(line)
         flags.say_if_lowered("serve", limits)
         work = partial(_serve, client, app, sockets, stop)
         if not flags.no_check:
@@ -233,6 +235,15 @@ def webhook_secrets(given: str | None, path: Path | None) -> Sequence[str]:
     for mistake in filter(None, map(secret_mistake, secrets)):
         raise UsageError(f"--webhook-secret (or AUTOBATCHER_WEBHOOK_SECRET) {mistake}.")
     return secrets
+
+
+def _how_to_use(door: Door, url: str) -> Iterator[str]:
+    """What programs need to come here. It never contains the key."""
+    key = "anything" if door.proxy_key is None else "'<the key you gave it>'"
+    if door.forward_keys:
+        key = "'<a key of the provider>'"
+    yield f"  {url}/ shows what it does"
+    yield f"  export OPENAI_BASE_URL={url}/v1 OPENAI_API_KEY={key}"
 
 
 def warn_of_open_door(door: Door) -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import trio
 
 from ..client.server_calls import cancels_on_close, set_cancels_on_close
+from ..display.sentence import counted
 from ..engine.units import format_duration
 from .output import print_notice
 from .question import Question
@@ -111,8 +112,8 @@ class ProxyStop:
         """What the user is asked. The last line is the prompt."""
         lines = [
             "",
-            f"autobatcher {self._command}: paid batches that run: {self._running_batches():,}; "
-            f"calls that wait: {self._waiting_calls():,}.",
+            f"autobatcher {self._command}: {counted(self._running_batches(), 'paid batch', 'paid batches')} running, "
+            f"{counted(self._waiting_calls(), 'call', 'calls')} waiting.",
             *(f"  {each.value}  {self._meaning(each)}" for each in choices),
             f"  Enter, Ctrl-C, or nothing for {format_duration(ask_seconds)}: {self._default()}",
             f"{'/'.join(each.value for each in choices)}? ",

@@ -20,6 +20,7 @@ from ..upstream.account import Account
 from ..upstream.batch_api import BatchAPI
 from ..upstream.http import UpstreamHTTP
 from ..upstream.providers import profile_named
+from ..upstream.reachability import certificates_mistake
 from .flags import Secret, Url, UsageError
 from .key_file import key_given
 from .loopback import bypass_proxy
@@ -60,6 +61,8 @@ class UpstreamFlags:
     def client_with(self, **arguments: Any) -> BatchOpenAI:
         """A client of this upstream, with further arguments. Raises `UsageError` for unusable flags."""
         given = key_given(self.api_key, self.api_key_file, "--api-key")
+        if (mistake := certificates_mistake()) is not None:
+            raise UsageError(f"{mistake}.")
         bypass_proxy(self.base_url or os.environ.get("OPENAI_BASE_URL"))
         try:
             return BatchOpenAI(

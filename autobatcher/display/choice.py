@@ -21,7 +21,7 @@ def checked_progress(value: Any) -> ProgressSetting:
     if (not isinstance(value, bool) and not callable(value)) or iscoroutinefunction(value):
         raise TypeError(f"must be True, False or a plain function of a snapshot, not {value!r}")
     if value is True and find_spec("rich") is None:
-        raise ImportError("progress=True needs rich: pip install 'autobatcher[progress]'", name="rich")
+        raise ImportError("progress=True needs rich: pip install 'autobatcher[progress]>=1'", name="rich")
     checked: ProgressSetting = value
     return checked
 

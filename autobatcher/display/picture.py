@@ -2,46 +2,61 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from typing import Literal
 
-from rich.console import Group, RenderableType
+from rich.console import Console, ConsoleOptions, Group, RenderableType
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
 from ..printable import printable
-from .sentence import cost_in_words, rate_in_words, seconds_in_words
+from .sentence import batches_in_words, cost_in_words, rate_in_words, seconds_in_words
 from .snapshot import BatchSnapshot, ProgressSnapshot
 
 _BAR_WIDTH = 30
 """In columns, where there is room: the bar becomes narrower before anything else is cut."""
+
+_BETWEEN = "   "
 
 _STYLES = {"completed": "green", "failed": "red", "expired": "red", "cancelled": "yellow"}
 
 
 def picture(snapshot: ProgressSnapshot) -> RenderableType:
     """The calls, with a bar, and the newest batches, with one each."""
-    return Group(_headline(snapshot), _calls(snapshot), _batch_table(snapshot))
+    return Group(_Headline(_parts(snapshot)), _calls(snapshot), _batch_table(snapshot))
 
 
-def _headline(snapshot: ProgressSnapshot) -> Text:
-    text = Text.assemble(
-        (f"{snapshot.answered:,}", "bold green"),
-        f" of {snapshot.requests:,} calls answered   ",
-        (f"{snapshot.queued:,}", "bold"),
-        " queued   ",
-    )
+class _Headline:
+    """Parts side by side, in as many lines as they need: none of them is broken while it fits into a line."""
+
+    def __init__(self, parts: Iterable[Text]) -> None:
+        self._parts = list(parts)
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Text]:
+        line = Text()
+        for part in self._parts:
+            if line and line.cell_len + len(_BETWEEN) + part.cell_len > options.max_width:
+                yield line
+                line = Text()
+            line = Text.assemble(line, _BETWEEN if line else "", part)
+        yield line
+
+
+def _parts(snapshot: ProgressSnapshot) -> Iterator[Text]:
+    yield Text.assemble((f"{snapshot.answered:,}", "bold green"), f" of {snapshot.requests:,} calls answered")
+    yield Text.assemble((f"{snapshot.queued:,}", "bold"), " queued")
     if snapshot.failed:
-        text.append(f"{snapshot.failed:,} failed   ", "bold red")
+        yield Text(f"{snapshot.failed:,} failed", "bold red")
     if snapshot.withdrawn:
-        text.append(f"{snapshot.withdrawn:,} withdrawn   ", "yellow")
+        yield Text(f"{snapshot.withdrawn:,} withdrawn", "yellow")
     if snapshot.escalated:
-        text.append(f"{snapshot.escalated:,} on to another lane   ", "yellow")
+        yield Text(f"{snapshot.escalated:,} on to another lane", "yellow")
     if snapshot.input_tokens or snapshot.output_tokens:
-        text.append(f"{snapshot.input_tokens:,} tokens in, {snapshot.output_tokens:,} out   ")
+        yield Text(f"{snapshot.input_tokens:,} tokens in, {snapshot.output_tokens:,} out")
     if snapshot.cost is not None:
-        text.append(f"{cost_in_words(snapshot.cost)}   ", "bold")
-    return text.append(f"{snapshot.submitted_batches:,} batches, {snapshot.running_batches:,} running", "dim")
+        yield Text(cost_in_words(snapshot.cost), "bold")
+    yield Text(batches_in_words(snapshot), "dim")
 
 
 def _calls(snapshot: ProgressSnapshot) -> Table:

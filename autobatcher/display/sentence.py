@@ -23,7 +23,7 @@ def _parts(snapshot: ProgressSnapshot) -> Iterator[str]:
         yield f"{snapshot.queued:,} queued"
     if snapshot.escalated:
         yield f"{snapshot.escalated:,} on to another lane"
-    yield f"{_counted(snapshot.submitted_batches, 'batch', 'batches')}, {snapshot.running_batches:,} running"
+    yield batches_in_words(snapshot)
     if snapshot.input_tokens or snapshot.output_tokens:
         yield f"{snapshot.input_tokens:,} tokens in, {snapshot.output_tokens:,} out"
     if snapshot.cost is not None:
@@ -55,5 +55,11 @@ def cost_in_words(amount: Decimal) -> str:
     return f"${amount:,.2f}" if amount >= 1 else f"${amount:.4f}"
 
 
-def _counted(count: int, one: str, many: str) -> str:
+def batches_in_words(snapshot: ProgressSnapshot) -> str:
+    """How many batches there were, and are."""
+    return f"{counted(snapshot.submitted_batches, 'batch', 'batches')}, {snapshot.running_batches:,} running"
+
+
+def counted(count: int, one: str, many: str) -> str:
+    """The count with its noun."""
     return f"{count:,} {one if count == 1 else many}"

@@ -92,12 +92,15 @@ def snapshot_of(
 
     Args:
         queued, waiting: calls that are in no batch, and those without an outcome; None for all that are expected.
-        usual_seconds: how long the running batches still take if they are like earlier ones, by their ids.
+        usual_seconds: how long the running batches still take if they are like earlier ones, by their ids. Before a
+            batch of this run has ended, these are little more than public figures, and are not shown.
         are_more_to_come: whether some calls were not made yet. Then the time left follows from the rate so far.
     """
     now, done = progress.seconds, progress.answered + progress.failed
     running = [batch for batch in progress.batches.values() if batch.ended is None]
-    left = {batch.id: _seconds_left(batch, now, usual_seconds or {}) for batch in running}
+    has_ended = len(running) < len(progress.batches)
+    usual = usual_seconds if usual_seconds is not None and has_ended else {}
+    left = {batch.id: _seconds_left(batch, now, usual) for batch in running}
     known = [seconds for seconds in left.values() if seconds is not None]
     remaining = max(known) if known and len(known) == len(left) else None
     if are_more_to_come:

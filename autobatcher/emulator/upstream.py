@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from .server import Emulator
 
-MISSING = "The emulator's server needs {}. Run: pip install 'autobatcher[serve]'"
+MISSING = "The emulator's server needs {}. Run: pip install 'autobatcher[serve]>=1'"
 
 
 class BatchUpstream:

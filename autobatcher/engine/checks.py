@@ -161,7 +161,7 @@ def tracing(value: object) -> bool | None:
     if value is not None and not isinstance(value, bool):
         raise TypeError(f"must be True, False or None, not {value!r}")
     if value and not _has_opentelemetry():
-        raise ValueError('is True, but OpenTelemetry is not installed: pip install "autobatcher[otel]"')
+        raise ValueError('is True, but OpenTelemetry is not installed: pip install "autobatcher[otel]>=1"')
     return value
 
 

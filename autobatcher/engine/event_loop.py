@@ -129,14 +129,25 @@ def _start_task(loop: asyncio.AbstractEventLoop, call: Callable[[], None]) -> No
 def interrupt_probe() -> Callable[[], bool]:
     """Make a function that says whether the running event loop ends because of Ctrl-C.
 
-    Call both in the loop. `asyncio.run` cancels its tasks then, and trio those whose nursery holds the
-    `KeyboardInterrupt`: who was cancelled has only their private names to tell why, as far as these exist.
+    Call both in the loop. `asyncio.run` cancels its tasks then, a notebook's kernel the task of its cell, and trio
+    those whose nursery holds the `KeyboardInterrupt`: who was cancelled has only their private names to tell why, as
+    far as these exist.
     """
     lowlevel = _trio_lowlevel()
     if lowlevel is not None:
         return lambda: any(map(holds_interrupt, _trio_failures(lowlevel.current_task())))
     runner = getattr(getattr(signal.getsignal(signal.SIGINT), "func", None), "__self__", None)
-    return lambda: bool(getattr(runner, "_interrupt_count", 0))
+    return lambda: bool(getattr(runner, "_interrupt_count", 0)) or _is_cell_interrupted()
+
+
+def _is_cell_interrupted() -> bool:
+    """Whether the cell that runs was interrupted: ipykernel's signal handler fulfils a future then."""
+    handler: Any = signal.getsignal(signal.SIGINT)
+    names = getattr(getattr(handler, "__code__", None), "co_freevars", ())
+    if "sigint_future" not in names:
+        return False
+    future = handler.__closure__[names.index("sigint_future")].cell_contents
+    return bool(future.done() and not future.cancelled())
 
 
 def _trio_failures(task: Any) -> Iterator[object]:

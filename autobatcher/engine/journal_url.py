@@ -16,7 +16,7 @@ from ..redaction import MASK
 
 DEFAULT_SCHEMA = "autobatcher"
 
-MISSING = "needs psycopg for a PostgreSQL URL: run pip install 'autobatcher[postgres]'"
+MISSING = "needs psycopg for a PostgreSQL URL: run pip install 'autobatcher[postgres]>=1'"
 
 _SHOWN = ("host", "port", "user", "dbname", "service", "schema")
 """Query parameters that are no secret, and say where the journal is."""

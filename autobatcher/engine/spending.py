@@ -133,7 +133,9 @@ class Spending:
             return None
         most, unknown = self._most(request)
         if unknown is not None and self._settings.unknown_prices == "refuse":
-            return money_outcomes.unknown_price_error(request, unknown.reason)
+            refusal = money_outcomes.unknown_price_error(request, unknown.reason)
+            self._unpriced.tell_refusal(request, refusal)
+            return refusal
         budgets = self.caps.budgets_of(request.account)
         for budget in budgets:
             if not budget.has_room(most or ZERO):

@@ -1,9 +1,10 @@
-"""Says in the log for which models a cap does not hold, since their prices are unknown."""
+"""Says in the log which models have no known price, and what that means for their calls."""
 
 from __future__ import annotations
 
 import logging
 
+from ..errors import BudgetExceededError
 from ..money.rates import UnknownPrice
 from .request import Request
 
@@ -16,11 +17,17 @@ MOST_MODELS = 100
 class UnpricedModels:
     """Warns once of each model.
 
-    A log line and no warning: programs and their tests turn warnings into exceptions, and these calls are admitted.
+    A log line and no warning: programs and their tests turn warnings into exceptions, and these calls are admitted, or
+    raise an exception of their own.
     """
 
     def __init__(self) -> None:
         self._told: set[str] = set()
+
+    def tell_refusal(self, request: Request, error: BudgetExceededError) -> None:
+        """A call is refused. A program that gathers many may not look at why each of them failed."""
+        if self._is_new(request.model):
+            logger.warning("autobatcher: %s All calls of this model are refused.", error)
 
     def tell(self, request: Request, unknown: UnknownPrice, *, setting: str, is_counted: bool) -> None:
         """A call is admitted under a cap, and may cost more than is counted.
@@ -30,9 +37,8 @@ class UnpricedModels:
             setting: the cap's name.
             is_counted: whether the call counts with the price of another lane.
         """
-        if request.model in self._told or len(self._told) >= MOST_MODELS:
+        if not self._is_new(request.model):
             return
-        self._told.add(request.model)
         counted = "may cost more than is counted" if is_counted else "count nothing"
         logger.warning(
             "autobatcher: %s does not hold for calls of the model %.100r: a price is unknown (%s), so they %s. Give it "
@@ -42,3 +48,9 @@ class UnpricedModels:
             unknown.reason,
             counted,
         )
+
+    def _is_new(self, model: str) -> bool:
+        if model in self._told or len(self._told) >= MOST_MODELS:
+            return False
+        self._told.add(model)
+        return True

@@ -50,6 +50,11 @@ class InputFile:
                     break
                 yield line
 
+    def check(self) -> None:
+        """Raise `InputError` if there is no such file."""
+        if self._path is not None and not self._path.exists():
+            raise InputError(f"cannot read {self.name}: No such file or directory")
+
     def is_same_file(self, other: str) -> bool:
         """Whether the other name is of this very file."""
         return self._path is not None and self._path.exists() and Path(other).exists() and self._path.samefile(other)

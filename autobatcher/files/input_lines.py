@@ -110,4 +110,4 @@ def _shown(error: Exception) -> str:
     """What the parser says, without what the line says."""
     if isinstance(error, msgspec.ValidationError):
         return f"it is no line of a batch ({error})"
-    return "it is no JSON" if not isinstance(error, msgspec.DecodeError) else f"it is no JSON ({error})"
+    return f"it is not valid JSON: {error}".replace(": JSON is malformed", "")

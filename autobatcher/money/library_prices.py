@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from genai_prices.data_snapshot import DataSnapshot
     from genai_prices.types import ModelInfo, ModelPrice, PriceVariant, Provider
 
-NOT_INSTALLED = "genai-prices is not installed: pip install 'autobatcher[money]'"
+NOT_INSTALLED = "genai-prices is not installed: pip install 'autobatcher[money]>=1'"
 
 _CONTEXTS: dict[str, dict[str, str]] = {
     "realtime": {},

@@ -54,10 +54,15 @@ def percentage(part: Decimal, whole: Decimal) -> str:
     return f"{_ROUNDING.divide(exact.times(part, 100), whole):.0f} %" if whole else ""
 
 
-def sentence(receipt: Receipt) -> str:
-    """The receipt in one line."""
+def sentence(receipt: Receipt, *, tells_uncertain: bool = True) -> str:
+    """The receipt in one line.
+
+    Args:
+        tells_uncertain: whether it has the executions that nobody knows of, such as those of batches that run on.
+    """
     total = receipt.total
-    uncertain = f"; {total.uncertain:,} more may have been executed" if total.uncertain else ""
+    is_told = total.uncertain and tells_uncertain
+    uncertain = f"; {total.uncertain:,} more may have been executed" if is_told else ""
     if not total.requests:
         return "nothing was billed" + uncertain
     if total.unpriced == total.requests:

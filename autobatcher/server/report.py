@@ -11,6 +11,7 @@ from .. import events
 from ..client.costs import cap_left
 from ..client.openai import BatchOpenAI
 from ..client.server_calls import see_fleet
+from ..engine.units import format_requests
 from ..money.receipt import amount_text
 from ..progress import Progress
 from .batch_counts import BatchCounts
@@ -74,7 +75,7 @@ class Report:
             case events.BatchSubmissionFailed() | events.BatchCancelFailed():
                 self._error(event.ts, event.error)
             case events.RequestsResubmitted():
-                self._error(event.ts, f"{event.request_count} requests go into another batch: {event.reason}")
+                self._error(event.ts, f"{format_requests(event.request_count)} went into another batch: {event.reason}")
             case events.BatchTerminal():
                 self._error(event.ts, f"batch {event.batch_id} {event.status}")
 

@@ -154,4 +154,4 @@ def request_log(path: Path) -> Iterator[RequestLog]:
         log.finish()
         thread.join(FLUSH_SECONDS)
         if log.lost:
-            logger.warning("autobatcher: %d calls are missing in the request log", log.lost)
+            logger.warning("autobatcher: calls that are missing in the request log: %d", log.lost)

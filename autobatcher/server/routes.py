@@ -32,7 +32,8 @@ def served_path(path: str) -> str:
 
 def not_served_parts(method: str, path: str) -> HttpParts:
     """The 404 for a route that does not exist."""
-    return refusal_parts(RefusedError(404, f"{method} {path} is not served here. {_SERVED}", code="unknown_url"))
+    what = _OF_BATCHES if f"{path}/".startswith(_OF_THE_BATCH_API) else _SERVED
+    return refusal_parts(RefusedError(404, f"{method} {path} is not served here. {what}", code="unknown_url"))
 
 
 def not_allowed_parts(method: str, path: str, allowed: Iterable[str]) -> HttpParts:
@@ -42,6 +43,12 @@ def not_allowed_parts(method: str, path: str, allowed: Iterable[str]) -> HttpPar
     parts = refusal_parts(RefusedError(405, message, code="method_not_allowed"))
     return {**parts, "headers": {**parts["headers"], "allow": allow}}
 
+
+_OF_THE_BATCH_API = ("/v1/files/", "/v1/batches/", "/files/", "/batches/")
+_OF_BATCHES = (
+    "This program makes batches itself (BatchOpenAI): run it without autobatcher run. Behind autobatcher serve, give "
+    "it the provider's URL."
+)
 
 _SERVED = (
     f"This proxy serves {', '.join(f'POST {endpoint}' for endpoint in sorted(BATCHABLE_ENDPOINTS))}, GET {MODELS}, "

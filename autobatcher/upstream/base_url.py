@@ -49,7 +49,8 @@ def advice_after(status_code: int | None, body: bytes, base_url: str) -> str:
     Args:
         status_code: of the response; None for one that was no failure by its status.
     """
-    is_page = is_html(body) and (status_code or 0) < 500  # a gateway tells an outage with pages
+    is_outage = (status_code or 0) >= 500 and status_code != 501  # which a gateway tells with pages
+    is_page = is_html(body) and not is_outage
     if not is_page and (status_code not in (404, 405) or _VERSION.search(urlsplit(base_url).path)):
         return ""
     what = "answers with web pages, as if there were no API" if is_page else "has no such path"

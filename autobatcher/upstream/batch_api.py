@@ -111,7 +111,7 @@ class BatchAPI:
                 )
             return id_answered("POST /files", content)
 
-        return await self._http.with_retries(account, attempt)
+        return await self._http.with_retries(account, attempt, is_told=True)
 
     async def create(
         self,
@@ -176,6 +176,8 @@ class BatchAPI:
                 is_over = not _file_is_not_ready(failure, input_file_id) or for_the_file.runs_out(anyio.current_time())
             if is_over:
                 raise failure
+            if failure.is_retryable:
+                self._http.notice.tell(account.base_url, failure, patience.seconds)
             await anyio.sleep(retry_delay(failure, next(delays)))
         return None
 

@@ -16,6 +16,7 @@ from ..printable import printable
 from ..redaction import Redactor
 from . import bounded_json
 from .base_url import is_html
+from .reachability import certificates_mistake, place_called
 from .reasons import codes_in, lacks_capacity, lacks_money, reason_in, well_formed
 
 # The server was busy or timed out. 409 is not retryable: it is an answer.
@@ -23,6 +24,9 @@ _RETRYABLE_STATUSES = frozenset({408, 425, 429})
 
 GONE = frozenset({404, 410})
 """The statuses with which an upstream reports that a batch or file does not exist (any more)."""
+
+NOT_IMPLEMENTED = 501
+"""A server that has no such operation, such as a web site without an API. It is no outage."""
 
 _NEVER_SENT = {
     "LocalProtocolError": "a header is not valid; is there a line end in the key or in default_headers?",
@@ -83,6 +87,11 @@ class UpstreamError(Exception):
             self.args: tuple[Any, ...] = (f"{self}. {advice}",)
 
     @property
+    def failed_operation(self) -> str:
+        """What failed, without the server's own words."""
+        return self._told
+
+    @property
     def summary(self) -> str:
         """See above."""
         return f"{self._told}{self.reason and f': {self.reason}'}{self.advice and f'. {self.advice}'}"
@@ -98,6 +107,8 @@ class UpstreamError(Exception):
             return not self._is_permanent
         if self.status_code == 429:
             return self.is_throttled
+        if self.status_code == NOT_IMPLEMENTED:
+            return False
         return self.status_code >= 500 or self.status_code in _RETRYABLE_STATUSES or self.is_throttled
 
     @property
@@ -114,7 +125,7 @@ class UpstreamError(Exception):
     @property
     def is_ambiguous(self) -> bool:
         """Whether the upstream may have carried out the call although it reported a failure."""
-        if self._may_have_been_sent or self.status_code in (408, 409):
+        if self._may_have_been_sent or self.status_code in (408, 409, NOT_IMPLEMENTED):
             return True
         return self.is_retryable and not self.is_throttled
 
@@ -164,8 +175,8 @@ def transport_error(
     if _is_of_the_network(error):
         # The text of these is the system's or the proxy's, not ours.
         reason = f" ({error})" if name in ("ConnectError", "ProxyError") and str(error) else ""
-        if "WRONG_VERSION_NUMBER" in reason:
-            reason = ": there is no TLS at that port; must base_url begin with http:// instead of https://?"
+        if name in _NOT_CONNECTED and (place := place_called(error)):
+            reason = f"{reason}: {place}"
         return UpstreamError(f"{operation}: {name}{reason}", was_sent=name not in _NOT_CONNECTED)
     return UpstreamError(
         f"{operation}: http_client raised {name}{_place_of(error)}", is_permanent=True, may_have_been_sent=True
@@ -210,16 +221,26 @@ def _place_of(error: Exception) -> str:
 
 def _permanent_reason(error: BaseException | None) -> str | None:
     """Search the causes of a failed call for one that retrying cannot change: a certificate, a full disk."""
+    if type(error).__name__ == "ConnectError" and "WRONG_VERSION_NUMBER" in str(error):
+        return "there is no TLS at that port; must base_url begin with http:// instead of https://?"
     while error is not None:
         if isinstance(error, ssl.SSLCertVerificationError) or "CERTIFICATE_VERIFY_FAILED" in str(error):
             return (
                 "the server's certificate is not trusted. If it is your company's, set SSL_CERT_FILE to a file with "
                 "the certificate of your company's authority, or pass http_client="
             )
+        if _is_of_a_file(error) and (mistake := certificates_mistake()) is not None:
+            return mistake
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
             return "the disk is full"
         error = error.__cause__ or error.__context__
     return None
+
+
+def _is_of_a_file(error: BaseException) -> bool:
+    """Whether a file could not be loaded. These errors do not name it."""
+    kinds = (FileNotFoundError, PermissionError, IsADirectoryError)
+    return isinstance(error, kinds) or "NO_CERTIFICATE_OR_CRL_FOUND" in str(error)
 
 
 def reason_given(body: bytes) -> str:

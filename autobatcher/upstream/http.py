@@ -20,6 +20,7 @@ from .key import has_inner_space
 from .patience import Patience
 from .redirects import Hop, foreign_request, is_redirect, next_hop
 from .response import OpenResponse
+from .retry_notice import RetryNotice
 
 CALL_SECONDS = 60.0
 """Timeout of one HTTP call: seconds without any data. The SDK's 600 s are for slow models, not for these calls."""
@@ -48,18 +49,25 @@ class UpstreamHTTP:
     def __init__(self, http: Any) -> None:
         self._http = http
         self._answering: set[str] = set()  # base URLs of servers that have responded
+        self.notice: RetryNotice = RetryNotice()
 
     async def call_with_retries(self, account: Account, method: str, path: str, **options: Any) -> bytes:
         """Like `call`, with the retries of `with_retries`."""
         return await self.with_retries(account, lambda: self.call(account, method, path, **options))
 
     async def with_retries(
-        self, account: Account, attempt: Callable[[], Awaitable[T]], *, refusals: Patience | None = None
+        self,
+        account: Account,
+        attempt: Callable[[], Awaitable[T]],
+        *,
+        refusals: Patience | None = None,
+        is_told: bool = False,
     ) -> T:
         """Repeat `attempt` with back-off while its failure is retryable.
 
         Args:
             refusals: the patience with failures that are not retryable; None to raise them at once.
+            is_told: whether the first failure is logged, since callers wait for this.
         """
         delays = back_off()
         outage, no_contact = Patience(PATIENCE_SECONDS), Patience(FIRST_CONTACT_SECONDS, least=FIRST_CONTACT_TRIES)
@@ -67,17 +75,14 @@ class UpstreamHTTP:
             try:
                 return await attempt()
             except UpstreamError as error:
-                now = anyio.current_time()
-                if not error.is_retryable:
-                    is_over = refusals is None or refusals.runs_out(now)
-                elif account.base_url in self._answering:
-                    is_over = outage.runs_out(now)
-                else:
-                    is_over = no_contact.runs_out(now)
-                if is_over:
+                retries = outage if account.base_url in self._answering else no_contact
+                patience = retries if error.is_retryable else refusals
+                if patience is None or patience.runs_out(anyio.current_time()):
                     if error.status_code is None:  # a good status, and perhaps a page
                         error.advise(advice_after(None, error.body, account.base_url))
                     raise
+                if is_told:
+                    self.notice.tell(account.base_url, error, patience.seconds)
                 wait = retry_delay(error, next(delays))
             await anyio.sleep(wait)
 

@@ -29,6 +29,11 @@ class Patience:
         self._least = least
         self._last = 0.0
 
+    @property
+    def seconds(self) -> float:
+        """How long failures are tolerated."""
+        return self._seconds
+
     def runs_out(self, now: float) -> bool:
         """Record a failure; return True if it counts as permanent."""
         if self._failures:

@@ -306,19 +306,20 @@ def test_the_command_answers_names_bad_lines_and_refuses_what_cannot_be_meant(tm
         assert [json.loads(each)["custom_id"] for each in piped.stdout.splitlines()] == [
             f"line-{n}" for n in range(1, 6)
         ]
-        assert "5 of 5 lines are answered" in piped.stderr
+        assert "5 lines: 5 answered." in piped.stderr
 
         files.ask([line("a"), line("b"), line("a")])
         twice = batch(str(files.source), "-o", str(files.out), base_url=base_url)
         assert (twice.returncode, files.out.exists()) == (2, False)
         assert "lines 1 and 3: 'a'" in twice.stderr
 
-        files.source.write_text(json.dumps(line("a")) + "\nnonsense\n")
+        files.source.write_text(f"{json.dumps(line('a'))}\nnonsense\n{json.dumps(line('b', body={'messages': []}))}\n")
         strict = batch(str(files.source), "-o", str(files.out), "--strict", base_url=base_url)
         assert (strict.returncode, files.out.exists()) == (2, False)
         partly = batch(str(files.source), "-o", str(files.out), "--json", base_url=base_url)
         assert partly.returncode == 1
-        assert f"{files.source}:2: it is no JSON" in partly.stderr
+        assert f"{files.source}:2: it is not valid JSON: " in partly.stderr
+        assert "3 lines: 1 answered, 2 bad (lines 2, 3). Correct the bad lines" in partly.stderr
         assert json.loads(partly.stdout.splitlines()[-1])["answered"] == 1
         assert files.ids() == ["a"]
         assert sorted(each.name for each in tmp_path.iterdir()) == ["in.jsonl", "out.jsonl"]
@@ -361,7 +362,7 @@ def test_the_command_plans_caps_and_tells_what_was_paid(tmp_path: Path) -> None:
     assert capped.returncode == 1
     assert "not sent: --max-cost: $0.4100 of $0.5000 are spent" in capped.stderr
     assert "cost: $0.4100 for 41 requests instead of $0.8200" in capped.stderr
-    assert "41 of 60 lines are answered; 19 calls were not sent" in capped.stderr
+    assert "60 lines: 41 answered, 19 not sent. Run the same command again" in capped.stderr
     last = json.loads(capped.stdout.splitlines()[-1])
     assert (last["answered"], last["failed"], last["requests"]) == (41, 0, 60)
     assert (last["cost"], last["list_price"]) == ("0.41", "0.82")

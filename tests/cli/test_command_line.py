@@ -202,6 +202,11 @@ def test_every_setting_with_a_flag_is_a_flag(
         (["serve", "--api-key", "sk-secret", "--max-cost-per-key", "5"], "--max-cost-per-key needs --forward-keys"),
         (["serve", "--forward-keys", "--max-cost-per-key", "much"], "Must be dollars"),
         (["emulat"], "emulate"),
+        (["versio"], 'Unknown command "versio". Did you mean version?'),
+        (["--hlep"], "Unknown option: --hlep. Did you mean --help?"),
+        (["batch", "in.jsonl", "--outptu", "x"], "Unknown option: --outptu. Did you mean --output?"),
+        (["batch", "nofile.jsonl", "-o", "x"], "cannot read nofile.jsonl: No such file"),
+        (["batch", "in.jsonl"], "--output is missing, e.g. -o answers.jsonl."),
     ],
 )
 def test_a_wrong_value_is_one_line_and_exit_code_2(
@@ -260,7 +265,7 @@ def test_a_missing_extra_says_what_to_install() -> None:
     told = without_extras("demo")
     assert (told.returncode, told.stdout) == (2, "")
     assert told.stderr.count("\n") == 1
-    assert "pip install 'autobatcher[serve]'" in told.stderr
+    assert "pip install 'autobatcher[serve]>=1'" in told.stderr
     for name in REQUIRED:
         assert name.replace("_", "-") in told.stderr
 
@@ -268,7 +273,7 @@ def test_a_missing_extra_says_what_to_install() -> None:
 def test_help_works_without_extras_and_says_what_to_install() -> None:
     told = without_extras("help")
     assert (told.returncode, told.stderr) == (0, "")
-    assert "pip install 'autobatcher[serve]'" in told.stdout
+    assert "pip install 'autobatcher[serve]>=1'" in told.stdout
 
 
 @pytest.mark.parametrize("spelling", ["--version", "-V", "version"])

@@ -177,7 +177,7 @@ def test_with_a_deadline_the_slow_batch_is_cut_off_and_its_lines_go_to_the_flex_
     assert Counter([row.lane for row in outcome.receipt.rows for _ in range(row.requests)]) == outcome.lanes
     assert outcome.receipt.total.list_price == 2 * outcome.receipt.total.cost > 0
     assert outcome.seconds < 40
-    assert "requests go on from the batch lane to flex" in told.export_text()
+    assert "requests went on from the batch lane to flex" in told.export_text()
     table = dict(summary_rows(summarise(plan, outcome)))
     assert table["escalated"] == str(outcome.lanes["flex"])
     assert table["billed"] == f"{outcome.lanes['batch']} batch, {outcome.lanes['flex']} flex"

@@ -57,7 +57,7 @@ def test_each_model_has_a_line_for_each_lane_and_window_and_the_unknown_say_why(
 def unknown(lane: str) -> list[str]:
     return [
         f"  {lane:<10}unknown: genai-prices is not installed: pip install",
-        f"{'':12}'autobatcher[money]'",
+        f"{'':12}'autobatcher[money]>=1'",
     ]
 
 

@@ -39,7 +39,8 @@ def quick_upstream() -> Iterator[str]:
 @contextmanager
 def proxy(upstream: str, *flags: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
     with started("serve", "--port", "0", "--base-url", upstream, "--api-key", "sk-secret", *QUICK, *flags) as process:
-        text = read_until(process, "stderr", "/v1 ->")
+        text = read_until(process, "stderr", "export ")
+        assert f"  export OPENAI_BASE_URL={find_url(text)} OPENAI_API_KEY=" in text
         yield process, find_url(text).removesuffix("/v1")
 
 

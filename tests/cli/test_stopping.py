@@ -310,7 +310,7 @@ def test_ctrl_c_at_a_terminal_asks_below_a_picture_that_stands_still() -> None:
                 pass
             terminal.type("x\n")
             shown = terminal.read_until("w/l/c? ")
-            assert "paid batches that run: 1; calls that wait: 2." in shown
+            assert "1 paid batch running, 2 calls waiting." in shown
             assert "\x1b[1A" not in shown  # the picture would be painted over the question
             terminal.type("w\n")
             terminal.read_until("shutting down: waiting; calls without an answer: 2. Another signal ends that.")

@@ -127,7 +127,7 @@ async def refused_by(answer: Any, base_url: str, **settings: Any) -> BatchSubmis
 PAGE: dict[str, Any] = {"html": "<!DOCTYPE html><html><title>Welcome</title></html>"}
 
 
-@pytest.mark.parametrize("status", [200, 404, 405])
+@pytest.mark.parametrize("status", [200, 404, 405, 501])
 @pytest.mark.proves("faults", "a base URL leads to a web site")
 async def test_a_web_site_is_told_from_an_api_by_the_first_error(status: int) -> None:
     error = await refused_by({"status_code": status, **PAGE}, "https://gateway.example")
@@ -142,15 +142,56 @@ async def test_a_missing_path_is_suggested_by_the_first_error() -> None:
     assert "has no such path. Try https://gateway.example/openai/v1" in str(error)
 
 
-async def test_https_where_a_server_speaks_http_is_told() -> None:
-    async with open_harness() as harness:
+@pytest.mark.parametrize(
+    ("failure", "told"),
+    [
+        (lambda: HTTP.ConnectError("[SSL: WRONG_VERSION_NUMBER] (_ssl.c:1006)"), "begin with http:// instead of"),
+        (lambda: FileNotFoundError(2, "No such file"), "SSL_CERT_FILE=/none.pem cannot be read: No such file"),
+        (lambda: HTTP.Response(501), "POST /files answered 501"),
+    ],
+    ids=["https for http", "no certificates", "no such operation"],
+)
+@pytest.mark.proves("faults", "no try can succeed: https spoken to an http server, SSL_CERT_FILE missing, 501")
+async def test_what_no_other_try_can_change_is_told_by_the_first(
+    failure: Any, told: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", "/none.pem")
+    tries = 0
 
-        async def no_tls(request: Any, send: Any) -> Any:
-            raise HTTP.ConnectError("[SSL: WRONG_VERSION_NUMBER] wrong version number (_ssl.c:1006)")
+    async def fail(request: Any, send: Any) -> Any:
+        nonlocal tries
+        tries += request.method == "POST"
+        if isinstance(made := failure(), Exception):
+            raise made
+        return made
 
-        async with harness.client(http_client=between(harness, no_tls)) as client:
-            error = await outcome_of(ask(client, "hello"))
-    assert "must base_url begin with http:// instead of https://?" in str(error)
+    async with open_harness() as harness, harness.client(http_client=between(harness, fail)) as client:
+        error = await outcome_of(ask(client, "hello"))
+    assert told in str(error)
+    assert tries == 1
+
+
+async def test_a_server_that_cannot_be_reached_is_named_at_once_and_in_the_error(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", "http://me:secret@proxy.test:3128")
+    monkeypatch.setenv("NO_PROXY", "")
+
+    async def refuse(request: Any, send: Any) -> Any:
+        raise HTTP.ConnectError("All connection attempts failed", request=request)
+
+    async with (
+        open_harness() as harness,
+        harness.client(
+            base_url="https://gateway.test/v1", http_client=between(harness, refuse), batch_size=1
+        ) as client,
+    ):
+        errors = [str(await outcome_of(ask(client, text))) for text in ("one", "two")]
+    place = "no connection to gateway.test:443, with the proxy proxy.test:3128 (HTTPS_PROXY)"
+    assert all(place in error for error in errors)
+    (told,) = [record.getMessage() for record in caplog.records if "tried again" in record.getMessage()]
+    assert place in told
+    assert told.endswith("It is tried again for 10 s at https://gateway.test/v1")
 
 
 async def test_what_says_nothing_of_the_base_url_is_told_without_advice() -> None:

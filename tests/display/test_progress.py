@@ -213,7 +213,7 @@ def test_a_wrong_value_is_refused_at_construction() -> None:
 
 def test_without_rich_the_extra_is_named_at_construction(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("autobatcher.display.choice.find_spec", lambda name: None)
-    with pytest.raises(ImportError, match=r"pip install 'autobatcher\[progress\]'"):
+    with pytest.raises(ImportError, match=r"pip install 'autobatcher\[progress\]>=1'"):
         autobatcher.BatchOpenAI(api_key="k", progress=True)
     assert isinstance(display_for(print), Calls)
 

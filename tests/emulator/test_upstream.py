@@ -63,7 +63,7 @@ def test_faults_count_from_when_they_are_set(batch_upstream: BatchUpstream) -> N
 
 def test_without_the_extra_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "autobatcher.emulator.app", None)
-    with pytest.raises(ImportError, match=r"pip install 'autobatcher\[serve\]'"), BatchUpstream():
+    with pytest.raises(ImportError, match=r"pip install 'autobatcher\[serve\]>=1'"), BatchUpstream():
         pass
 
 

@@ -225,15 +225,20 @@ async def test_a_call_that_leaves_the_queue_gives_its_reservation_back() -> None
 
 
 @pytest.mark.parametrize("caps", [{"max_cost": "1"}, {}])
-async def test_calls_of_unknown_price_are_refused_where_that_is_wanted(caps: dict[str, Any]) -> None:
+async def test_calls_of_unknown_price_are_refused_where_that_is_wanted(
+    caps: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
     async with open_harness(prices=BILLED_PRICES) as harness:
         async with harness.client(prices={"known": GIVEN_PRICES["*"]}, unknown_prices="refuse", **caps) as client:
             error = await outcome_of(_ask(client, "x"))
             assert isinstance(error, BudgetExceededError)
             assert "unknown" in str(error)
             assert error.asked is None
+            assert isinstance(await outcome_of(_ask(client, "z")), BudgetExceededError)
             assert await ask(client, "y", "known")
         assert harness.emulator.bill().requests == 1
+    told = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert [str(error) in text for text in told] == [True]
 
 
 async def test_a_cap_that_does_not_hold_for_a_model_is_told_once_for_each(caplog: pytest.LogCaptureFixture) -> None:

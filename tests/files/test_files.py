@@ -40,8 +40,8 @@ def test_bare_bodies_are_numbered_by_their_lines() -> None:
 @pytest.mark.parametrize(
     ("line", "reason"),
     [
-        ("nonsense", "no JSON"),
-        ('{"custom_id": "a"', "no JSON"),
+        ("nonsense", "not valid JSON"),
+        ('{"custom_id": "a"', "not valid JSON"),
         ("[]", "no line of a batch"),
         ('{"custom_id": 3, "url": "/v1/embeddings", "body": {}}', "no line of a batch"),
         ('{"url": "/v1/embeddings", "body": {}}', "no custom_id"),
@@ -50,7 +50,7 @@ def test_bare_bodies_are_numbered_by_their_lines() -> None:
         ('{"custom_id": "a", "body": {}}', "no url"),
         ('{"custom_id": "a", "url": "/v1/files", "body": {}}', "/v1/files"),
         ('{"custom_id": "a", "url": "/v1/embeddings", "method": "GET", "body": {}}', "POST"),
-        ('{"custom_id": "\udcff", "url": "/v1/embeddings", "body": {}}', "no JSON"),
+        ('{"custom_id": "\udcff", "url": "/v1/embeddings", "body": {}}', "not valid JSON"),
     ],
 )
 def test_a_bad_line_is_named_and_the_others_are_read(line: str, reason: str) -> None:

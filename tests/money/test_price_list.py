@@ -108,7 +108,7 @@ def test_without_the_library_its_prices_are_unknown_and_say_what_to_install(monk
     listed = price_list(OPENAI)
     listed.warm()
     assert listed.list_rates("gpt-4o-mini", endpoint=CHAT) is None
-    assert why_unknown(listed, model="gpt-4o-mini").endswith("pip install 'autobatcher[money]'")
+    assert why_unknown(listed, model="gpt-4o-mini").endswith("pip install 'autobatcher[money]>=1'")
     assert input_rate(listed, model="text-embedding-3-small", endpoint=EMBEDDINGS) == Decimal("0.01")
 
 

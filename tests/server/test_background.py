@@ -139,6 +139,10 @@ async def test_unknown_ids_and_wrong_methods_are_told() -> None:
         unknown = (await http.get(f"{PATH}/x/input_items")).json()["error"]
         assert unknown["code"] == "unknown_url"
         assert f"{PATH}/{{id}}" in unknown["message"]  # what is served
+        for path in ("/v1/files", "/batches/b/cancel"):
+            itself = (await http.post(path)).json()["error"]["message"]
+            assert "makes batches itself (BatchOpenAI): run it without autobatcher run" in itself
+            assert "model" not in itself  # else its batches would look for one that is mistyped
         wrong = [await http.post(f"{PATH}/x"), await http.get(f"{PATH}/x/cancel")]
         assert [(answer.status_code, answer.headers["allow"]) for answer in wrong] == [
             (405, "DELETE, GET"),

@@ -127,7 +127,7 @@ async def test_lanes_escalations_and_the_time_left_are_seen_from_outside(caplog:
     ):
         assert line in metrics.splitlines()
     (said,) = [record.getMessage() for record in caplog.records if "lane" in record.getMessage()]
-    assert "1 requests go on from the flex lane to realtime" in said
+    assert "1 request went on from the flex lane to realtime" in said
     assert "hello" not in caplog.text
 
 

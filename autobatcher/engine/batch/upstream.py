@@ -303,7 +303,9 @@ class UpstreamBatch:
 
     def emit_resubmitted(self, request_count: int, reason: str) -> None:
         """Requests of this batch go into another one."""
-        logger.info("autobatcher: %d requests of batch %s go into another: %s", request_count, self.batch_id, reason)
+        logger.info(
+            "autobatcher: %s of batch %s went into another: %s", format_requests(request_count), self.batch_id, reason
+        )
         fields = {**self._request_fields(), "request_count": request_count, "batch_id": self.batch_id}
         self._emit(events.RequestsResubmitted, **fields, reason=reason)
 

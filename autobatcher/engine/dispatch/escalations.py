@@ -10,6 +10,7 @@ from ..emitter import Emit
 from ..lanes.lane import Lane
 from ..request import Request
 from ..settings import Settings
+from ..units import format_requests
 
 logger: logging.Logger = logging.getLogger("autobatcher")
 
@@ -48,7 +49,7 @@ class Escalations:
         for request in requests:
             if request.trace is not None:
                 request.trace.event("autobatcher.escalated", **moved)
-        logger.info("autobatcher: %d requests%s go on %s: %s", len(requests), where, way, reason)
+        logger.info("autobatcher: %s%s went on %s: %s", format_requests(len(requests)), where, way, reason)
         self._emit(
             events.RequestsEscalated,
             batch_id=batch_id,

@@ -119,7 +119,7 @@ def test_the_line_after_an_interruption_names_the_journal_without_its_password()
 
 def test_without_psycopg_one_sentence_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("autobatcher.engine.journal_url.find_spec", lambda name: None)
-    with pytest.raises(ValueError, match=r"^journal needs psycopg .*: run pip install 'autobatcher\[postgres\]'$"):
+    with pytest.raises(ValueError, match=r"^journal needs psycopg .*: run pip install 'autobatcher\[postgres\]>=1'$"):
         BatchOpenAI(api_key="k", journal="postgresql:///app")
 
 
