@@ -47,7 +47,7 @@ def prices(
     """Show what models cost, in USD per million tokens, and where that is from.
 
     Prices come from the file of --prices, then from what the provider publishes, then from genai-prices (pip install
-    'autobatcher[money]'). A price that none of them has is unknown. Nothing is sent or downloaded.
+    'autobatcher[money]>=1'). A price that none of them has is unknown. Nothing is sent or downloaded.
 
     Args:
         models: Models, as requests name them. Without any: all that are known.

@@ -26,7 +26,7 @@ class Costs:
         """What was paid since the client was made, what it would have cost in real time, and what for.
 
         Also after `close`. Copies of a client share one receipt. Amounts are in USD. Prices come from `prices=`, the
-        provider's own notes, and the package genai-prices (`pip install 'autobatcher[money]'`); where none of them
+        provider's own notes, and the package genai-prices (`pip install 'autobatcher[money]>=1'`); where none of them
         knows one, it is unknown, and counted as such. Blocks for up to a second when it imports that package.
         """
         return self._spending.receipt()
