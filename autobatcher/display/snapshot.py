@@ -21,7 +21,9 @@ class BatchSnapshot(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         number: counts from 1 in order of submission.
         status: in the upstream's words.
-        total, done, failed: requests of the batch. `done` includes the failed ones.
+        total: how many requests it has.
+        done: how many of them are done, the failed ones included.
+        failed: how many of them have failed.
         seconds: how long it has run, or ran.
         remaining_seconds: how long it probably still takes; None if nobody knows, or if it has ended.
     """
@@ -43,12 +45,16 @@ class ProgressSnapshot(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         seconds: since its engine began.
         requests: how many calls were made so far, or are expected in all.
-        answered, failed: calls with an outcome.
-        waiting: calls without one; the queued ones are in no batch yet.
+        answered: calls with an answer.
+        failed: calls with an error.
+        waiting: calls with neither.
+        queued: those of them that are in no batch yet.
         withdrawn: calls that nobody waits for any more: cancelled, or cut off by the client's end.
         escalated: calls that went on to another lane.
-        input_tokens, output_tokens: of the answers, as far as these name them.
-        submitted_batches, running_batches: how many there were, and are.
+        input_tokens: of the answered calls, as far as the answers name them.
+        output_tokens: likewise.
+        submitted_batches: how many batches there were so far.
+        running_batches: how many of them have not ended.
         batches: the newest ones, the last one submitted at the end.
         per_second: calls with an outcome, so far.
         remaining_seconds: until all are done, probably; None if nobody knows.

@@ -48,8 +48,8 @@ class Estimate(NamedTuple):
 
     Attributes:
         input, output: each with its band.
-        cached_share, reasoning_share: how much of the input is read from a cache, and of the output is reasoning, from
-            0 to 1.
+        cached_share: how much of the input is read from a cache, from 0 to 1.
+        reasoning_share: how much of the output is reasoning, likewise.
         most: what the request cannot exceed, unless something is unknown. See `Calibration.most`.
         unknown: what is not counted, in words.
     """

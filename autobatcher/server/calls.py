@@ -60,7 +60,8 @@ class CallLimits:
         max_waiting: maximum number of pending requests; further ones get a 503.
         max_background: maximum number of background responses that have not ended; further ones get a 503.
         max_waiting_bytes: maximum size of all bodies that are being received or wait; further requests get a 503.
-        max_body_bytes, body_seconds: maximum size of a body, and maximum time to receive it.
+        max_body_bytes: maximum size of a body.
+        body_seconds: maximum time to receive one, in seconds.
     """
 
     heartbeat_seconds: float = HEARTBEAT_SECONDS

@@ -54,7 +54,13 @@ def test_it_has_time_to_stop_and_is_not_started_again_with_flags_that_cannot_wor
     settings = service()
     assert settings["RestartPreventExitStatus"] == ["2"]
     assert int(settings["TimeoutStopSec"][0]) >= 60
-    assert settings["StateDirectoryMode"] == ["0700"]
+
+
+def test_only_its_user_can_look_into_the_folders_that_it_may_write_to() -> None:
+    settings = service()
+    assert settings["StateDirectoryMode"] == settings["LogsDirectoryMode"] == ["0700"]
+    page = (UNIT.parents[2] / "docs" / "operations.md").read_text(encoding="utf-8")
+    assert f"/var/log/{settings['LogsDirectory'][0]}/calls.jsonl {{" in page
 
 
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd is not installed")

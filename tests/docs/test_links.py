@@ -17,9 +17,14 @@ _FENCE = re.compile(r"^```.*?^```", re.DOTALL | re.MULTILINE)
 
 @pytest.mark.parametrize("page", FILES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_every_link_of_a_page_leads_to_a_file_and_a_heading(page: Path) -> None:
-    text = _FENCE.sub("", page.read_text(encoding="utf-8"))
+    text = without_code(page.read_text(encoding="utf-8"))
     links = [link for link in _LINK.findall(text) if "://" not in link and not link.startswith("mailto:")]
     assert [link for link in links if not _leads_somewhere(page, link)] == []
+
+
+def without_code(text: str) -> str:
+    """A page without its code blocks."""
+    return _FENCE.sub("", text)
 
 
 def _leads_somewhere(page: Path, link: str) -> bool:
@@ -31,7 +36,7 @@ def _leads_somewhere(page: Path, link: str) -> bool:
 @cache
 def _headings(page: Path) -> frozenset[str]:
     """The anchors that GitHub gives: lower case, spaces as hyphens, without punctuation."""
-    text = _FENCE.sub("", page.read_text(encoding="utf-8"))
+    text = without_code(page.read_text(encoding="utf-8"))
     titles = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
     return frozenset(re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles)
 
