@@ -136,8 +136,6 @@ DIFFERS_BY_VERSION = (
     "tests/cli/test_command_line.py",
     "tests/cli/test_table_widths.py",
     "tests/client/test_calls.py",
-    "tests/client/test_leaving.py",
-    "tests/client/test_like_the_sdk.py",
     "tests/client/test_ownership.py",
     "tests/emulator/test_app.py",
     "tests/engine/test_event_loop.py",

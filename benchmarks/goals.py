@@ -38,7 +38,7 @@ NUMBERS = {
     ("facade", "longest_gc_ms"): "longest garbage collection meanwhile",
     ("facade", "peak_kb"): "memory of a call that waits",
     ("growth", "cpu_us"): "CPU time of a call, by how many there are",
-    ("calls", "cpu_us"): "CPU time of a call, 100,000 at once or 1,000 one after the other",
+    ("calls", "cpu_us"): "CPU time of a call, 100,000 at once, or (sequential) one after the other",
     ("threads", "cpu_us"): "CPU time of a call of `BatchOpenAISync`, 2,000 threads",
     ("journal", "per_s"): "calls a second",
     ("journal", "cpu_us"): "CPU time of a call",

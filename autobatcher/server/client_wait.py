@@ -109,7 +109,7 @@ class ClientWait:
         exchange = self._exchange
         if self._asked.wants_stream or not exchange.is_listening or exchange.peer.is_gone():
             return False
-        exchange.sends_now = True
+        exchange.set_sends_now(True)
         try:
             return await self._send(await self._outcome_parts())
         except (ClientGoneError, trio.WouldBlock):
@@ -118,7 +118,7 @@ class ClientWait:
             self._tell_defect(error)
             return False
         finally:
-            exchange.sends_now = False
+            exchange.set_sends_now(False)
 
     async def _outcome_parts(self) -> HttpParts:
         request, asked = self._call.request, self._asked
@@ -161,7 +161,7 @@ class ClientWait:
             self._is_due = True
             exchange.wake()
             return
-        exchange.sends_now = True
+        exchange.set_sends_now(True)
         try:
             await self._send_heartbeat()
         except (ClientGoneError, trio.WouldBlock):
@@ -169,7 +169,7 @@ class ClientWait:
         except Exception as error:
             self._tell_defect(error)
         finally:
-            exchange.sends_now = False
+            exchange.set_sends_now(False)
 
     def _tell_defect(self, error: Exception) -> None:
         logger.error("autobatcher: a defect in the proxy at %r", self._exchange.path, exc_info=error)

@@ -61,8 +61,6 @@ class Exchange:
         has_own_connection: whether no other request shares the connection meanwhile, as in HTTP/2.
         peer: the client, as far as the server knows it.
         has_rest: whether the end of a response that another task sent was not sent whole: see `send_rest`.
-        sends_now: whether another task sends for this one, which listens. That never waits, but raises
-            `trio.WouldBlock` if there is a rest.
     """
 
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -83,21 +81,23 @@ class Exchange:
         self._listener: Listener | None = extensions.get(LISTENER)
         self._listening: trio.CancelScope | None = None
         self.has_rest: bool = False
-        self.sends_now: bool = False
         self._receive = receive
         self._asgi_send = send
 
     async def _send(self, message: MutableMapping[str, Any]) -> None:
         try:
-            if self.sends_now and self._listener is not None:
-                self._listener.send_now(message)
-            else:
-                await self._asgi_send(message)
+            await self._asgi_send(message)
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             raise ClientGoneError from None
         except trio.WouldBlock:
             self.has_rest = not message.get("more_body", False)
             raise
+
+    def set_sends_now(self, sends_now: bool) -> None:
+        """While this is set, another task sends for this one, which listens. That never waits, but raises
+        `trio.WouldBlock` if there is a rest."""
+        assert self._listener is not None
+        self._listener.sends_now = sends_now
 
     async def send_rest(self) -> None:
         """Send what another task left of the end of the response. Raises `ClientGoneError`."""

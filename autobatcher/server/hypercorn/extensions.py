@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import MutableMapping
-from typing import Any, Protocol
+from typing import Protocol
 
 BODY_IS_HERE = "autobatcher.body_is_here"
 """There if an app need not wait for the body."""
@@ -17,20 +16,16 @@ class Listener(Protocol):
 
     Attributes:
         is_listening: whether it waits for its client to send something else, or to go.
+        sends_now: set by another task while it sends for the app, which listens. ASGI's `send` then never waits, but
+            raises `trio.WouldBlock` if there is a rest: of the last message, the app must send it with `send_rest`;
+            else it goes with the next message.
     """
 
     is_listening: bool
-
-    def send_now(self, message: MutableMapping[str, Any]) -> None:
-        """Send for the app while it listens. Never waits.
-
-        Raises:
-            trio.WouldBlock: there is a rest. If the message was the last one, the app must send it with `send_rest`;
-                else it goes with the next message.
-        """
+    sends_now: bool
 
     async def send_rest(self) -> None:
-        """Send what `send_now` left of the end of a response.
+        """Send what is left of the end of a response.
 
         Raises:
             trio.BrokenResourceError: the client is gone.

@@ -27,7 +27,7 @@ class PlainExchange:
     """One request on a connection, and its response.
 
     Attributes:
-        is_listening: see `Listener`.
+        is_listening, sends_now: see `Listener`.
         has_listened: whether it waited for its client to send something else.
     """
 
@@ -46,6 +46,7 @@ class PlainExchange:
         "_wire",
         "has_listened",
         "is_listening",
+        "sends_now",
     )
 
     def __init__(self, connection: Connection, wire: Wire, request: PlainHead, ends: tuple[Any, Any]) -> None:
@@ -63,6 +64,7 @@ class PlainExchange:
         self._parked: trio.Event | None = None
         self.has_listened: bool = False
         self.is_listening: bool = False
+        self.sends_now: bool = False
 
     @property
     def ends_connection(self) -> bool:
@@ -172,6 +174,8 @@ class PlainExchange:
             pass  # nobody reads it
         elif message["type"] == "http.response.start":
             self._begin(message["status"], message.get("headers", ()))
+        elif self.sends_now:
+            self._write_now(message.get("body", b""), is_last=not message.get("more_body", False))
         else:
             await self._write(message.get("body", b""), is_last=not message.get("more_body", False))
         if self._is_gone:
@@ -198,13 +202,9 @@ class PlainExchange:
 
     # ---- what other tasks send for it: see `Listener` ----
 
-    def send_now(self, message: Message) -> None:
-        if message["type"] == "http.response.start":
-            self._begin(message["status"], message.get("headers", ()))
-            return
+    def _write_now(self, body: bytes, *, is_last: bool) -> None:
         assert self._response is not None
-        is_last = not message.get("more_body", False)
-        content = self._unsent + self._response.framed(message.get("body", b""), is_last=is_last)
+        content = self._unsent + self._response.framed(body, is_last=is_last)
         self._unsent = content[self._wire.send_some(content) :]
         if self._unsent or (is_last and self._response.closes):
             raise trio.WouldBlock
