@@ -108,6 +108,9 @@ FOUND = [python for python in PYTHONS if _found(python)]
 PARALLEL = ("-n", str((os.cpu_count() or 2) + 1), "--dist", "worksteal")
 """One more than there are processors, since many tests wait for processes that start."""
 
+WHOLE_SUITE = ("-n", str((os.cpu_count() or 2) + 2), "--dist", "worksteal")
+"""Two more: some of its tests wait for most of a minute."""
+
 DIFFERS_BY_SDK = (
     "tests/client",
     # The providers' answers are the same for either, and so is what does not reach the SDK.
@@ -178,7 +181,7 @@ def tests(session: nox.Session) -> None:
     """The test suite, on asyncio and trio: the oldest Python found, the newest openai."""
     session.install("-e", ".[money,postgres,test]", OPENAI["3"])
     _install_postgres(session)
-    session.run("pytest", *PARALLEL, *session.posargs)
+    session.run("pytest", *WHOLE_SUITE, *session.posargs)
 
 
 def _install_postgres(session: nox.Session) -> None:
