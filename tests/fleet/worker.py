@@ -5,6 +5,7 @@ It asks its own texts and writes the answers once it has all of them. Run again,
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
 import sys
@@ -46,6 +47,12 @@ async def main(*arguments: str) -> None:
         _write(Path(out), answers)
 
 
+def ended(answers: Path) -> Path:
+    """What is there once a worker has ended well, as docs/journal.md has it: then its answers are forgotten. On a busy
+    machine the process may be there for a while more, and is killed."""
+    return answers.with_suffix(".ended")
+
+
 def _write(path: Path, answers: dict[str, str]) -> None:
     """As a whole, or not at all."""
     unfinished = path.with_suffix(".unfinished")
@@ -55,4 +62,5 @@ def _write(path: Path, answers: dict[str, str]) -> None:
 
 if __name__ == "__main__":
     shorten_lookups()
+    atexit.register(ended(Path(sys.argv[3])).touch)  # the first to be registered is called last
     anyio.run(main, *sys.argv[1:])

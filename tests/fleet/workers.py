@@ -16,7 +16,7 @@ import trio
 
 from tests.cli.processes import environment
 
-from .worker import texts
+from .worker import ended, texts
 
 KILL_SECONDS = (0.3, 5.0)
 """After its start. A worker takes a second to import what it needs."""
@@ -59,7 +59,7 @@ async def _run_until_done(job: Job, number: int, failures: list[str]) -> None:
     moments = [dice.uniform(*KILL_SECONDS) for _ in range(dice.randint(1, job.most_kills))]
     for seconds in [*moments, None]:
         code, said = await _run_once(job, number, seconds)
-        if code == 0:
+        if code == 0 or ended(_answers(job, number)).exists():
             break
         if code != -signal.SIGKILL:
             failures.append(f"worker {number} ended with {code}: {said[-2000:]}")
