@@ -34,6 +34,9 @@ def with_fast_path(method: PlainMethod) -> Callable[..., Any]:
         request = None if args else self._fast_path.submit(method, self, kwargs)
         if request is None:
             return await method.sdks_own(self, *args, **kwargs)
+        if isinstance(request, BatchError):
+            with answered_with(request):
+                return await method.sdks_own(self, **kwargs)
         kept = method.kept(kwargs)
         del kwargs
         outcome = await self._fast_path.enqueue(request) if not request.is_queued else None
@@ -64,8 +67,10 @@ class FastPath:
         self._client = client
         self._client_class: Any = client_class
 
-    def submit(self, method: PlainMethod, resource: Any, arguments: Mapping[str, Any]) -> Request | None:
-        """Queue the request of a plain call. None if the call must go through the SDK; then nothing was queued.
+    def submit(self, method: PlainMethod, resource: Any, arguments: Mapping[str, Any]) -> Request | BatchError | None:
+        """Queue the request of a plain call, or return why it is refused.
+
+        None if the call must go through the SDK; then nothing was queued.
 
         Where the queue is full, it returns a request that is not queued yet: `enqueue` waits for room.
 
@@ -78,20 +83,26 @@ class FastPath:
             return None
         call: Call = self._client._call()
         try:
-            request = Request(
-                account=call.account,
-                endpoint=method.endpoint,
-                body=body,
-                model=fields["model"],
-                embedding_inputs=method.input_count(fields),
-                max_retries=call.max_retries,
-                deadline=deadline_of_call(call.deadline_header),
-            )
-            self._client._engine.host.submit_nowait(request, is_awaited=True)
+            deadline = deadline_of_call(call.deadline_header)
+        except BatchError as error:
+            return error
+        request = Request(
+            account=call.account,
+            endpoint=method.endpoint,
+            body=body,
+            model=fields["model"],
+            embedding_inputs=method.input_count(fields),
+            max_retries=call.max_retries,
+            deadline=deadline,
+        )
+        host: Host = self._client._engine.host
+        try:
+            host.submit_nowait(request, is_awaited=True)
         except anyio.WouldBlock:
-            return request
-        except BatchError:
-            return None
+            pass
+        except BatchError as error:
+            host.tell_refusal(request, error)
+            return error
         return request
 
     async def enqueue(self, request: Request) -> BatchError | None:

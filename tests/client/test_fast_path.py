@@ -16,11 +16,12 @@ from openai import NOT_GIVEN, omit
 from openai.resources.chat import AsyncCompletions
 from openai.types.chat import ChatCompletion
 
-from autobatcher import BatchOpenAI, ClientClosedError, UnbatchableRequestError
+from autobatcher import BatchOpenAI, BudgetExceededError, ClientClosedError, ProgressSnapshot, UnbatchableRequestError
 from autobatcher.client.resources.chat import CREATE
 from autobatcher.emulator import FaultPlan, HttpFault, LineFault
 from tests.client.both_ways import sent_and_told, took
-from tests.harness import HTTP, MODEL, Harness, Send, between, outcome_of
+from tests.harness import HTTP, MODEL, Harness, Send, between, open_harness, outcome_of
+from tests.receipts import GIVEN_PRICES
 
 MESSAGES: Any = [{"role": "user", "content": "hello"}]
 
@@ -428,3 +429,19 @@ async def test_a_call_that_leaves_while_it_waits_for_room_is_not_sent_and_one_th
     assert [type(each) for each in refused] == [ClientClosedError] * 2
     assert all(isinstance(each.request, HTTP.Request) for each in refused)  # as the SDK promises
     harness.emulator.close()
+
+
+@pytest.mark.parametrize("method", ["chat", "embeddings", "responses"])
+async def test_a_call_that_is_refused_at_once_is_counted_once(method: str) -> None:
+    shown: list[ProgressSnapshot] = []
+    settings: dict[str, Any] = {"max_cost": "0.00000001", "prices": GIVEN_PRICES, "progress": shown.append}
+    async with open_harness() as harness, harness.client(**settings) as client:
+        calls: dict[str, Callable[[], Any]] = {
+            "chat": lambda: client.chat.completions.create(model=MODEL, messages=MESSAGES),
+            "embeddings": lambda: client.embeddings.create(model=MODEL, input="hello"),
+            "responses": lambda: client.responses.create(model=MODEL, input="hello"),
+        }
+        refusal = await outcome_of(calls[method]())
+    assert isinstance(refusal, BudgetExceededError)
+    assert isinstance(refusal.request, HTTP.Request)  # as the SDK promises
+    assert (shown[-1].requests, shown[-1].failed) == (1, 1)
