@@ -11,6 +11,7 @@ calls.py          the batchable calls: raw ASGI, errors
 client_wait.py    what a client is sent while it waits, and at the end
 pending_call.py   a call without an answer, and its clients
 pending_calls.py  all calls without an answer, and calls whose client disconnected and may return
+sent_answers.py   answers that were sent, and may not have been read
 retries.py        which request is a retry of which call; equal_calls.py: calls with the same caller and body
 heartbeat.py      the heartbeat interval of a client; heartbeats.py: when each heartbeat is due
 body_limiter.py   how many bytes of bodies are held

@@ -76,7 +76,12 @@ def create_app(
         raise ValueError(f"proxy_key {mistake}")
     limits, report = limits or CallLimits(), report or Report()
     grace_seconds = 0.0 if client.shares_journal else limits.grace_seconds  # others may get the retry
-    pending_calls = PendingCalls(grace_seconds=grace_seconds, most=limits.max_waiting, isolates=forward_keys)
+    pending_calls = PendingCalls(
+        grace_seconds=grace_seconds,
+        most=limits.max_waiting,
+        isolates=forward_keys,
+        most_sent_bytes=limits.most_sent_bytes,
+    )
     report.watch(client, pending_calls)
     calls = BatchedCalls(
         client,

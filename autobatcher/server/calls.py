@@ -72,6 +72,11 @@ class CallLimits:
     max_body_bytes: int = MAX_BODY_BYTES
     body_seconds: float = BODY_SECONDS
 
+    @property
+    def most_sent_bytes(self) -> int:
+        """Maximum size of the calls whose answers were sent and may not have been read."""
+        return self.max_waiting_bytes // 20
+
 
 class BatchedCalls:
     """Answers POST requests to batchable endpoints.

@@ -31,6 +31,11 @@ logger: logging.Logger = logging.getLogger("autobatcher")
 COMMENT, WHITE_SPACE = b": ping\n\n", b"\n"
 """Heartbeats: a comment, which readers of events skip, and white space, which may precede any JSON."""
 
+MOST_KEPT_BYTES = 16_000
+"""Of a call and its answer together. The task of a client that another task has answered keeps both until the client
+sends something else, and that may be as long as a connection may be idle. No limit counts them then. Larger calls are
+rare, and to wake the task costs little beside the rest of their costs."""
+
 
 class ErrorParts(Protocol):
     """The response for an error of ours."""
@@ -111,7 +116,10 @@ class ClientWait:
             return False
         exchange.set_sends_now(True)
         try:
-            return await self._send(await self._outcome_parts())
+            parts = await self._outcome_parts()
+            if len(self._asked.body) + len(parts["content"]) > MOST_KEPT_BYTES:
+                return False
+            return await self._send(parts)
         except (ClientGoneError, trio.WouldBlock):
             return False
         except Exception as error:

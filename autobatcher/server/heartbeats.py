@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Protocol
 
 import trio
@@ -25,34 +26,43 @@ class Heartbeats:
 
     def __init__(self) -> None:
         self._slots: dict[int, dict[Waiter, None]] = {}
-        self._has_any = trio.Event()
+        self._sleep = trio.CancelScope()
 
     def add(self, waiter: Waiter, seconds: float) -> int:
         """Have `waiter.beat` called within so many seconds, and up to two slots earlier. Returns its slot."""
         slot = int((trio.current_time() + seconds) / SLOT_SECONDS)
-        self._slots.setdefault(slot, {})[waiter] = None
-        self._has_any.set()
+        if slot not in self._slots:
+            self._slots[slot] = {}
+            self._sleep.deadline = min(self._sleep.deadline, _beginning(slot))
+        self._slots[slot][waiter] = None
         return slot
 
     def discard(self, waiter: Waiter, slot: int) -> None:
         """Forget the waiter of that slot."""
-        self._slots.get(slot, {}).pop(waiter, None)
+        waiters = self._slots.get(slot, {})
+        waiters.pop(waiter, None)
+        if not waiters:
+            self._slots.pop(slot, None)
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Until cancelled."""
         task_status.started()
         while True:
-            await self._has_any.wait()
-            await trio.sleep(SLOT_SECONDS)
+            with trio.CancelScope(deadline=min(map(_beginning, self._slots), default=math.inf)) as self._sleep:
+                await trio.sleep_forever()
             await self._beat_until(int(trio.current_time() / SLOT_SECONDS) + 1)
-            if not self._slots:
-                self._has_any = trio.Event()
 
     async def _beat_until(self, last: int) -> None:
         for slot in sorted(slot for slot in self._slots if slot <= last):
-            for number, waiter in enumerate(list(self._slots[slot]), 1):
-                if waiter in self._slots[slot]:
+            waiters = self._slots.get(slot, {})
+            for number, waiter in enumerate(list(waiters), 1):
+                if waiter in waiters:
                     await waiter.beat()
                 if number % BEATS_AT_ONCE == 0:
                     await trio.lowlevel.checkpoint()
-            del self._slots[slot]
+            self._slots.pop(slot, None)
+
+
+def _beginning(slot: int) -> float:
+    """When the slot before it begins."""
+    return (slot - 1) * SLOT_SECONDS

@@ -21,6 +21,7 @@ from .body_limiter import HeldBody
 from .equal_calls import EqualCalls
 from .expirations import Expirations
 from .pending_call import Client, PendingCall
+from .sent_answers import SentAnswers
 
 GRACE_SECONDS = 300.0
 """How long a call is kept after its client disconnected. Retries arrive within seconds or a few minutes."""
@@ -38,6 +39,9 @@ the sockets are read first."""
 LATE_SECONDS = 0.5
 """A timer that fires this late means that the process was paused, or too busy to read its sockets."""
 
+SENT_BYTES = 100_000_000
+"""Thousands of calls."""
+
 ANSWERED_AT_ONCE = 50
 """Clients resumed in one pass of the event loop. The answers of a batch arrive together, and each takes 0.2 ms to
 send."""
@@ -50,13 +54,22 @@ class PendingCalls:
         grace_seconds: how long a call without a client is kept.
         most: maximum number of pending calls.
         isolates: whether callers are strangers to each other, who leave places for others; see `Shares`.
+        most_sent_bytes: maximum size of the calls whose answers were sent and may not have been read.
 
     Attributes:
         equal: the calls without an idempotency key, by digest.
     """
 
-    def __init__(self, *, grace_seconds: float = GRACE_SECONDS, most: int, isolates: bool = False) -> None:
+    def __init__(
+        self,
+        *,
+        grace_seconds: float = GRACE_SECONDS,
+        most: int,
+        isolates: bool = False,
+        most_sent_bytes: int = SENT_BYTES,
+    ) -> None:
         self.equal: EqualCalls = EqualCalls()
+        self._sent = SentAnswers(most_sent_bytes)
         self._grace_seconds = grace_seconds
         self._places = Shares(most, isolates=isolates)
         self._unanswered: dict[PendingCall, None] = {}  # the oldest first
@@ -180,10 +193,12 @@ class PendingCalls:
         self._forget(call)
         if call.key is None and client.has_own_connection and client.peer.on_unread(partial(self._on_unread, call)):
             self.equal.deliver(call, client)
+            self._sent.add(call, client)
 
     def _on_unread(self, call: PendingCall, was_unread: bool) -> None:
         """The client closed its connection without reading the answer: it gave up, and may come back."""
         self.equal.forget_delivery(call)
+        self._sent.discard(call)
         if was_unread:
             self._places.take(call.account)
             self.equal.add(call)

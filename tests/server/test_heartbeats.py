@@ -54,3 +54,30 @@ async def test_others_have_their_turns_between_the_heartbeats_of_one_moment() ->
         assert seen[0] < 2 * BEATS_AT_ONCE
         assert all(len(waiter.beats) == 1 for waiter in waiters)
         nursery.cancel_scope.cancel()
+
+
+class Steps(trio.abc.Instrument):
+    """Counts the steps of all tasks."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def before_task_step(self, task: trio.lowlevel.Task) -> None:
+        self.count += 1
+
+
+@pytest.mark.parametrize("is_discarded", [True, False])
+async def test_nothing_runs_before_somebody_is_due(is_discarded: bool) -> None:
+    heartbeats, waiter, steps = Heartbeats(), Waiter(), Steps()
+    async with trio.open_nursery() as nursery:
+        await nursery.start(heartbeats.run)
+        heartbeats.add(Waiter(), 100)
+        slot = heartbeats.add(waiter, 50)
+        if is_discarded:
+            heartbeats.discard(waiter, slot)
+        trio.lowlevel.add_instrument(steps)
+        await trio.sleep(60)
+        trio.lowlevel.remove_instrument(steps)
+        assert len(waiter.beats) == (0 if is_discarded else 1)
+        assert steps.count < 6
+        nursery.cancel_scope.cancel()

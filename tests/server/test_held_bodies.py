@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 import gzip
+import tracemalloc
 
+import httpx
 import pytest
 import trio
+from trio.testing import wait_all_tasks_blocked
 
 from autobatcher.server import CallLimits
 from tests.harness import wait_for_event
@@ -62,3 +66,31 @@ async def test_the_body_of_a_client_that_left_is_held_for_the_grace_period() -> 
             second = connect(proxy, post(OTHER))
             await until(proxy, "waiting", 1)
             second.close()
+
+
+async def test_what_an_answered_connection_keeps_does_not_grow_with_its_call() -> None:
+    """No limit counts it, and a connection may be idle for more than a minute."""
+    count, size = 60, 60_000  # large ones cannot be sent at once
+
+    def traced() -> int:
+        gc.collect()
+        return tracemalloc.get_traced_memory()[0]
+
+    async def ask(http: httpx.AsyncClient, number: int) -> None:
+        body = {"model": "m", "messages": [{"role": "user", "content": f"{number}" + "x" * size}]}
+        assert (await http.post("/v1/chat/completions", json=body)).status_code == 200
+
+    with trio.fail_after(LIMIT):
+        async with open_proxy(app={"limits": CallLimits(max_waiting_bytes=2 * count * size)}) as proxy:
+            tracemalloc.start()
+            try:
+                async with proxy.http() as http:
+                    async with trio.open_nursery() as clients:
+                        for number in range(count):
+                            clients.start_soon(ask, http, number)
+                    await wait_all_tasks_blocked(0.1)
+                    with_connections = traced()
+                await wait_all_tasks_blocked(0.1)
+                assert with_connections - traced() < count * size / 5
+            finally:
+                tracemalloc.stop()
