@@ -28,7 +28,7 @@ from ..engine.request import Request
 from ..errors import BatchError
 from .background import BackgroundResponses
 from .body_limiter import BodyLimiter, HeldBody
-from .client_wait import ClientWait
+from .client_wait import ClientWait, Sent
 from .exchange import ClientGoneError, Exchange, RefusedError, no_room
 from .heartbeat import HEARTBEAT_SECONDS, heartbeat_seconds, patience
 from .heartbeats import Heartbeats
@@ -230,10 +230,10 @@ class BatchedCalls:
             await wait.run(heartbeat_seconds(exchange.kept(patience), limit))
         finally:
             client.wait = None
-            if wait.is_sent:
+            if wait.sent is Sent.OUTCOME:
                 self._pending_calls.finish(call, client)
             elif client in call.clients:
-                self._pending_calls.detach(call, client, was_cut_off=wait.was_cut_off)
+                self._pending_calls.detach(call, client, was_cut_off=wait.sent is Sent.CUT_OFF)
 
     def _error_parts(self, error: BatchError, *, was_sent: bool = False) -> HttpParts:
         return batch_error_parts(error, has_journal=self._client.has_journal, was_sent=was_sent)

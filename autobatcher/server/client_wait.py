@@ -9,6 +9,7 @@ wake that costs as much as all the rest. It is woken for what may take longer.
 
 from __future__ import annotations
 
+import enum
 import logging
 from typing import Any, Protocol
 
@@ -43,17 +44,25 @@ class ErrorParts(Protocol):
     def __call__(self, error: BatchError, *, was_sent: bool = False) -> HttpParts: ...
 
 
+class Sent(enum.Enum):
+    """What the client's own task has sent of the outcome."""
+
+    NOTHING = enum.auto()
+    OUTCOME = enum.auto()
+    CUT_OFF = enum.auto()
+    """The response had begun, and could not tell of a failure."""
+
+
 class ClientWait:
     """One client's wait.
 
     Attributes:
-        is_sent: whether the client's own task has sent the outcome.
-        was_cut_off: whether it could not, because the response had begun.
+        sent: what its own task has sent.
     """
 
     __slots__ = (
         *("_asked", "_call", "_error_parts", "_exchange", "_heartbeats", "_interval", "_is_due", "_slot"),
-        *("is_sent", "was_cut_off"),
+        "sent",
     )
 
     def __init__(
@@ -64,8 +73,7 @@ class ClientWait:
         error_parts: ErrorParts,
         heartbeats: Heartbeats,
     ) -> None:
-        self.is_sent: bool = False
-        self.was_cut_off: bool = False
+        self.sent: Sent = Sent.NOTHING
         self._call = call
         self._asked = asked
         self._exchange = exchange
@@ -90,12 +98,11 @@ class ClientWait:
                     await self._send_heartbeat()
             if self._exchange.has_rest:
                 await self._exchange.send_rest()
-                self.is_sent = True
+                self.sent = Sent.OUTCOME
                 return
             if self._exchange.peer.is_gone():
                 return  # its retry may be here already
-            self.is_sent = await self._send(await self._outcome_parts())
-            self.was_cut_off = not self.is_sent
+            self.sent = Sent.OUTCOME if await self._send(await self._outcome_parts()) else Sent.CUT_OFF
         except ClientGoneError:
             return
         finally:

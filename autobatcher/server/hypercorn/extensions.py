@@ -15,14 +15,16 @@ class Listener(Protocol):
     """A request whose app may be sent for, and woken, by other tasks while it waits for a message.
 
     Attributes:
-        is_listening: whether it waits for its client to send something else, or to go.
         sends_now: set by another task while it sends for the app, which listens. ASGI's `send` then never waits, but
             raises `trio.WouldBlock` if there is a rest: of the last message, the app must send it with `send_rest`;
             else it goes with the next message.
     """
 
-    is_listening: bool
     sends_now: bool
+
+    @property
+    def is_listening(self) -> bool:
+        """Whether it waits for its client to send something else, or to go."""
 
     async def send_rest(self) -> None:
         """Send what is left of the end of a response.

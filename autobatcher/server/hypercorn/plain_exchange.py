@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 import time
 from collections.abc import MutableMapping
 from functools import lru_cache
@@ -23,29 +24,47 @@ Message = MutableMapping[str, Any]
 _EMPTY = [(b"content-length", b"0"), CLOSE]
 
 
+class _Response(enum.Enum):
+    """How far the response is."""
+
+    OPEN = enum.auto()
+    SENT = enum.auto()
+    UNREAD = enum.auto()
+    """The client is gone."""
+
+
+class _Wait(enum.Enum):
+    """What the app waits for, beside its body."""
+
+    NOTHING = enum.auto()
+    CLIENT = enum.auto()
+    """To send something, or to end."""
+    WAKE = enum.auto()
+    """The client has sent something already."""
+    WOKEN = enum.auto()
+
+
 class PlainExchange:
     """One request on a connection, and its response.
 
     Attributes:
-        is_listening, sends_now: see `Listener`.
+        sends_now: see `Listener`.
         has_listened: whether it waited for its client to send something else.
     """
 
     __slots__ = (
         "_connection",
         "_ends",
-        "_has_ended",
         "_is_body_read",
-        "_is_gone",
-        "_is_woken",
         "_left",
-        "_parked",
+        "_progress",
         "_request",
         "_response",
         "_unsent",
+        "_wait",
+        "_wake",
         "_wire",
         "has_listened",
-        "is_listening",
         "sends_now",
     )
 
@@ -58,18 +77,25 @@ class PlainExchange:
         self._is_body_read = False
         self._response: ResponseHead | None = None
         self._unsent = b""
-        self._has_ended = False
-        self._is_gone = False
-        self._is_woken = False
-        self._parked: trio.Event | None = None
+        self._progress = _Response.OPEN
+        self._wait = _Wait.NOTHING
+        self._wake = trio.Event()
         self.has_listened: bool = False
-        self.is_listening: bool = False
         self.sends_now: bool = False
+
+    @property
+    def is_listening(self) -> bool:
+        """See `Listener`."""
+        return self._wait is _Wait.CLIENT
 
     @property
     def ends_connection(self) -> bool:
         """Whether no other request can follow."""
-        return self._is_gone or not self._has_ended or self._left > 0 or self._response is None or self._response.closes
+        return self._progress is not _Response.SENT or self._left > 0 or self._response is None or self._response.closes
+
+    @property
+    def _is_gone(self) -> bool:
+        return self._progress is _Response.UNREAD
 
     async def run(self) -> None:
         """Run the app."""
@@ -115,10 +141,8 @@ class PlainExchange:
     async def _receive(self) -> Message:
         if not self._is_body_read and not self._is_gone:
             return await self._body()
-        while not (self._is_gone or self._has_ended):
-            await self._read_ahead()
-            if self._is_woken:
-                self._is_woken = False
+        while self._progress is _Response.OPEN:
+            if await self._read_ahead():
                 return {"type": WOKEN}
         return {"type": "http.disconnect"}
 
@@ -138,34 +162,34 @@ class PlainExchange:
         """The client ended in the middle of its body."""
         if self._response is None:
             await self._fail(400)
-        self._is_gone = True
+        self._progress = _Response.UNREAD
         return {"type": "http.disconnect"}
 
-    async def _read_ahead(self) -> None:
-        """Wait for the client's end. What it sends instead is the next request's."""
+    async def _read_ahead(self) -> bool:
+        """Wait for the client's end. What it sends instead is the next request's. Returns whether it was woken."""
         wire = self._wire
-        if wire.received:
-            self._parked = trio.Event()
-            try:
-                await self._parked.wait()
-            finally:
-                self._parked = None
-            return
-        self.is_listening = self.has_listened = True
         try:
-            wire.received = await wire.receive_some()
+            if wire.received:
+                self._wait, self._wake = _Wait.WAKE, trio.Event()
+                await self._wake.wait()
+            else:
+                self._wait, self.has_listened = _Wait.CLIENT, True
+                wire.received = await wire.receive_some()
+                if not (wire.received or self._wait is _Wait.WOKEN):
+                    self._progress = _Response.UNREAD
+            return self._wait is _Wait.WOKEN
         finally:
-            self.is_listening = False
-        self._is_gone = not (wire.received or self._is_woken)
+            self._wait = _Wait.NOTHING
 
     def wake(self) -> None:
         """See `Listener`."""
-        if self.is_listening:
-            self._is_woken = True
+        waited, self._wait = self._wait, _Wait.WOKEN
+        if waited is _Wait.CLIENT:
             self._wire.interrupt()
-        elif self._parked is not None:
-            self._is_woken = True
-            self._parked.set()
+        elif waited is _Wait.WAKE:
+            self._wake.set()
+        else:
+            self._wait = waited
 
     # ---- what it sends ----
 
@@ -192,13 +216,18 @@ class PlainExchange:
         assert self._response is not None
         content = self._response.framed(body, is_last=is_last)
         await self._transmit(content)
-        self._has_ended = is_last
+        if is_last:
+            self._ended()
 
     async def _transmit(self, content: bytes) -> None:
         if self._unsent:
             content, self._unsent = self._unsent + content, b""
         if content and not await self._wire.transmit(content):
-            self._is_gone = True
+            self._progress = _Response.UNREAD
+
+    def _ended(self) -> None:
+        if self._progress is _Response.OPEN:
+            self._progress = _Response.SENT
 
     # ---- what other tasks send for it: see `Listener` ----
 
@@ -209,12 +238,12 @@ class PlainExchange:
         if self._unsent or (is_last and self._response.closes):
             raise trio.WouldBlock
         if is_last:
-            self._has_ended = True
+            self._ended()
             self._connection.idle_task.begin()
 
     async def send_rest(self) -> None:
         await self._transmit(b"")
-        self._has_ended = True
+        self._ended()
         if self._is_gone:
             raise trio.BrokenResourceError
 
