@@ -39,6 +39,15 @@ from .output import print_notice
 
 HELP = "Ordinary OpenAI-style calls, sent through the Batch API at batch prices."
 
+COMMAND_GROUPS = {
+    "Try it, for nothing": ("demo", "emulate"),
+    "Make calls at batch prices": ("batch", "run", "serve"),
+    "Look before": ("check", "plan", "prices"),
+    "See what became of batches": ("status", "watch", "results", "receipt"),
+    "Tidy up": ("cancel", "reconcile", "forget", "journal"),
+    "About": ("help", "version", "install-completion"),
+}
+
 EPILOGUE = """
 `autobatcher COMMAND --help` explains a command. Start with `autobatcher demo`: it costs nothing.
 
@@ -60,13 +69,13 @@ def make_app() -> App:
         version=__version__,
         help=HELP,
         help_format="markdown",
-        help_formatter=help_format(),
+        help_formatter=help_format(COMMAND_GROUPS),
         help_epilogue=EPILOGUE,
         suppress_keyboard_interrupt=False,
     )
     app.register_install_completion_command(help="Let the shell complete commands and flags (bash, zsh, fish).")
     environment, environment_and_file = Environment(app), environment_and_file_of(app)
-    in_groups, of_emulator = help_format(GROUPS), help_format(EMULATOR_GROUPS)
+    in_groups, of_emulator, ungrouped = help_format(GROUPS), help_format(EMULATOR_GROUPS), help_format()
     # The demo ignores the environment: settings for other commands must not make it cost money.
     app.command(demo.demo, help_epilogue=demo.EXAMPLES, help_formatter=in_groups)
     app.command(emulate.emulate, help_epilogue=emulate.EXAMPLES, config=environment, help_formatter=of_emulator)
@@ -74,11 +83,11 @@ def make_app() -> App:
     app.command(serve.serve, help_epilogue=serve.EXAMPLES, **with_file)
     app.command(run_.run, usage=run_.USAGE, help_epilogue=run_.EXAMPLES, **with_file)
     app.command(check.check, help_epilogue=check.EXAMPLES, config=environment, help_formatter=in_groups)
-    app.command(plan.plan, help_epilogue=plan.EXAMPLES, config=environment)
-    app.command(prices.prices, help_epilogue=prices.EXAMPLES, config=environment)
+    app.command(plan.plan, help_epilogue=plan.EXAMPLES, config=environment, help_formatter=ungrouped)
+    app.command(prices.prices, help_epilogue=prices.EXAMPLES, config=environment, help_formatter=ungrouped)
     app.command(batch.batch, help_epilogue=batch.EXAMPLES, config=environment, help_formatter=in_groups)
     on_journals = (status.status, watch.watch, results.results, cancel.cancel, reconcile.reconcile, forget.forget)
-    app.command(receipt.receipt, help_epilogue=receipt.EXAMPLES, config=environment)
+    app.command(receipt.receipt, help_epilogue=receipt.EXAMPLES, config=environment, help_formatter=ungrouped)
     for command in on_journals:
         app.command(command, help_epilogue=_examples_of(command), config=environment, help_formatter=in_groups)
     app.command(make_journal_app())

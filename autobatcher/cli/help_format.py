@@ -1,4 +1,4 @@
-"""How `--help` looks: without borders, and with the flags of large commands in groups."""
+"""How `--help` looks: without borders, with the commands, and the flags of large ones, in groups."""
 
 from __future__ import annotations
 
@@ -23,30 +23,29 @@ _NO_BOX = Box("\n".join(["    "] * 8), ascii=True)
 
 
 def help_format(groups: Mapping[str, Sequence[str]] | None = None) -> DefaultFormatter:
-    """The formatter of a command whose flags are in these groups; None: in one."""
+    """The formatter of an app whose commands, or of a command whose flags, are in these groups; None: in one."""
     return _Grouped(groups or {})
 
 
 class _Grouped(DefaultFormatter):
-    """A panel for each group of flags."""
+    """A panel for each group of commands or flags."""
 
     def __init__(self, groups: Mapping[str, Sequence[str]]) -> None:
         super().__init__(panel_spec=PanelSpec(box=_NO_BOX, padding=(0, 0)), column_specs=_columns)
         self._groups = groups
 
     def __call__(self, console: Console, options: ConsoleOptions, panel: HelpPanel) -> None:
-        are_flags = panel.format == "parameter" and all(entry.names for entry in panel.entries)
-        if not self._groups or not are_flags:
+        if not self._groups or not all(entry.names for entry in panel.entries):
             super().__call__(console, options, panel)
             return
         for title, entries in self._parted(panel.entries):
             super().__call__(console, options, panel.copy(title=title, entries=entries))
 
     def _parted(self, entries: list[HelpEntry]) -> Iterator[tuple[str, list[HelpEntry]]]:
-        """The flags of each group, and those that are in none."""
-        left = {entry.names[0]: entry for entry in entries}
+        """The entries of each group, and those that are in none."""
+        left = {entry.names[0].removeprefix("--"): entry for entry in entries}
         for title, names in self._groups.items():
-            if found := [left.pop(f"--{name}") for name in names if f"--{name}" in left]:
+            if found := [left.pop(name) for name in names if name in left]:
                 yield title, found
         if left:
             yield UNGROUPED, list(left.values())

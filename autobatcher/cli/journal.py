@@ -14,6 +14,7 @@ from ..engine.journal.file import Report, Session, TableSize, migrate_journal, r
 from ..engine.journal_url import JournalUrl
 from .batch_table import age, counted
 from .flags import JournalPlace, UsageError
+from .help_format import help_format
 from .journal_flags import AsJson, told_as_usage_error
 from .output import print_json, print_table, print_text, table_room
 from .table_layout import Column
@@ -39,7 +40,7 @@ _Url = Annotated[JournalPlace, Parameter(name="URL", env_var="AUTOBATCHER_JOURNA
 
 def make_journal_app() -> App:
     """The app with the commands on a journal on PostgreSQL."""
-    app = App(name="journal", help=HELP, help_epilogue=EXAMPLES)
+    app = App(name="journal", help=HELP, help_epilogue=EXAMPLES, help_formatter=help_format())
     app.command(migrate, help_epilogue="")
     app.command(check, help_epilogue="")
     return app
