@@ -21,7 +21,7 @@ from ..errors import JournalError
 from ..money.given_prices import GivenPrices
 from ..printable import PrintableFormatter
 from ..upstream.key import key_mistake
-from ..upstream.providers import profile_for
+from ..upstream.providers import CONSERVATIVE, profile_for
 from .event_lines import EventLines, event_lines
 from .flags import Dollars, Port, Secret, SpendingCap, Switch, UsageError
 from .host_flags import Hosts, Origins, hosts_served
@@ -33,6 +33,7 @@ from .price_flags import flat_prices
 from .proxy_flags import ProxyFlags
 from .question import question_here
 from .request_log import request_log_at
+from .serve_end import stopped_line
 from .signals import StopSignals, run_with_signals
 from .start_check import refuse_hopeless, run_checked
 from .stopping import ProxyStop
@@ -212,6 +213,8 @@ def _serve_until_signalled(door: Door, flags: ProxyFlags, lines: EventLines | No
             webhook_secrets=door.webhook_secrets,
         )
         rules = flags.provider or profile_for(str(client.base_url)).name
+        if rules == CONSERVATIVE.name:
+            rules += ", which suit any provider"
         address = f"http://{_shown(door.host)}:{bound}/v1"
         print_notice(f"autobatcher serve: {address} -> {shown_url(client.base_url)} (rules: {rules})")
         for line in _how_to_use(door, f"http://{_shown(seen_host(door.host))}:{bound}"):
@@ -223,6 +226,7 @@ def _serve_until_signalled(door: Door, flags: ProxyFlags, lines: EventLines | No
             work = partial(run_checked, check, work)
         with refused_journal_told():
             trio.run(run_with_signals, work)
+        print_notice(stopped_line(report, has_journal=client.has_journal))
     return 0
 
 

@@ -18,6 +18,7 @@ class BatchCounts:
         ends: by final status.
         durations: of those that ended upstream, by endpoint and final status.
         failed_submissions: batches that the upstream did not take.
+        left: batches that were left running at the stop.
         failed_cancellations: batches that may run on, and cost money, after they were to be cancelled.
         resubmitted: requests that went into another batch.
         escalations: requests that went from one lane to another.
@@ -27,6 +28,7 @@ class BatchCounts:
         self.ends: Counter[str] = Counter()
         self.durations: dict[tuple[str, str], Histogram] = {}
         self.failed_submissions: int = 0
+        self.left: int = 0
         self.failed_cancellations: int = 0
         self.resubmitted: int = 0
         self.escalations: Counter[tuple[str, str]] = Counter()
@@ -40,6 +42,8 @@ class BatchCounts:
                 self._end(event, "completed")
             case events.BatchCancelledUpstream():
                 self.ends["cancelled by us"] += 1
+            case events.BatchLeft():
+                self.left += 1
             case events.BatchSubmissionFailed():
                 self.failed_submissions += 1
             case events.BatchCancelFailed():

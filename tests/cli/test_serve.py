@@ -81,9 +81,11 @@ def test_serve_answers_and_tells_events_as_sorted_json_lines() -> None:
         assert httpx.get(f"{url}/health").text == "ok"
         answer = httpx.post(f"{url}/v1/chat/completions", json=CHAT, timeout=30)
         assert "hello" in answer.json()["choices"][0]["message"]["content"]
+        told = read_until(process, "stdout", "batch_completed")  # its callers are answered before
         process.send_signal(signal.SIGTERM)
         out, err = process.communicate(timeout=END_SECONDS)
         assert process.returncode == 0
+    out = told + out
     events = [json.loads(line) for line in out.splitlines()]
     assert out.splitlines() == [json.dumps(event, sort_keys=True) for event in events]
     names = [event["event"] for event in events]
@@ -91,6 +93,8 @@ def test_serve_answers_and_tells_events_as_sorted_json_lines() -> None:
     assert names[-1] == "client_closing"
     assert events[0]["metadata"] == {"job": "a=b"}
     assert "sk-secret" not in out + err
+    (end,) = [line for line in err.splitlines() if "stopped" in line]
+    assert end.endswith("stopped. 1 call answered, 0 failed, 0 given up. Nothing is left running upstream.")
 
 
 @pytest.mark.sampled(1)
