@@ -180,31 +180,48 @@ def examine(path: Path, *, must_exist: bool = False, checks_rows: bool = False) 
         if must_exist:
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(place))
         return Found()
+    rest = _at_rest(place)  # before SQLite opens the file: what it keeps from then on does not fit what comes later
     with closing(connect(place, "ro&immutable=1")) as connection:  # immutable: without the files beside it
-        has_wal = _has_wal(place)
         try:
-            is_journal = check_schema(connection, may_be_empty=has_wal or not must_exist)
+            is_journal = check_schema(connection, may_be_empty=rest is None or not must_exist)
             (application,) = connection.execute("PRAGMA application_id").fetchone()
         except sqlite3.DatabaseError:
-            # A checkpoint is under way, or its process died in the middle of it. With its -wal file the file is whole.
-            if (has_wal or _has_wal(place)) and _has_our_header(place):
+            # A checkpoint was under way, or its process died in the middle of it. With its -wal file the file is whole.
+            if _is_in_use(place, rest) and _has_our_header(place):
                 return Found()
             raise
-        can_check_rows = checks_rows and is_journal and not has_wal
+        can_check_rows = checks_rows and is_journal and not _is_in_use(place, rest)
         if can_check_rows:
-            can_check_rows = _check_rows_if_unused(connection, place)
-        return Found(application == schema.OPEN and not has_wal, can_check_rows)
+            can_check_rows = _check_rows_if_unused(connection, place, rest)
+        return Found(application == schema.OPEN and not _is_in_use(place, rest), can_check_rows)
 
 
-def _check_rows_if_unused(connection: sqlite3.Connection, place: Path) -> bool:
+def _check_rows_if_unused(connection: sqlite3.Connection, place: Path, rest: _Rest | None) -> bool:
     """Check the rows of a file that nobody changes. Returns False if an engine has begun to."""
     try:
         check_rows(connection)
     except (JournalError, sqlite3.Error, UnicodeDecodeError):
-        if not _has_wal(place):
+        if not _is_in_use(place, rest):
             raise
         return False
     return True
+
+
+_Rest = tuple[int, int]
+"""The size of a file, and when it was changed."""
+
+
+def _at_rest(place: Path) -> _Rest | None:
+    """The state of a file; None if there is more of it in its -wal file."""
+    if _has_wal(place):
+        return None
+    found = place.lstat()
+    return found.st_size, found.st_mtime_ns
+
+
+def _is_in_use(place: Path, rest: _Rest | None) -> bool:
+    """Whether an engine uses the file, or has used it since its state was this one."""
+    return rest is None or _at_rest(place) != rest
 
 
 def _has_our_header(place: Path) -> bool:
@@ -215,8 +232,10 @@ def _has_our_header(place: Path) -> bool:
 
 
 def _has_wal(place: Path) -> bool:
-    wal = place.with_name(place.name + "-wal")
-    return wal.exists() and wal.stat().st_size > 0
+    try:
+        return place.with_name(place.name + "-wal").stat().st_size > 0
+    except FileNotFoundError:  # an engine that ends deletes it
+        return False
 
 
 def lack_of_wal(path: Path) -> str:

@@ -1,0 +1,45 @@
+"""A journal that is opened while an earlier engine closes it: its file grows under the look at it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+END_WHILE_OPENED = """
+import sys
+from pathlib import Path
+
+from autobatcher.engine.journal.owned_file import OwnedFile
+from autobatcher.engine.journal.sqlite_file import examine
+
+path = Path(sys.argv[1])
+first = OwnedFile(path)
+first.begin_session("first", now=1.0)
+with first.transaction():
+    first._db.execute("INSERT INTO lines VALUES (1, x'00', '/v1/embeddings', zeroblob(2000000))")
+left = [first]
+
+
+def end_first(event, arguments):
+    if left and event == "sqlite3.connect" and "immutable" in str(arguments[0]):
+        looking.append(1)
+    elif left and event == "sqlite3.connect/handle" and looking:
+        left.pop().close()
+
+
+looking = []
+sys.addaudithook(end_first)
+%s
+assert not left
+"""
+
+
+@pytest.mark.parametrize("look", ["examine(path, checks_rows=True)", "OwnedFile(path).close()"])
+def test_a_journal_whose_engine_ends_while_another_looks_at_it_is_not_taken_for_damaged(
+    look: str, tmp_path: Path
+) -> None:
+    program = [sys.executable, "-c", END_WHILE_OPENED % look, str(tmp_path / "journal")]
+    subprocess.run(program, check=True, timeout=60)
