@@ -77,8 +77,9 @@ def _run(example: str, directory: Path, **variables: str) -> subprocess.Complete
     [
         ("tutorial.md", "real thing", "max_cost=1,", " What is 99 + 99?"),
         ("notebooks.md", "cell", "max_cost=10,", "40 answers, 0 failed"),
+        ("notebooks.md", "without await", "max_cost=10,", "19 What is 19 + 19?"),
     ],
-    ids=["tutorial", "notebook"],
+    ids=["tutorial", "notebook", "notebook without await"],
 )
 def test_what_a_page_writes_for_a_provider_runs(
     page: str, name: str, setting: str, last: str, upstream: str, tmp_path: Path
