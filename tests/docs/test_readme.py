@@ -86,7 +86,8 @@ def test_what_a_page_writes_for_a_provider_runs(
 ) -> None:
     (example,) = re.findall(rf"<!-- example: {name} -->\n```python\n(.*?)```", text_of(page), flags=re.DOTALL)
     quick = f"{setting} provider='openai', batch_window_seconds=0.2, poll_interval_seconds=0.2,"
-    here = example.replace(setting, quick).replace("range(20_000)", "range(40)").replace(", progress=True", "")
+    here = example.replace(setting, quick).replace("range(20_000)", "range(40)")
+    here = re.sub(r",\s+progress=True", "", here)
     if "asyncio.run(" not in here:  # a cell
         here = f"import asyncio\nasync def main():\n{textwrap.indent(here, ' ' * 4)}\nasyncio.run(main())"
     done = _run(here, tmp_path, OPENAI_BASE_URL=upstream, OPENAI_API_KEY="any")
