@@ -75,7 +75,7 @@ def _run(example: str, directory: Path, **variables: str) -> subprocess.Complete
 @pytest.mark.parametrize(
     ("page", "name", "setting", "last"),
     [
-        ("tutorial.md", "real thing", "max_cost=1,", " What is 99 + 99?"),
+        ("tutorial.md", "real thing", "max_cost=1,", " What is 19 + 19?"),
         ("notebooks.md", "cell", "max_cost=10,", "40 answers, 0 failed"),
         ("notebooks.md", "without await", "max_cost=10,", "19 What is 19 + 19?"),
     ],
