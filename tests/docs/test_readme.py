@@ -75,17 +75,19 @@ def _run(example: str, directory: Path, **variables: str) -> subprocess.Complete
 @pytest.mark.parametrize(
     ("page", "name", "setting", "last"),
     [
-        ("tutorial.md", "real thing", "max_cost=1,", " What is 99 + 99?"),
+        ("tutorial.md", "real thing", "max_cost=1,", " What is 19 + 19?"),
         ("notebooks.md", "cell", "max_cost=10,", "40 answers, 0 failed"),
+        ("notebooks.md", "without await", "max_cost=10,", "19 What is 19 + 19?"),
     ],
-    ids=["tutorial", "notebook"],
+    ids=["tutorial", "notebook", "notebook without await"],
 )
 def test_what_a_page_writes_for_a_provider_runs(
     page: str, name: str, setting: str, last: str, upstream: str, tmp_path: Path
 ) -> None:
     (example,) = re.findall(rf"<!-- example: {name} -->\n```python\n(.*?)```", text_of(page), flags=re.DOTALL)
     quick = f"{setting} provider='openai', batch_window_seconds=0.2, poll_interval_seconds=0.2,"
-    here = example.replace(setting, quick).replace("range(20_000)", "range(40)").replace(", progress=True", "")
+    here = example.replace(setting, quick).replace("range(20_000)", "range(40)")
+    here = re.sub(r",\s+progress=True", "", here)
     if "asyncio.run(" not in here:  # a cell
         here = f"import asyncio\nasync def main():\n{textwrap.indent(here, ' ' * 4)}\nasyncio.run(main())"
     done = _run(here, tmp_path, OPENAI_BASE_URL=upstream, OPENAI_API_KEY="any")
