@@ -30,7 +30,7 @@ def table() -> str:
         ending = "_total" if each.kind == "counter" else ""
         labels = ", ".join(f"`{label}`" for label in each.labels)
         rows.append(f"| `autobatcher_{name}{ending}` | {each.kind} | {labels} | {each.help} |")
-    return "\n".join(("| metric | type | labels | |", "|---|---|---|---|", *rows))
+    return "\n".join(("| metric | type | labels | meaning |", "|---|---|---|---|", *rows))
 
 
 if __name__ == "__main__":

@@ -106,7 +106,7 @@ def run(arguments: list[str]) -> int:
     except CycloptsError as error:
         return _refuse(explained(error, arguments), error.command_chain or ())
     except UsageError as error:
-        return _refuse(str(error), arguments[:1])
+        return _refuse(str(error), arguments[:1], error.exit_code)
     except KeyboardInterrupt:
         return 128 + signal.SIGINT
     except BrokenPipeError:
@@ -120,7 +120,7 @@ def _write_nowhere() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def _refuse(reason: str, command: Sequence[str]) -> int:
+def _refuse(reason: str, command: Sequence[str], code: int = 2) -> int:
     name = " ".join(("autobatcher", *command))
     print_notice(f"{name}: {without_url_secrets(' '.join(reason.split()))} (see {name} --help)")
-    return 2
+    return code

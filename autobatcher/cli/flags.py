@@ -19,7 +19,19 @@ from ..upstream.base_url import base_url_mistake
 
 
 class UsageError(Exception):
-    """Wrong usage of a command. The one-line message names the flag and says what to write instead."""
+    """Wrong usage of a command. The one-line message names the flag and says what to write instead.
+
+    Attributes:
+        exit_code: of the command.
+    """
+
+    exit_code: int = 2
+
+
+class PassingError(UsageError):
+    """It may work at the next start, with the same flags: a supervisor may try again."""
+
+    exit_code = 1
 
 
 def _check_finite(type_: Any, value: float | None) -> None:

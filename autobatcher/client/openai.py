@@ -103,8 +103,8 @@ class BatchOpenAI(_Elsewhere, AsyncContextManagerMixin, openai.AsyncOpenAI):  # 
         max_active_batches: how many batches may be under way; further ones wait.
         isolate_accounts: whether the accounts (keys) of one client belong to strangers: then none may hold more of
             `max_active_batches`, `max_queued_bytes`, uploads and polls than it leaves free for the others.
-        max_queued_bytes: how many bytes of request bodies may wait to be uploaded; further calls block until there is
-            room.
+        max_queued_bytes: how many bytes of request bodies may wait to be uploaded; further calls wait until there is
+            room, and `serve` answers them with a 503.
         max_answer_bytes: how long a line of a result file may be; the caller of a longer one gets a `BatchEndedError`.
             The largest honest answers are embeddings: 2,048 inputs with 3,072 numbers each are 140 MB.
         max_cost: the most that may be spent, in USD: 20, or "20/day" ("hour", "week", "month"); a call that might cost

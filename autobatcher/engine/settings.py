@@ -204,7 +204,8 @@ class Settings:
     max_queued_bytes: Annotated[
         int,
         Setting(
-            "how many bytes of request bodies may wait to be uploaded; further calls block until there is room",
+            "how many bytes of request bodies may wait to be uploaded; further calls wait until there is room, and "
+            "`serve` answers them with a 503",
             unit="bytes",
             check=checks.count,
             flag=Flag(help="how many bytes of requests may arrive or wait to be uploaded; further ones get a 503"),

@@ -91,6 +91,7 @@ def create_app(
         forward_keys=forward_keys,
         **_observers(client, report, request_log),
     )
+    report.gauges.watch_bodies(calls.bodies)
     app = QuartTrio("autobatcher", static_folder=None)
     quart = without_late_disconnects(app.asgi_app)
     webhooks = Webhooks(client, webhook_secrets, report.tally.webhooks) if webhook_secrets else None

@@ -27,6 +27,12 @@ class BodyLimiter:
         self.arriving: Shares = Shares(math.inf, isolates=isolates)
         self._queue = queue
 
+    @property
+    def queued(self) -> tuple[int, float]:
+        """How many bytes arrive or are queued, and how many may be."""
+        queued, most = self._queue()
+        return self.arriving.used + queued, most
+
     def has_room(self, size: int, own: int, account: Hashable) -> bool:
         """Whether a body of which `own` bytes have arrived may have `size` more."""
         if self.held.used + size > self.most or not self.held.allows(account, size):

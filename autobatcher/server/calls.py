@@ -89,6 +89,7 @@ class BatchedCalls:
     Attributes:
         responses: the routes of those that are made in the background.
         left: goes on with those that no proxy makes any more.
+        bodies: bounds the bytes of all bodies.
         heartbeats: tells when they are due. Its `run` must be running.
     """
 
@@ -106,13 +107,13 @@ class BatchedCalls:
         self._client = client
         self._pending_calls = pending_calls
         self._retries = Retries(pending_calls)
-        self._bodies = BodyLimiter(limits.max_waiting_bytes, client.queue_bytes, isolates=forward_keys)
+        self.bodies: BodyLimiter = BodyLimiter(limits.max_waiting_bytes, client.queue_bytes, isolates=forward_keys)
         self._report = report
         self._tally = report.tally
         most, isolates = limits.max_background, forward_keys
         background = BackgroundResponses(client, report.tally, self._tell, most=most, isolates=isolates)
         self.responses: ResponseRoutes = ResponseRoutes(background, forward_keys=forward_keys)
-        self.left: LeftResponses = LeftResponses(client, background, self._bodies, forward_keys=forward_keys)
+        self.left: LeftResponses = LeftResponses(client, background, self.bodies, forward_keys=forward_keys)
         self.heartbeats: Heartbeats = Heartbeats()
         self._limits = limits
         self._forward_keys = forward_keys
@@ -121,7 +122,7 @@ class BatchedCalls:
 
     async def __call__(self, exchange: Exchange) -> None:
         """Answer one request. If its client disconnects, keep the call for the grace period."""
-        held = HeldBody(self._bodies, self._account_of(exchange))
+        held = HeldBody(self.bodies, self._account_of(exchange))
         client = Client(exchange.peer, exchange.wake, has_own_connection=exchange.has_own_connection)
         try:
             asked, digested = await self._asked(exchange.path, exchange, held)

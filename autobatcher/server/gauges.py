@@ -5,6 +5,7 @@ from __future__ import annotations
 from ..client.costs import CapLeft, cap_left
 from ..client.openai import BatchOpenAI
 from ..engine.statistics import BatcherStatistics
+from .body_limiter import BodyLimiter
 from .pending_calls import PendingCalls
 
 
@@ -14,10 +15,15 @@ class Gauges:
     def __init__(self) -> None:
         self._client: BatchOpenAI | None = None
         self._pending_calls: PendingCalls | None = None
+        self._bodies: BodyLimiter | None = None
 
     def watch(self, client: BatchOpenAI, pending_calls: PendingCalls) -> None:
         """Tell of these."""
         self._client, self._pending_calls = client, pending_calls
+
+    def watch_bodies(self, bodies: BodyLimiter) -> None:
+        """Tell of these, too."""
+        self._bodies = bodies
 
     def values(self) -> dict[str, float]:
         """Counts, and ages in seconds, by the names of metrics. Empty if nothing is watched."""
@@ -34,8 +40,21 @@ class Gauges:
             "oldest_queued_seconds": oldest(self._client.is_queued) if statistics.queued_requests else 0.0,
             "oldest_waiting_seconds": oldest(),
             "oldest_batch_seconds": statistics.oldest_batch_seconds,
+            "held_calls": len(self._pending_calls),
+            "max_held_calls": self._pending_calls.most,
+            **({} if self._bodies is None else _bytes_in(self._bodies)),
         }
 
     def cap(self) -> CapLeft | None:
         """What is left of the cap of all calls together; None if there is none."""
         return None if self._client is None else cap_left(self._client)
+
+
+def _bytes_in(bodies: BodyLimiter) -> dict[str, float]:
+    queued, most_queued = bodies.queued
+    return {
+        "held_bytes": bodies.held.used,
+        "max_held_bytes": bodies.most,
+        "queued_bytes": queued,
+        "max_queued_bytes": most_queued,
+    }

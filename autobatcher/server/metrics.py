@@ -6,6 +6,7 @@ import platform
 from collections import Counter
 from collections.abc import Callable, Iterator
 from importlib.metadata import version
+from itertools import product
 
 import trio
 from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
@@ -26,6 +27,9 @@ REFUSING_SETTINGS = ("max_cost", "max_cost_per_account", "unknown_prices")
 USUAL_STATUSES = (0, 200, 400, 401, 402, 403, 404, 408, 409, 413, 422, 429, 500, 502, 503, 504)
 """They are told from the beginning: a batch brings many at once, and `increase()` misses what a series begins with."""
 
+USUAL_CALLS = ("GET batches", "POST files", "POST batches", "GET batch", "GET content", "POST realtime")
+REFUSALS = (401, 403)
+"""Of an upstream's key. These, too, are told from the beginning."""
 
 FRESH_SECONDS = 1.0
 """How old what is told of the process may be. The system lists its open files for that: thousands take milliseconds."""
@@ -111,8 +115,10 @@ def _batches(submitted: int, counts: BatchCounts) -> Iterator[Metric]:
 
 
 def _upstream(calls: UpstreamCalls, webhooks: Counter[str]) -> Iterator[Metric]:
-    yield metric("upstream_requests", {(call,): count for call, count in calls.sent.items()})
-    yield metric("upstream_calls", {(call, str(status)): count for (call, status), count in calls.responses.items()})
+    sent = {**dict.fromkeys(USUAL_CALLS, 0), **calls.sent}
+    responses = {**dict.fromkeys(product(USUAL_CALLS, REFUSALS), 0), **calls.responses}
+    yield metric("upstream_requests", {(call,): count for call, count in sent.items()})
+    yield metric("upstream_calls", {(call, str(status)): count for (call, status), count in responses.items()})
     yield metric("webhooks", {(outcome,): webhooks[outcome] for outcome in OUTCOMES})
     yield metric("upstream_seconds", {(call,): seconds for call, seconds in calls.seconds.items()})
 

@@ -48,6 +48,14 @@ CATALOGUE: dict[str, Described] = {
     "oldest_queued_seconds": _gauge("Age of the oldest request that is in no batch yet; 0 if there is none."),
     "oldest_waiting_seconds": _gauge("Age of the oldest request without an outcome; 0 if there is none."),
     "oldest_batch_seconds": _gauge("Age of the oldest batch running upstream; 0 if there is none."),
+    "held_calls": _gauge("Calls that --max-waiting counts: without an outcome, or with an answer not yet fetched."),
+    "max_held_calls": _gauge("How many it allows; lower where the limit of open files is."),
+    "held_bytes": _gauge("Bytes of bodies that --max-waiting-bytes counts."),
+    "max_held_bytes": _gauge("How many it allows."),
+    "queued_bytes": _gauge(
+        "Bytes of bodies that --max-queued-bytes counts: those that arrive, or are in no batch yet."
+    ),
+    "max_queued_bytes": _gauge("How many it allows."),
     # ---- requests ----
     "requests": _counter("Batchable requests received."),
     "reattached": _counter("Retries reattached to a pending call."),
@@ -85,7 +93,7 @@ CATALOGUE: dict[str, Described] = {
     "unpriced_requests": _counter("Those of them whose price is unknown.", "lane", "fate"),
     "uncertain_cost_dollars": _gauge("What may have been billed beside that, at most, in USD: nobody knows yet."),
     "uncertain_requests": _gauge("Requests that may have been billed: nobody knows yet."),
-    "list_price_dollars": _counter("What would have cost that much in real time was delivered, in USD."),
+    "list_price_dollars": _counter("List price, in real time, of what was delivered, in USD."),
     "saved_dollars": _gauge("What was saved, in USD, as far as list prices are known."),
     "cap_dollars": _gauge("The most that may be spent (max_cost), in USD."),
     "cap_left_dollars": _gauge("What may still be spent, in USD."),

@@ -83,6 +83,11 @@ class PendingCalls:
     def __len__(self) -> int:
         return self._places.used
 
+    @property
+    def most(self) -> float:
+        """How many there may be."""
+        return self._places.limit
+
     def calls(self) -> list[PendingCall]:
         """A copy of all of them."""
         return [*self.equal, *self._keyed.values()]

@@ -26,7 +26,7 @@ from autobatcher.engine.journal_url import JournalUrl
 from autobatcher.upstream.account import Account
 from autobatcher.upstream.providers import profile_for
 from tests.cli.asker import KEY
-from tests.cli.processes import emulator, environment, find_url, read_until, started
+from tests.cli.processes import emulator, environment, find_url, read_until, run_here, started
 from tests.postgres_server import PASSWORD, PostgresServer
 
 psycopg_store = pytest.importorskip("autobatcher.engine.journal.postgres.store", exc_type=ImportError)
@@ -165,6 +165,17 @@ def test_a_batch_that_an_engine_runs_is_cancelled_and_the_engine_sees_it(
             assert all(row["engine"]["pid"] == process.pid for row in rows_of("batch", told(capfd)) if row["engine"])
             _, said = process.communicate(timeout=30)
         assert "BatchEndedError" in said
+
+
+def test_a_proxy_whose_database_is_away_at_its_start_ends_so_that_a_supervisor_starts_it_again(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    arguments = ("serve", "--port", "0", "--no-check", "--base-url", "http://127.0.0.1:9/v1", "--api-key", KEY)
+    assert run_here(*arguments, "--journal", f"postgresql://nobody@127.0.0.1:{port}/none") == 1
+    assert "refused" in capfd.readouterr().err
+    assert run_here(*arguments, "--journal", "/dev/null") == 2
 
 
 def test_a_proxy_tells_the_others_where_it_listens(journal: str, capfd: pytest.CaptureFixture[str]) -> None:

@@ -16,6 +16,7 @@ from autobatcher.engine.batch.leaving import SHUTDOWN_SECONDS
 from autobatcher.engine.hosting import AT_END_SECONDS
 from autobatcher.engine.journal.records import CLOSE_SECONDS as JOURNAL_CLOSE_SECONDS
 from autobatcher.engine.units import parse_duration, parse_size
+from autobatcher.server import CallLimits
 from autobatcher.upstream.batch_api import CREATE_SECONDS
 from tests.cli.processes import run_here
 from tests.deploy.dockerfile import instructions, last_stage
@@ -80,9 +81,12 @@ def test_each_container_is_probed_and_writes_nothing_but_its_journal_and_tempora
         assert paths == {"/ready", "/health"}, path
         confined = container["securityContext"]
         assert (confined["readOnlyRootFilesystem"], confined["allowPrivilegeEscalation"]) == (True, False), path
+        assert (pod["enableServiceLinks"], pod["automountServiceAccountToken"]) == (False, False), path
+        assert ":latest" not in container["image"], path  # an update could not be undone
         assert confined["capabilities"] == {"drop": ["ALL"]}, path
         assert pod["securityContext"]["runAsNonRoot"], path
-        assert f"{pod['securityContext']['runAsUser']}" in _users(), path
+        user = pod["securityContext"]
+        assert f"{user['runAsUser']}:{user['runAsGroup']}" == _users(), path
         mounts = {mount["mountPath"] for mount in container["volumeMounts"]}
         journal = _journal(container)
         assert mounts >= {"/tmp", *({} if "://" in journal else {str(Path(journal).parent)})}, path
@@ -174,3 +178,13 @@ def test_nginx_takes_its_file_and_what_the_page_on_the_proxy_shows(tmp_path: Pat
         command = [PROGRAM, "-t", "-c", str(path), "-g", "pid /dev/null;"]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
+
+
+def test_nginx_has_connections_for_all_that_the_replicas_let_wait_and_writes_no_prompts_to_files() -> None:
+    content = (DEPLOY / "nginx.conf").read_text()
+    (for_each,) = re.findall(r"worker_connections (\d+);", content)
+    (files,) = re.findall(r"worker_rlimit_nofile (\d+);", content)
+    waiting = CallLimits.max_waiting * compose()["services"]["autobatcher"]["deploy"]["replicas"]
+    assert 2 * int(for_each) >= 2 * waiting  # two workers, and two connections for each that waits
+    assert int(files) > int(for_each)
+    assert "proxy_request_buffering off;" in content

@@ -12,7 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from autobatcher.engine.units import parse_size
 from tests.cli.processes import run_here
+from tests.deploy.dockerfile import instructions
 
 UNIT = Path(__file__).parents[2] / "deploy" / "systemd" / "autobatcher.service"
 MOST_EXPOSED = 25
@@ -54,6 +56,16 @@ def test_it_has_time_to_stop_and_is_not_started_again_with_flags_that_cannot_wor
     settings = service()
     assert settings["RestartPreventExitStatus"] == ["2"]
     assert int(settings["TimeoutStopSec"][0]) >= 60
+
+
+def test_it_has_the_memory_that_its_bodies_may_take() -> None:
+    variables = dict(value.split("=", 1) for value in service()["Environment"])
+    limit = parse_size(f"{service()['MemoryMax'][0]}iB")
+    assert limit >= 3 * parse_size(variables["AUTOBATCHER_MAX_WAITING_BYTES"]) + 1_000_000_000
+    of_image = instructions(UNIT.parents[1] / "Dockerfile")
+    assert f"MALLOC_MMAP_THRESHOLD_={variables['MALLOC_MMAP_THRESHOLD_']}" in next(
+        each.text for each in of_image if each.name == "ENV"
+    )
 
 
 def test_only_its_user_can_look_into_the_folders_that_it_may_write_to() -> None:

@@ -68,7 +68,7 @@ def test_the_table_of_metrics_is_made_from_the_catalogue() -> None:
 def test_each_metric_alert_flag_and_command_that_is_named_exists(capfd: pytest.CaptureFixture[str]) -> None:
     endings = {"counter": "_total", "gauge": "", "histogram": ""}
     known = {f"autobatcher_{name}{endings[each.kind]}" for name, each in CATALOGUE.items()}
-    assert set(re.findall(r"\bautobatcher_[a-z_]+[a-z]", TEXT)) <= {*known, "autobatcher_fleet"}
+    assert set(re.findall(r"\bautobatcher_[a-z_]+[a-z]", TEXT)) <= {*known, "autobatcher_fleet", "autobatcher_max"}
     alerts = [name for row in ROWS for name in re.findall(r"`(Autobatcher\w+)`", row.split("|")[2])]
     assert sorted(alerts) == sorted(rule["alert"] for rule in rules())
     named = set(re.findall(r"`autobatcher ([a-z]+(?: check)?)", WHEN))
@@ -112,7 +112,8 @@ def test_compose_is_given_the_variables_that_it_requires() -> None:
 
 def test_kubernetes_is_given_the_secret_that_the_manifests_read() -> None:
     secret, apply, status = commands("kubernetes")
-    given = {word.removeprefix("--from-literal=").partition("=")[0] for word in secret if "--from-literal" in word}
+    (file,) = (word.removeprefix("--from-env-file=") for word in secret if word.startswith("--from-env-file="))
+    given = {line.partition("=")[0] for line in block(f"file: {file}").splitlines()}
     for path, _, container in containers():
         read = [each["valueFrom"]["secretKeyRef"] for each in container["env"] if "valueFrom" in each]
         assert {each["name"] for each in read} == {secret[secret.index("generic") + 1]}, path
@@ -120,6 +121,49 @@ def test_kubernetes_is_given_the_secret_that_the_manifests_read() -> None:
     applied = ROOT / after("-f", apply)[0]
     assert applied in MANIFESTS
     assert status[-1] in {f"{each['kind'].lower()}/{each['metadata']['name']}" for each in objects(applied)}
+
+
+def test_a_second_key_has_a_set_of_replicas_of_its_own_on_the_same_journal() -> None:
+    of_kubectl = """kubectl() { case "$1" in apply) cat ;; esac; }\n"""
+    done = subprocess.run(
+        ["bash", "-euc", of_kubectl + block("commands: rotation")], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    made = {each["kind"]: each for each in yaml.safe_load_all(done.stdout)}
+    (path,) = (path for path in MANIFESTS if path.name == "several.yaml")
+    first = {each["kind"]: each for each in objects(path)}
+    assert {each["metadata"]["name"] for each in made.values()} == {"autobatcher-2"}
+    pod, selects = made["Deployment"]["spec"]["template"], {"app": "autobatcher-2"}
+    assert pod["metadata"]["labels"] == made["Service"]["spec"]["selector"] == selects
+    for kind in ("Deployment", "PodDisruptionBudget"):
+        assert made[kind]["spec"]["selector"]["matchLabels"] == selects
+    variables = {each["name"]: each for each in pod["spec"]["containers"][0]["env"]}
+    before = {each["name"]: each for each in first["Deployment"]["spec"]["template"]["spec"]["containers"][0]["env"]}
+    changed = variables.pop("OPENAI_API_KEY")["valueFrom"]["secretKeyRef"]
+    assert changed == {"name": "autobatcher-2", "key": "api-key"}
+    assert variables == {name: each for name, each in before.items() if name != "OPENAI_API_KEY"}
+    patch = commands("rotation")[-1]
+    assert yaml.safe_load(patch[-1]) == {"spec": {"selector": selects}}
+
+
+@pytest.mark.real_time
+def test_root_runs_a_command_as_the_journals_owner_with_the_settings_and_the_key_of_the_service(tmp_path: Path) -> None:
+    """`runuser` is a stub: there is no such user here."""
+    (etc := tmp_path / "etc" / "autobatcher").mkdir(parents=True)
+    (etc / "environment").write_text("OPENAI_BASE_URL=http://upstream.test/v1\nAUTOBATCHER_BATCH_WINDOW=1m\n")
+    (etc / "api-key").write_text("sk-test\n")
+    (program := tmp_path / "opt" / "autobatcher" / "bin" / "autobatcher").parent.mkdir(parents=True)
+    program.write_text('#!/bin/sh\necho "$*; $OPENAI_BASE_URL; $OPENAI_API_KEY; $AUTOBATCHER_JOURNAL"\n')
+    program.chmod(0o755)
+    script = re.sub(r"(?<![\w/.])/(opt|etc)/", rf"{tmp_path}/\1/", block("commands: owner"))
+    stub = 'runuser() { test "$1 $2 $3" = "-u autobatcher --"; shift 3; "$@"; }\n'
+    ends = '\ntest -z "${OPENAI_API_KEY:-}${AUTOBATCHER_JOURNAL:-}"'
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(("OPENAI", "AUTOBATCHER"))}
+    done = subprocess.run(["bash", "-euc", stub + script + ends], env=clean, capture_output=True, text=True, check=True)
+    (state,) = service()["StateDirectory"]
+    assert done.stdout.splitlines() == [
+        f"{words}; http://upstream.test/v1; sk-test; /var/lib/{state}/batches.sqlite3"
+        for words in ("status", "receipt", "cancel --help")
+    ]
 
 
 @pytest.mark.real_time

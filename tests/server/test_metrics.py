@@ -14,7 +14,7 @@ from autobatcher.emulator import FaultPlan, LineFault
 from autobatcher.money.ledger import Fate
 from autobatcher.money.receipt import Receipt, ReceiptRow
 from autobatcher.money.usage import Usage
-from autobatcher.server import Report
+from autobatcher.server import CallLimits, Report
 from autobatcher.server.batch_counts import BatchCounts
 from autobatcher.server.billed_sums import BilledSums
 from autobatcher.server.histogram import Histogram
@@ -100,6 +100,28 @@ class TestFromOutside:
         cost = 'autobatcher_cost_dollars_total{fate="delivered",lane="batch"}'
         assert f"{cost} {float(receipt['cost'])}" in lines
         assert f"{cost} 0.0" in others
+
+    async def test_how_full_a_proxy_is_can_be_seen_before_it_refuses_a_call(self) -> None:
+        limits = CallLimits(max_waiting=2, max_waiting_bytes=1_000)
+        statuses: list[int] = []
+        with trio.fail_after(LIMIT):
+            async with (
+                open_proxy(emulator={"batch_seconds": 900.0}, app={"limits": limits}, max_queued_bytes=500) as proxy,
+                proxy.http() as http,
+                trio.open_nursery() as nursery,
+            ):
+                assert {"autobatcher_held_calls 0.0", "autobatcher_held_bytes 0.0"} <= {*await scraped(http)}
+                nursery.start_soon(ask, http, "m", "n")
+                while "autobatcher_held_calls 2.0" not in (lines := await scraped(http)):  # noqa: ASYNC110  (as a user would)
+                    await trio.sleep(0.01)
+                statuses.append((await http.post("/v1/chat/completions", json=CHAT)).status_code)
+                nursery.cancel_scope.cancel()
+        assert statuses == [503]
+        told = dict(line.rsplit(" ", 1) for line in lines if "_held_" in line or "queued_bytes" in line)
+        most = {name: float(told[f"autobatcher_max_{name}"]) for name in ("held_calls", "held_bytes", "queued_bytes")}
+        assert most == {"held_calls": 2, "held_bytes": 1_000, "queued_bytes": 500}
+        assert 0 < float(told["autobatcher_held_bytes"]) < 1_000
+        assert 0 <= float(told["autobatcher_queued_bytes"]) <= 500
 
     async def test_ages_are_those_of_the_oldest_request_and_batch(self) -> None:
         report, began = Report(), trio.Event()
