@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import tomllib
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -36,7 +37,8 @@ class Environment(Env):
     def __call__(self, app: App, commands: tuple[str, ...], arguments: ArgumentCollection) -> None:
         allowed = _configurable(arguments)
         _warn_of_unknown_variables(self._root, allowed)
-        super().__call__(app, commands, allowed)
+        settable = (each for each in allowed if not _is_of_kubernetes(_variable(each)))
+        super().__call__(app, commands, ArgumentCollection(settable))  # type: ignore[no-untyped-call]
 
 
 def environment_and_file_of(root: App) -> Config:
@@ -94,7 +96,8 @@ def _arguments_of_all(root: App) -> Iterator[tuple[str, ArgumentCollection]]:
 
 def _warn_of_unknown_variables(root: App, arguments: ArgumentCollection) -> None:
     """Print a line on stderr for each AUTOBATCHER_* variable that is no flag of any command."""
-    unknown = {name for name in os.environ if name.startswith(PREFIX)} - _variables(arguments)
+    given = {name for name in os.environ if name.startswith(PREFIX) and not _is_of_kubernetes(name)}
+    unknown = given - _variables(arguments)
     if not unknown:
         return
     everything = [each for _, others in _arguments_of_all(root) for each in others]
@@ -110,4 +113,21 @@ def _did_you_mean(variable: str, known: set[str]) -> str:
 
 
 def _variables(arguments: Iterable[Argument]) -> set[str]:
-    return {PREFIX + each.name.removeprefix("--").replace("-", "_").upper() for each in arguments}
+    return {_variable(each) for each in arguments}
+
+
+def _variable(argument: Argument) -> str:
+    return PREFIX + argument.name.removeprefix("--").replace("-", "_").upper()
+
+
+def _is_of_kubernetes(variable: str) -> bool:
+    """Whether Kubernetes has set it, as it does in every pod beside a Service whose name begins with ours.
+
+    A Service named autobatcher makes AUTOBATCHER_PORT=tcp://10.0.0.1:80, which is no --port.
+    """
+    if _SERVICE_LINK.search(variable):
+        return True
+    return variable.endswith("_PORT") and os.environ.get(variable, "").startswith(("tcp://", "udp://", "sctp://"))
+
+
+_SERVICE_LINK = re.compile(r"_SERVICE_(HOST|PORT(_\w+)?)$|_PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?$")

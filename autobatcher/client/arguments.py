@@ -114,6 +114,8 @@ def takes(
                 warnings.warn(f"{door}: {name} has no effect any more; leave it out", DeprecationWarning, stacklevel=2)
                 del given[name]
             _refuse_unknown(door, given.keys() - own, own, passes_to)
+            if given.get("completion_window", "") is None:  # the default of version 0.12
+                del given["completion_window"]
             settings = Settings(**{**changed, **{name: given.pop(name) for name in _SETTINGS if name in given}})
             init(self, settings, **given)
 

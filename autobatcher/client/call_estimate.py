@@ -19,7 +19,8 @@ class CallEstimate:
         tokens: `expected`, `low`, `high` and `most`, each with `input`, `cached`, `output` and `reasoning`. One call in
             ten has less than `low`, one in ten more than `high`. `most` is what it cannot exceed, as far as is known.
         cost: of the expected tokens; None if the price is unknown.
-        low_cost, high_cost: of the low and the high ones.
+        low_cost: of the low ones.
+        high_cost: of the high ones.
         list_price: what the expected tokens cost in real time; None if that is unknown.
         unknown: what is not known, in words: prices, and parts of the call that have no known number of tokens.
     """

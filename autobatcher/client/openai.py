@@ -74,7 +74,7 @@ class BatchOpenAI(_Elsewhere, AsyncContextManagerMixin, openai.AsyncOpenAI):  # 
         batch_window_seconds: submit a batch this long after the first request of its window.
         poll_interval_seconds: how often a batch is polled.
         completion_window: how long the provider may take: a duration such as "24h" or "1h", as far as the provider
-            sells it, or "background" at Doubleword.
+            sells it, or "background" at Doubleword, which is spare capacity, without a promise when.
         deadline: by when each answer is needed, counted from its call: seconds, or a duration such as "45m"; None for
             no deadline. See docs/deadlines.md.
         lanes: what may be used to get an answer, the cheapest first, of "batch", "flex" and "realtime"; None for the
@@ -135,8 +135,9 @@ class BatchOpenAI(_Elsewhere, AsyncContextManagerMixin, openai.AsyncOpenAI):  # 
         JournalError: by `async with`, `run`, or the first call, if the journal cannot be used; `JournalInUseError` if
             another engine uses it.
 
-    Cancelled: a call that raises `Cancelled` is withdrawn. If it was still queued, it was never sent. If its batch was
-    already uploaded, it may run and be billed. When all callers of a batch are gone, the batch is cancelled upstream.
+    Cancelled: a call that is cancelled (asyncio.CancelledError, trio.Cancelled) is withdrawn. If it was still queued,
+    it was never sent. If its batch was already uploaded, it may run and be billed. When all callers of a batch are
+    gone, the batch is cancelled upstream.
     """
 
     _engine: AsyncEngine

@@ -50,7 +50,7 @@ class Settings:
         str,
         Setting(
             'how long the provider may take: a duration such as "24h" or "1h", as far as the provider sells it, or '
-            '"background" at Doubleword',
+            '"background" at Doubleword, which is spare capacity, without a promise when',
             check=checks.completion_window,
             flag=Flag(help="how long the provider may take: 24h, 1h, ..., or background, as far as it sells that"),
         ),

@@ -55,7 +55,7 @@ def create_app(
     disconnects is kept for a grace period, so that a retry finds it: see `CallLimits`.
 
     Args:
-        proxy_key: the key that every route but `access.OPEN_PATHS` requires; None for no authentication.
+        proxy_key: the key that every route but /health, /ready and /openapi.json requires; None for no authentication.
         public_status: whether `access.STATUS_PATHS` (the page, `/status`, `/metrics`, `/receipt`) need no key either.
         forward_keys: use each caller's own bearer token upstream. A batch never mixes keys.
         report: the counters behind `/`, `/status` and `/metrics`. Pass the client's events to its `take_event`.

@@ -31,6 +31,7 @@ _CODE = re.compile(r"`([^`]+)`")
 def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("autodoc-process-docstring", _process)
     app.connect("autodoc-process-signature", _process_signature)
+    app.connect("autodoc-skip-member", _is_described_elsewhere)
     app.connect("object-description-transform", _without_noise, priority=AFTER_TYPES)
     return {"parallel_read_safe": True}
 
@@ -50,6 +51,11 @@ def _without_noise(app: Sphinx, domain: str, kind: str, content: nodes.Element) 
     for fields in list(content.findall(nodes.field_list)):
         if not fields.children:
             fields.parent.remove(fields)
+
+
+def _is_described_elsewhere(*event: Any) -> bool | None:
+    """Leave out the fields of a `NamedTuple`: "Alias for field number 0". Its docstring describes them."""
+    return True if type(event[3]).__name__ == "_tuplegetter" else None
 
 
 def _process(app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:

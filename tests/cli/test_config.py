@@ -140,6 +140,41 @@ def test_a_variable_that_another_command_knows_is_not_warned_of(capsys: pytest.C
     assert "warning" not in capsys.readouterr().err
 
 
+OF_KUBERNETES = {
+    "AUTOBATCHER_SERVICE_HOST": "10.0.0.1",
+    "AUTOBATCHER_SERVICE_PORT": "80",
+    "AUTOBATCHER_SERVICE_PORT_HTTP": "80",
+    "AUTOBATCHER_PORT": "tcp://10.0.0.1:80",
+    "AUTOBATCHER_PORT_80_TCP": "tcp://10.0.0.1:80",
+    "AUTOBATCHER_PORT_80_TCP_PROTO": "tcp",
+    "AUTOBATCHER_PORT_80_TCP_PORT": "80",
+    "AUTOBATCHER_PORT_80_TCP_ADDR": "10.0.0.1",
+    "AUTOBATCHER_CANARY_PORT": "tcp://10.0.0.2:80",
+}
+"""What a pod has beside Services named autobatcher and autobatcher-canary."""
+
+
+def test_what_kubernetes_sets_for_a_service_of_our_name_is_no_flag(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, value in OF_KUBERNETES.items():
+        monkeypatch.setenv(name, value)
+    config = tmp_path / "autobatcher.toml"
+    config.write_text("port = 70000")
+    assert main(["serve", "--no-check", "--config", str(config)]) == 2
+    error = capsys.readouterr().err
+    assert '"70000" for port' in error  # of the file, which a variable would have replaced
+    assert error.count("\n") == 1
+
+
+def test_a_port_that_is_no_number_is_refused(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("AUTOBATCHER_PORT", "http://10.0.0.1:80")
+    assert main(["serve", "--no-check"]) == 2
+    assert "Invalid value for AUTOBATCHER_PORT" in capsys.readouterr().err
+
+
 def test_variables_take_units(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(AUTOBATCHER_BATCH_WINDOW="1m", AUTOBATCHER_MAX_BODY_BYTES="1MiB") == 0
     assert run(AUTOBATCHER_BATCH_WINDOW="5parsecs") == 2

@@ -108,6 +108,19 @@ def test_an_argument_of_an_older_version_without_meaning_is_warned_about(door: A
     assert warned[0].filename == __file__
 
 
+@pytest.mark.parametrize("door", [*DOORS, AsyncOpenAI])
+def test_none_for_what_an_older_version_took_it_for_means_the_default(door: Any) -> None:
+    credentials = {} if door is BatchTransport else {"api_key": "k"}
+    door(**credentials, completion_window=None, batch_metadata=None, batch_event_handler=None)
+
+
+async def test_the_completion_window_of_a_client_that_was_given_none_is_its_default() -> None:
+    async with open_harness("doubleword") as harness, harness.client(completion_window=None) as client:
+        await ask(client, "hello")
+        (submitted,) = harness.events_named("batch_submitted")
+        assert submitted["completion_window"] == "24h"
+
+
 def test_the_client_of_one_hour_differs_in_nothing_else() -> None:
     hour, day = inspect.signature(AsyncOpenAI).parameters, inspect.signature(BatchOpenAI).parameters
     assert {name for name in day if hour[name].default != day[name].default} == {"completion_window"}

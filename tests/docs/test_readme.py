@@ -53,6 +53,7 @@ def test_the_pages_have_examples() -> None:
 @pytest.mark.parametrize("example", EXAMPLES.values(), ids=EXAMPLES)
 def test_an_example_runs(example: str, upstream: str, tmp_path: Path) -> None:
     here = example.replace("https://api.groq.com/openai/v1", upstream)
+    here = here.replace('"https://api.doubleword.ai/v1"', f'"{upstream}", provider="doubleword"')  # its host says whose
     done = _run(here, tmp_path, OPENAI_BASE_URL=upstream, OPENAI_API_KEY="any")
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip()

@@ -23,7 +23,7 @@ TYPED = Path(__file__).parents[1] / "public_types.py"
 @pytest.mark.parametrize("module", [autobatcher, emulator, server], ids=lambda module: module.__name__)
 def test_every_public_name_is_in_the_reference(module: ModuleType) -> None:
     text = "\n".join(path.read_text(encoding="utf-8") for path in (DOCS / "reference").glob("*.md"))
-    named = set(re.findall(rf"auto\w+:: {module.__name__}\.(\w+)", text))
+    named = set(re.findall(rf"(?:auto\w+|class):: {module.__name__}\.(\w+)", text))
     whole = re.findall(r"automodule:: (\S+)", text)  # with all their members
     public = {name: getattr(module, name) for name in module.__all__ if name not in {*named, "__version__"}}
     modules = {name: getattr(thing, "__module__", "") or thing.__name__ for name, thing in public.items()}

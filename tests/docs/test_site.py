@@ -30,3 +30,9 @@ def test_each_command_is_in_the_reference_as_its_help_prints_it() -> None:
     assert "OPENAI_API_KEY" in page
     assert "default: 10s" in re.sub(r"<[^>]+>", "", page)
     assert 'href="../scale.html"><span' in page.partition('id="autobatcher-serve"')[2]
+
+
+def test_the_reference_tells_what_an_error_is_a_kind_of_and_leaves_out_the_aliases_of_named_tuples() -> None:
+    page = re.sub(r"<[^>]+>", "", (SITE / "reference" / "errors.html").read_text(encoding="utf-8"))
+    assert "Bases: BatchError, APITimeoutError" in page
+    assert "Alias for field number" not in (SITE / "reference" / "client.html").read_text(encoding="utf-8")
