@@ -44,12 +44,12 @@ EXAMPLES = """
 
     # one command at batch prices; its exit code is this command's exit code
     export OPENAI_API_KEY="$DOUBLEWORD_API_KEY"
-    autobatcher run --base-url https://api.doubleword.ai/v1 -- pytest evals/
+    autobatcher run --base-url https://api.doubleword.ai/v1 -- pytest -n 32 evals/
 
     # a rehearsal: no key, no network, no cost
-    autobatcher run --rehearse -- pytest evals/
+    autobatcher run --rehearse -- pytest -n 32 evals/
 
-    # preempted? run it again: it resumes its batches and pays nothing twice
+    # preempted? run it again: it resumes its batches
     autobatcher run --journal batches.sqlite3 -- python evaluate.py
 
     # with a record of all lifecycle events, and a receipt
@@ -57,7 +57,7 @@ EXAMPLES = """
       --batch-metadata ci_job="$CI_JOB_ID" -- python evaluate.py
 
     # not more than two dollars a day, over all runs with this journal
-    autobatcher run --max-cost 2/day --journal batches.sqlite3 -- pytest evals/
+    autobatcher run --max-cost 2/day --journal batches.sqlite3 -- python evals.py
 """
 
 USAGE = "Usage: autobatcher run [OPTIONS] -- COMMAND ARGS..."

@@ -117,8 +117,8 @@ class BatchOpenAI(_Elsewhere, AsyncContextManagerMixin, openai.AsyncOpenAI):  # 
         prices: prices that come before those of the provider and of genai-prices: a dict, or the path of a TOML file;
             see docs/cost.md.
         journal: the path of a file (SQLite) in which batches, prompts and answers are kept, so that a program that died
-            can be run again and pays nothing twice: see docs/journal.md. One engine at a time can use it. Or the URL of
-            a PostgreSQL (postgresql://user@host/database), which any number of engines share: see docs/scale.md.
+            can be run again without paying twice: see docs/journal.md. One engine at a time can use it. Or the URL of a
+            PostgreSQL (postgresql://user@host/database), which any number of engines share: see docs/scale.md.
         journal_hash_only: keep no prompts and no answers in the journal; batches are found again all the same.
         journal_patience_seconds: how long requests wait for the database of a journal on PostgreSQL while it cannot be
             reached, before they fail with `JournalUnreachableError`.

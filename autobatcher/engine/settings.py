@@ -264,7 +264,7 @@ class Settings:
         str | os.PathLike[str] | None,
         Setting(
             "the path of a file (SQLite) in which batches, prompts and answers are kept, so that a program that died "
-            "can be run again and pays nothing twice: see docs/journal.md. One engine at a time can use it. Or the URL "
+            "can be run again without paying twice: see docs/journal.md. One engine at a time can use it. Or the URL "
             "of a PostgreSQL (postgresql://user@host/database), which any number of engines share: see docs/scale.md",
             check=checks.journal,
             flag=Flag(

@@ -68,6 +68,7 @@ class ProviderProfile:
         priced_windows: the completion windows that are sold at different prices, cheapest first; empty if all cost the
             same. The provider promises to be done within each.
         flex_endpoints: the endpoints whose calls are cheaper with `service_tier="flex"`, in OpenAI's spelling.
+        flex_seconds: how long such a call may be silent, in seconds: what is answered later is lost, and billed.
         cancel_seconds: how long a batch may take from being cancelled to being readable, in seconds.
         has_analytics: whether `GET /batches/{id}/analytics` says what a batch cost.
         lists_full_states: whether `GET /batches` shows the newest batches first, and of each what `GET /batches/{id}`
@@ -99,6 +100,7 @@ class ProviderProfile:
     max_batches_per_hour: int | None = None
     priced_windows: tuple[str, ...] = ()
     flex_endpoints: frozenset[str] = frozenset()
+    flex_seconds: float = 900.0  # OpenAI's advice (guides/flex-processing, November 2026)
     cancel_seconds: float = 600.0
     has_analytics: bool = False
     lists_full_states: bool = False
@@ -156,6 +158,8 @@ DOUBLEWORD = ProviderProfile(
     # Its server (inference/middleware.rs), 25 November 2026. Not embeddings: there the tier is ignored without a word,
     # and real time is charged.
     flex_endpoints=_CHAT_AND_RESPONSES,
+    # It holds such calls for up to an hour, and answers 504 then (the same).
+    flex_seconds=3_660.0,
     # Its server, 25 November 2026: lines that wait are not begun, those in flight finish. A minute is our guess.
     cancel_seconds=60.0,
     has_analytics=True,

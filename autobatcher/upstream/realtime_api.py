@@ -15,8 +15,10 @@ from .http import UpstreamHTTP
 from .large_line import LARGE_BYTES, LARGE_ODD_BYTES
 from .large_turn import LargeTurn
 
+FLEX_TIER = "flex"
+
 SILENCE_SECONDS = 900.0
-"""How long a call may be silent. OpenAI advises 15 minutes for flex (guides/flex-processing, November 2026)."""
+"""How long a call may be silent that is no flex call. The SDK waits for ten minutes."""
 
 
 class RealtimeAnswer(NamedTuple):
@@ -63,13 +65,14 @@ class RealtimeAPI:
         """
         path = account.provider.line_url(endpoint).removeprefix(account.provider.url_prefix)
         content = body if tier is None else with_tier(body, tier)
+        seconds = account.provider.flex_seconds if tier == FLEX_TIER else SILENCE_SECONDS
         async with (
             self._http.open(
                 account,
                 "POST",
                 path,
-                seconds=SILENCE_SECONDS,
-                silence_seconds=SILENCE_SECONDS,
+                seconds=seconds,
+                silence_seconds=seconds,
                 content_type="application/json",
                 body=lambda: {"content": content},
             ) as response,

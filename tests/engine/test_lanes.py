@@ -6,7 +6,7 @@ import anyio
 import pytest
 from anyio.lowlevel import checkpoint
 
-from autobatcher import ClientClosedError, DeadlineMissedError
+from autobatcher import BatchUnreachableError, ClientClosedError, DeadlineMissedError
 from autobatcher.emulator import BatchFault, FaultPlan, HttpFault
 from tests.harness import ask, open_harness, outcome_of
 
@@ -46,6 +46,22 @@ async def test_a_hurried_call_joins_no_batch() -> None:
             assert await ask(client, "hello") == "hello"
         assert anyio.current_time() - begun < 300
         assert harness.emulator.statistics().batches_created == 0
+
+
+async def test_a_flex_call_may_be_silent_for_as_long_as_its_provider_holds_it() -> None:
+    async with (
+        open_harness("doubleword", has_lanes=True, flex_seconds=3_500) as harness,
+        harness.client(lanes=["flex"]) as client,
+    ):
+        assert await ask(client, "hello") == "hello"
+        assert [billed.lane for billed in harness.emulator.ledger()] == ["flex"]
+    async with (
+        open_harness("openai", has_lanes=True, flex_seconds=3_500) as harness,
+        harness.client(lanes=["flex"]) as client,
+    ):
+        begun = anyio.current_time()
+        assert isinstance(await outcome_of(ask(client, "hello")), BatchUnreachableError)
+        assert anyio.current_time() - begun == pytest.approx(900, abs=60)
 
 
 async def test_a_call_is_counted_once_whether_it_misses_its_deadline_or_its_caller_leaves_before() -> None:

@@ -99,3 +99,23 @@ def test_a_statement_that_takes_a_lock_is_the_first_of_its_transaction(tmp_path:
         ]
         Transactions(store).do(jobs)
         assert [job.result for job in jobs] == [1, 2, 2, 2]
+
+
+def test_that_it_cannot_be_written_and_that_it_can_again_is_told_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    is_full = True
+
+    def ask(store: Store) -> None:
+        if is_full:
+            raise sqlite3.OperationalError("database or disk is full")
+
+    with closing(OwnedFile(tmp_path / "journal")) as store:
+        doing = Transactions(store)
+        for _ in range(3):
+            doing.do([Job(ask, is_awaited=True)])  # refused, so that nothing waits
+        assert [record.levelname for record in caplog.records] == ["ERROR"]
+        is_full = False
+        for _ in range(2):
+            doing.do([Job(ask, is_awaited=True)])
+        assert [record.levelname for record in caplog.records] == ["ERROR", "WARNING"]

@@ -6,7 +6,7 @@ import anyio
 
 from ...money.ledger import Charge
 from ...upstream.failures import UpstreamError
-from ...upstream.realtime_api import RealtimeAnswer, RealtimeAPI, was_executed
+from ...upstream.realtime_api import FLEX_TIER, RealtimeAnswer, RealtimeAPI, was_executed
 from ..answer_room import AnswerRoom
 from ..journal.cap_check import NoRoomError
 from ..lanes.durations import Durations
@@ -15,8 +15,6 @@ from ..lanes.lane import Lane
 from ..recovery.call_log import CallLog
 from ..request import Answer, Request
 from ..spending import Spending
-
-FLEX_TIER = "flex"
 
 
 class LaneTry:

@@ -72,6 +72,7 @@ class Transactions:
         self._most = MAX_TRANSACTION_SIZE
         self._unheard: set[Job] = set()  # the first that wait, of which nobody knows whether they were committed
         self._lost: JournalLostError | None = None
+        self._is_told = False  # that it cannot be written
 
     @property
     def has_backlog(self) -> bool:
@@ -80,16 +81,17 @@ class Transactions:
 
     def do(self, jobs: Sequence[Job]) -> None:
         """Run what waits, then `jobs`. Sets the `result` or the `failure` of each job that does not go on waiting."""
-        had_backlog = self.has_backlog
         self._waiting.extend(jobs)
         self.waiting_bytes += sum(job.size for job in jobs)
         failure = self._lost or self._write()
         if failure is not None:
-            if not had_backlog and self._lost is None:
+            if not self._is_told:
                 logger.error("autobatcher: %s No batches are submitted until it can.", failure)
+            self._is_told = True
             self._fail_awaited(jobs[-len(self._waiting) :], failure)
             self._give_up_if_lost(failure)
-        elif had_backlog:
+        elif self._is_told:
+            self._is_told = False
             logger.warning("autobatcher: the journal %s can be used again", self._store.name)
 
     def _write(self) -> JournalError | None:

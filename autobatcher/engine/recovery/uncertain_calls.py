@@ -62,10 +62,10 @@ class UncertainCalls:
                 self._tell(request, line)
         for lane, count in told.items():
             logger.warning(
-                "autobatcher: %d calls on the %s lane may have been billed, and have no answer: their process ended, "
-                "or their callers left, while they ran. Those who ask the same now got an error that says so.",
-                count,
+                "autobatcher: calls on the %s lane that may have been billed, and have no answer: %d. Their process "
+                "ended, or their callers left, while they ran. Those who ask the same now got an error that says so.",
                 lane,
+                count,
             )
 
     def _book(self, request: Request, line: UnclaimedLine) -> None:
