@@ -1,4 +1,4 @@
-"""`python -m tests.client.renamed_sdk NAME`: ordinary calls, with an SDK (and httpx) in which NAME is called otherwise.
+"""`python -m tests.client.renamed_sdk NAMES`: ordinary calls, with an SDK (and httpx) in which NAMES, such as "a|b", are called otherwise.
 
 The sources of the packages are renamed as they are imported, so that the SDK itself works as before. Prints what went
 upstream and what came back, as JSON.
@@ -21,10 +21,10 @@ PACKAGES = ("openai", "httpx", "httpx2")
 
 
 class Renaming(MetaPathFinder):
-    """Finds the modules of `PACKAGES`, with one name replaced wherever it is no module's."""
+    """Finds the modules of `PACKAGES`, with names replaced wherever they are no module's."""
 
     def __init__(self, name: str) -> None:
-        self._name = re.compile(rb"(?<![\s.'\"]\.)(?<!openai\.)\b%b\b" % name.encode())
+        self._name = re.compile(rb"(?<![\s.'\"]\.)(?<!openai\.)\b(%b)\b" % name.encode())
 
     def find_spec(
         self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
@@ -38,7 +38,7 @@ class Renaming(MetaPathFinder):
 
 
 class RenamingLoader(SourceFileLoader):
-    """Compiles a module that has the name, and leaves others to their cached code."""
+    """Compiles a module that has a name, and leaves others to their cached code."""
 
     def __init__(self, fullname: str, path: str, name: re.Pattern[bytes]) -> None:
         super().__init__(fullname, path)

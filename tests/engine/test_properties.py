@@ -28,7 +28,7 @@ from tests.receipts import WORDY_BILLED_PRICES, WORDY_GIVEN_PRICES, ask_briefly,
 
 SEEDS = int(os.environ.get("HYPOTHESIS_SEEDS", "0"))
 
-EXAMPLES = settings(max_examples=SEEDS or 100, derandomize=not SEEDS)
+EXAMPLES = settings(max_examples=SEEDS or 60, derandomize=not SEEDS)
 
 How = Literal["cancel scope", "native"]
 
