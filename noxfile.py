@@ -29,8 +29,8 @@ SOURCES = (
     "autobatcher_pytest",
     "tests",
     "benchmarks",
-    "docs/conf.py",
-    "docs/site_parts",
+    "docs",
+    "README.md",
     "noxfile.py",
 )
 PYTHONS = ("3.11", "3.12", "3.13", "3.14")

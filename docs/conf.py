@@ -39,7 +39,10 @@ suppress_warnings = ["misc.highlighting_failure"]  # DuckDB writes more than SQL
 nitpick_ignore_regex = [
     (r"py:.*", r"(openai|httpx|msgspec|quart_trio)\..*"),
     (r"py:class", r"autobatcher\.server\.(histogram|model_counts|request_log)\..*"),
-    (r"py:class", r"autobatcher\.(engine|upstream|money\.budget)\..*"),  # what the engine keeps in a `Request`
+    (
+        r"py:class",
+        r"autobatcher\.(engine|upstream|money\.budget)\..*",
+    ),  # what the engine keeps in a `Request`
     (r"py:class", r"(ge|le)=\d+"),
 ]
 nitpick_ignore = [

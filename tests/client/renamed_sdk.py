@@ -1,4 +1,5 @@
-"""`python -m tests.client.renamed_sdk NAMES`: ordinary calls, with an SDK (and httpx) in which NAMES, such as "a|b", are called otherwise.
+"""`python -m tests.client.renamed_sdk NAMES`: ordinary calls, with an SDK (and httpx) in which NAMES, such as "a|b",
+are called otherwise.
 
 The sources of the packages are renamed as they are imported, so that the SDK itself works as before. Prints what went
 upstream and what came back, as JSON.
