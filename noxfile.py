@@ -253,7 +253,8 @@ def tables(session: nox.Session) -> None:
     """Makes the tables in docs/ anew, from runs of the tests behind them: minutes, and all frameworks."""
     records = Path(session.create_tmp()).resolve()
     for major, requirement in OPENAI.items():
-        session.install("-e", ".[test]", requirement)
+        session.install("-e", ".[money,postgres,test]", requirement)
+        _install_postgres(session)
         session.run("pytest", "-n", "2", "-m", "proves", f"--record={records / f'openai-{major}.json'}")
     session.install("nox")
     for name, requirements in FRAMEWORKS.items():

@@ -17,7 +17,7 @@ import trio
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
-from ..errors import JournalError, JournalUnreachableError
+from ..errors import JournalError, JournalInUseError, JournalUnreachableError
 from ..money.given_prices import GivenPrices
 from ..printable import PrintableFormatter
 from ..upstream.key import key_mistake
@@ -103,8 +103,8 @@ def serve(
     page, /metrics is for Prometheus, /ready says whether the upstream accepts the key, /health says ok.
 
     At start, while it listens, it asks the upstream for its list of batches and says in a line what it found. It exits
-    2 if nothing can work: the key is refused, or there is no API at this URL. An outage is a warning. It exits 1 if the
-    database of a journal on PostgreSQL cannot be reached.
+    2 if nothing can work: the key is refused, or there is no API at this URL. An outage is a warning. It exits 1 if
+    another process uses the journal, or its PostgreSQL cannot be reached: the next start may work.
 
     Lifecycle events go to stdout, one JSON object per line, unless it is a terminal. Logs, and on a terminal a live
     status, go to stderr. Upon Ctrl-C, SIGTERM or SIGHUP nothing new is taken, what runs is waited for as --drain says,
@@ -225,7 +225,7 @@ def _serve_until_signalled(door: Door, flags: ProxyFlags, lines: EventLines | No
         if not flags.no_check:
             check = partial(refuse_hopeless, client, command="serve", forward_keys=door.forward_keys)
             work = partial(run_checked, check, work)
-        with refused_journal_told(if_unreachable=PassingError):
+        with refused_journal_told(if_it_may_pass=PassingError):
             trio.run(run_with_signals, work)
         print_notice(stopped_line(report, has_journal=client.has_journal))
     return 0
@@ -264,8 +264,8 @@ def warn_of_open_door(door: Door) -> None:
 
 
 @contextlib.contextmanager
-def refused_journal_told(if_unreachable: type[UsageError] = UsageError) -> Iterator[None]:
-    """Turn a `JournalError`, even in a group, into `UsageError`; into `if_unreachable` if the database is away."""
+def refused_journal_told(if_it_may_pass: type[UsageError] = UsageError) -> Iterator[None]:
+    """Turn a `JournalError`, even in a group, into `UsageError`, or into another one if the next start may work."""
     refused: BaseException | None = None
     try:
         yield
@@ -274,7 +274,8 @@ def refused_journal_told(if_unreachable: type[UsageError] = UsageError) -> Itera
         while isinstance(refused, BaseExceptionGroup):
             refused = refused.exceptions[0]
     if isinstance(refused, JournalError):
-        made = if_unreachable if isinstance(refused, JournalUnreachableError) else UsageError
+        may_pass = isinstance(refused, JournalUnreachableError | JournalInUseError)
+        made = if_it_may_pass if may_pass else UsageError
         raise made(f"--journal: {refused.message}")
 
 

@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -22,6 +23,7 @@ from autobatcher.cli.reconcile import RUNS
 from autobatcher.engine.journal import BatchRecord
 from autobatcher.engine.journal.file import migrate_journal
 from autobatcher.engine.journal.identity import fingerprint
+from autobatcher.engine.journal.owned_file import OwnedFile
 from autobatcher.engine.journal_url import JournalUrl
 from autobatcher.upstream.account import Account
 from autobatcher.upstream.providers import profile_for
@@ -167,14 +169,17 @@ def test_a_batch_that_an_engine_runs_is_cancelled_and_the_engine_sees_it(
         assert "BatchEndedError" in said
 
 
-def test_a_proxy_whose_database_is_away_at_its_start_ends_so_that_a_supervisor_starts_it_again(
-    capfd: pytest.CaptureFixture[str],
+def test_a_proxy_whose_journal_is_away_or_in_use_at_its_start_ends_so_that_a_supervisor_starts_it_again(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
     arguments = ("serve", "--port", "0", "--no-check", "--base-url", "http://127.0.0.1:9/v1", "--api-key", KEY)
     assert run_here(*arguments, "--journal", f"postgresql://nobody@127.0.0.1:{port}/none") == 1
     assert "refused" in capfd.readouterr().err
+    with closing(OwnedFile(tmp_path / "journal")):
+        assert run_here(*arguments, "--journal", str(tmp_path / "journal")) == 1
+    assert "in use" in capfd.readouterr().err
     assert run_here(*arguments, "--journal", "/dev/null") == 2
 
 
