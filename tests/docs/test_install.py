@@ -10,7 +10,7 @@ import pytest
 from .pages import DOCS, ROOT
 
 ON_THE_REGISTRY = (
-    "`pip install autobatcher` gets version 0.12 from the registry, another generation, until 1.0 is there."
+    "`pip install autobatcher` gets version 0.12 from the registry, which works differently, until 1.0 is there."
 )
 """Once 1.0 is there this is no longer so: docs/release.md."""
 
