@@ -22,6 +22,11 @@ class PrintableConsole(Console):
         for text, style, control in super().render(renderable, options):
             yield Segment(text if control else printable_lines(text), style, control)
 
+    def on_broken_pipe(self) -> None:
+        """Raise what rich has caught: its own `SystemExit` comes out of a nursery as a group, and says 1, not 141."""
+        self.quiet = True
+        raise BrokenPipeError
+
 
 def table_room(*, wide: bool = False) -> int | None:
     """How wide a table on stdout may be: as the terminal is. None with `--wide`, and where a script reads it."""

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import signal
 from collections.abc import Iterator
 
 import pytest
 import trio
 
-from autobatcher.cli.signals import run_until_signalled
+from autobatcher.cli.output import PrintableConsole
+from autobatcher.cli.signals import run_until_interrupted, run_until_signalled
 from tests.cli.processes import default_signals
 
 pytestmark = pytest.mark.real_time
@@ -33,6 +35,21 @@ def test_the_first_signal_asks_and_is_told(number: signal.Signals) -> None:
 
     assert trio.run(run_until_signalled, work) is number
     assert ended == ["by itself"]
+
+
+def test_a_table_whose_reader_is_gone_ends_the_command_as_a_line_does() -> None:
+    """Rich raises `SystemExit` for it, of which a nursery makes a group, and thus a traceback."""
+
+    class Gone(io.StringIO):
+        def write(self, text: str, /) -> int:
+            raise BrokenPipeError
+
+    async def work() -> int:
+        PrintableConsole(file=Gone()).print("upstream")
+        return 0
+
+    with pytest.raises(BrokenPipeError):
+        run_until_interrupted(work)
 
 
 def test_the_second_signal_cancels() -> None:
