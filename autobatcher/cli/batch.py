@@ -40,7 +40,7 @@ from .batch_plan import print_plan
 from .batch_progress import display_on, progress_shown
 from .batch_report import ANSWERED, SOME_FAILED, Ended, report
 from .batch_run import BatchRun
-from .flags import COMMAND_LINE_ONLY, Count, Switch, UsageError
+from .flags import COMMAND_LINE_ONLY, Count, InputName, Switch, UsageError
 from .journal_flags import AsJson
 from .live_status import screen_on
 from .output import PrintableConsole, print_notice
@@ -78,7 +78,7 @@ Endpoint = Literal[
 
 
 def batch(
-    source: Annotated[str, COMMAND_LINE_ONLY, Parameter(name="IN", allow_leading_hyphen=True)],
+    source: Annotated[InputName, COMMAND_LINE_ONLY, Parameter(name="IN")],
     /,
     *,
     output: Annotated[str, COMMAND_LINE_ONLY, Parameter(name=["--output", "-o"], allow_leading_hyphen=True)],

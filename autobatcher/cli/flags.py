@@ -34,6 +34,16 @@ class PassingError(UsageError):
     exit_code = 1
 
 
+def unknown_option(word: str) -> UsageError:
+    """A flag stands where another thing is expected, so it was mistyped."""
+    return UsageError(f"Unknown option: {word.partition('=')[0]}.")
+
+
+def _refuse_flag(type_: Any, value: str) -> None:
+    if value.startswith("-") and value != "-":
+        raise unknown_option(value)
+
+
 def _check_finite(type_: Any, value: float | None) -> None:
     if value is not None and not math.isfinite(value):
         raise ValueError("Must be a finite number.")
@@ -99,6 +109,9 @@ DOLLARS_METAVAR = "USD"
 
 Dialect = Literal["openai", "doubleword"]
 """What the demo can be like: it makes calls of all kinds."""
+
+InputName = Annotated[str, Parameter(allow_leading_hyphen=True, validator=_refuse_flag)]
+"""A file to read, or - for stdin."""
 
 Count = Annotated[int, Parameter(validator=Number(gte=1))]
 Port = Annotated[int, Parameter(validator=Number(gte=0, lte=65535))]

@@ -5,8 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-from cyclopts import Parameter
-
 from ..client.batchable import batch_request
 from ..engine.journal_url import Place
 from ..engine.settings import Settings
@@ -16,7 +14,7 @@ from ..money.price_list import PriceList
 from ..money.usage import usage_of
 from ..planning import Plan
 from ..upstream.account import Account
-from .flags import COMMAND_LINE_ONLY, Count, JournalPlace, Url, UsageError
+from .flags import COMMAND_LINE_ONLY, Count, InputName, JournalPlace, Url, UsageError
 from .input_file import STDIN, BadLineError, asked_by, lines_of
 from .journal_flags import AsJson, Wide, journal_to_read
 from .output import print_json, print_text, table_room
@@ -38,7 +36,7 @@ EXAMPLES = """
 
 
 def plan(
-    file: Annotated[str, COMMAND_LINE_ONLY, Parameter(allow_leading_hyphen=True)],
+    file: Annotated[InputName, COMMAND_LINE_ONLY],
     /,
     *,
     provider: str | None = None,

@@ -23,7 +23,7 @@ from .arrivals import Arrivals, counting
 from .child_environment import without_keys
 from .command_stop import CommandStop
 from .event_lines import EventLines, event_lines
-from .flags import Switch, UsageError
+from .flags import Switch, UsageError, unknown_option
 from .host_flags import hosts_served
 from .loopback import without_proxy
 from .output import print_notice
@@ -107,6 +107,8 @@ def run(
     """
     if not command:
         raise UsageError("the command is missing: autobatcher run [flags] -- COMMAND ARGS...")
+    if command[0].startswith("-"):
+        raise unknown_option(command[0])
     flags = flags or ProxyFlags()
     start_logging(flags.log_level)
     with contextlib.ExitStack() as stack:
