@@ -130,6 +130,8 @@ def batch(
         if plan:
             is_good = print_plan(taken, files, flags, settings, as_json=as_json)
             return ANSWERED if is_good else SOME_FAILED
+        for file in files:
+            file.check()
         progress, bad_lines = Progress(requests=None), _BadLines(taken.name)
         client = _client(flags, settings, progress)
         lines = _look_through(taken, client, bad_lines, strict=strict, completion_window=settings["completion_window"])

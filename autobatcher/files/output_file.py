@@ -56,6 +56,11 @@ class OutputFile:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def check(self) -> None:
+        """Raise `OutputError` if it has no directory: that is told before a journal is missed there."""
+        if self._path is not None and not self._path.parent.is_dir():
+            raise OutputError(f"cannot write {self.name}: there is no directory {self._path.parent}")
+
     def open(self, known: KnownIds, line_ids: Collection[str]) -> Found:
         """Open the file, add the custom ids of its lines to `known`, and drop a beginning of a line at its end.
 

@@ -277,6 +277,7 @@ def batch(*arguments: str, base_url: str, stdin: str | None = None) -> subproces
     ("flags", "told"),
     [
         (("-o", "in.jsonl"), "--output: in.jsonl is the input itself"),
+        (("-o", "none/out"), "cannot write none/out: there is no directory none."),
         (("-o", "out.jsonl.gz"), "--output: out.jsonl.gz would not be compressed"),
         (("-o", "out", "--errors", "./out"), "--errors is the same file as --output: leave it out"),
         (("-o", "out", "--receipt", "in.jsonl"), "--receipt: in.jsonl is the input itself"),
