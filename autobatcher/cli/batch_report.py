@@ -39,7 +39,8 @@ def report(run: Ended) -> int:
     """Say what became of the lines, what it cost, and how to go on. Returns the exit code."""
     code, last = _outcome(run)
     goes_on = run.received is not None and run.has_journal  # then nothing of it is lost
-    for line in (*_reasons(run), f"cost: {sentence(run.receipt, tells_uncertain=not goes_on)}", last):
+    cost = f"{'cost so far' if goes_on else 'cost'}: {sentence(run.receipt, tells_uncertain=not goes_on)}"
+    for line in (*_reasons(run), cost, last):
         print_notice(f"autobatcher batch: {line}")
     return code
 

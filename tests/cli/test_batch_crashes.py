@@ -100,6 +100,7 @@ async def _run(killer: Killer, base_url: str, source: Path, out: Path) -> int:
     assert code in (0, -9, 130), said.decode()
     if code == 130:
         assert re.search(rb"interrupted\. 60 lines: \d+ answered, .* without an answer yet\. .* runs? on at the", said)
+        assert b"cost so far: " in said  # what runs on will be billed, too
         assert b"Run the same command again to go on: nothing is paid twice." in said
         assert b"may have been executed" not in said
     return code
