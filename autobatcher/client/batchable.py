@@ -62,7 +62,8 @@ def check_content_type(endpoint: str, content_type: str) -> None:
     """Raise `UnbatchableRequestError` for a body that is not JSON, such as multipart."""
     if not content_type.partition(";")[0].strip().lower().endswith("json"):
         raise UnbatchableRequestError(
-            f"Batches take JSON only. This call to {endpoint} has content-type {content_type or 'unknown'}.",
+            f"Batches take JSON only. This call to {endpoint} has content-type {content_type or 'unknown'}, "
+            "not application/json.",
             param="content-type",
         )
 
