@@ -42,6 +42,13 @@ async def scraped(http: Any) -> list[str]:
     return str((await http.get("/metrics")).text).splitlines()
 
 
+async def scraped_at_rest(http: Any) -> list[str]:
+    """After the last batch: its end is told after the answers, and makes series."""
+    while "autobatcher_active_batches 0.0" not in (lines := await scraped(http)):  # noqa: ASYNC110  (as a user would)
+        await trio.sleep(0.05)
+    return lines
+
+
 def models_in(lines: list[str]) -> set[str]:
     return {part.split('"')[1] for line in lines for part in line.split(",") if part.lstrip().startswith("model=")}
 
@@ -73,9 +80,9 @@ class TestFromOutside:
                 await ask(http, "m")
                 before = await scraped(http)
                 await ask(http, *(f"m{number}" for number in range(MOST_MODELS + 5)))
-                full = await scraped(http)
+                full = await scraped_at_rest(http)
                 await ask(http, *(f"late{number}" for number in range(50)))
-                late = await scraped(http)
+                late = await scraped_at_rest(http)
         assert models_in(before) == {"m", "other"}
         outcome = 'autobatcher_model_outcomes_total{endpoint="/v1/chat/completions",lane="batch",'
         assert f'{outcome}model="other",status_class="4xx"}} 50.0' in before
