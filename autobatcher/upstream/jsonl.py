@@ -98,9 +98,14 @@ def _cut(piece: bytes) -> Iterator[bytes]:
 
 class InputFile:
     """An input file that is generated while it is read, and that is never whole in memory. It has what uploads need of
-    a file: `read`, `tell`, and `seek` to its start or its end."""
+    a file: `read`, `tell`, and `seek` to its start or its end.
+
+    Attributes:
+        was_read: whether any of it may have been sent: HTTP clients read it once they have a connection.
+    """
 
     def __init__(self, lines: InputLines) -> None:
+        self.was_read: bool = False
         self._lines = lines
         self._left = lines.pieces()
         self._position = 0
@@ -119,6 +124,7 @@ class InputFile:
 
     def read(self, size: int = -1) -> bytes:
         """Read the next piece, whatever `size` is: HTTP clients take what they are given. b"" at the end."""
+        self.was_read = True
         piece = next(self._left, b"")
         self._position += len(piece)
         return piece

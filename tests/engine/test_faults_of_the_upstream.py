@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import anyio
 import openai
 import pytest
@@ -13,7 +15,7 @@ from autobatcher import (
     BatchUnreachableError,
 )
 from autobatcher.emulator import BatchFault, FaultPlan, HttpFault, LineFault
-from tests.harness import Harness, ask, open_harness, wait_for_event
+from tests.harness import HTTP, Harness, ask, open_harness, wait_for_event
 
 DAY = 86_400
 
@@ -170,6 +172,21 @@ async def test_an_upstream_that_cannot_be_reached_fails_every_caller_with_an_err
         assert isinstance(outcome, openai.APIConnectionError)
         assert outcome.status_code is None
         assert outcome.request.url.path == "/v1/chat/completions"
+
+
+async def test_where_no_upload_can_have_arrived_none_is_looked_for() -> None:
+    """That would be tried again for ten seconds, which closing takes then."""
+    calls = list[str]()
+
+    class Unreachable(HTTP.AsyncBaseTransport):  # type: ignore[misc]  # the library is known at run time only
+        async def handle_async_request(self, request: Any) -> Any:
+            calls.append(f"{request.method} {request.url.path}")
+            raise HTTP.ConnectError("All connection attempts failed", request=request)
+
+    async with open_harness() as harness, HTTP.AsyncClient(transport=Unreachable()) as http:
+        (outcome,) = await ask_many(harness, 1, http_client=http)
+    assert isinstance(outcome, BatchSubmissionError)
+    assert set(calls) == {"POST /v1/files"}
 
 
 async def test_a_creation_that_never_gets_through_leaves_nothing_running() -> None:

@@ -147,12 +147,11 @@ class UpstreamBatch:
         self._models = sorted({request.model for _, request in lines})
 
         content = InputLines(lines, self._account.provider.line_url)
-        tries = 0
+        tries: list[InputFile] = []
 
         def input_file() -> InputFile:
-            nonlocal tries
-            tries += 1
-            return InputFile(content)
+            tries.append(InputFile(content))
+            return tries[-1]
 
         expires = self._settings.file_expiry_seconds
         self._may_have_orphans = True
@@ -167,9 +166,10 @@ class UpstreamBatch:
                 turn=turn,
                 is_wanted=is_wanted,
             )
-            self._may_have_orphans = tries > (self._file_id is not None)
+            self._may_have_orphans = _sent(tries) > (self._file_id is not None)
         except UpstreamError as error:
-            self._may_have_orphans = tries > 1 or error.is_ambiguous
+            was_refused = error.status_code is not None and not error.is_ambiguous
+            self._may_have_orphans = _sent(tries) > was_refused
             raise
         return self._file_id is not None
 
@@ -340,3 +340,8 @@ class UpstreamBatch:
             "output_file_id": self.state.output_file_id,
             "error_file_id": self.state.error_file_id,
         }
+
+
+def _sent(tries: list[InputFile]) -> int:
+    """How many uploads may have arrived."""
+    return sum(each.was_read for each in tries)
