@@ -51,6 +51,11 @@ class Expirations:
         return self._heap[0].moment if self._heap else math.inf
 
     @property
+    def answered_count(self) -> int:
+        """Number of calls that have an answer."""
+        return len(self._answered)
+
+    @property
     def oldest_answered(self) -> PendingCall | None:
         """The call that has had an answer for the longest time; None if none has one."""
         return next(iter(self._answered), None)

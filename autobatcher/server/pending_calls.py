@@ -99,6 +99,11 @@ class PendingCalls:
         return self._places.fits(account)
 
     @property
+    def lasting_count(self) -> int:
+        """Number of calls that give their places to no other one, as an answer does that no client waits for."""
+        return len(self) - self._expirations.answered_count
+
+    @property
     def detached_count(self) -> int:
         """Number of calls without a client."""
         return len(self._expirations)
