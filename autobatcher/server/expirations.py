@@ -37,6 +37,7 @@ class Expirations:
         self._heap: list[Expiration] = []  # some are of calls that do not expire any more, or later
         self._numbers: dict[PendingCall, int] = {}  # of the one that counts
         self._answered: OrderedDict[PendingCall, None] = OrderedDict()  # a dict is slow to tell its first key
+        self._delivered: OrderedDict[PendingCall, None] = OrderedDict()  # those of them that a client has got
         self._counter = count()
 
     def __len__(self) -> int:
@@ -60,12 +61,19 @@ class Expirations:
         """The call that has had an answer for the longest time; None if none has one."""
         return next(iter(self._answered), None)
 
+    @property
+    def oldest_delivered(self) -> PendingCall | None:
+        """The one of them whose answer a client has got for the longest time; None if none has."""
+        return next(iter(self._delivered), None)
+
     def add(self, call: PendingCall, moment: float, seconds_left: float) -> None:
         """The call is to be looked at then, and not before."""
         number = self._numbers[call] = next(self._counter)
         heapq.heappush(self._heap, Expiration(moment, number, seconds_left, call))
         if call.request.is_settled:
             self._answered.setdefault(call)
+        if call.was_delivered:
+            self._delivered.setdefault(call)
         self._forget_old()
 
     def answered(self, call: PendingCall) -> None:
@@ -77,6 +85,7 @@ class Expirations:
         """The call has a client again, or is over."""
         self._numbers.pop(call, None)
         self._answered.pop(call, None)
+        self._delivered.pop(call, None)
 
     def keep_all(self) -> None:
         """No call expires any more, of those that are here. They are still without a client."""
