@@ -27,6 +27,9 @@ def _sentences(report: Report, *, has_journal: bool) -> Iterator[str]:
         yield f"Perhaps still running, and billed: {batches}; look at the provider's dashboard."
     if counts.left:
         yield f"Left running upstream, and billed: {counted(counts.left, 'batch', 'batches')}."
-        yield "A start with the same journal takes them up." if has_journal else "Nobody reads their answers."
+    if has_journal:  # it may also have batches whose creation had no answer
+        yield "A start with the same journal goes on."
+    elif counts.left:
+        yield "Nobody reads their answers."
     elif not counts.failed_cancellations:
         yield "Nothing is left running upstream."

@@ -19,9 +19,18 @@ class BodyLimiter:
         queue: returns how many bytes are queued, and how many may be. A body that is received counts as queued. As in
             the queue, one that is larger than that may be there alone.
         isolates: whether callers are strangers to each other, who leave room for others; see `Shares`.
+        give_way: releases a body that is only kept in case, and returns False if there is none.
     """
 
-    def __init__(self, most: int, queue: Callable[[], tuple[int, float]], *, isolates: bool = False) -> None:
+    def __init__(
+        self,
+        most: int,
+        queue: Callable[[], tuple[int, float]],
+        *,
+        isolates: bool = False,
+        give_way: Callable[[], bool] = lambda: False,
+    ) -> None:
+        self._give_way = give_way
         self.most: int = most
         self.held: Shares = Shares(most, isolates=isolates)
         self.arriving: Shares = Shares(math.inf, isolates=isolates)
@@ -35,6 +44,8 @@ class BodyLimiter:
 
     def has_room(self, size: int, own: int, account: Hashable) -> bool:
         """Whether a body of which `own` bytes have arrived may have `size` more."""
+        while self.held.used + size > self.most and self._give_way():
+            pass
         if self.held.used + size > self.most or not self.held.allows(account, size):
             return False
         queued, most_queued = self._queue()

@@ -107,7 +107,12 @@ class BatchedCalls:
         self._client = client
         self._pending_calls = pending_calls
         self._retries = Retries(pending_calls)
-        self.bodies: BodyLimiter = BodyLimiter(limits.max_waiting_bytes, client.queue_bytes, isolates=forward_keys)
+        self.bodies: BodyLimiter = BodyLimiter(
+            limits.max_waiting_bytes,
+            client.queue_bytes,
+            isolates=forward_keys,
+            give_way=pending_calls.give_up_delivered,
+        )
         self._report = report
         self._tally = report.tally
         most, isolates = limits.max_background, forward_keys

@@ -37,6 +37,7 @@ class Expirations:
         self._heap: list[Expiration] = []  # some are of calls that do not expire any more, or later
         self._numbers: dict[PendingCall, int] = {}  # of the one that counts
         self._answered: OrderedDict[PendingCall, None] = OrderedDict()  # a dict is slow to tell its first key
+        self._delivered: OrderedDict[PendingCall, None] = OrderedDict()  # those of them that a client has got
         self._counter = count()
 
     def __len__(self) -> int:
@@ -51,9 +52,19 @@ class Expirations:
         return self._heap[0].moment if self._heap else math.inf
 
     @property
+    def answered_count(self) -> int:
+        """Number of calls that have an answer."""
+        return len(self._answered)
+
+    @property
     def oldest_answered(self) -> PendingCall | None:
         """The call that has had an answer for the longest time; None if none has one."""
         return next(iter(self._answered), None)
+
+    @property
+    def oldest_delivered(self) -> PendingCall | None:
+        """The one of them whose answer a client has got for the longest time; None if none has."""
+        return next(iter(self._delivered), None)
 
     def add(self, call: PendingCall, moment: float, seconds_left: float) -> None:
         """The call is to be looked at then, and not before."""
@@ -61,6 +72,8 @@ class Expirations:
         heapq.heappush(self._heap, Expiration(moment, number, seconds_left, call))
         if call.request.is_settled:
             self._answered.setdefault(call)
+        if call.was_delivered:
+            self._delivered.setdefault(call)
         self._forget_old()
 
     def answered(self, call: PendingCall) -> None:
@@ -72,6 +85,7 @@ class Expirations:
         """The call has a client again, or is over."""
         self._numbers.pop(call, None)
         self._answered.pop(call, None)
+        self._delivered.pop(call, None)
 
     def keep_all(self) -> None:
         """No call expires any more, of those that are here. They are still without a client."""

@@ -40,7 +40,7 @@ class Gauges:
             "oldest_queued_seconds": oldest(self._client.is_queued) if statistics.queued_requests else 0.0,
             "oldest_waiting_seconds": oldest(),
             "oldest_batch_seconds": statistics.oldest_batch_seconds,
-            "held_calls": len(self._pending_calls),
+            "held_calls": self._pending_calls.lasting_count,
             "max_held_calls": self._pending_calls.most,
             **({} if self._bodies is None else _bytes_in(self._bodies)),
         }

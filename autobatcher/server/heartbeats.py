@@ -50,10 +50,10 @@ class Heartbeats:
         while True:
             with trio.CancelScope(deadline=min(map(_beginning, self._slots), default=math.inf)) as self._sleep:
                 await trio.sleep_forever()
-            await self._beat_until(int(trio.current_time() / SLOT_SECONDS) + 1)
+            await self._beat_until(trio.current_time())
 
-    async def _beat_until(self, last: int) -> None:
-        for slot in sorted(slot for slot in self._slots if slot <= last):
+    async def _beat_until(self, now: float) -> None:
+        for slot in sorted(slot for slot in self._slots if _beginning(slot) <= now):
             waiters = self._slots.get(slot, {})
             for number, waiter in enumerate(list(waiters), 1):
                 if waiter in waiters:

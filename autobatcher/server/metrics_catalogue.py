@@ -48,8 +48,8 @@ CATALOGUE: dict[str, Described] = {
     "oldest_queued_seconds": _gauge("Age of the oldest request that is in no batch yet; 0 if there is none."),
     "oldest_waiting_seconds": _gauge("Age of the oldest request without an outcome; 0 if there is none."),
     "oldest_batch_seconds": _gauge("Age of the oldest batch running upstream; 0 if there is none."),
-    "held_calls": _gauge("Calls that --max-waiting counts: without an outcome, or with an answer not yet fetched."),
-    "max_held_calls": _gauge("How many it allows; lower where the limit of open files is."),
+    "held_calls": _gauge("Calls that --max-waiting counts, but for answers that are kept for a retry: these give way."),
+    "max_held_calls": _gauge("How many --max-waiting allows; lower where the limit of open files is."),
     "held_bytes": _gauge("Bytes of bodies that --max-waiting-bytes counts."),
     "max_held_bytes": _gauge("How many it allows."),
     "queued_bytes": _gauge(

@@ -98,6 +98,18 @@ class PendingCalls:
             self._give_up(oldest)
         return self._places.fits(account)
 
+    def give_up_delivered(self) -> bool:
+        """Give up the oldest answer that a client has got, and that is kept for a retry. False if there is none."""
+        oldest = self._expirations.oldest_delivered
+        if oldest is not None:
+            self._give_up(oldest)
+        return oldest is not None
+
+    @property
+    def lasting_count(self) -> int:
+        """Number of calls that give their places to no other one, as an answer does that no client waits for."""
+        return len(self) - self._expirations.answered_count
+
     @property
     def detached_count(self) -> int:
         """Number of calls without a client."""

@@ -25,7 +25,9 @@ class SentAnswers:
         self._clients[call] = client
         self._bytes += _size(call)
         while self._bytes > self._most_bytes:
-            next(iter(self._clients.values())).peer.next_request()  # it is taken to have read it
+            oldest, its_client = next(iter(self._clients.items()))
+            self.discard(oldest)
+            its_client.peer.next_request()  # it is taken to have read it
 
     def discard(self, call: PendingCall) -> None:
         """It is known now whether the answer was read."""

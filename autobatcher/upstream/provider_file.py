@@ -117,8 +117,10 @@ def _check(key: str, value: Any) -> None:
         raise ValueError(f'{key} must be two durations such as ["24h", "7d"], not {list(value)!r}')
     if key == "priced_windows" and not all(re.fullmatch(r"\d+[smhdw]", window) for window in value):
         raise ValueError(f'{key} must be durations such as ["24h", "1h"], cheapest first; not {list(value)!r}')
-    if key in ("cancel_seconds", "flex_seconds") and not 0 <= value < math.inf:
+    if key == "cancel_seconds" and not 0 <= value < math.inf:
         raise ValueError(f"{key} must be a finite number of seconds of at least 0, not {value}")
+    if key == "flex_seconds" and not 1 <= value < math.inf:
+        raise ValueError(f"{key} must be a finite number of seconds of at least 1, not {value}")
     for endpoint in sorted(value - BATCHABLE_ENDPOINTS) if key in ("endpoints", "flex_endpoints") else ():
         raise ValueError(f"{key}: {endpoint!r} cannot be batched{did_you_mean(endpoint, BATCHABLE_ENDPOINTS)}")
 

@@ -16,8 +16,9 @@ from autobatcher.server import Report
         (0, 0, 0, False, "Nothing is left running upstream."),
         (0, 2, 0, False, "Cancelled upstream: 2 batches. Nothing is left running upstream."),
         (1, 0, 0, False, "Left running upstream, and billed: 1 batch. Nobody reads their answers."),
-        (1, 0, 0, True, "Left running upstream, and billed: 1 batch. A start with the same journal takes them up."),
-        (0, 0, 1, True, "Perhaps still running, and billed: 1 batch; look at the provider's dashboard."),
+        (1, 0, 0, True, "Left running upstream, and billed: 1 batch. A start with the same journal goes on."),
+        (0, 0, 1, False, "Perhaps still running, and billed: 1 batch; look at the provider's dashboard."),
+        (0, 0, 0, True, "A start with the same journal goes on."),  # with a creation that had no answer, say
     ],
 )
 def test_it_says_what_became_of_every_call_and_batch(

@@ -114,6 +114,7 @@ def test_that_it_cannot_be_written_and_that_it_can_again_is_told_once(
         doing = Transactions(store)
         for _ in range(3):
             doing.do([Job(ask, is_awaited=True)])  # refused, so that nothing waits
+        doing.do([])  # as at the close: it writes nothing, and so tells nothing
         assert [record.levelname for record in caplog.records] == ["ERROR"]
         is_full = False
         for _ in range(2):

@@ -35,6 +35,18 @@ async def test_a_heartbeat_is_never_late_and_comes_once() -> None:
         nursery.cancel_scope.cancel()
 
 
+async def test_each_is_told_though_the_clock_stands_at_the_moment_when_it_is_due() -> None:
+    """2.15 is the beginning of slot 43, and 2.15 / 0.05 is less than 43."""
+    heartbeats, waiters = Heartbeats(), [Waiter() for _ in range(200)]
+    async with trio.open_nursery() as nursery:
+        await nursery.start(heartbeats.run)
+        for number, waiter in enumerate(waiters):
+            heartbeats.add(waiter, number * SLOT_SECONDS)
+        await trio.sleep(200 * SLOT_SECONDS)
+        assert all(len(waiter.beats) == 1 for waiter in waiters)
+        nursery.cancel_scope.cancel()
+
+
 async def test_others_have_their_turns_between_the_heartbeats_of_one_moment() -> None:
     heartbeats, waiters = Heartbeats(), [Waiter() for _ in range(5 * BEATS_AT_ONCE)]
     seen: list[int] = []

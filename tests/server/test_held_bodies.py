@@ -94,3 +94,12 @@ async def test_what_an_answered_connection_keeps_does_not_grow_with_its_call() -
                 assert with_connections - traced() < count * size / 5
             finally:
                 tracemalloc.stop()
+
+
+async def test_answers_that_were_delivered_and_are_kept_for_retries_give_way_to_new_bodies() -> None:
+    with trio.fail_after(LIMIT):
+        async with open_proxy(app={"limits": CallLimits(max_waiting_bytes=5_000)}) as proxy:
+            for number in range(6):
+                assert await status_of(connect(proxy, post("a" * 1_500, key=f"{number}"))) == 200
+            assert await status_of(connect(proxy, post("a" * 1_500, key="5"))) == 200
+            assert len(proxy.harness.bodies_sent()) == 6

@@ -130,6 +130,15 @@ class TestFromOutside:
         assert 0 < float(told["autobatcher_held_bytes"]) < 1_000
         assert 0 <= float(told["autobatcher_queued_bytes"]) <= 500
 
+    async def test_an_answer_that_is_kept_for_a_retry_takes_no_place_since_it_gives_way(self) -> None:
+        with trio.fail_after(LIMIT):
+            async with open_proxy(app={"limits": CallLimits(max_waiting=1)}) as proxy, proxy.http() as http:
+                for key in ("a", "b"):
+                    headers = {"idempotency-key": key}
+                    answer = await http.post("/v1/chat/completions", json=CHAT, headers=headers)
+                    assert answer.status_code == 200
+                    assert "autobatcher_held_calls 0.0" in await scraped(http)
+
     async def test_ages_are_those_of_the_oldest_request_and_batch(self) -> None:
         report, began = Report(), trio.Event()
 

@@ -95,6 +95,7 @@ def test_a_limit_of_the_base_can_be_taken_away(tmp_path: Path) -> None:
             "cancel_seconds must be a finite number of seconds of at least 0, not nan",
         ),
         ('name = "x"\ncancel_seconds = -1', "cancel_seconds must be a finite number of seconds of at least 0, not -1"),
+        ('name = "x"\nflex_seconds = 0', "flex_seconds must be a finite number of seconds of at least 1, not 0"),
         ("name = ", "Invalid value"),
     ],
 )

@@ -83,6 +83,7 @@ class Transactions:
         """Run what waits, then `jobs`. Sets the `result` or the `failure` of each job that does not go on waiting."""
         self._waiting.extend(jobs)
         self.waiting_bytes += sum(job.size for job in jobs)
+        has_work = self.has_backlog
         failure = self._lost or self._write()
         if failure is not None:
             if not self._is_told:
@@ -90,7 +91,7 @@ class Transactions:
             self._is_told = True
             self._fail_awaited(jobs[-len(self._waiting) :], failure)
             self._give_up_if_lost(failure)
-        elif self._is_told:
+        elif self._is_told and has_work:
             self._is_told = False
             logger.warning("autobatcher: the journal %s can be used again", self._store.name)
 

@@ -24,7 +24,7 @@ Message = MutableMapping[str, Any]
 _EMPTY = [(b"content-length", b"0"), CLOSE]
 
 
-class _Response(enum.Enum):
+class _Progress(enum.Enum):
     """How far the response is."""
 
     OPEN = enum.auto()
@@ -77,7 +77,7 @@ class PlainExchange:
         self._is_body_read = False
         self._response: ResponseHead | None = None
         self._unsent = b""
-        self._progress = _Response.OPEN
+        self._progress = _Progress.OPEN
         self._wait = _Wait.NOTHING
         self._wake = trio.Event()
         self.has_listened: bool = False
@@ -91,11 +91,11 @@ class PlainExchange:
     @property
     def ends_connection(self) -> bool:
         """Whether no other request can follow."""
-        return self._progress is not _Response.SENT or self._left > 0 or self._response is None or self._response.closes
+        return self._progress is not _Progress.SENT or self._left > 0 or self._response is None or self._response.closes
 
     @property
     def _is_gone(self) -> bool:
-        return self._progress is _Response.UNREAD
+        return self._progress is _Progress.UNREAD
 
     async def run(self) -> None:
         """Run the app."""
@@ -141,7 +141,7 @@ class PlainExchange:
     async def _receive(self) -> Message:
         if not self._is_body_read and not self._is_gone:
             return await self._body()
-        while self._progress is _Response.OPEN:
+        while self._progress is _Progress.OPEN:
             if await self._read_ahead():
                 return {"type": WOKEN}
         return {"type": "http.disconnect"}
@@ -162,7 +162,7 @@ class PlainExchange:
         """The client ended in the middle of its body."""
         if self._response is None:
             await self._fail(400)
-        self._progress = _Response.UNREAD
+        self._progress = _Progress.UNREAD
         return {"type": "http.disconnect"}
 
     async def _read_ahead(self) -> bool:
@@ -176,20 +176,19 @@ class PlainExchange:
                 self._wait, self.has_listened = _Wait.CLIENT, True
                 wire.received = await wire.receive_some()
                 if not (wire.received or self._wait is _Wait.WOKEN):
-                    self._progress = _Response.UNREAD
+                    self._progress = _Progress.UNREAD
             return self._wait is _Wait.WOKEN
         finally:
             self._wait = _Wait.NOTHING
 
     def wake(self) -> None:
         """See `Listener`."""
-        waited, self._wait = self._wait, _Wait.WOKEN
-        if waited is _Wait.CLIENT:
+        if self._wait is _Wait.CLIENT:
+            self._wait = _Wait.WOKEN
             self._wire.interrupt()
-        elif waited is _Wait.WAKE:
+        elif self._wait is _Wait.WAKE:
+            self._wait = _Wait.WOKEN
             self._wake.set()
-        else:
-            self._wait = waited
 
     # ---- what it sends ----
 
@@ -223,11 +222,11 @@ class PlainExchange:
         if self._unsent:
             content, self._unsent = self._unsent + content, b""
         if content and not await self._wire.transmit(content):
-            self._progress = _Response.UNREAD
+            self._progress = _Progress.UNREAD
 
     def _ended(self) -> None:
-        if self._progress is _Response.OPEN:
-            self._progress = _Response.SENT
+        if self._progress is _Progress.OPEN:
+            self._progress = _Progress.SENT
 
     # ---- what other tasks send for it: see `Listener` ----
 
