@@ -23,6 +23,7 @@ from .lanes.lane import Lane, Overrun
 from .lanes.terms import ANYWHERE, ORDINARY, Placement, Terms
 from .request_observers import CallTrace, FailureLog
 from .tally import Tally
+from .watched import Watched
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -65,9 +66,9 @@ class Request(msgspec.Struct, kw_only=True, eq=False, gc=False):
 
     The garbage collector does not look at requests, since fifty thousand of them wait at a time. So a request that is
     settled or withdrawn must be in no reference cycle: it would stay for ever, with all that it refers to. While it
-    waits, it is in two: with its holder, and with the task that waits, through `_waiter`. Both end when it is settled
-    or withdrawn, and a task that is cancelled or closed withdraws it. An event loop that is thrown away with tasks that
-    wait leaves their requests behind.
+    waits, it is in three: with its holder, with `watched`, and with the task that waits, through `_waiter`. All end
+    when it is settled or withdrawn, and a task that is cancelled or closed withdraws it. An event loop that is thrown
+    away with tasks that wait leaves their requests behind.
 
     Args:
         account: the upstream and its credentials.
@@ -102,6 +103,7 @@ class Request(msgspec.Struct, kw_only=True, eq=False, gc=False):
         lane: on which it was tried last.
         failures: who tells if it fails outside of a batch; None until it is queued.
         failure: what it failed for; None if it did not.
+        watched: stands for it where its deadline is seen to; None if it has none.
     """
 
     account: Account
@@ -135,6 +137,7 @@ class Request(msgspec.Struct, kw_only=True, eq=False, gc=False):
     lane: str = Lane.BATCH.value
     failures: FailureLog | None = None
     failure: Failure | None = None
+    watched: Watched[Request] | None = None
     _byte_limiter: FairLimiter | None = None
     _on_outcome: Callable[[], None] | None = None
     _outcome: Answer | BatchError | None = None
@@ -198,6 +201,8 @@ class Request(msgspec.Struct, kw_only=True, eq=False, gc=False):
             forget_frames(outcome)
         self._outcome = outcome
         self.holder = None
+        if self.watched is not None:
+            self.watched.request = None
         self.dequeue()
         self._release_reservation()
         if self.held_key is not None:
@@ -291,6 +296,8 @@ class Request(msgspec.Struct, kw_only=True, eq=False, gc=False):
     def withdraw(self) -> None:
         """Give up the request, even if it has an outcome. Synchronous; can be called again."""
         self._on_outcome = None  # as in `settle`
+        if self.watched is not None:
+            self.watched.request = None
         if self.holder is None:
             self.give_back()
             return

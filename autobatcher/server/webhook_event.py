@@ -60,7 +60,7 @@ def ended_batch(body: bytes) -> str | None:
     """The id of the batch that a webhook says has ended, as it names it; None if it says something else.
 
     Raises:
-        ValueError: the body is no event.
+        ValueError, RecursionError: the body is no event.
     """
     event = msgspec.json.decode(body, type=_Event)
     if event.type not in ENDS:

@@ -85,7 +85,7 @@ class Webhooks:
             raise _WRONG
         try:
             batch_id = ended_batch(body)
-        except ValueError:
+        except (ValueError, RecursionError):
             raise _UNREADABLE from None
         if batch_id is None:
             return "no_end"

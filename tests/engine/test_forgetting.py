@@ -61,8 +61,20 @@ ENDS: dict[str, tuple[Fault | None, dict[str, Any]]] = {
     "a defect": (HttpFault(operation="files.create", status=200, body="1"), {}),
     "a failed batch": (BatchFault(ends="failed"), {}),
     "an unreadable batch": (HttpFault(operation="files.content", status=403), {}),
+    "an answer long before its deadline": (None, {"deadline": "24h"}),
     "no money": (None, {"max_cost": 0.0001, "prices": GIVEN_PRICES}),
 }
+
+
+async def test_a_request_is_gone_once_its_caller_has_left_and_not_when_its_deadline_has_passed() -> None:
+    async with open_harness() as harness, harness.client(deadline="24h") as client:
+        with nothing_kept():
+            async with anyio.create_task_group() as callers:
+                for number in range(3):
+                    callers.start_soon(outcome_of, ask(client, f"{number} {PROMPT}"))
+                await anyio.sleep(0.5)
+                callers.cancel_scope.cancel()
+            del callers
 
 
 @httpx_leaves_generators

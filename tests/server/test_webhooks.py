@@ -125,7 +125,8 @@ async def test_several_signatures_in_a_header_are_fine_if_one_is_right(
     assert (await post(http, content, {**headers, "webhook-signature": several})).status_code == 204
 
 
-NO_EVENTS = [b"", b"[]", b'{"type": 1}', event("batch.failed"), b'{"type": "batch.failed", "data": 1}']
+DEEP = b'{"type": "batch.failed", "data": ' + b"[" * 5_000 + b"]" * 5_000 + b"}"
+NO_EVENTS = [b"", b"[]", b'{"type": 1}', event("batch.failed"), b'{"type": "batch.failed", "data": 1}', DEEP]
 
 
 async def test_a_signed_body_that_is_no_event_gets_a_400(door: tuple[httpx.AsyncClient, Harness]) -> None:
