@@ -61,6 +61,34 @@ def test_a_journal_that_the_next_engine_has_taken_is_not_deleted(tmp_path: Path)
     assert not [*tmp_path.iterdir()]
 
 
+DELETE_WHILE_OPENED = """
+import sys
+from pathlib import Path
+
+from autobatcher.engine.journal.file import delete_journal
+from autobatcher.engine.journal.owned_file import OwnedFile
+
+path = Path(sys.argv[1])
+OwnedFile(path).close()
+left = [path]
+
+
+def delete_first(event, arguments):
+    if left and event == "sqlite3.connect" and "immutable" in str(arguments[0]):
+        delete_journal(left.pop())
+
+
+sys.addaudithook(delete_first)
+OwnedFile(path).close()
+assert not left
+"""
+
+
+def test_a_journal_that_is_deleted_while_the_next_engine_looks_at_it_is_made_anew(tmp_path: Path) -> None:
+    program = [sys.executable, "-c", DELETE_WHILE_OPENED, str(tmp_path / "journal")]
+    subprocess.run(program, check=True, timeout=60)
+
+
 DELETE_WHILE_LOCKED = """
 import sys
 from pathlib import Path

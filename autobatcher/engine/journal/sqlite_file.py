@@ -176,10 +176,18 @@ def examine(path: Path, *, must_exist: bool = False, checks_rows: bool = False) 
         OSError, sqlite3.Error: if it cannot be read.
     """
     place = place_of(path)
-    if check_files(place) is None:
-        if must_exist:
-            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(place))
-        return Found()
+    try:
+        if check_files(place) is not None:
+            return _examine(place, must_exist=must_exist, checks_rows=checks_rows)
+    except (FileNotFoundError, sqlite3.OperationalError):
+        if os.path.lexists(place):
+            raise  # else its last owner deleted it meanwhile
+    if must_exist:
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(place))
+    return Found()
+
+
+def _examine(place: Path, *, must_exist: bool, checks_rows: bool) -> Found:
     rest = _at_rest(place)  # before SQLite opens the file: what it keeps from then on does not fit what comes later
     with closing(connect(place, "ro&immutable=1")) as connection:  # immutable: without the files beside it
         try:
