@@ -109,6 +109,10 @@ def run(arguments: list[str]) -> int:
         return _refuse(str(error), arguments[:1], error.exit_code)
     except KeyboardInterrupt:
         return 128 + signal.SIGINT
+    except BaseExceptionGroup as group:  # it came just before the command took signals
+        if group.split(KeyboardInterrupt)[1] is not None:
+            raise
+        return 128 + signal.SIGINT
     except BrokenPipeError:
         _write_nowhere()
         return READER_IS_GONE

@@ -28,7 +28,7 @@ from ..client.costs import looks_up_prices
 from ..client.mapping import check_raw
 from ..display.displays import Display
 from ..engine.journal.file import delete_journal
-from ..errors import UnbatchableRequestError
+from ..errors import JournalInUseError, UnbatchableRequestError
 from ..files.duplicates import survey
 from ..files.input_file import InputError, InputFile
 from ..files.input_lines import BadLine, InputLine
@@ -151,7 +151,8 @@ def batch(
         display = display_on(screen_on(PrintableConsole(stderr=True)), _json_writer(output) if as_json else None)
         received = _run_to_end(partial(_work, run, client, display, progress), files)
     if run.is_complete and received is None and own_journal is not None:
-        delete_journal(own_journal)
+        with suppress(JournalInUseError):  # another run on OUT has begun: it deletes it
+            delete_journal(own_journal)
     paid = client.receipt()
     keep_receipt(paid, receipt, os.environ, command="batch")
     return report(

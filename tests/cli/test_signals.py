@@ -5,10 +5,13 @@ from __future__ import annotations
 import io
 import signal
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 import trio
 
+from autobatcher.cli import main
 from autobatcher.cli.output import PrintableConsole
 from autobatcher.cli.signals import run_until_interrupted, run_until_signalled
 from tests.cli.processes import default_signals
@@ -61,6 +64,23 @@ def test_the_second_signal_cancels() -> None:
             await trio.sleep_forever()
 
     assert trio.run(run_until_signalled, work) is signal.SIGTERM
+
+
+def test_an_interrupt_just_before_a_command_takes_signals_ends_it_without_a_traceback(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    take = trio.open_signal_receiver
+
+    @trio.lowlevel.enable_ki_protection  # as trio is: it raises KeyboardInterrupt later, in the command
+    def take_late(*numbers: signal.Signals) -> Any:
+        signal.raise_signal(signal.SIGINT)
+        return take(*numbers)
+
+    monkeypatch.setattr(trio, "open_signal_receiver", take_late)
+    (tmp_path / "in").write_text('{"input": "a", "model": "m"}')
+    upstream = ["--base-url", "http://127.0.0.1:9/v1", "--api-key", "key"]
+    files = [str(tmp_path / "in"), "-o", str(tmp_path / "out"), "--endpoint", "/v1/embeddings"]
+    assert main(["batch", *files, *upstream]) == 130
 
 
 def test_a_hangup_that_is_ignored_as_under_nohup_stays_ignored() -> None:

@@ -85,7 +85,7 @@ class Restarts:
 
     def new_process(self) -> None:
         """Pretend to be another process from now on."""
-        self._monkeypatch.setattr(at_exit, "_IMPORT_ID", f"process-{next(self._numbers)}")
+        self._monkeypatch.setattr(at_exit, "_IMPORT_ID", f"{next(self._numbers):032x}")
 
     def clear(self) -> None:
         """Delete the journal."""

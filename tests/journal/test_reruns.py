@@ -331,6 +331,20 @@ async def test_what_a_process_took_that_died_after_closing_is_given_again_once(r
         assert billed(harness) == {"a": 2}
 
 
+async def test_a_program_of_another_journal_whose_name_is_the_beginning_of_this_one_changes_nothing(
+    restarts: Restarts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    longer = Restarts(restarts.path.with_name(f"{restarts.path.name}-2"), monkeypatch)
+    async with open_harness() as harness:
+        async with longer.program(harness) as program:
+            await ask(program.client, "a")
+        async with restarts.program(harness) as program:
+            await ask(program.client, "b")
+        async with longer.program(harness) as program:
+            await ask(program.client, "a")
+        assert billed(harness) == {"a": 1, "b": 1}
+
+
 async def test_a_second_client_of_the_same_process_gets_new_answers(restarts: Restarts) -> None:
     async with open_harness() as harness:
         restarts.new_process()

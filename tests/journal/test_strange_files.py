@@ -140,6 +140,26 @@ def test_what_is_no_journal_gets_no_file_beside_it(tmp_path: Path) -> None:
     assert as_it_is(tmp_path) == before
 
 
+def test_a_journal_that_a_program_has_only_begun_to_make_is_taken_for_nothing_else(tmp_path: Path) -> None:
+    path = tmp_path / "journal"
+    path.touch(mode=0o600)
+    before = as_it_is(tmp_path)
+    with pytest.raises(JournalError, match="nothing in the file yet"):
+        Store(path, is_read_only=True)
+    assert as_it_is(tmp_path) == before
+
+
+@pytest.mark.skipif(sys.platform == "win32" or os.geteuid() == 0, reason="nothing is read-only for root")
+def test_a_journal_in_a_folder_that_cannot_be_written_says_what_to_do(journal: Path) -> None:
+    lock_file_of(journal).unlink(missing_ok=True)
+    journal.parent.chmod(0o500)
+    try:
+        with pytest.raises(JournalError, match="copy it to another folder"):
+            Store(journal, is_read_only=True)
+    finally:
+        journal.parent.chmod(0o700)
+
+
 @POSIX
 def test_the_lock_file_is_private_and_no_strangers(journal: Path) -> None:
     lock = lock_file_of(journal)

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import atexit
 import os
+import re
 import sys
 import uuid
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
 _IMPORT_ID = uuid.uuid4().hex
+_PROCESS = "[0-9a-f]{32}-[0-9]+"
 _markers: set[Path] = set()
 
 
@@ -29,12 +31,9 @@ def marker_of(journal: Path, process: str) -> Path:
 
 
 def markers_of(journal: Path) -> set[Path]:
-    """Return all markers beside a journal."""
-    return {each for each in journal.parent.iterdir() if _is_marker(each.name, journal.name)}
-
-
-def _is_marker(name: str, journal: str) -> bool:
-    return name.startswith(f"{journal}-") and name.endswith(".unended")
+    """Return all markers of a journal. Those of `jobs-2` are none of `jobs`."""
+    marker = re.compile(f"{re.escape(journal.name)}-{_PROCESS}[.]unended")
+    return {each for each in journal.parent.iterdir() if marker.fullmatch(each.name)}
 
 
 def create_marker(journal: Path) -> None:

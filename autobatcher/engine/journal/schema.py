@@ -124,7 +124,9 @@ def check_schema(connection: sqlite3.Connection, *, may_be_empty: bool) -> bool:
     (application,) = connection.execute("PRAGMA application_id").fetchone()
     check_version(version)
     found = connection.execute("SELECT type, name, tbl_name, sql FROM sqlite_master LIMIT 100").fetchall()
-    if version == 0 and application == 0 and not found and may_be_empty:
+    if version == 0 and application == 0 and not found:
+        if not may_be_empty:
+            raise JournalError("There is nothing in the file yet. A program that is given it makes it its journal.")
         return False
     is_ours = version > 0 and application in (0, CLOSED, OPEN)
     if not is_ours or sorted(found, key=repr) != _made_by(MIGRATIONS[:version]):

@@ -12,7 +12,7 @@ import anyio
 
 from ...errors import JournalUnreachableError
 from ...upstream.back_off import back_off
-from ..event_loop import call_soon, running_loop
+from ..event_loop import call_in_task_soon, running_loop
 from . import at_exit
 from .cap_check import NoRoomError, SharedCaps
 from .failures import UnheardCommitError
@@ -116,10 +116,10 @@ class SharedJournal(Journal):
     # Called in the thread that notices it.
 
     def _tell_interrupted(self) -> None:
-        call_soon(self._loop, lambda: self.on_interrupted())
+        call_in_task_soon(self._loop, lambda: self.on_interrupted())
 
     def _tell_news(self, news: str) -> None:
-        call_soon(self._loop, lambda: self._pass_on(news))
+        call_in_task_soon(self._loop, lambda: self._pass_on(news))
 
     def _pass_on(self, news: str) -> None:
         if news.startswith(HINT):

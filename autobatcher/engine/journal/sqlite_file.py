@@ -176,10 +176,18 @@ def examine(path: Path, *, must_exist: bool = False, checks_rows: bool = False) 
         OSError, sqlite3.Error: if it cannot be read.
     """
     place = place_of(path)
-    if check_files(place) is None:
-        if must_exist:
-            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(place))
-        return Found()
+    try:
+        if check_files(place) is not None:
+            return _examine(place, must_exist=must_exist, checks_rows=checks_rows)
+    except (FileNotFoundError, sqlite3.OperationalError):
+        if os.path.lexists(place):
+            raise  # else its last owner deleted it meanwhile
+    if must_exist:
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(place))
+    return Found()
+
+
+def _examine(place: Path, *, must_exist: bool, checks_rows: bool) -> Found:
     rest = _at_rest(place)  # before SQLite opens the file: what it keeps from then on does not fit what comes later
     with closing(connect(place, "ro&immutable=1")) as connection:  # immutable: without the files beside it
         try:
@@ -273,9 +281,19 @@ def as_journal_error(path: Path) -> Iterator[None]:
         yield
     except (sqlite3.Error, OSError, UnicodeDecodeError) as error:  # SQLite's messages quote what is in the file
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        advice = _ADVICE.get(error.errno or 0, "") if isinstance(error, OSError) else ""
+        advice = _ADVICE.get(error.errno or 0, "") if isinstance(error, OSError) else _advice_on(error, path)
         raise JournalError(f"The journal {path} cannot be used: {reason}.{advice}") from error
 
+
+def _advice_on(error: Exception, path: Path) -> str:
+    is_refused = getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_CANTOPEN
+    return _READ_ONLY_FOLDER if is_refused and path.exists() and not os.access(path.parent, os.W_OK) else ""
+
+
+_READ_ONLY_FOLDER = (
+    " Its folder cannot be written, and SQLite writes beside a file even to read it: copy it to another folder, with "
+    "the -wal file beside it, if there is one."
+)
 
 _ADVICE = {
     errno.EISDIR: " Give the path of a file in it, such as journal.sqlite3.",

@@ -9,17 +9,26 @@ from pathlib import Path
 
 from ...errors import JournalError
 from .at_exit import markers_of
-from .ownership import Ownership, lock_file_of
+from .file_checks import COMPANIONS
+from .ownership import Ownership
 from .reading import JournalEditor, JournalReader
 from .sqlite_file import lack_of_wal
 from .store import Store
 
 
 def delete_journal(path: Path) -> None:
-    """Delete a journal, and all that is beside it. No engine may use it."""
-    beside = [path.with_name(f"{path.name}{ending}") for ending in ("-wal", "-shm")]
-    for each in (path, *beside, *markers_of(path), lock_file_of(path)):
-        each.unlink(missing_ok=True)
+    """Delete a journal, and all that is beside it.
+
+    Raises:
+        JournalInUseError: if an engine uses it. It is then as it was.
+        JournalError: if it cannot be used.
+    """
+    ownership = Ownership(path)
+    try:
+        for each in (path, *(path.with_name(f"{path.name}{suffix}") for suffix in COMPANIONS), *markers_of(path)):
+            each.unlink(missing_ok=True)
+    finally:
+        ownership.release_and_delete()
 
 
 @contextmanager

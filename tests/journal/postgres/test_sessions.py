@@ -14,6 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import anyio
 import psycopg
 import pytest
 from psycopg import errors
@@ -25,6 +26,7 @@ from autobatcher.engine.journal.postgres.pooler import Glimpse, is_pooled_by_tra
 from autobatcher.engine.journal.postgres.schema import MIGRATIONS, migrate
 from autobatcher.engine.journal.postgres.shared_store import SharedStore
 from autobatcher.engine.journal.postgres.store import PostgresStore
+from autobatcher.engine.journal.shared_journal import SharedJournal
 from autobatcher.engine.journal.transactions import Job, Statement, Transactions
 from autobatcher.errors import JournalError
 from tests.journal.postgres.stores import Stores, an_answer, cut, digest, do, write_batch
@@ -169,6 +171,28 @@ def test_a_server_failure_is_told_from_that_of_a_statement() -> None:
     )
     innocent = (NotOurBatchError("x"), psycopg.DataError(), psycopg.IntegrityError(), errors.DeadlockDetected())
     assert [is_server_failure(each) for each in (*at_fault, *innocent)] == [True] * 4 + [False] * 4
+
+
+async def test_a_lost_session_is_told_where_there_is_a_clock(stores: Stores) -> None:
+    journal, told = SharedJournal(stores.url, patience_seconds=5.0, retention_seconds=60.0), anyio.Event()
+
+    def note() -> None:
+        assert anyio.current_time() > 0.0
+        told.set()
+
+    journal.on_interrupted = note
+    await journal.open()
+    try:
+        with connect(stores.url) as connection:
+            connection.execute(
+                "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE pid = ANY "
+                "(SELECT pid FROM pg_locks WHERE locktype = 'advisory')"
+            )
+        assert await journal.lost_batches([]) == {}
+        with anyio.fail_after(5):
+            await told.wait()
+    finally:
+        await journal.close(None)
 
 
 @pytest.mark.proves("faults", "two engines that share a journal wait for rows of each other")
