@@ -57,6 +57,20 @@ def test_a_lost_connection_comes_back_with_its_lock(stores: Stores) -> None:
     assert store.batches()[0].stage == "created"
 
 
+@pytest.mark.proves("faults", "a program is started again before the server has seen that it was killed")
+def test_a_session_begins_only_when_those_of_processes_that_are_gone_have_ended(stores: Stores) -> None:
+    killed = subprocess.Popen([sys.executable, "-c", ""])
+    killed.wait()
+    left = stores.open()
+    write_batch(left, "one", [b"a"])
+    left._do("UPDATE sessions SET pid = %s", (killed.pid,))
+    begun = time.monotonic()
+    threading.Timer(1.0, left.close).start()
+    with closing(SharedStore(stores.url, "again", now=0.0, on_interrupted=_ignore, on_news=_ignore)) as again:
+        assert 1.0 <= time.monotonic() - begun < 4.0
+        assert do(again, PostgresStore.claim, [digest(b"a")]) != [None]
+
+
 @pytest.mark.proves("faults", "a process is stopped in the middle of a transaction of a shared journal")
 def test_a_process_that_is_stopped_in_a_transaction_loses_its_session(stores: Stores) -> None:
     """The server waits for the rest of a pipeline without a timeout."""

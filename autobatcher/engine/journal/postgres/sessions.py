@@ -9,6 +9,7 @@ import time
 from typing import Any, Literal, NamedTuple
 
 from ..health import Session
+from ..processes import is_running
 from .connection import HEARTBEAT_SECONDS, IDLE_SECONDS, PostgresConnection
 from .errors import told
 from .pooler import refuse_transaction_pooling
@@ -20,6 +21,11 @@ RELOCK_SECONDS = 2.0
 STOPPED_FACTOR = 1.5
 """How many times the idle time a connection may say nothing within a transaction. A large statement over a slow network
 takes some seconds to arrive."""
+
+ENDING_SECONDS = 5.0
+"""How long it may take until the server has seen that a process of this host is gone: it first does what came last."""
+
+LOOK_SECONDS = 0.05
 
 REMEMBERED_SECONDS = 86_400.0
 """How long a session that is gone is remembered: it may come back, and ask what it wrote last."""
@@ -74,6 +80,18 @@ class SessionStore(PostgresConnection):
         number: int = row[0]
         self._rows("SELECT pg_advisory_lock(%s, %s)", (self._lock_class, number))
         self.session = number
+
+    def wait_for_ending(self) -> None:
+        """Wait until no session lives whose process, on this host, does not. Not inside a transaction.
+
+        A program that is started again at once would find its own lines taken, and send its requests a second time.
+        """
+        until = time.monotonic() + ENDING_SECONDS
+        while self._has_ending() and time.monotonic() < until:
+            time.sleep(LOOK_SECONDS)
+
+    def _has_ending(self) -> bool:
+        return any(not is_running(pid) for (pid,) in self._rows(_PROCESSES_HERE, (socket.gethostname(),)))
 
     def refuse_poolers(self) -> None:
         """Make sure that the lock of the session stays where it is. Not inside a transaction.
@@ -178,6 +196,8 @@ _FOUND = """SELECT number, process, host, pid, url, opened_at, ending,
     FROM sessions s"""
 
 _SESSIONS = f"{_FOUND} ORDER BY number"
+
+_PROCESSES_HERE = "SELECT DISTINCT pid FROM sessions WHERE host = %s AND number IN (SELECT number FROM living_sessions)"
 
 _ENGINES = f"""SELECT * FROM ({_FOUND} WHERE ending = '' AND keeper IS DISTINCT FROM number) AS e
     WHERE is_alive OR batches > 0 ORDER BY number"""

@@ -47,6 +47,7 @@ class SharedStore(PostgresStore):
         _migrate(url)
         super().__init__(url)
         try:
+            self.wait_for_ending()
             self.begin_session(process, now=now, url=status_url)
             self.refuse_poolers()
         except BaseException:
