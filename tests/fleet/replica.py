@@ -110,7 +110,7 @@ class Replica:
     def _judge(self, code: int) -> None:
         """A replica ends when it is told to, or if it cannot open its journal: its supervisor starts it again."""
         self._diary.write(self.name, f"ended with {code}")
-        is_refused = code == 2 and any("--journal:" in line for line in self._said)
+        is_refused = code == 1 and any("--journal:" in line for line in self._said)
         if code not in (0, -signal.SIGKILL, -signal.SIGTERM) and not is_refused:
             self.failures.append(f"{self.name} ended with exit code {code}")
         elif not self._was_asked and not is_refused:
