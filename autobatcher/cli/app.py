@@ -39,7 +39,7 @@ from .output import print_notice
 
 HELP = "Ordinary OpenAI-style calls, sent through the Batch API at batch prices."
 
-COMMAND_GROUPS = {
+COMMAND_GROUPS: dict[str, tuple[str, ...]] = {
     "Try it, for nothing": ("demo", "emulate"),
     "Make calls at batch prices": ("batch", "run", "serve"),
     "Look before": ("check", "plan", "prices"),
