@@ -77,7 +77,9 @@ class Leaving:
     def close(self) -> None:
         """Fail the pending requests at once, because the engine stops. Can be called again."""
         if self._cause is None:
-            self._cause = Cause.ABANDONED if self._pending.abandoned.is_set() else Cause.STOPPED
+            # Of a shared journal, those who left may be on their way to another engine, which takes the batch.
+            is_abandoned = self._pending.abandoned.is_set() and not self._log.is_shared
+            self._cause = Cause.ABANDONED if is_abandoned else Cause.STOPPED
             self._had_all_answers = not self._pending and not self._log.has_unclaimed_lines
         self._pending.fail_all(outcomes.closed_error, self._upstream.batch_id)
 

@@ -45,6 +45,7 @@ class BatchLog:
     wants_lines: bool = False
     awaits_callers: bool = False
     has_unclaimed_lines: bool = False
+    is_shared: bool = False
 
     @property
     def handed_over(self) -> anyio.Event:

@@ -25,6 +25,8 @@ class FleetBatchLog(JournalBatchLog):
         limited: what the provider's limit of batches an hour counts for: an account, or an upstream.
     """
 
+    is_shared = True
+
     def __init__(self, journal: SharedJournal, pauses: Pauses, limited: str, *arguments: Any, **options: Any) -> None:
         super().__init__(journal, *arguments, **options)
         self._shared = journal
